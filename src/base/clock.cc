@@ -1,0 +1,51 @@
+#include "base/clock.h"
+
+#include <cstdio>
+#include <ctime>
+
+namespace syncbn {
+namespace {
+
+class SystemClock : public Clock {
+ public:
+  WallTime Now() const override {
+    return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+  }
+  MonotonicTime Monotonic() const override { return std::chrono::steady_clock::now(); }
+};
+
+}  // namespace
+
+Clock& Clock::System() {
+  static SystemClock clock;
+  return clock;
+}
+
+WallTime ManualClock::Now() const {
+  std::lock_guard lock(mutex_);
+  return now_;
+}
+
+MonotonicTime ManualClock::Monotonic() const {
+  std::lock_guard lock(mutex_);
+  return MonotonicTime(now_.time_since_epoch());
+}
+
+void ManualClock::Advance(std::chrono::microseconds by) {
+  std::lock_guard lock(mutex_);
+  now_ += by;
+}
+
+std::string FormatTime(WallTime time) {
+  const auto micros = time.time_since_epoch().count();
+  const std::time_t seconds = micros / 1'000'000;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[40];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ", parts.tm_year + 1900,
+                parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                static_cast<long>(micros % 1'000'000));
+  return text;
+}
+
+}  // namespace syncbn

@@ -1,0 +1,128 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace syncbn {
+namespace {
+
+// An open file descriptor, closed on the way out.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  // close(2) can report a write error that nothing else does (NFS, quotas).
+  bool Close() {
+    const int fd = fd_;
+    fd_ = -1;
+    return ::close(fd) == 0;
+  }
+
+ private:
+  int fd_;
+};
+
+ErrorCode CodeOfErrno(int error) {
+  switch (error) {
+    case ENOENT: case ENOTDIR: return ErrorCode::kNotFound;
+    case EACCES: case EPERM: case EROFS: return ErrorCode::kPermissionDenied;
+    case ENOSPC: case EDQUOT: case EMFILE: case ENFILE: case EFBIG: case ENOMEM:
+      return ErrorCode::kResourceExhausted;
+    case EEXIST: return ErrorCode::kAlreadyExists;
+    case EISDIR: case ENAMETOOLONG: return ErrorCode::kInvalidArgument;
+    case EIO: return ErrorCode::kDataLoss;
+    default: return ErrorCode::kInternal;
+  }
+}
+
+template <typename Container>
+Container ReadWhole(const std::filesystem::path& path) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) ThrowErrno("open", path);
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0) ThrowErrno("stat", path);
+  Container content;
+  content.resize(static_cast<size_t>(status.st_size));
+  size_t done = 0;
+  while (true) {
+    // Files in /proc report size 0, and a file may grow: read until the end, not until st_size.
+    if (done == content.size()) content.resize(done + 4096);
+    const ssize_t count = ::read(file.get(), content.data() + done, content.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) ThrowErrno("read", path);
+    if (count == 0) break;
+    done += static_cast<size_t>(count);
+  }
+  content.resize(done);
+  return content;
+}
+
+bool WriteAll(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return false;
+    bytes = bytes.subspan(static_cast<size_t>(count));
+  }
+  return true;
+}
+
+}  // namespace
+
+void ThrowErrno(std::string_view operation, const std::filesystem::path& path) {
+  const int error = errno;
+  throw Error(CodeOfErrno(error), "cannot " + std::string(operation) + " " + path.string() + ": " +
+                                      std::strerror(error));
+}
+
+std::string ReadFile(const std::filesystem::path& path) { return ReadWhole<std::string>(path); }
+
+std::vector<std::byte> ReadFileBytes(const std::filesystem::path& path) {
+  return ReadWhole<std::vector<std::byte>>(path);
+}
+
+void WriteFileAtomically(const std::filesystem::path& path, std::string_view content) {
+  const std::span<const std::byte> piece = std::as_bytes(std::span(content.data(), content.size()));
+  WriteFileAtomically(path, std::span(&piece, 1));
+}
+
+void WriteFileAtomically(const std::filesystem::path& path,
+                         std::span<const std::span<const std::byte>> pieces) {
+  std::filesystem::path temporary = path;
+  temporary += ".tmp." + std::to_string(::getpid());
+  Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (file.get() < 0) ThrowErrno("create", temporary);
+  auto fail = [&](const char* operation) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    errno = error;
+    ThrowErrno(operation, path);
+  };
+  for (std::span<const std::byte> piece : pieces) {
+    if (!WriteAll(file.get(), piece)) fail("write");
+  }
+  if (::fsync(file.get()) != 0) fail("sync");
+  if (!file.Close()) fail("close");
+  if (::rename(temporary.c_str(), path.c_str()) != 0) fail("rename to");
+  const std::filesystem::path folder = path.parent_path();
+  SyncFolder(folder.empty() ? "." : folder);
+}
+
+void SyncFolder(const std::filesystem::path& folder) {
+  Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0) ThrowErrno("open", folder);
+  if (::fsync(directory.get()) != 0) ThrowErrno("sync", folder);
+}
+
+}  // namespace syncbn

@@ -1,0 +1,95 @@
+#include "tensor/tensor.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "base/check.h"
+
+namespace syncbn {
+
+size_t SizeOf(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32: return 4;
+    case DType::kFloat64: return 8;
+    case DType::kInt32: return 4;
+    case DType::kInt64: return 8;
+    case DType::kUint8: return 1;
+  }
+  return 0;
+}
+
+std::string_view DTypeName(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32: return "F32";
+    case DType::kFloat64: return "F64";
+    case DType::kInt32: return "I32";
+    case DType::kInt64: return "I64";
+    case DType::kUint8: return "U8";
+  }
+  return "?";
+}
+
+std::ostream& operator<<(std::ostream& out, DType dtype) { return out << DTypeName(dtype); }
+
+std::shared_ptr<void> AllocateAligned(size_t bytes) {
+  constexpr size_t kAlignment = 64, kLargePage = size_t{2} << 20;
+  const bool large = bytes >= kLargePage;
+  const size_t alignment = large ? kLargePage : kAlignment;
+  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  if (large) ::madvise(memory, rounded, MADV_HUGEPAGE);  // a hint: failure costs speed only
+#endif
+  return {memory, std::free};
+}
+
+Tensor::Tensor(Shape shape, DType dtype)
+    : Tensor(shape, dtype, AllocateAligned(static_cast<size_t>(shape.elements()) * SizeOf(dtype))) {}
+
+Tensor::Tensor(Shape shape, DType dtype, std::shared_ptr<void> memory, size_t byte_offset)
+    : shape_(shape),
+      dtype_(dtype),
+      elements_(shape.elements()),
+      memory_(std::move(memory)),
+      byte_offset_(byte_offset) {}
+
+Tensor Tensor::Zeros(Shape shape, DType dtype) {
+  Tensor result(shape, dtype);
+  std::memset(result.address(), 0, result.bytes());
+  return result;
+}
+
+Tensor Tensor::Reshape(Shape shape) const {
+  SYNCBN_CHECK_EQ(shape.elements(), elements_) << "reshape of " << shape_ << " to " << shape;
+  return Tensor(shape, dtype_, memory_, byte_offset_);
+}
+
+Tensor Tensor::Rows(int64_t begin, int64_t end) const {
+  SYNCBN_CHECK(0 <= begin && begin <= end && end <= shape_[0])
+      << "rows [" << begin << ", " << end << ") of " << shape_;
+  const int64_t stride = shape_[0] == 0 ? 0 : elements_ / shape_[0];
+  return Slice(begin * stride, shape_.WithLeading(end - begin));
+}
+
+Tensor Tensor::Slice(int64_t begin, Shape shape) const {
+  SYNCBN_CHECK(begin >= 0 && begin + shape.elements() <= elements_)
+      << "slice at " << begin << " of " << shape << " from " << shape_;
+  return Tensor(shape, dtype_, memory_, byte_offset_ + static_cast<size_t>(begin) * SizeOf(dtype_));
+}
+
+Tensor Tensor::Clone() const {
+  Tensor copy(shape_, dtype_);
+  if (elements_ > 0) std::memcpy(copy.address(), address(), bytes());
+  return copy;
+}
+
+void Tensor::CheckType(DType wanted) const {
+  SYNCBN_CHECK_EQ(dtype_, wanted) << "element type of a tensor " << shape_;
+}
+
+}  // namespace syncbn
