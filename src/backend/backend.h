@@ -1,0 +1,31 @@
+// A device and the arithmetic on it. Thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "backend/executor.h"
+
+namespace syncbn::backend {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  // "cpu", "reference", "cuda"
+  virtual std::string_view name() const = 0;
+  virtual DType dtype() const = 0;
+  // Library versions and instruction set, e.g. "oneDNN 2.6.3, AVX512_CORE_BF16, row kernels avx512": part of
+  // what ranks compare at start, since bits may depend on it.
+  virtual std::string Description() const = 0;
+  virtual std::unique_ptr<Executor> MakeExecutor() const = 0;
+};
+
+// oneDNN for convolution, matrix products and pooling; own row kernels; float32.
+std::unique_ptr<Backend> MakeCpuBackend();
+// Plain loops in double: slow, obvious, the oracle of the tests.
+std::unique_ptr<Backend> MakeReferenceBackend();
+// Throws UNIMPLEMENTED in a build without CUDA.
+std::unique_ptr<Backend> MakeCudaBackend();
+
+}  // namespace syncbn::backend

@@ -1,0 +1,93 @@
+// Where replicas meet: contributions of the replicas of a group are combined in the canonical binary
+// tree over replicas, and every replica that wants the result gets the same bits.
+//
+// A Reducer is one process's part in it; the replica threads of the process call it concurrently.
+// Each replica of a group must start the same operations of that group in the same order; different
+// groups, and operations in flight, are independent. What is combined at which node depends only on
+// the group, so the bits depend neither on the number of processes nor on the transport (except with
+// `reduction: native`).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace syncbn::comm {
+
+// Replicas [begin, end).
+struct Group {
+  int begin = 0;
+  int end = 0;
+  int size() const { return end - begin; }
+  bool operator==(const Group&) const = default;
+};
+
+enum class Operation {
+  kSum,           // elementwise a + b, in the tensor's type
+  kMergeMoments,  // F64 [count, mean[C], m2[C]] for each C of `channels`, by Chan's formula
+};
+
+struct Reduction {
+  Operation operation = Operation::kSum;
+  Group group;
+  // This replica's part. Given away: it is overwritten, and released as soon as it is merged.
+  Tensor contribution;
+  // Receives the result; undefined: this replica does not need it.
+  Tensor result;
+  // For kMergeMoments: the channel counts of the consecutive blocks. Must live until Wait returns.
+  std::span<const int64_t> channels;
+  // What this is, e.g. "layer1.0.bn1 forward": compared between replicas, and named in errors. Must live
+  // until Wait returns.
+  std::string_view name;
+};
+
+class Reducer {
+ public:
+  // A reduction under way.
+  class Pending;
+  using Handle = std::shared_ptr<Pending>;
+
+  virtual ~Reducer() = default;
+
+  virtual int replicas() const = 0;
+
+  // Adds replica's part. Does not block on other replicas.
+  virtual Handle Start(int replica, const Reduction& reduction) = 0;
+  // Sleeps until the result is there. Throws ABORTED (naming what was waited for, and who failed or is
+  // missing) when a participant failed, DEADLINE_EXCEEDED when one makes no progress, INTERNAL
+  // when participants do not agree on what is reduced.
+  virtual void Wait(const Handle& handle) = 0;
+  // Gives the transport a chance to move data; called now and then from computing threads.
+  virtual void Progress() = 0;
+
+  // Makes every present and future wait of every participant fail with this cause.
+  virtual void Poison(int replica, std::string_view cause) = 0;
+
+  // What a replica is doing, for the watchdog: `phase` ("forward", "backward", "update", "data") and
+  // `layer` must live for the rest of the process or until the next report.
+  virtual void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) = 0;
+};
+
+// A replica's own view of the reducer; what layers see.
+struct ReplicaLink {
+  Reducer* reducer = nullptr;
+  int replica = 0;
+
+  int replicas() const { return reducer->replicas(); }
+  Reducer::Handle Start(const Reduction& reduction) const {
+    return reducer->Start(replica, reduction);
+  }
+  void Wait(const Reducer::Handle& handle) const { reducer->Wait(handle); }
+  void Reduce(const Reduction& reduction) const { Wait(Start(reduction)); }
+};
+
+// dst <- dst merged with src, both [count, mean[C], m2[C]] blocks, by Chan's formula in double; the result
+// does not depend on alignment or vector length.
+void MergeMoments(std::span<const int64_t> channels, std::span<double> dst,
+                  std::span<const double> src);
+
+}  // namespace syncbn::comm

@@ -1,0 +1,53 @@
+// A model: layers, and the layouts of what they learn and track. Immutable once built; shared by all
+// replicas of a process.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "nn/layer.h"
+#include "nn/parameters.h"
+#include "syncbn/v1/run.pb.h"
+
+namespace syncbn::nn {
+
+struct InputSpec {
+  int64_t height = 0, width = 0, channels = 0;
+  int64_t classes = 0;
+};
+
+class Model {
+ public:
+  Model(std::unique_ptr<Layer> body, ParameterLayout parameters, StateLayout state,
+        RunningRule running_rule, InputSpec input);
+
+  const ParameterLayout& parameters() const { return parameters_; }
+  const StateLayout& state() const { return state_; }
+  const RunningRule& running_rule() const { return running_rule_; }
+  const InputSpec& input() const { return input_; }
+
+  // Images [n, H, W, C] -> logits [n, classes].
+  Tensor Forward(Tensor images, StepContext& context) const;
+  // d loss / d logits -> parameter gradients in the context; returns d loss / d images.
+  Tensor Backward(Tensor dlogits, StepContext& context) const;
+
+  // True when replicas need each other's statistics inside a pass: then all must be in flight at once.
+  bool statistics_cross_replicas() const { return statistics_cross_replicas_; }
+  void set_statistics_cross_replicas(bool value) { statistics_cross_replicas_ = value; }
+
+ private:
+  std::unique_ptr<Layer> body_;
+  ParameterLayout parameters_;
+  StateLayout state_;
+  RunningRule running_rule_;
+  InputSpec input_;
+  bool statistics_cross_replicas_ = false;
+};
+
+// Builds a named architecture or hand-written layers. `cluster` decides how a normalization batch in
+// samples maps to slices or groups of replicas. Throws INVALID_ARGUMENT naming the layer that does not fit.
+std::unique_ptr<Model> BuildModel(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,
+                                  const InputSpec& input);
+
+}  // namespace syncbn::nn

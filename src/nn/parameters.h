@@ -1,0 +1,107 @@
+// Names, shapes and places of a model's parameters and of its running statistics.
+//
+// All parameters lie in one flat tensor of the back end's type, in order of declaration, each start
+// padded to 16 elements with zeros; gradients and optimizer state have the same layout. Names are
+// torchvision's ("layer1.0.bn1.weight").
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace syncbn::nn {
+
+enum class ParameterRole { kWeight, kBias, kNormScale, kNormShift, kWeightNormGain };
+
+struct Initializer {
+  enum class Kind { kConstant, kNormal, kUniform };
+  Kind kind = Kind::kConstant;
+  // The constant, the standard deviation, or the bound a of U(-a, a).
+  double value = 0;
+};
+
+struct Parameter {
+  std::string name;
+  Shape shape;
+  ParameterRole role = ParameterRole::kWeight;
+  Initializer initializer;
+  // First element in the flat tensor.
+  int64_t offset = 0;
+  // For kWeightNormGain: the index of v, whose norms are the initial gain; else -1.
+  int norm_of = -1;
+};
+
+class ParameterLayout {
+ public:
+  // Returns the index. Throws INVALID_ARGUMENT when the name is taken.
+  int Add(Parameter parameter);
+
+  std::span<const Parameter> parameters() const { return parameters_; }
+  const Parameter& operator[](int index) const { return parameters_.at(static_cast<size_t>(index)); }
+  int size() const { return static_cast<int>(parameters_.size()); }
+  // Length of the flat tensor, padding included.
+  int64_t flat_elements() const { return flat_elements_; }
+  // Sum of the parameters' elements, without padding.
+  int64_t elements() const;
+  // The view of parameter `index` in a flat tensor.
+  Tensor View(const Tensor& flat, int index) const;
+  // -1 when there is none.
+  int Find(std::string_view name) const;
+
+ private:
+  std::vector<Parameter> parameters_;
+  int64_t flat_elements_ = 0;
+};
+
+// Initial values drawn from (seed, parameter name): the same whatever else the model has.
+Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dtype);
+
+// One batch norm layer with running statistics or whose moments are logged.
+struct NormState {
+  std::string name;  // of the layer: "layer1.0.bn1"
+  int64_t channels = 0;
+  // First element of [running_mean[C], running_var[C], num_batches_tracked] in the flat F64 state.
+  int64_t offset = 0;
+  // First element of [count, mean[C], m2[C]] in the flat F64 moments of a step.
+  int64_t moments_offset = 0;
+  bool tracked = true;
+};
+
+class StateLayout {
+ public:
+  int Add(std::string name, int64_t channels, bool tracked);
+  std::span<const NormState> norms() const { return norms_; }
+  const NormState& operator[](int index) const { return norms_.at(static_cast<size_t>(index)); }
+  int size() const { return static_cast<int>(norms_.size()); }
+  int64_t flat_elements() const { return flat_elements_; }
+  int64_t moments_elements() const { return moments_elements_; }
+  // The channel counts in order, as comm's kMergeMoments takes them.
+  std::span<const int64_t> channels() const { return channels_; }
+
+ private:
+  std::vector<NormState> norms_;
+  std::vector<int64_t> channels_;
+  int64_t flat_elements_ = 0;
+  int64_t moments_elements_ = 0;
+};
+
+// Running mean 0, variance 1, no batches.
+Tensor InitialState(const StateLayout& layout);
+
+struct RunningRule {
+  enum class Kind { kMomentum, kCumulative, kNone };
+  Kind kind = Kind::kMomentum;
+  double momentum = 0.1;
+};
+
+// The state after a step whose merged moments are `moments`: r <- (1 - a) r + a v with the unbiased
+// variance (count - 1; at count 1 the old variance stays; a layer with count 0 stays as it is);
+// kCumulative: a = 1 / batches so far. A pure function (PyTorch's SyncBatchNorm with one group).
+Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
+                    const Tensor& moments);
+
+}  // namespace syncbn::nn

@@ -1,0 +1,121 @@
+// Everything one replica's pass through a model needs and leaves behind. Layers hold no state: what a
+// forward pass keeps for the backward pass is on the tape here, gradients and moments are collected
+// here, and the trainer commits them only when the step is accepted.
+//
+// Confined to the replica's thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "backend/executor.h"
+#include "base/rng.h"
+#include "comm/reducer.h"
+#include "nn/parameters.h"
+
+namespace syncbn::nn {
+
+enum class Mode {
+  kTrain,            // batch statistics, dropout, tape and gradients
+  kEvaluate,         // running statistics (batch statistics where none are kept); no tape
+  kBatchStatistics,  // batch statistics, moments logged, no dropout; no tape
+};
+
+// What an observer is told after a layer's forward ("output") or backward ("gradient" of its input).
+using TensorObserver =
+    std::function<void(std::string_view layer, std::string_view what, const Tensor& tensor)>;
+
+struct StepInputs {
+  backend::Executor* executor = nullptr;
+  const ParameterLayout* parameter_layout = nullptr;
+  const StateLayout* state_layout = nullptr;
+  Tensor parameters;  // flat
+  Tensor state;       // flat F64: running statistics, read only
+  Tensor gradients;   // flat; only for kTrain. Not zeroed by the caller.
+  Mode mode = Mode::kTrain;
+  comm::ReplicaLink link;
+  uint64_t seed = 0;
+  int64_t epoch = 0;
+  int64_t step = 0;
+  // The data set's index of each sample of this replica's batch (keys of dropout).
+  std::span<const uint64_t> sample_ids;
+  // Called when a parameter's gradient is complete (kTrain), in backward order.
+  std::function<void(int parameter)> on_gradient_ready;
+  // For replay and probes; usually empty.
+  TensorObserver observer;
+};
+
+class StepContext {
+ public:
+  explicit StepContext(StepInputs inputs);
+
+  const StepInputs& inputs() const { return inputs_; }
+  backend::Executor& executor() { return *inputs_.executor; }
+  Mode mode() const { return inputs_.mode; }
+  bool training() const { return inputs_.mode == Mode::kTrain; }
+  const comm::ReplicaLink& link() const { return inputs_.link; }
+
+  // -- Parameters and gradients --------------------------------------------------------------------
+  // The parameter, for a forward pass: counted, so that a layer used several times in a step
+  // completes its gradient with its last backward.
+  Tensor Use(int parameter);
+  // The same without counting, for a backward pass.
+  Tensor Parameter(int parameter) const;
+  // Where the gradient goes: written by the first backward of the step, added to by later ones.
+  backend::GradientOut Gradient(int parameter);
+  // To be called once for each Use, when its part of the gradient has been written.
+  void GradientDone(int parameter);
+  // Zeroes the gradients of parameters that no backward pass reached (a replica without samples may
+  // have skipped layers) and reports them ready. Called once after the backward pass.
+  void FinishGradients();
+
+  // -- Tape ----------------------------------------------------------------------------------------
+  // Last in, first out: backward runs in the exact reverse order of forward.
+  struct Record {
+    const void* owner = nullptr;
+    std::vector<Tensor> tensors;
+    std::vector<Shape> shapes;
+  };
+  void Save(Record record);
+  // Throws INTERNAL when the last record is not the owner's.
+  Record Restore(const void* owner);
+  bool tape_empty() const { return tape_.empty(); }
+
+  // -- Moments -------------------------------------------------------------------------------------
+  // [count, mean[C], m2[C]] of norm `index` over this replica's samples in this pass, for the layer to
+  // merge into.
+  std::span<double> MomentsOf(int norm);
+  // All of them, flat; count 0 where nothing was logged.
+  Tensor& moments() { return moments_; }
+
+  // -- Random keys ---------------------------------------------------------------------------------
+  // One key for each sample: (seed, purpose, epoch, sample, layer, number of the call in this step).
+  std::vector<RandomKey> SampleKeys(std::string_view purpose, const void* layer,
+                                    std::string_view layer_name);
+
+  // -- Observation ---------------------------------------------------------------------------------
+  // Tells the watchdog and the observer. `layer` must outlive the run (a layer's own name).
+  void Enter(std::string_view phase, std::string_view layer);
+  void Observe(std::string_view layer, std::string_view what, const Tensor& tensor) const {
+    if (inputs_.observer) inputs_.observer(layer, what, tensor);
+  }
+  // Time spent waiting for statistics of other replicas, and how many messages that took.
+  std::chrono::nanoseconds statistics_time{0};
+  int64_t statistics_messages = 0;
+
+ private:
+  StepInputs inputs_;
+  std::vector<int> uses_;
+  std::vector<bool> written_;
+  std::vector<bool> ready_;
+  std::vector<Record> tape_;
+  Tensor moments_;
+  std::unordered_map<const void*, int> calls_;
+};
+
+}  // namespace syncbn::nn
