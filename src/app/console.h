@@ -1,0 +1,45 @@
+// What people see: a live line on a terminal, plain lines elsewhere, and small tables.
+#pragma once
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace syncbn::app {
+
+// One line that is rewritten in place on a terminal. Not on a terminal nothing is drawn: lines that
+// matter are printed with Print. Not thread-safe.
+class LiveLine {
+ public:
+  explicit LiveLine(std::FILE* stream);
+  ~LiveLine();
+  LiveLine(const LiveLine&) = delete;
+  LiveLine& operator=(const LiveLine&) = delete;
+
+  bool live() const { return live_; }
+  // Draws at most ten times a second; the newest text wins. Cut to the width of the terminal.
+  void Update(std::string_view text);
+  // Removes the live line, prints `text` on a line of its own, and lets the live line come back.
+  void Print(std::string_view text);
+  void Clear();
+
+ private:
+  std::FILE* stream_;
+  bool live_;
+  bool drawn_ = false;
+  std::chrono::steady_clock::time_point last_{};
+};
+
+// "[######......] " of the given width for a share in [0, 1].
+std::string ProgressBar(double share, int width);
+// "12 s", "3 min 05 s", "2 h 07 min"
+std::string FormatDuration(double seconds);
+// Columns aligned: text to the left, numbers (the columns named) to the right; two spaces between.
+std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
+                        const std::vector<bool>& right_aligned);
+// printf into a string.
+[[gnu::format(printf, 1, 2)]] std::string Format(const char* format, ...);
+
+}  // namespace syncbn::app

@@ -1,0 +1,127 @@
+#include "tests/support/process.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+namespace syncbn {
+namespace {
+
+std::string TemporaryFile() {
+  std::string path = "/tmp/syncbn-process-XXXXXX";
+  const int fd = ::mkstemp(path.data());
+  if (fd < 0) throw std::runtime_error("mkstemp failed");
+  ::close(fd);
+  return path;
+}
+
+std::string Content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+Process::Process(const ProcessOptions& options)
+    : options_(options),
+      out_path_(TemporaryFile()),
+      err_path_(TemporaryFile()),
+      start_(std::chrono::steady_clock::now()) {
+  std::vector<char*> argv;
+  for (std::string& argument : options_.argv) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  pid_ = ::fork();
+  if (pid_ < 0) throw std::runtime_error("fork failed");
+  if (pid_ == 0) {
+    ::setpgid(0, 0);
+    const int in = ::open("/dev/null", O_RDONLY);
+    const int out = ::open(out_path_.c_str(), O_WRONLY | O_TRUNC);
+    const int err = ::open(err_path_.c_str(), O_WRONLY | O_TRUNC);
+    ::dup2(in, 0);
+    ::dup2(out, 1);
+    ::dup2(err, 2);
+    for (const auto& [name, value] : options_.environment) {
+      ::setenv(name.c_str(), value.c_str(), 1);
+    }
+    if (!options_.working_folder.empty() && ::chdir(options_.working_folder.c_str()) != 0) ::_exit(126);
+    ::execvp(argv[0], argv.data());
+    ::_exit(127);
+  }
+  ::setpgid(pid_, pid_);
+}
+
+Process::~Process() {
+  if (pid_ > 0) {
+    ::kill(-pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  ::unlink(out_path_.c_str());
+  ::unlink(err_path_.c_str());
+}
+
+void Process::Signal(int number) const {
+  if (pid_ > 0) ::kill(pid_, number);
+}
+
+ProcessResult Process::Wait() {
+  ProcessResult result;
+  const auto deadline = start_ + options_.timeout;
+  int status = 0;
+  while (true) {
+    const pid_t done = ::waitpid(pid_, &status, WNOHANG);
+    if (done == pid_) break;
+    if (std::chrono::steady_clock::now() > deadline) {
+      result.timed_out = true;
+      ::kill(-pid_, SIGKILL);
+      ::waitpid(pid_, &status, 0);
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  pid_ = -1;
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.out = Out();
+  result.err = Err();
+  result.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  return result;
+}
+
+std::string Process::Out() const { return Content(out_path_); }
+std::string Process::Err() const { return Content(err_path_); }
+
+bool Process::WaitForText(const std::string& text, std::chrono::seconds timeout) const {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (std::chrono::steady_clock::now() < deadline) {
+    const bool ended = ::kill(pid_, 0) != 0;
+    if (Out().find(text) != std::string::npos || Err().find(text) != std::string::npos) return true;
+    if (ended) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+ProcessResult RunProcess(const ProcessOptions& options) { return Process(options).Wait(); }
+
+std::string SyncbnProgram() { return SYNCBN_PROGRAM; }
+
+ProcessOptions UnderMpirun(int processes, std::vector<std::string> command) {
+  ProcessOptions options;
+  options.argv = {"mpirun", "--bind-to", "none", "--oversubscribe", "-np", std::to_string(processes)};
+  options.argv.insert(options.argv.end(), command.begin(), command.end());
+  options.environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
+                         {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
+                         {"OMPI_MCA_mpi_yield_when_idle", "1"}};
+  return options;
+}
+
+}  // namespace syncbn
