@@ -3,7 +3,7 @@
 add_library(syncbn_flags INTERFACE)
 target_include_directories(syncbn_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(syncbn_flags INTERFACE
-  -Wall -Wextra -Wno-unused-parameter
+  -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
   # A product and a sum are fused only where the source says std::fma: the bits of a result must not
   # depend on which expressions the compiler saw together.
   -ffp-contract=off)

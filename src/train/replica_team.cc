@@ -1,0 +1,74 @@
+#include "train/replica_team.h"
+
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace syncbn::train {
+
+ReplicaTeam::ReplicaTeam(int first_replica, int count, OnFailure on_failure)
+    : first_(first_replica), count_(count), on_failure_(std::move(on_failure)) {
+  if (count_ == 1) return;
+  threads_.reserve(static_cast<size_t>(count_));
+  for (int i = 0; i < count_; ++i) threads_.emplace_back([this, i] { Loop(first_ + i); });
+}
+
+ReplicaTeam::~ReplicaTeam() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  start_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ReplicaTeam::Run(const std::function<void(int)>& body) {
+  if (count_ == 1) {
+    RunOne(first_, body);
+  } else {
+    std::unique_lock lock(mutex_);
+    body_ = &body;
+    running_ = count_;
+    ++generation_;
+    start_.notify_all();
+    done_.wait(lock, [&] { return running_ == 0; });
+    body_ = nullptr;
+  }
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void ReplicaTeam::Loop(int replica) {
+  uint64_t seen = 0;
+  while (true) {
+    const std::function<void(int)>* body;
+    {
+      std::unique_lock lock(mutex_);
+      start_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+      if (stopping_) return;
+      seen = generation_;
+      body = body_;
+    }
+    RunOne(replica, *body);
+    std::lock_guard lock(mutex_);
+    if (--running_ == 0) done_.notify_one();
+  }
+}
+
+void ReplicaTeam::RunOne(int replica, const std::function<void(int)>& body) {
+  try {
+    WithFrame([&] { return "replica " + std::to_string(replica); }, [&] { body(replica); });
+  } catch (const Error& error) {
+    bool first = false;
+    {
+      std::lock_guard lock(mutex_);
+      if (!failure_) {
+        failure_ = std::current_exception();
+        first = true;
+      }
+    }
+    if (first && on_failure_) on_failure_(replica, error);
+  }
+}
+
+}  // namespace syncbn::train
