@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -86,6 +87,19 @@ Tensor Tensor::Clone() const {
   Tensor copy(shape_, dtype_);
   if (elements_ > 0) std::memcpy(copy.address(), address(), bytes());
   return copy;
+}
+
+Tensor Tensor::As(DType dtype) const {
+  if (dtype == dtype_) return *this;
+  Tensor result(shape_, dtype);
+  if (dtype == DType::kFloat64) {
+    std::ranges::copy(Span<float>(), result.Data<double>());
+  } else {
+    SYNCBN_CHECK_EQ(dtype, DType::kFloat32);
+    std::ranges::transform(Span<double>(), result.Data<float>(),
+                           [](double value) { return static_cast<float>(value); });
+  }
+  return result;
 }
 
 void Tensor::CheckType(DType wanted) const {

@@ -63,6 +63,8 @@ class Tensor {
   Tensor Slice(int64_t begin, Shape shape) const;
   // A copy with memory of its own on the heap.
   Tensor Clone() const;
+  // This tensor where it has the type already, else a converted copy. F32 and F64 only.
+  Tensor As(DType dtype) const;
   // How many tensors share this memory.
   long use_count() const { return memory_.use_count(); }
 

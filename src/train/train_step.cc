@@ -45,7 +45,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
   Tensor moments;
   {
     link.reducer->Report(replica, settings.step, "data", "");
-    ReplicaBatch batch = [&] {
+    data::Batch batch = [&] {
       StepClock::Wait wait(engine_.clock(), Activity::kData);
       return batches(replica);
     }();
@@ -89,7 +89,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
         .observer = observers ? observers(replica) : nn::TensorObserver(),
     });
 
-    Tensor logits = model.Forward(batch.images, context);
+    Tensor logits = model.Forward(batch.images.As(executor.dtype()), context);
     context.Observe("logits", "output", logits);
     backend::LossResult loss = executor.SoftmaxCrossEntropy(
         logits, batch.labels, settings.label_smoothing,

@@ -8,18 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "data/batch_maker.h"
 #include "nn/step_context.h"
 #include "train/engine.h"
 #include "train/gradient_buckets.h"
 
 namespace syncbn::train {
-
-// A replica's part of the step's batch; images [n, H, W, C] in the back end's type, n may be 0.
-struct ReplicaBatch {
-  Tensor images;
-  Tensor labels;
-  std::vector<uint64_t> sample_ids;
-};
 
 struct StepSettings {
   int64_t step = 0;   // from 0, over the whole run
@@ -51,7 +45,7 @@ class TrainStep {
   TrainStep(Engine& engine, double bucket_bytes);
 
   // Gives replica's batch; called on the replica's thread.
-  using BatchSource = std::function<ReplicaBatch(int replica)>;
+  using BatchSource = std::function<data::Batch(int replica)>;
   // Makes an observer for a replica's pass; may return an empty function.
   using ObserverSource = std::function<nn::TensorObserver(int replica)>;
 

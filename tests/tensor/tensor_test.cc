@@ -33,6 +33,15 @@ TEST(Tensor, WrongElementTypeIsRefused) {
   EXPECT_THROW(x.Rows(1, 3), Error);
 }
 
+TEST(Tensor, ConvertsBetweenFloatingTypes) {
+  Tensor x = Tensor::Zeros({2}, DType::kFloat32);
+  x.Data<float>()[1] = 0.1f;
+  const Tensor wide = x.As(DType::kFloat64);
+  EXPECT_EQ(wide.Data<double>()[1], static_cast<double>(0.1f));
+  EXPECT_EQ(wide.As(DType::kFloat32).Data<float>()[1], 0.1f);
+  EXPECT_EQ(x.As(DType::kFloat32).Data<float>(), x.Data<float>());
+}
+
 TEST(Shape, RowsAndChannelsOfAnImageBatch) {
   const Shape shape{64, 32, 32, 16};
   EXPECT_EQ(shape.rows(), 64 * 32 * 32);

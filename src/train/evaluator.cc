@@ -1,0 +1,130 @@
+#include "train/evaluator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <optional>
+#include <string>
+
+#include "base/check.h"
+#include "data/sampler.h"
+
+namespace syncbn::train {
+namespace {
+
+enum SumIndex { kLoss, kCorrect, kSamples, kSums };
+
+}  // namespace
+
+Evaluator::Evaluator(Engine& engine, const data::BatchMaker& train, const data::BatchMaker& test,
+                     const Options& options)
+    : engine_(engine), train_(train), test_(test), options_(options) {}
+
+EvaluationResult Evaluator::Evaluate(v1::EvaluationMode mode, const ModelState& state) {
+  const auto start = std::chrono::steady_clock::now();
+  ModelState evaluated = state;
+  if (mode == v1::EVALUATION_MODE_PRECISE) evaluated.running = PreciseState(state);
+
+  const int64_t samples = test_.dataset().size();
+  std::vector<uint64_t> order(static_cast<size_t>(samples));
+  std::iota(order.begin(), order.end(), uint64_t{0});
+  Tensor sums = Tensor::Zeros({kSums}, DType::kFloat64);
+  RunPasses(test_,
+            data::BatchPlan::ForEvaluation(samples, engine_.reducer().replicas(),
+                                           options_.batch_per_replica),
+            order,
+            mode == v1::EVALUATION_MODE_BATCH ? nn::Mode::kBatchStatistics : nn::Mode::kEvaluate,
+            evaluated, &sums, nullptr);
+  const std::span<const double> totals = std::as_const(sums).Span<double>();
+  return {.loss = totals[kLoss] / totals[kSamples],
+          .accuracy = totals[kCorrect] / totals[kSamples],
+          .samples = samples,
+          .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+}
+
+Tensor Evaluator::PreciseState(const ModelState& state) {
+  const nn::StateLayout& layout = engine_.model().state();
+  const int64_t size = train_.dataset().size();
+  const int64_t samples = std::min(options_.precise_samples, size);
+  const std::vector<uint64_t> order =
+      data::Sampler({.samples = size,
+                     .seed = RandomKey(state.seed).Fold("precise").value(),
+                     .shuffle = true})
+          .Order(0);
+  Tensor moments = Tensor::Zeros({layout.moments_elements()}, DType::kFloat64);
+  RunPasses(train_,
+            data::BatchPlan::ForEvaluation(samples, engine_.reducer().replicas(),
+                                           options_.batch_per_replica),
+            std::span(order).first(static_cast<size_t>(samples)), nn::Mode::kBatchStatistics, state,
+            nullptr, &moments);
+  // Momentum 1 forgets the old statistics.
+  return nn::UpdatedState(layout, {.kind = nn::RunningRule::Kind::kMomentum, .momentum = 1},
+                          state.running, moments);
+}
+
+void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& plan,
+                          std::span<const uint64_t> order, nn::Mode mode, const ModelState& state,
+                          Tensor* sums, Tensor* moments) {
+  const nn::Model& model = engine_.model();
+  const comm::Group all{0, engine_.reducer().replicas()};
+  engine_.Run([&](int replica) {
+    const comm::ReplicaLink link = engine_.Link(replica);
+    const bool receives = replica == engine_.first_replica();
+    Tensor local_sums = Tensor::Zeros({kSums}, DType::kFloat64);
+    Tensor local_moments = Tensor::Zeros({model.state().moments_elements()}, DType::kFloat64);
+    {
+      // One workspace for all batches of the replica.
+      const ExecutorPool::Lease lease = engine_.executors().Acquire(replica);
+      backend::Executor& executor = lease.executor();
+      executor.SetWeightsVersion(state.parameters_version);
+      for (int64_t step = 0; step < plan.steps_per_epoch(); ++step) {
+        const data::PositionRange slice = plan.Slice(step, replica);
+        const data::Batch batch =
+            maker.Make(order.subspan(static_cast<size_t>(slice.begin),
+                                     static_cast<size_t>(slice.size())),
+                       state.epoch);
+        nn::StepContext context({.executor = &executor,
+                                 .parameter_layout = &model.parameters(),
+                                 .state_layout = &model.state(),
+                                 .parameters = state.parameters,
+                                 .state = state.running,
+                                 .mode = mode,
+                                 .link = engine_.LayerLink(replica),
+                                 .seed = state.seed,
+                                 .epoch = state.epoch,
+                                 .step = state.step,
+                                 .sample_ids = batch.sample_ids});
+        const Tensor logits = model.Forward(batch.images.As(executor.dtype()), context);
+        if (sums != nullptr) {
+          const backend::LossResult loss =
+              executor.SoftmaxCrossEntropy(logits, batch.labels, 0, 1, /*want_gradient=*/false);
+          const std::span<double> totals = local_sums.Span<double>();
+          for (double value : std::as_const(loss.losses).Span<double>()) totals[kLoss] += value;
+          totals[kCorrect] += static_cast<double>(loss.correct);
+          totals[kSamples] += static_cast<double>(batch.size());
+        }
+        if (moments != nullptr) {
+          comm::MergeMoments(model.state().channels(), local_moments.Span<double>(),
+                             std::as_const(context.moments()).Span<double>());
+        }
+      }
+    }
+    if (sums != nullptr) {
+      link.Reduce({.operation = comm::Operation::kSum,
+                   .group = all,
+                   .contribution = std::move(local_sums),
+                   .result = receives ? *sums : Tensor(),
+                   .name = "evaluation"});
+    }
+    if (moments != nullptr && model.state().size() > 0) {
+      link.Reduce({.operation = comm::Operation::kMergeMoments,
+                   .group = all,
+                   .contribution = std::move(local_moments),
+                   .result = receives ? *moments : Tensor(),
+                   .channels = model.state().channels(),
+                   .name = "precise moments"});
+    }
+  });
+}
+
+}  // namespace syncbn::train

@@ -1,0 +1,72 @@
+// Loss and accuracy over a split, by all replicas of all processes.
+//
+// What a figure depends on is the run file alone: the split is cut into steps of at most the replicas'
+// batches (data::BatchPlan), and sums run over samples, then replicas, in the canonical tree.
+#pragma once
+
+#include <cstdint>
+
+#include "data/batch_maker.h"
+#include "data/batch_plan.h"
+#include "nn/step_context.h"
+#include "syncbn/v1/run.pb.h"
+#include "train/engine.h"
+
+namespace syncbn::train {
+
+// What is evaluated: the model's state between two steps.
+struct ModelState {
+  Tensor parameters;  // flat
+  uint64_t parameters_version = 0;
+  Tensor running;  // flat F64
+  uint64_t seed = 0;
+  // Epoch by whose keys training samples are augmented (PreciseBN).
+  int64_t epoch = 0;
+  // Steps done, for messages.
+  int64_t step = 0;
+};
+
+struct EvaluationResult {
+  double loss = 0;      // mean over samples, without label smoothing
+  double accuracy = 0;  // share of samples whose largest logit is the label's
+  int64_t samples = 0;
+  double seconds = 0;
+};
+
+class Evaluator {
+ public:
+  struct Options {
+    // At most so many samples for each replica at a time.
+    int64_t batch_per_replica = 64;
+    // Training samples of PreciseBN.
+    int64_t precise_samples = 2048;
+  };
+
+  // `test` makes the batches of the split, `train` those of the training split (as trained on, with
+  // augmentation); both must outlive the evaluator.
+  Evaluator(Engine& engine, const data::BatchMaker& train, const data::BatchMaker& test,
+            const Options& options);
+
+  // Collective. `mode`: with running averages; with PreciseState; or with the statistics of each
+  // test batch, merged over the normalization batch as in training.
+  EvaluationResult Evaluate(v1::EvaluationMode mode, const ModelState& state);
+
+  // Collective. PreciseBN (Wu and Johnson 2021): the running statistics replaced by those of
+  // `precise_samples` training samples at fixed weights: moments of all batches merged by Chan's formula,
+  // which is E[var + mean^2] - E[mean]^2 without its cancellation; unbiased variance.
+  Tensor PreciseState(const ModelState& state);
+
+ private:
+  // Runs forward passes of `plan` over `maker`'s samples `order`; losses against labels are summed if
+  // `sums` is defined, moments merged if `moments` is.
+  void RunPasses(const data::BatchMaker& maker, const data::BatchPlan& plan,
+                 std::span<const uint64_t> order, nn::Mode mode, const ModelState& state,
+                 Tensor* sums, Tensor* moments);
+
+  Engine& engine_;
+  const data::BatchMaker& train_;
+  const data::BatchMaker& test_;
+  const Options options_;
+};
+
+}  // namespace syncbn::train
