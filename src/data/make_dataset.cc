@@ -1,0 +1,81 @@
+// The table from data.dataset to its reader.
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "data/cifar.h"
+#include "data/dataset.h"
+#include "data/idx.h"
+#include "data/shapes.h"
+#include "syncbn/v1/run.pb.h"
+
+namespace syncbn::data {
+namespace {
+
+Source Downloadable(const v1::DataSpec& spec, const std::string& name) {
+  const std::string folder = spec.path().empty() ? "FOLDER" : spec.path();
+  return {name, spec.path(), "get it with: launch/get-data " + name + " " + folder};
+}
+
+Source Own(const v1::DataSpec& spec, const std::string& name) {
+  return {name, spec.path(), "check how it was written"};
+}
+
+int64_t Limited(int64_t size, int64_t limit) {
+  return limit > 0 ? std::min(size, limit) : size;
+}
+
+void Limit(Dataset::Content& content, int64_t limit) {
+  const auto kept =
+      static_cast<size_t>(Limited(static_cast<int64_t>(content.labels.size()), limit));
+  if (kept == content.labels.size()) return;
+  content.labels.resize(kept);
+  content.images.resize(kept * static_cast<size_t>(content.image.elements()));
+  content.images.shrink_to_fit();
+}
+
+SplitContents GenerateShapes(const v1::DataSpec& spec, uint64_t seed) {
+  const int64_t train = Limited(spec.shapes().train_samples(), spec.train_limit());
+  const int64_t test = Limited(spec.shapes().test_samples(), spec.test_limit());
+  if (train < 1 || test < 1) {
+    throw Error(ErrorCode::kInvalidArgument, "data.shapes has " + std::to_string(train) +
+                                                 " training and " + std::to_string(test) +
+                                                 " test samples; at least 1 of each is needed");
+  }
+  return {MakeShapes(seed, Split::kTrain, train), MakeShapes(seed, Split::kTest, test)};
+}
+
+SplitContents Read(const v1::DataSpec& spec, uint64_t seed) {
+  switch (spec.dataset()) {
+    case v1::DATASET_SHAPES:
+      return GenerateShapes(spec, seed);
+    case v1::DATASET_MNIST:
+      return ReadIdxDataset(Downloadable(spec, "mnist"), {.side = 28, .classes = 10});
+    case v1::DATASET_FASHION_MNIST:
+      return ReadIdxDataset(Downloadable(spec, "fashion_mnist"), {.side = 28, .classes = 10});
+    case v1::DATASET_IDX:
+      return ReadIdxDataset(Own(spec, "idx"), {});
+    case v1::DATASET_CIFAR10:
+      return ReadCifarDataset(Downloadable(spec, "cifar10"), Cifar10Layout());
+    case v1::DATASET_CIFAR100:
+      return ReadCifarDataset(Downloadable(spec, "cifar100"), Cifar100Layout());
+    case v1::DATASET_CIFAR_BINARY:
+      return ReadCifarDataset(Own(spec, "cifar_binary"), AnyCifarLayout());
+    default:
+      throw Error(ErrorCode::kInvalidArgument,
+                  "data.dataset is not given; expected shapes, mnist, fashion_mnist, cifar10, "
+                  "cifar100, idx or cifar_binary");
+  }
+}
+
+}  // namespace
+
+DatasetPair MakeDataset(const v1::DataSpec& spec, uint64_t seed) {
+  SplitContents contents = Read(spec, seed);
+  Limit(contents.train, spec.train_limit());
+  Limit(contents.test, spec.test_limit());
+  return {std::make_unique<const Dataset>(std::move(contents.train)),
+          std::make_unique<const Dataset>(std::move(contents.test))};
+}
+
+}  // namespace syncbn::data
