@@ -1,0 +1,57 @@
+// What the tests of back ends share: inputs and comparisons.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string_view>
+#include <vector>
+
+#include "backend/executor.h"
+
+namespace syncbn::backend {
+
+// -- Inputs --------------------------------------------------------------------------------------
+// All are F64 and drawn from their name alone. The values are numbers that float32 can hold, so
+// that every back end gets exactly the same.
+Tensor RandomNormal(Shape shape, std::string_view name, double mean = 0, double std = 1);
+// Integers in [low, high]: sums and products of a few of them are exact in float32.
+Tensor RandomIntegers(Shape shape, std::string_view name, int low, int high);
+// Labels in [0, classes), I32.
+Tensor RandomLabels(int64_t samples, std::string_view name, int classes);
+// All elements different, at least 1/4 apart, in random order.
+Tensor Distinct(Shape shape, std::string_view name);
+Tensor Filled(Shape shape, double value);
+Tensor FromValues(Shape shape, std::vector<double> values);
+// A copy with elements of another floating type; an undefined tensor stays undefined.
+Tensor As(const Tensor& x, DType dtype);
+std::vector<RandomKey> Keys(int64_t samples, std::string_view name);
+
+// -- Comparisons ---------------------------------------------------------------------------------
+// |actual - expected| <= relative * the largest |expected|, elementwise, with equal shapes.
+::testing::AssertionResult Near(const Tensor& actual, const Tensor& expected, double relative);
+// Equal shapes and equal values, whatever the element types.
+::testing::AssertionResult Equal(const Tensor& actual, const Tensor& expected);
+// Equal shapes, types and bits.
+::testing::AssertionResult SameBits(const Tensor& actual, const Tensor& expected);
+
+// -- With an executor
+// ------------------------------------------------------------------------------ `x` in the
+// executor's type.
+inline Tensor In(const Executor& executor, const Tensor& x) {
+  return As(x, executor.dtype());
+}
+
+// A parameter's gradient inside a larger tensor, as a model's gradients lie: 16 elements of 77
+// before and after it must stay as they are.
+class GuardedGradient {
+ public:
+  GuardedGradient(const Executor& executor, const Tensor& initial);
+  GradientOut Out(bool accumulate) { return {.tensor = inside_, .accumulate = accumulate}; }
+  // The gradient; fails the test when a guard was overwritten.
+  Tensor Result() const;
+
+ private:
+  Tensor whole_, inside_;
+};
+
+}  // namespace syncbn::backend
