@@ -1,0 +1,32 @@
+// What a run tells whoever watches it: the console, a test. Called by the process of replica 0, from the
+// thread that drives the run.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "train/metric_record.h"
+
+namespace syncbn::train {
+
+struct RunPlan {
+  int64_t first_step = 0;
+  int64_t end_step = 0;  // steps when done
+  int64_t steps_per_epoch = 0;
+  int64_t sgd_batch = 0;
+};
+
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  virtual void OnStart(const RunPlan& plan) {}
+  // After every step, whether or not it is written to the metrics. `end_step` as in the plan.
+  virtual void OnStep(const MetricRecord& record) {}
+  virtual void OnEvaluation(const MetricRecord& record, double seconds) {}
+  virtual void OnCheckpoint(const std::filesystem::path& folder, int64_t step) {}
+  // Something that does not stop the run but somebody should know.
+  virtual void OnWarning(const std::string& warning) {}
+};
+
+}  // namespace syncbn::train

@@ -1,0 +1,118 @@
+// Runs a training run from a state to its end: steps, their acceptance, evaluation, checkpoints, metrics.
+//
+// Every process runs a Trainer over its own replicas and holds the same state; the process of replica 0
+// (the root) also writes. Driven by one thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "data/batch_maker.h"
+#include "data/batch_plan.h"
+#include "data/loader.h"
+#include "train/checkpoint_store.h"
+#include "train/engine.h"
+#include "train/evaluator.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+#include "train/run_observer.h"
+#include "train/schedule.h"
+#include "train/summary.h"
+#include "train/train_step.h"
+
+namespace syncbn::train {
+
+// What a signal or a coordinator asks of the run. Agreed by all processes at the next step.
+struct Wishes {
+  bool checkpoint = false;
+  bool stop = false;
+};
+
+struct TrainerOptions {
+  // Only the root has these; null elsewhere.
+  MetricSink* metrics = nullptr;
+  CheckpointStore* checkpoints = nullptr;
+  RunObserver* observer = nullptr;
+  // Filled in at each checkpoint: what does not change (attempt, run file, environment).
+  Manifest manifest;
+  // Where steps are dumped: the run's output folder.
+  std::filesystem::path out;
+  // Steps [dump_from, dump_from + dump_steps) are dumped.
+  int64_t dump_from = 0, dump_steps = 0;
+  // Stop when this many steps are done, without counting that as the end of the run (replay).
+  std::optional<int64_t> stop_at;
+  bool evaluate = true;
+  // Asked before each step, in every process. May be empty.
+  std::function<Wishes()> wishes;
+  // Observers of a replica's pass, and a look at its batch before it is used. May be empty.
+  std::function<nn::TensorObserver(int64_t step, int replica)> observe;
+  std::function<void(int64_t step, int replica, data::Batch& batch)> on_batch;
+};
+
+class Trainer {
+ public:
+  // All references must outlive the trainer. `spec` is validated and complete.
+  Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker& train,
+          const data::BatchMaker& test, TrainerOptions options);
+
+  const TensorLayouts& layouts() const { return layouts_; }
+  const TrainingState& state() const { return state_; }
+  const Counters& counters() const { return counters_; }
+  Digest StateDigest() const;
+
+  // Go on from a checkpoint instead of the initial state. Before Run.
+  void Restore(TrainingState state, const Counters& counters);
+
+  // Collective. Trains to the end of the run, or until a stop is wished. The figures of the summary that
+  // a trainer knows are filled in (the same on every process except times).
+  Summary Run();
+
+ private:
+  struct Accepted {
+    bool accepted = false;
+    double gradient_norm = 0;
+    double gradient_scale = 1;
+  };
+
+  ModelState CurrentModel() const;
+  void RunOneStep(const Wishes& wishes);
+  Accepted Commit(double learning_rate);
+  void Evaluate(Summary& summary);
+  void SaveCheckpoint();
+  void Dump(const Accepted& accepted, double learning_rate, const Tensor& parameters_before,
+            const Tensor& running_before);
+  bool Dumps(int64_t step) const;
+  // Whether `every` epochs were completed by the step that was just done.
+  bool CompletedEpochs(double every) const;
+  void Warn(const std::string& warning) const;
+
+  const v1::RunSpec& spec_;
+  Engine& engine_;
+  const data::BatchMaker& train_;
+  const TrainerOptions options_;
+  const data::Sampler sampler_;
+  const data::BatchPlan plan_;
+  const int64_t total_steps_;
+  const LearningRate learning_rate_;
+  const Optimizer optimizer_;
+  const TensorLayouts layouts_;
+  Evaluator evaluator_;
+  TrainStep step_;
+  std::unique_ptr<data::Loader> loader_;
+
+  TrainingState state_;
+  Counters counters_;
+  // Of the parameters; 0 is never used.
+  uint64_t version_ = 1;
+  std::optional<double> test_accuracy_;  // if evaluated at this step
+  std::optional<double> best_accuracy_;
+  // Over the steps of the current epoch.
+  double epoch_loss_ = 0, epoch_correct_ = 0, epoch_samples_ = 0;
+  std::optional<Summary::Figures> last_epoch_;
+  MetricRecord::Milliseconds spent_;
+  double step_seconds_ = 0;
+  int64_t attempt_samples_ = 0;
+};
+
+}  // namespace syncbn::train
