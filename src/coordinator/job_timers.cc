@@ -27,7 +27,7 @@ std::optional<EventKind> DueTimer(const JobStatus& status, const JobPolicy& poli
 
 JobPolicy::Time UsedTime(const JobStatus& status, WallTime now) {
   if (!status.attempt_start) return status.used;
-  return status.used + std::max<Time>(Time(0), now - *status.attempt_start);
+  return status.used + std::max(JobPolicy::Time(0), JobPolicy::Time(now - *status.attempt_start));
 }
 
 }  // namespace syncbn::coordinator
