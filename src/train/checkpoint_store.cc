@@ -1,0 +1,260 @@
+#include "train/checkpoint_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "train/safetensors.h"
+
+namespace syncbn::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kManifestFile = "manifest.json";
+constexpr const char* kTensorsFile = "tensors.safetensors";
+constexpr const char* kAttemptFile = "attempt";
+constexpr std::string_view kStepPrefix = "step-";
+// Names of folders that are being written or removed begin with this.
+constexpr std::string_view kHiddenPrefix = ".step-";
+
+std::string HiddenName(const fs::path& folder, std::string_view purpose) {
+  return "." + folder.filename().string() + "." + std::string(purpose) + "." +
+         std::to_string(::getpid());
+}
+
+template <typename Number>
+std::optional<Number> ParseNumber(std::string_view text) {
+  Number value{};
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (code != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+void MakeFolder(const fs::path& folder) {
+  if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST) ThrowErrno("create", folder);
+}
+
+// Only what is damaged or half there lets a reader look further back: a file that may not be read,
+// say, is an error to be told.
+bool IsDamage(const Error& error) {
+  return error.code() == ErrorCode::kDataLoss || error.code() == ErrorCode::kNotFound;
+}
+
+Manifest ReadManifest(const fs::path& folder) {
+  const fs::path path = folder / kManifestFile;
+  return Manifest::FromJson(ReadFile(path), path.string());
+}
+
+std::optional<Manifest> TryReadManifest(const fs::path& folder) {
+  try {
+    return ReadManifest(folder);
+  } catch (const Error& error) {
+    if (IsDamage(error)) return std::nullopt;
+    throw;
+  }
+}
+
+}  // namespace
+
+CheckpointStore::CheckpointStore(CheckpointStoreOptions options)
+    : options_(std::move(options)), folder_(options_.out / "checkpoints") {}
+
+fs::path CheckpointStore::FolderOf(int64_t step) const {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
+  return folder_ / name;
+}
+
+std::vector<int64_t> CheckpointStore::Steps() const {
+  std::vector<int64_t> steps;
+  std::error_code error;
+  for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(kStepPrefix)) continue;
+    const auto step = ParseNumber<int64_t>(std::string_view(name).substr(kStepPrefix.size()));
+    if (step && FolderOf(*step) == it->path()) steps.push_back(*step);
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    errno = error.value();
+    ThrowErrno("list", folder_);
+  }
+  std::ranges::sort(steps);
+  return steps;
+}
+
+int CheckpointStore::HighestAttempt() const {
+  int highest = 0;
+  if (fs::exists(folder_ / kAttemptFile)) {
+    std::string text = ReadFile(folder_ / kAttemptFile);
+    while (text.ends_with('\n')) text.pop_back();
+    highest = ParseNumber<int>(text).value_or(0);
+  }
+  for (int64_t step : Steps()) {
+    const std::optional<Manifest> manifest = TryReadManifest(FolderOf(step));
+    if (manifest) highest = std::max(highest, manifest->attempt);
+  }
+  return highest;
+}
+
+void CheckpointStore::CheckAttempt(int attempt) const {
+  const int highest = HighestAttempt();
+  if (attempt >= highest) return;
+  throw Error(ErrorCode::kAborted, "attempt " + std::to_string(highest) +
+                                       " of this run has taken over " + options_.out.string() +
+                                       ": attempt " + std::to_string(attempt) +
+                                       " must not write checkpoints there any more");
+}
+
+void CheckpointStore::Claim(int attempt) {
+  CheckAttempt(attempt);
+  MakeFolder(options_.out);
+  MakeFolder(folder_);
+  WriteFileAtomically(folder_ / kAttemptFile, std::to_string(attempt) + "\n");
+  std::vector<fs::path> leftovers;
+  std::error_code error;
+  for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().filename().string().starts_with(kHiddenPrefix)) leftovers.push_back(it->path());
+  }
+  for (const fs::path& leftover : leftovers) fs::remove_all(leftover, error);
+}
+
+fs::path CheckpointStore::Save(Manifest manifest, std::span<const NamedTensor> tensors) {
+  const int64_t step = manifest.counters.step;
+  const fs::path folder = FolderOf(step);
+  const fs::path temporary = folder_ / HiddenName(folder, "writing");
+  CheckAttempt(manifest.attempt);
+  WithFrame(
+      [&] {
+        return "writing the checkpoint of step " + std::to_string(step) +
+               "; earlier checkpoints are intact";
+      },
+      [&] {
+        std::error_code ignored;
+        try {
+          MakeFolder(options_.out);
+          MakeFolder(folder_);
+          fs::remove_all(temporary, ignored);
+          MakeFolder(temporary);
+          // "pt": what the loaders of other frameworks expect to see.
+          manifest.tensors_digest =
+              WriteSafetensors(temporary / kTensorsFile, tensors, {{"format", "pt"}});
+          WriteFileAtomically(temporary / kManifestFile, manifest.ToJson());
+          SyncFolder(temporary);
+          Publish(temporary, folder);
+          SyncFolder(folder_);
+        } catch (...) {
+          fs::remove_all(temporary, ignored);
+          throw;
+        }
+      });
+  try {
+    RemoveSurplus(step);
+  } catch (const Error& error) {
+    Warn("old checkpoints could not be removed: " + error.message());
+  }
+  return folder;
+}
+
+void CheckpointStore::Publish(const fs::path& written, const fs::path& folder) {
+  if (::renameat2(AT_FDCWD, written.c_str(), AT_FDCWD, folder.c_str(), RENAME_NOREPLACE) == 0) {
+    return;
+  }
+  if (errno == EEXIST || errno == ENOTEMPTY) {
+    // Swapped in one operation, so that at every moment one of the two is there.
+    if (::renameat2(AT_FDCWD, written.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0) {
+      std::error_code ignored;
+      fs::remove_all(written, ignored);
+      return;
+    }
+  }
+  if (errno != EINVAL && errno != ENOSYS) ThrowErrno("rename to", folder);
+  // A file system without these flags (NFS). Between the two renames there is no checkpoint of this
+  // step.
+  if (fs::exists(folder)) Remove(folder);
+  if (::rename(written.c_str(), folder.c_str()) != 0) ThrowErrno("rename to", folder);
+}
+
+void CheckpointStore::Remove(const fs::path& folder) {
+  const fs::path hidden = folder_ / HiddenName(folder, "removing");
+  if (::rename(folder.c_str(), hidden.c_str()) != 0) ThrowErrno("rename", folder);
+  std::error_code error;
+  fs::remove_all(hidden, error);
+  if (error) {
+    errno = error.value();
+    ThrowErrno("remove", hidden);
+  }
+}
+
+void CheckpointStore::RemoveSurplus(int64_t saved_step) {
+  // Newer ones than that just written are damaged ones that a resumed run has passed over: not
+  // counted, and left to be looked at until the run comes to their step again.
+  std::vector<int64_t> steps = Steps();
+  std::erase_if(steps, [&](int64_t step) { return step > saved_step; });
+  std::ranges::reverse(steps);
+
+  std::vector<int64_t> surplus;
+  std::optional<int64_t> best;
+  double best_accuracy = 0;
+  int kept = 0;
+  for (int64_t step : steps) {
+    const std::optional<Manifest> manifest = TryReadManifest(FolderOf(step));
+    const bool among_last = kept < options_.keep;
+    if (manifest) ++kept;
+    if (!among_last) surplus.push_back(step);
+    // Of equals the newest.
+    if (manifest && manifest->test_accuracy &&
+        (!best || *manifest->test_accuracy > best_accuracy)) {
+      best = step;
+      best_accuracy = *manifest->test_accuracy;
+    }
+  }
+  for (int64_t step : surplus) {
+    if (step != best) Remove(FolderOf(step));
+  }
+}
+
+StoredCheckpoint CheckpointStore::Load(const fs::path& folder) {
+  Manifest manifest = ReadManifest(folder);
+  const fs::path path = folder / kTensorsFile;
+  SafetensorsFile file = ReadSafetensors(path);
+  if (file.digest != manifest.tensors_digest) {
+    throw Error(ErrorCode::kDataLoss, path.string() + " is damaged: its bytes have digest " +
+                                          file.digest.Hex() + ", its manifest says " +
+                                          manifest.tensors_digest.Hex());
+  }
+  return {folder, std::move(manifest), std::move(file.tensors)};
+}
+
+std::optional<StoredCheckpoint> CheckpointStore::Latest(std::optional<int64_t> at_most) const {
+  std::vector<int64_t> steps = Steps();
+  std::ranges::reverse(steps);
+  std::string damages;
+  for (int64_t step : steps) {
+    if (at_most && step > *at_most) continue;
+    try {
+      return Load(FolderOf(step));
+    } catch (const Error& error) {
+      if (!IsDamage(error)) throw;
+      damages += "\n  " + error.message();
+      Warn("the checkpoint of step " + std::to_string(step) +
+           " is passed over: " + error.message());
+    }
+  }
+  if (damages.empty()) return std::nullopt;
+  throw Error(ErrorCode::kDataLoss,
+              "no checkpoint in " + folder_.string() + " can be used:" + damages);
+}
+
+void CheckpointStore::Warn(const std::string& warning) const {
+  if (options_.on_warning) options_.on_warning(warning);
+}
+
+}  // namespace syncbn::train

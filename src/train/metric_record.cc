@@ -1,0 +1,79 @@
+#include "train/metric_record.h"
+
+#include "base/error.h"
+#include "train/json_numbers.h"
+
+namespace syncbn::train {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void Put(Json& json, const char* key, const std::optional<double>& value) {
+  if (value) json[key] = JsonNumber(*value);
+}
+
+std::optional<double> Take(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end()) return std::nullopt;
+  return NumberOf(*found);
+}
+
+}  // namespace
+
+std::string MetricRecord::ToJson() const {
+  Json json;
+  json["step"] = step;
+  json["epoch"] = epoch;
+  json["split"] = split;
+  if (evaluation) json["evaluation"] = *evaluation;
+  Put(json, "loss", loss);
+  Put(json, "accuracy", accuracy);
+  Put(json, "lr", learning_rate);
+  Put(json, "gradient_norm", gradient_norm);
+  if (skipped) json["skipped"] = true;
+  Put(json, "images_per_second", images_per_second);
+  if (milliseconds) {
+    json["ms"] = {{"compute", JsonNumber(milliseconds->compute)},
+                  {"statistics", JsonNumber(milliseconds->statistics)},
+                  {"gradients", JsonNumber(milliseconds->gradients)},
+                  {"data", JsonNumber(milliseconds->data)}};
+  }
+  if (digest) json["digest"] = digest->Hex();
+  return json.dump();
+}
+
+MetricRecord MetricRecord::FromJson(std::string_view line) {
+  try {
+    const Json json = Json::parse(line);
+    MetricRecord record;
+    record.step = json.at("step");
+    record.epoch = json.at("epoch");
+    record.split = json.at("split");
+    if (json.contains("evaluation")) record.evaluation = json["evaluation"].get<std::string>();
+    record.loss = Take(json, "loss");
+    record.accuracy = Take(json, "accuracy");
+    record.learning_rate = Take(json, "lr");
+    record.gradient_norm = Take(json, "gradient_norm");
+    record.skipped = json.value("skipped", false);
+    record.images_per_second = Take(json, "images_per_second");
+    if (json.contains("ms")) {
+      const Json& ms = json["ms"];
+      record.milliseconds = Milliseconds{.compute = NumberOf(ms.at("compute")),
+                                         .statistics = NumberOf(ms.at("statistics")),
+                                         .gradients = NumberOf(ms.at("gradients")),
+                                         .data = NumberOf(ms.at("data"))};
+    }
+    if (json.contains("digest")) record.digest = Digest::FromHex(json["digest"].get<std::string>());
+    return record;
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Error(ErrorCode::kDataLoss,
+                "not a line of metrics: not JSON (at byte " + std::to_string(error.byte) + ")");
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::kDataLoss,
+                "not a line of metrics: an entry is missing or of the wrong type");
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kDataLoss, "not a line of metrics: " + error.message());
+  }
+}
+
+}  // namespace syncbn::train

@@ -1,0 +1,53 @@
+// One line of metrics.jsonl.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/digest.h"
+
+namespace syncbn::train {
+
+struct MetricRecord {
+  // Where a step's wall time went; every moment is counted once.
+  struct Milliseconds {
+    double compute = 0, statistics = 0, gradients = 0, data = 0;
+    bool operator==(const Milliseconds&) const = default;
+  };
+
+  // Number of the step from 0; of an evaluation: of the last step before it.
+  int64_t step = 0;
+  // Its epoch, from 0.
+  int64_t epoch = 0;
+  // "train" or "test".
+  std::string split;
+  // With which statistics the test split was evaluated: "running", "precise" or "batch".
+  std::optional<std::string> evaluation;
+  // Mean over the samples.
+  std::optional<double> loss;
+  // Share of the samples, from 0 to 1.
+  std::optional<double> accuracy;
+  std::optional<double> learning_rate;
+  // Euclidean norm of the gradients before clipping.
+  std::optional<double> gradient_norm;
+  // The step was not accepted (non-finite): it changed nothing.
+  bool skipped = false;
+  std::optional<double> images_per_second;
+  std::optional<Milliseconds> milliseconds;
+  // StateDigest after the step.
+  std::optional<Digest> digest;
+
+  bool operator==(const MetricRecord&) const = default;
+
+  // A JSON object on one line, without a line end. What is not given is left out. Numbers read back
+  // as the same double; what JSON has no number for is written as the texts "NaN", "Infinity" and
+  // "-Infinity", as in protobuf's JSON: a reader that does not expect them fails instead of seeing
+  // nothing.
+  std::string ToJson() const;
+  // The inverse; unknown keys are ignored. Throws DATA_LOSS with what is wrong.
+  static MetricRecord FromJson(std::string_view line);
+};
+
+}  // namespace syncbn::train
