@@ -2,7 +2,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <utility>
 
+#include "base/error.h"
 #include "nn/step_context.h"
 #include "tensor/tensor.h"
 
@@ -24,10 +27,28 @@ class Layer {
   // x has the replica's samples along the first axis (maybe none).
   virtual Tensor Forward(Tensor x, StepContext& context) const = 0;
   // From d loss / d output to d loss / d input; adds parameter gradients to the context.
+  // The first layer with a weight returns an undefined tensor when the context asks for no gradient of
+  // the images; only `flatten` may stand before it.
   virtual Tensor Backward(Tensor dy, StepContext& context) const = 0;
+
+  // Made of layers, which report themselves.
+  virtual bool composite() const { return false; }
 
  private:
   std::string name_;
 };
+
+// Runs body as `layer`'s part of a pass: tells the watchdog, and names the layer in errors. `phase` is a
+// literal: "forward" or "backward".
+template <typename Body>
+decltype(auto) InLayer(const Layer& layer, std::string_view phase, StepContext& context,
+                       Body&& body) {
+  context.Enter(phase, layer.name());
+  return WithFrame([&] { return "layer " + layer.name(); }, std::forward<Body>(body));
+}
+
+// layer.Forward and layer.Backward with report, frame and observation; composites are called bare.
+Tensor RunForward(const Layer& layer, Tensor x, StepContext& context);
+Tensor RunBackward(const Layer& layer, Tensor dy, StepContext& context);
 
 }  // namespace syncbn::nn

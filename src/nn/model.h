@@ -29,7 +29,8 @@ class Model {
 
   // Images [n, H, W, C] -> logits [n, classes].
   Tensor Forward(Tensor images, StepContext& context) const;
-  // d loss / d logits -> parameter gradients in the context; returns d loss / d images.
+  // d loss / d logits -> parameter gradients in the context; returns d loss / d images (undefined if
+  // the context does not ask for it).
   Tensor Backward(Tensor dlogits, StepContext& context) const;
 
   // True when replicas need each other's statistics inside a pass: then all must be in flight at once.
@@ -45,9 +46,15 @@ class Model {
   bool statistics_cross_replicas_ = false;
 };
 
+struct BuildOptions {
+  // Whether ReLU and the sum of a residual block are computed in the pass of the norm before them. Off,
+  // every layer stands alone, for an observer that wants to see what lies between them.
+  bool fuse = true;
+};
+
 // Builds a named architecture or hand-written layers. `cluster` decides how a normalization batch in
 // samples maps to slices or groups of replicas. Throws INVALID_ARGUMENT naming the layer that does not fit.
 std::unique_ptr<Model> BuildModel(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,
-                                  const InputSpec& input);
+                                  const InputSpec& input, const BuildOptions& options = {});
 
 }  // namespace syncbn::nn

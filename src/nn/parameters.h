@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,6 +34,10 @@ struct Parameter {
   int64_t offset = 0;
   // For kWeightNormGain: the index of v, whose norms are the initial gain; else -1.
   int norm_of = -1;
+  // The name its values are drawn from, where that is not its own: a layer that has another name in
+  // another arm of a study (weight_v for weight; VGG's numbering without norms) starts from the same
+  // values there.
+  std::optional<std::string> drawn_as = std::nullopt;
 };
 
 class ParameterLayout {

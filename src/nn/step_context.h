@@ -44,6 +44,8 @@ struct StepInputs {
   int64_t step = 0;
   // The data set's index of each sample of this replica's batch (keys of dropout).
   std::span<const uint64_t> sample_ids;
+  // Whether Model::Backward computes d loss / d images; without it the first layer is spared that work.
+  bool input_gradient = true;
   // Called when a parameter's gradient is complete (kTrain), in backward order.
   std::function<void(int parameter)> on_gradient_ready;
   // For replay and probes; usually empty.
@@ -78,11 +80,13 @@ class StepContext {
   // Last in, first out: backward runs in the exact reverse order of forward.
   struct Record {
     const void* owner = nullptr;
-    std::vector<Tensor> tensors;
-    std::vector<Shape> shapes;
+    std::vector<Tensor> tensors = {};
+    std::vector<Shape> shapes = {};
+    std::vector<RandomKey> keys = {};
   };
+  // Keeps nothing outside kTrain.
   void Save(Record record);
-  // Throws INTERNAL when the last record is not the owner's.
+  // Throws INTERNAL when the last record is not the owner's, FAILED_PRECONDITION outside kTrain.
   Record Restore(const void* owner);
   bool tape_empty() const { return tape_.empty(); }
 

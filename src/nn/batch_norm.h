@@ -1,0 +1,49 @@
+// Batch normalization (Ioffe and Szegedy 2015). Local, ghost, grouped and global are one class: the
+// samples that share statistics are slices of a replica's batch, that batch, or the batches of a group of
+// replicas.
+//
+// Over a group: one message a pass. Forward, [count, mean[C], m2[C]] merged by Chan's formula;
+// backward, sum(dy) and sum(dy * xhat), summed. A replica without samples takes part with count 0.
+// The gradients of gamma and beta are the replica's own sums; the trainer adds those of all replicas.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "nn/norm.h"
+#include "nn/statistics_scope.h"
+
+namespace syncbn::nn {
+
+class BatchNorm : public Norm {
+ public:
+  struct BatchOptions {
+    StatisticsScope scope;
+    int64_t channels = 0;
+    // Index in the state layout.
+    int state = 0;
+  };
+
+  BatchNorm(std::string name, const Options& options, const BatchOptions& batch);
+
+  // Throws INVALID_ARGUMENT when the channels do not match.
+  Shape OutputShape(const Shape& input) const override;
+
+ protected:
+  void StartStatistics(Pending& pending, StepContext& context) const override;
+  void FinishStatistics(Pending& pending, StepContext& context) const override;
+  comm::Reducer::Handle StartInputTerms(const Sums& sums, Tensor& message,
+                                        StepContext& context) const override;
+  void FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& handle,
+                        const Tensor& message, StepContext& context) const override;
+
+ private:
+  void UseRunningStatistics(Pending& pending, StepContext& context) const;
+  // This replica's group; throws FAILED_PRECONDITION when the context's link does not have it.
+  comm::Group GroupOf(const StepContext& context) const;
+
+  const BatchOptions batch_;
+  const std::string forward_name_, backward_name_;
+};
+
+}  // namespace syncbn::nn

@@ -1,0 +1,108 @@
+#include "nn/builder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "nn/batch_norm.h"
+#include "nn/sample_norm.h"
+
+namespace syncbn::nn {
+
+ModelBuilder::ModelBuilder(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,
+                           const BuildOptions& options)
+    : spec_(spec), cluster_(cluster), options_(options) {}
+
+int64_t ModelBuilder::Scaled(int64_t channels) const {
+  return std::max<int64_t>(1, std::llround(static_cast<double>(channels) * spec_.width()));
+}
+
+void ModelBuilder::Claim(const std::string& layer) {
+  if (names_.insert(layer).second) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "two layers are called \"" + layer + "\": give the layers of a model different names");
+}
+
+Initializer ModelBuilder::WeightInitializer(int64_t fan_in, int64_t fan_out, int64_t he_fan) const {
+  const v1::InitSpec& init = spec_.init();
+  using Kind = Initializer::Kind;
+  switch (init.kind()) {
+    case v1::INIT_KIND_XAVIER:
+      return {Kind::kUniform,
+              init.scale() * std::sqrt(6.0 / static_cast<double>(fan_in + fan_out))};
+    case v1::INIT_KIND_NORMAL:
+      return {Kind::kNormal, init.scale() * init.std()};
+    default:
+      return {Kind::kNormal, init.scale() * std::sqrt(2.0 / static_cast<double>(he_fan))};
+  }
+}
+
+int ModelBuilder::Declare(std::string name, Shape shape, ParameterRole role,
+                          Initializer initializer) {
+  return parameters_.Add({.name = std::move(name),
+                          .shape = shape,
+                          .role = role,
+                          .initializer = initializer});
+}
+
+bool ModelBuilder::AdoptRunningRule(const std::string& name, const v1::RunningSpec& spec) {
+  if (spec.kind() == v1::RUNNING_KIND_NONE) return false;
+  const bool cumulative = spec.kind() == v1::RUNNING_KIND_CUMULATIVE;
+  const RunningRule rule{
+      cumulative ? RunningRule::Kind::kCumulative : RunningRule::Kind::kMomentum,
+      cumulative ? 0 : spec.momentum()};
+  if (!running_rule_) running_rule_ = rule;
+  if (running_rule_->kind != rule.kind || running_rule_->momentum != rule.momentum) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "layer " + name +
+                    ": its running statistics move by another rule than those of the layers before; "
+                    "give all norms of a model the same `running`, or `running: none`");
+  }
+  return true;
+}
+
+std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::NormSpec& spec,
+                                             int64_t channels, double initial_gamma) {
+  Norm::Options options{.epsilon = spec.epsilon()};
+  if (!spec.has_affine() || spec.affine()) {
+    using Kind = Initializer::Kind;
+    options.gamma = Declare(name + ".weight", {channels}, ParameterRole::kNormScale,
+                            {Kind::kConstant, initial_gamma});
+    options.beta =
+        Declare(name + ".bias", {channels}, ParameterRole::kNormShift, {Kind::kConstant, 0});
+  }
+  const auto sample_norm = [&](int64_t groups) {
+    return std::make_unique<SampleNorm>(name, options, channels, groups);
+  };
+  switch (spec.kind()) {
+    case v1::NORM_KIND_LAYER: return sample_norm(1);
+    case v1::NORM_KIND_INSTANCE: return sample_norm(channels);
+    case v1::NORM_KIND_GROUP: return sample_norm(FittingGroups(channels, spec.groups()));
+    case v1::NORM_KIND_BATCH: break;
+    default:
+      throw Error(ErrorCode::kInvalidArgument, "layer " + name + ": " +
+                                                   v1::NormKind_Name(spec.kind()) +
+                                                   " is not a layer of its own");
+  }
+  const StatisticsScope scope = WithFrame([&] { return "layer " + name; },
+                                          [&] { return ResolveScope(spec.batch(), cluster_); });
+  if (scope.crosses_replicas()) statistics_cross_replicas_ = true;
+  const bool tracked = AdoptRunningRule(name, spec.running());
+  return std::make_unique<BatchNorm>(
+      name, options,
+      BatchNorm::BatchOptions{
+          .scope = scope, .channels = channels, .state = state_.Add(name, channels, tracked)});
+}
+
+std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const InputSpec& input) {
+  const RunningRule rule = running_rule_.value_or(RunningRule{.kind = RunningRule::Kind::kNone});
+  auto model = std::make_unique<Model>(std::move(body), std::move(parameters_), std::move(state_),
+                                       rule, input);
+  model->set_statistics_cross_replicas(statistics_cross_replicas_);
+  return model;
+}
+
+}  // namespace syncbn::nn

@@ -1,0 +1,112 @@
+// What the architectures are written with: chains of layers through which the shape of the activations
+// flows, and which declare parameters and running statistics on the way.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "nn/composite.h"
+#include "nn/model.h"
+#include "nn/norm.h"
+#include "nn/parameters.h"
+#include "nn/statistics_scope.h"
+
+namespace syncbn::nn {
+
+// What all chains of one model share.
+class ModelBuilder {
+ public:
+  // The specs must outlive the builder.
+  ModelBuilder(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,
+               const BuildOptions& options);
+
+  const v1::ModelSpec& spec() const { return spec_; }
+  bool fuse() const { return options_.fuse; }
+  // `channels` times the model's width factor, at least 1.
+  int64_t Scaled(int64_t channels) const;
+
+  // Throws INVALID_ARGUMENT when the name is taken.
+  void Claim(const std::string& layer);
+  // The distribution of a weight; he_fan: the fan that He's rule takes.
+  Initializer WeightInitializer(int64_t fan_in, int64_t fan_out, int64_t he_fan) const;
+  int Declare(std::string name, Shape shape, ParameterRole role, Initializer initializer);
+  int Declare(Parameter parameter) { return parameters_.Add(std::move(parameter)); }
+  std::unique_ptr<Norm> MakeNorm(const std::string& name, const v1::NormSpec& spec,
+                                 int64_t channels, double initial_gamma);
+
+  // Takes the layers; the builder is used up.
+  std::unique_ptr<Model> Finish(std::unique_ptr<Layer> body, const InputSpec& input);
+
+ private:
+  // Whether the layer keeps running statistics. Throws when another layer does by another rule.
+  bool AdoptRunningRule(const std::string& name, const v1::RunningSpec& spec);
+
+  const v1::ModelSpec& spec_;
+  const v1::ClusterSpec& cluster_;
+  const BuildOptions options_;
+  ParameterLayout parameters_;
+  StateLayout state_;
+  std::set<std::string> names_;
+  std::optional<RunningRule> running_rule_;
+  bool statistics_cross_replicas_ = false;
+};
+
+struct WeightOptions {
+  bool bias = true;
+  bool weight_norm = false;
+  // See Parameter::drawn_as: the layer's name there.
+  std::optional<std::string> drawn_as = std::nullopt;
+};
+
+struct ConvOptions {
+  int64_t out = 0;
+  int64_t kernel = 3, stride = 1, padding = 0, groups = 1;
+};
+
+// Layers in order. Every method appends one, under its full name ("layer1.0.conv1").
+class Chain {
+ public:
+  Chain(ModelBuilder& builder, const Shape& input, bool sees_images = false)
+      : builder_(&builder), shape_(input), sees_images_(sees_images) {}
+
+  ModelBuilder& builder() const { return *builder_; }
+  // Of the activations after the last layer, for one sample.
+  const Shape& shape() const { return shape_; }
+
+  void Conv(const std::string& name, const ConvOptions& conv, const WeightOptions& weight);
+  void Linear(const std::string& name, int64_t out, const WeightOptions& weight);
+  // Nothing for the kinds that are no layer (none, weight).
+  void Normalize(const std::string& name, const v1::NormSpec& spec, double initial_gamma = 1);
+  void Activate(const std::string& name, backend::ActivationKind kind);
+  void Pool(const std::string& name, const backend::Pool2dSpec& spec);
+  void GlobalAveragePool(const std::string& name);
+  void Flatten(const std::string& name);
+  void Dropout(const std::string& name, double probability);
+  // body and shortcut start from this chain's shape.
+  void Residual(const std::string& name, Chain body, Chain shortcut);
+
+  // -- With the model's own settings -----------------------------------------------------------------
+  // The weight of a layer that a norm follows: without a bias where the norm would cancel it.
+  WeightOptions NormalizedWeight() const;
+  // The norm and the activation, in the order of the norm's placement.
+  void NormalizeAndActivate(const std::string& norm, const std::string& activation);
+  void Activate(const std::string& name);
+
+  std::unique_ptr<Sequential> Finish(const std::string& name);
+
+ private:
+  void Append(std::unique_ptr<Layer> layer);
+  ModelBuilder* builder_;
+  Shape shape_;
+  // The next layer's input is the images, perhaps flattened.
+  bool sees_images_;
+  std::vector<std::unique_ptr<Layer>> layers_;
+  // The norm whose output the chain ends in, if ReLU may still become a part of it.
+  Norm* open_norm_ = nullptr;
+};
+
+}  // namespace syncbn::nn

@@ -1,0 +1,105 @@
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "nn/architectures.h"
+
+namespace syncbn::nn {
+namespace {
+
+using LayerSpecs = google::protobuf::RepeatedPtrField<v1::LayerSpec>;
+
+struct Followed {
+  // A norm that subtracts a mean follows: a bias would be lost in it.
+  bool by_norm_layer = false;
+  bool by_weight_norm = false;
+};
+
+Followed WhatFollows(const LayerSpecs& specs, int index) {
+  if (index + 1 >= specs.size() || !specs[index + 1].has_norm()) return {};
+  const v1::NormKind kind = specs[index + 1].norm().kind();
+  return {.by_norm_layer = kind != v1::NORM_KIND_NONE && kind != v1::NORM_KIND_WEIGHT,
+          .by_weight_norm = kind == v1::NORM_KIND_WEIGHT};
+}
+
+template <typename Spec>
+WeightOptions WeightOf(const Spec& spec, const Followed& followed) {
+  return {.bias = spec.has_bias() ? spec.bias() : !followed.by_norm_layer,
+          .weight_norm = followed.by_weight_norm};
+}
+
+void CheckWeightNorm(const std::string& name, const LayerSpecs& specs, int index) {
+  if (specs[index].norm().kind() != v1::NORM_KIND_WEIGHT) return;
+  if (index > 0 && (specs[index - 1].has_conv() || specs[index - 1].has_linear())) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "layer " + name +
+                  ": weight normalization belongs to the weight of the layer before it; put it "
+                  "directly behind a `conv` or `linear`");
+}
+
+backend::Pool2dSpec PoolOf(const v1::PoolSpec& spec, backend::PoolKind kind) {
+  return {.kind = kind,
+          .kernel = spec.kernel(),
+          .stride = spec.has_stride() ? spec.stride() : spec.kernel(),
+          .pad = spec.padding()};
+}
+
+void AddLayers(Chain& chain, const std::string& prefix, const LayerSpecs& specs, bool residual_body);
+
+void AddResidual(Chain& chain, const std::string& name, const v1::ResidualSpec& spec) {
+  Chain body(chain.builder(), chain.shape()), shortcut(chain.builder(), chain.shape());
+  AddLayers(body, name + ".body.", spec.body(), true);
+  AddLayers(shortcut, name + ".shortcut.", spec.shortcut(), false);
+  chain.Residual(name, std::move(body), std::move(shortcut));
+}
+
+void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, int index,
+              bool residual_body) {
+  const v1::LayerSpec& spec = specs[index];
+  const Followed followed = WhatFollows(specs, index);
+  using Kind = v1::LayerSpec::KindCase;
+  switch (spec.kind_case()) {
+    case Kind::kConv:
+      return chain.Conv(name,
+                        {.out = spec.conv().out(),
+                         .kernel = spec.conv().kernel(),
+                         .stride = spec.conv().stride(),
+                         .padding = spec.conv().padding(),
+                         .groups = spec.conv().groups()},
+                        WeightOf(spec.conv(), followed));
+    case Kind::kLinear:
+      return chain.Linear(name, spec.linear().out(), WeightOf(spec.linear(), followed));
+    case Kind::kNorm: {
+      CheckWeightNorm(name, specs, index);
+      const bool last = residual_body && index + 1 == specs.size();
+      const bool zero = last && chain.builder().spec().init().zero_last_gamma();
+      return chain.Normalize(name, spec.norm(), zero ? 0 : 1);
+    }
+    case Kind::kRelu: return chain.Activate(name, backend::ActivationKind::kRelu);
+    case Kind::kSigmoid: return chain.Activate(name, backend::ActivationKind::kSigmoid);
+    case Kind::kTanh: return chain.Activate(name, backend::ActivationKind::kTanh);
+    case Kind::kMaxPool: return chain.Pool(name, PoolOf(spec.max_pool(), backend::PoolKind::kMax));
+    case Kind::kAveragePool:
+      return chain.Pool(name, PoolOf(spec.average_pool(), backend::PoolKind::kAverage));
+    case Kind::kGlobalAveragePool: return chain.GlobalAveragePool(name);
+    case Kind::kDropout: return chain.Dropout(name, spec.dropout().probability());
+    case Kind::kFlatten: return chain.Flatten(name);
+    case Kind::kResidual: return AddResidual(chain, name, spec.residual());
+    case Kind::KIND_NOT_SET: break;
+  }
+  throw Error(ErrorCode::kInvalidArgument, "layer " + name + ": it does not say what it is");
+}
+
+void AddLayers(Chain& chain, const std::string& prefix, const LayerSpecs& specs,
+               bool residual_body) {
+  for (int i = 0; i < specs.size(); ++i) {
+    const std::string own = specs[i].name().empty() ? std::to_string(i) : specs[i].name();
+    AddLayer(chain, prefix + own, specs, i, residual_body);
+  }
+}
+
+}  // namespace
+
+void AddLayersByHand(Chain& chain) { AddLayers(chain, "", chain.builder().spec().layers(), false); }
+
+}  // namespace syncbn::nn

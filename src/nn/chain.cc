@@ -1,0 +1,157 @@
+#include <utility>
+
+#include "base/check.h"
+#include "nn/builder.h"
+#include "nn/simple_layers.h"
+#include "nn/weighted_layers.h"
+
+namespace syncbn::nn {
+namespace {
+
+// Declares weight (or v and g) and bias of a layer.
+WeightParameters DeclareWeight(ModelBuilder& builder, const std::string& name, const Shape& shape,
+                               const Initializer& initializer, const WeightOptions& options) {
+  const std::string drawn_as = options.drawn_as.value_or(name) + ".weight";
+  WeightParameters parameters;
+  // PyTorch's order and names: weight_g, then weight_v. v comes first here, because the gain's initial
+  // value is its norm; who loads the weights goes by name.
+  parameters.weight =
+      builder.Declare({.name = name + (options.weight_norm ? ".weight_v" : ".weight"),
+                       .shape = shape,
+                       .role = ParameterRole::kWeight,
+                       .initializer = initializer,
+                       .drawn_as = drawn_as});
+  if (options.weight_norm) {
+    const Shape gain = shape.rank() == 4 ? Shape{shape[0], 1, 1, 1} : Shape{shape[0], 1};
+    parameters.gain = builder.Declare({.name = name + ".weight_g",
+                                       .shape = gain,
+                                       .role = ParameterRole::kWeightNormGain,
+                                       .norm_of = parameters.weight});
+  }
+  if (options.bias) {
+    parameters.bias = builder.Declare(name + ".bias", {shape[0]}, ParameterRole::kBias,
+                                      {Initializer::Kind::kConstant, 0});
+  }
+  return parameters;
+}
+
+}  // namespace
+
+void Chain::Conv(const std::string& name, const ConvOptions& conv, const WeightOptions& weight) {
+  if (shape_.rank() != 4) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "conv2d: the input must be [N, H, W, C], got " + shape_.ToString())
+        .AddFrame("layer " + name);
+  }
+  const backend::Conv2dSpec spec{.in_channels = shape_.channels(),
+                                 .out_channels = conv.out,
+                                 .kernel_h = conv.kernel,
+                                 .kernel_w = conv.kernel,
+                                 .stride_h = conv.stride,
+                                 .stride_w = conv.stride,
+                                 .pad_h = conv.padding,
+                                 .pad_w = conv.padding,
+                                 .groups = conv.groups};
+  // Refuses groups that do not fit before a weight is declared for them.
+  WithFrame([&] { return "layer " + name; }, [&] { return spec.OutputShape(shape_); });
+  const int64_t window = conv.kernel * conv.kernel;
+  const int64_t fan_in = spec.in_channels / spec.groups * window, fan_out = conv.out * window;
+  const Initializer initializer = builder_->WeightInitializer(fan_in, fan_out, fan_out);
+  const WeightParameters parameters =
+      DeclareWeight(*builder_, name, spec.WeightShape(), initializer, weight);
+  Append(std::make_unique<Conv2d>(name, spec, parameters, sees_images_));
+}
+
+void Chain::Linear(const std::string& name, int64_t out, const WeightOptions& weight) {
+  const int64_t in = shape_.channels();
+  const Initializer initializer = builder_->WeightInitializer(in, out, in);
+  const WeightParameters parameters =
+      DeclareWeight(*builder_, name, {out, in}, initializer, weight);
+  Append(std::make_unique<nn::Linear>(name, in, out, parameters, sees_images_));
+}
+
+void Chain::Normalize(const std::string& name, const v1::NormSpec& spec, double initial_gamma) {
+  if (spec.kind() == v1::NORM_KIND_NONE || spec.kind() == v1::NORM_KIND_WEIGHT) return;
+  std::unique_ptr<Norm> norm = builder_->MakeNorm(name, spec, shape_.channels(), initial_gamma);
+  Norm* const open = norm.get();
+  Append(std::move(norm));
+  if (builder_->fuse()) open_norm_ = open;
+}
+
+void Chain::Activate(const std::string& name, backend::ActivationKind kind) {
+  if (open_norm_ != nullptr && kind == backend::ActivationKind::kRelu) {
+    builder_->Claim(name);
+    open_norm_->FuseRelu();
+    open_norm_ = nullptr;
+    return;
+  }
+  Append(std::make_unique<Activation>(name, kind));
+}
+
+void Chain::Pool(const std::string& name, const backend::Pool2dSpec& spec) {
+  Append(std::make_unique<Pool2d>(name, spec));
+}
+
+void Chain::GlobalAveragePool(const std::string& name) {
+  Append(std::make_unique<nn::GlobalAveragePool>(name));
+}
+
+void Chain::Flatten(const std::string& name) {
+  const bool sees_images = sees_images_;
+  Append(std::make_unique<nn::Flatten>(name));
+  sees_images_ = sees_images;
+}
+
+void Chain::Dropout(const std::string& name, double probability) {
+  Append(std::make_unique<nn::Dropout>(name, probability));
+}
+
+void Chain::Residual(const std::string& name, Chain body, Chain shortcut) {
+  std::unique_ptr<Norm> last;
+  if (body.open_norm_ != nullptr && body.layers_.back().get() == body.open_norm_) {
+    body.layers_.back().release();
+    body.layers_.pop_back();
+    last.reset(body.open_norm_);
+  }
+  Norm* const open = last.get();
+  Append(std::make_unique<nn::Residual>(name, body.Finish(name), std::move(last),
+                                        shortcut.Finish(name)));
+  open_norm_ = open;
+}
+
+WeightOptions Chain::NormalizedWeight() const {
+  const v1::NormSpec& norm = builder_->spec().norm();
+  const bool layer = norm.kind() != v1::NORM_KIND_NONE && norm.kind() != v1::NORM_KIND_WEIGHT;
+  const bool after = norm.placement() == v1::NORM_PLACEMENT_AFTER_ACTIVATION;
+  return {.bias = !layer || after, .weight_norm = norm.kind() == v1::NORM_KIND_WEIGHT};
+}
+
+void Chain::NormalizeAndActivate(const std::string& norm, const std::string& activation) {
+  const v1::NormSpec& spec = builder_->spec().norm();
+  const bool after = spec.placement() == v1::NORM_PLACEMENT_AFTER_ACTIVATION;
+  if (!after) Normalize(norm, spec);
+  Activate(activation);
+  if (after) Normalize(norm, spec);
+}
+
+void Chain::Activate(const std::string& name) {
+  switch (builder_->spec().activation()) {
+    case v1::ACTIVATION_SIGMOID: return Activate(name, backend::ActivationKind::kSigmoid);
+    case v1::ACTIVATION_TANH: return Activate(name, backend::ActivationKind::kTanh);
+    default: return Activate(name, backend::ActivationKind::kRelu);
+  }
+}
+
+std::unique_ptr<Sequential> Chain::Finish(const std::string& name) {
+  return std::make_unique<Sequential>(name, std::move(layers_));
+}
+
+void Chain::Append(std::unique_ptr<Layer> layer) {
+  builder_->Claim(layer->name());
+  shape_ = layer->OutputShape(shape_);
+  open_norm_ = nullptr;
+  sees_images_ = false;
+  layers_.push_back(std::move(layer));
+}
+
+}  // namespace syncbn::nn

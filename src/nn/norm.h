@@ -1,0 +1,99 @@
+// What every normalization has in common: xhat = (x - mean) / sqrt(var + epsilon), y = gamma xhat + beta,
+// optionally plus a residual and followed by ReLU in the same pass over memory. The kinds differ
+// in which elements share a mean and a variance.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/specs.h"
+#include "nn/layer.h"
+
+namespace syncbn::nn {
+
+// The matrix rows x channels of x cut into segments of `samples` samples each. Precondition: samples
+// divides the samples of x.
+backend::RowLayout LayoutOf(const Shape& x, int64_t segments, int64_t samples);
+
+class Norm : public Layer {
+ public:
+  struct Options {
+    // Indices of gamma and beta, [C]; none: 1 and 0.
+    std::optional<int> gamma = std::nullopt;
+    std::optional<int> beta = std::nullopt;
+    double epsilon = 1e-5;
+  };
+
+  Norm(std::string name, const Options& options) : Layer(std::move(name)), options_(options) {}
+
+  Shape OutputShape(const Shape& input) const override { return input; }
+  Tensor Forward(Tensor x, StepContext& context) const final;
+  Tensor Backward(Tensor dy, StepContext& context) const final;
+
+  // The statistics of x, and what is still to be waited for.
+  struct Pending {
+    Tensor x;
+    backend::RowLayout layout;
+    // F64 [segments, C]; undefined until Finish where other replicas take part.
+    Tensor mean, inv_std;
+    // Elements behind each segment's statistics; undefined when they do not depend on x.
+    Tensor counts;  // F64 [segments]
+    // Moments under way.
+    Tensor message;
+    comm::Reducer::Handle handle;
+  };
+  // Forward is Finish(Start(x)); other work may lie between, while the message is under way.
+  Pending Start(Tensor x, StepContext& context) const;
+  // residual: undefined, or of x's shape.
+  Tensor Finish(Pending pending, const Tensor& residual, StepContext& context) const;
+  // For a forward pass with a residual: returns dx, and d loss / d residual in *dresidual.
+  Tensor Backward(Tensor dy, Tensor* dresidual, StepContext& context) const;
+
+  // For whoever builds a model: ReLU (after the residual, if any) becomes a part of this layer.
+  void FuseRelu() { relu_ = true; }
+  bool relu() const { return relu_; }
+
+ protected:
+  double epsilon() const { return options_.epsilon; }
+  // F64 [segments, C], 1 / sqrt(m2 / count + epsilon); 0 elements have variance 0.
+  Tensor InverseStd(const Tensor& m2, const Tensor& counts) const;
+
+  virtual void StartStatistics(Pending& pending, StepContext& context) const = 0;
+  virtual void FinishStatistics(Pending& pending, StepContext& context) const = 0;
+
+  // This replica's sums of a backward pass, F64 [segments, C], and their use.
+  struct Sums {
+    const backend::RowLayout& layout;
+    const Tensor& dy;
+    const Tensor& dy_xhat;
+    const Tensor& counts;
+    // gamma of each channel.
+    const std::vector<double>& gamma;
+    // What dx needs: a = mean(gamma dy), b = mean(gamma dy xhat) over the elements that share
+    // statistics, F64 [segments, C].
+    Tensor& a;
+    Tensor& b;
+  };
+  // Sends what other replicas need; returns an empty handle when nobody does.
+  virtual comm::Reducer::Handle StartInputTerms(const Sums& sums, Tensor& message,
+                                                StepContext& context) const {
+    return nullptr;
+  }
+  virtual void FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& handle,
+                                const Tensor& message, StepContext& context) const = 0;
+
+  // Waits for a message of statistics and counts the time.
+  static void WaitForStatistics(const comm::Reducer::Handle& handle, StepContext& context);
+
+ private:
+  Tensor UseIfAny(std::optional<int> parameter, StepContext& context) const;
+  std::vector<double> Gamma(int64_t channels, StepContext& context) const;
+  void WriteParameterGradients(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
+                               StepContext& context) const;
+
+  const Options options_;
+  bool relu_ = false;
+};
+
+}  // namespace syncbn::nn

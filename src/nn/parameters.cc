@@ -1,0 +1,161 @@
+#include "nn/parameters.h"
+
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace syncbn::nn {
+namespace {
+
+constexpr int64_t kPadding = 16;
+
+int64_t Padded(int64_t elements) { return (elements + kPadding - 1) / kPadding * kPadding; }
+
+template <typename T>
+void Draw(const Initializer& initializer, RandomKey key, std::span<T> values) {
+  RandomStream stream(key);
+  const double value = initializer.value;
+  switch (initializer.kind) {
+    case Initializer::Kind::kConstant:
+      for (T& x : values) x = static_cast<T>(value);
+      return;
+    case Initializer::Kind::kNormal:
+      for (T& x : values) x = static_cast<T>(value * stream.Normal());
+      return;
+    case Initializer::Kind::kUniform:
+      for (T& x : values) x = static_cast<T>(value * (2 * stream.UniformDouble() - 1));
+      return;
+  }
+}
+
+// gain[o] = |v[o]|, of the values as they are stored, so that the first weight is v itself.
+template <typename T>
+void SetToNorms(std::span<const T> v, std::span<T> gain) {
+  if (gain.empty()) return;
+  const size_t length = v.size() / gain.size();
+  for (size_t o = 0; o < gain.size(); ++o) {
+    double sum = 0;
+    for (T x : v.subspan(o * length, length)) sum += static_cast<double>(x) * static_cast<double>(x);
+    gain[o] = static_cast<T>(std::sqrt(sum));
+  }
+}
+
+template <typename T>
+void Fill(const ParameterLayout& layout, uint64_t seed, Tensor& flat) {
+  const RandomKey root = RandomKey(seed).Fold("init");
+  for (int i = 0; i < layout.size(); ++i) {
+    const Parameter& parameter = layout[i];
+    Tensor values = layout.View(flat, i);
+    if (parameter.norm_of >= 0) {
+      const Tensor v = layout.View(flat, parameter.norm_of);
+      SetToNorms<T>(v.Span<T>(), values.Span<T>());
+    } else {
+      Draw<T>(parameter.initializer, root.Fold(parameter.drawn_as.value_or(parameter.name)),
+              values.Span<T>());
+    }
+  }
+}
+
+}  // namespace
+
+int ParameterLayout::Add(Parameter parameter) {
+  if (Find(parameter.name) >= 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "two parameters are called \"" + parameter.name +
+                    "\": give the layers of a model different names");
+  }
+  SYNCBN_CHECK_LT(parameter.norm_of, size()) << "v of " << parameter.name;
+  parameter.offset = flat_elements_;
+  flat_elements_ += Padded(parameter.shape.elements());
+  parameters_.push_back(std::move(parameter));
+  return size() - 1;
+}
+
+int64_t ParameterLayout::elements() const {
+  int64_t sum = 0;
+  for (const Parameter& parameter : parameters_) sum += parameter.shape.elements();
+  return sum;
+}
+
+Tensor ParameterLayout::View(const Tensor& flat, int index) const {
+  const Parameter& parameter = (*this)[index];
+  return flat.Slice(parameter.offset, parameter.shape);
+}
+
+int ParameterLayout::Find(std::string_view name) const {
+  for (int i = 0; i < size(); ++i) {
+    if (parameters_[static_cast<size_t>(i)].name == name) return i;
+  }
+  return -1;
+}
+
+Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dtype) {
+  Tensor flat = Tensor::Zeros({layout.flat_elements()}, dtype);
+  if (dtype == DType::kFloat64) {
+    Fill<double>(layout, seed, flat);
+  } else {
+    Fill<float>(layout, seed, flat);
+  }
+  return flat;
+}
+
+int StateLayout::Add(std::string name, int64_t channels, bool tracked) {
+  for (const NormState& norm : norms_) {
+    if (norm.name == name) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "two norms are called \"" + name + "\": give the layers of a model different names");
+    }
+  }
+  norms_.push_back({.name = std::move(name),
+                    .channels = channels,
+                    .offset = flat_elements_,
+                    .moments_offset = moments_elements_,
+                    .tracked = tracked});
+  channels_.push_back(channels);
+  // An untracked norm has no running statistics, and an offset that nobody may use.
+  if (tracked) flat_elements_ += 2 * channels + 1;
+  moments_elements_ += 1 + 2 * channels;
+  return size() - 1;
+}
+
+Tensor InitialState(const StateLayout& layout) {
+  Tensor state = Tensor::Zeros({layout.flat_elements()}, DType::kFloat64);
+  const std::span<double> values = state.Span<double>();
+  for (const NormState& norm : layout.norms()) {
+    if (!norm.tracked) continue;
+    for (int64_t c = 0; c < norm.channels; ++c) {
+      values[static_cast<size_t>(norm.offset + norm.channels + c)] = 1;
+    }
+  }
+  return state;
+}
+
+Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
+                    const Tensor& moments) {
+  SYNCBN_CHECK_EQ(state.elements(), layout.flat_elements()) << "running statistics";
+  SYNCBN_CHECK_EQ(moments.elements(), layout.moments_elements()) << "moments of a step";
+  Tensor updated = state.Clone();
+  if (rule.kind == RunningRule::Kind::kNone) return updated;
+  for (const NormState& norm : layout.norms()) {
+    const double* block = moments.Data<double>() + norm.moments_offset;
+    const double count = block[0];
+    if (!norm.tracked || count == 0) continue;
+    const double* mean = block + 1;
+    const double* m2 = mean + norm.channels;
+    double* running_mean = updated.Data<double>() + norm.offset;
+    double* running_var = running_mean + norm.channels;
+    double& batches = running_var[norm.channels];
+    batches += 1;
+    const double a = rule.kind == RunningRule::Kind::kCumulative ? 1 / batches : rule.momentum;
+    for (int64_t c = 0; c < norm.channels; ++c) {
+      running_mean[c] = (1 - a) * running_mean[c] + a * mean[c];
+      if (count > 1) running_var[c] = (1 - a) * running_var[c] + a * (m2[c] / (count - 1));
+    }
+  }
+  return updated;
+}
+
+}  // namespace syncbn::nn

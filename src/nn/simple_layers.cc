@@ -1,0 +1,94 @@
+#include "nn/simple_layers.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+
+namespace syncbn::nn {
+namespace {
+
+void CheckImages(const Layer& layer, const char* kind, const Shape& input) {
+  if (input.rank() == 4) return;
+  throw Error(ErrorCode::kInvalidArgument, std::string(kind) + ": the input must be [N, H, W, C], got " +
+                                               input.ToString())
+      .AddFrame("layer " + layer.name());
+}
+
+}  // namespace
+
+Tensor Activation::Forward(Tensor x, StepContext& context) const {
+  Tensor y = context.executor().ActivationForward(kind_, std::move(x));
+  context.Save({.owner = this, .tensors = {y}});
+  return y;
+}
+
+Tensor Activation::Backward(Tensor dy, StepContext& context) const {
+  const StepContext::Record record = context.Restore(this);
+  return context.executor().ActivationBackward(kind_, record.tensors[0], std::move(dy));
+}
+
+Shape Pool2d::OutputShape(const Shape& input) const {
+  return WithFrame([&] { return "layer " + name(); }, [&] { return spec_.OutputShape(input); });
+}
+
+Tensor Pool2d::Forward(Tensor x, StepContext& context) const {
+  backend::PoolResult result = context.executor().Pool2dForward(spec_, x);
+  context.Save(
+      {.owner = this, .tensors = {std::move(result.positions)}, .shapes = {x.shape()}});
+  return std::move(result.y);
+}
+
+Tensor Pool2d::Backward(Tensor dy, StepContext& context) const {
+  const StepContext::Record record = context.Restore(this);
+  return context.executor().Pool2dBackward(spec_, record.shapes[0], dy, record.tensors[0]);
+}
+
+Shape GlobalAveragePool::OutputShape(const Shape& input) const {
+  CheckImages(*this, "global_average_pool", input);
+  return {input[0], input.channels()};
+}
+
+Tensor GlobalAveragePool::Forward(Tensor x, StepContext& context) const {
+  context.Save({.owner = this, .shapes = {x.shape()}});
+  return context.executor().GlobalAveragePoolForward(x);
+}
+
+Tensor GlobalAveragePool::Backward(Tensor dy, StepContext& context) const {
+  const StepContext::Record record = context.Restore(this);
+  return context.executor().GlobalAveragePoolBackward(record.shapes[0], dy);
+}
+
+Shape Flatten::OutputShape(const Shape& input) const {
+  CheckImages(*this, "flatten", input);
+  return {input[0], input[1] * input[2] * input[3]};
+}
+
+Tensor Flatten::Forward(Tensor x, StepContext& context) const {
+  context.Save({.owner = this, .shapes = {x.shape()}});
+  return context.executor().FlattenToChannelsFirst(x);
+}
+
+Tensor Flatten::Backward(Tensor dy, StepContext& context) const {
+  const StepContext::Record record = context.Restore(this);
+  if (!dy.defined()) return dy;  // a first linear layer without a gradient of the images
+  return context.executor().UnflattenFromChannelsFirst(record.shapes[0], dy);
+}
+
+Tensor Dropout::Forward(Tensor x, StepContext& context) const {
+  if (!context.training() || probability_ == 0) return x;
+  std::vector<RandomKey> keys = context.SampleKeys("dropout", this, name());
+  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), x.shape()[0])
+      << "dropout needs the data set's index of every sample of the batch";
+  Tensor y = context.executor().Dropout(std::move(x), keys, probability_);
+  context.Save({.owner = this, .keys = std::move(keys)});
+  return y;
+}
+
+Tensor Dropout::Backward(Tensor dy, StepContext& context) const {
+  if (probability_ == 0) return dy;
+  const StepContext::Record record = context.Restore(this);
+  return context.executor().Dropout(std::move(dy), record.keys, probability_);
+}
+
+}  // namespace syncbn::nn

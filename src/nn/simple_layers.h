@@ -1,0 +1,68 @@
+// Layers without parameters: activations, pools, changes of layout, dropout.
+#pragma once
+
+#include <string>
+
+#include "backend/specs.h"
+#include "nn/layer.h"
+
+namespace syncbn::nn {
+
+// Any shape -> the same shape.
+class Activation : public Layer {
+ public:
+  Activation(std::string name, backend::ActivationKind kind) : Layer(std::move(name)), kind_(kind) {}
+  Shape OutputShape(const Shape& input) const override { return input; }
+  Tensor Forward(Tensor x, StepContext& context) const override;
+  Tensor Backward(Tensor dy, StepContext& context) const override;
+
+ private:
+  const backend::ActivationKind kind_;
+};
+
+// [N,H,W,C] -> [N,OH,OW,C]
+class Pool2d : public Layer {
+ public:
+  Pool2d(std::string name, const backend::Pool2dSpec& spec) : Layer(std::move(name)), spec_(spec) {}
+  Shape OutputShape(const Shape& input) const override;
+  Tensor Forward(Tensor x, StepContext& context) const override;
+  Tensor Backward(Tensor dy, StepContext& context) const override;
+
+ private:
+  const backend::Pool2dSpec spec_;
+};
+
+// [N,H,W,C] -> [N,C]
+class GlobalAveragePool : public Layer {
+ public:
+  using Layer::Layer;
+  Shape OutputShape(const Shape& input) const override;
+  Tensor Forward(Tensor x, StepContext& context) const override;
+  Tensor Backward(Tensor dy, StepContext& context) const override;
+};
+
+// [N,H,W,C] -> [N, C*H*W], in the order C, H, W: a linear layer's weights are then PyTorch's.
+class Flatten : public Layer {
+ public:
+  using Layer::Layer;
+  Shape OutputShape(const Shape& input) const override;
+  Tensor Forward(Tensor x, StepContext& context) const override;
+  Tensor Backward(Tensor dy, StepContext& context) const override;
+};
+
+// Any shape -> the same shape. When training, an element is set to 0 with `probability` and the others
+// grow by 1 / (1 - probability); which ones depends on the sample, the epoch and the layer's name,
+// not on where the sample lies (Srivastava et al. 2014).
+class Dropout : public Layer {
+ public:
+  Dropout(std::string name, double probability)
+      : Layer(std::move(name)), probability_(probability) {}
+  Shape OutputShape(const Shape& input) const override { return input; }
+  Tensor Forward(Tensor x, StepContext& context) const override;
+  Tensor Backward(Tensor dy, StepContext& context) const override;
+
+ private:
+  const double probability_;
+};
+
+}  // namespace syncbn::nn

@@ -1,0 +1,129 @@
+#include "nn/step_context.h"
+
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace syncbn::nn {
+
+StepContext::StepContext(StepInputs inputs) : inputs_(std::move(inputs)) {
+  SYNCBN_CHECK(inputs_.executor != nullptr) << "a step context needs an executor";
+  SYNCBN_CHECK(inputs_.parameter_layout != nullptr && inputs_.state_layout != nullptr);
+  const ParameterLayout& layout = *inputs_.parameter_layout;
+  SYNCBN_CHECK_EQ(inputs_.parameters.elements(), layout.flat_elements()) << "flat parameters";
+  SYNCBN_CHECK_EQ(inputs_.state.elements(), inputs_.state_layout->flat_elements())
+      << "running statistics";
+  moments_ = Tensor::Zeros({inputs_.state_layout->moments_elements()}, DType::kFloat64);
+  const size_t count = static_cast<size_t>(layout.size());
+  uses_.assign(count, 0);
+  written_.assign(count, false);
+  ready_.assign(count, false);
+  if (!training()) return;
+  SYNCBN_CHECK_EQ(inputs_.gradients.elements(), layout.flat_elements()) << "flat gradients";
+  // What lies between parameters is reduced and summed with them: it must be zero.
+  for (int i = 0; i < layout.size(); ++i) {
+    const int64_t begin = layout[i].offset + layout[i].shape.elements();
+    const int64_t end = i + 1 < layout.size() ? layout[i + 1].offset : layout.flat_elements();
+    Tensor padding = inputs_.gradients.Slice(begin, {end - begin});
+    if (padding.elements() > 0) std::memset(padding.Bytes().data(), 0, padding.bytes());
+  }
+}
+
+Tensor StepContext::Use(int parameter) {
+  if (training()) ++uses_.at(static_cast<size_t>(parameter));
+  return Parameter(parameter);
+}
+
+Tensor StepContext::Parameter(int parameter) const {
+  return inputs_.parameter_layout->View(inputs_.parameters, parameter);
+}
+
+backend::GradientOut StepContext::Gradient(int parameter) {
+  SYNCBN_CHECK(training()) << "gradients exist in training only";
+  const size_t index = static_cast<size_t>(parameter);
+  SYNCBN_CHECK(!ready_.at(index)) << "the gradient of "
+                                  << (*inputs_.parameter_layout)[parameter].name
+                                  << " was already given away";
+  const bool accumulate = written_[index];
+  written_[index] = true;
+  return {.tensor = inputs_.parameter_layout->View(inputs_.gradients, parameter),
+          .accumulate = accumulate};
+}
+
+void StepContext::GradientDone(int parameter) {
+  const size_t index = static_cast<size_t>(parameter);
+  SYNCBN_CHECK_GT(uses_.at(index), 0)
+      << "gradient of " << (*inputs_.parameter_layout)[parameter].name << " without a use";
+  SYNCBN_CHECK(written_[index]) << "gradient of " << (*inputs_.parameter_layout)[parameter].name
+                                << " is done but was not written";
+  if (--uses_[index] > 0) return;
+  ready_[index] = true;
+  if (inputs_.on_gradient_ready) inputs_.on_gradient_ready(parameter);
+}
+
+void StepContext::FinishGradients() {
+  SYNCBN_CHECK(training()) << "gradients exist in training only";
+  SYNCBN_CHECK(tape_.empty()) << tape_.size()
+                              << " records are left on the tape: the backward pass did not run to "
+                                 "its end";
+  for (int i = inputs_.parameter_layout->size() - 1; i >= 0; --i) {
+    const size_t index = static_cast<size_t>(i);
+    if (ready_[index]) continue;
+    SYNCBN_CHECK_EQ(uses_[index], 0) << "the gradient of " << (*inputs_.parameter_layout)[i].name
+                                     << " is not complete";
+    Tensor gradient = inputs_.parameter_layout->View(inputs_.gradients, i);
+    if (gradient.elements() > 0) std::memset(gradient.Bytes().data(), 0, gradient.bytes());
+    ready_[index] = true;
+    if (inputs_.on_gradient_ready) inputs_.on_gradient_ready(i);
+  }
+}
+
+void StepContext::Save(Record record) {
+  if (training()) tape_.push_back(std::move(record));
+}
+
+StepContext::Record StepContext::Restore(const void* owner) {
+  if (!training()) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                "a backward pass needs a forward pass in training mode: evaluation keeps no tape");
+  }
+  if (tape_.empty() || tape_.back().owner != owner) {
+    throw Error(ErrorCode::kInternal,
+                tape_.empty()
+                    ? "the tape is empty: backward was called more often than forward"
+                    : "the last record of the tape belongs to another layer: backward must run in the "
+                      "reverse order of forward");
+  }
+  Record record = std::move(tape_.back());
+  tape_.pop_back();
+  return record;
+}
+
+std::span<double> StepContext::MomentsOf(int norm) {
+  const NormState& state = (*inputs_.state_layout)[norm];
+  return moments_.Span<double>().subspan(static_cast<size_t>(state.moments_offset),
+                                         static_cast<size_t>(1 + 2 * state.channels));
+}
+
+std::vector<RandomKey> StepContext::SampleKeys(std::string_view purpose, const void* layer,
+                                               std::string_view layer_name) {
+  const int call = calls_[layer]++;
+  const RandomKey root =
+      RandomKey(inputs_.seed).Fold(purpose).Fold(static_cast<uint64_t>(inputs_.epoch));
+  std::vector<RandomKey> keys;
+  keys.reserve(inputs_.sample_ids.size());
+  for (uint64_t sample : inputs_.sample_ids) {
+    keys.push_back(root.Fold(sample).Fold(layer_name).Fold(static_cast<uint64_t>(call)));
+  }
+  return keys;
+}
+
+void StepContext::Enter(std::string_view phase, std::string_view layer) {
+  if (inputs_.link.reducer == nullptr) return;
+  inputs_.link.reducer->Report(inputs_.link.replica, inputs_.step, phase, layer);
+}
+
+}  // namespace syncbn::nn
