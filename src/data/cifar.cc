@@ -72,7 +72,7 @@ void ReadRecords(const Source& source, const fs::path& file, const CifarLayout& 
     if (layout.classes && label >= *layout.classes) {
       source.FailDamaged(file, "label " + std::to_string(label) + " of record " +
                                    std::to_string(i) + " is out of range; expected 0 to " +
-                                   std::to_string(*layout.classes - 1));
+                                   std::to_string(*layout.classes - 1) + layout.classes_from);
     }
     const size_t sample = first + static_cast<size_t>(i);
     content.labels[sample] = label;
@@ -114,6 +114,7 @@ Dataset::Content ReadSplit(const Source& source, const CifarLayout& layout, Spli
 CifarLayout Cifar10Layout() {
   return {.label_bytes = 1,
           .classes = 10,
+          .classes_from = "",
           .train = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
                     "data_batch_5.bin"},
           .test = {"test_batch.bin"},
@@ -124,6 +125,7 @@ CifarLayout Cifar10Layout() {
 CifarLayout Cifar100Layout() {
   return {.label_bytes = 2,
           .classes = 100,
+          .classes_from = "",
           .train = {"train.bin"},
           .test = {"test.bin"},
           .train_records = 50000,
@@ -138,7 +140,10 @@ SplitContents ReadCifarDataset(const Source& source, const CifarLayout& layout) 
   source.CheckFolder();
   SplitContents contents{.train = ReadSplit(source, layout, Split::kTrain), .test = {}};
   CifarLayout of_test = layout;
-  of_test.classes = contents.train.classes;
+  if (!layout.classes) {
+    of_test.classes = contents.train.classes;
+    of_test.classes_from = ", the labels of the training split";
+  }
   contents.test = ReadSplit(source, of_test, Split::kTest);
   return contents;
 }

@@ -14,9 +14,10 @@ namespace syncbn::data {
 struct CifarLayout {
   int label_bytes = 1;         // the last one is learned: CIFAR-100 has coarse, then fine
   std::optional<int> classes;  // absent: one more than the largest training label
-  std::vector<std::string>
-      train;  // file names; empty: every *.bin whose name does not start with "test"
-  std::vector<std::string> test;  // file names; empty: every *.bin whose name starts with "test"
+  std::string classes_from;    // words that follow the range of labels in an error
+  // File names. Empty: every *.bin; those whose name starts with "test" are the test split.
+  std::vector<std::string> train;
+  std::vector<std::string> test;
   // Records of each training and test file. The layout has no header, so this alone tells a file
   // cut at the end of a record from a whole one.
   std::optional<int64_t> train_records;

@@ -103,18 +103,17 @@ Dataset::Content ReadSplit(const Source& source, const IdxExpectation& expectati
   Dataset::Content content{.name = source.name,
                            .split = split,
                            .image = {height, width, 1},
+                           .classes = 0,
                            .images = std::move(images.elements),
                            .labels = {labels.elements.begin(), labels.elements.end()}};
   content.classes = expectation.classes.value_or(
       1 + *std::max_element(content.labels.begin(), content.labels.end()));
   for (size_t i = 0; i < content.labels.size(); ++i) {
     if (content.labels[i] < content.classes) continue;
-    source.FailDamaged(
-        files.labels,
-        "label " + std::to_string(content.labels[i]) + " of sample " + std::to_string(i) +
-            " is out of range; expected 0 to " + std::to_string(content.classes - 1) +
-            (expectation.classes && split == Split::kTrain ? ""
-                                                           : ", the labels of the training split"));
+    source.FailDamaged(files.labels, "label " + std::to_string(content.labels[i]) + " of sample " +
+                                         std::to_string(i) + " is out of range; expected 0 to " +
+                                         std::to_string(content.classes - 1) +
+                                         expectation.classes_from);
   }
   return content;
 }
@@ -162,7 +161,10 @@ SplitContents ReadIdxDataset(const Source& source, const IdxExpectation& expecta
   source.CheckFolder();
   SplitContents contents{.train = ReadSplit(source, expectation, Split::kTrain), .test = {}};
   IdxExpectation of_test = expectation;
-  of_test.classes = contents.train.classes;
+  if (!expectation.classes) {
+    of_test.classes = contents.train.classes;
+    of_test.classes_from = ", the labels of the training split";
+  }
   contents.test = ReadSplit(source, of_test, Split::kTest);
   if (contents.test.image != contents.train.image) {
     source.Fail(ErrorCode::kInvalidArgument, source.folder,

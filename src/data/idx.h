@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "data/source.h"
@@ -23,6 +24,7 @@ IdxArray ReadIdx(const Source& source, const std::filesystem::path& file, int di
 struct IdxExpectation {
   std::optional<int64_t> side;  // height and width of the images
   std::optional<int> classes;   // absent: one more than the largest training label
+  std::string classes_from;     // words that follow the range of labels in an error
 };
 
 // The four files named as MNIST's are, with '-' or '.' before "idx", plain or with ".gz".

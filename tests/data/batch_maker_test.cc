@@ -1,0 +1,178 @@
+#include "data/batch_maker.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include "syncbn/v1/run.pb.h"
+#include "tests/data/data_files.h"
+
+namespace syncbn::data {
+namespace {
+
+constexpr ImageShape kImage{3, 4, 2};
+
+std::vector<float> Pixels(const Tensor& images, int64_t index) {
+  const Tensor row = images.Rows(index, index + 1);
+  const auto span = row.Span<float>();
+  return {span.begin(), span.end()};
+}
+
+TEST(BatchMaker, PixelsAreStandardizedPerChannel) {
+  const Dataset dataset = PatternDataset(3);
+  const ChannelStatistics statistics{{0.25, 0.5}, {0.125, 2}};
+  const BatchMaker maker(dataset, {.standardize = statistics});
+  const std::vector<uint64_t> ids = {2, 0};
+  const Batch batch = maker.Make(ids, 0);
+  EXPECT_EQ(batch.images.shape(), (Shape{2, 3, 4, 2}));
+  EXPECT_EQ(batch.labels.shape(), (Shape{2}));
+  EXPECT_EQ(batch.sample_ids, ids);
+  EXPECT_EQ(batch.labels.Span<int32_t>()[0], 2);
+  EXPECT_EQ(batch.labels.Span<int32_t>()[1], 0);
+  for (int64_t i = 0; i < 24; ++i) {
+    const double value = static_cast<double>(14 + i) / 255.0;
+    const double expected = i % 2 == 0 ? (value - 0.25) / 0.125 : (value - 0.5) / 2;
+    EXPECT_EQ(Pixels(batch.images, 0)[static_cast<size_t>(i)], static_cast<float>(expected));
+  }
+}
+
+TEST(BatchMaker, StandardizedTrainingSplitHasMeanZeroAndStdOne) {
+  const Dataset dataset = PatternDataset(40);
+  const BatchMaker maker(dataset, {.standardize = dataset.ComputeStatistics()});
+  std::vector<uint64_t> ids;
+  for (uint64_t i = 0; i < 40; ++i) ids.push_back(i);
+  const Batch batch = maker.Make(ids, 0);
+  double sum[2] = {0, 0}, squares[2] = {0, 0};
+  const auto pixels = batch.images.Span<float>();
+  for (size_t i = 0; i < pixels.size(); ++i) {
+    sum[i % 2] += pixels[i];
+    squares[i % 2] += static_cast<double>(pixels[i]) * pixels[i];
+  }
+  for (int c = 0; c < 2; ++c) {
+    EXPECT_NEAR(sum[c] / 480, 0, 1e-6);
+    EXPECT_NEAR(squares[c] / 480, 1, 1e-6);
+  }
+}
+
+TEST(BatchMaker, WithoutStatisticsPixelsLieBetweenZeroAndOne) {
+  const Dataset dataset = PatternDataset(2);
+  const Batch batch = BatchMaker(dataset, {}).Make(std::vector<uint64_t>{1}, 0);
+  for (size_t i = 0; i < 24; ++i) {
+    EXPECT_EQ(Pixels(batch.images, 0)[i], static_cast<float>((7 + static_cast<double>(i)) / 255.0));
+  }
+}
+
+TEST(BatchMaker, AConstantChannelIsOnlyShifted) {
+  Dataset::Content content{.name = "flat", .image = {1, 1, 1}, .classes = 1};
+  content.images = {51, 51};
+  content.labels = {0, 0};
+  const Dataset dataset(content);
+  const BatchMaker maker(dataset, {.standardize = dataset.ComputeStatistics()});
+  EXPECT_EQ(maker.Make(std::vector<uint64_t>{0}, 0).images.Span<float>()[0], 0.0f);
+}
+
+TEST(BatchMaker, AnEmptyBatchHasTheShapeOfTheImages) {
+  const Dataset dataset = PatternDataset(2);
+  const Batch batch = BatchMaker(dataset, {}).Make({}, 0);
+  EXPECT_EQ(batch.size(), 0);
+  EXPECT_TRUE(batch.images.defined());
+  EXPECT_EQ(batch.images.shape(), (Shape{0, 3, 4, 2}));
+  EXPECT_EQ(batch.labels.shape(), (Shape{0}));
+}
+
+TEST(BatchMaker, ASampleThatDoesNotExistIsAnError) {
+  const Dataset dataset = PatternDataset(2);
+  EXPECT_THROW(BatchMaker(dataset, {}).Make(std::vector<uint64_t>{2}, 0), Error);
+}
+
+// The change applied the obvious way: pad, crop, flip.
+std::vector<float> Changed(const Dataset& dataset, int64_t sample, const ImageChange& change) {
+  std::vector<float> result;
+  const auto image = dataset.Image(sample);
+  for (int64_t y = 0; y < kImage.height; ++y) {
+    for (int64_t x = 0; x < kImage.width; ++x) {
+      const int64_t crop_x = change.flip ? kImage.width - 1 - x : x;
+      const int64_t from_y = y + change.dy, from_x = crop_x + change.dx;
+      const bool inside =
+          from_y >= 0 && from_y < kImage.height && from_x >= 0 && from_x < kImage.width;
+      for (int64_t c = 0; c < kImage.channels; ++c) {
+        const int64_t at = (from_y * kImage.width + from_x) * kImage.channels + c;
+        const double value = inside ? image[static_cast<size_t>(at)] / 255.0 : 0.0;
+        result.push_back(static_cast<float>((value - 0.5) / 0.25));
+      }
+    }
+  }
+  return result;
+}
+
+TEST(BatchMaker, PaddingIsBlackBeforeStandardization) {
+  const Dataset dataset = PatternDataset(60);
+  const AugmentOptions augment{.crop_padding = 2, .horizontal_flip = true};
+  const BatchMaker maker(
+      dataset, {.augment = augment, .seed = 3, .standardize = {{0.5, 0.5}, {0.25, 0.25}}});
+  for (uint64_t sample = 0; sample < 60; ++sample) {
+    const Batch batch = maker.Make(std::vector<uint64_t>{sample}, 4);
+    const ImageChange change = DrawChange(augment, 3, 4, sample);
+    EXPECT_EQ(Pixels(batch.images, 0), Changed(dataset, static_cast<int64_t>(sample), change))
+        << change.dy << " " << change.dx << " " << change.flip;
+  }
+}
+
+TEST(BatchMaker, ASampleLooksTheSameWhereverItLiesInAnEpoch) {
+  const Dataset dataset = PatternDataset(20);
+  const BatchMaker maker(dataset,
+                         {.augment = {.crop_padding = 1, .horizontal_flip = true}, .seed = 3});
+  const Batch alone = maker.Make(std::vector<uint64_t>{13}, 2);
+  const Batch among = maker.Make(std::vector<uint64_t>{4, 5, 13, 6}, 2);
+  EXPECT_EQ(Pixels(alone.images, 0), Pixels(among.images, 2));
+  int changed = 0;
+  for (int64_t epoch = 3; epoch < 13; ++epoch) {
+    changed +=
+        Pixels(maker.Make(std::vector<uint64_t>{13}, epoch).images, 0) != Pixels(alone.images, 0);
+  }
+  EXPECT_GE(changed, 5) << "another epoch, another crop";
+}
+
+TEST(DrawChange, EveryCropAndFlipIsEquallyLikely) {
+  const AugmentOptions options{.crop_padding = 1, .horizontal_flip = true};
+  std::map<std::tuple<int64_t, int64_t, bool>, int> counts;
+  constexpr int kDraws = 18000;
+  for (int sample = 0; sample < kDraws; ++sample) {
+    const ImageChange change = DrawChange(options, 8, 0, static_cast<uint64_t>(sample));
+    ++counts[{change.dy, change.dx, change.flip}];
+  }
+  ASSERT_EQ(counts.size(), 18u);
+  // 1000 expected, standard deviation 31; 5 of them.
+  for (const auto& [change, count] : counts) EXPECT_NEAR(count, kDraws / 18, 155);
+}
+
+TEST(DrawChange, NothingHappensWithoutOptions) {
+  for (uint64_t sample = 0; sample < 100; ++sample) {
+    EXPECT_EQ(DrawChange({}, 8, 0, sample), ImageChange{});
+  }
+}
+
+TEST(BatchMakerOptions, ComeFromTheRunFile) {
+  v1::RunSpec run;
+  run.set_seed(17);
+  run.mutable_data()->set_standardize(true);
+  run.mutable_data()->mutable_augment()->set_random_crop_padding(4);
+  run.mutable_data()->mutable_augment()->set_horizontal_flip(true);
+  const ChannelStatistics statistics{{0.1}, {0.2}};
+  const auto training = BatchMaker::Options::ForTraining(run, statistics);
+  EXPECT_EQ(training.seed, 17u);
+  EXPECT_EQ(training.augment.crop_padding, 4);
+  EXPECT_TRUE(training.augment.horizontal_flip);
+  EXPECT_EQ(training.standardize.mean, statistics.mean);
+  const auto evaluation = BatchMaker::Options::ForEvaluation(run, statistics);
+  EXPECT_EQ(evaluation.augment.crop_padding, 0);
+  EXPECT_FALSE(evaluation.augment.horizontal_flip);
+  EXPECT_EQ(evaluation.standardize.std, statistics.std);
+  run.mutable_data()->set_standardize(false);
+  EXPECT_TRUE(BatchMaker::Options::ForEvaluation(run, statistics).standardize.mean.empty());
+}
+
+}  // namespace
+}  // namespace syncbn::data
