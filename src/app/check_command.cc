@@ -1,0 +1,44 @@
+#include <cstdio>
+#include <memory>
+
+#include "app/commands.h"
+#include "app/console.h"
+#include "config/run_file.h"
+#include "data/batch_plan.h"
+#include "nn/model.h"
+
+namespace syncbn::app {
+namespace {
+
+struct Arguments {
+  std::string run_file;
+  std::vector<std::string> sets;
+  bool print = false;
+};
+
+}  // namespace
+
+void AddCheckCommand(CommandLine& line) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = line.parser.add_subcommand(
+      "check", "Validate a run file without running it; all its errors are reported at once");
+  command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
+  command->add_option("--set", arguments->sets, "override a key, e.g. --set train.epochs=3")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_flag("--print", arguments->print,
+                    "print the effective run file with the origin of each value");
+  command->callback([arguments] {
+    const config::RunFile file = config::LoadRunFile(arguments->run_file, arguments->sets);
+    if (arguments->print) {
+      std::printf("%s", file.EffectiveYaml().c_str());
+      return;
+    }
+    int64_t batch = 0;
+    for (int64_t samples : data::BatchPerReplica(file.spec.cluster())) batch += samples;
+    std::printf("%s: no errors. %d replicas, SGD batch %lld.\n", arguments->run_file.c_str(),
+                file.spec.cluster().replicas(), static_cast<long long>(batch));
+  });
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,25 @@
+// The subcommands: each adds itself to the command line and, when chosen, leaves its exit code.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+namespace syncbn::app {
+
+struct CommandLine {
+  CLI::App& parser;
+  // argv as given, for records.
+  std::vector<std::string> argv;
+  int exit_code = 0;
+};
+
+void AddCheckCommand(CommandLine& line);
+void AddExplainCommand(CommandLine& line);
+void AddInfoCommand(CommandLine& line);
+void AddReplayCommand(CommandLine& line);
+void AddTrainCommand(CommandLine& line);
+void AddVerifyCommand(CommandLine& line);
+
+}  // namespace syncbn::app

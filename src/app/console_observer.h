@@ -1,0 +1,44 @@
+// Shows a run on the console: a live line on a terminal, a line for each evaluation or epoch.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "app/console.h"
+#include "train/run_observer.h"
+
+namespace syncbn::app {
+
+class ConsoleObserver : public train::RunObserver {
+ public:
+  struct Options {
+    double epochs = 1;
+    bool quiet = false;  // warnings only
+  };
+  explicit ConsoleObserver(const Options& options);
+
+  void OnStart(const train::RunPlan& plan) override;
+  void OnStep(const train::MetricRecord& record) override;
+  void OnEvaluation(const train::MetricRecord& record, double seconds) override;
+  void OnCheckpoint(const std::filesystem::path& folder, int64_t step) override;
+  void OnWarning(const std::string& warning) override;
+
+  // Removes the live line.
+  void Finish() { line_.Clear(); }
+
+ private:
+  void PrintEpoch(const train::MetricRecord& record);
+
+  const Options options_;
+  LiveLine line_;
+  train::RunPlan plan_;
+  std::chrono::steady_clock::time_point start_, last_plain_;
+  // Running sums since the last epoch line.
+  double loss_ = 0, accuracy_ = 0, rate_ = 0;
+  int64_t steps_ = 0, skipped_ = 0;
+};
+
+// The command line as one that can be pasted into a shell.
+std::string QuoteCommand(const std::vector<std::string>& argv);
+
+}  // namespace syncbn::app

@@ -1,0 +1,25 @@
+#include "app/exit_code.h"
+
+namespace syncbn::app {
+
+int ExitCodeOf(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kAlreadyExists:
+    case ErrorCode::kPermissionDenied:
+    case ErrorCode::kFailedPrecondition:
+    case ErrorCode::kOutOfRange:
+    case ErrorCode::kUnimplemented: return kWrongInput;
+    case ErrorCode::kResourceExhausted: return kResources;
+    case ErrorCode::kDeadlineExceeded: return kStall;
+    case ErrorCode::kAborted:
+    case ErrorCode::kUnavailable: return kPeerFailed;
+    case ErrorCode::kDataLoss: return kDamagedData;
+    case ErrorCode::kCancelled: return kStopped;
+    case ErrorCode::kInternal: return kFailure;
+  }
+  return kFailure;
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,27 @@
+#include <cstdio>
+
+#include "app/commands.h"
+#include "app/console.h"
+#include "app/versions.h"
+
+namespace syncbn::app {
+
+void AddInfoCommand(CommandLine& line) {
+  CLI::App* command = line.parser.add_subcommand(
+      "info", "Show versions, instruction set, back ends and transports");
+  command->callback([] {
+    std::vector<std::vector<std::string>> rows = {
+        {"program", ProgramPath().string()},
+        {"build", ProgramDigest()},
+        {"host", HostName()},
+        {"cores", std::to_string(AvailableCores()) + " usable"},
+    };
+    for (const auto& [name, version] : LibraryVersions()) rows.push_back({name, version});
+    rows.push_back({"back ends", "cpu (float32), reference (float64, slow: the oracle of the tests)"});
+    rows.push_back({"not built", "cuda (needs a build with CUDA)"});
+    rows.push_back({"transports", "in-process, mpi"});
+    std::printf("%s", FormatTable(rows, {}).c_str());
+  });
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,46 @@
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include "app/commands.h"
+#include "app/exit_code.h"
+#include "app/versions.h"
+#include "base/error.h"
+
+int main(int argc, char** argv) {
+  using namespace syncbn;
+  // A closed pipe (`syncbn ... | head`) must not end a run: writes report it instead.
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App parser(
+      "syncbn trains networks with synchronized batch normalization: the same result, to the last bit, at any\n"
+      "number of processes.\n\n"
+      "  syncbn train configs/shapes-demo.yaml               one process\n"
+      "  mpirun -np 4 syncbn train configs/shapes-demo.yaml  the same run on four");
+  parser.name("syncbn");
+  parser.require_subcommand(1);
+  parser.set_version_flag("--version", "syncbn " + app::ProgramVersion());
+  parser.failure_message(CLI::FailureMessage::help);
+  parser.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return "syncbn: " + std::string(error.what()) + "\nRun 'syncbn --help' or 'syncbn COMMAND --help'.\n";
+  });
+  app::CommandLine line{parser, std::vector<std::string>(argv, argv + argc)};
+  app::AddTrainCommand(line);
+  app::AddCheckCommand(line);
+  app::AddExplainCommand(line);
+  app::AddVerifyCommand(line);
+  app::AddReplayCommand(line);
+  app::AddInfoCommand(line);
+  try {
+    parser.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = parser.exit(error);
+    return code == 0 ? app::kSuccess : app::kWrongInput;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "syncbn: %s\n", error.what());
+    return app::ExitCodeOf(error.code());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "syncbn: %s\n", error.what());
+    return app::kFailure;
+  }
+  return line.exit_code;
+}

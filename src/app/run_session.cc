@@ -1,0 +1,292 @@
+#include "app/run_session.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+#include <thread>
+
+#include "app/checkpoint_exchange.h"
+#include "app/console_observer.h"
+#include "app/exit_code.h"
+#include "app/local_run.h"
+#include "app/output_folder.h"
+#include "app/signals.h"
+#include "app/versions.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "comm/handshake.h"
+#include "comm/in_process.h"
+#include "comm/make_reducer.h"
+#include "comm/mpi/mpi_session.h"
+#include "nn/statistics_scope.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What mpirun tells a process before MPI is started.
+struct LaunchPlace {
+  int rank = 0;
+  int size = 1;
+};
+
+int FromEnvironment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+LaunchPlace PlaceOfThisProcess() {
+  if (!comm::UnderMpirun()) return {};
+  return {.rank = FromEnvironment("OMPI_COMM_WORLD_RANK", FromEnvironment("PMI_RANK", 0)),
+          .size = FromEnvironment("OMPI_COMM_WORLD_SIZE", FromEnvironment("PMI_SIZE", 1))};
+}
+
+void PrintError(const Error& error, const LaunchPlace& place) {
+  if (place.size > 1) {
+    std::fprintf(stderr, "syncbn: rank %d on %s: %s\n", place.rank, HostName().c_str(), error.what());
+  } else {
+    std::fprintf(stderr, "syncbn: %s\n", error.what());
+  }
+  std::fflush(stderr);
+}
+
+// The replicas whose statistics are merged across replicas, for a reducer that must know them before.
+std::vector<comm::Group> StatisticsGroups(const v1::RunSpec& spec) {
+  std::set<int> sizes;
+  auto add = [&](const v1::NormSpec& norm) {
+    if (norm.kind() == v1::NORM_KIND_BATCH) {
+      sizes.insert(nn::ResolveScope(norm.batch(), spec.cluster()).replicas_per_group);
+    }
+  };
+  auto add_layers = [&](const auto& self, const auto& layers) -> void {
+    for (const v1::LayerSpec& layer : layers) {
+      if (layer.has_norm()) add(layer.norm());
+      if (layer.has_residual()) {
+        self(self, layer.residual().body());
+        self(self, layer.residual().shortcut());
+      }
+    }
+  };
+  add(spec.model().norm());
+  add_layers(add_layers, spec.model().layers());
+  std::vector<comm::Group> groups;
+  const int replicas = spec.cluster().replicas();
+  for (int size : sizes) {
+    if (size <= 1 || size == replicas) continue;
+    for (int begin = 0; begin + size <= replicas; begin += size) groups.push_back({begin, begin + size});
+  }
+  return groups;
+}
+
+std::string Percent(double part, double whole) {
+  return whole > 0 ? Format("%.1f %%", 100 * part / whole) : "-";
+}
+
+void PrintSummary(const train::Summary& summary, const fs::path& out) {
+  std::vector<std::vector<std::string>> rows;
+  if (summary.train) {
+    rows.push_back({"train", Format("loss %.4f, accuracy %.2f %% (last epoch)", summary.train->loss,
+                                    100 * summary.train->accuracy)});
+  }
+  for (const auto& [name, figures] : summary.test) {
+    rows.push_back({"test, " + name + " statistics",
+                    Format("loss %.4f, accuracy %.2f %%", figures.loss, 100 * figures.accuracy)});
+  }
+  rows.push_back({"speed", Format("%.0f images/s", summary.images_per_second)});
+  const train::MetricRecord::Milliseconds& ms = summary.milliseconds;
+  const double all = ms.compute + ms.statistics + ms.gradients + ms.data;
+  rows.push_back({"share of time", "compute " + Percent(ms.compute, all) + ", statistics messages " +
+                                       Percent(ms.statistics, all) + ", gradient messages " +
+                                       Percent(ms.gradients, all) + ", data " + Percent(ms.data, all)});
+  if (summary.skipped_steps > 0) {
+    rows.push_back({"skipped steps", std::to_string(summary.skipped_steps) + " (not finite)"});
+  }
+  if (summary.digest) rows.push_back({"digest", summary.digest->Hex()});
+  rows.push_back({"output", out.string()});
+  std::printf("%s", FormatTable(rows, {}).c_str());
+  std::fflush(stdout);
+}
+
+class Session {
+ public:
+  Session(const RunRequest& request, const LocalRun& run, comm::Communicator& communicator)
+      : request_(request), run_(run), communicator_(communicator), root_(communicator.rank() == 0) {}
+
+  // Returns the exit code.
+  int Run();
+
+ private:
+  void Introduce(const comm::ReplicaMap& map) const;
+  void WriteRunFiles() const;
+
+  const RunRequest& request_;
+  const LocalRun& run_;
+  comm::Communicator& communicator_;
+  const bool root_;
+  std::vector<std::string> hosts_;
+  fs::path out_;
+};
+
+int Session::Run() {
+  const v1::RunSpec& spec = run_.spec();
+  const int replicas = spec.cluster().replicas();
+  const comm::ReplicaMap map(replicas, communicator_.size());
+  const std::map<std::string, std::string> facts = run_.Facts();
+  comm::Handshake(communicator_, {facts.begin(), facts.end()});
+  hosts_ = communicator_.AllGather(HostName());
+
+  ConsoleObserver observer({.epochs = spec.train().epochs(), .quiet = request_.quiet});
+  out_ = request_.out.empty() ? fs::path("runs") / spec.name() : request_.out;
+  std::optional<train::CheckpointStore> store;
+  std::unique_ptr<train::JsonlSink> sink;
+  auto warn = [&](const std::string& warning) { observer.OnWarning(warning); };
+  if (root_) {
+    PrepareOutputFolder(out_, request_.resume      ? OutputUse::kResume
+                              : request_.overwrite ? OutputUse::kOverwrite
+                                                   : OutputUse::kNew);
+    store.emplace(train::CheckpointStoreOptions{
+        .out = out_, .keep = spec.train().checkpoint().keep(), .on_warning = warn});
+    store->Claim(request_.attempt);
+    if (!request_.quiet) Introduce(map);
+  }
+  // Nobody goes on before the root has found the folder to be right.
+  communicator_.Barrier();
+
+  const std::unique_ptr<comm::Reducer> reducer = comm::MakeReducer(
+      communicator_,
+      {.kind = spec.cluster().reduction() == v1::REDUCTION_NATIVE ? comm::ReducerKind::kNative
+                                                                  : comm::ReducerKind::kTree,
+       .replicas = replicas,
+       .stall_timeout = std::chrono::nanoseconds(
+           static_cast<int64_t>(spec.cluster().stall_timeout() * 1e9)),
+       .native_groups = StatisticsGroups(spec)});
+  const comm::Group local = map.OfProcess(communicator_.rank());
+  train::Engine engine({.first_replica = local.begin,
+                        .replicas = local.size(),
+                        .concurrency = request_.threads.value_or(CoresPerProcess())},
+                       run_.model(), run_.backend(), *reducer);
+  SignalWishes signals;
+  train::TrainerOptions options;
+  options.evaluate = request_.evaluate;
+  options.dump_from = request_.dump_from;
+  options.dump_steps = request_.dump_steps;
+  options.wishes = [&] { return signals.Take(); };
+  if (request_.fault.kind != Fault::Kind::kNone) {
+    options.observe = [&](int64_t step, int replica) { return request_.fault.Observe(step, replica); };
+    options.on_batch = [&](int64_t step, int replica, data::Batch& batch) {
+      request_.fault.OnBatch(step, replica, batch);
+    };
+  }
+  // Where the trainer writes is known once it is restored, so its sink comes through a place of its own.
+  struct LateSink : train::MetricSink {
+    void Write(const train::MetricRecord& record) override { sink->Write(record); }
+    void Flush() override { sink->Flush(); }
+    train::MetricSink* sink = nullptr;
+  } late_sink;
+  if (root_) {
+    options.metrics = &late_sink;
+    options.observer = &observer;
+    if (request_.write_checkpoints) options.checkpoints = &*store;
+    options.out = out_;
+    options.manifest.attempt = request_.attempt;
+    options.manifest.run_file = run_.file().EffectiveYaml();
+    options.manifest.environment = facts;
+  }
+  train::Trainer trainer(spec, engine, run_.train(), run_.test(), options);
+  int64_t from = 0;
+  if (request_.resume) {
+    from = RestoreEverywhere(communicator_, root_ ? &*store : nullptr, spec, run_.backend().dtype(),
+                             trainer);
+    if (root_ && !request_.quiet) {
+      std::printf(from > 0 ? "resumed after step %lld\n" : "no checkpoint yet: starting at the first step\n",
+                  static_cast<long long>(from));
+    }
+  }
+  if (root_) {
+    sink = std::make_unique<train::JsonlSink>(train::JsonlSinkOptions{
+        .path = out_ / "metrics.jsonl",
+        .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
+        .on_warning = warn});
+    late_sink.sink = sink.get();
+    WriteFileAtomically(out_ / "run.yaml", run_.file().EffectiveYaml());
+  }
+
+  train::Summary summary = trainer.Run();
+  observer.Finish();
+  if (root_) {
+    summary.command = request_.command;
+    summary.processes = communicator_.size();
+    summary.hosts = hosts_;
+    summary.versions = LibraryVersions();
+    summary.attempt = request_.attempt;
+    train::WriteSummary(out_ / "summary.json", summary);
+    if (!request_.quiet) PrintSummary(summary, out_);
+  }
+  if (summary.status != "stopped") return kSuccess;
+  if (root_) {
+    std::fprintf(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n",
+                 static_cast<long long>(summary.steps));
+  }
+  return kStopped;
+}
+
+void Session::Introduce(const comm::ReplicaMap& map) const {
+  const std::set<std::string> hosts(hosts_.begin(), hosts_.end());
+  std::printf("%s: %s\n", run_.spec().name().c_str(), run_.Description().c_str());
+  std::printf("%s on %d process%s, %s; SGD batch %lld\n", Plural(map.replicas(), "replica").c_str(),
+              map.processes(), map.processes() == 1 ? "" : "es",
+              Plural(static_cast<long long>(hosts.size()), "host").c_str(),
+              static_cast<long long>(run_.sgd_batch()));
+  const int cores = AvailableCores(), local = map.OfProcess(0).size();
+  if (cores == 1 && local > 1) {
+    std::fprintf(stderr,
+                 "syncbn: warning: a process of %d replicas may use one core only; under mpirun add "
+                 "--bind-to none (or give each rank its cores)\n",
+                 local);
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int RunTraining(const RunRequest& request) {
+  const LaunchPlace place = PlaceOfThisProcess();
+  std::optional<LocalRun> run;
+  try {
+    run.emplace(config::LoadRunFile(request.run_file, request.sets), request.backend);
+    comm::ReplicaMap(run->spec().cluster().replicas(), place.size);
+  } catch (const Error& error) {
+    // Most likely all ranks found the same: the root says it, and mpirun ends the others before they
+    // repeat it.
+    if (place.rank > 0) std::this_thread::sleep_for(std::chrono::seconds(2));
+    PrintError(error, place.rank == 0 ? LaunchPlace() : place);
+    return ExitCodeOf(error.code());
+  }
+
+  std::optional<comm::MpiSession> mpi;
+  std::unique_ptr<comm::Communicator> communicator;
+  if (comm::UnderMpirun()) {
+    mpi.emplace();
+    communicator = mpi->World();
+  } else {
+    communicator = std::move(comm::MakeInProcessCommunicators(1).front());
+  }
+  try {
+    return Session(request, *run, *communicator).Run();
+  } catch (const Error& error) {
+    const int code = ExitCodeOf(error.code());
+    if (communicator->size() == 1) {
+      PrintError(error, place);
+      if (mpi) communicator->Abort(code);
+      return code;
+    }
+    // Whoever only heard of a failure gives the one who had it time to speak, and to end everybody.
+    if (error.code() == ErrorCode::kAborted) std::this_thread::sleep_for(std::chrono::seconds(2));
+    PrintError(error, place);
+    communicator->Abandon();
+    communicator->Abort(code);
+  }
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,21 @@
+// Signals that ask something of a run: SIGUSR1, a checkpoint at the next step; SIGTERM or SIGINT, a
+// checkpoint and the end. A second SIGTERM or SIGINT ends the process at once.
+#pragma once
+
+#include "train/trainer.h"
+
+namespace syncbn::app {
+
+// Installs the handlers for its lifetime; one at a time in a process.
+class SignalWishes {
+ public:
+  SignalWishes();
+  ~SignalWishes();
+  SignalWishes(const SignalWishes&) = delete;
+  SignalWishes& operator=(const SignalWishes&) = delete;
+
+  // What has been asked since the last call; a wish to stop stays.
+  train::Wishes Take();
+};
+
+}  // namespace syncbn::app

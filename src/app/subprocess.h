@@ -1,0 +1,18 @@
+// Runs another program to its end. Always by argv, never through a shell.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace syncbn::app {
+
+// Runs argv with standard output and error in `log` (replaced). Returns the exit code, or 128 + signal. The
+// child dies with this process. Throws NOT_FOUND when the program does not exist.
+int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log);
+
+// `mpirun -np P ARGV...` with what small machines need: no pinning, more processes than cores allowed, cores
+// given away while waiting; as root, Open MPI's two confirmations in the environment.
+std::vector<std::string> MpirunCommand(int processes, const std::vector<std::string>& argv);
+
+}  // namespace syncbn::app

@@ -1,0 +1,52 @@
+// A whole training run inside a test: P virtual processes, each with its own trainer, over the in-process
+// transport.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/digest.h"
+#include "syncbn/v1/run.pb.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/trainer.h"
+
+namespace syncbn {
+
+// A complete run file from YAML text (defaults filled in). Throws with the diagnostics if it is wrong.
+v1::RunSpec RunSpecFromYaml(const std::string& text);
+
+struct InProcessRunOptions {
+  std::string backend = "cpu";
+  int processes = 1;
+  // Replicas that compute at the same time where they may take turns.
+  int concurrency = 2;
+  // Where the root writes checkpoints and dumps; empty: nowhere.
+  std::filesystem::path out;
+  // Continue from the newest checkpoint in `out`.
+  bool resume = false;
+  // Applied to the options of every process before it runs.
+  std::function<void(int process, train::TrainerOptions& options)> adjust;
+  // Looks at every process's engine after the run.
+  std::function<void(int process, train::Engine& engine)> after;
+};
+
+struct InProcessRunResult {
+  train::Summary summary;
+  // Of the root.
+  std::vector<train::MetricRecord> records;
+  // By process: the digest of the final state.
+  std::vector<Digest> digests;
+  train::TrainingState state;
+  std::vector<std::string> warnings;
+
+  // Digest after each step, by step.
+  std::map<int64_t, Digest> StepDigests() const;
+};
+
+// Runs to the end. A failure of any process is rethrown.
+InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptions& options);
+
+}  // namespace syncbn

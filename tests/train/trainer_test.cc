@@ -1,0 +1,242 @@
+// The promises of the trainer, each over whole runs: equal bits at any number of processes and across
+// stop and resume; skipped steps leave no trace; batches of all shapes.
+#include "train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "tests/support/in_process_run.h"
+#include "tests/support/temp_folder.h"
+#include "train/safetensors.h"
+
+namespace syncbn::train {
+namespace {
+
+// A small residual net with everything that is drawn at random, clipping, and a last partial batch:
+// 100 samples in batches of 32 end in one of 4 (R = 8: half of the replicas are empty then).
+std::string SmallRun(int replicas, int batch, const std::string& norm_batch,
+                     const std::string& more = "") {
+  return "seed: 3\n"
+         "data:\n"
+         "  dataset: shapes\n"
+         "  shapes: {train_samples: 100, test_samples: 20}\n"
+         "  augment: {random_crop_padding: 4, horizontal_flip: true}\n"
+         "model:\n"
+         "  norm: {batch: " + norm_batch + "}\n"
+         "  layers:\n"
+         "    - conv: {out: 8, kernel: 3, stride: 2, padding: 1}\n"
+         "    - norm\n"
+         "    - relu\n"
+         "    - residual:\n"
+         "        body:\n"
+         "          - conv: {out: 8, kernel: 3, stride: 2, padding: 1}\n"
+         "          - norm\n"
+         "          - relu\n"
+         "          - conv: {out: 8, kernel: 3, padding: 1}\n"
+         "          - norm\n"
+         "        shortcut:\n"
+         "          - conv: {out: 8, kernel: 1, stride: 2}\n"
+         "          - norm\n"
+         "    - relu\n"
+         "    - dropout: 0.3\n"
+         "    - global_average_pool\n"
+         "    - linear: 10\n"
+         "cluster: {replicas: " + std::to_string(replicas) +
+         ", batch_per_replica: " + std::to_string(batch) + ", bucket_mib: 0.002}\n"
+         "train:\n"
+         "  epochs: 100\n"
+         "  max_steps: 30\n"
+         "  clip_norm: 0.7\n"
+         "  optimizer: {momentum: 0.9, nesterov: true, weight_decay: 0.0005}\n"
+         "  learning_rate: {base: 0.1, warmup_epochs: 1, schedule: cosine}\n"
+         "output: {digests: true}\n" + more;
+}
+
+class EqualBits : public testing::TestWithParam<std::string> {};
+
+TEST_P(EqualBits, At8ReplicasOn1To8Processes) {
+  const v1::RunSpec spec = RunSpecFromYaml(SmallRun(8, 4, GetParam()));
+  const InProcessRunResult one = RunInProcess(spec, {.processes = 1});
+  ASSERT_EQ(one.StepDigests().size(), 30u);
+  EXPECT_NE(one.StepDigests().at(0), one.StepDigests().at(29)) << "nothing was learned";
+  EXPECT_EQ(one.summary.skipped_steps, 0);
+  for (int processes : {2, 3, 4, 8}) {
+    const InProcessRunResult many = RunInProcess(spec, {.processes = processes});
+    EXPECT_EQ(many.StepDigests(), one.StepDigests()) << processes << " processes";
+    for (const Digest& digest : many.digests) EXPECT_EQ(digest, one.digests[0]);
+    ASSERT_EQ(many.records.size(), one.records.size());
+    for (size_t i = 0; i < one.records.size(); ++i) {
+      EXPECT_EQ(many.records[i].loss, one.records[i].loss) << "step " << i;
+      EXPECT_EQ(many.records[i].accuracy, one.records[i].accuracy) << "step " << i;
+      EXPECT_EQ(many.records[i].gradient_norm, one.records[i].gradient_norm) << "step " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(NormalizationBatch, EqualBits,
+                         testing::Values("2", "4", "replica", "8", "global"),
+                         [](const auto& info) { return "Of_" + info.param; });
+
+TEST(Trainer, GivesEqualBitsAt6ReplicasOn4And5Processes) {
+  const v1::RunSpec spec = RunSpecFromYaml(SmallRun(6, 5, "global"));
+  const InProcessRunResult one = RunInProcess(spec, {.processes = 1});
+  for (int processes : {4, 5}) {
+    EXPECT_EQ(RunInProcess(spec, {.processes = processes}).StepDigests(), one.StepDigests())
+        << processes << " processes";
+  }
+}
+
+TEST(Trainer, GivesEqualBitsWhateverTheBucketsAndTheConcurrency) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(6, 5, "replica"));
+  const InProcessRunResult small = RunInProcess(spec, {.processes = 2, .concurrency = 1});
+  spec.mutable_cluster()->set_bucket_mib(64);
+  EXPECT_EQ(RunInProcess(spec, {.processes = 2, .concurrency = 3}).StepDigests(),
+            small.StepDigests());
+}
+
+TEST(Trainer, ResumesWithTheSameBitsOnAnotherNumberOfProcesses) {
+  for (const std::string& norm_batch : {"4", "replica", "8", "global"}) {
+    v1::RunSpec spec = RunSpecFromYaml(SmallRun(8, 4, norm_batch));
+    const InProcessRunResult whole = RunInProcess(spec, {.processes = 2});
+    TempFolder out;
+    // 17 is inside an epoch of 4 steps.
+    spec.mutable_train()->set_max_steps(17);
+    RunInProcess(spec, {.processes = 3, .out = out.path()});
+    spec.mutable_train()->set_max_steps(30);
+    const InProcessRunResult rest =
+        RunInProcess(spec, {.processes = 4, .out = out.path(), .resume = true});
+    EXPECT_EQ(rest.digests[0], whole.digests[0]) << "normalization batch " << norm_batch;
+    ASSERT_EQ(rest.records.size(), 13u);
+    EXPECT_EQ(rest.records.front().step, 17);
+    EXPECT_EQ(rest.records.back().digest, whole.records.back().digest);
+  }
+}
+
+TEST(Trainer, SkipsNonFiniteStepsWithoutATrace) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(6);
+  auto poison = [](int, TrainerOptions& options) {
+    options.on_batch = [](int64_t step, int replica, data::Batch& batch) {
+      if (step == 3 && replica == 2) {
+        batch.images.Data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+      }
+    };
+  };
+  const InProcessRunResult run = RunInProcess(spec, {.processes = 2, .adjust = poison});
+  EXPECT_EQ(run.summary.skipped_steps, 1);
+  EXPECT_TRUE(run.records.at(3).skipped);
+  EXPECT_FALSE(run.records.at(4).skipped);
+  // Neither parameters nor running statistics moved in that step, and the run went on.
+  EXPECT_EQ(run.records.at(3).digest, run.records.at(2).digest);
+  EXPECT_NE(run.records.at(4).digest, run.records.at(3).digest);
+  for (double value : std::as_const(run.state.running).Span<double>()) {
+    EXPECT_TRUE(std::isfinite(value));
+  }
+}
+
+TEST(Trainer, StopsWhenAnyProcessIsAskedTo) {
+  const v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  TempFolder out;
+  std::atomic<int> asked = 0;
+  const InProcessRunResult run = RunInProcess(
+      spec, {.processes = 2, .out = out.path(), .adjust = [&](int process, TrainerOptions& options) {
+               if (process == 1) options.wishes = [&] { return Wishes{.stop = ++asked > 5}; };
+             }});
+  EXPECT_EQ(run.summary.status, "stopped");
+  EXPECT_EQ(run.summary.steps, 6);
+  EXPECT_EQ(CheckpointStore({.out = out.path()}).Latest()->manifest.counters.step, 6);
+}
+
+TEST(Trainer, WritesACheckpointWhenAnyProcessIsAskedTo) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(10);
+  spec.mutable_train()->mutable_checkpoint()->set_every_epochs(0);
+  TempFolder out;
+  std::atomic<int> asked = 0;
+  RunInProcess(spec, {.processes = 2, .out = out.path(), .adjust = [&](int process, TrainerOptions& options) {
+                        if (process == 1) {
+                          options.wishes = [&] { return Wishes{.checkpoint = ++asked == 5}; };
+                        }
+                      }});
+  EXPECT_EQ(CheckpointStore({.out = out.path()}).Steps(), (std::vector<int64_t>{5, 10}));
+}
+
+TEST(Trainer, NamesTheReplicaThatFailsAndReleasesTheOthers) {
+  const v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  try {
+    RunInProcess(spec, {.processes = 2, .adjust = [](int, TrainerOptions& options) {
+                          options.on_batch = [](int64_t step, int replica, data::Batch&) {
+                            if (step == 2 && replica == 1) {
+                              throw Error(ErrorCode::kInternal, "a broken replica");
+                            }
+                          };
+                        }});
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("a broken replica"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("replica 1"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Trainer, UnevenAndEmptyReplicasTrain) {
+  std::string text = SmallRun(4, 8, "global");
+  const std::string from = "batch_per_replica: 8";
+  text.replace(text.find(from), from.size(), "batch_per_replica: [29, 17, 0, 7]");
+  v1::RunSpec spec = RunSpecFromYaml(text);
+  spec.mutable_train()->set_max_steps(8);
+  const InProcessRunResult one = RunInProcess(spec, {.processes = 1});
+  EXPECT_EQ(one.summary.skipped_steps, 0);
+  EXPECT_EQ(RunInProcess(spec, {.processes = 3}).StepDigests(), one.StepDigests());
+}
+
+TEST(Trainer, DumpsWhatAStepSawAndDid) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(5);
+  TempFolder out;
+  const InProcessRunResult run = RunInProcess(
+      spec, {.processes = 2, .out = out.path(), .adjust = [](int, TrainerOptions& options) {
+               options.dump_from = 3;
+               options.dump_steps = 1;
+             }});
+  const SafetensorsFile dump = ReadSafetensors(out.path() / "steps" / "000003.safetensors");
+  // The epoch's last step: 4 samples, one for each replica.
+  for (const NamedTensor& tensor : dump.tensors) {
+    if (tensor.name == "input.images") EXPECT_EQ(tensor.tensor.shape(), (Shape{4, 32, 32, 3}));
+    if (tensor.name == "input.replica") {
+      EXPECT_EQ(std::vector<int32_t>(tensor.tensor.Span<int32_t>().begin(),
+                                     tensor.tensor.Span<int32_t>().end()),
+                (std::vector<int32_t>{0, 1, 2, 3}));
+    }
+  }
+  EXPECT_EQ(dump.metadata.at("digest"), run.records.at(3).digest->Hex());
+  EXPECT_FALSE(std::filesystem::exists(out.path() / "steps" / "000002.safetensors"));
+}
+
+TEST(Trainer, EvaluatesEquallyOnAnyNumberOfProcesses) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(8);
+  auto* evaluate = spec.mutable_train()->mutable_evaluate();
+  evaluate->clear_with();
+  for (auto mode : {v1::EVALUATION_MODE_RUNNING, v1::EVALUATION_MODE_PRECISE, v1::EVALUATION_MODE_BATCH}) {
+    evaluate->add_with(mode);
+  }
+  evaluate->set_precise_samples(64);
+  auto with_evaluation = [](int, TrainerOptions& options) { options.evaluate = true; };
+  const InProcessRunResult one = RunInProcess(spec, {.processes = 1, .adjust = with_evaluation});
+  const InProcessRunResult three = RunInProcess(spec, {.processes = 3, .adjust = with_evaluation});
+  ASSERT_EQ(one.summary.test.size(), 3u);
+  for (const auto& [name, figures] : one.summary.test) {
+    EXPECT_EQ(three.summary.test.at(name).loss, figures.loss) << name;
+    EXPECT_EQ(three.summary.test.at(name).accuracy, figures.accuracy) << name;
+  }
+  EXPECT_NE(one.summary.test.at("running").loss, one.summary.test.at("precise").loss);
+  // Evaluation changes nothing: the run's bits are those of a run without.
+  EXPECT_EQ(RunInProcess(spec, {.processes = 1}).digests[0], one.digests[0]);
+}
+
+}  // namespace
+}  // namespace syncbn::train
