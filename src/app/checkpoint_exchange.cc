@@ -56,7 +56,7 @@ int64_t RestoreEverywhere(comm::Communicator& communicator, const train::Checkpo
     }
   }
   state.optimizer.updates = manifest.optimizer_updates;
-  trainer.Restore(std::move(state), manifest.counters);
+  trainer.Restore(std::move(state), manifest);
   SYNCBN_CHECK(trainer.StateDigest() == manifest.state_digest) << "of the restored state";
   return manifest.counters.step;
 }

@@ -184,7 +184,7 @@ int Replay(const Arguments& arguments) {
   if (const auto stored = store.Latest(arguments.step)) {
     trainer.Restore(train::RestoreState(trainer.layouts(), run.backend().dtype(), stored->manifest,
                                         stored->tensors, stored->folder.string()),
-                    stored->manifest.counters);
+                    stored->manifest);
     from = stored->manifest.counters.step;
   }
   std::printf("replaying step %lld on one process from %s\n", static_cast<long long>(arguments.step),

@@ -61,10 +61,19 @@ Digest Trainer::StateDigest() const {
                             state_.running);
 }
 
-void Trainer::Restore(TrainingState state, const Counters& counters) {
+void Trainer::Restore(TrainingState state, const Manifest& manifest) {
   state_ = std::move(state);
-  counters_ = counters;
+  counters_ = manifest.counters;
   ++version_;
+  auto figure = [&](const char* name) -> std::optional<double> {
+    const auto found = manifest.figures.find(name);
+    if (found == manifest.figures.end()) return std::nullopt;
+    return found->second;
+  };
+  epoch_loss_ = figure("epoch_loss").value_or(0);
+  epoch_correct_ = figure("epoch_correct").value_or(0);
+  epoch_samples_ = figure("epoch_samples").value_or(0);
+  best_accuracy_ = figure("best_test_accuracy");
 }
 
 Summary Trainer::Run() {
@@ -271,6 +280,10 @@ void Trainer::SaveCheckpoint() {
     manifest.counters = counters_;
     manifest.optimizer_updates = state_.optimizer.updates;
     manifest.test_accuracy = test_accuracy_;
+    manifest.figures = {{"epoch_loss", epoch_loss_},
+                        {"epoch_correct", epoch_correct_},
+                        {"epoch_samples", epoch_samples_}};
+    if (best_accuracy_) manifest.figures["best_test_accuracy"] = *best_accuracy_;
     manifest.state_digest = StateDigest();
     manifest.created = FormatTime(Clock::System().Now());
     const auto folder =

@@ -62,7 +62,7 @@ class Trainer {
   Digest StateDigest() const;
 
   // Go on from a checkpoint instead of the initial state. Before Run.
-  void Restore(TrainingState state, const Counters& counters);
+  void Restore(TrainingState state, const Manifest& manifest);
 
   // Collective. Trains to the end of the run, or until a stop is wished. The figures of the summary that
   // a trainer knows are filled in (the same on every process except times).

@@ -91,7 +91,7 @@ InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptio
       if (!stored) throw Error(ErrorCode::kNotFound, "there is no checkpoint to resume from");
       trainer.Restore(train::RestoreState(trainer.layouts(), backend->dtype(), stored->manifest,
                                           stored->tensors, "checkpoint"),
-                      stored->manifest.counters);
+                      stored->manifest);
     }
     const train::Summary summary = trainer.Run();
     result.digests[static_cast<size_t>(process)] = trainer.StateDigest();

@@ -1,0 +1,280 @@
+// The built program as its users run it: under mpirun, with signals, with what goes wrong.
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "base/file.h"
+#include "tests/support/process.h"
+#include "tests/support/small_run.h"
+#include "tests/support/temp_folder.h"
+#include "train/checkpoint_store.h"
+#include "train/metrics.h"
+
+namespace syncbn {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::seconds;
+using testing::Test;
+
+class Train : public Test {
+ protected:
+  Train() {
+    run_file_ = folder_.path() / "small.yaml";
+    WriteFileAtomically(run_file_, SmallRun(8, 4, "global"));
+  }
+
+  std::vector<std::string> Command(const std::string& out, std::vector<std::string> more = {}) const {
+    std::vector<std::string> command = {SyncbnProgram(), "train", run_file_.string(), "--out",
+                                        (folder_.path() / out).string(), "--no-evaluation"};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  }
+  ProcessResult Run(int processes, const std::string& out, std::vector<std::string> more = {}) const {
+    return RunProcess(processes == 0 ? ProcessOptions{.argv = Command(out, more)}
+                                     : UnderMpirun(processes, Command(out, more)));
+  }
+  std::vector<train::MetricRecord> Metrics(const std::string& out) const {
+    return train::ReadMetrics(folder_.path() / out / "metrics.jsonl");
+  }
+  static std::string Everything(const ProcessResult& result) {
+    return "exit code " + std::to_string(result.status) + "\n" + result.out + result.err;
+  }
+
+  TempFolder folder_;
+  fs::path run_file_;
+};
+
+// Digests of two runs, step by step.
+void ExpectEqualSteps(const std::vector<train::MetricRecord>& a,
+                      const std::vector<train::MetricRecord>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].step, b[i].step);
+    ASSERT_TRUE(a[i].digest.has_value());
+    EXPECT_EQ(a[i].digest, b[i].digest) << "step " << a[i].step;
+    EXPECT_EQ(a[i].loss, b[i].loss) << "step " << a[i].step;
+  }
+}
+
+TEST_F(Train, GivesTheSameBitsWithAndWithoutMpirunOn1To4Processes) {
+  const ProcessResult alone = Run(0, "alone");
+  ASSERT_EQ(alone.status, 0) << Everything(alone);
+  ASSERT_EQ(Metrics("alone").size(), 30u);
+  for (int processes : {1, 2, 3, 4}) {
+    const std::string out = "p" + std::to_string(processes);
+    const ProcessResult result = Run(processes, out);
+    ASSERT_EQ(result.status, 0) << Everything(result);
+    ExpectEqualSteps(Metrics("alone"), Metrics(out));
+  }
+  for (const char* name : {"run.yaml", "metrics.jsonl", "summary.json"}) {
+    EXPECT_TRUE(fs::exists(folder_.path() / "alone" / name)) << name;
+  }
+}
+
+TEST_F(Train, ResumesOnAnotherNumberOfProcessesWithEachStepOnce) {
+  ASSERT_EQ(Run(2, "whole").status, 0);
+  ASSERT_EQ(Run(3, "parts", {"--set", "train.max_steps=13"}).status, 0);
+  const ProcessResult rest = Run(2, "parts", {"--resume"});
+  ASSERT_EQ(rest.status, 0) << Everything(rest);
+  EXPECT_NE(rest.out.find("resumed after step 13"), std::string::npos) << rest.out;
+  ExpectEqualSteps(Metrics("whole"), Metrics("parts"));
+}
+
+TEST_F(Train, RefusesToResumeUnderARunFileThatComputesSomethingElse) {
+  ASSERT_EQ(Run(0, "out", {"--set", "train.max_steps=3"}).status, 0);
+  const ProcessResult result =
+      Run(2, "out", {"--resume", "--set", "train.optimizer.momentum=0.5"});
+  EXPECT_EQ(result.status, 2) << Everything(result);
+  EXPECT_NE(result.err.find("train.optimizer.momentum: 0.5, the checkpoint has 0.9"),
+            std::string::npos)
+      << result.err;
+}
+
+TEST_F(Train, RefusesToWriteOverAnotherRun) {
+  ASSERT_EQ(Run(0, "out", {"--set", "train.max_steps=1"}).status, 0);
+  const ProcessResult result = Run(0, "out");
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("holds a run already; continue it with --resume, replace it with "
+                            "--overwrite, or choose another folder with --out"),
+            std::string::npos)
+      << result.err;
+  EXPECT_EQ(Run(0, "out", {"--overwrite", "--set", "train.max_steps=2"}).status, 0);
+  EXPECT_EQ(Metrics("out").size(), 2u);
+}
+
+TEST_F(Train, AKilledRankEndsTheJobSoonAndIsNamed) {
+  const ProcessResult result = Run(3, "out", {"--fault", "kill@step=4,replica=4"});
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_LT(result.seconds, 15);
+  EXPECT_NE(result.status, 0);
+  // Replicas 3..5 live on rank 1.
+  EXPECT_NE((result.out + result.err).find("rank 1"), std::string::npos) << Everything(result);
+  EXPECT_NE((result.out + result.err).find("signal 9"), std::string::npos) << Everything(result);
+}
+
+TEST_F(Train, AStalledRankIsNamedWithStepLayerAndPhase) {
+  const ProcessResult result =
+      Run(3, "out", {"--fault", "stall@step=4,replica=4,layer=3", "--set", "cluster.stall_timeout=3"});
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.status, 5) << Everything(result);
+  for (const char* text : {"rank 1", "replica 4", "step 4", "forward", "3"}) {
+    EXPECT_NE(result.err.find(text), std::string::npos) << text << "\n" << Everything(result);
+  }
+}
+
+TEST_F(Train, AFailingReplicaEndsTheJobWithItsCause) {
+  const ProcessResult result = Run(2, "out", {"--fault", "throw@step=2,replica=6"});
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.status, 1) << Everything(result);
+  EXPECT_NE(result.err.find("a fault was asked for"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("replica 6"), std::string::npos) << result.err;
+}
+
+TEST_F(Train, ANonFiniteStepIsSkippedCountedAndShown) {
+  const ProcessResult result = Run(2, "out", {"--fault", "nan@step=2,replica=6"});
+  EXPECT_EQ(result.status, 0) << Everything(result);
+  EXPECT_TRUE(Metrics("out").at(2).skipped);
+  EXPECT_EQ(Metrics("out").at(2).digest, Metrics("out").at(1).digest);
+  EXPECT_NE(result.out.find("1 (not finite)"), std::string::npos) << result.out;
+}
+
+TEST_F(Train, MoreProcessesThanReplicasAreRefused) {
+  const ProcessResult result = Run(4, "out", {"--set", "cluster.replicas=2"});
+  EXPECT_EQ(result.status, 2) << Everything(result);
+  EXPECT_NE(result.err.find("2 replicas"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("4 processes"), std::string::npos) << result.err;
+}
+
+TEST_F(Train, AWrongRunFileIsReportedOnceForAllRanks) {
+  const ProcessResult result = Run(3, "out", {"--set", "train.optimiser.momentum=0.9"});
+  EXPECT_EQ(result.status, 2) << Everything(result);
+  const size_t first = result.err.find("optimiser");
+  ASSERT_NE(first, std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("did you mean"), std::string::npos) << result.err;
+  size_t count = 0;
+  for (size_t at = 0; (at = result.err.find("did you mean", at)) != std::string::npos; ++at) ++count;
+  EXPECT_EQ(count, 1u) << result.err;
+}
+
+TEST_F(Train, MissingFilesAreNamed) {
+  const ProcessResult no_file = RunProcess({.argv = {SyncbnProgram(), "train", "/no/such.yaml"}});
+  EXPECT_EQ(no_file.status, 2);
+  EXPECT_EQ(no_file.err, "syncbn: cannot open /no/such.yaml: No such file or directory\n");
+  const ProcessResult no_data =
+      Run(0, "out", {"--set", "data.dataset=mnist", "--set", "data.path=/no/such/folder"});
+  EXPECT_EQ(no_data.status, 2);
+  EXPECT_NE(no_data.err.find("/no/such/folder"), std::string::npos) << no_data.err;
+}
+
+TEST_F(Train, Sigusr1UnderMpirunWritesACheckpoint) {
+  Process process(UnderMpirun(
+      2, Command("out", {"--set", "train.max_steps=100000", "--set", "train.epochs=100000", "--set",
+                         "train.checkpoint.every_epochs=0"})));
+  const fs::path metrics = folder_.path() / "out" / "metrics.jsonl";
+  for (int i = 0; i < 300 && (!fs::exists(metrics) || fs::file_size(metrics) == 0); ++i) ::usleep(50'000);
+  process.Signal(SIGUSR1);
+  const train::CheckpointStore store({.out = folder_.path() / "out"});
+  for (int i = 0; i < 300 && store.Steps().empty(); ++i) ::usleep(50'000);
+  EXPECT_EQ(store.Steps().size(), 1u);
+  process.Signal(SIGTERM);
+  EXPECT_FALSE(process.Wait().timed_out);
+}
+
+TEST_F(Train, SigtermWritesACheckpointAndAResumedRunEndsInTheSameBits) {
+  ASSERT_EQ(Run(0, "whole", {"--set", "train.max_steps=200"}).status, 0);
+  Process process({.argv = Command("out", {"--set", "train.max_steps=200"})});
+  const fs::path metrics = folder_.path() / "out" / "metrics.jsonl";
+  for (int i = 0; i < 300 && (!fs::exists(metrics) || fs::file_size(metrics) == 0); ++i) ::usleep(20'000);
+  process.Signal(SIGTERM);
+  const ProcessResult stopped = process.Wait();
+  ASSERT_EQ(stopped.status, 75) << Everything(stopped);
+  EXPECT_NE(stopped.err.find("go on with --resume"), std::string::npos) << stopped.err;
+  EXPECT_LT(Metrics("out").size(), 200u);
+  ASSERT_EQ(Run(2, "out", {"--resume", "--set", "train.max_steps=200"}).status, 0);
+  ExpectEqualSteps(Metrics("whole"), Metrics("out"));
+}
+
+TEST_F(Train, AFullDiskLeavesThePreviousCheckpointAndTrainingGoesOn) {
+  const fs::path small = folder_.path() / "small-disk";
+  fs::create_directory(small);
+  if (::mount("none", small.c_str(), "tmpfs", 0, "size=256k") != 0) {
+    GTEST_SKIP() << "mounting a small file system is not permitted here";
+  }
+  // The first checkpoint fits; then the disk is filled.
+  Process process({.argv = Command("small-disk/out", {"--set", "train.max_steps=300", "--set",
+                                                      "train.checkpoint.every_steps=10", "--set",
+                                                      "train.checkpoint.keep=1", "--set",
+                                                      "output.every_steps=1000"})});
+  const train::CheckpointStore store({.out = small / "out"});
+  for (int i = 0; i < 600 && store.Steps().empty(); ++i) ::usleep(10'000);
+  std::ofstream filler(small / "filler");
+  const std::string block(4096, 'x');
+  while (filler.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
+  }
+  const ProcessResult result = process.Wait();
+  const auto latest = store.Latest();
+  EXPECT_TRUE(latest.has_value());
+  EXPECT_NE(result.err.find("was not written; earlier ones are untouched and training goes on"),
+            std::string::npos)
+      << Everything(result);
+  EXPECT_NE(result.err.find("No space left on device"), std::string::npos) << Everything(result);
+  EXPECT_NE(result.out.find("step 300"), std::string::npos) << "training stopped: " << Everything(result);
+  ::umount2(small.c_str(), MNT_DETACH);
+}
+
+TEST_F(Train, VerifyComparesNumbersOfProcesses) {
+  const ProcessResult result = RunProcess(
+      {.argv = {SyncbnProgram(), "verify", run_file_.string(), "--processes", "1,2,3", "--steps", "6"},
+       .timeout = seconds(120)});
+  EXPECT_EQ(result.status, 0) << Everything(result);
+  EXPECT_NE(result.out.find("identical: every parameter and running statistic after each of 6 steps, on "
+                            "1, 2, 3 processes"),
+            std::string::npos)
+      << Everything(result);
+}
+
+TEST_F(Train, ReplayPlaysAStepAgainFromTheNearestCheckpoint) {
+  ASSERT_EQ(Run(3, "out", {"--set", "train.checkpoint.every_steps=7"}).status, 0);
+  const ProcessResult result = RunProcess(
+      {.argv = {SyncbnProgram(), "replay", (folder_.path() / "out").string(), "--step", "23"}});
+  EXPECT_EQ(result.status, 0) << Everything(result);
+  EXPECT_NE(result.out.find("identical to the digest that the run recorded"), std::string::npos)
+      << Everything(result);
+  EXPECT_NE(result.out.find("from the checkpoint after"), std::string::npos) << result.out;
+  EXPECT_TRUE(fs::exists(folder_.path() / "out/replay/steps/000023.safetensors"));
+}
+
+TEST_F(Train, ReplayNamesTheFirstValueThatIsNotFinite) {
+  // A rate at which a net without normalization diverges within a few steps.
+  const ProcessResult run =
+      Run(2, "out", {"--set", "model.norm.kind=none", "--set", "train.learning_rate.base=1000", "--set",
+                     "train.learning_rate.warmup_epochs=0", "--set", "train.clip_norm=0"});
+  ASSERT_EQ(run.status, 0) << Everything(run);
+  int64_t bad = -1;
+  for (const train::MetricRecord& record : Metrics("out")) {
+    if (record.skipped && bad < 0) bad = record.step;
+  }
+  ASSERT_GE(bad, 1) << "the run did not diverge";
+  const ProcessResult result = RunProcess(
+      {.argv = {SyncbnProgram(), "replay", (folder_.path() / "out").string(), "--step", std::to_string(bad)}});
+  EXPECT_EQ(result.status, 0) << Everything(result);
+  EXPECT_NE(result.out.find("first value that is not finite: replica "), std::string::npos)
+      << Everything(result);
+}
+
+TEST_F(Train, WithoutMpirunNoMpiIsStarted) {
+  // A process that calls MPI_Init leaves a session folder of Open MPI behind while it runs; the simplest
+  // sign is that it works where MPI cannot start at all.
+  ProcessOptions options{.argv = Command("out", {"--set", "train.max_steps=1"})};
+  options.environment["OMPI_MCA_btl"] = "no-such-transport";
+  options.environment["OMPI_MCA_pml"] = "no-such-transport";
+  const ProcessResult result = RunProcess(options);
+  EXPECT_EQ(result.status, 0) << Everything(result);
+}
+
+}  // namespace
+}  // namespace syncbn
