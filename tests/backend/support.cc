@@ -114,9 +114,10 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
   return keys;
 }
 
-::testing::AssertionResult Near(const Tensor& actual, const Tensor& expected, double relative) {
+::testing::AssertionResult Near(const Tensor& actual, const Tensor& expected, double relative,
+                                double scale) {
   if (const auto same = SameShape(actual, expected); !same) return same;
-  double largest = 0;
+  double largest = scale;
   for (int64_t i = 0; i < expected.elements(); ++i) {
     largest = std::max(largest, std::abs(ElementAsDouble(expected, i)));
   }

@@ -27,8 +27,10 @@ Tensor As(const Tensor& x, DType dtype);
 std::vector<RandomKey> Keys(int64_t samples, std::string_view name);
 
 // -- Comparisons ---------------------------------------------------------------------------------
-// |actual - expected| <= relative * the largest |expected|, elementwise, with equal shapes.
-::testing::AssertionResult Near(const Tensor& actual, const Tensor& expected, double relative);
+// |actual - expected| <= relative * max(scale, the largest |expected|), elementwise, with equal
+// shapes.
+::testing::AssertionResult Near(const Tensor& actual, const Tensor& expected, double relative,
+                                double scale = 0);
 // Equal shapes and equal values, whatever the element types.
 ::testing::AssertionResult Equal(const Tensor& actual, const Tensor& expected);
 // Equal shapes, types and bits.

@@ -1,0 +1,11 @@
+// For runs under ThreadSanitizer, which cannot see into the libraries of the other back ends.
+
+#include "tests/backend/conformance.h"
+
+namespace syncbn::backend {
+
+std::vector<BackendCase> BackendsUnderTest() {
+  return {{"reference", MakeReferenceBackend}};
+}
+
+}  // namespace syncbn::backend

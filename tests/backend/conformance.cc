@@ -1,0 +1,50 @@
+#include "tests/backend/conformance.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace syncbn::backend {
+
+void PrintTo(const BackendCase& backend, std::ostream* out) {
+  *out << backend.name;
+}
+
+std::string NameOfCase(const ::testing::TestParamInfo<BackendCase>& info) {
+  return info.param.name;
+}
+
+ConformanceTest::ConformanceTest()
+    : backend_(GetParam().make()),
+      tested_(backend_->MakeExecutor()),
+      reference_(MakeReferenceBackend()->MakeExecutor()) {}
+
+double ConformanceTest::Rounding(int64_t terms, double factor) const {
+  const double epsilon = backend_->dtype() == DType::kFloat32
+                             ? std::numeric_limits<float>::epsilon()
+                             : std::numeric_limits<double>::epsilon();
+  return factor * std::sqrt(static_cast<double>(std::max<int64_t>(terms, 1))) * epsilon;
+}
+
+std::vector<Tensor> ConformanceTest::Tested(const Operation& operation) {
+  tested().SetWeightsVersion(++weights_version_);
+  return operation(tested());
+}
+
+void ConformanceTest::ExpectClose(const Operation& operation, int64_t terms, double factor) {
+  const std::vector<Tensor> actual = Tested(operation), expected = operation(reference());
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_TRUE(Near(actual[i], expected[i], Rounding(terms, factor))) << "result " << i;
+  }
+}
+
+void ConformanceTest::ExpectExact(const Operation& operation) {
+  const std::vector<Tensor> actual = Tested(operation), expected = operation(reference());
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_TRUE(Equal(actual[i], expected[i])) << "result " << i;
+  }
+}
+
+}  // namespace syncbn::backend
