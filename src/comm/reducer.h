@@ -45,6 +45,14 @@ struct Reduction {
   std::string_view name;
 };
 
+// What a process has sent and waited for since the start.
+struct ReducerCounters {
+  int64_t reductions = 0;  // completed
+  int64_t messages = 0;    // to other processes
+  int64_t bytes = 0;       // of their bodies
+  double wait_seconds = 0;  // sum over the replicas of the process
+};
+
 class Reducer {
  public:
   // A reduction under way.
@@ -70,6 +78,8 @@ class Reducer {
   // What a replica is doing, for the watchdog: `phase` ("forward", "backward", "update", "data") and
   // `layer` must live for the rest of the process or until the next report.
   virtual void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) = 0;
+
+  virtual ReducerCounters counters() const { return {}; }
 };
 
 // A replica's own view of the reducer; what layers see.

@@ -1,0 +1,46 @@
+// What processes tell each other beside data: heartbeats with the state of their replicas, the first
+// failure, and that they have finished.
+//
+// Has no thread of its own and is driven by the reducer that owns it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "comm/failure.h"
+#include "comm/watchdog.h"
+#include "comm/wire.h"
+
+namespace syncbn::comm {
+
+// Thread-safe.
+class ControlPlane {
+ public:
+  ControlPlane(Communicator& communicator, const ReplicaMap& map, Watchdog& watchdog,
+               Failure& failure);
+
+  // For messages with head.is_control(); as in MessageHandler.
+  Landing OnHead(int from, const MessageHead& head, size_t body_bytes);
+  void OnBody(int from, const Landing& landing);
+
+  void SendHeartbeats();
+  // Tells all others of our failure, once. `message` as in Failure.
+  void SpreadFailure(const Error& error);
+  void SendFinished();
+  // Every other process has said that it has finished.
+  bool AllFinished() const;
+
+ private:
+  struct Incoming;
+  void SendToAll(MessageKind kind, std::shared_ptr<std::vector<std::byte>> body);
+
+  Communicator& communicator_;
+  const ReplicaMap map_;
+  Watchdog& watchdog_;
+  Failure& failure_;
+};
+
+}  // namespace syncbn::comm

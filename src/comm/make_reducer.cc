@@ -1,0 +1,16 @@
+#include "comm/make_reducer.h"
+
+#include "comm/native_reducer.h"
+#include "comm/tree_reducer.h"
+
+namespace syncbn::comm {
+
+std::unique_ptr<Reducer> MakeReducer(Communicator& communicator, const ReducerOptions& options) {
+  switch (options.kind) {
+    case ReducerKind::kTree: return std::make_unique<TreeReducer>(communicator, options);
+    case ReducerKind::kNative: return std::make_unique<NativeReducer>(communicator, options);
+  }
+  throw Error(ErrorCode::kInternal, "unknown kind of reducer");
+}
+
+}  // namespace syncbn::comm

@@ -1,0 +1,14 @@
+// What a build without NCCL links, so that callers need no #ifdef.
+#include "base/error.h"
+#include "comm/nccl/nccl.h"
+
+namespace syncbn::comm {
+
+bool HasNccl() { return false; }
+
+std::unique_ptr<Communicator> MakeNcclCommunicator(Communicator&) {
+  throw Error(ErrorCode::kUnimplemented,
+              "this build has no NCCL transport: run on the CPU back end over MPI");
+}
+
+}  // namespace syncbn::comm

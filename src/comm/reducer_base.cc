@@ -1,0 +1,412 @@
+#include "comm/reducer_base.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace syncbn::comm {
+namespace {
+
+using std::chrono::nanoseconds;
+
+// Tokens of landings that are not data of a reduction; those count from 0.
+constexpr uint64_t kControlToken = ~uint64_t{0};
+constexpr uint64_t kDiscardToken = kControlToken - 1;
+
+std::string HostName() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown host";
+}
+
+Landing Discard(size_t body_bytes) {
+  auto memory = std::make_shared<std::vector<std::byte>>(body_bytes);
+  std::byte* const data = memory->data();
+  return {.memory = data, .owner = std::move(memory), .token = kDiscardToken};
+}
+
+}  // namespace
+
+class ReducerBase::Ticket : public Reducer::Pending {
+ public:
+  Ticket(std::shared_ptr<Op> op, int replica) : op(std::move(op)), replica(replica) {}
+  const std::shared_ptr<Op> op;
+  const int replica;
+};
+
+ReducerBase::ReducerBase(Communicator& communicator, const ReducerOptions& options)
+    : options_(options),
+      map_(options.replicas, communicator.size()),
+      communicator_(communicator.Duplicate()),
+      watchdog_(map_, communicator.rank(), HostName(), options.stall_timeout, *options.clock),
+      control_(*communicator_, map_, watchdog_, failure_),
+      wait_room_(*this, communicator.size() > 1) {}
+
+void ReducerBase::Open() {
+  if (others()) heartbeat_ = std::thread([this] { HeartbeatLoop(); });
+}
+
+// -- Starting ----------------------------------------------------------------------------------------
+
+void ReducerBase::CheckReduction(int replica, const Reduction& reduction) const {
+  const Group group = reduction.group;
+  SYNCBN_CHECK(0 <= group.begin && group.end <= replicas() && group.begin <= replica &&
+               replica < group.end)
+      << "replica " << replica << " reduces in " << Describe(group) << " of " << replicas();
+  SYNCBN_CHECK(reduction.contribution.defined()) << reduction.name;
+  if (reduction.result.defined()) {
+    SYNCBN_CHECK_EQ(reduction.result.elements(), reduction.contribution.elements()) << reduction.name;
+    SYNCBN_CHECK_EQ(reduction.result.dtype(), reduction.contribution.dtype()) << reduction.name;
+  }
+  CheckContent({.operation = reduction.operation,
+                .dtype = reduction.contribution.dtype(),
+                .elements = reduction.contribution.elements(),
+                .channels = reduction.channels});
+}
+
+Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
+  if (failure_.failed()) {
+    throw failure_.ToError().AddFrame("starting '" + std::string(reduction.name) + "' of " +
+                                      Describe(reduction.group) + ", replica " +
+                                      std::to_string(replica) + ", rank " +
+                                      std::to_string(communicator_->rank()));
+  }
+  CheckReduction(replica, reduction);
+  // What this thread left behind earlier may need a driver while it computes on.
+  wait_room_.OfferWheel();
+  const Signature signature = Signature::Of(replica, communicator_->rank(), reduction);
+  std::shared_ptr<Op> op;
+  int index = 0;
+  {
+    std::lock_guard lock(mutex_);
+    GroupState& state = StateOf(reduction.group);
+    index = replica - state.local.begin;
+    op = OpAt(state, state.next[static_cast<size_t>(index)]++);
+  }
+  watchdog_.board().Touch(replica);
+  if (const std::optional<std::string> mismatch = Enter(*op, index, signature, reduction)) {
+    Fail(ErrorCode::kInternal, *mismatch);
+    SpreadFailure();
+    throw failure_.ToError();
+  }
+  Contribute(op, index, reduction.contribution);
+  return std::make_shared<Ticket>(std::move(op), replica);
+}
+
+ReducerBase::GroupState& ReducerBase::StateOf(Group group) {
+  const uint64_t key = static_cast<uint64_t>(group.begin) << 32 | static_cast<uint32_t>(group.end);
+  std::unique_ptr<GroupState>& state = groups_[key];
+  if (!state) {
+    auto made = std::make_unique<GroupState>();
+    made->plan = MakeGroupPlan(map_, group, communicator_->rank());
+    const Subtree members = made->plan.own().members;
+    made->local = {group.begin + members.begin, group.begin + members.end};
+    made->next.assign(static_cast<size_t>(made->local.size()), 0);
+    state = std::move(made);
+  }
+  return *state;
+}
+
+std::shared_ptr<ReducerBase::Op> ReducerBase::OpAt(GroupState& state, int64_t sequence) {
+  SYNCBN_CHECK_GE(sequence, state.first) << "a message of a reduction that is over";
+  const auto index = static_cast<size_t>(sequence - state.first);
+  if (index >= state.ops.size()) state.ops.resize(index + 1);
+  std::shared_ptr<Op>& op = state.ops[index].op;
+  if (!op) {
+    op = NewOp(state.plan);
+    op->group = &state;
+    op->sequence = sequence;
+    op->results.resize(static_cast<size_t>(state.local.size()));
+    op->arrived.assign(static_cast<size_t>(state.local.size()), 0);
+  }
+  return op;
+}
+
+std::optional<std::string> ReducerBase::Enter(Op& op, int index, const Signature& signature,
+                                              const Reduction& reduction) {
+  std::lock_guard lock(op.mutex);
+  if (!op.started) {
+    op.started = true;
+    op.signature = signature;
+    // The caller's channels live until its own Wait returns, the op may live longer.
+    op.channels.assign(reduction.channels.begin(), reduction.channels.end());
+    op.content = {.operation = reduction.operation,
+                  .dtype = signature.dtype,
+                  .elements = signature.elements,
+                  .channels = op.channels};
+    for (const Signature& early : op.early) {
+      if (!early.Agrees(signature)) {
+        return DescribeMismatch(early, signature, op.group->plan.group, op.sequence);
+      }
+    }
+    op.early.clear();
+  } else if (!signature.Agrees(op.signature)) {
+    return DescribeMismatch(signature, op.signature, op.group->plan.group, op.sequence);
+  }
+  op.results[static_cast<size_t>(index)] = reduction.result;
+  op.arrived[static_cast<size_t>(index)] = 1;
+  return std::nullopt;
+}
+
+// -- Ending ------------------------------------------------------------------------------------------
+
+void ReducerBase::Complete(const std::shared_ptr<Op>& op, const void* value, bool expected_others) {
+  const size_t bytes = op->content.bytes();
+  for (Tensor& result : op->results) {
+    if (result.defined() && bytes > 0 && result.Bytes().data() != value) {
+      std::memcpy(result.Bytes().data(), value, bytes);
+    }
+    result = Tensor();
+  }
+  {
+    std::lock_guard lock(mutex_);
+    GroupState& state = *op->group;
+    auto& entry = state.ops[static_cast<size_t>(op->sequence - state.first)];
+    entry = {.op = nullptr, .over = true};
+    while (!state.ops.empty() && state.ops.front().over) {
+      state.ops.pop_front();
+      ++state.first;
+    }
+  }
+  reductions_.fetch_add(1, std::memory_order_relaxed);
+  if (expected_others) expecting_.fetch_sub(1);
+  op->done.store(true, std::memory_order_release);
+  wait_room_.WakeWaitersFor(op->done);
+}
+
+void ReducerBase::Wait(const Handle& handle) {
+  const auto& ticket = static_cast<const Ticket&>(*handle);
+  Op& op = *ticket.op;
+  if (op.done.load(std::memory_order_acquire) && !failure_.failed()) return;
+  const auto begin = std::chrono::steady_clock::now();
+  const Group group = op.group->plan.group;
+  ProgressBoard& board = watchdog_.board();
+  // op.signature is constant since Start.
+  board.EnterWait(ticket.replica, op.signature.Name(), group, op.sequence);
+  std::optional<nanoseconds> since;
+  wait_room_.Wait(op.done, failure_.flag(), watchdog_.period(), [&] {
+    const nanoseconds now = watchdog_.Observe();
+    if (!since) since = now;
+    CheckForStall(op, *since);
+  });
+  board.LeaveWait(ticket.replica);
+  wait_nanoseconds_.fetch_add(
+      std::chrono::duration_cast<nanoseconds>(std::chrono::steady_clock::now() - begin).count(),
+      std::memory_order_relaxed);
+  if (failure_.failed()) {
+    throw failure_.ToError().AddFrame(
+        "waiting for " + op.signature.Describe() + ", reduction " + std::to_string(op.sequence) +
+        " of " + Describe(group) + ", replica " + std::to_string(ticket.replica) + ", rank " +
+        std::to_string(communicator_->rank()));
+  }
+}
+
+void ReducerBase::CheckForStall(Op& op, nanoseconds since) {
+  WaitedFor wait{.what = op.signature.Describe(),
+                 .group = op.group->plan.group,
+                 .sequence = op.sequence,
+                 .since = since};
+  const GroupPlan& plan = op.group->plan;
+  const auto add_participant = [&](const GroupPlan::Participant& participant, bool all) {
+    const size_t before = wait.missing.size();
+    for (int member = participant.members.begin; member < participant.members.end; ++member) {
+      const int replica = plan.group.begin + member;
+      // Who waits for the same thing has given its part.
+      if (all || !watchdog_.board().Read(replica).WaitsFor(wait.group, wait.sequence)) {
+        wait.missing.push_back(replica);
+      }
+    }
+    return wait.missing.size() > before;
+  };
+  {
+    std::lock_guard lock(op.mutex);
+    for (size_t i = 0; i < op.arrived.size(); ++i) {
+      if (!op.arrived[i]) wait.missing.push_back(op.group->local.begin + static_cast<int>(i));
+    }
+    for (int p = 0; p < static_cast<int>(plan.participants.size()); ++p) {
+      const auto& participant = plan.participants[static_cast<size_t>(p)];
+      if (p == plan.self || HeardFrom(op, p)) continue;
+      if (!add_participant(participant, false)) add_participant(participant, true);
+    }
+  }
+  if (wait.missing.empty()) {
+    // Everything is announced and something does not arrive: any of the others may be the cause.
+    for (int p = 0; p < static_cast<int>(plan.participants.size()); ++p) {
+      if (p != plan.self) add_participant(plan.participants[static_cast<size_t>(p)], true);
+    }
+  }
+  if (const std::optional<std::string> verdict = watchdog_.Judge(wait)) {
+    Fail(ErrorCode::kDeadlineExceeded, *verdict);
+    SpreadFailure();
+  }
+}
+
+// -- Failing -----------------------------------------------------------------------------------------
+
+void ReducerBase::Fail(ErrorCode code, std::string message) {
+  if (failure_.Set(code, std::move(message))) failure_to_spread_.store(true);
+  wait_room_.WakeAll();
+}
+
+void ReducerBase::SpreadFailure() {
+  if (!others() || !failure_to_spread_.exchange(false)) return;
+  try {
+    control_.SpreadFailure(failure_.ToError());
+  } catch (const std::exception&) {
+    // The transport is what failed: its error is known here, and the others lose this process.
+  }
+}
+
+void ReducerBase::Poison(int replica, std::string_view cause) {
+  Fail(ErrorCode::kAborted, "replica " + std::to_string(replica) + " (rank " +
+                                std::to_string(communicator_->rank()) + " on " + watchdog_.host() +
+                                ") failed: " + std::string(cause));
+  SpreadFailure();
+}
+
+// -- Moving data -------------------------------------------------------------------------------------
+
+MessageHead ReducerBase::HeadOf(const Op& op, MessageKind kind) const {
+  const Group group = op.group->plan.group;
+  return {.kind = kind,
+          .group_begin = group.begin,
+          .group_end = group.end,
+          .sequence = op.sequence,
+          .signature = op.signature};
+}
+
+void ReducerBase::Send(int rank, const MessageHead& head, std::span<const std::byte> body,
+                       std::shared_ptr<void> keep_alive) {
+  messages_.fetch_add(1, std::memory_order_relaxed);
+  bytes_.fetch_add(static_cast<int64_t>(body.size()), std::memory_order_relaxed);
+  communicator_->Send(rank, head.Bytes(), body, std::move(keep_alive));
+}
+
+Landing ReducerBase::OnHead(int from, std::span<const std::byte> bytes, size_t body_bytes) {
+  watchdog_.Heard(from);
+  const MessageHead head = MessageHead::Of(bytes);
+  if (head.is_control()) {
+    Landing landing = control_.OnHead(from, head, body_bytes);
+    landing.token = kControlToken;
+    return landing;
+  }
+  if (failure_.failed()) return Discard(body_bytes);
+  std::shared_ptr<Op> op;
+  int participant = 0;
+  {
+    std::lock_guard lock(mutex_);
+    GroupState& state = StateOf(head.group());
+    participant = state.plan.IndexOf(from);
+    SYNCBN_CHECK_GE(participant, 0) << "rank " << from << " sends for " << Describe(head.group());
+    op = OpAt(state, head.sequence);
+  }
+  std::optional<std::string> mismatch;
+  {
+    std::lock_guard lock(op->mutex);
+    if (!op->started) {
+      op->early.push_back(head.signature);
+    } else if (!head.signature.Agrees(op->signature)) {
+      mismatch = DescribeMismatch(head.signature, op->signature, head.group(), head.sequence);
+    }
+  }
+  if (mismatch) {
+    Fail(ErrorCode::kInternal, *mismatch);
+    return Discard(body_bytes);
+  }
+  return OnData(op, participant, head, body_bytes);
+}
+
+void ReducerBase::OnBody(int from, const Landing& landing) {
+  if (landing.token == kDiscardToken) return;
+  if (landing.token == kControlToken) {
+    control_.OnBody(from, landing);
+    if (failure_.failed()) wait_room_.WakeAll();
+    return;
+  }
+  const auto op = std::static_pointer_cast<Op>(landing.owner);
+  OnDataBody(op, op->group->plan.IndexOf(from), landing.token);
+}
+
+bool ReducerBase::DriveTransport(Communicator::IfBusy if_busy) {
+  bool any = false;
+  try {
+    any = communicator_->Progress(*this, if_busy);
+    if (!failure_.failed()) any |= Advance();
+  } catch (const Error& error) {
+    Fail(error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.message());
+  } catch (const std::exception& error) {
+    Fail(ErrorCode::kInternal,
+         "rank " + std::to_string(communicator_->rank()) + " while moving data: " + error.what());
+  }
+  SpreadFailure();
+  return any;
+}
+
+void ReducerBase::Progress() {
+  if (NeedsDriving()) DriveTransport(Communicator::IfBusy::kReturn);
+}
+
+void ReducerBase::Report(int replica, int64_t step, std::string_view phase,
+                         std::string_view layer) {
+  watchdog_.board().Report(replica, step, phase, layer);
+  wait_room_.OfferWheel();
+}
+
+ReducerCounters ReducerBase::counters() const {
+  return {.reductions = reductions_.load(std::memory_order_relaxed),
+          .messages = messages_.load(std::memory_order_relaxed),
+          .bytes = bytes_.load(std::memory_order_relaxed),
+          .wait_seconds =
+              1e-9 * static_cast<double>(wait_nanoseconds_.load(std::memory_order_relaxed))};
+}
+
+void ReducerBase::HeartbeatLoop() {
+  const nanoseconds interval = std::min(options_.heartbeat, watchdog_.period());
+  std::unique_lock lock(heartbeat_mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    try {
+      control_.SendHeartbeats();
+    } catch (const Error& error) {
+      Fail(error.code(), error.message());
+    }
+    DriveTransport(Communicator::IfBusy::kWait);
+    watchdog_.Observe();
+    lock.lock();
+    heartbeat_stop_.wait_for(lock, interval, [&] { return stopping_; });
+  }
+}
+
+void ReducerBase::Shutdown() {
+  if (!others()) return;
+  {
+    std::lock_guard lock(heartbeat_mutex_);
+    stopping_ = true;
+  }
+  heartbeat_stop_.notify_all();
+  heartbeat_.join();
+  bool orderly = true;
+  try {
+    SpreadFailure();
+    control_.SendFinished();
+    // After a failure others may be gone: they get a moment to take notice.
+    const auto failed_limit = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+    for (int polls = 1; orderly && (!control_.AllFinished() || communicator_->Sending()); ++polls) {
+      if (DriveTransport(Communicator::IfBusy::kWait)) polls = 0;
+      communicator_->Idle(polls);
+      watchdog_.Observe();
+      for (int rank = 0; rank < communicator_->size(); ++rank) {
+        if (!watchdog_.finished(rank) && watchdog_.Silence(rank) > options_.stall_timeout) {
+          orderly = false;
+        }
+      }
+      if (failure_.failed() && std::chrono::steady_clock::now() > failed_limit) orderly = false;
+    }
+  } catch (const std::exception&) {
+    orderly = false;
+  }
+  if (!orderly) communicator_->Abandon();
+}
+
+}  // namespace syncbn::comm

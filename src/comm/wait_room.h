@@ -1,0 +1,63 @@
+// Where replica threads wait. At most one of them, the driver, moves data on the transport; the others
+// sleep. When the driver has what it waited for it hands the wheel to one that still waits.
+//
+// So no core is spent on a helper thread, and none at all where nothing comes from other processes.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace syncbn::comm {
+
+// The work of the driver.
+class Drivable {
+ public:
+  virtual ~Drivable() = default;
+  // Whether anything is expected from other processes; if not the driver sleeps like everybody.
+  virtual bool NeedsDriving() const = 0;
+  // Moves data and does what has become possible; returns whether anything happened.
+  virtual bool Drive() = 0;
+  // Gives the core away for a moment, after the `polls`-th fruitless Drive in a row.
+  virtual void Idle(int polls) = 0;
+};
+
+// Thread-safe.
+class WaitRoom {
+ public:
+  // `others`: whether there are other processes at all.
+  WaitRoom(Drivable& drivable, bool others) : drivable_(drivable), others_(others) {}
+
+  // Returns when `done` or `failed` is set. Calls check() about every `period` meanwhile.
+  void Wait(const std::atomic<bool>& done, const std::atomic<bool>& failed,
+            std::chrono::nanoseconds period, const std::function<void()>& check);
+
+  // To be called after the flag has been set.
+  void WakeWaitersFor(const std::atomic<bool>& done);
+  void WakeAll();
+  // Called by a thread that has left something to be driven and goes on computing: wakes a sleeper
+  // to drive, if nobody does.
+  void OfferWheel();
+
+ private:
+  struct Waiter {
+    const std::atomic<bool>* done;
+    std::condition_variable wake;
+  };
+  // Under mutex_: wakes one who still waits, if nobody drives and somebody should.
+  void PassWheel();
+  void DriveUntil(const std::atomic<bool>& done, const std::atomic<bool>& failed,
+                  std::chrono::nanoseconds period, const std::function<void()>& check);
+
+  Drivable& drivable_;
+  const bool others_;
+  std::mutex mutex_;
+  std::vector<Waiter*> waiters_;
+  bool driven_ = false;
+  std::atomic<int> sleepers_{0};
+};
+
+}  // namespace syncbn::comm

@@ -1,0 +1,95 @@
+// Judges waits by progress: a wait is hopeless when a replica it needs has shown no sign of life for the
+// stall timeout, when everybody waits for something that nobody will give, or when a process it needs
+// has finished or fallen silent. A slow peer that still advances is never an error.
+//
+// Time is counted in observations: an interval longer than two of them counts as two, so that a process
+// that was itself stopped (SIGSTOP, a suspended machine) does not blame the others on waking up.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "comm/progress_board.h"
+#include "comm/replica_map.h"
+
+namespace syncbn::comm {
+
+// A wait to be judged.
+struct WaitedFor {
+  // "'layer1.bn1 forward' (33 doubles, moments)"
+  std::string what;
+  Group group;
+  int64_t sequence = 0;
+  // Replicas whose part is not there.
+  std::vector<int> missing;
+  // Since when, in the watchdog's time.
+  std::chrono::nanoseconds since{0};
+};
+
+// Thread-safe.
+class Watchdog {
+ public:
+  Watchdog(const ReplicaMap& map, int rank, std::string host, std::chrono::nanoseconds stall_timeout,
+           const Clock& clock);
+
+  ProgressBoard& board() { return board_; }
+  const ProgressBoard& board() const { return board_; }
+  const std::string& host() const { return host_; }
+  // How often Observe should be called while somebody waits.
+  std::chrono::nanoseconds period() const { return period_; }
+
+  // A message of this process has arrived.
+  void Heard(int rank) { peers_[static_cast<size_t>(rank)].messages.fetch_add(1); }
+  void SetHost(int rank, std::string host);
+  // The process has ended in good order: it will send nothing more.
+  void SetFinished(int rank) { peers_[static_cast<size_t>(rank)].finished.store(true); }
+  bool finished(int rank) const { return peers_[static_cast<size_t>(rank)].finished.load(); }
+
+  // Looks at the clock and at who has moved since the last time; returns the watchdog's time.
+  std::chrono::nanoseconds Observe();
+  std::chrono::nanoseconds Now() const;
+  // How long nothing has been heard of a process.
+  std::chrono::nanoseconds Silence(int rank) const;
+  // Why this wait will not end, naming who is to blame; nothing while there is hope.
+  std::optional<std::string> Judge(const WaitedFor& wait) const;
+
+ private:
+  struct Peer {
+    std::atomic<uint64_t> messages{0};
+    std::atomic<bool> finished{false};
+    // Under mutex_.
+    std::string host;
+    uint64_t seen = 0;
+    std::chrono::nanoseconds heard{0};
+  };
+  struct Seen {
+    uint64_t changes = 0;
+    std::chrono::nanoseconds moved{0};
+  };
+
+  std::string DescribeRank(int rank) const;
+  std::string DescribeReplica(int replica) const;
+  bool Quiet(int replica) const;
+
+  const ReplicaMap map_;
+  const int rank_;
+  const std::string host_;
+  const std::chrono::nanoseconds stall_timeout_;
+  const std::chrono::nanoseconds period_;
+  const Clock& clock_;
+  ProgressBoard board_;
+  const std::unique_ptr<Peer[]> peers_;
+
+  mutable std::mutex mutex_;
+  MonotonicTime last_;
+  std::chrono::nanoseconds now_{0};
+  std::vector<Seen> seen_;
+};
+
+}  // namespace syncbn::comm

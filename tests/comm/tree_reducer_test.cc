@@ -1,0 +1,228 @@
+#include "comm/tree_reducer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/comm/support.h"
+#include "tests/support/run_replicas.h"
+
+namespace syncbn::comm {
+namespace {
+
+using testing::BytesOf;
+using testing::Contributions;
+using testing::Expected;
+using testing::TensorOf;
+
+// Every replica reduces its contribution and must get `wanted` to the last bit.
+void ExpectReduces(const ReducerOptions& options, int processes, const Content& content,
+                   const Contributions& values, Group group, const std::vector<std::byte>& wanted) {
+  RunReplicas(options, processes, [&](ReplicaLink link) {
+    if (link.replica < group.begin || link.replica >= group.end) return;
+    Tensor result({content.elements}, content.dtype);
+    link.Reduce({.operation = content.operation,
+                 .group = group,
+                 .contribution = TensorOf(content, values[static_cast<size_t>(link.replica)]),
+                 .result = result,
+                 .channels = content.channels,
+                 .name = "test"});
+    EXPECT_EQ(BytesOf(result), wanted) << options.replicas << " replicas, " << processes
+                                       << " processes, small_bytes " << options.small_bytes;
+  });
+}
+
+// (replicas, processes, small messages)
+using Case = std::tuple<int, int, bool>;
+class TreeReducerBits : public ::testing::TestWithParam<Case> {
+ protected:
+  int replicas() const { return std::get<0>(GetParam()); }
+  int processes() const { return std::get<1>(GetParam()); }
+  ReducerOptions options() const {
+    return {.replicas = replicas(), .small_bytes = std::get<2>(GetParam()) ? size_t{1} << 30 : 0};
+  }
+};
+
+TEST_P(TreeReducerBits, SumsAreThoseOfTheCanonicalTree) {
+  for (const int elements : {1, 17, 5000}) {
+    const Content content{.dtype = DType::kFloat32, .elements = elements};
+    const Contributions values = testing::SumContributions(replicas(), elements, 7);
+    ExpectReduces(options(), processes(), content, values, {0, replicas()},
+                  Expected(content, values, 0, replicas()));
+  }
+}
+
+TEST_P(TreeReducerBits, MomentsAreThoseOfTheCanonicalTree) {
+  const std::vector<int64_t> channels = {3, 16, 64, 1};
+  int64_t elements = 0;
+  for (int64_t c : channels) elements += 1 + 2 * c;
+  const Content content{.operation = Operation::kMergeMoments,
+                        .dtype = DType::kFloat64,
+                        .elements = elements,
+                        .channels = channels};
+  const Contributions values = testing::MomentContributions(replicas(), channels, 11);
+  ExpectReduces(options(), processes(), content, values, {0, replicas()},
+                Expected(content, values, 0, replicas()));
+}
+
+TEST_P(TreeReducerBits, GroupsAcrossProcessesAreThoseOfTheirOwnTree) {
+  const Content content{.dtype = DType::kFloat32, .elements = 100};
+  const Contributions values = testing::SumContributions(replicas(), 100, 13);
+  for (int begin = 0; begin < replicas(); begin += 2) {
+    const Group group{begin, std::min(begin + 3, replicas())};
+    ExpectReduces(options(), processes(), content, values, group,
+                  Expected(content, values, group.begin, group.end));
+  }
+}
+
+std::vector<Case> AllCases() {
+  std::vector<Case> cases;
+  for (int replicas = 1; replicas <= 9; ++replicas) {
+    for (int processes = 1; processes <= replicas; ++processes) {
+      for (const bool small : {true, false}) {
+        if (processes > 1 || small) cases.emplace_back(replicas, processes, small);
+      }
+    }
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TreeReducerBits, ::testing::ValuesIn(AllCases()),
+                         [](const ::testing::TestParamInfo<Case>& info) {
+                           return "R" + std::to_string(std::get<0>(info.param)) + "P" +
+                                  std::to_string(std::get<1>(info.param)) +
+                                  (std::get<2>(info.param) ? "Small" : "Large");
+                         });
+
+TEST(TreeReducer, ACutIntoBucketsDoesNotChangeTheBits) {
+  const int replicas = 6, elements = 9000;
+  const Content content{.dtype = DType::kFloat32, .elements = elements};
+  const Contributions values = testing::SumContributions(replicas, elements, 17);
+  const std::vector<std::byte> wanted = Expected(content, values, 0, replicas);
+  for (const int processes : {1, 2, 4, 5}) {
+    for (const int bucket : {33, 1000, 9000}) {
+      RunReplicas({.replicas = replicas, .small_bytes = 1024}, processes, [&](ReplicaLink link) {
+        // In place: the result lies over the contribution.
+        const Tensor all = TensorOf(content, values[static_cast<size_t>(link.replica)]);
+        std::vector<Reducer::Handle> handles;
+        for (int begin = 0; begin < elements; begin += bucket) {
+          const Tensor part = all.Slice(begin, {std::min(bucket, elements - begin)});
+          handles.push_back(link.Start({.group = {0, replicas},
+                                        .contribution = part,
+                                        .result = part,
+                                        .name = "bucket"}));
+          link.reducer->Progress();
+        }
+        for (const auto& handle : handles) link.Wait(handle);
+        EXPECT_EQ(BytesOf(all), wanted) << processes << " " << bucket;
+      });
+    }
+  }
+}
+
+TEST(TreeReducer, AReplicaMayChangeItsResultAtOnceAndUseItsMemoryAgain) {
+  const int replicas = 4, elements = 20000;
+  RunReplicas({.replicas = replicas, .small_bytes = 0}, 2, [&](ReplicaLink link) {
+    Tensor tensor({elements}, DType::kFloat32);
+    for (int round = 0; round < 20; ++round) {
+      for (float& x : tensor.Span<float>()) x = static_cast<float>(link.replica + round);
+      link.Reduce({.group = {0, replicas}, .contribution = tensor, .result = tensor, .name = "x"});
+      for (float& x : tensor.Span<float>()) {
+        ASSERT_EQ(x, static_cast<float>(6 + 4 * round));
+        x = -1;
+      }
+    }
+  });
+}
+
+TEST(TreeReducer, OnlyWhoAsksGetsTheResult) {
+  RunReplicas({.replicas = 4, .small_bytes = 0}, 2, [&](ReplicaLink link) {
+    Tensor mine({3}, DType::kFloat64);
+    for (double& x : mine.Span<double>()) x = link.replica + 1;
+    Tensor result = link.replica == 3 ? Tensor({3}, DType::kFloat64) : Tensor();
+    link.Reduce({.group = {0, 4}, .contribution = mine, .result = result, .name = "x"});
+    if (result.defined()) {
+      EXPECT_THAT(result.Span<double>(), ::testing::Each(10));
+    }
+  });
+}
+
+TEST(TreeReducer, AMessageWithoutElementsIsFine) {
+  for (const size_t small : {size_t{0}, size_t{1000}}) {
+    RunReplicas({.replicas = 3, .small_bytes = small}, 2, [&](ReplicaLink link) {
+      Tensor empty({0}, DType::kFloat32);
+      link.Reduce({.group = {0, 3}, .contribution = empty, .result = empty, .name = "empty"});
+    });
+  }
+}
+
+TEST(TreeReducer, ContributionsAreReleasedAsSoonAsTheyAreMerged) {
+  const int replicas = 8;
+  InProcessReducers reducers(1, {.replicas = replicas});
+  std::vector<std::weak_ptr<void>> memory;
+  std::vector<Reducer::Handle> handles;
+  const auto alive = [&] {
+    int count = 0;
+    for (const auto& m : memory) count += m.expired() ? 0 : 1;
+    return count;
+  };
+  for (int replica = 0; replica < replicas - 1; ++replica) {
+    std::shared_ptr<void> block = AllocateAligned(40);
+    memory.push_back(block);
+    handles.push_back(reducers.reducer(0).Start(
+        replica, {.group = {0, replicas},
+                  .contribution = Tensor({10}, DType::kFloat32, std::move(block)),
+                  .name = "x"}));
+    // After n contributions from the left there are as many subtrees as n has bits.
+    EXPECT_EQ(alive(), __builtin_popcount(static_cast<unsigned>(replica) + 1));
+  }
+  handles.push_back(reducers.reducer(0).Start(
+      replicas - 1,
+      {.group = {0, replicas}, .contribution = Tensor({10}, DType::kFloat32), .name = "x"}));
+  EXPECT_EQ(alive(), 0);
+  for (const auto& handle : handles) reducers.reducer(0).Wait(handle);
+}
+
+TEST(TreeReducer, OperationsMayBeWaitedForInAnyOrderAndByFewerThanTheyHaveParticipants) {
+  RunReplicas({.replicas = 5}, 3, [&](ReplicaLink link) {
+    std::vector<Reducer::Handle> handles;
+    std::vector<Tensor> results;
+    for (int i = 0; i < 30; ++i) {
+      Tensor mine({1 + i}, DType::kFloat32);
+      for (float& x : mine.Span<float>()) x = static_cast<float>(i);
+      results.push_back(Tensor({1 + i}, DType::kFloat32));
+      handles.push_back(link.Start({.group = {0, 5},
+                                    .contribution = std::move(mine),
+                                    .result = link.replica == 2 ? Tensor() : results.back(),
+                                    .name = "x"}));
+    }
+    if (link.replica == 2) return;  // never waits
+    for (int i = 29; i >= 0; --i) {
+      link.Wait(handles[static_cast<size_t>(i)]);
+      EXPECT_THAT(results[static_cast<size_t>(i)].Span<float>(), ::testing::Each(5.0f * i));
+    }
+  });
+}
+
+TEST(TreeReducer, CountsWhatItSendsAsItsHeaderSays) {
+  const int64_t elements = 1 << 14;
+  const int64_t bytes = elements * 4;
+  for (const bool small : {true, false}) {
+    InProcessReducers reducers(4, {.replicas = 8, .small_bytes = small ? size_t{1} << 20 : 0});
+    std::vector<Error> errors;
+    RunReplicas(reducers, [&](ReplicaLink link) {
+      link.Reduce({.group = {0, 8},
+                   .contribution = Tensor::Zeros({elements}, DType::kFloat32),
+                   .name = "x"});
+    }, errors);
+    for (int rank = 0; rank < 4; ++rank) {
+      const ReducerCounters counters = reducers.reducer(rank).counters();
+      EXPECT_EQ(counters.bytes, small ? 3 * bytes : 2 * bytes * 3 / 4);
+      EXPECT_EQ(counters.messages, small ? 3 : 6);
+      EXPECT_EQ(counters.reductions, 1);
+    }
+    EXPECT_TRUE(errors.empty());
+  }
+}
+
+}  // namespace
+}  // namespace syncbn::comm
