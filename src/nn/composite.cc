@@ -48,8 +48,10 @@ Tensor Residual::Forward(Tensor x, StepContext& context) const {
   Tensor main = body_->Forward(x, context);
   if (last_ == nullptr) {
     const Tensor side = shortcut_->Forward(std::move(x), context);
-    return InLayer(*this, "forward", context,
-                   [&] { return context.executor().Add(std::move(main), side); });
+    Tensor y = InLayer(*this, "forward", context,
+                       [&] { return context.executor().Add(std::move(main), side); });
+    context.Observe(name(), "output", y);
+    return y;
   }
   Norm::Pending pending = InLayer(*last_, "forward", context,
                                   [&] { return last_->Start(std::move(main), context); });
@@ -72,8 +74,10 @@ Tensor Residual::Backward(Tensor dy, StepContext& context) const {
   // The reverse order of the forward pass: the tape insists on it.
   side = shortcut_->Backward(std::move(side), context);
   Tensor main = body_->Backward(std::move(dy), context);
-  return InLayer(*this, "backward", context,
-                 [&] { return context.executor().Add(std::move(main), side); });
+  Tensor dx = InLayer(*this, "backward", context,
+                      [&] { return context.executor().Add(std::move(main), side); });
+  context.Observe(name(), "gradient", dx);
+  return dx;
 }
 
 }  // namespace syncbn::nn

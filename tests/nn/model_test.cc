@@ -1,0 +1,434 @@
+// The architectures: names, shapes, counts, initial values, gradients, errors.
+#include "nn/model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/nn/support.h"
+
+namespace syncbn::nn {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr InputSpec kCifar{.height = 32, .width = 32, .channels = 3, .classes = 10};
+constexpr InputSpec kImageNet{.height = 224, .width = 224, .channels = 3, .classes = 1000};
+
+std::string Named(const std::string& architecture, const std::string& rest = "") {
+  return "architecture: '" + architecture + "' " + rest;
+}
+
+std::vector<std::string> Names(const Model& model) {
+  std::vector<std::string> names;
+  for (const Parameter& parameter : model.parameters().parameters()) names.push_back(parameter.name);
+  return names;
+}
+
+const Parameter& Find(const Model& model, const std::string& name) {
+  const int index = model.parameters().Find(name);
+  EXPECT_GE(index, 0) << name;
+  return model.parameters()[index];
+}
+
+// -- Counts known from torchvision and from the papers ---------------------------------------------------
+
+struct CountCase {
+  std::string text;
+  InputSpec input;
+  int64_t parameters;
+};
+
+std::ostream& operator<<(std::ostream& out, const CountCase& c) { return out << c.text; }
+
+class CountTest : public ::testing::TestWithParam<CountCase> {};
+
+TEST_P(CountTest, ParametersAreAsManyAsTheOriginalHas) {
+  EXPECT_EQ(MakeModel(GetParam().text, GetParam().input)->parameters().elements(),
+            GetParam().parameters);
+}
+
+constexpr int64_t kVggHead = 512 * 10 + 10;
+// Option B: 1 x 1 convolutions 16 -> 32 and 32 -> 64 and their norms, over option A's counts.
+constexpr int64_t kProjections = 16 * 32 + 64 + 32 * 64 + 128;
+
+INSTANTIATE_TEST_SUITE_P(
+    Architectures, CountTest,
+    ::testing::Values(
+        CountCase{Named("resnet18"), kImageNet, 11689512},
+        CountCase{Named("resnet34"), kImageNet, 21797672},
+        CountCase{Named("resnet50"), kImageNet, 25557032},
+        CountCase{Named("resnet20"), kCifar, 269722 + kProjections},
+        CountCase{Named("resnet32"), kCifar, 464154 + kProjections},
+        CountCase{Named("resnet44"), kCifar, 658586 + kProjections},
+        CountCase{Named("resnet56"), kCifar, 853018 + kProjections},
+        CountCase{Named("resnet110"), kCifar, 1727962 + kProjections},
+        CountCase{Named("vgg11", "norm {kind: NORM_KIND_NONE}"), kCifar, 9220480 + kVggHead},
+        CountCase{Named("vgg13", "norm {kind: NORM_KIND_NONE}"), kCifar, 9404992 + kVggHead},
+        CountCase{Named("vgg16", "norm {kind: NORM_KIND_NONE}"), kCifar, 14714688 + kVggHead},
+        CountCase{Named("vgg19", "norm {kind: NORM_KIND_NONE}"), kCifar, 20024384 + kVggHead},
+        // 2752 biases less, 2752 scales and shifts more.
+        CountCase{Named("vgg11"), kCifar, 9220480 + 2752 + kVggHead},
+        CountCase{Named("lenet", "norm {kind: NORM_KIND_NONE}"), {28, 28, 1, 10}, 431080},
+        CountCase{Named("mlp", "hidden: [100, 100, 100] norm {kind: NORM_KIND_NONE}"),
+                  {28, 28, 1, 10},
+                  78500 + 10100 + 10100 + 1010}));
+
+// -- Names ------------------------------------------------------------------------------------------------
+
+TEST(ResNet18, HasTorchvisionsNamesAndShapes) {
+  const auto model = MakeModel(Named("resnet18"), kImageNet);
+  EXPECT_EQ(Find(*model, "conv1.weight").shape, (Shape{64, 3, 7, 7}));
+  EXPECT_EQ(Find(*model, "bn1.weight").shape, (Shape{64}));
+  EXPECT_EQ(Find(*model, "layer1.0.conv1.weight").shape, (Shape{64, 64, 3, 3}));
+  EXPECT_EQ(Find(*model, "layer2.0.downsample.0.weight").shape, (Shape{128, 64, 1, 1}));
+  EXPECT_EQ(Find(*model, "layer2.0.downsample.1.bias").shape, (Shape{128}));
+  EXPECT_EQ(Find(*model, "layer4.1.bn2.bias").shape, (Shape{512}));
+  EXPECT_EQ(Find(*model, "fc.weight").shape, (Shape{1000, 512}));
+  EXPECT_THAT(Names(*model), Not(Contains("layer1.0.downsample.0.weight")));
+  EXPECT_THAT(Names(*model), Not(Contains("conv1.bias")));
+  EXPECT_EQ(model->state().size(), 20);
+  EXPECT_EQ(model->state()[0].name, "bn1");
+}
+
+TEST(ResNet50, HasBottlenecksWithTheStrideInTheMiddle) {
+  const auto model = MakeModel(Named("resnet50"), kImageNet);
+  EXPECT_EQ(Find(*model, "layer1.0.conv3.weight").shape, (Shape{256, 64, 1, 1}));
+  EXPECT_EQ(Find(*model, "layer1.0.downsample.0.weight").shape, (Shape{256, 64, 1, 1}));
+  EXPECT_EQ(Find(*model, "layer3.5.bn3.weight").shape, (Shape{1024}));
+  EXPECT_EQ(model->state().size(), 53);
+}
+
+TEST(ResNet18, HasASmallStemForSmallImages) {
+  EXPECT_EQ(Find(*MakeModel(Named("resnet18"), kCifar), "conv1.weight").shape, (Shape{64, 3, 3, 3}));
+}
+
+TEST(ResNet20, HasNineBlocksOfTwo) {
+  const auto model = MakeModel(Named("resnet20"), kCifar);
+  EXPECT_EQ(Find(*model, "layer3.2.conv2.weight").shape, (Shape{64, 64, 3, 3}));
+  EXPECT_EQ(Find(*model, "layer2.0.conv1.weight").shape, (Shape{32, 16, 3, 3}));
+  EXPECT_EQ(model->parameters().Find("layer1.3.conv1.weight"), -1);
+  EXPECT_EQ(model->state().size(), 19 + 2);
+}
+
+TEST(Vgg11, IsNumberedAsTorchvisionsWithAndWithoutNorm) {
+  const auto plain = MakeModel(Named("vgg11", "norm {kind: NORM_KIND_NONE}"), kCifar);
+  std::vector<std::string> weights;
+  for (int n : {0, 3, 6, 8, 11, 13, 16, 18}) {
+    weights.push_back("features." + std::to_string(n) + ".weight");
+    weights.push_back("features." + std::to_string(n) + ".bias");
+  }
+  weights.push_back("classifier.weight");
+  weights.push_back("classifier.bias");
+  EXPECT_EQ(Names(*plain), weights);
+
+  const auto normed = MakeModel(Named("vgg11"), kCifar);
+  std::vector<std::string> convs, norms;
+  for (int n : {0, 4, 8, 11, 15, 18, 22, 25}) {
+    EXPECT_EQ(Find(*normed, "features." + std::to_string(n) + ".weight").shape.rank(), 4);
+    EXPECT_EQ(Find(*normed, "features." + std::to_string(n + 1) + ".weight").shape.rank(), 1);
+    norms.push_back("features." + std::to_string(n + 1));
+  }
+  std::vector<std::string> tracked;
+  for (const NormState& norm : normed->state().norms()) tracked.push_back(norm.name);
+  EXPECT_EQ(tracked, norms);
+}
+
+TEST(Vgg16, TakesImagesTooSmallForFivePools) {
+  const auto model = MakeModel(Named("vgg16", "width: 0.1"), {28, 28, 1, 10});
+  EXPECT_EQ(Find(*model, "features.40.weight").shape, (Shape{51, 51, 3, 3})) << "numbers stay";
+}
+
+TEST(Models, StartTheArmsOfAStudyFromTheSameWeights) {
+  const auto weights = [](const Model& model) {
+    const Tensor flat = InitialParameters(model.parameters(), 4, DType::kFloat64);
+    std::vector<Tensor> result;
+    for (int i = 0; i < model.parameters().size(); ++i) {
+      if (model.parameters()[i].role == ParameterRole::kWeight) {
+        result.push_back(model.parameters().View(flat, i));
+      }
+    }
+    return result;
+  };
+  for (const char* architecture : {"vgg11", "resnet20", "lenet", "mlp"}) {
+    const auto model = [&](const char* kind) {
+      return MakeModel(Named(architecture, "width: 0.1 norm {kind: NORM_KIND_" + std::string(kind) + "}"),
+                       kCifar);
+    };
+    const std::vector<Tensor> expected = weights(*model("BATCH"));
+    for (const char* kind : {"NONE", "LAYER", "GROUP", "WEIGHT"}) {
+      const std::vector<Tensor> actual = weights(*model(kind));
+      ASSERT_EQ(actual.size(), expected.size());
+      for (size_t i = 0; i < actual.size(); ++i) EXPECT_TRUE(SameBits(actual[i], expected[i]));
+    }
+  }
+}
+
+TEST(Models, WidthScalesChannels) {
+  const auto model = MakeModel(Named("resnet20", "width: 0.5"), kCifar);
+  EXPECT_EQ(Find(*model, "conv1.weight").shape, (Shape{8, 3, 3, 3}));
+  EXPECT_EQ(Find(*model, "fc.weight").shape, (Shape{10, 32}));
+  EXPECT_EQ(Find(*MakeModel(Named("vgg11", "width: 0.001"), kCifar), "classifier.weight").shape,
+            (Shape{10, 1}));
+}
+
+TEST(Models, KnowWhetherStatisticsCrossReplicas) {
+  const auto crosses = [](const std::string& norm) {
+    return MakeModel(Named("lenet", "norm {" + norm + "}"), {28, 28, 1, 10}, MakeCluster(4, {8}))
+        ->statistics_cross_replicas();
+  };
+  EXPECT_TRUE(crosses(""));
+  EXPECT_TRUE(crosses("batch {samples: 16}"));
+  EXPECT_FALSE(crosses("batch {samples: 8}"));
+  EXPECT_FALSE(crosses("batch {scope: NORM_SCOPE_REPLICA}"));
+  EXPECT_FALSE(crosses("kind: NORM_KIND_LAYER"));
+}
+
+// -- Initial values ---------------------------------------------------------------------------------------
+
+double Std(const Model& model, const std::string& name) {
+  const Tensor flat = InitialParameters(model.parameters(), 1, DType::kFloat64);
+  double squares = 0;
+  const Tensor values = model.parameters().View(flat, model.parameters().Find(name));
+  for (double value : values.Span<double>()) squares += value * value;
+  return std::sqrt(squares / static_cast<double>(values.elements()));
+}
+
+TEST(Init, FollowsTheRuleAskedFor) {
+  const auto std_of = [](const std::string& init, const std::string& name) {
+    return Std(*MakeModel(Named("resnet20", "init {" + init + "}"), kCifar), name);
+  };
+  const std::string conv = "layer3.0.conv1.weight", linear = "fc.weight";  // 32 -> 64, 64 -> 10
+  // Five standard errors of 18,432 and of 640 values.
+  constexpr double kConv = 0.026, kLinear = 0.14;
+  const auto near = [](double actual, double expected, double share) {
+    EXPECT_NEAR(actual / expected, 1, share);
+  };
+  near(std_of("", conv), std::sqrt(2.0 / (64 * 9)), kConv);
+  near(std_of("", linear), std::sqrt(2.0 / 64), kLinear);
+  near(std_of("scale: 10", conv), 10 * std::sqrt(2.0 / (64 * 9)), kConv);
+  near(std_of("kind: INIT_KIND_XAVIER", conv), std::sqrt(2.0 / ((32 + 64) * 9)), kConv);
+  near(std_of("kind: INIT_KIND_XAVIER", linear), std::sqrt(2.0 / 74), kLinear);
+  near(std_of("kind: INIT_KIND_NORMAL std: 0.02", conv), 0.02, kConv);
+}
+
+TEST(Init, ZeroLastGammaIsInTheLastNormOfEveryBlockOnly) {
+  const auto model = MakeModel(Named("resnet20", "init {zero_last_gamma: true}"), kCifar);
+  const Tensor flat = InitialParameters(model->parameters(), 1, DType::kFloat64);
+  for (int i = 0; i < model->parameters().size(); ++i) {
+    const Parameter& parameter = model->parameters()[i];
+    if (parameter.role != ParameterRole::kNormScale) continue;
+    const bool last = parameter.name.find(".bn2.") != std::string::npos;
+    EXPECT_EQ(model->parameters().View(flat, i).Data<double>()[0], last ? 0 : 1) << parameter.name;
+  }
+}
+
+TEST(Init, ZeroLastGammaIsRefusedWhereItWouldSilenceTheNetOrDoNothing) {
+  for (const char* norm : {"placement: NORM_PLACEMENT_AFTER_ACTIVATION", "kind: NORM_KIND_NONE",
+                           "affine: false"}) {
+    EXPECT_THAT(ErrorOf([&] {
+                  MakeModel(Named("resnet20", "init {zero_last_gamma: true} norm {" +
+                                                  std::string(norm) + "}"),
+                            kCifar);
+                }),
+                HasSubstr("zero_last_gamma"));
+  }
+}
+
+// -- Gradients --------------------------------------------------------------------------------------------
+
+struct GradientCase {
+  std::string name;
+  std::string text;
+  InputSpec input;
+  int64_t elements = 2;
+};
+
+std::ostream& operator<<(std::ostream& out, const GradientCase& c) { return out << c.text; }
+
+class ModelGradientTest : public ::testing::TestWithParam<GradientCase> {};
+
+TEST_P(ModelGradientTest, MatchesDifferences) {
+  const GradientCase& c = GetParam();
+  const auto model = MakeModel(c.text, c.input);
+  const PassSettings settings{.parameters = RandomParameters(*model),
+                              .state = InitialState(model->state())};
+  EXPECT_TRUE(GradientsHold(*model, settings, RandomPart(c.input, 3, c.name),
+                            {.step = 1e-6, .tolerance = 1e-5, .max_elements = c.elements}));
+}
+
+constexpr InputSpec kTiny{.height = 8, .width = 8, .channels = 2, .classes = 3};
+constexpr char kAfter[] = "norm {placement: NORM_PLACEMENT_AFTER_ACTIVATION}";
+
+INSTANTIATE_TEST_SUITE_P(
+    Architectures, ModelGradientTest,
+    ::testing::Values(
+        GradientCase{"resnet20", Named("resnet20", "width: 0.125 dropout: 0.3"), kTiny},
+        GradientCase{"resnet20after", Named("resnet20", std::string("width: 0.125 ") + kAfter), kTiny},
+        GradientCase{"resnet18", Named("resnet18", "width: 0.04"), kTiny},
+        GradientCase{"resnet50", Named("resnet50", "width: 0.04"), kTiny, 1},
+        GradientCase{"vgg11", Named("vgg11", "width: 0.04 dropout: 0.3"), kTiny},
+        GradientCase{"vgg11after", Named("vgg11", std::string("width: 0.04 ") + kAfter), kTiny},
+        GradientCase{"vgg11sigmoid", Named("vgg11", "width: 0.04 activation: ACTIVATION_SIGMOID"),
+                     kTiny},
+        GradientCase{"vgg11tanh", Named("vgg11", "width: 0.04 activation: ACTIVATION_TANH"), kTiny},
+        GradientCase{"vgg11none", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_NONE}"), kTiny},
+        GradientCase{"vgg11weight", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_WEIGHT}"),
+                     kTiny},
+        GradientCase{"vgg11layer", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_LAYER}"), kTiny},
+        GradientCase{"vgg11group",
+                     Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_GROUP groups: 2}"), kTiny},
+        GradientCase{"resnet20instance",
+                     Named("resnet20", "width: 0.125 norm {kind: NORM_KIND_INSTANCE}"), kTiny},
+        GradientCase{"resnet20weight",
+                     Named("resnet20", "width: 0.125 norm {kind: NORM_KIND_WEIGHT}"), kTiny},
+        GradientCase{"lenet", Named("lenet", "dropout: 0.3"), {16, 16, 1, 3}, 3},
+        GradientCase{"lenetinstance", Named("lenet", "norm {kind: NORM_KIND_INSTANCE}"), {20, 20, 1, 3}},
+        GradientCase{"mlp", Named("mlp", "hidden: [7, 5] dropout: 0.3"), {4, 4, 1, 3}, 100},
+        GradientCase{"mlpafter", Named("mlp", std::string("hidden: [7, 5] ") + kAfter), {4, 4, 1, 3},
+                     100}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Loss, GradientThroughAModelMatchesDifferences) {
+  const auto model = MakeModel(Named("mlp", "hidden: [6]"), {3, 3, 1, 4});
+  const PassSettings settings{.parameters = RandomParameters(*model),
+                              .state = InitialState(model->state())};
+  Part part = RandomPart(model->input(), 5, "x");
+  Tensor labels(Shape{5}, DType::kInt32);
+  for (int i = 0; i < 5; ++i) labels.Data<int32_t>()[i] = i % 4;
+  const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+  const auto loss_of = [&](const Tensor& logits, bool gradient) {
+    return executor->SoftmaxCrossEntropy(logits, labels, 0.1, 0.2, gradient);
+  };
+  PassSettings forward = settings;
+  forward.backward = false;
+  part.dlogits =
+      loss_of(RunPass(*model, *executor, forward, part).logits, /*gradient=*/true).dlogits;
+  const PassResult result = RunPass(*model, *executor, settings, part);
+  std::vector<Tensor> gradients;
+  for (int i = 0; i < model->parameters().size(); ++i) {
+    gradients.push_back(model->parameters().View(result.gradients, i));
+  }
+  gradients.push_back(result.dimages);
+  const auto loss = [&](std::span<const Tensor>) {
+    double sum = 0;
+    const backend::LossResult losses =
+        loss_of(RunPass(*model, *executor, forward, part).logits, /*gradient=*/false);
+    for (double value : losses.losses.Span<double>()) sum += 0.2 * value;
+    return sum;
+  };
+  EXPECT_TRUE(GradientsMatch(loss, CheckedInputs(*model, settings.parameters, {part}), gradients,
+                             {.step = 1e-5, .tolerance = 1e-6}));
+}
+
+// -- Layers by hand, observation, errors ------------------------------------------------------------------
+
+TEST(LayersByHand, AreCalledByTheirIndexOrTheirName) {
+  const auto model = MakeModel(
+      "layers {conv {out: 4} name: 'stem'} layers {norm {}}"
+      "layers {residual {body {conv {out: 4 padding: 1}} body {norm {} name: 'last'}"
+      "                  shortcut {conv {out: 4 kernel: 1}}}}"
+      "layers {global_average_pool {}} layers {linear {out: 3}}",
+      kTiny);
+  EXPECT_THAT(Names(*model),
+              ElementsAre("stem.weight", "1.weight", "1.bias", "2.body.0.weight",
+                          "2.body.last.weight", "2.body.last.bias", "2.shortcut.0.weight",
+                          "2.shortcut.0.bias", "4.weight", "4.bias"));
+}
+
+TEST(LayersByHand, AConvolutionBeforeANormHasNoBiasUnlessAsked) {
+  const auto has_bias = [](const std::string& layers) {
+    return MakeModel(layers + " layers {flatten {}} layers {linear {out: 3}}", kTiny)
+               ->parameters()
+               .Find("0.bias") >= 0;
+  };
+  EXPECT_FALSE(has_bias("layers {conv {out: 2}} layers {norm {}}"));
+  EXPECT_TRUE(has_bias("layers {conv {out: 2 bias: true}} layers {norm {}}"));
+  EXPECT_TRUE(has_bias("layers {conv {out: 2}} layers {norm {kind: NORM_KIND_NONE}}"));
+  EXPECT_TRUE(has_bias("layers {conv {out: 2}} layers {relu {}} layers {norm {}}"));
+  EXPECT_FALSE(has_bias("layers {conv {out: 2 bias: false}}"));
+}
+
+TEST(LayersByHand, WrongOnesAreErrorsThatNameTheLayerAndTheShapes) {
+  const auto error = [](const std::string& layers) {
+    return ErrorOf([&] { MakeModel(layers, kTiny); });
+  };
+  EXPECT_THAT(error("layers {linear {out: 3}}"), AllOf(HasSubstr("layer 0"), HasSubstr("flatten")));
+  EXPECT_THAT(error("layers {flatten {}} layers {conv {out: 3}}"),
+              AllOf(HasSubstr("layer 1"), HasSubstr("[1, 128]")));
+  EXPECT_THAT(error("layers {conv {out: 3 kernel: 9}}"),
+              AllOf(HasSubstr("layer 0"), HasSubstr("kernel of 9"), HasSubstr("height of 8")));
+  EXPECT_THAT(error("layers {conv {out: 3 groups: 2}}"),
+              AllOf(HasSubstr("layer 0"), HasSubstr("groups = 2")));
+  EXPECT_THAT(error("layers {max_pool {}} layers {max_pool {}} layers {max_pool {}} "
+                    "layers {max_pool {} name: 'fourth'}"),
+              AllOf(HasSubstr("layer fourth"), HasSubstr("height of 1")));
+  EXPECT_THAT(error("layers {residual {body {conv {out: 4}}}}"),
+              AllOf(HasSubstr("layer 0"), HasSubstr("[1, 6, 6, 4]"), HasSubstr("[1, 8, 8, 2]")));
+  EXPECT_THAT(error("layers {relu {}} layers {norm {kind: NORM_KIND_WEIGHT}}"),
+              AllOf(HasSubstr("layer 1"), HasSubstr("directly behind")));
+  EXPECT_THAT(error("layers {relu {} name: 'a'} layers {tanh {} name: 'a'}"),
+              HasSubstr("two layers are called \"a\""));
+  EXPECT_THAT(error("layers {flatten {}} layers {linear {out: 4}}"),
+              AllOf(HasSubstr("gives [1, 4]"), HasSubstr("must give [1, 3]")));
+}
+
+TEST(Model, RefusesAnUnknownArchitectureWithASuggestion) {
+  EXPECT_THAT(ErrorOf([] { MakeModel(Named("resnet21"), kCifar); }), HasSubstr("did you mean resnet20"));
+}
+
+TEST(Model, RefusesImagesOfAnotherSize) {
+  const auto model = MakeModel(Named("mlp"), kTiny);
+  EXPECT_THAT(ErrorOf([&] {
+                RunPass(*model,
+                        {.parameters = RandomParameters(*model),
+                         .state = InitialState(model->state())},
+                        RandomPart({8, 9, 2, 3}, 2, "x"));
+              }),
+              AllOf(HasSubstr("8 x 8 x 2"), HasSubstr("[2, 8, 9, 2]")));
+}
+
+TEST(Model, TellsAnObserverWhatEveryLayerGivesAndReceives) {
+  const auto observed = [](bool fuse) {
+    const auto model = MakeModel(
+        "layers {conv {out: 2 padding: 1}} layers {residual {body {conv {out: 2 padding: 1}} "
+        "body {norm {}}}} layers {relu {}} layers {flatten {}} layers {linear {out: 3}}",
+        kTiny, MakeCluster(1, {2}), {.fuse = fuse});
+    const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+    Tensor gradients(Shape{model->parameters().flat_elements()}, DType::kFloat64);
+    std::vector<std::string> seen;
+    StepContext context({.executor = executor.get(),
+                         .parameter_layout = &model->parameters(),
+                         .state_layout = &model->state(),
+                         .parameters = RandomParameters(*model),
+                         .state = InitialState(model->state()),
+                         .gradients = gradients,
+                         .observer = [&](std::string_view layer, std::string_view what,
+                                         const Tensor&) {
+                           seen.push_back(std::string(layer) + " " + std::string(what));
+                         }});
+    const Part part = RandomPart(kTiny, 2, "x");
+    model->Forward(part.images, context);
+    model->Backward(part.dlogits, context);
+    return seen;
+  };
+  EXPECT_THAT(observed(true),
+              ElementsAre("0 output", "1.body.0 output", "1.body.1 output", "3 output", "4 output",
+                          "4 gradient", "3 gradient", "1.body.1 gradient", "1.body.0 gradient",
+                          "1 gradient", "0 gradient"));
+  EXPECT_THAT(observed(false),
+              ElementsAre("0 output", "1.body.0 output", "1.body.1 output", "1 output", "2 output",
+                          "3 output", "4 output", "4 gradient", "3 gradient", "2 gradient",
+                          "1.body.1 gradient", "1.body.0 gradient", "1 gradient", "0 gradient"));
+}
+
+}  // namespace
+}  // namespace syncbn::nn
