@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <atomic>
+#include <algorithm>
 #include <cstring>
 #include <thread>
 
@@ -188,15 +188,19 @@ TEST_F(LoaderTest, WaitingTimeIsThatOfMakingWhenNothingIsPrefetched) {
   const Dataset large = PatternDataset(64, {64, 64, 3});
   const BatchMaker maker(large, {});
   const BatchPlan plan(64, {64}, v1::LAST_BATCH_KEEP);
-  const auto seconds_waited = [&](int prefetch, int nap_ms) {
-    Loader loader(maker, Sampler({.samples = 64}), plan, {.prefetch = prefetch});
-    loader.Next(0);
-    std::this_thread::sleep_for(std::chrono::milliseconds(nap_ms));
-    return std::chrono::duration<double>(loader.Next(0).waited).count();
+  // The least of several, because anything may interrupt a thread on a busy machine.
+  const auto seconds_waited = [&](int prefetch) {
+    double least = 1e9;
+    for (int i = 0; i < 10; ++i) {
+      Loader loader(maker, Sampler({.samples = 64}), plan, {.prefetch = prefetch});
+      loader.Next(0);
+      if (prefetch > 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      least = std::min(least, std::chrono::duration<double>(loader.Next(0).waited).count());
+    }
+    return least;
   };
-  EXPECT_GT(seconds_waited(0, 0), 1e-5) << "786,432 pixels take longer";
-  // Ready long ago: far less than making it.
-  EXPECT_LT(seconds_waited(2, 200), seconds_waited(0, 0));
+  EXPECT_GT(seconds_waited(0), 1e-5) << "786,432 pixels take longer";
+  EXPECT_LT(seconds_waited(2), seconds_waited(0)) << "it was ready long ago";
 }
 
 TEST_F(LoaderTest, MemoryOfABatchIsUsedAgain) {
