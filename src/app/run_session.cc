@@ -15,7 +15,6 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "comm/handshake.h"
-#include "comm/in_process.h"
 #include "comm/make_reducer.h"
 #include "comm/mpi/mpi_session.h"
 #include "nn/statistics_scope.h"
@@ -37,7 +36,7 @@ int FromEnvironment(const char* name, int otherwise) {
 }
 
 LaunchPlace PlaceOfThisProcess() {
-  if (!comm::UnderMpirun()) return {};
+  if (!comm::MpiSession::UnderMpirun()) return {};
   return {.rank = FromEnvironment("OMPI_COMM_WORLD_RANK", FromEnvironment("PMI_RANK", 0)),
           .size = FromEnvironment("OMPI_COMM_WORLD_SIZE", FromEnvironment("PMI_SIZE", 1))};
 }
@@ -133,8 +132,9 @@ int Session::Run() {
   const int replicas = spec.cluster().replicas();
   const comm::ReplicaMap map(replicas, communicator_.size());
   const std::map<std::string, std::string> facts = run_.Facts();
-  comm::Handshake(communicator_, {facts.begin(), facts.end()});
-  hosts_ = communicator_.AllGather(HostName());
+  std::vector<comm::Fact> compared;
+  for (const auto& [name, value] : facts) compared.push_back({name, value});
+  hosts_ = comm::Handshake(communicator_, HostName(), compared);
 
   ConsoleObserver observer({.epochs = spec.train().epochs(), .quiet = request_.quiet});
   out_ = request_.out.empty() ? fs::path("runs") / spec.name() : request_.out;
@@ -264,28 +264,23 @@ int RunTraining(const RunRequest& request) {
     return ExitCodeOf(error.code());
   }
 
-  std::optional<comm::MpiSession> mpi;
-  std::unique_ptr<comm::Communicator> communicator;
-  if (comm::UnderMpirun()) {
-    mpi.emplace();
-    communicator = mpi->World();
-  } else {
-    communicator = std::move(comm::MakeInProcessCommunicators(1).front());
-  }
+  comm::MpiSession mpi;
+  comm::Communicator& communicator = mpi.world();
   try {
-    return Session(request, *run, *communicator).Run();
+    return Session(request, *run, communicator).Run();
   } catch (const Error& error) {
     const int code = ExitCodeOf(error.code());
-    if (communicator->size() == 1) {
-      PrintError(error, place);
-      if (mpi) communicator->Abort(code);
-      return code;
+    // Who only heard of a failure gives the one who had it time to speak, and to end everybody; so do
+    // those who found what every rank found.
+    if (communicator.size() > 1 &&
+        (error.code() == ErrorCode::kAborted ||
+         (error.code() == ErrorCode::kFailedPrecondition && place.rank > 0))) {
+      std::this_thread::sleep_for(std::chrono::seconds(2));
     }
-    // Whoever only heard of a failure gives the one who had it time to speak, and to end everybody.
-    if (error.code() == ErrorCode::kAborted) std::this_thread::sleep_for(std::chrono::seconds(2));
     PrintError(error, place);
-    communicator->Abandon();
-    communicator->Abort(code);
+    if (!mpi.uses_mpi()) return code;
+    communicator.Abandon();
+    communicator.Abort(code);
   }
 }
 

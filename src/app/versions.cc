@@ -26,7 +26,7 @@ std::string ProgramDigest() {
 std::map<std::string, std::string> LibraryVersions() {
   return {{"syncbn", ProgramVersion()},
           {"Protobuf", google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)},
-          {"MPI", comm::MpiLibraryVersion()},
+          {"MPI", comm::MpiVersion()},
           {"cpu", backend::MakeCpuBackend()->Description()}};
 }
 
