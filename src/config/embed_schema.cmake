@@ -1,0 +1,17 @@
+# Writes the bytes of INPUT as the C++ source OUTPUT (cmake -DINPUT= -DOUTPUT= -P embed_schema.cmake).
+file(READ ${INPUT} hex HEX)
+string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+string(REGEX REPLACE "(0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],0x[0-9a-f][0-9a-f],)"
+       "\\1\n" bytes "${bytes}")
+file(WRITE ${OUTPUT} "#include \"config/schema_bytes.h\"
+
+namespace syncbn::config {
+namespace {
+constexpr unsigned char kBytes[] = {
+${bytes}};
+}  // namespace
+
+std::span<const unsigned char> SchemaBytes() { return kBytes; }
+
+}  // namespace syncbn::config
+")

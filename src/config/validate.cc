@@ -1,0 +1,139 @@
+#include "config/validate.h"
+
+#include <algorithm>
+#include <cctype>
+#include <numeric>
+#include <utility>
+
+#include "base/text.h"
+#include "config/schema.h"
+
+namespace syncbn::config {
+namespace {
+
+void ValidateName(const RunCheck& check) {
+  if (!check.Readable({"name"})) return;
+  const std::string& name = check.spec.name();
+  const bool characters = std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return c < 0x80 && (std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-');
+  });
+  const bool start = !name.empty() && std::isalnum(static_cast<unsigned char>(name[0])) != 0;
+  if (name.empty() || name.size() > 128 || !characters || !start) {
+    check.Report(
+        "name", "expected 1 to 128 letters, digits, `.`, `_` and `-`, the first a letter or digit");
+  }
+}
+
+void ValidateData(const RunCheck& check) {
+  const v1::DataSpec& data = check.spec.data();
+  if (!check.Readable({"data.dataset", "data.path"})) return;
+  if (data.dataset() == v1::DATASET_SHAPES || !data.path().empty()) return;
+  if (check.origins.Given("data.path")) {
+    check.Report("data.path", "is empty: expected the folder that holds the data set's files");
+    return;
+  }
+  const std::string name = EnumText(*v1::Dataset_descriptor()->FindValueByNumber(data.dataset()));
+  check.Report("data.path",
+               "is missing: `dataset: " + name + "` needs the folder that holds its files",
+               "Add `path: FOLDER` to `data`, or give --set data.path=FOLDER.");
+}
+
+void ValidateCluster(const RunCheck& check) {
+  if (!check.Readable({"cluster"})) return;
+  const auto& batches = check.spec.cluster().batch_per_replica();
+  const int64_t sum = std::accumulate(batches.begin(), batches.end(), int64_t{0});
+  if (sum == 0) {
+    check.Report("cluster.batch_per_replica",
+                 "no replica has a sample: the SGD batch would be empty",
+                 "Give a number of at least 1, or a list with at least one.");
+    return;
+  }
+  const v1::DataSpec& data = check.spec.data();
+  if (!check.Readable({"data.last_batch", "data.train_limit", "data.shapes", "data.dataset"}))
+    return;
+  if (data.last_batch() != v1::LAST_BATCH_DROP) return;
+  int64_t samples = data.train_limit();
+  if (data.dataset() == v1::DATASET_SHAPES) {
+    const int64_t generated = data.shapes().train_samples();
+    samples = samples == 0 ? generated : std::min(samples, generated);
+  }
+  if (samples == 0 || samples >= sum) return;
+  check.Report("data.last_batch",
+               "an epoch would have no step: it has " + Plural(samples, "sample") +
+                   ", and the only batch, smaller than the SGD batch of " + std::to_string(sum) +
+                   ", is dropped",
+               "Write `last_batch: keep`, or make the batches smaller.");
+}
+
+// What a model by name and a model by hand have of their own.
+void ValidateModel(const RunCheck& check) {
+  if (!check.Readable({"model.architecture", "model.layers"})) return;
+  const v1::ModelSpec& model = check.spec.model();
+  const bool by_name = !model.architecture().empty(), by_hand = !model.layers().empty();
+  if (by_name && check.origins.Given("model.layers")) {
+    check.ReportKey("model.layers", "a model has either `architecture` or `layers`",
+                    "Remove one of them.");
+  } else if (!by_name && !by_hand) {
+    check.ReportKey("model", "needs either `architecture` (a model by name) or `layers` (by hand)",
+                    "For example: `architecture: resnet20`.");
+  }
+  if (!check.Readable({"model.init", "model.norm"}) || !model.init().zero_last_gamma()) return;
+  const std::string path = "model.init.zero_last_gamma";
+  if (by_name && !model.architecture().starts_with("resnet")) {
+    check.Report(path, "has no effect: " + model.architecture() + " has no residual blocks",
+                 "Remove it.");
+  } else if (by_name && (model.norm().kind() == v1::NORM_KIND_NONE ||
+                         model.norm().kind() == v1::NORM_KIND_WEIGHT || !model.norm().affine() ||
+                         model.norm().placement() == v1::NORM_PLACEMENT_AFTER_ACTIVATION)) {
+    check.Report(
+        path,
+        "needs a norm with a learned scale before the activation: it starts the last scale "
+        "of every residual block at 0",
+        "Remove it, or change model.norm (kind, affine, placement).");
+  }
+}
+
+}  // namespace
+
+bool RunCheck::Readable(std::initializer_list<std::string_view> paths) const {
+  return std::none_of(paths.begin(), paths.end(),
+                      [&](std::string_view path) { return origins.Failed(path); });
+}
+
+void RunCheck::Report(const std::string& path, std::string message, std::string hint) const {
+  diagnostics.Add(origins.ValueLocation(path), path, std::move(message), std::move(hint));
+}
+
+void RunCheck::ReportKey(const std::string& path, std::string message, std::string hint) const {
+  diagnostics.Add(origins.KeyLocation(path), path, std::move(message), std::move(hint));
+}
+
+KnownData KnownDataOf(const v1::DataSpec& data) {
+  switch (data.dataset()) {
+    case v1::DATASET_MNIST:
+    case v1::DATASET_FASHION_MNIST:
+      return {.height = 28, .width = 28, .channels = 1, .classes = 10};
+    case v1::DATASET_SHAPES:
+    case v1::DATASET_CIFAR10:
+      return {.height = 32, .width = 32, .channels = 3, .classes = 10};
+    case v1::DATASET_CIFAR100:
+      return {.height = 32, .width = 32, .channels = 3, .classes = 100};
+    case v1::DATASET_CIFAR_BINARY:
+      return {.height = 32, .width = 32, .channels = 3, .classes = 0};
+    default:
+      return {};
+  }
+}
+
+void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostics& diagnostics) {
+  const RunCheck check{.spec = spec, .origins = origins, .diagnostics = diagnostics};
+  ValidateName(check);
+  ValidateData(check);
+  ValidateModel(check);
+  ValidateNorms(check);
+  ValidateLayers(check);
+  ValidateCluster(check);
+  ValidateTraining(check);
+}
+
+}  // namespace syncbn::config

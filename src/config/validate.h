@@ -1,0 +1,57 @@
+// What a run file must satisfy beyond the types and ranges of its schema: everything that would
+// train something else than what stands in the file, or stop only after a while.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "config/diagnostic.h"
+#include "config/origin.h"
+#include "syncbn/v1/run.pb.h"
+
+namespace syncbn::config {
+
+// Fills in what depends on other fields: whether a layer has a bias, the stride of a pool, how
+// weight decay acts, how a model without running statistics is evaluated. Fields are left as they
+// are where they were given.
+void CompleteRunSpec(v1::RunSpec& spec, const Origins& origins);
+
+// Adds a diagnostic for each fault. A rule is silent where a value it needs could not be read.
+void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostics& diagnostics);
+
+// -- Parts of ValidateRunSpec
+// ------------------------------------------------------------------------
+
+// What a rule sees of a run file, and how it reports.
+struct RunCheck {
+  const v1::RunSpec& spec;
+  const Origins& origins;
+  Diagnostics& diagnostics;
+
+  // Whether all these could be read.
+  bool Readable(std::initializer_list<std::string_view> paths) const;
+  // At the value of `path`, or where it would stand.
+  void Report(const std::string& path, std::string message, std::string hint = "") const;
+  // At the key of `path`.
+  void ReportKey(const std::string& path, std::string message, std::string hint = "") const;
+};
+
+// model.norm and the norms of hand-written layers: the normalization batch, running statistics, and
+// norms with a single element.
+void ValidateNorms(const RunCheck& check);
+// Hand-written layers: every layer fits the shape it gets, and the last one fits the data set.
+void ValidateLayers(const RunCheck& check);
+// The optimizer, the learning rate, evaluation.
+void ValidateTraining(const RunCheck& check);
+
+// Whether some layer is batch normalization.
+bool HasBatchNorm(const v1::ModelSpec& model);
+
+// What is known of a data set from its name; 0 where it is not.
+struct KnownData {
+  int height = 0, width = 0, channels = 0, classes = 0;
+};
+KnownData KnownDataOf(const v1::DataSpec& data);
+
+}  // namespace syncbn::config

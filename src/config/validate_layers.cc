@@ -1,0 +1,237 @@
+// The shapes of activations through hand-written layers, as far as they are known from the file.
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/text.h"
+#include "config/validate.h"
+
+namespace syncbn::config {
+namespace {
+
+using Layers = google::protobuf::RepeatedPtrField<v1::LayerSpec>;
+
+// The activations of one sample. An extent of 0 is not known.
+struct Activations {
+  enum class Rank { kUnknown, kImage, kFeatures };
+  Rank rank = Rank::kUnknown;
+  int64_t height = 0, width = 0;
+  int64_t channels = 0;  // or features
+
+  bool operator==(const Activations&) const = default;
+
+  bool known() const { return rank != Rank::kUnknown && channels > 0 && (!image() || height > 0); }
+  bool image() const { return rank == Rank::kImage; }
+  bool features() const { return rank == Rank::kFeatures; }
+
+  std::string ToString() const {
+    if (!image()) return Plural(channels, "feature");
+    return std::to_string(height) + " x " + std::to_string(width) + " x " +
+           std::to_string(channels);
+  }
+};
+
+class LayerWalk {
+ public:
+  explicit LayerWalk(const RunCheck& check) : check_(check) {}
+
+  // Through all layers; unknown after a fault, which is reported once.
+  Activations Run(const Layers& layers, const std::string& path, Activations x) {
+    std::map<std::string, int> names;
+    for (int i = 0; i < layers.size(); ++i) {
+      const std::string below = path + "." + std::to_string(i);
+      CheckName(layers[i], below, i, names);
+      x = Layer(layers, i, below, x);
+    }
+    return x;
+  }
+
+ private:
+  void CheckName(const v1::LayerSpec& layer, const std::string& path, int index,
+                 std::map<std::string, int>& names) {
+    const std::string& given = layer.name();
+    const bool fits = std::all_of(given.begin(), given.end(), [](unsigned char c) {
+      return c < 0x80 && (std::isalnum(c) != 0 || c == '_' || c == '-');
+    });
+    if (check_.origins.Given(path + ".name") && (given.empty() || !fits)) {
+      check_.Report(path + ".name", "expected letters, digits, `_` and `-`");
+    }
+    const std::string name = given.empty() ? std::to_string(index) : given;
+    const auto [other, is_new] = names.emplace(name, index);
+    if (is_new) return;
+    check_.Report(path + ".name",
+                  "layer " + std::to_string(other->second) + " of this list has the same name, \"" +
+                      name + "\"",
+                  "A layer without a name is called by its index.");
+  }
+
+  Activations Layer(const Layers& layers, int index, const std::string& path, Activations x) {
+    const v1::LayerSpec& layer = layers[index];
+    switch (layer.kind_case()) {
+      case v1::LayerSpec::kConv:
+        return Conv(layer.conv(), path + ".conv", x);
+      case v1::LayerSpec::kLinear:
+        return Linear(layer.linear(), path + ".linear", x);
+      case v1::LayerSpec::kMaxPool:
+        return Pool(layer.max_pool(), path + ".max_pool", x);
+      case v1::LayerSpec::kAveragePool:
+        return Pool(layer.average_pool(), path + ".average_pool", x);
+      case v1::LayerSpec::kGlobalAveragePool: {
+        if (!NeedsImage(path + ".global_average_pool", x)) return {};
+        return {.rank = Activations::Rank::kFeatures, .channels = x.channels};
+      }
+      case v1::LayerSpec::kFlatten: {
+        if (!NeedsImage(path + ".flatten", x)) return {};
+        return {.rank = Activations::Rank::kFeatures, .channels = x.height * x.width * x.channels};
+      }
+      case v1::LayerSpec::kNorm:
+        return Norm(layers, index, path + ".norm", x);
+      case v1::LayerSpec::kResidual:
+        return Residual(layer.residual(), path + ".residual", x);
+      case v1::LayerSpec::KIND_NOT_SET:
+        return {};  // reported when it was read
+      default:
+        return x;
+    }
+  }
+
+  // Reports features where height and width are needed.
+  bool NeedsImage(const std::string& path, const Activations& x) {
+    if (!x.features()) return true;
+    check_.ReportKey(path, "needs height and width, but gets features",
+                     "It must stand before `flatten`, `global_average_pool` and `linear`.");
+    return false;
+  }
+
+  // Places of a window along an axis, 0 when the extent is not known; reports a window too large.
+  std::optional<int64_t> Places(const std::string& path, int64_t extent, int64_t kernel,
+                                int64_t stride, int64_t padding, const Activations& x) {
+    if (extent == 0) return 0;
+    if (extent + 2 * padding >= kernel) return (extent + 2 * padding - kernel) / stride + 1;
+    const std::string place = check_.origins.Given(path + ".kernel") ? path + ".kernel" : path;
+    const std::string padded = padding > 0 ? " with padding of " + std::to_string(padding) : "";
+    check_.Report(place,
+                  "a kernel of " + std::to_string(kernel) + " pixels is larger than its input of " +
+                      std::to_string(x.height) + " x " + std::to_string(x.width) + padded,
+                  "Use a smaller kernel or more padding, or shrink the images less before it.");
+    return std::nullopt;
+  }
+
+  Activations Conv(const v1::ConvSpec& conv, const std::string& path, const Activations& x) {
+    if (conv.out() == 0 || check_.origins.Failed(path) || !NeedsImage(path, x)) return {};
+    const int64_t groups = conv.groups();
+    const bool in_fits = x.channels % groups == 0;
+    if (!in_fits || conv.out() % groups != 0) {
+      check_.Report(path + ".groups",
+                    std::to_string(groups) + " groups do not divide the " +
+                        (in_fits ? std::to_string(conv.out()) + " output channels"
+                                 : Plural(x.channels, "channel") + " of the input"));
+      return {};
+    }
+    const auto height = Places(path, x.height, conv.kernel(), conv.stride(), conv.padding(), x);
+    if (!height) return {};
+    const auto width = Places(path, x.width, conv.kernel(), conv.stride(), conv.padding(), x);
+    if (!width) return {};
+    return {.rank = Activations::Rank::kImage,
+            .height = *height,
+            .width = *width,
+            .channels = conv.out()};
+  }
+
+  Activations Linear(const v1::LinearSpec& linear, const std::string& path, const Activations& x) {
+    if (linear.out() == 0 || check_.origins.Failed(path)) return {};
+    if (x.image()) {
+      check_.ReportKey(path, "needs features, but gets height, width and channels",
+                       "Put `- flatten` or `- global_average_pool` before it.");
+      return {};
+    }
+    return {.rank = Activations::Rank::kFeatures, .channels = linear.out()};
+  }
+
+  Activations Pool(const v1::PoolSpec& pool, const std::string& path, const Activations& x) {
+    if (check_.origins.Failed(path) || !NeedsImage(path, x)) return {};
+    if (2 * pool.padding() > pool.kernel()) {
+      check_.Report(path + ".padding", "a padding of " + std::to_string(pool.padding()) +
+                                           " is more than half of the kernel of " +
+                                           std::to_string(pool.kernel()) +
+                                           ": some windows would hold nothing else");
+      return {};
+    }
+    const auto height = Places(path, x.height, pool.kernel(), pool.stride(), pool.padding(), x);
+    if (!height) return {};
+    const auto width = Places(path, x.width, pool.kernel(), pool.stride(), pool.padding(), x);
+    if (!width) return {};
+    return {.rank = x.rank, .height = *height, .width = *width, .channels = x.channels};
+  }
+
+  Activations Norm(const Layers& layers, int index, const std::string& path, const Activations& x) {
+    if (check_.origins.Failed(path) || check_.origins.Failed("model.norm")) return x;
+    const v1::NormSpec& norm = layers[index].norm();
+    if (norm.kind() == v1::NORM_KIND_WEIGHT &&
+        (index == 0 || !(layers[index - 1].has_conv() || layers[index - 1].has_linear()))) {
+      check_.Report(path, "weight norm acts on the weight of the layer before it",
+                    "Put it directly behind a `conv` or `linear`.");
+    }
+    const int64_t pixels = x.image() ? x.height * x.width : 1;
+    if (!x.known() || pixels != 1) return x;
+    const bool instance = norm.kind() == v1::NORM_KIND_INSTANCE;
+    const bool group = norm.kind() == v1::NORM_KIND_GROUP && GroupsOfOne(x.channels, norm.groups());
+    const bool layer = norm.kind() == v1::NORM_KIND_LAYER && x.channels == 1;
+    if (instance || group || layer) {
+      check_.Report(path,
+                    "normalizes over single numbers, so every output would be 0: its input is " +
+                        x.ToString(),
+                    instance ? "Instance norm needs height and width."
+                             : "Use fewer groups or more channels.");
+    }
+    return x;
+  }
+
+  // Whether the groups that are used (the largest divisor of the channels) hold a channel each.
+  static bool GroupsOfOne(int64_t channels, int64_t groups) { return groups >= channels; }
+
+  Activations Residual(const v1::ResidualSpec& residual, const std::string& path,
+                       const Activations& x) {
+    const Activations body = Run(residual.body(), path + ".body", x);
+    const Activations shortcut = Run(residual.shortcut(), path + ".shortcut", x);
+    if (!body.known() || !shortcut.known()) return body.known() ? body : shortcut;
+    if (body == shortcut) return body;
+    check_.ReportKey(path,
+                     "the body ends in " + body.ToString() + " and the shortcut in " +
+                         shortcut.ToString() + ", which cannot be added",
+                     residual.shortcut().empty()
+                         ? "Give a `shortcut`, for example [conv: {out: " +
+                               std::to_string(body.channels) + ", kernel: 1, stride: ...}]."
+                         : "");
+    return {};
+  }
+
+  const RunCheck& check_;
+};
+
+}  // namespace
+
+void ValidateLayers(const RunCheck& check) {
+  const v1::ModelSpec& model = check.spec.model();
+  if (model.layers().empty() || !model.architecture().empty()) return;
+  const KnownData data =
+      check.Readable({"data.dataset"}) ? KnownDataOf(check.spec.data()) : KnownData();
+  const Activations input{.rank = Activations::Rank::kImage,
+                          .height = data.height,
+                          .width = data.width,
+                          .channels = data.channels};
+  const Activations output = LayerWalk(check).Run(model.layers(), "model.layers", input);
+  if (!output.known() || data.classes == 0) return;
+  if (output.features() && output.channels == data.classes) return;
+  const std::string last = "model.layers." + std::to_string(model.layers_size() - 1);
+  check.Report(last,
+               "the last layer gives " + output.ToString() + "; expected " +
+                   Plural(data.classes, "feature") + ", one for each class",
+               (output.features() ? "End with `- linear: "
+                                  : "End with `- global_average_pool` and `- linear: ") +
+                   std::to_string(data.classes) + "`. The softmax belongs to the loss.");
+}
+
+}  // namespace syncbn::config

@@ -1,0 +1,163 @@
+#include "config/yaml_text.h"
+
+#include <yaml-cpp/exceptions.h>
+
+#include <algorithm>
+
+namespace syncbn::config {
+namespace {
+
+// Length of the UTF-8 character at the start of `text`, 0 when it is none.
+size_t Utf8Length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  const size_t length = first < 0x80             ? 1
+                        : (first & 0xe0) == 0xc0 ? 2
+                        : (first & 0xf0) == 0xe0 ? 3
+                        : (first & 0xf8) == 0xf0 ? 4
+                                                 : 0;
+  if (length == 0 || length > text.size()) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates and what lies past U+10FFFF.
+  if (length == 2 && first < 0xc2) return 0;
+  if (length == 3 && ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f)))
+    return 0;
+  if (length == 4 &&
+      ((first == 0xf0 && byte(1) < 0x90) || first > 0xf4 || (first == 0xf4 && byte(1) > 0x8f))) {
+    return 0;
+  }
+  return length;
+}
+
+// Reports the first byte that cannot stand in the text. False when there is one.
+bool CheckCharacters(const std::shared_ptr<const Source>& source, size_t begin,
+                     Diagnostics& diagnostics) {
+  const std::string_view text = source->text();
+  if (text.substr(begin).starts_with("\xef\xbb\xbf")) {
+    diagnostics.Add({source, begin}, "", "starts with a byte order mark; save it without");
+    return false;
+  }
+  for (size_t i = begin; i < text.size();) {
+    const size_t length = Utf8Length(text.substr(i));
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    const bool line_end = c == '\n' || (c == '\r' && i + 1 < text.size() && text[i + 1] == '\n');
+    if (length == 0) {
+      diagnostics.Add({source, i}, "", "this is not UTF-8 text; save the file as UTF-8");
+      return false;
+    }
+    if ((c < 0x20 && c != '\t' && !line_end) || c == 0x7f) {
+      diagnostics.Add(
+          {source, i}, "",
+          "a control character (code " + std::to_string(c) + ") stands here; remove it");
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
+bool IsBlank(char c) {
+  return c == ' ' || c == '\t';
+}
+
+}  // namespace
+
+void CheckRawText(const std::shared_ptr<const Source>& source, size_t begin,
+                  Diagnostics& diagnostics) {
+  if (!CheckCharacters(source, begin, diagnostics)) return;
+  if (begin > 0) return;  // an override: one line, no indentation
+  for (int number = 1; number <= source->lines(); ++number) {
+    const std::string_view line = source->Line(number);
+    const size_t indent = std::min(line.find_first_not_of(" \t"), line.size());
+    const size_t tab = line.substr(0, indent).find('\t');
+    if (tab != std::string_view::npos && indent < line.size() && line[indent] != '#') {
+      diagnostics.Add({source, source->LineStart(number) + tab}, "",
+                      "a tab stands in the indentation; indent with blanks");
+    }
+    if (line.starts_with('%')) {
+      diagnostics.Add({source, source->LineStart(number)}, "",
+                      "directives (`%...`) are not supported; remove it");
+    }
+  }
+}
+
+std::optional<size_t> ClosingQuote(std::string_view text, size_t open) {
+  const char quote = text[open];
+  for (size_t i = open + 1; i < text.size() && text[i] != '\n'; ++i) {
+    if (quote == '"' && text[i] == '\\') {
+      ++i;
+      if (i < text.size() && text[i] == '\n') return std::nullopt;
+    } else if (text[i] == quote) {
+      if (quote == '\'' && i + 1 < text.size() && text[i + 1] == quote) {
+        ++i;
+      } else {
+        return i;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<size_t> FindOpenQuote(std::string_view text, size_t begin) {
+  for (size_t i = begin; i < text.size(); ++i) {
+    const char before = i == 0 ? '\n' : text[i - 1];
+    const bool starts = IsBlank(before) || before == '\n' || before == '[' || before == '{' ||
+                        before == ',' || before == ':';
+    if (!starts) continue;
+    if (text[i] == '#' && (IsBlank(before) || before == '\n')) {
+      i = std::min(text.find('\n', i), text.size()) - 1;
+    } else if (text[i] == '"' || text[i] == '\'') {
+      const std::optional<size_t> close = ClosingQuote(text, i);
+      if (!close) return i;
+      i = *close;
+    }
+  }
+  return std::nullopt;
+}
+
+SyntaxFault DescribeSyntaxFault(const std::string& yaml_message, std::string_view text, size_t at) {
+  namespace Msg = YAML::ErrorMsg;
+  const auto is = [&](const char* message) { return yaml_message == message; };
+  const std::string here(1, at < text.size() ? text[at] : ' ');
+  if (is(Msg::END_OF_SEQ_FLOW) || is(Msg::END_OF_MAP_FLOW)) {
+    return {.message = "a list or mapping in brackets is not closed",
+            .hint = "",
+            .unclosed = true,
+            .closes = false};
+  }
+  if (is(Msg::FLOW_END)) {
+    return {.message = "`" + here + "` closes nothing that is open",
+            .hint = "",
+            .unclosed = false,
+            .closes = true};
+  }
+  if (is(Msg::MAP_VALUE) || is(Msg::MAP_KEY)) {
+    return {.message = "a `:` cannot stand here",
+            .hint =
+                "Check the indentation of this line and of the one above; a text that holds "
+                "`: ` needs quotation marks."};
+  }
+  if (is(Msg::BLOCK_ENTRY)) {
+    return {.message = "a list item (`- `) cannot start here",
+            .hint =
+                "Put it on a line of its own, under the key whose list it belongs to, or write "
+                "the list in brackets: [1, 2]."};
+  }
+  if (is(Msg::END_OF_MAP) || is(Msg::END_OF_SEQ)) {
+    return {.message = "this does not belong to what stands before it",
+            .hint =
+                "Check its indentation: the keys of one mapping, and the items of one list, "
+                "start in the same column."};
+  }
+  if (is(Msg::UNKNOWN_TOKEN)) {
+    return {.message = "a value cannot start with `" + here + "`; put it in quotation marks",
+            .hint = ""};
+  }
+  std::string message = "cannot be read as YAML: " + yaml_message;
+  std::erase_if(message, [](char c) { return static_cast<unsigned char>(c) >= 0x7f; });
+  return {.message = message, .hint = ""};
+}
+
+}  // namespace syncbn::config
