@@ -80,7 +80,7 @@ std::vector<int64_t> CheckpointStore::Steps() const {
     const std::string name = it->path().filename().string();
     if (!name.starts_with(kStepPrefix)) continue;
     const auto step = ParseNumber<int64_t>(std::string_view(name).substr(kStepPrefix.size()));
-    if (step && FolderOf(*step) == it->path()) steps.push_back(*step);
+    if (step && *step >= 0 && FolderOf(*step) == it->path()) steps.push_back(*step);
   }
   if (error && error != std::errc::no_such_file_or_directory) {
     errno = error.value();

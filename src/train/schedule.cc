@@ -26,9 +26,10 @@ double ScaleOf(const v1::LearningRateSpec& spec, int64_t sgd_batch) {
   }
 }
 
-// From `from` at p = 0 to `to` at p = 1, along half a cosine.
+// From `from` at p = 0 to `to` at p = 1, along half a cosine; exact at both ends.
 double Cosine(double from, double to, double p) {
-  return to + (from - to) * 0.5 * (1 + std::cos(std::numbers::pi * p));
+  const double half = 0.5 * std::cos(std::numbers::pi * p);
+  return from * (0.5 + half) + to * (0.5 - half);
 }
 
 }  // namespace

@@ -1,0 +1,322 @@
+#include "train/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "tests/support/temp_folder.h"
+#include "tests/train/full_disk.h"
+#include "tests/train/parts_support.h"
+#include "train/summary.h"
+
+namespace syncbn::train {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+MetricRecord Train(int64_t step, double loss = 0.5) {
+  return {.step = step, .epoch = step / 10, .split = "train", .loss = loss};
+}
+
+class MetricsTest : public testing::Test {
+ protected:
+  JsonlSink Sink(std::optional<int64_t> resume_at_step = std::nullopt) {
+    return JsonlSink(
+        {.path = path_,
+         .resume_at_step = resume_at_step,
+         .on_warning = [this](const std::string& text) { warnings_.push_back(text); }});
+  }
+  std::vector<int64_t> StepsOnDisk() const {
+    std::vector<int64_t> steps;
+    for (const MetricRecord& record : ReadMetrics(path_)) steps.push_back(record.step);
+    return steps;
+  }
+
+  TempFolder folder_;
+  const std::filesystem::path path_ = folder_.path() / "metrics.jsonl";
+  std::vector<std::string> warnings_;
+};
+
+TEST(MetricRecord, ATrainingStepIsThisLine) {
+  const MetricRecord record{
+      .step = 12,
+      .epoch = 1,
+      .split = "train",
+      .loss = 2.302585092994046,
+      .accuracy = 0.125,
+      .learning_rate = 0.1,
+      .gradient_norm = 3,
+      .images_per_second = 1234.5,
+      .milliseconds = {{.compute = 100.25, .statistics = 1, .gradients = 2.5, .data = 0}},
+      .digest = {{.high = 0xabc, .low = 1}}};
+  EXPECT_EQ(record.ToJson(),
+            R"({"step":12,"epoch":1,"split":"train","loss":2.302585092994046,"accuracy":0.125,)"
+            R"("lr":0.1,"gradient_norm":3.0,"images_per_second":1234.5,)"
+            R"("ms":{"compute":100.25,"statistics":1.0,"gradients":2.5,"data":0.0},)"
+            R"("digest":"0000000000000abc0000000000000001"})");
+  EXPECT_EQ(MetricRecord::FromJson(record.ToJson()), record);
+}
+
+TEST(MetricRecord, AnEvaluationSaysWithWhichStatistics) {
+  const MetricRecord record{
+      .step = 99, .epoch = 9, .split = "test", .evaluation = "precise", .loss = 1, .accuracy = 0.5};
+  EXPECT_EQ(
+      record.ToJson(),
+      R"({"step":99,"epoch":9,"split":"test","evaluation":"precise","loss":1.0,"accuracy":0.5})");
+  EXPECT_EQ(MetricRecord::FromJson(record.ToJson()), record);
+}
+
+TEST(MetricRecord, ASkippedStepSaysSoAndWhatIsNotFiniteIsAText) {
+  MetricRecord record = Train(3, std::numeric_limits<double>::quiet_NaN());
+  record.gradient_norm = std::numeric_limits<double>::infinity();
+  record.learning_rate = -std::numeric_limits<double>::infinity();
+  record.skipped = true;
+  EXPECT_EQ(record.ToJson(), R"({"step":3,"epoch":0,"split":"train","loss":"NaN","lr":"-Infinity",)"
+                             R"("gradient_norm":"Infinity","skipped":true})");
+  const MetricRecord read = MetricRecord::FromJson(record.ToJson());
+  EXPECT_TRUE(std::isnan(*read.loss));
+  EXPECT_EQ(read.gradient_norm, std::numeric_limits<double>::infinity());
+  EXPECT_EQ(read.learning_rate, -std::numeric_limits<double>::infinity());
+  EXPECT_TRUE(read.skipped);
+}
+
+TEST(MetricRecord, EveryDoubleReadsBackAsItself) {
+  std::vector<double> values{0.1,
+                             1.0 / 3,
+                             1e-320,
+                             5e-324,
+                             1.7976931348623157e308,
+                             -0.0,
+                             9007199254740993.0,
+                             1e22,
+                             123456789012345680.0,
+                             0.30000000000000004};
+  uint64_t bits = 0x123456789abcdef;
+  for (int i = 0; i < 2000; ++i) {
+    bits = bits * 6364136223846793005u + 1442695040888963407u;
+    const double value = std::bit_cast<double>(bits);
+    if (std::isfinite(value)) values.push_back(value);
+  }
+  for (double value : values) {
+    const double read = *MetricRecord::FromJson(Train(0, value).ToJson()).loss;
+    EXPECT_EQ(std::bit_cast<uint64_t>(read), std::bit_cast<uint64_t>(value)) << value;
+  }
+}
+
+TEST(MetricRecord, WhatIsNotARecordIsDamage) {
+  auto damage = [](std::string_view line) {
+    return ErrorOf([&] { MetricRecord::FromJson(line); });
+  };
+  EXPECT_EQ(damage(R"({"step":1,)"), "DATA_LOSS: not a line of metrics: not JSON (at byte 11)");
+  EXPECT_EQ(damage(R"({"step":"1","epoch":0,"split":"train"})"),
+            "DATA_LOSS: not a line of metrics: an entry is missing or of the wrong type");
+  EXPECT_EQ(damage(R"({"step":1,"epoch":0})"),
+            "DATA_LOSS: not a line of metrics: an entry is missing or of the wrong type");
+  EXPECT_EQ(damage(R"({"step":1,"epoch":0,"split":"train","loss":"many"})"),
+            "DATA_LOSS: not a line of metrics: an entry is missing or of the wrong type");
+  EXPECT_EQ(damage(R"({"step":1,"epoch":0,"split":"train","digest":"12"})"),
+            "DATA_LOSS: not a line of metrics: '12' is not a digest (32 hexadecimal digits)");
+  EXPECT_EQ(damage("7"),
+            "DATA_LOSS: not a line of metrics: an entry is missing or of the wrong type");
+}
+
+TEST_F(MetricsTest, EveryLineIsThereAtOnceWithoutAFlush) {
+  JsonlSink sink = Sink();
+  for (int64_t step = 0; step < 3; ++step) {
+    sink.Write(Train(step));
+    EXPECT_EQ(ReadMetrics(path_).size(), static_cast<size_t>(step) + 1);
+  }
+  sink.Flush();
+  EXPECT_THAT(StepsOnDisk(), ElementsAre(0, 1, 2));
+}
+
+TEST_F(MetricsTest, ANewRunStartsANewFile) {
+  Sink().Write(Train(7));
+  Sink().Write(Train(0));
+  EXPECT_THAT(StepsOnDisk(), ElementsAre(0));
+}
+
+TEST_F(MetricsTest, AResumedRunHasEachStepOnce) {
+  {
+    JsonlSink sink = Sink();
+    for (int64_t step = 0; step < 8; ++step) sink.Write(Train(step, 1.0));
+  }
+  // The checkpoint of step 5: steps 0 to 4 are done.
+  JsonlSink sink = Sink(5);
+  for (int64_t step = 5; step < 10; ++step) sink.Write(Train(step, 2.0));
+  const std::vector<MetricRecord> records = ReadMetrics(path_);
+  ASSERT_EQ(records.size(), 10u);
+  for (int64_t step = 0; step < 10; ++step) {
+    EXPECT_EQ(records[static_cast<size_t>(step)].step, step);
+    EXPECT_EQ(records[static_cast<size_t>(step)].loss, step < 5 ? 1.0 : 2.0);
+  }
+}
+
+TEST_F(MetricsTest, AnEvaluationBeforeTheCheckpointIsKept) {
+  {
+    JsonlSink sink = Sink();
+    sink.Write(Train(4));
+    sink.Write({.step = 4, .split = "test", .evaluation = "running", .accuracy = 0.5});
+    sink.Write(Train(5));
+  }
+  Sink(5);
+  const std::vector<MetricRecord> records = ReadMetrics(path_);
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[1].split, "test");
+}
+
+TEST_F(MetricsTest, AResumeDropsTornLines) {
+  const std::string zero = Train(0).ToJson() + "\n", one = Train(1).ToJson() + "\n";
+  // Cut off at every length, as by a killed process.
+  for (size_t length = 0; length < one.size(); ++length) {
+    WritePlainly(path_, zero + one.substr(0, length));
+    EXPECT_THAT(StepsOnDisk(), ElementsAre(0)) << length;
+    {
+      JsonlSink sink = Sink(5);
+      sink.Write(Train(5));
+    }
+    EXPECT_THAT(StepsOnDisk(), ElementsAre(0, 5)) << length;
+  }
+  // And blocks of zeros in the middle, as after a power cut.
+  WritePlainly(path_, zero + std::string(100, '\0') + "\n" + one);
+  Sink(5);
+  EXPECT_EQ(ReadFile(path_), zero + one);
+}
+
+TEST_F(MetricsTest, AResumeWithNothingToDropLeavesTheFileAsItIs) {
+  const std::string content = Train(0).ToJson() + "\n";
+  WritePlainly(path_, content);
+  const auto written = std::filesystem::last_write_time(path_);
+  Sink(1);
+  EXPECT_EQ(ReadFile(path_), content);
+  EXPECT_EQ(std::filesystem::last_write_time(path_), written);
+}
+
+TEST_F(MetricsTest, AResumeWithoutAFileStartsOne) {
+  Sink(5).Write(Train(5));
+  EXPECT_THAT(StepsOnDisk(), ElementsAre(5));
+}
+
+TEST_F(MetricsTest, AFullDiskLosesNoLineAndTearsNone) {
+  JsonlSink sink = Sink();
+  sink.Write(Train(0));
+  const rlim_t length = std::filesystem::file_size(path_);
+  {
+    FileSizeLimit full(length + length / 2);
+    sink.Write(Train(1));
+    sink.Write(Train(2));
+    EXPECT_EQ(std::filesystem::file_size(path_), length);
+    EXPECT_THAT(StepsOnDisk(), ElementsAre(0));
+    EXPECT_EQ(ErrorOf([&] { sink.Flush(); }),
+              "RESOURCE_EXHAUSTED: cannot write " + path_.string() + ": File too large");
+    EXPECT_THAT(warnings_,
+                ElementsAre("cannot write " + path_.string() +
+                            ": File too large; its lines wait in memory and training goes on"));
+  }
+  warnings_.clear();
+  sink.Write(Train(3));
+  EXPECT_THAT(StepsOnDisk(), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(warnings_, ElementsAre(path_.string() + " is written again"));
+  sink.Flush();
+}
+
+TEST_F(MetricsTest, RoomForSomeLinesTakesThoseWhole) {
+  JsonlSink sink = Sink();
+  sink.Write(Train(0));
+  const rlim_t length = std::filesystem::file_size(path_);
+  {
+    FileSizeLimit full(length);
+    for (int64_t step = 1; step < 5; ++step) sink.Write(Train(step));
+  }
+  {
+    FileSizeLimit full(3 * length + 5);
+    sink.Write(Train(5));
+    EXPECT_THAT(StepsOnDisk(), ElementsAre(0, 1, 2));
+    EXPECT_EQ(std::filesystem::file_size(path_), 3 * length);
+  }
+  sink.Flush();
+  EXPECT_THAT(StepsOnDisk(), ElementsAre(0, 1, 2, 3, 4, 5));
+}
+
+TEST_F(MetricsTest, WaitingLinesAreWrittenAtTheEnd) {
+  std::optional<JsonlSink> sink;
+  sink.emplace(JsonlSinkOptions{.path = path_});
+  {
+    FileSizeLimit full(0);
+    sink->Write(Train(0));
+  }
+  sink.reset();
+  EXPECT_THAT(StepsOnDisk(), ElementsAre(0));
+}
+
+TEST_F(MetricsTest, APathThatCannotBeOpenedIsNamed) {
+  EXPECT_EQ(ErrorOf([&] { JsonlSink({.path = folder_.path() / "no/metrics.jsonl"}); }),
+            "NOT_FOUND: cannot open " + (folder_.path() / "no/metrics.jsonl").string() +
+                ": No such file or directory");
+}
+
+TEST_F(MetricsTest, ReadMetricsNamesTheLine) {
+  WritePlainly(path_, Train(0).ToJson() + "\nnothing\n");
+  EXPECT_EQ(
+      ErrorOf([&] { ReadMetrics(path_); }),
+      "DATA_LOSS: " + path_.string() + ", line 2: not a line of metrics: not JSON (at byte 2)");
+}
+
+TEST(MemorySink, KeepsWhatItIsGiven) {
+  MemorySink sink;
+  sink.Write(Train(1));
+  sink.Write(Train(2));
+  sink.Flush();
+  EXPECT_THAT(sink.records(), ElementsAre(Train(1), Train(2)));
+}
+
+TEST_F(MetricsTest, TheSummaryHoldsTheFiguresOfTheRun) {
+  const Summary summary{.name = "demo",
+                        .status = "finished",
+                        .command = {"syncbn", "train", "a b.yaml"},
+                        .replicas = 8,
+                        .processes = 2,
+                        .hosts = {"n1", "n2"},
+                        .versions = {{"oneDNN", "2.6.3"}},
+                        .attempt = 2,
+                        .steps = 100,
+                        .epochs = 2.5,
+                        .samples = 12800,
+                        .skipped_steps = 1,
+                        .train = {{.loss = std::nan(""), .accuracy = 0.25}},
+                        .test = {{"running", {.loss = 1.5, .accuracy = 0.5}}},
+                        .best_test_accuracy = 0.625,
+                        .digest = {{.high = 1, .low = 2}},
+                        .started = "s",
+                        .finished = "f",
+                        .seconds = 12.5,
+                        .images_per_second = 1024,
+                        .milliseconds = {.compute = 1, .statistics = 2, .gradients = 3, .data = 4}};
+  WriteSummary(folder_.path() / "summary.json", summary);
+  const auto json = nlohmann::json::parse(ReadFile(folder_.path() / "summary.json"));
+  EXPECT_EQ(json, nlohmann::json::parse(R"({
+      "name": "demo", "status": "finished", "steps": 100, "epochs": 2.5, "samples": 12800,
+      "skipped_steps": 1, "train": {"loss": "NaN", "accuracy": 0.25},
+      "test": {"running": {"loss": 1.5, "accuracy": 0.5}}, "best_test_accuracy": 0.625,
+      "digest": "00000000000000010000000000000002", "replicas": 8, "processes": 2,
+      "hosts": ["n1", "n2"], "attempt": 2, "command": ["syncbn", "train", "a b.yaml"],
+      "versions": {"oneDNN": "2.6.3"}, "started": "s", "finished": "f", "seconds": 12.5,
+      "images_per_second": 1024.0,
+      "ms": {"compute": 1.0, "statistics": 2.0, "gradients": 3.0, "data": 4.0}})"));
+}
+
+TEST(Summary, WhatARunDoesNotHaveIsNull) {
+  const auto json = nlohmann::json::parse(Summary{}.ToJson());
+  EXPECT_TRUE(json["train"].is_null());
+  EXPECT_TRUE(json["digest"].is_null());
+  EXPECT_TRUE(json["best_test_accuracy"].is_null());
+  EXPECT_EQ(json["test"], nlohmann::json::object());
+}
+
+}  // namespace
+}  // namespace syncbn::train
