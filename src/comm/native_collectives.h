@@ -18,8 +18,9 @@ class NativeCollectives {
 
   virtual ~NativeCollectives() = default;
   // Replaces `data` on every rank of set `rank_set` (its index at creation) by the reduction of all.
-  // `data` must live until Test returns true.
-  virtual std::unique_ptr<Request> Start(int rank_set, const Content& content, void* data) = 0;
+  // `keep_alive` holds it alive until it is there, or for ever after a failure.
+  virtual std::shared_ptr<Request> Start(int rank_set, const Content& content, void* data,
+                                         std::shared_ptr<void> keep_alive) = 0;
   // Moves data; true when the result is in place. Throws UNAVAILABLE when the library fails.
   virtual bool Test(Request& request) = 0;
 };

@@ -39,6 +39,8 @@ class NativeReducer : public ReducerBase {
   bool HeardFrom(const Op& op, int participant) const override;
 
   void FinishLocally(const std::shared_ptr<NativeOp>& op);
+  // Whether the all-reduce is done. Under queues_mutex_.
+  bool Test(NativeOp& op);
   // Index of the group among the prepared ones. Throws UNIMPLEMENTED.
   size_t QueueOf(Group group) const;
 
@@ -46,6 +48,7 @@ class NativeReducer : public ReducerBase {
   std::mutex queues_mutex_;  // outside the transport's lock
   std::vector<Queue> queues_;  // by index of the rank set in native_
   std::vector<std::shared_ptr<NativeOp>> running_;
+  std::optional<std::chrono::steady_clock::time_point> failing_since_;
 };
 
 }  // namespace syncbn::comm

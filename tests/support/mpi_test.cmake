@@ -1,0 +1,27 @@
+# Tests that run as real processes under mpirun.
+
+set(SYNCBN_MPI_ENVIRONMENT
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
+  OMP_NUM_THREADS=1)
+
+# add_mpi_test(name RANKS 1 2 3 4 SOURCES a_mpi_test.cc ... DEPS target ... [TIMEOUT seconds])
+# Declares one GoogleTest program, whose ranks all run the same tests, and registers one CTest test
+# "<name>_np<ranks>" for each number of ranks. Rank 0 prints everything, the others their failures; every line
+# is prefixed with its rank. There may be more ranks than cores.
+function(add_mpi_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "RANKS;SOURCES;DEPS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/support/mpi_main.cc)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE syncbn_flags syncbn_comm ${ARG_DEPS} GTest::gtest GTest::gmock)
+  foreach(ranks IN LISTS ARG_RANKS)
+    add_test(NAME ${name}_np${ranks}
+      COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} --oversubscribe --bind-to none --tag-output
+              $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}_np${ranks} PROPERTIES
+      TIMEOUT ${ARG_TIMEOUT} LABELS mpi PROCESSORS 2 ENVIRONMENT "${SYNCBN_MPI_ENVIRONMENT}")
+  endforeach()
+endfunction()
