@@ -1,6 +1,7 @@
 #include "data/batch_maker.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "base/check.h"
@@ -16,6 +17,10 @@ size_t LabelOffset(size_t image_bytes) {
 
 // The standardized value of each byte in each channel, rounded once from double.
 std::vector<float> ValueTable(int64_t channels, const ChannelStatistics& statistics) {
+  const size_t given = statistics.mean.size();
+  SYNCBN_CHECK(statistics.std.size() == given &&
+               (given == 0 || given == static_cast<size_t>(channels)))
+      << "statistics of " << given << " channels for images of " << channels;
   std::vector<float> table;
   for (int64_t c = 0; c < channels; ++c) {
     double mean = 0, std = 1;
@@ -29,6 +34,29 @@ std::vector<float> ValueTable(int64_t channels, const ChannelStatistics& statist
     }
   }
   return table;
+}
+
+// Writes `count` pixels from left to right, or from right to left when flipped. The number of
+// channels is a constant in the common cases, which doubles the speed.
+template <typename Channels>
+void WritePixels(const float* table, Channels channels, bool flip, const uint8_t* from,
+                 int64_t count, float* out) {
+  const int64_t step = flip ? -int64_t{channels} : int64_t{channels};
+  for (int64_t i = 0; i < count; ++i, out += step) {
+    for (int64_t c = 0; c < channels; ++c) out[c] = table[c * 256 + *from++];
+  }
+}
+
+void WritePixels(const float* table, int64_t channels, bool flip, const uint8_t* from,
+                 int64_t count, float* out) {
+  switch (channels) {
+    case 1:
+      return WritePixels(table, std::integral_constant<int64_t, 1>(), flip, from, count, out);
+    case 3:
+      return WritePixels(table, std::integral_constant<int64_t, 3>(), flip, from, count, out);
+    default:
+      return WritePixels<int64_t>(table, channels, flip, from, count, out);
+  }
 }
 
 }  // namespace
@@ -51,11 +79,11 @@ BatchMaker::BatchMaker(const Dataset& dataset, Options options)
     : dataset_(dataset),
       options_(std::move(options)),
       value_of_byte_(ValueTable(dataset.image_shape().channels, options_.standardize)) {
-  const size_t channels = static_cast<size_t>(dataset.image_shape().channels);
-  const ChannelStatistics& statistics = options_.standardize;
-  SYNCBN_CHECK(statistics.mean.size() == statistics.std.size() &&
-               (statistics.mean.empty() || statistics.mean.size() == channels))
-      << "statistics of " << statistics.mean.size() << " channels for images of " << channels;
+  const auto channels = static_cast<size_t>(dataset.image_shape().channels);
+  // The padding is the byte 0, which is standardized like any other.
+  for (int64_t x = 0; x < dataset.image_shape().width; ++x) {
+    for (size_t c = 0; c < channels; ++c) black_row_.push_back(value_of_byte_[c * 256]);
+  }
 }
 
 size_t BatchMaker::BatchBytes(int64_t samples) const {
@@ -91,19 +119,20 @@ void BatchMaker::WriteImage(uint64_t sample, int64_t epoch, float* out) const {
   const ImageShape& image = dataset_.image_shape();
   const ImageChange change = DrawChange(options_.augment, options_.seed, epoch, sample);
   const uint8_t* pixels = dataset_.Image(static_cast<int64_t>(sample)).data();
-  for (int64_t y = 0; y < image.height; ++y) {
+  const int64_t row_elements = image.width * image.channels;
+  // Columns of the crop, counted before the flip, that lie inside the image.
+  const int64_t first = std::clamp<int64_t>(-change.dx, 0, image.width);
+  const int64_t last = std::clamp<int64_t>(image.width - change.dx, first, image.width);
+  const bool whole_row = first == 0 && last == image.width;
+  for (int64_t y = 0; y < image.height; ++y, out += row_elements) {
     const int64_t from_y = y + change.dy;
-    const bool row_inside = from_y >= 0 && from_y < image.height;
-    const uint8_t* row = pixels + (row_inside ? from_y * image.width * image.channels : 0);
-    for (int64_t x = 0; x < image.width; ++x) {
-      const int64_t from_x = (change.flip ? image.width - 1 - x : x) + change.dx;
-      const bool inside = row_inside && from_x >= 0 && from_x < image.width;
-      // The padding is the byte 0, which is standardized like any other.
-      const uint8_t* pixel = row + (inside ? from_x * image.channels : 0);
-      for (int64_t c = 0; c < image.channels; ++c) {
-        *out++ = value_of_byte_[static_cast<size_t>(c * 256 + (inside ? pixel[c] : 0))];
-      }
-    }
+    const bool inside = from_y >= 0 && from_y < image.height && first < last;
+    if (!inside || !whole_row) std::copy(black_row_.begin(), black_row_.end(), out);
+    if (!inside) continue;
+    const uint8_t* from = pixels + from_y * row_elements + (first + change.dx) * image.channels;
+    const int64_t to = change.flip ? image.width - 1 - first : first;
+    WritePixels(value_of_byte_.data(), image.channels, change.flip, from, last - first,
+                out + to * image.channels);
   }
 }
 

@@ -62,6 +62,7 @@ class BatchMaker {
   const Dataset& dataset_;
   Options options_;
   std::vector<float> value_of_byte_;  // [channels][256]
+  std::vector<float> black_row_;      // a row of padding
 };
 
 }  // namespace syncbn::data

@@ -12,8 +12,6 @@
 namespace syncbn::data {
 namespace {
 
-constexpr ImageShape kImage{3, 4, 2};
-
 std::vector<float> Pixels(const Tensor& images, int64_t index) {
   const Tensor row = images.Rows(index, index + 1);
   const auto span = row.Span<float>();
@@ -91,14 +89,14 @@ TEST(BatchMaker, ASampleThatDoesNotExistIsAnError) {
 std::vector<float> Changed(const Dataset& dataset, int64_t sample, const ImageChange& change) {
   std::vector<float> result;
   const auto image = dataset.Image(sample);
-  for (int64_t y = 0; y < kImage.height; ++y) {
-    for (int64_t x = 0; x < kImage.width; ++x) {
-      const int64_t crop_x = change.flip ? kImage.width - 1 - x : x;
+  const auto [height, width, channels] = dataset.image_shape();
+  for (int64_t y = 0; y < height; ++y) {
+    for (int64_t x = 0; x < width; ++x) {
+      const int64_t crop_x = change.flip ? width - 1 - x : x;
       const int64_t from_y = y + change.dy, from_x = crop_x + change.dx;
-      const bool inside =
-          from_y >= 0 && from_y < kImage.height && from_x >= 0 && from_x < kImage.width;
-      for (int64_t c = 0; c < kImage.channels; ++c) {
-        const int64_t at = (from_y * kImage.width + from_x) * kImage.channels + c;
+      const bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
+      for (int64_t c = 0; c < channels; ++c) {
+        const int64_t at = (from_y * width + from_x) * channels + c;
         const double value = inside ? image[static_cast<size_t>(at)] / 255.0 : 0.0;
         result.push_back(static_cast<float>((value - 0.5) / 0.25));
       }
@@ -108,15 +106,20 @@ std::vector<float> Changed(const Dataset& dataset, int64_t sample, const ImageCh
 }
 
 TEST(BatchMaker, PaddingIsBlackBeforeStandardization) {
-  const Dataset dataset = PatternDataset(60);
-  const AugmentOptions augment{.crop_padding = 2, .horizontal_flip = true};
-  const BatchMaker maker(
-      dataset, {.augment = augment, .seed = 3, .standardize = {{0.5, 0.5}, {0.25, 0.25}}});
-  for (uint64_t sample = 0; sample < 60; ++sample) {
-    const Batch batch = maker.Make(std::vector<uint64_t>{sample}, 4);
-    const ImageChange change = DrawChange(augment, 3, 4, sample);
-    EXPECT_EQ(Pixels(batch.images, 0), Changed(dataset, static_cast<int64_t>(sample), change))
-        << change.dy << " " << change.dx << " " << change.flip;
+  for (int64_t channels : {1, 2, 3, 4}) {
+    const Dataset dataset = PatternDataset(60, {3, 4, channels});
+    const std::vector<double> mean(static_cast<size_t>(channels), 0.5);
+    const std::vector<double> std(static_cast<size_t>(channels), 0.25);
+    for (int64_t padding : {0, 2, 7}) {  // 7: the crop may miss the image altogether
+      const AugmentOptions augment{.crop_padding = padding, .horizontal_flip = true};
+      const BatchMaker maker(dataset, {.augment = augment, .seed = 3, .standardize = {mean, std}});
+      for (uint64_t sample = 0; sample < 60; ++sample) {
+        const Batch batch = maker.Make(std::vector<uint64_t>{sample}, 4);
+        const ImageChange change = DrawChange(augment, 3, 4, sample);
+        ASSERT_EQ(Pixels(batch.images, 0), Changed(dataset, static_cast<int64_t>(sample), change))
+            << change.dy << " " << change.dx << " " << change.flip;
+      }
+    }
   }
 }
 
