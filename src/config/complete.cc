@@ -21,10 +21,11 @@ class Completer {
     // What is inherited is complete now; what inherits is completed after it was taken over.
     for (size_t i = 0; i < inheriting_.size(); ++i) {
       const auto [message, path, from] = inheriting_[i];
+      // A part of a file that is decoded by itself has nothing to inherit from.
       const Message* source = Resolve(from);
-      SYNCBN_CHECK(source != nullptr && source->GetDescriptor() == message->GetDescriptor())
-          << path << " cannot inherit from " << from;
-      Inherit(*message, path, *source, from);
+      if (source != nullptr && source->GetDescriptor() == message->GetDescriptor()) {
+        Inherit(*message, path, *source, from);
+      }
       CompleteMessage(*message, path);
     }
   }
@@ -83,8 +84,7 @@ class Completer {
           reflection.MutableMessage(&message, &field);
         }
       } else if (!rules.default_value().empty()) {
-        reflection.ClearField(&message, &field);
-        DecodeDefault(message, field, rules.default_value());
+        SetDefault(message, field);
       }
     }
     if (!rules.count_from().empty()) Expand(message, field, path, parent);
@@ -98,18 +98,6 @@ class Completer {
     return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
       return name != field.name() && state_.origins.Find(JoinPath(parent, name)) != nullptr;
     });
-  }
-
-  static void DecodeDefault(Message& message, const FieldDescriptor& field,
-                            const std::string& text) {
-    Origins origins;
-    Diagnostics diagnostics;
-    DecodeState scratch{
-        .root = *message.GetDescriptor(), .origins = origins, .diagnostics = diagnostics};
-    const auto source = std::make_shared<const Source>("default of " + field.full_name(), text);
-    const YamlNode node = ParseYaml(source, diagnostics);
-    DecodeField(node, node.location, message, field, field.name(), scratch);
-    SYNCBN_CHECK(diagnostics.empty()) << diagnostics.Format(source->name());
   }
 
   // One value stands for as many as count_from says; a list must have that many.
@@ -272,6 +260,26 @@ void CheckRequired(const Message& message, const std::string& path, DecodeState&
     state.Fail(state.origins.ValueLocation(path), path, "does not say what it is",
                "Give one of: " + Join(names, ", ") + ".");
   }
+}
+
+void SetDefault(Message& message, const FieldDescriptor& field) {
+  Origins origins;
+  Diagnostics diagnostics;
+  DecodeState scratch{
+      .root = *message.GetDescriptor(), .origins = origins, .diagnostics = diagnostics};
+  const auto source = std::make_shared<const Source>("default of " + field.full_name(),
+                                                     RulesOf(field).default_value());
+  YamlNode node;
+  if (source->text().starts_with('[')) {
+    node = ParseYaml(source, diagnostics);
+  } else {  // most: no need to scan a word
+    node.kind = YamlNode::Kind::kScalar;
+    node.location = {source, size_t{0}};
+    node.text = source->text();
+  }
+  message.GetReflection()->ClearField(&message, &field);
+  DecodeField(node, node.location, message, field, field.name(), scratch);
+  SYNCBN_CHECK(diagnostics.empty()) << diagnostics.Format(source->name());
 }
 
 void Complete(Message& root, DecodeState& state) {

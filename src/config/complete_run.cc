@@ -1,4 +1,9 @@
 // Defaults that depend on other fields.
+#include <string>
+#include <string_view>
+
+#include "config/decoder.h"
+#include "config/schema.h"
 #include "config/validate.h"
 
 namespace syncbn::config {
@@ -32,6 +37,40 @@ void CompleteLayers(Layers& layers) {
   }
 }
 
+// An override that takes the sense from something in the file takes it out: arms of an experiment
+// (--set model.norm=none) need no other change. Without one it is an error of the file.
+class Concession {
+ public:
+  explicit Concession(const Origins& origins) : origins_(origins) {}
+  bool Concerns(std::string_view path) const {
+    return origins_.GivenBy("model") == Origin::Kind::kSet &&
+           origins_.GivenBy(path) == Origin::Kind::kFile && !origins_.Failed(path);
+  }
+
+ private:
+  const Origins& origins_;
+};
+
+void CompleteEvaluation(v1::RunSpec& spec, const Origins& origins) {
+  v1::EvaluateSpec& evaluate = *spec.mutable_train()->mutable_evaluate();
+  const std::string path = "train.evaluate.with";
+  const bool is_default = !origins.Given(path) && !origins.Failed(path);
+  if (!is_default && !Concession(origins).Concerns(path)) return;
+  const auto given = evaluate.with();
+  evaluate.clear_with();
+  for (const int mode : given) {
+    if (EvaluationFits(spec.model(), static_cast<v1::EvaluationMode>(mode))) {
+      evaluate.add_with(static_cast<v1::EvaluationMode>(mode));
+    }
+  }
+  if (evaluate.with().empty()) {
+    evaluate.add_with(HasBatchNorm(spec.model()) ? v1::EVALUATION_MODE_BATCH
+                                                 : v1::EVALUATION_MODE_RUNNING);
+  }
+  const FieldDescriptor& samples = *evaluate.GetDescriptor()->FindFieldByName("precise_samples");
+  if (!HasEffect(evaluate, samples)) SetDefault(evaluate, samples);
+}
+
 }  // namespace
 
 void CompleteRunSpec(v1::RunSpec& spec, const Origins& origins) {
@@ -42,14 +81,12 @@ void CompleteRunSpec(v1::RunSpec& spec, const Origins& origins) {
                                         ? v1::WEIGHT_DECAY_MODE_DECOUPLED
                                         : v1::WEIGHT_DECAY_MODE_COUPLED);
   }
-  const v1::NormSpec& norm = spec.model().norm();
-  v1::EvaluateSpec& evaluate = *spec.mutable_train()->mutable_evaluate();
-  if (spec.model().layers().empty() && norm.kind() == v1::NORM_KIND_BATCH &&
-      norm.running().kind() == v1::RUNNING_KIND_NONE && !origins.Given("train.evaluate.with") &&
-      !origins.Failed("train.evaluate.with")) {
-    evaluate.clear_with();
-    evaluate.add_with(v1::EVALUATION_MODE_BATCH);
+  v1::InitSpec& init = *spec.mutable_model()->mutable_init();
+  if (!ZeroLastGammaFits(spec.model()) &&
+      Concession(origins).Concerns("model.init.zero_last_gamma")) {
+    init.set_zero_last_gamma(false);
   }
+  CompleteEvaluation(spec, origins);
 }
 
 }  // namespace syncbn::config

@@ -43,6 +43,9 @@ void ApplyOverride(const std::string& text, Message& root, DecodeState& state);
 // Reports required keys and members of required oneofs that are missing.
 void CheckRequired(const Message& message, const std::string& path, DecodeState& state);
 
+// Sets a field to the default of its schema.
+void SetDefault(Message& message, const FieldDescriptor& field);
+
 // Fills in defaults, takes over what is inherited, and reports keys without effect.
 void Complete(Message& root, DecodeState& state);
 

@@ -139,7 +139,7 @@ std::string AllowedValues(const FieldDescriptor& field) {
     for (const std::string& value : values) column = std::max(column, value.size() + 4);
     for (const std::string& value : values) {
       const std::string comment = SchemaComment(FindEnumValue(*type, value)->full_name());
-      text += comment.empty() ? "  " + value + "\n" : Row("  " + value, comment, column + 2);
+      text += comment.empty() ? "  " + value + "\n" : Row("  " + value, comment, column);
     }
   } else if (!RulesOf(field).one_of().empty()) {
     const auto& values = RulesOf(field).one_of();
@@ -152,7 +152,10 @@ std::string AllowedValues(const FieldDescriptor& field) {
 // What stands beside a key in a list of keys: its default and the first sentence of its comment.
 std::string Summary(const FieldDescriptor& field) {
   std::string comment = SchemaComment(field.full_name());
-  const size_t end = comment.find(". ");
+  size_t end = comment.find(". ");
+  while (end != std::string::npos && comment.substr(0, end).ends_with(" al")) {  // "et al."
+    end = comment.find(". ", end + 1);
+  }
   if (end != std::string::npos) comment.resize(end + 1);
   const v1::FieldRules& rules = RulesOf(field);
   if (rules.required()) return comment + " Must be given.";
@@ -215,7 +218,7 @@ std::string ExplainKey(const Key& key, const Descriptor& root) {
   for (const v1::Condition& condition : rules.only_when())
     conditions.push_back(ConditionText(condition));
   row("only when", Join(conditions, " and "));
-  row("changes result", ResultText(key));
+  if (key.type == nullptr || !key.result) row("changes result", ResultText(key));
   text += AllowedValues(field);
   if (key.type != nullptr) text += KeyList(*key.type);
   return text;

@@ -10,8 +10,30 @@
 
 namespace syncbn::config {
 
+namespace {
+
+void RemovePlacement(google::protobuf::RepeatedPtrField<v1::LayerSpec>& layers) {
+  for (v1::LayerSpec& layer : layers) {
+    if (layer.has_norm()) layer.mutable_norm()->clear_placement();
+    if (layer.has_residual()) {
+      RemovePlacement(*layer.mutable_residual()->mutable_body());
+      RemovePlacement(*layer.mutable_residual()->mutable_shortcut());
+    }
+  }
+}
+
+}  // namespace
+
 std::string RunFile::EffectiveYaml() const {
-  return config::EffectiveYaml(spec, origins);
+  if (spec.model().layers().empty()) return config::EffectiveYaml(spec, origins);
+  // In a model by hand the place of a norm is where it stands, and model.norm serves its norms
+  // only: to give them would be an error when the text is read again.
+  v1::RunSpec shown = spec;
+  v1::ModelSpec& model = *shown.mutable_model();
+  RemovePlacement(*model.mutable_layers());
+  model.mutable_norm()->clear_placement();
+  if (!HasNormLayer(model)) model.clear_norm();
+  return config::EffectiveYaml(shown, origins);
 }
 
 CheckedRunFile CheckRunFile(std::string text, std::string name,

@@ -82,15 +82,27 @@ void ValidateModel(const RunCheck& check) {
   if (by_name && !model.architecture().starts_with("resnet")) {
     check.Report(path, "has no effect: " + model.architecture() + " has no residual blocks",
                  "Remove it.");
-  } else if (by_name && (model.norm().kind() == v1::NORM_KIND_NONE ||
-                         model.norm().kind() == v1::NORM_KIND_WEIGHT || !model.norm().affine() ||
-                         model.norm().placement() == v1::NORM_PLACEMENT_AFTER_ACTIVATION)) {
-    check.Report(
-        path,
-        "needs a norm with a learned scale before the activation: it starts the last scale "
-        "of every residual block at 0",
-        "Remove it, or change model.norm (kind, affine, placement).");
+  } else if (!ZeroLastGammaFits(model)) {
+    check.Report(path,
+                 "needs residual blocks whose last norm has a learned scale and stands before the "
+                 "activation: that scale starts at 0",
+                 by_name ? "Remove it, or change model.norm (kind, affine, placement)."
+                         : "Remove it, or end the body of a `residual` with a `norm`.");
   }
+}
+
+// Batch, layer, instance or group normalization with a learned scale.
+bool HasScale(const v1::NormSpec& norm) {
+  return norm.kind() != v1::NORM_KIND_NONE && norm.kind() != v1::NORM_KIND_WEIGHT && norm.affine();
+}
+
+bool SomeBodyEndsInScale(const google::protobuf::RepeatedPtrField<v1::LayerSpec>& layers) {
+  return std::any_of(layers.begin(), layers.end(), [](const v1::LayerSpec& layer) {
+    if (!layer.has_residual()) return false;
+    const auto& body = layer.residual().body();
+    return (!body.empty() && body.rbegin()->has_norm() && HasScale(body.rbegin()->norm())) ||
+           SomeBodyEndsInScale(body) || SomeBodyEndsInScale(layer.residual().shortcut());
+  });
 }
 
 }  // namespace
@@ -106,6 +118,12 @@ void RunCheck::Report(const std::string& path, std::string message, std::string 
 
 void RunCheck::ReportKey(const std::string& path, std::string message, std::string hint) const {
   diagnostics.Add(origins.KeyLocation(path), path, std::move(message), std::move(hint));
+}
+
+bool ZeroLastGammaFits(const v1::ModelSpec& model) {
+  if (model.architecture().empty()) return SomeBodyEndsInScale(model.layers());
+  return model.architecture().starts_with("resnet") && HasScale(model.norm()) &&
+         model.norm().placement() != v1::NORM_PLACEMENT_AFTER_ACTIVATION;
 }
 
 KnownData KnownDataOf(const v1::DataSpec& data) {

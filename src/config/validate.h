@@ -45,8 +45,13 @@ void ValidateLayers(const RunCheck& check);
 // The optimizer, the learning rate, evaluation.
 void ValidateTraining(const RunCheck& check);
 
-// Whether some layer is batch normalization.
+// Whether some layer is batch normalization, or a normalization at all.
 bool HasBatchNorm(const v1::ModelSpec& model);
+bool HasNormLayer(const v1::ModelSpec& model);
+// Whether the model can be evaluated in this way, and that differs from `running`.
+bool EvaluationFits(const v1::ModelSpec& model, v1::EvaluationMode mode);
+// Whether there are residual blocks that end in a norm with a learned scale.
+bool ZeroLastGammaFits(const v1::ModelSpec& model);
 
 // What is known of a data set from its name; 0 where it is not.
 struct KnownData {

@@ -170,6 +170,17 @@ bool HasBatchNorm(const v1::ModelSpec& model) {
   });
 }
 
+bool HasNormLayer(const v1::ModelSpec& model) {
+  return !NormsOf(model).empty();
+}
+
+bool EvaluationFits(const v1::ModelSpec& model, v1::EvaluationMode mode) {
+  if (mode != v1::EVALUATION_MODE_RUNNING) return HasBatchNorm(model);
+  // By hand, a single norm may have no running statistics and the others have.
+  return !model.layers().empty() || model.norm().kind() != v1::NORM_KIND_BATCH ||
+         model.norm().running().kind() != v1::RUNNING_KIND_NONE;
+}
+
 void ValidateNorms(const RunCheck& check) {
   if (!check.Readable({"model.norm", "model.layers", "model.architecture"})) return;
   const std::vector<PlacedNorm> norms = NormsOf(check.spec.model());

@@ -78,7 +78,6 @@ void ValidateEvaluation(const RunCheck& check) {
   const v1::EvaluateSpec& evaluate = check.spec.train().evaluate();
   const v1::ModelSpec& model = check.spec.model();
   const std::string path = "train.evaluate.with";
-  const bool batch_norm = HasBatchNorm(model);
   std::set<int> seen;
   for (int i = 0; i < evaluate.with_size(); ++i) {
     const Origin* origin = check.origins.Find(path);
@@ -88,14 +87,15 @@ void ValidateEvaluation(const RunCheck& check) {
         EnumText(*v1::EvaluationMode_descriptor()->FindValueByNumber(evaluate.with(i)));
     if (!seen.insert(evaluate.with(i)).second) {
       check.Report(place, "`" + mode + "` is given twice; remove one of them");
-    } else if (evaluate.with(i) != v1::EVALUATION_MODE_RUNNING && !batch_norm) {
+    } else if (EvaluationFits(model, evaluate.with(i))) {
+      continue;
+    } else if (evaluate.with(i) == v1::EVALUATION_MODE_RUNNING) {
+      check.Report(place, "`running` needs running statistics, and model.norm.running is `none`",
+                   "Write `precise` or `batch`.");
+    } else {
       check.Report(place,
                    "`" + mode + "` needs batch normalization, which this model does not have",
                    "Remove it: without batch normalization all ways of evaluating are the same.");
-    } else if (evaluate.with(i) == v1::EVALUATION_MODE_RUNNING && batch_norm &&
-               model.layers().empty() && model.norm().running().kind() == v1::RUNNING_KIND_NONE) {
-      check.Report(place, "`running` needs running statistics, and model.norm.running is `none`",
-                   "Write `precise` or `batch`.");
     }
   }
 }

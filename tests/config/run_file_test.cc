@@ -1,0 +1,211 @@
+#include "config/run_file.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "config/effective_yaml.h"
+#include "tests/support/temp_folder.h"
+
+namespace syncbn::config {
+namespace {
+
+using ::google::protobuf::util::MessageDifferencer;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::set<std::filesystem::path> Configs() {
+  std::set<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(CONFIGS_FOLDER)) {
+    if (entry.path().extension() == ".yaml") paths.insert(entry.path());
+  }
+  return paths;
+}
+
+v1::RunSpec Parse(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return ParseRunFile(text, "run.yaml", overrides).spec;
+}
+
+const std::string kSmall = "data: {dataset: shapes}\nmodel: {architecture: resnet20}\n";
+
+void ExpectRoundTrip(const RunFile& file) {
+  const std::string effective = file.EffectiveYaml();
+  const RunFile again = ParseRunFile(effective, "effective.yaml");
+  EXPECT_TRUE(MessageDifferencer::Equals(file.spec, again.spec))
+      << effective << "\nfirst " << file.spec.DebugString() << "\nthen "
+      << again.spec.DebugString();
+  // Only the origins differ.
+  const auto without_comments = [](const std::string& text) {
+    std::string result;
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = text.find('\n', begin);
+      const std::string line = text.substr(begin, end - begin);
+      result += line.substr(0, line.find("  #")) + "\n";
+      begin = end + 1;
+    }
+    return result;
+  };
+  EXPECT_EQ(without_comments(effective), without_comments(again.EffectiveYaml()));
+}
+
+TEST(Configs, AllAreRight) {
+  EXPECT_GE(Configs().size(), 7u);
+  for (const auto& path : Configs()) {
+    EXPECT_NO_THROW(LoadRunFile(path)) << path;
+    EXPECT_EQ(LoadRunFile(path).spec.name(), path.stem()) << "a run is named as its file";
+  }
+}
+
+TEST(Configs, LinesAreAtMostAHundredCharacters) {
+  for (const auto& path : Configs()) {
+    const Source source(path.string(), ReadFile(path));
+    for (int i = 1; i <= source.lines(); ++i) EXPECT_LE(source.Line(i).size(), 100u) << path << i;
+  }
+}
+
+TEST(EffectiveYaml, ReadsBackAsTheSameRunFile) {
+  for (const auto& path : Configs()) {
+    SCOPED_TRACE(path);
+    ExpectRoundTrip(LoadRunFile(path));
+  }
+}
+
+TEST(EffectiveYaml, ReadsBackUnderOverridesOfEveryKind) {
+  const std::vector<std::vector<std::string>> arms = {
+      {"model.norm=none"},
+      {"model.norm.kind=group"},
+      {"model.norm.running=none"},
+      {"model.norm.kind=none", "train.optimizer.kind=adamw"},
+      {"train.learning_rate.schedule=step", "train.learning_rate.milestones=[1]"},
+      {"cluster.replicas=3", "cluster.batch_per_replica=[5, 4, 0]", "model.norm.batch=global"},
+      {"name=\"123\"", "seed=18446744073709551615", "train.optimizer.weight_decay=1e-7"},
+  };
+  for (const auto& path : Configs()) {
+    for (const auto& overrides : arms) {
+      SCOPED_TRACE(path.string() + " " + overrides.front());
+      const CheckedRunFile checked = CheckRunFile(ReadFile(path), path.string(), overrides);
+      if (checked.diagnostics.empty()) ExpectRoundTrip(checked.file);
+    }
+  }
+}
+
+TEST(EffectiveYaml, OddTextsReadBack) {
+  for (const char* path : {"/données", "a \"b\" \\ #c", "true", "~", "010", "a: b", "- x", "yes",
+                           "@x", " x ", "a\tb", "/a/b-c.d_e", "'"}) {
+    v1::RunSpec spec;
+    const CheckedRunFile first = CheckRunFile(kSmall, "run.yaml");
+    RunFile file = first.file;
+    file.spec.mutable_data()->set_dataset(v1::DATASET_MNIST);
+    file.spec.mutable_data()->set_path(path);
+    EXPECT_EQ(ParseRunFile(file.EffectiveYaml(), "again.yaml").spec.data().path(), path);
+  }
+}
+
+TEST(EffectiveYaml, SaysWhereEveryValueIsFrom) {
+  const RunFile file = ParseRunFile(kSmall + "train:\n  epochs: 2\n", "run.yaml",
+                                    std::vector<std::string>{"train.clip_norm=1"});
+  const std::string text = file.EffectiveYaml();
+  EXPECT_THAT(text, HasSubstr("  epochs: 2                                 # run.yaml:4\n"));
+  EXPECT_THAT(text,
+              HasSubstr("  clip_norm: 1                              # --set train.clip_norm=1\n"));
+  EXPECT_THAT(text, HasSubstr("  label_smoothing: 0                        # default\n"));
+  // Without effect, so not shown.
+  EXPECT_THAT(text, Not(HasSubstr("milestones")));
+  EXPECT_THAT(text, Not(HasSubstr("path")));
+}
+
+TEST(RunFile, IsCompleteForItsReaders) {
+  const v1::RunSpec spec = Parse(R"(data: {dataset: shapes}
+model:
+  layers:
+    - conv: {out: 8}
+    - norm
+    - conv: {out: 8}
+    - norm: weight
+    - conv: {out: 8}
+    - relu
+    - max_pool: 3
+    - average_pool: {kernel: 2, stride: 1}
+    - flatten
+    - linear: {out: 16, bias: true}
+    - norm
+    - linear: 10
+)");
+  const auto& layers = spec.model().layers();
+  EXPECT_FALSE(layers[0].conv().bias());
+  EXPECT_TRUE(layers[2].conv().bias());
+  EXPECT_TRUE(layers[4].conv().has_bias());
+  EXPECT_TRUE(layers[4].conv().bias());
+  EXPECT_EQ(layers[6].max_pool().stride(), 3);
+  EXPECT_EQ(layers[7].average_pool().stride(), 1);
+  EXPECT_TRUE(layers[9].linear().bias());
+  EXPECT_EQ(spec.train().optimizer().weight_decay_mode(), v1::WEIGHT_DECAY_MODE_COUPLED);
+  EXPECT_EQ(Parse(kSmall, {"train.optimizer=adamw"}).train().optimizer().weight_decay_mode(),
+            v1::WEIGHT_DECAY_MODE_DECOUPLED);
+}
+
+TEST(RunFile, WithoutRunningStatisticsIsEvaluatedWithThoseOfTheBatch) {
+  EXPECT_THAT(Parse(kSmall, {"model.norm.running=none"}).train().evaluate().with(),
+              ElementsAre(v1::EVALUATION_MODE_BATCH));
+}
+
+TEST(RunFile, AnOverrideOfTheModelDropsEvaluationsThatNoLongerMakeSense) {
+  const std::string text =
+      kSmall + "train: {evaluate: {with: [running, precise], precise_samples: 64}}\n";
+  const v1::RunSpec spec = Parse(text, {"model.norm=none"});
+  EXPECT_THAT(spec.train().evaluate().with(), ElementsAre(v1::EVALUATION_MODE_RUNNING));
+  EXPECT_EQ(spec.train().evaluate().precise_samples(), 2048);
+}
+
+TEST(RunFile, NormalizationBatchesThatFitAreTaken) {
+  const auto fits = [](const char* batches, int replicas, int samples) {
+    const CheckedRunFile checked =
+        CheckRunFile(kSmall, "run.yaml",
+                     std::vector<std::string>{"cluster.replicas=" + std::to_string(replicas),
+                                              std::string("cluster.batch_per_replica=") + batches,
+                                              "model.norm.batch=" + std::to_string(samples)});
+    return checked.diagnostics.empty();
+  };
+  for (int n = 1; n <= 16; ++n) EXPECT_TRUE(fits("16", 8, n)) << n;
+  for (int n : {32, 64, 128}) EXPECT_TRUE(fits("16", 8, n)) << n;
+  for (int n : {17, 24, 48, 80, 96, 112, 127, 129, 256}) EXPECT_FALSE(fits("16", 8, n)) << n;
+  // Groups of consecutive replicas that hold as many samples each.
+  EXPECT_TRUE(fits("[10, 6, 9, 7]", 4, 16));
+  EXPECT_TRUE(fits("[10, 6, 9, 7]", 4, 32));
+  EXPECT_FALSE(fits("[10, 6, 9, 8]", 4, 16));
+  EXPECT_TRUE(fits("[5, 4, 2, 0]", 4, 5));
+}
+
+TEST(RunFile, AShortTrialOfALongScheduleIsAllowed) {
+  const std::string text = kSmall +
+                           "train:\n  epochs: 20\n  learning_rate: {schedule: step, "
+                           "milestones: [10, 15]}\n";
+  EXPECT_EQ(Parse(text, {"train.epochs=2"}).train().learning_rate().milestones_size(), 2);
+}
+
+TEST(RunFile, AFileThatDoesNotExistIsNamed) {
+  try {
+    LoadRunFile("/nowhere/run.yaml");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    EXPECT_THAT(error.message(), HasSubstr("/nowhere/run.yaml"));
+  }
+}
+
+TEST(RunFile, KeepsTheTextAsItWasRead) {
+  TempFolder folder;
+  WriteFileAtomically(folder.path() / "run.yaml", "# mine\n" + kSmall);
+  const RunFile file = LoadRunFile(folder.path() / "run.yaml", std::vector<std::string>{"seed=3"});
+  EXPECT_EQ(file.source_text, "# mine\n" + kSmall);
+  EXPECT_EQ(file.spec.seed(), 3u);
+}
+
+}  // namespace
+}  // namespace syncbn::config
