@@ -39,6 +39,13 @@ struct LossResult {
   Tensor dlogits;
 };
 
+// In bytes, rounded up to blocks.
+struct MemoryUse {
+  size_t in_use = 0;
+  size_t peak = 0;  // the most that was in use at any time
+  size_t held = 0;  // in use, or kept for the next tensor
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -49,8 +56,11 @@ class Executor {
   virtual Tensor New(Shape shape, DType dtype) = 0;
   Tensor New(Shape shape) { return New(shape, dtype()); }
   // The parameters behind every `weight` argument keep their values until this is called with
-  // another version: packed copies of them may be kept.
+  // another version: packed copies of them may be kept, and shared by the executors of a Backend; so
+  // a version means the same values for all of them. Before the first call nothing is kept.
   virtual void SetWeightsVersion(uint64_t version) = 0;
+  // Memory handed out by New and by operations; zeros where a back end does not count.
+  virtual MemoryUse Memory() const { return {}; }
 
   // -- Convolution and matrix products -----------------------------------------------------------
   // x [N,H,W,C], weight OIHW, bias [O] or undefined -> [N,OH,OW,O].

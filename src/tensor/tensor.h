@@ -67,6 +67,8 @@ class Tensor {
   Tensor As(DType dtype) const;
   // How many tensors share this memory.
   long use_count() const { return memory_.use_count(); }
+  // Expires when the memory goes back to where it came from: for caches of what was made from it.
+  std::weak_ptr<const void> weak_memory() const { return memory_; }
 
  private:
   void CheckType(DType wanted) const;

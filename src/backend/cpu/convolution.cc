@@ -1,0 +1,241 @@
+#include "backend/cpu/convolution.h"
+
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+
+namespace syncbn::backend::cpu {
+namespace {
+
+using Dims = dnnl::memory::dims;
+using Layout = dnnl::memory::format_tag;
+constexpr auto kFloat = dnnl::memory::data_type::f32;
+
+// oneDNN names images N C H W; nhwc says how they lie in memory.
+dnnl::memory::desc Images(const Shape& shape) {
+  return {Dims{shape[0], shape[3], shape[1], shape[2]}, kFloat, Layout::nhwc};
+}
+
+Dims WeightDims(const Conv2dSpec& spec) {
+  if (spec.groups == 1) {
+    return {spec.out_channels, spec.in_channels, spec.kernel_h, spec.kernel_w};
+  }
+  return {spec.groups, spec.out_channels / spec.groups, spec.in_channels / spec.groups,
+          spec.kernel_h, spec.kernel_w};
+}
+
+dnnl::memory::desc PlainWeights(const Conv2dSpec& spec) {
+  return {WeightDims(spec), kFloat, spec.groups == 1 ? Layout::oihw : Layout::goihw};
+}
+
+std::string Describe(const Conv2dSpec& spec, const Shape& x) {
+  return "for a convolution of " + x.ToString() + " with weights " + spec.WeightShape().ToString() +
+         ", stride " + std::to_string(spec.stride_h) + " x " + std::to_string(spec.stride_w) +
+         ", padding " + std::to_string(spec.pad_h) + " x " + std::to_string(spec.pad_w) +
+         ", groups " + std::to_string(spec.groups);
+}
+
+void* Address(const Tensor& tensor) {
+  return const_cast<float*>(tensor.Data<float>());
+}
+
+}  // namespace
+
+void Convolutions::SetWeightsVersion(uint64_t version) {
+  if (version_ == version) return;
+  version_ = version;
+  operations_.ForEach([](Operation& operation) { operation.packings.clear(); });
+}
+
+Convolutions::Operation& Convolutions::Get(Direction direction, const Conv2dSpec& spec,
+                                           const Shape& x) {
+  const Key key{static_cast<int64_t>(direction),
+                x[0],
+                x[1],
+                x[2],
+                spec.in_channels,
+                spec.out_channels,
+                spec.kernel_h,
+                spec.kernel_w,
+                spec.stride_h,
+                spec.stride_w,
+                spec.pad_h,
+                spec.pad_w,
+                spec.groups,
+                0};
+  return operations_.GetOrMake(key, [&] {
+    return WithDnnlErrors([&] { return Describe(spec, x); },
+                          [&] { return Make(direction, spec, x); });
+  });
+}
+
+Convolutions::Operation Convolutions::Make(Direction direction, const Conv2dSpec& spec,
+                                           const Shape& x) const {
+  constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
+  const auto images = Images(x), results = Images(spec.OutputShape(x));
+  const dnnl::memory::desc weights(WeightDims(spec), kFloat, Layout::any);
+  const dnnl::memory::desc bias(Dims{spec.out_channels}, kFloat, Layout::a);
+  const Dims strides{spec.stride_h, spec.stride_w}, padding{spec.pad_h, spec.pad_w};
+  const auto attributes = DnnlSession::Attributes();
+  const auto& engine = session_.engine();
+
+  using Forward = dnnl::convolution_forward;
+  const auto kind = dnnl::prop_kind::forward_training;
+  const bool with_bias = direction == Direction::kForwardBias;
+  const Forward::primitive_desc forward(
+      with_bias
+          ? Forward::desc(kind, kAlgorithm, images, weights, bias, results, strides, padding,
+                          padding)
+          : Forward::desc(kind, kAlgorithm, images, weights, results, strides, padding, padding),
+      attributes, engine);
+
+  const auto memory = [&](const dnnl::memory::desc& layout) {
+    return dnnl::memory(layout, engine, nullptr);
+  };
+  Operation operation;
+  switch (direction) {
+    case Direction::kForward:
+    case Direction::kForwardBias:
+      operation.primitive = Forward(forward);
+      operation.weights = forward.weights_desc();
+      operation.scratchpad = forward.scratchpad_desc();
+      operation.arguments = {{DNNL_ARG_SRC, memory(images)}, {DNNL_ARG_DST, memory(results)}};
+      if (with_bias) operation.arguments.emplace(DNNL_ARG_BIAS, memory(bias));
+      break;
+    case Direction::kBackwardInput: {
+      using Backward = dnnl::convolution_backward_data;
+      const Backward::primitive_desc backward(
+          Backward::desc(kAlgorithm, images, weights, results, strides, padding, padding),
+          attributes, engine, forward);
+      operation.primitive = Backward(backward);
+      operation.weights = backward.weights_desc();
+      operation.scratchpad = backward.scratchpad_desc();
+      operation.arguments = {{DNNL_ARG_DIFF_SRC, memory(images)},
+                             {DNNL_ARG_DIFF_DST, memory(results)}};
+      break;
+    }
+    case Direction::kBackwardWeights: {
+      using Backward = dnnl::convolution_backward_weights;
+      const Backward::primitive_desc backward(
+          Backward::desc(kAlgorithm, images, weights, results, strides, padding, padding),
+          attributes, engine, forward);
+      operation.primitive = Backward(backward);
+      operation.weights = backward.diff_weights_desc();
+      operation.scratchpad = backward.scratchpad_desc();
+      operation.arguments = {{DNNL_ARG_SRC, memory(images)}, {DNNL_ARG_DIFF_DST, memory(results)}};
+      MakeUnpacking(spec, operation);
+      break;
+    }
+  }
+  return operation;
+}
+
+void Convolutions::MakeUnpacking(const Conv2dSpec& spec, Operation& operation) const {
+  const auto& engine = session_.engine();
+  const auto plain = PlainWeights(spec);
+  operation.packed_gradient = dnnl::memory(operation.weights, engine, nullptr);
+  operation.arguments.emplace(DNNL_ARG_DIFF_WEIGHTS, operation.packed_gradient);
+  auto attributes = DnnlSession::Attributes();
+  const dnnl::reorder::primitive_desc write(engine, operation.weights, engine, plain, attributes);
+  dnnl::post_ops sum;
+  sum.append_sum(1.0f);
+  attributes.set_post_ops(sum);
+  const dnnl::reorder::primitive_desc add(engine, operation.weights, engine, plain, attributes);
+  operation.unpack = dnnl::reorder(write);
+  operation.unpack_and_add = dnnl::reorder(add);
+  operation.unpack_scratchpad = write.scratchpad_desc();
+  operation.unpack_and_add_scratchpad = add.scratchpad_desc();
+}
+
+void Convolutions::Pack(const Conv2dSpec& spec, const Tensor& weight, dnnl::memory& packed) {
+  const dnnl::reorder::primitive_desc description(session_.engine(), PlainWeights(spec),
+                                                  session_.engine(), packed.get_desc(),
+                                                  DnnlSession::Attributes());
+  PrimitiveArguments arguments{
+      {DNNL_ARG_FROM, dnnl::memory(PlainWeights(spec), session_.engine(), Address(weight))},
+      {DNNL_ARG_TO, packed}};
+  session_.Run(dnnl::reorder(description), description.scratchpad_desc(), arguments);
+}
+
+dnnl::memory Convolutions::Packed(const Conv2dSpec& spec, Operation& operation,
+                                  const Tensor& weight) {
+  const auto plain = PlainWeights(spec);
+  if (operation.weights == plain) return {plain, session_.engine(), Address(weight)};
+  if (!version_) {
+    dnnl::memory packed(operation.weights, session_.engine());
+    Pack(spec, weight, packed);
+    return packed;
+  }
+  // Weights that are computed anew in every pass (weight norm) come from ever other addresses.
+  constexpr size_t kMostAddresses = 64;
+  if (operation.packings.size() > kMostAddresses) operation.packings.clear();
+  PackedWeights::Handle& handle = operation.packings[Address(weight)];
+  if (handle == nullptr || !handle->Holds(*version_)) {
+    handle.reset();
+    handle = packed_.Get(weight, *version_, operation.weights, session_.engine(),
+                         [&](dnnl::memory& packed) { Pack(spec, weight, packed); });
+  }
+  return handle->memory;
+}
+
+void Convolutions::Forward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
+                           const Tensor& bias, Tensor& y) {
+  DnnlSession::Begin();
+  const auto direction = bias.defined() ? Direction::kForwardBias : Direction::kForward;
+  Operation& operation = Get(direction, spec, x.shape());
+  WithDnnlErrors([&] { return Describe(spec, x.shape()); },
+                 [&] {
+                   auto& arguments = operation.arguments;
+                   arguments[DNNL_ARG_WEIGHTS] = Packed(spec, operation, weight);
+                   arguments[DNNL_ARG_SRC].set_data_handle(Address(x));
+                   if (bias.defined()) arguments[DNNL_ARG_BIAS].set_data_handle(Address(bias));
+                   arguments[DNNL_ARG_DST].set_data_handle(Address(y));
+                   session_.Run(operation.primitive, operation.scratchpad, arguments);
+                   // Held on, the packing could not take the next version.
+                   arguments[DNNL_ARG_WEIGHTS] = dnnl::memory();
+                 });
+}
+
+void Convolutions::BackwardInput(const Conv2dSpec& spec, const Tensor& dy, const Tensor& weight,
+                                 Tensor& dx) {
+  DnnlSession::Begin();
+  Operation& operation = Get(Direction::kBackwardInput, spec, dx.shape());
+  WithDnnlErrors([&] { return Describe(spec, dx.shape()); },
+                 [&] {
+                   auto& arguments = operation.arguments;
+                   arguments[DNNL_ARG_WEIGHTS] = Packed(spec, operation, weight);
+                   arguments[DNNL_ARG_DIFF_DST].set_data_handle(Address(dy));
+                   arguments[DNNL_ARG_DIFF_SRC].set_data_handle(Address(dx));
+                   session_.Run(operation.primitive, operation.scratchpad, arguments);
+                   arguments[DNNL_ARG_WEIGHTS] = dnnl::memory();
+                 });
+}
+
+void Convolutions::BackwardWeights(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy,
+                                   Tensor& dweight, bool accumulate) {
+  DnnlSession::Begin();
+  Operation& operation = Get(Direction::kBackwardWeights, spec, x.shape());
+  WithDnnlErrors(
+      [&] { return Describe(spec, x.shape()); },
+      [&] {
+        auto& arguments = operation.arguments;
+        arguments[DNNL_ARG_SRC].set_data_handle(Address(x));
+        arguments[DNNL_ARG_DIFF_DST].set_data_handle(Address(dy));
+        const bool direct = !accumulate && operation.weights == PlainWeights(spec);
+        operation.packed_gradient.set_data_handle(
+            direct ? Address(dweight) : session_.Temporary(operation.weights.get_size()));
+        session_.Run(operation.primitive, operation.scratchpad, arguments);
+        if (direct) return;
+        PrimitiveArguments unpacking{
+            {DNNL_ARG_FROM, operation.packed_gradient},
+            {DNNL_ARG_TO, dnnl::memory(PlainWeights(spec), session_.engine(), Address(dweight))}};
+        if (accumulate) {
+          session_.Run(operation.unpack_and_add, operation.unpack_and_add_scratchpad, unpacking);
+        } else {
+          session_.Run(operation.unpack, operation.unpack_scratchpad, unpacking);
+        }
+      });
+}
+
+}  // namespace syncbn::backend::cpu

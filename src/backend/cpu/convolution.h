@@ -1,0 +1,65 @@
+// Convolutions by oneDNN: activations N H W C as they are, weights packed from PyTorch's layout
+// into whatever the primitive prefers.
+//
+// Belongs to one executor and is confined to its thread. Primitives are kept for each spec and
+// input shape; results never depend on what is kept.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "backend/cpu/dnnl_session.h"
+#include "backend/cpu/lru_cache.h"
+#include "backend/cpu/packed_weights.h"
+#include "backend/specs.h"
+
+namespace syncbn::backend::cpu {
+
+class Convolutions {
+ public:
+  // Both must outlive this.
+  Convolutions(DnnlSession& session, PackedWeights& packed) : session_(session), packed_(packed) {}
+
+  void SetWeightsVersion(uint64_t version);
+
+  // Preconditions of all: x.shape() and y.shape() (or those of the gradients) fit the spec; N > 0.
+  void Forward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight, const Tensor& bias,
+               Tensor& y);
+  void BackwardInput(const Conv2dSpec& spec, const Tensor& dy, const Tensor& weight, Tensor& dx);
+  // dweight is written, or added to.
+  void BackwardWeights(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy, Tensor& dweight,
+                       bool accumulate);
+
+ private:
+  enum class Direction { kForward, kForwardBias, kBackwardInput, kBackwardWeights };
+  struct Operation {
+    dnnl::primitive primitive;
+    dnnl::memory::desc weights, scratchpad;
+    PrimitiveArguments arguments;
+    // Of this version; by the address of the weights.
+    std::unordered_map<const void*, PackedWeights::Handle> packings;
+    // For gradients: in the layout of the primitive, and from there to PyTorch's, written or added.
+    dnnl::memory packed_gradient;
+    dnnl::reorder unpack, unpack_and_add;
+    dnnl::memory::desc unpack_scratchpad, unpack_and_add_scratchpad;
+  };
+  using Key = std::array<int64_t, 14>;
+
+  Operation& Get(Direction direction, const Conv2dSpec& spec, const Shape& x);
+  Operation Make(Direction direction, const Conv2dSpec& spec, const Shape& x) const;
+  void MakeUnpacking(const Conv2dSpec& spec, Operation& operation) const;
+  // The weights as the operation wants them.
+  dnnl::memory Packed(const Conv2dSpec& spec, Operation& operation, const Tensor& weight);
+  void Pack(const Conv2dSpec& spec, const Tensor& weight, dnnl::memory& packed);
+
+  DnnlSession& session_;
+  PackedWeights& packed_;
+  std::optional<uint64_t> version_;
+  // Layers x directions x batch sizes (full, last, evaluation) of a deep network.
+  LruCache<Key, Operation> operations_{512};
+};
+
+}  // namespace syncbn::backend::cpu

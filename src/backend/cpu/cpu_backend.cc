@@ -1,0 +1,32 @@
+#include "backend/cpu/cpu_backend.h"
+
+#include <string>
+
+#include "backend/cpu/cpu_executor.h"
+
+namespace syncbn::backend {
+
+std::unique_ptr<Backend> MakeCpuBackend() {
+  return std::make_unique<cpu::CpuBackend>(cpu::BestIsa());
+}
+
+namespace cpu {
+
+CpuBackend::CpuBackend(Isa isa)
+    : isa_(isa), engine_(dnnl::engine::kind::cpu, 0), packed_(std::make_shared<PackedWeights>()) {
+  if (!IsaAvailable(isa)) {
+    throw Error(ErrorCode::kUnimplemented,
+                "this processor does not have " + std::string(IsaName(isa)));
+  }
+}
+
+std::string CpuBackend::Description() const {
+  return DnnlDescription() + ", row kernels " + std::string(IsaName(isa_));
+}
+
+std::unique_ptr<Executor> CpuBackend::MakeExecutor() const {
+  return std::make_unique<CpuExecutor>(Kernels(isa_), engine_, packed_);
+}
+
+}  // namespace cpu
+}  // namespace syncbn::backend

@@ -1,0 +1,32 @@
+// The CPU back end with what tests and benchmarks want to choose or see. Everybody else uses
+// backend::MakeCpuBackend.
+#pragma once
+
+#include <memory>
+
+#include "backend/backend.h"
+#include "backend/cpu/isa.h"
+#include "backend/cpu/packed_weights.h"
+
+namespace syncbn::backend::cpu {
+
+class CpuBackend final : public Backend {
+ public:
+  // Throws UNIMPLEMENTED when this machine does not have `isa` (of the row kernels; oneDNN chooses
+  // its own).
+  explicit CpuBackend(Isa isa);
+
+  std::string_view name() const override { return "cpu"; }
+  DType dtype() const override { return DType::kFloat32; }
+  std::string Description() const override;
+  std::unique_ptr<Executor> MakeExecutor() const override;
+
+  const PackedWeights& packed_weights() const { return *packed_; }
+
+ private:
+  Isa isa_;
+  dnnl::engine engine_;
+  std::shared_ptr<PackedWeights> packed_;
+};
+
+}  // namespace syncbn::backend::cpu

@@ -1,0 +1,125 @@
+// The row kernels: everything that is rows x channels in float32, as plain functions on plain
+// memory.
+//
+// Each kernel exists once for each instruction set, behind the pointers of one KernelTable;
+// Kernels() picks. Kernels are pure: what they write depends only on the values of their arguments,
+// never on addresses, alignment or the calling thread. Outputs may be the same memory as an input
+// of the same shape (elementwise kernels), but may not overlap otherwise. `scratch` is memory of
+// the calling thread of at least ScratchBytes(channels), aligned to 64 bytes; its contents do not
+// matter.
+//
+// This header is included by sources compiled for more than the machine may have: plain data only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace syncbn::backend::cpu {
+
+enum class Isa { kAvx2, kAvx512 };
+
+// `segments` matrices of rows x channels, one behind the other.
+struct Segments {
+  int64_t segments;
+  int64_t rows;
+  int64_t channels;
+};
+
+// See backend::Normalization; pointers may be null where Executor allows undefined tensors.
+struct NormalizeArgs {
+  Segments layout;
+  const double* mean;     // [segments, channels]
+  const double* inv_std;  // [segments, channels]
+  const float* gamma;     // [channels]
+  const float* beta;      // [channels]
+  bool relu;
+  const float* x;
+};
+
+struct NormalizeInputArgs {
+  const float* y;
+  const float* dy;
+  const double* a;  // [segments, channels]; null together with b
+  const double* b;
+  float* dx;
+  float* dresidual;
+};
+
+struct MaxPoolArgs {
+  int64_t images, height, width, channels;
+  int64_t out_height, out_width;
+  int64_t kernel, stride, pad;
+};
+
+// g = gradient_scale * gradient + decay * w;  v = momentum * v + g;
+// w = keep * w - learning_rate * (nesterov ? g + momentum * v : v)
+struct SgdArgs {
+  float learning_rate, momentum, decay, keep, gradient_scale;
+  bool nesterov;
+};
+
+// g = gradient_scale * gradient;  m = beta1 * m + rest1 * g;  s = beta2 * s + rest2 * g^2;
+// w = keep * w - step_size * m / (root_scale * sqrt(s) + epsilon)
+struct AdamWArgs {
+  float beta1, rest1, beta2, rest2, step_size, root_scale, epsilon, keep, gradient_scale;
+};
+
+struct KernelTable {
+  Isa isa;
+
+  // Mean and M2 of each segment and channel. Precondition: layout.rows > 0.
+  void (*moments)(const Segments& layout, const float* x, double* mean, double* m2, void* scratch);
+  // sums [segments, channels]
+  void (*column_sums)(const Segments& layout, const float* x, double* sums, void* scratch);
+  // residual may be null
+  void (*normalize)(const NormalizeArgs& args, const float* residual, float* y, void* scratch);
+  // y may be null: then the sign is computed again (no residual)
+  void (*normalize_sums)(const NormalizeArgs& args, const float* y, const float* dy, double* sum_dy,
+                         double* sum_dy_xhat, void* scratch);
+  void (*normalize_input)(const NormalizeArgs& args, const NormalizeInputArgs& gradients,
+                          void* scratch);
+
+  void (*relu)(const float* x, float* y, int64_t count);
+  void (*sigmoid)(const float* x, float* y, int64_t count);
+  void (*tanh)(const float* x, float* y, int64_t count);
+  void (*relu_backward)(const float* y, const float* dy, float* dx, int64_t count);
+  void (*sigmoid_backward)(const float* y, const float* dy, float* dx, int64_t count);
+  void (*tanh_backward)(const float* y, const float* dy, float* dx, int64_t count);
+  void (*add)(const float* a, const float* b, float* sum, int64_t count);
+  // out = factor * x
+  void (*scale)(const float* x, float factor, float* out, int64_t count);
+  // out = a * x + b * y, or out += a * x + b * y; the combination is made in double
+  void (*combine)(double a, const float* x, double b, const float* y, float* out, bool accumulate,
+                  int64_t count);
+  // y = x * scale where the Philox word of the element is at least threshold, else x * 0.
+  void (*dropout)(uint64_t key, uint64_t threshold, float scale, const float* x, float* y,
+                  int64_t count);
+
+  // Positions are the number of the tap inside the window; first of equals, NaN wins.
+  void (*max_pool)(const MaxPoolArgs& args, const float* x, float* y, uint8_t* positions);
+  void (*max_pool_backward)(const MaxPoolArgs& args, const float* dy, const uint8_t* positions,
+                            float* dx);
+
+  // In double, in blocks of the array's own order.
+  double (*dot)(const float* x, const float* y, int64_t count);
+  // velocity may be null
+  void (*sgd)(const SgdArgs& args, const float* gradient, float* velocity, float* weight,
+              int64_t count);
+  void (*adamw)(const AdamWArgs& args, const float* gradient, float* mean, float* square,
+                float* weight, int64_t count);
+};
+
+size_t ScratchBytes(int64_t channels);
+const KernelTable& Kernels(Isa isa);
+
+// One window has at most this many taps (positions are bytes).
+inline constexpr int64_t kMaxPoolTaps = 255;
+
+namespace avx2 {
+extern const KernelTable kTable;
+}
+namespace avx512 {
+extern const KernelTable kTable;
+}
+
+}  // namespace syncbn::backend::cpu

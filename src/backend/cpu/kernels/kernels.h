@@ -1,0 +1,38 @@
+// The kernels of one instruction set, which table.cc puts into its KernelTable; contracts are
+// there.
+#pragma once
+
+#include "backend/cpu/kernels/kernel_table.h"
+#include "backend/cpu/kernels/simd.h"
+
+namespace syncbn::backend::cpu::SYNCBN_ISA {
+
+void Moments(const Segments& layout, const float* x, double* mean, double* m2, void* scratch);
+void ColumnSums(const Segments& layout, const float* x, double* sums, void* scratch);
+void Normalize(const NormalizeArgs& args, const float* residual, float* y, void* scratch);
+void NormalizeSums(const NormalizeArgs& args, const float* y, const float* dy, double* sum_dy,
+                   double* sum_dy_xhat, void* scratch);
+void NormalizeInput(const NormalizeArgs& args, const NormalizeInputArgs& gradients, void* scratch);
+
+void Relu(const float* x, float* y, int64_t count);
+void Sigmoid(const float* x, float* y, int64_t count);
+void Tanh(const float* x, float* y, int64_t count);
+void ReluBackward(const float* y, const float* dy, float* dx, int64_t count);
+void SigmoidBackward(const float* y, const float* dy, float* dx, int64_t count);
+void TanhBackward(const float* y, const float* dy, float* dx, int64_t count);
+void AddArrays(const float* a, const float* b, float* sum, int64_t count);
+void Scale(const float* x, float factor, float* out, int64_t count);
+void Combine(double a, const float* x, double b, const float* y, float* out, bool accumulate,
+             int64_t count);
+void Dropout(uint64_t key, uint64_t threshold, float scale, const float* x, float* y,
+             int64_t count);
+
+void MaxPool(const MaxPoolArgs& args, const float* x, float* y, uint8_t* positions);
+void MaxPoolBackward(const MaxPoolArgs& args, const float* dy, const uint8_t* positions, float* dx);
+
+double Dot(const float* x, const float* y, int64_t count);
+void Sgd(const SgdArgs& args, const float* gradient, float* velocity, float* weight, int64_t count);
+void AdamW(const AdamWArgs& args, const float* gradient, float* mean, float* square, float* weight,
+           int64_t count);
+
+}  // namespace syncbn::backend::cpu::SYNCBN_ISA

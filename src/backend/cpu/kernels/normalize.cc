@@ -1,0 +1,235 @@
+// The passes of a normalization over rows x channels.
+//
+// With statistics in double, mean = hi + lo (hi = float(mean)), and per channel
+//   scale = gamma * inv_std,  shift = beta - lo * scale:   y = fma(x - hi, scale, shift).
+// x - hi is exact where x is near the mean, so that nothing is lost at a large mean / std; x *
+// scale + shift in float would be off by 8e-3 at 1e5. The same expression decides the sign of a
+// ReLU in both directions, so the mask of the backward pass is the forward's to the last bit.
+#include "backend/cpu/kernels/grid.h"
+#include "backend/cpu/kernels/kernels.h"
+
+namespace syncbn::backend::cpu::SYNCBN_ISA {
+namespace {
+
+// Coefficients of one segment, over a wide row.
+struct Affine {
+  float* center;
+  float* scale;
+  float* shift;
+
+  Affine(Scratch& scratch, int64_t width)
+      : center(scratch.Floats(width)), scale(scratch.Floats(width)), shift(scratch.Floats(width)) {}
+
+  void Set(const NormalizeArgs& args, const Grid& grid, int64_t segment) {
+    const double* mean = args.mean + segment * grid.channels;
+    const double* inv_std = args.inv_std + segment * grid.channels;
+    for (int64_t c = 0; c < grid.channels; ++c) {
+      const float hi = static_cast<float>(mean[c]);
+      const double lo = mean[c] - static_cast<double>(hi);
+      const double product = (args.gamma == nullptr ? 1.0 : args.gamma[c]) * inv_std[c];
+      center[c] = hi;
+      scale[c] = static_cast<float>(product);
+      shift[c] = static_cast<float>((args.beta == nullptr ? 0.0 : args.beta[c]) - lo * product);
+    }
+    Repeat(grid, center);
+    Repeat(grid, scale);
+    Repeat(grid, shift);
+  }
+};
+
+template <bool kRelu, bool kResidual>
+void NormalizeSegments(const NormalizeArgs& args, const float* residual, float* y, void* memory) {
+  const Grid grid = MakeGrid(args.layout.rows, args.layout.channels);
+  Scratch scratch(memory);
+  Affine affine(scratch, grid.width);
+  const int64_t size = args.layout.rows * args.layout.channels;
+  for (int64_t s = 0; s < args.layout.segments; ++s) {
+    affine.Set(args, grid, s);
+    const float* in = args.x + s * size;
+    const float* add = kResidual ? residual + s * size : nullptr;
+    float* out = y + s * size;
+    Sweep(grid, [&](auto n, int64_t at, int64_t column, auto lanes) {
+      const Vec center = Load(affine.center + column, lanes);
+      const Vec scale = Load(affine.scale + column, lanes);
+      const Vec shift = Load(affine.shift + column, lanes);
+      for (int r = 0; r < n.kValue; ++r) {
+        const int64_t i = at + r * grid.width;
+        Vec value = Fma(Sub(Load(in + i, lanes), center), scale, shift);
+        if constexpr (kResidual) value = Add(value, Load(add + i, lanes));
+        if constexpr (kRelu) value = Max(Broadcast(0), value);
+        Store(out + i, value, lanes);
+      }
+    });
+  }
+}
+
+// Where the forward's ReLU let a value through.
+enum class Gate { kOpen, kFromOutput, kFromInput };
+
+template <typename Body>
+void WithGate(const NormalizeArgs& args, const float* y, Body body) {
+  if (!args.relu) {
+    body.template operator()<Gate::kOpen>();
+  } else if (y != nullptr) {
+    body.template operator()<Gate::kFromOutput>();
+  } else {
+    body.template operator()<Gate::kFromInput>();
+  }
+}
+
+template <Gate kGate, bool kFar>
+void SumSegments(const NormalizeArgs& args, const float* y, const float* dy, double* sum_dy,
+                 double* sum_dy_xhat, void* memory) {
+  const Grid grid = MakeGrid(args.layout.rows, args.layout.channels);
+  Scratch scratch(memory);
+  Affine affine(scratch, grid.width);
+  Totals<2> totals(scratch, grid.width);
+  const int64_t size = args.layout.rows * args.layout.channels;
+  for (int64_t s = 0; s < args.layout.segments; ++s) {
+    affine.Set(args, grid, s);
+    const float* in = args.x + s * size;
+    const float* gradient = dy + s * size;
+    const float* out = kGate == Gate::kFromOutput ? y + s * size : nullptr;
+    totals.Run(grid, [&](auto n, int64_t at, int64_t column, auto lanes, Vec* sums) {
+      const Vec center = Load(affine.center + column, lanes);
+      Vec scale{}, shift{};
+      if constexpr (kGate == Gate::kFromInput) {
+        scale = Load(affine.scale + column, lanes);
+        shift = Load(affine.shift + column, lanes);
+      }
+      Vec sum = Broadcast(0), product = Broadcast(0);
+      for (int r = 0; r < n.kValue; ++r) {
+        const int64_t i = at + r * grid.width;
+        if constexpr (kFar) {
+          PrefetchAhead(in + i);
+          PrefetchAhead(gradient + i);
+        }
+        const Vec centered = Sub(Load(in + i, lanes), center);
+        Vec g = Load(gradient + i, lanes);
+        if constexpr (kGate == Gate::kFromOutput) {
+          g = Keep(Greater(Load(out + i, lanes), Broadcast(0)), g);
+        } else if constexpr (kGate == Gate::kFromInput) {
+          g = Keep(Greater(Fma(centered, scale, shift), Broadcast(0)), g);
+        }
+        sum = Add(sum, g);
+        product = Fma(g, centered, product);
+      }
+      sums[0] = sum;
+      sums[1] = product;
+    });
+    for (int64_t c = 0; c < grid.channels; ++c) {
+      const int64_t i = s * grid.channels + c;
+      const double lo = args.mean[i] - static_cast<double>(affine.center[c]);
+      sum_dy[i] = totals.total[0][c];
+      sum_dy_xhat[i] = (totals.total[1][c] - lo * totals.total[0][c]) * args.inv_std[i];
+    }
+  }
+}
+
+// dx = scale * dy + slope * (x - center) + offset, where
+//   slope = -inv_std^2 b,  offset = -inv_std a - slope lo.
+template <Gate kGate, bool kStatistics, bool kResidual>
+void InputSegments(const NormalizeArgs& args, const NormalizeInputArgs& gradients, void* memory) {
+  const Grid grid = MakeGrid(args.layout.rows, args.layout.channels);
+  Scratch scratch(memory);
+  Affine affine(scratch, grid.width);
+  float* slope = scratch.Floats(grid.width);
+  float* offset = scratch.Floats(grid.width);
+  const int64_t size = args.layout.rows * args.layout.channels;
+  for (int64_t s = 0; s < args.layout.segments; ++s) {
+    affine.Set(args, grid, s);
+    if constexpr (kStatistics) {
+      for (int64_t c = 0; c < grid.channels; ++c) {
+        const int64_t i = s * grid.channels + c;
+        const double lo = args.mean[i] - static_cast<double>(affine.center[c]);
+        const double steep = -args.inv_std[i] * args.inv_std[i] * gradients.b[i];
+        slope[c] = static_cast<float>(steep);
+        offset[c] = static_cast<float>(-args.inv_std[i] * gradients.a[i] - steep * lo);
+      }
+      Repeat(grid, slope);
+      Repeat(grid, offset);
+    }
+    const float* in = args.x + s * size;
+    const float* out = kGate == Gate::kFromOutput ? gradients.y + s * size : nullptr;
+    const float* dy = gradients.dy + s * size;
+    float* dx = gradients.dx + s * size;
+    float* dresidual = kResidual ? gradients.dresidual + s * size : nullptr;
+    Sweep(grid, [&](auto n, int64_t at, int64_t column, auto lanes) {
+      const Vec center = Load(affine.center + column, lanes);
+      const Vec scale = Load(affine.scale + column, lanes);
+      Vec shift{}, k{}, m{};
+      if constexpr (kGate == Gate::kFromInput) shift = Load(affine.shift + column, lanes);
+      if constexpr (kStatistics) {
+        k = Load(slope + column, lanes);
+        m = Load(offset + column, lanes);
+      }
+      for (int r = 0; r < n.kValue; ++r) {
+        const int64_t i = at + r * grid.width;
+        Vec g = Load(dy + i, lanes);
+        Vec centered{};
+        if constexpr (kStatistics || kGate == Gate::kFromInput) {
+          centered = Sub(Load(in + i, lanes), center);
+        }
+        if constexpr (kGate == Gate::kFromOutput) {
+          g = Keep(Greater(Load(out + i, lanes), Broadcast(0)), g);
+        } else if constexpr (kGate == Gate::kFromInput) {
+          g = Keep(Greater(Fma(centered, scale, shift), Broadcast(0)), g);
+        }
+        if constexpr (kResidual) Store(dresidual + i, g, lanes);
+        if constexpr (kStatistics) {
+          g = Fma(scale, g, Fma(k, centered, m));
+        } else {
+          g = Mul(scale, g);
+        }
+        Store(dx + i, g, lanes);
+      }
+    });
+  }
+}
+
+}  // namespace
+
+void Normalize(const NormalizeArgs& args, const float* residual, float* y, void* scratch) {
+  if (args.relu) {
+    if (residual != nullptr) {
+      NormalizeSegments<true, true>(args, residual, y, scratch);
+    } else {
+      NormalizeSegments<true, false>(args, residual, y, scratch);
+    }
+  } else if (residual != nullptr) {
+    NormalizeSegments<false, true>(args, residual, y, scratch);
+  } else {
+    NormalizeSegments<false, false>(args, residual, y, scratch);
+  }
+}
+
+void NormalizeSums(const NormalizeArgs& args, const float* y, const float* dy, double* sum_dy,
+                   double* sum_dy_xhat, void* scratch) {
+  const bool from_memory = 2 * args.layout.rows * args.layout.channels * 4 >= kFarBytes;
+  WithGate(args, y, [&]<Gate kGate>() {
+    if (from_memory) {
+      SumSegments<kGate, true>(args, y, dy, sum_dy, sum_dy_xhat, scratch);
+    } else {
+      SumSegments<kGate, false>(args, y, dy, sum_dy, sum_dy_xhat, scratch);
+    }
+  });
+}
+
+void NormalizeInput(const NormalizeArgs& args, const NormalizeInputArgs& gradients, void* scratch) {
+  WithGate(args, gradients.y, [&]<Gate kGate>() {
+    const bool residual = gradients.dresidual != nullptr;
+    if (gradients.a != nullptr) {
+      if (residual) {
+        InputSegments<kGate, true, true>(args, gradients, scratch);
+      } else {
+        InputSegments<kGate, true, false>(args, gradients, scratch);
+      }
+    } else if (residual) {
+      InputSegments<kGate, false, true>(args, gradients, scratch);
+    } else {
+      InputSegments<kGate, false, false>(args, gradients, scratch);
+    }
+  });
+}
+
+}  // namespace syncbn::backend::cpu::SYNCBN_ISA

@@ -1,0 +1,31 @@
+// Gathers the kernels of one instruction set.
+#include "backend/cpu/kernels/kernel_table.h"
+#include "backend/cpu/kernels/kernels.h"
+
+namespace syncbn::backend::cpu::SYNCBN_ISA {
+
+const KernelTable kTable = {
+    .isa = kLanes == 16 ? Isa::kAvx512 : Isa::kAvx2,
+    .moments = Moments,
+    .column_sums = ColumnSums,
+    .normalize = Normalize,
+    .normalize_sums = NormalizeSums,
+    .normalize_input = NormalizeInput,
+    .relu = Relu,
+    .sigmoid = Sigmoid,
+    .tanh = Tanh,
+    .relu_backward = ReluBackward,
+    .sigmoid_backward = SigmoidBackward,
+    .tanh_backward = TanhBackward,
+    .add = AddArrays,
+    .scale = Scale,
+    .combine = Combine,
+    .dropout = Dropout,
+    .max_pool = MaxPool,
+    .max_pool_backward = MaxPoolBackward,
+    .dot = Dot,
+    .sgd = Sgd,
+    .adamw = AdamW,
+};
+
+}  // namespace syncbn::backend::cpu::SYNCBN_ISA
