@@ -24,7 +24,8 @@ bool IsTerminal(std::FILE* stream) {
 
 }  // namespace
 
-LiveLine::LiveLine(std::FILE* stream) : stream_(stream), live_(IsTerminal(stream)) {}
+LiveLine::LiveLine(std::FILE* stream, bool allowed)
+    : stream_(stream), live_(allowed && IsTerminal(stream)) {}
 
 LiveLine::~LiveLine() { Clear(); }
 

@@ -13,7 +13,8 @@ namespace syncbn::app {
 // matter are printed with Print. Not thread-safe.
 class LiveLine {
  public:
-  explicit LiveLine(std::FILE* stream);
+  // `allowed` false: nothing is drawn even on a terminal.
+  explicit LiveLine(std::FILE* stream, bool allowed = true);
   ~LiveLine();
   LiveLine(const LiveLine&) = delete;
   LiveLine& operator=(const LiveLine&) = delete;

@@ -4,7 +4,7 @@
 
 namespace syncbn::app {
 
-ConsoleObserver::ConsoleObserver(const Options& options) : options_(options), line_(stdout) {}
+ConsoleObserver::ConsoleObserver(const Options& options) : options_(options), line_(stdout, options.live) {}
 
 void ConsoleObserver::OnStart(const train::RunPlan& plan) {
   plan_ = plan;

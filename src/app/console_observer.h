@@ -12,8 +12,8 @@ namespace syncbn::app {
 class ConsoleObserver : public train::RunObserver {
  public:
   struct Options {
-    double epochs = 1;
     bool quiet = false;  // warnings only
+    bool live = true;    // a live line, if the output is a terminal
   };
   explicit ConsoleObserver(const Options& options);
 

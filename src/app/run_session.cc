@@ -136,7 +136,8 @@ int Session::Run() {
   for (const auto& [name, value] : facts) compared.push_back({name, value});
   hosts_ = comm::Handshake(communicator_, HostName(), compared);
 
-  ConsoleObserver observer({.epochs = spec.train().epochs(), .quiet = request_.quiet});
+  ConsoleObserver observer({.quiet = request_.quiet,
+                            .live = request_.live.value_or(!comm::MpiSession::UnderMpirun())});
   out_ = request_.out.empty() ? fs::path("runs") / spec.name() : request_.out;
   std::optional<train::CheckpointStore> store;
   std::unique_ptr<train::JsonlSink> sink;
@@ -279,8 +280,8 @@ int RunTraining(const RunRequest& request) {
     }
     PrintError(error, place);
     if (!mpi.uses_mpi()) return code;
-    communicator.Abandon();
     communicator.Abort(code);
+    return code;  // not reached: GCC does not see it through the reference
   }
 }
 

@@ -23,6 +23,9 @@ struct RunRequest {
   bool evaluate = true;
   bool write_checkpoints = true;
   bool quiet = false;
+  // Draw a live line: nothing given means on a terminal, but not under mpirun, which gives its processes a
+  // terminal of their own whatever its output is.
+  std::optional<bool> live;
   // Replicas of a process that compute at the same time; nothing: its share of the cores.
   std::optional<int> threads;
   int attempt = 1;

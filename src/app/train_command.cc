@@ -9,6 +9,7 @@ void AddTrainCommand(CommandLine& line) {
   auto request = std::make_shared<RunRequest>();
   auto fault = std::make_shared<std::string>();
   auto threads = std::make_shared<int>(0);
+  auto live = std::make_shared<bool>(false);
   CLI::App* command = line.parser.add_subcommand(
       "train", "Train by a run file; under mpirun, on all its processes");
   command->footer(
@@ -43,11 +44,14 @@ void AddTrainCommand(CommandLine& line) {
   command->add_flag("!--no-evaluation", request->evaluate, "do not evaluate on the test split");
   command->add_flag("!--no-checkpoints", request->write_checkpoints, "write no checkpoints");
   command->add_flag("--quiet", request->quiet, "print warnings and errors only");
+  command->add_flag("--live,!--no-live", *live,
+                    "draw a live line (default: on a terminal, but not under mpirun)");
   command->add_option("--attempt", request->attempt, "which start of a job this is")->group("");
   command->add_option("--fault", *fault, "fail on purpose")->group("");
   command->callback([=, &line] {
     if (!fault->empty()) request->fault = Fault::Parse(*fault);
     if (*threads > 0) request->threads = *threads;
+    if (command->count("--live") > 0) request->live = *live;
     request->command = line.argv;
     line.exit_code = RunTraining(*request);
   });

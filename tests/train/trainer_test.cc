@@ -60,7 +60,7 @@ TEST(Trainer, GivesEqualBitsWhateverTheBucketsAndTheConcurrency) {
 }
 
 TEST(Trainer, ResumesWithTheSameBitsOnAnotherNumberOfProcesses) {
-  for (const std::string& norm_batch : {"4", "replica", "8", "global"}) {
+  for (const char* norm_batch : {"4", "replica", "8", "global"}) {
     v1::RunSpec spec = RunSpecFromYaml(SmallRun(8, 4, norm_batch));
     const InProcessRunResult whole = RunInProcess(spec, {.processes = 2});
     TempFolder out;
@@ -166,7 +166,9 @@ TEST(Trainer, DumpsWhatAStepSawAndDid) {
   const SafetensorsFile dump = ReadSafetensors(out.path() / "steps" / "000003.safetensors");
   // The epoch's last step: 4 samples, one for each replica.
   for (const NamedTensor& tensor : dump.tensors) {
-    if (tensor.name == "input.images") EXPECT_EQ(tensor.tensor.shape(), (Shape{4, 32, 32, 3}));
+    if (tensor.name == "input.images") {
+      EXPECT_EQ(tensor.tensor.shape(), (Shape{4, 32, 32, 3}));
+    }
     if (tensor.name == "input.replica") {
       EXPECT_EQ(std::vector<int32_t>(tensor.tensor.Span<int32_t>().begin(),
                                      tensor.tensor.Span<int32_t>().end()),
