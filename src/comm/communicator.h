@@ -79,17 +79,14 @@ class Communicator {
     return AllGather(rank() == root ? text : std::string_view())[static_cast<size_t>(root)];
   }
   void Barrier() { AllGather({}); }
-  // A communicator of the same processes whose messages do not mix with this one's. Its user must stop
-  // sending, and receive what was sent to it, before it is destroyed (Abandon otherwise).
+  // A communicator of the same processes whose messages do not mix with this one's. Does not wait for the
+  // others. Bodies that are being sent when it is destroyed are kept until the end of the process.
   virtual std::unique_ptr<Communicator> Duplicate() = 0;
   // The library's own all-reduce among each of these sets of ranks (ascending). Throws UNIMPLEMENTED when
   // the transport has none.
   virtual std::unique_ptr<NativeCollectives> MakeNative(
       const std::vector<std::vector<int>>& rank_sets) = 0;
 
-  // After a failure: peers may be gone and messages under way, so the destructor must not wait for
-  // anybody.
-  virtual void Abandon() = 0;
   // Ends all processes of the run with this exit code.
   [[noreturn]] virtual void Abort(int exit_code) = 0;
 };

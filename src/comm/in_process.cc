@@ -156,7 +156,6 @@ class InProcessCommunicator : public Communicator {
                 "start the run with mpirun, or use reduction: tree");
   }
 
-  void Abandon() override {}
   [[noreturn]] void Abort(int exit_code) override { std::_Exit(exit_code); }
 
  private:

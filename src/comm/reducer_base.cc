@@ -386,9 +386,9 @@ void ReducerBase::Shutdown() {
   }
   heartbeat_stop_.notify_all();
   heartbeat_.join();
-  bool orderly = true;
   try {
     SpreadFailure();
+    bool orderly = true;
     control_.SendFinished();
     // After a failure others may be gone: they get a moment to take notice.
     const auto failed_limit = std::chrono::steady_clock::now() + std::chrono::seconds(2);
@@ -404,9 +404,8 @@ void ReducerBase::Shutdown() {
       if (failure_.failed() && std::chrono::steady_clock::now() > failed_limit) orderly = false;
     }
   } catch (const std::exception&) {
-    orderly = false;
+    // The transport has failed: there is nobody to wait for.
   }
-  if (!orderly) communicator_->Abandon();
 }
 
 }  // namespace syncbn::comm

@@ -201,8 +201,9 @@ TEST(MpiReducer, NativeSaysWhichGroupItWasNotPreparedFor) {
                  .name = "x"});
   });
   ASSERT_TRUE(error.has_value());
-  EXPECT_EQ(error->code(), ErrorCode::kUnimplemented);
-  EXPECT_THAT(error->what(), ::testing::HasSubstr("replicas 1.."));
+  // Its own error, or that of another replica which was faster.
+  EXPECT_THAT(error->what(),
+              ::testing::HasSubstr("reduction: native has not been prepared for replicas 1.."));
 }
 
 TEST(MpiReducer, AMismatchIsNamedOnEveryRank) {

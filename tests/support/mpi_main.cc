@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <string>
 
 #include "comm/mpi/mpi_session.h"
 #include "tests/support/mpi_world.h"
@@ -14,14 +15,17 @@ comm::Communicator* world = nullptr;
 
 // Prints only what has failed.
 class FailurePrinter : public testing::EmptyTestEventListener {
+  void OnTestStart(const testing::TestInfo& test) override {
+    test_ = std::string(test.test_suite_name()) + "." + test.name();
+  }
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
-    std::printf("%s:%d: Failure in %s.%s\n%s\n", result.file_name() ? result.file_name() : "?",
-                result.line_number(), test ? test->test_suite_name() : "?",
-                test ? test->name() : "?", result.message());
+    std::printf("%s:%d: Failure in %s\n%s\n", result.file_name() ? result.file_name() : "?",
+                result.line_number(), test_.c_str(), result.message());
     std::fflush(stdout);
   }
+
+  std::string test_;
 };
 
 }  // namespace

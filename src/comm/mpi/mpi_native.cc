@@ -38,22 +38,19 @@ struct MpiRequest : NativeCollectives::Request {
 
 class MpiNative : public NativeCollectives {
  public:
-  MpiNative(std::shared_ptr<MpiRuntime> runtime, MPI_Comm parent,
-            const std::vector<std::vector<int>>& rank_sets)
-      : runtime_(std::move(runtime)) {
-    std::lock_guard lock(runtime_->mutex);
-    int rank = 0;
-    CheckMpi(MPI_Comm_rank(parent, &rank), "MPI_Comm_rank");
+  MpiNative(std::shared_ptr<MpiPort> port, const std::vector<std::vector<int>>& rank_sets)
+      : port_(std::move(port)) {
+    std::lock_guard lock(port_->mutex);
     MPI_Group all = MPI_GROUP_NULL;
-    CheckMpi(MPI_Comm_group(parent, &all), "MPI_Comm_group");
+    CheckMpi(MPI_Comm_group(port_->comm, &all), "MPI_Comm_group");
     for (size_t i = 0; i < rank_sets.size(); ++i) {
       MPI_Comm comm = MPI_COMM_NULL;
       const std::vector<int>& ranks = rank_sets[i];
-      if (std::find(ranks.begin(), ranks.end(), rank) != ranks.end()) {
+      if (std::find(ranks.begin(), ranks.end(), port_->rank) != ranks.end()) {
         MPI_Group group = MPI_GROUP_NULL;
         CheckMpi(MPI_Group_incl(all, static_cast<int>(ranks.size()), ranks.data(), &group),
                  "MPI_Group_incl");
-        CheckMpi(MPI_Comm_create_group(parent, group, static_cast<int>(i) + 1, &comm),
+        CheckMpi(MPI_Comm_create_group(port_->comm, group, static_cast<int>(i) + 1, &comm),
                  "MPI_Comm_create_group");
         MPI_Group_free(&group);
         CheckMpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
@@ -65,13 +62,10 @@ class MpiNative : public NativeCollectives {
   }
 
   ~MpiNative() override {
-    std::lock_guard lock(runtime_->mutex);
-    int finalized = 0;
-    MPI_Finalized(&finalized);
-    if (finalized) return;
+    std::lock_guard lock(port_->mutex);
     if (!running_.empty()) {
       // After a failure: MPI may still write to these, and needs their communicators.
-      for (auto& request : running_) runtime_->abandoned.push_back(std::move(request));
+      for (auto& request : running_) port_->abandoned.push_back(std::move(request));
       return;
     }
     for (MPI_Comm& comm : comms_) {
@@ -102,7 +96,7 @@ class MpiNative : public NativeCollectives {
       }
       request->message.insert(request->message.end(), request->data, request->data + count);
     }
-    std::lock_guard lock(runtime_->mutex);
+    std::lock_guard lock(port_->mutex);
     if (request->head > 0) {
       CheckMpi(MPI_Iallreduce(MPI_IN_PLACE, request->message.data(), 1,
                               TypeOf(request->message.size()), merge_, comm, &request->request),
@@ -119,7 +113,7 @@ class MpiNative : public NativeCollectives {
   bool Test(Request& base) override {
     auto& request = static_cast<MpiRequest&>(base);
     {
-      std::lock_guard lock(runtime_->mutex);
+      std::lock_guard lock(port_->mutex);
       int done = 0;
       CheckMpi(MPI_Test(&request.request, &done, MPI_STATUS_IGNORE), "MPI_Test");
       if (!done) return false;
@@ -142,7 +136,7 @@ class MpiNative : public NativeCollectives {
     return MPI_DATATYPE_NULL;
   }
 
-  // Under the runtime's mutex: the type of one message of moments.
+  // Under the port's mutex: the type of one message of moments.
   MPI_Datatype TypeOf(size_t doubles) {
     const auto [entry, added] = types_.try_emplace(doubles, MPI_DATATYPE_NULL);
     if (added) {
@@ -153,7 +147,7 @@ class MpiNative : public NativeCollectives {
     return entry->second;
   }
 
-  const std::shared_ptr<MpiRuntime> runtime_;
+  const std::shared_ptr<MpiPort> port_;
   std::vector<MPI_Comm> comms_;
   MPI_Op merge_ = MPI_OP_NULL;
   std::map<size_t, MPI_Datatype> types_;
@@ -162,9 +156,9 @@ class MpiNative : public NativeCollectives {
 
 }  // namespace
 
-std::unique_ptr<NativeCollectives> MakeMpiNative(std::shared_ptr<MpiRuntime> runtime, MPI_Comm parent,
+std::unique_ptr<NativeCollectives> MakeMpiNative(std::shared_ptr<MpiPort> port,
                                                  const std::vector<std::vector<int>>& rank_sets) {
-  return std::make_unique<MpiNative>(std::move(runtime), parent, rank_sets);
+  return std::make_unique<MpiNative>(std::move(port), rank_sets);
 }
 
 }  // namespace syncbn::comm

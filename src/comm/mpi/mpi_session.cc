@@ -11,8 +11,6 @@
 
 namespace syncbn::comm {
 
-struct MpiSession::Runtime : MpiRuntime {};
-
 bool MpiSession::UnderMpirun() {
   // Open MPI; PMIx and PMI-1/2 (srun, Hydra).
   constexpr std::array kNames = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE"};
@@ -34,16 +32,12 @@ MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
                 "this MPI library cannot be called from several threads in turn "
                 "(MPI_THREAD_SERIALIZED): use one that can");
   }
-  // Some errors of non-blocking collectives are reported on the world, whatever communicator they used.
-  CheckMpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  runtime_ = std::make_shared<Runtime>();
-  MPI_Comm comm = MPI_COMM_NULL;
-  CheckMpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
-  world_ = std::make_unique<MpiCommunicator>(runtime_, comm);
+  uses_mpi_ = true;
+  world_ = std::make_unique<MpiCommunicator>(std::make_shared<MpiPort>());
 }
 
 MpiSession::~MpiSession() {
-  if (!uses_mpi()) return;
+  if (!uses_mpi_) return;
   if (std::uncaught_exceptions() > exceptions_) world_->Abort(1);
   world_.reset();
   MPI_Finalize();

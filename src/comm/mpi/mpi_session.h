@@ -25,13 +25,12 @@ class MpiSession {
   // Whether a launcher has started this process as a part of a job.
   static bool UnderMpirun();
 
-  bool uses_mpi() const { return runtime_ != nullptr; }
+  bool uses_mpi() const { return uses_mpi_; }
   // All processes of the job.
   Communicator& world() { return *world_; }
 
  private:
-  struct Runtime;
-  std::shared_ptr<Runtime> runtime_;
+  bool uses_mpi_ = false;
   std::unique_ptr<Communicator> world_;
   const int exceptions_;
 };
