@@ -10,7 +10,7 @@ namespace syncbn::coordinator {
 
 // Decides what happens next. Numbers are those of syncbn.v1.Failure.Class.
 enum class FailureClass {
-  kConfig = 1,     // the run file or its data cannot work: never retried
+  kConfig = 1,     // run file, data or installation cannot work: never retried
   kUser = 2,       // the program failed: not retried
   kInfra = 3,      // a host, the network, a daemon, the launcher: retried from the last checkpoint
   kStall = 4,      // no progress: retried from the last checkpoint
