@@ -12,11 +12,12 @@ int main(int argc, char** argv) {
   // A closed pipe (`syncbn ... | head`) must not end a run: writes report it instead.
   std::signal(SIGPIPE, SIG_IGN);
   CLI::App parser(
-      "syncbn trains networks with synchronized batch normalization: the same result, to the last bit, at any\n"
-      "number of processes.\n\n"
+      "syncbn trains networks with synchronized batch normalization: the same result, to the last\n"
+      "bit, at any number of processes.\n\n"
       "  syncbn train configs/shapes-demo.yaml               one process\n"
       "  mpirun -np 4 syncbn train configs/shapes-demo.yaml  the same run on four");
   parser.name("syncbn");
+  parser.get_formatter()->column_width(26);
   parser.require_subcommand(1);
   parser.set_version_flag("--version", "syncbn " + app::ProgramVersion());
   parser.failure_message(CLI::FailureMessage::help);

@@ -234,7 +234,7 @@ int Replay(const Arguments& arguments) {
 void AddReplayCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = line.parser.add_subcommand(
-      "replay", "Play one step of a finished or broken run again, on one process, and look inside");
+      "replay", "Play one step of a run again, on one process, and look inside");
   command->add_option("OUT", arguments->out, "output folder of the run")->required();
   command->add_option("--step", arguments->step, "number of the step, from 0")
       ->required()

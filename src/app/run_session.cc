@@ -116,8 +116,10 @@ class Session {
   int Run();
 
  private:
+  int Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleObserver& observer,
+            std::optional<train::CheckpointStore>& store,
+            const std::map<std::string, std::string>& facts);
   void Introduce(const comm::ReplicaMap& map) const;
-  void WriteRunFiles() const;
 
   const RunRequest& request_;
   const LocalRun& run_;
@@ -140,14 +142,14 @@ int Session::Run() {
                             .live = request_.live.value_or(!comm::MpiSession::UnderMpirun())});
   out_ = request_.out.empty() ? fs::path("runs") / spec.name() : request_.out;
   std::optional<train::CheckpointStore> store;
-  std::unique_ptr<train::JsonlSink> sink;
-  auto warn = [&](const std::string& warning) { observer.OnWarning(warning); };
   if (root_) {
     PrepareOutputFolder(out_, request_.resume      ? OutputUse::kResume
                               : request_.overwrite ? OutputUse::kOverwrite
                                                    : OutputUse::kNew);
     store.emplace(train::CheckpointStoreOptions{
-        .out = out_, .keep = spec.train().checkpoint().keep(), .on_warning = warn});
+        .out = out_,
+        .keep = spec.train().checkpoint().keep(),
+        .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
     store->Claim(request_.attempt);
     if (!request_.quiet) Introduce(map);
   }
@@ -162,11 +164,24 @@ int Session::Run() {
        .stall_timeout = std::chrono::nanoseconds(
            static_cast<int64_t>(spec.cluster().stall_timeout() * 1e9)),
        .native_groups = StatisticsGroups(spec)});
+  try {
+    return Train(map, *reducer, observer, store, facts);
+  } catch (const Error& error) {
+    // Others may be waiting for this process: release them, and let the reducer end without them.
+    reducer->Poison(map.OfProcess(communicator_.rank()).begin, error.what());
+    throw;
+  }
+}
+
+int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleObserver& observer,
+                   std::optional<train::CheckpointStore>& store,
+                   const std::map<std::string, std::string>& facts) {
+  const v1::RunSpec& spec = run_.spec();
   const comm::Group local = map.OfProcess(communicator_.rank());
   train::Engine engine({.first_replica = local.begin,
                         .replicas = local.size(),
                         .concurrency = request_.threads.value_or(CoresPerProcess())},
-                       run_.model(), run_.backend(), *reducer);
+                       run_.model(), run_.backend(), reducer);
   SignalWishes signals;
   train::TrainerOptions options;
   options.evaluate = request_.evaluate;
@@ -179,6 +194,7 @@ int Session::Run() {
       request_.fault.OnBatch(step, replica, batch);
     };
   }
+  std::unique_ptr<train::JsonlSink> sink;
   // Where the trainer writes is known once it is restored, so its sink comes through a place of its own.
   struct LateSink : train::MetricSink {
     void Write(const train::MetricRecord& record) override { sink->Write(record); }
@@ -208,7 +224,7 @@ int Session::Run() {
     sink = std::make_unique<train::JsonlSink>(train::JsonlSinkOptions{
         .path = out_ / "metrics.jsonl",
         .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
-        .on_warning = warn});
+        .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
     late_sink.sink = sink.get();
     WriteFileAtomically(out_ / "run.yaml", run_.file().EffectiveYaml());
   }

@@ -23,29 +23,29 @@ void AddTrainCommand(CommandLine& line) {
   command->add_option("--set", request->sets, "override a key, e.g. --set train.epochs=3")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  command->add_option("--out", request->out, "output folder (default: runs/NAME of the run file)")
+  command->add_option("--out", request->out, "output folder (default: runs/NAME)")
       ->type_name("DIR");
-  command->add_flag("--resume", request->resume, "go on from the newest checkpoint in the output folder");
+  command->add_flag("--resume", request->resume, "go on from the newest checkpoint of the output folder");
   command->add_flag("--overwrite", request->overwrite, "replace a run that the output folder holds");
   command->add_option("--backend", request->backend, "cpu, reference (double, slow) or cuda")
       ->capture_default_str();
   command->add_option("--dump-steps", request->dump_steps,
-                      "write the first N steps whole: steps/000000.safetensors ...")
+                      "write the first N steps whole, into OUT/steps")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--dump-from", request->dump_from, "first step that --dump-steps counts")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--threads", *threads,
-                      "replicas of a process that compute at the same time where they can take turns\n"
-                      "(default: its share of the cores); never changes a result")
+                      "replicas that compute at once where they can take turns\n"
+                      "(default: the share of the cores); changes no result")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
   command->add_flag("!--no-evaluation", request->evaluate, "do not evaluate on the test split");
   command->add_flag("!--no-checkpoints", request->write_checkpoints, "write no checkpoints");
   command->add_flag("--quiet", request->quiet, "print warnings and errors only");
   command->add_flag("--live,!--no-live", *live,
-                    "draw a live line (default: on a terminal, but not under mpirun)");
+                    "a live line (default: on a terminal, not under mpirun)");
   command->add_option("--attempt", request->attempt, "which start of a job this is")->group("");
   command->add_option("--fault", *fault, "fail on purpose")->group("");
   command->callback([=, &line] {

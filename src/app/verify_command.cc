@@ -185,7 +185,7 @@ int Verify(const Arguments& arguments) {
 void AddVerifyCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = line.parser.add_subcommand(
-      "verify", "Run the same steps on several numbers of processes and compare all bits");
+      "verify", "Run the same steps on several numbers of processes, compare bits");
   command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
   command->add_option("--processes", arguments->processes, "numbers of processes, e.g. 1,2,3,4")
       ->delimiter(',')

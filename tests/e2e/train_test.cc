@@ -118,10 +118,10 @@ TEST_F(Train, AKilledRankEndsTheJobSoonAndIsNamed) {
 
 TEST_F(Train, AStalledRankIsNamedWithStepLayerAndPhase) {
   const ProcessResult result =
-      Run(3, "out", {"--fault", "stall@step=4,replica=4,layer=3", "--set", "cluster.stall_timeout=3"});
+      Run(3, "out", {"--fault", "stall@step=4,replica=4,layer=3.body.0", "--set", "cluster.stall_timeout=3"});
   EXPECT_FALSE(result.timed_out);
   EXPECT_EQ(result.status, 5) << Everything(result);
-  for (const char* text : {"rank 1", "replica 4", "step 4", "forward", "3"}) {
+  for (const char* text : {"rank 1", "replica 4", "step 4", "forward", "3.body.0"}) {
     EXPECT_NE(result.err.find(text), std::string::npos) << text << "\n" << Everything(result);
   }
 }
@@ -238,13 +238,14 @@ TEST_F(Train, VerifyComparesNumbersOfProcesses) {
 }
 
 TEST_F(Train, ReplayPlaysAStepAgainFromTheNearestCheckpoint) {
-  ASSERT_EQ(Run(3, "out", {"--set", "train.checkpoint.every_steps=7"}).status, 0);
+  ASSERT_EQ(Run(3, "out", {"--set", "train.checkpoint.every_steps=7", "--set",
+                            "train.checkpoint.keep=100"}).status, 0);
   const ProcessResult result = RunProcess(
       {.argv = {SyncbnProgram(), "replay", (folder_.path() / "out").string(), "--step", "23"}});
   EXPECT_EQ(result.status, 0) << Everything(result);
   EXPECT_NE(result.out.find("identical to the digest that the run recorded"), std::string::npos)
       << Everything(result);
-  EXPECT_NE(result.out.find("from the checkpoint after"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("from the checkpoint after 21 steps"), std::string::npos) << result.out;
   EXPECT_TRUE(fs::exists(folder_.path() / "out/replay/steps/000023.safetensors"));
 }
 
