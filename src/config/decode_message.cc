@@ -148,7 +148,8 @@ void ReportUnknownKey(std::string_view key, const Location& location, const Desc
                "Write `" + known + ": ...`.");
     return;
   }
-  const std::vector<KeySuggestion> suggestions = SuggestKeys(key, type, path, state.root);
+  std::vector<KeySuggestion> suggestions;
+  if (!state.diagnostics.full()) suggestions = SuggestKeys(key, type, path, state.root);
   std::string message = "unknown key" + Suggestion(suggestions, path, state);
   // Long or odd keys are shown by the line itself.
   std::string shown(key.substr(0, 60));

@@ -71,7 +71,7 @@ std::string FormatDiagnostic(const Diagnostic& diagnostic) {
 
 void Diagnostics::Add(const Location& location, std::string path, std::string message,
                       std::string hint) {
-  if (all_.size() >= kMost) {
+  if (full()) {
     ++left_out_;
     return;
   }

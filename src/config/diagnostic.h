@@ -41,6 +41,8 @@ class Diagnostics {
   void Add(const Location& location, std::string path, std::string message, std::string hint = "");
 
   bool empty() const { return all_.empty(); }
+  // More are only counted.
+  bool full() const { return all_.size() >= kMost; }
   // In the order in which they were found.
   std::span<const Diagnostic> all() const { return all_; }
   // Files first, then overrides, each from top to bottom.
