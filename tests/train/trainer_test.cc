@@ -179,6 +179,25 @@ TEST(Trainer, DumpsWhatAStepSawAndDid) {
   EXPECT_FALSE(std::filesystem::exists(out.path() / "steps" / "000002.safetensors"));
 }
 
+// Where replicas take turns, activations are held by those that compute and by no others.
+TEST(Trainer, NeedsNoMoreActivationMemoryFor64ReplicasThanFor2) {
+  auto peak_of = [](int replicas) {
+    v1::RunSpec spec = RunSpecFromYaml(SmallRun(replicas, 16, "replica"));
+    spec.mutable_data()->mutable_shapes()->set_train_samples(16 * replicas * 2);
+    spec.mutable_train()->set_max_steps(2);
+    size_t peak = 0;
+    RunInProcess(spec, {.concurrency = 2, .after = [&](int, Engine& engine) {
+                          for (const auto& executor : engine.executors().executors()) {
+                            peak += executor->Memory().peak;
+                          }
+                        }});
+    return static_cast<double>(peak);
+  };
+  const double two = peak_of(2), many = peak_of(64);
+  EXPECT_GT(two, 1e6) << "activations are not counted";
+  EXPECT_LE(many, 1.5 * two);
+}
+
 TEST(Trainer, EvaluatesEquallyOnAnyNumberOfProcesses) {
   v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
   spec.mutable_train()->set_max_steps(8);
