@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 
 #include "base/file.h"
@@ -265,6 +266,23 @@ TEST_F(Train, ReplayNamesTheFirstValueThatIsNotFinite) {
   EXPECT_EQ(result.status, 0) << Everything(result);
   EXPECT_NE(result.out.find("first value that is not finite: replica "), std::string::npos)
       << Everything(result);
+}
+
+TEST(RealData, TheLenetFileReaches99PercentOnMnist) {
+  const char* data = std::getenv("SYNCBN_TEST_DATA");
+  if (data == nullptr) GTEST_SKIP() << "SYNCBN_TEST_DATA is not set";
+  TempFolder folder;
+  ProcessOptions options = UnderMpirun(
+      2, {SyncbnProgram(), "train", SYNCBN_CONFIGS "/lenet-mnist.yaml", "--set",
+          "data.path=" + std::string(data) + "/mnist", "--out", (folder.path() / "out").string()});
+  options.timeout = seconds(500);
+  const ProcessResult result = RunProcess(options);
+  ASSERT_EQ(result.status, 0) << result.out << result.err;
+  double accuracy = 0;
+  for (const train::MetricRecord& record : train::ReadMetrics(folder.path() / "out/metrics.jsonl")) {
+    if (record.split == "test") accuracy = record.accuracy.value_or(0);
+  }
+  EXPECT_GE(accuracy, 0.99);
 }
 
 TEST_F(Train, WithoutMpirunNoMpiIsStarted) {
