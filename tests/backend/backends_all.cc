@@ -1,9 +1,17 @@
+#include "backend/cpu/cpu_backend.h"
 #include "tests/backend/conformance.h"
 
 namespace syncbn::backend {
 
 std::vector<BackendCase> BackendsUnderTest() {
-  return {{"reference", MakeReferenceBackend}, {"cpu", MakeCpuBackend}};
+  std::vector<BackendCase> cases = {{"reference", MakeReferenceBackend}, {"cpu", MakeCpuBackend}};
+  // The row kernels that a machine with more does not choose.
+  if (cpu::BestIsa() != cpu::Isa::kAvx2) {
+    cases.push_back({"cpu_avx2", []() -> std::unique_ptr<Backend> {
+                       return std::make_unique<cpu::CpuBackend>(cpu::Isa::kAvx2);
+                     }});
+  }
+  return cases;
 }
 
 }  // namespace syncbn::backend
