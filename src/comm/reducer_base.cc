@@ -389,6 +389,7 @@ void ReducerBase::Shutdown() {
   try {
     SpreadFailure();
     bool orderly = true;
+    control_.SendHeartbeats();  // what others will be told was seen last
     control_.SendFinished();
     // After a failure others may be gone: they get a moment to take notice.
     const auto failed_limit = std::chrono::steady_clock::now() + std::chrono::seconds(2);

@@ -14,10 +14,13 @@ using testing::Contributions;
 using testing::Expected;
 using testing::TensorOf;
 
-// Every replica reduces its contribution and must get `wanted` to the last bit.
-void ExpectReduces(const ReducerOptions& options, int processes, const Content& content,
-                   const Contributions& values, Group group, const std::vector<std::byte>& wanted) {
-  RunReplicas(options, processes, [&](ReplicaLink link) {
+// Every replica of the group reduces its contribution and must get what the definition says, to the last
+// bit.
+void ExpectReduces(InProcessReducers& reducers, const Content& content, const Contributions& values,
+                   Group group) {
+  const std::vector<std::byte> wanted = Expected(content, values, group.begin, group.end);
+  std::vector<Error> errors;
+  RunReplicas(reducers, [&](ReplicaLink link) {
     if (link.replica < group.begin || link.replica >= group.end) return;
     Tensor result({content.elements}, content.dtype);
     link.Reduce({.operation = content.operation,
@@ -26,9 +29,9 @@ void ExpectReduces(const ReducerOptions& options, int processes, const Content& 
                  .result = result,
                  .channels = content.channels,
                  .name = "test"});
-    EXPECT_EQ(BytesOf(result), wanted) << options.replicas << " replicas, " << processes
-                                       << " processes, small_bytes " << options.small_bytes;
-  });
+    EXPECT_EQ(BytesOf(result), wanted) << "replica " << link.replica << " in " << Describe(group);
+  }, errors);
+  EXPECT_TRUE(errors.empty()) << errors.front().what();
 }
 
 // (replicas, processes, small messages)
@@ -36,18 +39,17 @@ using Case = std::tuple<int, int, bool>;
 class TreeReducerBits : public ::testing::TestWithParam<Case> {
  protected:
   int replicas() const { return std::get<0>(GetParam()); }
-  int processes() const { return std::get<1>(GetParam()); }
-  ReducerOptions options() const {
-    return {.replicas = replicas(), .small_bytes = std::get<2>(GetParam()) ? size_t{1} << 30 : 0};
-  }
+
+  InProcessReducers reducers_{
+      std::get<1>(GetParam()),
+      {.replicas = std::get<0>(GetParam()), .small_bytes = std::get<2>(GetParam()) ? size_t{1} << 30 : 0}};
 };
 
 TEST_P(TreeReducerBits, SumsAreThoseOfTheCanonicalTree) {
   for (const int elements : {1, 17, 5000}) {
     const Content content{.dtype = DType::kFloat32, .elements = elements};
     const Contributions values = testing::SumContributions(replicas(), elements, 7);
-    ExpectReduces(options(), processes(), content, values, {0, replicas()},
-                  Expected(content, values, 0, replicas()));
+    ExpectReduces(reducers_, content, values, {0, replicas()});
   }
 }
 
@@ -60,8 +62,7 @@ TEST_P(TreeReducerBits, MomentsAreThoseOfTheCanonicalTree) {
                         .elements = elements,
                         .channels = channels};
   const Contributions values = testing::MomentContributions(replicas(), channels, 11);
-  ExpectReduces(options(), processes(), content, values, {0, replicas()},
-                Expected(content, values, 0, replicas()));
+  ExpectReduces(reducers_, content, values, {0, replicas()});
 }
 
 TEST_P(TreeReducerBits, GroupsAcrossProcessesAreThoseOfTheirOwnTree) {
@@ -69,8 +70,7 @@ TEST_P(TreeReducerBits, GroupsAcrossProcessesAreThoseOfTheirOwnTree) {
   const Contributions values = testing::SumContributions(replicas(), 100, 13);
   for (int begin = 0; begin < replicas(); begin += 2) {
     const Group group{begin, std::min(begin + 3, replicas())};
-    ExpectReduces(options(), processes(), content, values, group,
-                  Expected(content, values, group.begin, group.end));
+    ExpectReduces(reducers_, content, values, group);
   }
 }
 
