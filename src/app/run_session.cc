@@ -127,6 +127,7 @@ class Session {
   const bool root_;
   std::vector<std::string> hosts_;
   fs::path out_;
+  int attempt_ = 1;
 };
 
 int Session::Run() {
@@ -150,7 +151,8 @@ int Session::Run() {
         .out = out_,
         .keep = spec.train().checkpoint().keep(),
         .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
-    store->Claim(request_.attempt);
+    attempt_ = request_.attempt.value_or(store->HighestAttempt() + 1);
+    store->Claim(attempt_);
     if (!request_.quiet) Introduce(map);
   }
   // Nobody goes on before the root has found the folder to be right.
@@ -206,7 +208,7 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
     options.observer = &observer;
     if (request_.write_checkpoints) options.checkpoints = &*store;
     options.out = out_;
-    options.manifest.attempt = request_.attempt;
+    options.manifest.attempt = attempt_;
     options.manifest.run_file = run_.file().EffectiveYaml();
     options.manifest.environment = facts;
   }
@@ -236,7 +238,7 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
     summary.processes = communicator_.size();
     summary.hosts = hosts_;
     summary.versions = LibraryVersions();
-    summary.attempt = request_.attempt;
+    summary.attempt = attempt_;
     train::WriteSummary(out_ / "summary.json", summary);
     if (!request_.quiet) PrintSummary(summary, out_);
   }

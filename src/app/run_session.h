@@ -28,7 +28,8 @@ struct RunRequest {
   std::optional<bool> live;
   // Replicas of a process that compute at the same time; nothing: its share of the cores.
   std::optional<int> threads;
-  int attempt = 1;
+  // Which start of a job this is; nothing: one more than the folder has seen.
+  std::optional<int> attempt;
   Fault fault;
   // For records.
   std::vector<std::string> command;

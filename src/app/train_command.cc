@@ -10,6 +10,7 @@ void AddTrainCommand(CommandLine& line) {
   auto fault = std::make_shared<std::string>();
   auto threads = std::make_shared<int>(0);
   auto live = std::make_shared<bool>(false);
+  auto attempt = std::make_shared<int>(0);
   CLI::App* command = line.parser.add_subcommand(
       "train", "Train by a run file; under mpirun, on all its processes");
   command->footer(
@@ -46,10 +47,11 @@ void AddTrainCommand(CommandLine& line) {
   command->add_flag("--quiet", request->quiet, "print warnings and errors only");
   command->add_flag("--live,!--no-live", *live,
                     "a live line (default: on a terminal, not under mpirun)");
-  command->add_option("--attempt", request->attempt, "which start of a job this is")->group("");
+  command->add_option("--attempt", *attempt, "which start of a job this is")->group("");
   command->add_option("--fault", *fault, "fail on purpose")->group("");
   command->callback([=, &line] {
     if (!fault->empty()) request->fault = Fault::Parse(*fault);
+    if (*attempt > 0) request->attempt = *attempt;
     if (*threads > 0) request->threads = *threads;
     if (command->count("--live") > 0) request->live = *live;
     request->command = line.argv;
