@@ -144,6 +144,19 @@ void ValidateMlpNorm(const RunCheck& check) {
   }
 }
 
+// VGG halves the images five times, or until they are a single pixel.
+void ValidateVggNorm(const RunCheck& check) {
+  const v1::ModelSpec& model = check.spec.model();
+  const KnownData data = KnownDataOf(check.spec.data());
+  if (!model.architecture().starts_with("vgg") || data.height == 0 || data.height >= 32) return;
+  if (model.norm().kind() != v1::NORM_KIND_INSTANCE) return;
+  check.Report("model.norm.kind",
+               "images of " + std::to_string(data.height) + " x " + std::to_string(data.width) +
+                   " are a single pixel in the last stage of " + model.architecture() +
+                   ": over a single number every output of instance norm is 0",
+               "Use `group` or `layer`.");
+}
+
 void ValidateUnusedNorm(const RunCheck& check, const std::vector<PlacedNorm>& norms) {
   if (check.spec.model().layers().empty()) return;
   if (norms.empty() && check.origins.Given("model.norm")) {
@@ -187,6 +200,7 @@ void ValidateNorms(const RunCheck& check) {
   ValidateUnusedNorm(check, norms);
   ValidateRunning(check, norms);
   if (check.Readable({"model.hidden"})) ValidateMlpNorm(check);
+  if (check.Readable({"data.dataset"})) ValidateVggNorm(check);
   if (!check.Readable({"cluster"}) || check.spec.cluster().batch_per_replica().empty()) return;
   bool shared = false;  // the value of model.norm is reported once
   for (const PlacedNorm& placed : norms) {
