@@ -98,6 +98,17 @@ TEST_F(Reference, ActivationsHaveTheirKnownValues) {
                    FromValues({3}, {-0.7615941559557649, 0, 0.9640275800758169}), 1e-15));
 }
 
+TEST_F(Reference, DropoutScalesWhatItKeepsSoThatTheMeanStays) {
+  const Tensor y = executor_->Dropout(Filled({1, 64}, 3), Keys(1, "dropout"), 0.25);
+  int kept = 0;
+  for (const double value : y.Span<double>()) {
+    EXPECT_TRUE(value == 0 || value == 4) << value;
+    kept += value == 4;
+  }
+  EXPECT_GT(kept, 32);
+  EXPECT_LT(kept, 64);
+}
+
 TEST_F(Reference, MomentsAreTakenPerSegmentAndChannel) {
   const RowLayout layout{.segments = 2, .samples = 1, .rows_per_sample = 2, .channels = 2};
   Tensor mean = executor_->New({2, 2}), m2 = executor_->New({2, 2});
