@@ -12,11 +12,15 @@
 namespace syncbn::nn {
 namespace {
 
-Tensor NewStatistics(Shape shape) { return Tensor(shape, DType::kFloat64); }
+Tensor NewStatistics(Shape shape) {
+  return Tensor(shape, DType::kFloat64);
+}
 
-// Slices that differ in size do not fit a RowLayout of equal segments: then every sample is a segment
-// that carries its slice's statistics.
-bool Equal(const std::vector<int64_t>& sizes) { return sizes.front() == sizes.back(); }
+// Slices that differ in size do not fit a RowLayout of equal segments: then every sample is a
+// segment that carries its slice's statistics.
+bool Equal(const std::vector<int64_t>& sizes) {
+  return sizes.front() == sizes.back();
+}
 
 // [count, mean[C], m2[C]] of row `segment` of mean and m2.
 Tensor MomentsBlock(double count, const Tensor& mean, const Tensor& m2, int64_t segment) {
@@ -87,9 +91,9 @@ BatchNorm::BatchNorm(std::string name, const Options& options, const BatchOption
 
 Shape BatchNorm::OutputShape(const Shape& input) const {
   if (input.rank() >= 2 && input.channels() == batch_.channels) return input;
-  throw Error(ErrorCode::kInvalidArgument,
-              "batch norm: the layer takes " + std::to_string(batch_.channels) +
-                  " channels, the input is " + input.ToString())
+  throw Error(ErrorCode::kInvalidArgument, "batch norm: the layer takes " +
+                                               std::to_string(batch_.channels) +
+                                               " channels, the input is " + input.ToString())
       .AddFrame("layer " + name());
 }
 
@@ -109,7 +113,8 @@ void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
   context.executor().Moments(pending.layout, x, mean, m2);
   const double rows_per_sample = static_cast<double>(pending.layout.rows_per_sample);
   if (!equal) {
-    Tensor slice_mean = NewStatistics({slices, channels}), slice_m2 = NewStatistics({slices, channels});
+    Tensor slice_mean = NewStatistics({slices, channels}),
+           slice_m2 = NewStatistics({slices, channels});
     MergeSamples(sizes, rows_per_sample, mean, m2, slice_mean, slice_m2);
     mean = std::move(slice_mean);
     m2 = std::move(slice_m2);
@@ -127,13 +132,13 @@ void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
   }
   if (batch_.scope.crosses_replicas()) {
     pending.message = NewStatistics({1 + 2 * channels});
-    pending.handle = context.link().Start({.operation = comm::Operation::kMergeMoments,
-                                           .group = GroupOf(context),
-                                           .contribution =
-                                               MomentsBlock(counts.Data<double>()[0], mean, m2, 0),
-                                           .result = pending.message,
-                                           .channels = {&batch_.channels, 1},
-                                           .name = forward_name_});
+    pending.handle =
+        context.link().Start({.operation = comm::Operation::kMergeMoments,
+                              .group = GroupOf(context),
+                              .contribution = MomentsBlock(counts.Data<double>()[0], mean, m2, 0),
+                              .result = pending.message,
+                              .channels = {&batch_.channels, 1},
+                              .name = forward_name_});
     return;
   }
   pending.inv_std = InverseStd(m2, counts);

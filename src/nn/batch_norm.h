@@ -1,10 +1,11 @@
 // Batch normalization (Ioffe and Szegedy 2015). Local, ghost, grouped and global are one class: the
-// samples that share statistics are slices of a replica's batch, that batch, or the batches of a group of
-// replicas.
+// samples that share statistics are slices of a replica's batch, that batch, or the batches of a
+// group of replicas.
 //
 // Over a group: one message a pass. Forward, [count, mean[C], m2[C]] merged by Chan's formula;
 // backward, sum(dy) and sum(dy * xhat), summed. A replica without samples takes part with count 0.
-// The gradients of gamma and beta are the replica's own sums; the trainer adds those of all replicas.
+// The gradients of gamma and beta are the replica's own sums; the trainer adds those of all
+// replicas.
 #pragma once
 
 #include <optional>

@@ -22,8 +22,8 @@ int64_t ModelBuilder::Scaled(int64_t channels) const {
 
 void ModelBuilder::Claim(const std::string& layer) {
   if (names_.insert(layer).second) return;
-  throw Error(ErrorCode::kInvalidArgument,
-              "two layers are called \"" + layer + "\": give the layers of a model different names");
+  throw Error(ErrorCode::kInvalidArgument, "two layers are called \"" + layer +
+                                               "\": give the layers of a model different names");
 }
 
 Initializer ModelBuilder::WeightInitializer(int64_t fan_in, int64_t fan_out, int64_t he_fan) const {
@@ -42,24 +42,22 @@ Initializer ModelBuilder::WeightInitializer(int64_t fan_in, int64_t fan_out, int
 
 int ModelBuilder::Declare(std::string name, Shape shape, ParameterRole role,
                           Initializer initializer) {
-  return parameters_.Add({.name = std::move(name),
-                          .shape = shape,
-                          .role = role,
-                          .initializer = initializer});
+  return parameters_.Add(
+      {.name = std::move(name), .shape = shape, .role = role, .initializer = initializer});
 }
 
 bool ModelBuilder::AdoptRunningRule(const std::string& name, const v1::RunningSpec& spec) {
   if (spec.kind() == v1::RUNNING_KIND_NONE) return false;
   const bool cumulative = spec.kind() == v1::RUNNING_KIND_CUMULATIVE;
-  const RunningRule rule{
-      cumulative ? RunningRule::Kind::kCumulative : RunningRule::Kind::kMomentum,
-      cumulative ? 0 : spec.momentum()};
+  const RunningRule rule{cumulative ? RunningRule::Kind::kCumulative : RunningRule::Kind::kMomentum,
+                         cumulative ? 0 : spec.momentum()};
   if (!running_rule_) running_rule_ = rule;
   if (running_rule_->kind != rule.kind || running_rule_->momentum != rule.momentum) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "layer " + name +
-                    ": its running statistics move by another rule than those of the layers before; "
-                    "give all norms of a model the same `running`, or `running: none`");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "layer " + name +
+            ": its running statistics move by another rule than those of the layers before; "
+            "give all norms of a model the same `running`, or `running: none`");
   }
   return true;
 }
@@ -78,14 +76,18 @@ std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::
     return std::make_unique<SampleNorm>(name, options, channels, groups);
   };
   switch (spec.kind()) {
-    case v1::NORM_KIND_LAYER: return sample_norm(1);
-    case v1::NORM_KIND_INSTANCE: return sample_norm(channels);
-    case v1::NORM_KIND_GROUP: return sample_norm(FittingGroups(channels, spec.groups()));
-    case v1::NORM_KIND_BATCH: break;
+    case v1::NORM_KIND_LAYER:
+      return sample_norm(1);
+    case v1::NORM_KIND_INSTANCE:
+      return sample_norm(channels);
+    case v1::NORM_KIND_GROUP:
+      return sample_norm(FittingGroups(channels, spec.groups()));
+    case v1::NORM_KIND_BATCH:
+      break;
     default:
-      throw Error(ErrorCode::kInvalidArgument, "layer " + name + ": " +
-                                                   v1::NormKind_Name(spec.kind()) +
-                                                   " is not a layer of its own");
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          "layer " + name + ": " + v1::NormKind_Name(spec.kind()) + " is not a layer of its own");
   }
   const StatisticsScope scope = WithFrame([&] { return "layer " + name; },
                                           [&] { return ResolveScope(spec.batch(), cluster_); });

@@ -1,5 +1,5 @@
-// What the architectures are written with: chains of layers through which the shape of the activations
-// flows, and which declare parameters and running statistics on the way.
+// What the architectures are written with: chains of layers through which the shape of the
+// activations flows, and which declare parameters and running statistics on the way.
 #pragma once
 
 #include <cstdint>
@@ -89,7 +89,8 @@ class Chain {
   // body and shortcut start from this chain's shape.
   void Residual(const std::string& name, Chain body, Chain shortcut);
 
-  // -- With the model's own settings -----------------------------------------------------------------
+  // -- With the model's own settings ------------------------------------------------------------
+
   // The weight of a layer that a norm follows: without a bias where the norm would cancel it.
   WeightOptions NormalizedWeight() const;
   // The norm and the activation, in the order of the norm's placement.

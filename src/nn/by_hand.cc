@@ -44,7 +44,8 @@ backend::Pool2dSpec PoolOf(const v1::PoolSpec& spec, backend::PoolKind kind) {
           .pad = spec.padding()};
 }
 
-void AddLayers(Chain& chain, const std::string& prefix, const LayerSpecs& specs, bool residual_body);
+void AddLayers(Chain& chain, const std::string& prefix, const LayerSpecs& specs,
+               bool residual_body);
 
 void AddResidual(Chain& chain, const std::string& name, const v1::ResidualSpec& spec) {
   Chain body(chain.builder(), chain.shape()), shortcut(chain.builder(), chain.shape());
@@ -75,17 +76,26 @@ void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, in
       const bool zero = last && chain.builder().spec().init().zero_last_gamma();
       return chain.Normalize(name, spec.norm(), zero ? 0 : 1);
     }
-    case Kind::kRelu: return chain.Activate(name, backend::ActivationKind::kRelu);
-    case Kind::kSigmoid: return chain.Activate(name, backend::ActivationKind::kSigmoid);
-    case Kind::kTanh: return chain.Activate(name, backend::ActivationKind::kTanh);
-    case Kind::kMaxPool: return chain.Pool(name, PoolOf(spec.max_pool(), backend::PoolKind::kMax));
+    case Kind::kRelu:
+      return chain.Activate(name, backend::ActivationKind::kRelu);
+    case Kind::kSigmoid:
+      return chain.Activate(name, backend::ActivationKind::kSigmoid);
+    case Kind::kTanh:
+      return chain.Activate(name, backend::ActivationKind::kTanh);
+    case Kind::kMaxPool:
+      return chain.Pool(name, PoolOf(spec.max_pool(), backend::PoolKind::kMax));
     case Kind::kAveragePool:
       return chain.Pool(name, PoolOf(spec.average_pool(), backend::PoolKind::kAverage));
-    case Kind::kGlobalAveragePool: return chain.GlobalAveragePool(name);
-    case Kind::kDropout: return chain.Dropout(name, spec.dropout().probability());
-    case Kind::kFlatten: return chain.Flatten(name);
-    case Kind::kResidual: return AddResidual(chain, name, spec.residual());
-    case Kind::KIND_NOT_SET: break;
+    case Kind::kGlobalAveragePool:
+      return chain.GlobalAveragePool(name);
+    case Kind::kDropout:
+      return chain.Dropout(name, spec.dropout().probability());
+    case Kind::kFlatten:
+      return chain.Flatten(name);
+    case Kind::kResidual:
+      return AddResidual(chain, name, spec.residual());
+    case Kind::KIND_NOT_SET:
+      break;
   }
   throw Error(ErrorCode::kInvalidArgument, "layer " + name + ": it does not say what it is");
 }
@@ -100,6 +110,8 @@ void AddLayers(Chain& chain, const std::string& prefix, const LayerSpecs& specs,
 
 }  // namespace
 
-void AddLayersByHand(Chain& chain) { AddLayers(chain, "", chain.builder().spec().layers(), false); }
+void AddLayersByHand(Chain& chain) {
+  AddLayers(chain, "", chain.builder().spec().layers(), false);
+}
 
 }  // namespace syncbn::nn

@@ -13,8 +13,8 @@ WeightParameters DeclareWeight(ModelBuilder& builder, const std::string& name, c
                                const Initializer& initializer, const WeightOptions& options) {
   const std::string drawn_as = options.drawn_as.value_or(name) + ".weight";
   WeightParameters parameters;
-  // PyTorch's order and names: weight_g, then weight_v. v comes first here, because the gain's initial
-  // value is its norm; who loads the weights goes by name.
+  // PyTorch's order and names: weight_g, then weight_v. v comes first here, because the gain's
+  // initial value is its norm; who loads the weights goes by name.
   parameters.weight =
       builder.Declare({.name = name + (options.weight_norm ? ".weight_v" : ".weight"),
                        .shape = shape,
@@ -136,9 +136,12 @@ void Chain::NormalizeAndActivate(const std::string& norm, const std::string& act
 
 void Chain::Activate(const std::string& name) {
   switch (builder_->spec().activation()) {
-    case v1::ACTIVATION_SIGMOID: return Activate(name, backend::ActivationKind::kSigmoid);
-    case v1::ACTIVATION_TANH: return Activate(name, backend::ActivationKind::kTanh);
-    default: return Activate(name, backend::ActivationKind::kRelu);
+    case v1::ACTIVATION_SIGMOID:
+      return Activate(name, backend::ActivationKind::kSigmoid);
+    case v1::ACTIVATION_TANH:
+      return Activate(name, backend::ActivationKind::kTanh);
+    default:
+      return Activate(name, backend::ActivationKind::kRelu);
   }
 }
 

@@ -38,9 +38,9 @@ Shape Residual::OutputShape(const Shape& input) const {
   if (last_ != nullptr) main = last_->OutputShape(main);
   const Shape side = shortcut_->OutputShape(input);
   if (main == side) return main;
-  throw Error(ErrorCode::kInvalidArgument,
-              "residual: the body ends in " + main.ToString() + " and the shortcut in " +
-                  side.ToString() + "; a shortcut of a 1 x 1 `conv` can make them equal")
+  throw Error(ErrorCode::kInvalidArgument, "residual: the body ends in " + main.ToString() +
+                                               " and the shortcut in " + side.ToString() +
+                                               "; a shortcut of a 1 x 1 `conv` can make them equal")
       .AddFrame("layer " + name());
 }
 
@@ -53,8 +53,8 @@ Tensor Residual::Forward(Tensor x, StepContext& context) const {
     context.Observe(name(), "output", y);
     return y;
   }
-  Norm::Pending pending = InLayer(*last_, "forward", context,
-                                  [&] { return last_->Start(std::move(main), context); });
+  Norm::Pending pending =
+      InLayer(*last_, "forward", context, [&] { return last_->Start(std::move(main), context); });
   const Tensor side = shortcut_->Forward(std::move(x), context);
   Tensor y = InLayer(*last_, "forward", context,
                      [&] { return last_->Finish(std::move(pending), side, context); });

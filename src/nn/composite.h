@@ -27,9 +27,9 @@ class Sequential : public Layer {
 
 // body(x) + shortcut(x) (He et al. 2015).
 //
-// A norm that ends the body may be given apart, as `last`: it then adds the shortcut (and applies ReLU,
-// if that was fused into it) in its own pass over memory, and its message of statistics is under way
-// while the shortcut computes.
+// A norm that ends the body may be given apart, as `last`: it then adds the shortcut (and applies
+// ReLU, if that was fused into it) in its own pass over memory, and its message of statistics is
+// under way while the shortcut computes.
 class Residual : public Layer {
  public:
   // last may be null.

@@ -27,8 +27,8 @@ class Layer {
   // x has the replica's samples along the first axis (maybe none).
   virtual Tensor Forward(Tensor x, StepContext& context) const = 0;
   // From d loss / d output to d loss / d input; adds parameter gradients to the context.
-  // The first layer with a weight returns an undefined tensor when the context asks for no gradient of
-  // the images; only `flatten` may stand before it.
+  // The first layer with a weight returns an undefined tensor when the context asks for no gradient
+  // of the images; only `flatten` may stand before it.
   virtual Tensor Backward(Tensor dy, StepContext& context) const = 0;
 
   // Made of layers, which report themselves.
@@ -38,8 +38,8 @@ class Layer {
   std::string name_;
 };
 
-// Runs body as `layer`'s part of a pass: tells the watchdog, and names the layer in errors. `phase` is a
-// literal: "forward" or "backward".
+// Runs body as `layer`'s part of a pass: tells the watchdog, and names the layer in errors. `phase`
+// is a literal: "forward" or "backward".
 template <typename Body>
 decltype(auto) InLayer(const Layer& layer, std::string_view phase, StepContext& context,
                        Body&& body) {

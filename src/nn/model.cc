@@ -79,8 +79,7 @@ Model::Model(std::unique_ptr<Layer> body, ParameterLayout parameters, StateLayou
 
 Tensor Model::Forward(Tensor images, StepContext& context) const {
   const Shape& shape = images.shape();
-  if (shape.rank() != 4 ||
-      shape != Shape{shape[0], input_.height, input_.width, input_.channels}) {
+  if (shape.rank() != 4 || shape != Shape{shape[0], input_.height, input_.width, input_.channels}) {
     throw Error(ErrorCode::kInvalidArgument,
                 "the model takes images of " + std::to_string(input_.height) + " x " +
                     std::to_string(input_.width) + " x " + std::to_string(input_.channels) +
@@ -104,9 +103,9 @@ std::unique_ptr<Model> BuildModel(const v1::ModelSpec& spec, const v1::ClusterSp
   }
   const Shape logits{1, input.classes};
   if (chain.shape() != logits) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "the last layer gives " + chain.shape().ToString() + " for one sample; it must give " +
-                    logits.ToString() + ", one number for each class");
+    throw Error(ErrorCode::kInvalidArgument, "the last layer gives " + chain.shape().ToString() +
+                                                 " for one sample; it must give " +
+                                                 logits.ToString() + ", one number for each class");
   }
   std::unique_ptr<Layer> body = chain.Finish("");
   return builder.Finish(std::move(body), input);

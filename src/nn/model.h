@@ -1,5 +1,5 @@
-// A model: layers, and the layouts of what they learn and track. Immutable once built; shared by all
-// replicas of a process.
+// A model: layers, and the layouts of what they learn and track. Immutable once built; shared by
+// all replicas of a process.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +29,12 @@ class Model {
 
   // Images [n, H, W, C] -> logits [n, classes].
   Tensor Forward(Tensor images, StepContext& context) const;
-  // d loss / d logits -> parameter gradients in the context; returns d loss / d images (undefined if
-  // the context does not ask for it).
+  // d loss / d logits -> parameter gradients in the context; returns d loss / d images (undefined
+  // if the context does not ask for it).
   Tensor Backward(Tensor dlogits, StepContext& context) const;
 
-  // True when replicas need each other's statistics inside a pass: then all must be in flight at once.
+  // True when replicas need each other's statistics inside a pass: then all must be in flight at
+  // once.
   bool statistics_cross_replicas() const { return statistics_cross_replicas_; }
   void set_statistics_cross_replicas(bool value) { statistics_cross_replicas_ = value; }
 
@@ -47,13 +48,14 @@ class Model {
 };
 
 struct BuildOptions {
-  // Whether ReLU and the sum of a residual block are computed in the pass of the norm before them. Off,
-  // every layer stands alone, for an observer that wants to see what lies between them.
+  // Whether ReLU and the sum of a residual block are computed in the pass of the norm before them.
+  // Off, every layer stands alone, for an observer that wants to see what lies between them.
   bool fuse = true;
 };
 
-// Builds a named architecture or hand-written layers. `cluster` decides how a normalization batch in
-// samples maps to slices or groups of replicas. Throws INVALID_ARGUMENT naming the layer that does not fit.
+// Builds a named architecture or hand-written layers. `cluster` decides how a normalization batch
+// in samples maps to slices or groups of replicas. Throws INVALID_ARGUMENT naming the layer that
+// does not fit.
 std::unique_ptr<Model> BuildModel(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,
                                   const InputSpec& input, const BuildOptions& options = {});
 

@@ -1,6 +1,6 @@
-// What every normalization has in common: xhat = (x - mean) / sqrt(var + epsilon), y = gamma xhat + beta,
-// optionally plus a residual and followed by ReLU in the same pass over memory. The kinds differ
-// in which elements share a mean and a variance.
+// What every normalization has in common: xhat = (x - mean) / sqrt(var + epsilon), y = gamma xhat +
+// beta, optionally plus a residual and followed by ReLU in the same pass over memory. The kinds
+// differ in which elements share a mean and a variance.
 #pragma once
 
 #include <optional>
@@ -12,8 +12,8 @@
 
 namespace syncbn::nn {
 
-// The matrix rows x channels of x cut into segments of `samples` samples each. Precondition: samples
-// divides the samples of x.
+// The matrix rows x channels of x cut into segments of `samples` samples each. Precondition:
+// samples divides the samples of x.
 backend::RowLayout LayoutOf(const Shape& x, int64_t segments, int64_t samples);
 
 class Norm : public Layer {

@@ -12,7 +12,9 @@ namespace {
 
 constexpr int64_t kPadding = 16;
 
-int64_t Padded(int64_t elements) { return (elements + kPadding - 1) / kPadding * kPadding; }
+int64_t Padded(int64_t elements) {
+  return (elements + kPadding - 1) / kPadding * kPadding;
+}
 
 template <typename T>
 void Draw(const Initializer& initializer, RandomKey key, std::span<T> values) {
@@ -38,7 +40,8 @@ void SetToNorms(std::span<const T> v, std::span<T> gain) {
   const size_t length = v.size() / gain.size();
   for (size_t o = 0; o < gain.size(); ++o) {
     double sum = 0;
-    for (T x : v.subspan(o * length, length)) sum += static_cast<double>(x) * static_cast<double>(x);
+    for (T x : v.subspan(o * length, length))
+      sum += static_cast<double>(x) * static_cast<double>(x);
     gain[o] = static_cast<T>(std::sqrt(sum));
   }
 }
@@ -63,9 +66,8 @@ void Fill(const ParameterLayout& layout, uint64_t seed, Tensor& flat) {
 
 int ParameterLayout::Add(Parameter parameter) {
   if (Find(parameter.name) >= 0) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "two parameters are called \"" + parameter.name +
-                    "\": give the layers of a model different names");
+    throw Error(ErrorCode::kInvalidArgument, "two parameters are called \"" + parameter.name +
+                                                 "\": give the layers of a model different names");
   }
   SYNCBN_CHECK_LT(parameter.norm_of, size()) << "v of " << parameter.name;
   parameter.offset = flat_elements_;
@@ -105,8 +107,9 @@ Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dty
 int StateLayout::Add(std::string name, int64_t channels, bool tracked) {
   for (const NormState& norm : norms_) {
     if (norm.name == name) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "two norms are called \"" + name + "\": give the layers of a model different names");
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          "two norms are called \"" + name + "\": give the layers of a model different names");
     }
   }
   norms_.push_back({.name = std::move(name),

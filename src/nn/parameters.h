@@ -35,8 +35,8 @@ struct Parameter {
   // For kWeightNormGain: the index of v, whose norms are the initial gain; else -1.
   int norm_of = -1;
   // The name its values are drawn from, where that is not its own: a layer that has another name in
-  // another arm of a study (weight_v for weight; VGG's numbering without norms) starts from the same
-  // values there.
+  // another arm of a study (weight_v for weight; VGG's numbering without norms) starts from the
+  // same values there.
   std::optional<std::string> drawn_as = std::nullopt;
 };
 
@@ -46,7 +46,9 @@ class ParameterLayout {
   int Add(Parameter parameter);
 
   std::span<const Parameter> parameters() const { return parameters_; }
-  const Parameter& operator[](int index) const { return parameters_.at(static_cast<size_t>(index)); }
+  const Parameter& operator[](int index) const {
+    return parameters_.at(static_cast<size_t>(index));
+  }
   int size() const { return static_cast<int>(parameters_.size()); }
   // Length of the flat tensor, padding included.
   int64_t flat_elements() const { return flat_elements_; }

@@ -18,9 +18,10 @@ double LastGamma(const ModelBuilder& builder) {
   const v1::NormSpec& norm = builder.spec().norm();
   const bool layer = norm.kind() != v1::NORM_KIND_NONE && norm.kind() != v1::NORM_KIND_WEIGHT;
   if (layer && !NormAfterActivation(builder) && (!norm.has_affine() || norm.affine())) return 0;
-  throw Error(ErrorCode::kInvalidArgument,
-              "init.zero_last_gamma needs a norm with a learned scale before the activation: it starts "
-              "the last scale of every residual block at 0");
+  throw Error(
+      ErrorCode::kInvalidArgument,
+      "init.zero_last_gamma needs a norm with a learned scale before the activation: it starts "
+      "the last scale of every residual block at 0");
 }
 
 struct BlockOptions {
@@ -29,8 +30,8 @@ struct BlockOptions {
   int64_t stride = 1;
 };
 
-// With the norm after the activation the sum is activated and then normalized: of every pair of norm and
-// activation the order is reversed, and nothing else changes.
+// With the norm after the activation the sum is activated and then normalized: of every pair of
+// norm and activation the order is reversed, and nothing else changes.
 void AddBlock(Chain& chain, const std::string& name, const BlockOptions& options) {
   const ModelBuilder& builder = chain.builder();
   const v1::NormSpec& norm = builder.spec().norm();
@@ -41,15 +42,15 @@ void AddBlock(Chain& chain, const std::string& name, const BlockOptions& options
   Chain body(chain.builder(), chain.shape());
   const WeightOptions weight = chain.NormalizedWeight();
   if (basic) {
-    body.Conv(name + ".conv1",
-              {.out = options.planes, .stride = options.stride, .padding = 1}, weight);
+    body.Conv(name + ".conv1", {.out = options.planes, .stride = options.stride, .padding = 1},
+              weight);
     body.NormalizeAndActivate(name + ".bn1", name + ".relu1");
     body.Conv(name + ".conv2", {.out = out, .padding = 1}, weight);
   } else {
     body.Conv(name + ".conv1", {.out = options.planes, .kernel = 1}, weight);
     body.NormalizeAndActivate(name + ".bn1", name + ".relu1");
-    body.Conv(name + ".conv2",
-              {.out = options.planes, .stride = options.stride, .padding = 1}, weight);
+    body.Conv(name + ".conv2", {.out = options.planes, .stride = options.stride, .padding = 1},
+              weight);
     body.NormalizeAndActivate(name + ".bn2", name + ".relu2");
     body.Conv(name + ".conv3", {.out = out, .kernel = 1}, weight);
   }

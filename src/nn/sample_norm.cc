@@ -7,8 +7,9 @@
 namespace syncbn::nn {
 namespace {
 
-// Replaces mean and m2 of the channels of a group by those of the whole group. The channels hold equally many
-// elements, so Chan's formula for all of them at once is a mean of means and a sum of squares.
+// Replaces mean and m2 of the channels of a group by those of the whole group. The channels hold
+// equally many elements, so Chan's formula for all of them at once is a mean of means and a sum of
+// squares.
 void MergeChannels(int64_t size, double elements, double* mean, double* m2) {
   double sum = 0;
   for (int64_t c = 0; c < size; ++c) sum += mean[c];
@@ -37,9 +38,8 @@ SampleNorm::SampleNorm(std::string name, const Options& options, int64_t channel
 
 Shape SampleNorm::OutputShape(const Shape& input) const {
   if (input.rank() < 2 || input.channels() != channels_) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "norm: the layer takes " + std::to_string(channels_) + " channels, the input is " +
-                    input.ToString())
+    throw Error(ErrorCode::kInvalidArgument, "norm: the layer takes " + std::to_string(channels_) +
+                                                 " channels, the input is " + input.ToString())
         .AddFrame("layer " + name());
   }
   if (LayoutOf(input, input[0], 1).rows_per_sample * (channels_ / groups_) == 1) {

@@ -1,11 +1,11 @@
 // Normalizations within one sample: layer, instance and group normalization are one class.
 //
 // The C channels are cut into groups of consecutive channels; mean and variance are taken over the
-// channels of a group and over height and width, for each sample. One group is layer normalization (Ba et
-// al. 2016), C groups are instance normalization (Ulyanov et al. 2016), and what lies between is
-// group normalization (Wu and He 2018). gamma and beta are [C]: for [N, features] that is PyTorch's
-// LayerNorm(features); for images it is PyTorch's GroupNorm(1, C), one scale a channel, not LayerNorm([C, H, W])
-// with one scale an element.
+// channels of a group and over height and width, for each sample. One group is layer normalization
+// (Ba et al. 2016), C groups are instance normalization (Ulyanov et al. 2016), and what lies
+// between is group normalization (Wu and He 2018). gamma and beta are [C]: for [N, features] that
+// is PyTorch's LayerNorm(features); for images it is PyTorch's GroupNorm(1, C), one scale a
+// channel, not LayerNorm([C, H, W]) with one scale an element.
 //
 // The same in training and in inference; never looks at another sample.
 #pragma once

@@ -10,8 +10,8 @@ namespace {
 
 void CheckImages(const Layer& layer, const char* kind, const Shape& input) {
   if (input.rank() == 4) return;
-  throw Error(ErrorCode::kInvalidArgument, std::string(kind) + ": the input must be [N, H, W, C], got " +
-                                               input.ToString())
+  throw Error(ErrorCode::kInvalidArgument,
+              std::string(kind) + ": the input must be [N, H, W, C], got " + input.ToString())
       .AddFrame("layer " + layer.name());
 }
 
@@ -34,8 +34,7 @@ Shape Pool2d::OutputShape(const Shape& input) const {
 
 Tensor Pool2d::Forward(Tensor x, StepContext& context) const {
   backend::PoolResult result = context.executor().Pool2dForward(spec_, x);
-  context.Save(
-      {.owner = this, .tensors = {std::move(result.positions)}, .shapes = {x.shape()}});
+  context.Save({.owner = this, .tensors = {std::move(result.positions)}, .shapes = {x.shape()}});
   return std::move(result.y);
 }
 

@@ -11,7 +11,8 @@ namespace syncbn::nn {
 // Any shape -> the same shape.
 class Activation : public Layer {
  public:
-  Activation(std::string name, backend::ActivationKind kind) : Layer(std::move(name)), kind_(kind) {}
+  Activation(std::string name, backend::ActivationKind kind)
+      : Layer(std::move(name)), kind_(kind) {}
   Shape OutputShape(const Shape& input) const override { return input; }
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
@@ -50,9 +51,9 @@ class Flatten : public Layer {
   Tensor Backward(Tensor dy, StepContext& context) const override;
 };
 
-// Any shape -> the same shape. When training, an element is set to 0 with `probability` and the others
-// grow by 1 / (1 - probability); which ones depends on the sample, the epoch and the layer's name,
-// not on where the sample lies (Srivastava et al. 2014).
+// Any shape -> the same shape. When training, an element is set to 0 with `probability` and the
+// others grow by 1 / (1 - probability); which ones depends on the sample, the epoch and the layer's
+// name, not on where the sample lies (Srivastava et al. 2014).
 class Dropout : public Layer {
  public:
   Dropout(std::string name, double probability)

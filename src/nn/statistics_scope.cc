@@ -15,10 +15,10 @@ std::vector<int64_t> BatchOfEachReplica(const v1::ClusterSpec& cluster) {
                                cluster.batch_per_replica().end());
   if (batches.size() == 1) batches.assign(replicas, batches[0]);
   if (batches.size() != replicas) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "cluster.batch_per_replica has " + std::to_string(batches.size()) +
-                    " numbers for " + Plural(cluster.replicas(), "replica") +
-                    "; give one number, or one for each replica");
+    throw Error(ErrorCode::kInvalidArgument, "cluster.batch_per_replica has " +
+                                                 std::to_string(batches.size()) + " numbers for " +
+                                                 Plural(cluster.replicas(), "replica") +
+                                                 "; give one number, or one for each replica");
   }
   return batches;
 }
@@ -41,7 +41,8 @@ std::vector<int64_t> StatisticsScope::SliceSizes(int64_t batch) const {
   if (!slice_samples || batch == 0) return {batch};
   const int64_t slices = (batch + *slice_samples - 1) / *slice_samples;
   std::vector<int64_t> sizes;
-  for (int64_t i = 0; i < slices; ++i) sizes.push_back(batch / slices + (i < batch % slices ? 1 : 0));
+  for (int64_t i = 0; i < slices; ++i)
+    sizes.push_back(batch / slices + (i < batch % slices ? 1 : 0));
   return sizes;
 }
 

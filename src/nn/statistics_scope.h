@@ -1,5 +1,5 @@
-// Which samples share the statistics of a batch norm: the run file's normalization batch seen from one
-// replica.
+// Which samples share the statistics of a batch norm: the run file's normalization batch seen from
+// one replica.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@
 namespace syncbn::nn {
 
 struct StatisticsScope {
-  // A replica's batch is cut into balanced slices of at most this many samples; none: it stays whole.
+  // A replica's batch is cut into balanced slices of at most this many samples; none: it stays
+  // whole.
   std::optional<int64_t> slice_samples = std::nullopt;
   // Consecutive replicas that share statistics: [0, g), [g, 2g), ...
   int replicas_per_group = 1;
@@ -22,16 +23,16 @@ struct StatisticsScope {
     const int begin = replica / replicas_per_group * replicas_per_group;
     return {begin, begin + replicas_per_group};
   }
-  // Samples of each slice of a batch: ceil(batch / slice_samples) slices that differ by at most one,
-  // the larger first (5 samples at 4 are 3 + 2). An empty batch is one slice of 0.
+  // Samples of each slice of a batch: ceil(batch / slice_samples) slices that differ by at most
+  // one, the larger first (5 samples at 4 are 3 + 2). An empty batch is one slice of 0.
   std::vector<int64_t> SliceSizes(int64_t batch) const;
 
   bool operator==(const StatisticsScope&) const = default;
 };
 
-// A number of samples n means: up to the largest batch of a replica, slices of each replica's batch;
-// above, the smallest group size g that divides the replicas and whose groups hold n samples each.
-// Throws INVALID_ARGUMENT, with the nearest numbers that fit, when there is none.
+// A number of samples n means: up to the largest batch of a replica, slices of each replica's
+// batch; above, the smallest group size g that divides the replicas and whose groups hold n samples
+// each. Throws INVALID_ARGUMENT, with the nearest numbers that fit, when there is none.
 StatisticsScope ResolveScope(const v1::NormBatch& batch, const v1::ClusterSpec& cluster);
 
 }  // namespace syncbn::nn

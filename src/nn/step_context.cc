@@ -72,8 +72,8 @@ void StepContext::FinishGradients() {
   for (int i = inputs_.parameter_layout->size() - 1; i >= 0; --i) {
     const size_t index = static_cast<size_t>(i);
     if (ready_[index]) continue;
-    SYNCBN_CHECK_EQ(uses_[index], 0) << "the gradient of " << (*inputs_.parameter_layout)[i].name
-                                     << " is not complete";
+    SYNCBN_CHECK_EQ(uses_[index], 0)
+        << "the gradient of " << (*inputs_.parameter_layout)[i].name << " is not complete";
     Tensor gradient = inputs_.parameter_layout->View(inputs_.gradients, i);
     if (gradient.elements() > 0) std::memset(gradient.Bytes().data(), 0, gradient.bytes());
     ready_[index] = true;
@@ -91,11 +91,12 @@ StepContext::Record StepContext::Restore(const void* owner) {
                 "a backward pass needs a forward pass in training mode: evaluation keeps no tape");
   }
   if (tape_.empty() || tape_.back().owner != owner) {
-    throw Error(ErrorCode::kInternal,
-                tape_.empty()
-                    ? "the tape is empty: backward was called more often than forward"
-                    : "the last record of the tape belongs to another layer: backward must run in the "
-                      "reverse order of forward");
+    throw Error(
+        ErrorCode::kInternal,
+        tape_.empty()
+            ? "the tape is empty: backward was called more often than forward"
+            : "the last record of the tape belongs to another layer: backward must run in the "
+              "reverse order of forward");
   }
   Record record = std::move(tape_.back());
   tape_.pop_back();

@@ -1,6 +1,6 @@
-// Everything one replica's pass through a model needs and leaves behind. Layers hold no state: what a
-// forward pass keeps for the backward pass is on the tape here, gradients and moments are collected
-// here, and the trainer commits them only when the step is accepted.
+// Everything one replica's pass through a model needs and leaves behind. Layers hold no state: what
+// a forward pass keeps for the backward pass is on the tape here, gradients and moments are
+// collected here, and the trainer commits them only when the step is accepted.
 //
 // Confined to the replica's thread.
 #pragma once
@@ -26,7 +26,8 @@ enum class Mode {
   kBatchStatistics,  // batch statistics, moments logged, no dropout; no tape
 };
 
-// What an observer is told after a layer's forward ("output") or backward ("gradient" of its input).
+// What an observer is told after a layer's forward ("output") or backward ("gradient" of its
+// input).
 using TensorObserver =
     std::function<void(std::string_view layer, std::string_view what, const Tensor& tensor)>;
 
@@ -44,7 +45,8 @@ struct StepInputs {
   int64_t step = 0;
   // The data set's index of each sample of this replica's batch (keys of dropout).
   std::span<const uint64_t> sample_ids;
-  // Whether Model::Backward computes d loss / d images; without it the first layer is spared that work.
+  // Whether Model::Backward computes d loss / d images; without it the first layer is spared that
+  // work.
   bool input_gradient = true;
   // Called when a parameter's gradient is complete (kTrain), in backward order.
   std::function<void(int parameter)> on_gradient_ready;
@@ -62,7 +64,8 @@ class StepContext {
   bool training() const { return inputs_.mode == Mode::kTrain; }
   const comm::ReplicaLink& link() const { return inputs_.link; }
 
-  // -- Parameters and gradients --------------------------------------------------------------------
+  // -- Parameters and gradients -----------------------------------------------------------------
+
   // The parameter, for a forward pass: counted, so that a layer used several times in a step
   // completes its gradient with its last backward.
   Tensor Use(int parameter);
@@ -76,7 +79,8 @@ class StepContext {
   // have skipped layers) and reports them ready. Called once after the backward pass.
   void FinishGradients();
 
-  // -- Tape ----------------------------------------------------------------------------------------
+  // -- Tape -------------------------------------------------------------------------------------
+
   // Last in, first out: backward runs in the exact reverse order of forward.
   struct Record {
     const void* owner = nullptr;
@@ -90,20 +94,24 @@ class StepContext {
   Record Restore(const void* owner);
   bool tape_empty() const { return tape_.empty(); }
 
-  // -- Moments -------------------------------------------------------------------------------------
-  // [count, mean[C], m2[C]] of norm `index` over this replica's samples in this pass, for the layer to
-  // merge into.
+  // -- Moments ----------------------------------------------------------------------------------
+
+  // [count, mean[C], m2[C]] of norm `index` over this replica's samples in this pass, for the layer
+  // to merge into.
   std::span<double> MomentsOf(int norm);
   // All of them, flat; count 0 where nothing was logged.
   Tensor& moments() { return moments_; }
 
-  // -- Random keys ---------------------------------------------------------------------------------
-  // One key for each sample: (seed, purpose, epoch, sample, layer, number of the call in this step).
+  // -- Random keys ------------------------------------------------------------------------------
+
+  // One key for each sample: (seed, purpose, epoch, sample, layer, number of the call in this
+  // step).
   std::vector<RandomKey> SampleKeys(std::string_view purpose, const void* layer,
                                     std::string_view layer_name);
 
-  // -- Observation ---------------------------------------------------------------------------------
-  // Tells the watchdog and the observer. `layer` must outlive the run (a layer's own name).
+  // -- Observation ------------------------------------------------------------------------------
+
+  // Tells the watchdog what this replica does. `layer` must outlive the run (a layer's own name).
   void Enter(std::string_view phase, std::string_view layer);
   void Observe(std::string_view layer, std::string_view what, const Tensor& tensor) const {
     if (inputs_.observer) inputs_.observer(layer, what, tensor);

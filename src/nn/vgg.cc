@@ -19,7 +19,8 @@ void AddVgg(Chain& chain, const std::vector<std::vector<int64_t>>& stages, int64
       chain.Conv(feature(number), {.out = builder.Scaled(channels), .padding = 1}, weight);
       const int second = number + 1, third = number + 2;
       if (has_norm) {
-        chain.NormalizeAndActivate(feature(after ? third : second), feature(after ? second : third));
+        chain.NormalizeAndActivate(feature(after ? third : second),
+                                   feature(after ? second : third));
         number += 3;
       } else {
         chain.Activate(feature(second));

@@ -7,7 +7,9 @@ namespace syncbn::nn {
 namespace {
 
 // The gain is stored as PyTorch's weight_g is, [out, 1, 1, 1]; back ends see [out].
-Tensor AsVector(const Tensor& gain) { return gain.Reshape({gain.elements()}); }
+Tensor AsVector(const Tensor& gain) {
+  return gain.Reshape({gain.elements()});
+}
 
 backend::GradientOut AsVector(backend::GradientOut out) {
   out.tensor = AsVector(out.tensor);

@@ -18,7 +18,9 @@ using ::testing::HasSubstr;
 
 constexpr char kPlain[] = "affine: false";
 
-int64_t ByChannel(int64_t, int64_t channel) { return channel; }
+int64_t ByChannel(int64_t, int64_t channel) {
+  return channel;
+}
 
 Tensor Forward(const NormNet& net, const PassSettings& settings, const Part& part) {
   return net.AsImages(RunPass(*net.model, settings, part).logits);
@@ -27,8 +29,8 @@ Tensor Forward(const NormNet& net, const PassSettings& settings, const Part& par
 TEST(BatchNorm, IsItsDefinition) {
   const NormNet net(3, 2, 4, kPlain);
   const Part part = net.Data(5);
-  EXPECT_TRUE(Near(Forward(net, net.Settings(), part), Normalized(part.images, 1e-5, ByChannel),
-                   1e-13));
+  EXPECT_TRUE(
+      Near(Forward(net, net.Settings(), part), Normalized(part.images, 1e-5, ByChannel), 1e-13));
   EXPECT_EQ(net.model->parameters().size(), 0) << "affine is off";
 }
 
@@ -54,7 +56,8 @@ TEST(BatchNorm, TheInputGradientSumsToZeroAndIsOrthogonalToXhatUpToEpsilon) {
   std::vector<double> sum(2), product(2);
   for (int64_t i = 0; i < xhat.elements(); ++i) {
     sum[static_cast<size_t>(i % 2)] += result.dimages.Data<double>()[i];
-    product[static_cast<size_t>(i % 2)] += result.dimages.Data<double>()[i] * xhat.Data<double>()[i];
+    product[static_cast<size_t>(i % 2)] +=
+        result.dimages.Data<double>()[i] * xhat.Data<double>()[i];
   }
   EXPECT_GT(MaxAbsolute(result.dimages), 0.1);
   for (size_t c = 0; c < 2; ++c) {
@@ -86,10 +89,9 @@ TEST(BatchNorm, DoesNotSeeTheScaleOfTheWeightsBeforeIt) {
 
 TEST(BatchNorm, ABiasBeforeItHasNoGradient) {
   const auto model = MakeModel(kConvNet, kImages);
-  const PassResult result =
-      RunPass(*model,
-              {.parameters = RandomParameters(*model), .state = InitialState(model->state())},
-              RandomPart(kImages, 3, "x"));
+  const PassResult result = RunPass(
+      *model, {.parameters = RandomParameters(*model), .state = InitialState(model->state())},
+      RandomPart(kImages, 3, "x"));
   const ParameterLayout& layout = model->parameters();
   EXPECT_LT(MaxAbsolute(layout.View(result.gradients, layout.Find("0.bias"))), 1e-13);
   EXPECT_GT(MaxAbsolute(layout.View(result.gradients, layout.Find("0.weight"))), 0.1);
@@ -179,8 +181,8 @@ TEST(BatchNorm, InferenceUsesTheRunningStatistics) {
   const double* state = settings.state.Data<double>();
   Tensor expected(part.images.shape(), DType::kFloat64);
   for (int64_t i = 0; i < expected.elements(); ++i) {
-    expected.Data<double>()[i] = (part.images.Data<double>()[i] - state[i % 3]) /
-                                 std::sqrt(state[3 + i % 3] + 1e-5);
+    expected.Data<double>()[i] =
+        (part.images.Data<double>()[i] - state[i % 3]) / std::sqrt(state[3 + i % 3] + 1e-5);
   }
   EXPECT_TRUE(Near(Forward(net, settings, part), expected, 1e-14));
   const PassResult result = RunPass(*net.model, settings, part);
@@ -231,15 +233,16 @@ TEST(BatchNorm, AnEmptyBatchGivesEmptyOutputsAndZeroGradients) {
 TEST(BatchNorm, KeepsAMeanThatIsLargeAgainstTheDeviation) {
   const NormNet net(4, 4, 2, kPlain);
   const Part part = net.Data(8, "x", 1e5);
-  EXPECT_TRUE(Near(Forward(net, net.Settings(), part), Normalized(part.images, 1e-5, ByChannel),
-                   1e-9));
+  EXPECT_TRUE(
+      Near(Forward(net, net.Settings(), part), Normalized(part.images, 1e-5, ByChannel), 1e-9));
 }
 
 TEST(BatchNorm, NamesTheLayerWhoseRunningRuleDiffers) {
   EXPECT_THAT(ErrorOf([] {
-                MakeModel("layers {norm {}} layers {norm {running {momentum: 0.2}}}"
-                          "layers {flatten {}}",
-                          {1, 1, 2, 2});
+                MakeModel(
+                    "layers {norm {}} layers {norm {running {momentum: 0.2}}}"
+                    "layers {flatten {}}",
+                    {1, 1, 2, 2});
               }),
               AllOf(HasSubstr("layer 1"), HasSubstr("another rule")));
 }
@@ -268,7 +271,7 @@ TEST(BatchNorm, AppliedTwiceLogsTheMomentsOfBoth) {
   EXPECT_TRUE(Near(context.moments(), MomentsOf(Stacked({first.images, second.images})), 1e-13));
 }
 
-// -- Every norm, placement and fusion ----------------------------------------------------------------
+// -- Every norm, placement and fusion -----------------------------------------------------------
 
 class NormGradientTest
     : public ::testing::TestWithParam<std::tuple<std::string, std::string, bool>> {};
@@ -311,9 +314,10 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(
         ::testing::Values("", "batch {samples: 2}", "kind: NORM_KIND_LAYER",
                           "kind: NORM_KIND_INSTANCE", "kind: NORM_KIND_GROUP groups: 2"),
-        ::testing::Values("layers {relu {}}", "layers {residual {body {norm {}}}}",
-                          "layers {residual {body {norm {}}}} layers {relu {}}",
-                          "layers {residual {body {norm {}} shortcut {norm {}}}} layers {relu {}}")));
+        ::testing::Values(
+            "layers {relu {}}", "layers {residual {body {norm {}}}}",
+            "layers {residual {body {norm {}}}} layers {relu {}}",
+            "layers {residual {body {norm {}} shortcut {norm {}}}} layers {relu {}}")));
 
 }  // namespace
 }  // namespace syncbn::nn

@@ -43,13 +43,12 @@ class Cluster {
   InProcessReducers reducers_;
 };
 
-// The pass as one replica with all samples would have made it: outputs stacked, gradients summed, moments
-// merged.
+// The pass as one replica with all samples would have made it: outputs stacked, gradients summed,
+// moments merged.
 inline PassResult Joined(const Model& model, const std::vector<PassResult>& results) {
   std::vector<Tensor> logits, dimages;
   PassResult joined;
-  joined.gradients =
-      Tensor::Zeros(Shape{model.parameters().flat_elements()}, DType::kFloat64);
+  joined.gradients = Tensor::Zeros(Shape{model.parameters().flat_elements()}, DType::kFloat64);
   joined.moments = Tensor::Zeros(Shape{model.state().moments_elements()}, DType::kFloat64);
   for (const PassResult& result : results) {
     logits.push_back(result.logits);
@@ -69,8 +68,8 @@ inline PassResult Joined(const Model& model, const std::vector<PassResult>& resu
   return joined;
 }
 
-// Parts of these sizes, with images that differ between replicas in mean, so that statistics of one replica
-// are far from those of all.
+// Parts of these sizes, with images that differ between replicas in mean, so that statistics of one
+// replica are far from those of all.
 inline std::vector<Part> UnequalParts(const InputSpec& input, const std::vector<int64_t>& sizes) {
   std::vector<Part> parts;
   uint64_t first_id = 0;

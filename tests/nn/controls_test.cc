@@ -1,5 +1,5 @@
-// The negative controls of claim C14: four ways to get synchronized batch norm wrong, each of which the
-// criterion by which the right one is judged must catch.
+// The negative controls of claim C14: four ways to get synchronized batch norm wrong, each of which
+// the criterion by which the right one is judged must catch.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -17,10 +17,10 @@ constexpr double kCriterion = 1e-5;
 
 enum class Variant {
   kRight,
-  kLocalStatistics,      // every replica normalizes by itself
-  kLocalBackward,        // statistics are shared, the sums of the backward pass are not
-  kMeanOfMeans,          // replicas' means and variances are averaged, counts ignored
-  kLocalRunningCount,    // the running variance is made unbiased with a replica's count
+  kLocalStatistics,    // every replica normalizes by itself
+  kLocalBackward,      // statistics are shared, the sums of the backward pass are not
+  kMeanOfMeans,        // replicas' means and variances are averaged, counts ignored
+  kLocalRunningCount,  // the running variance is made unbiased with a replica's count
 };
 
 struct Step {
@@ -87,8 +87,7 @@ Step PlainStep(const std::vector<Part>& parts, Variant variant) {
     shared_dy_xhat += sum_dy_xhat[r];
     ys.push_back(xhat.Reshape({xhat.elements(), 1}));
   }
-  const bool local =
-      variant == Variant::kLocalStatistics || variant == Variant::kLocalBackward;
+  const bool local = variant == Variant::kLocalStatistics || variant == Variant::kLocalBackward;
   for (size_t r = 0; r < replicas; ++r) {
     const double n = local ? count[r] : total;
     Tensor dx = ys[r].Clone();
@@ -120,11 +119,11 @@ class ControlsTest : public ::testing::TestWithParam<std::vector<int64_t>> {
     const PassSettings settings{.parameters = RandomParameters(*net.model),
                                 .state = InitialState(net.model->state())};
     Cluster cluster(replicas, replicas);
-    const PassResult joined = Joined(
-        *net.model, cluster.Run(*net.model, settings,
-                                whole ? std::vector<Part>{StackedParts(parts_)} : parts_));
-    const Tensor state = UpdatedState(net.model->state(), net.model->running_rule(),
-                                      settings.state, joined.moments);
+    const PassResult joined =
+        Joined(*net.model, cluster.Run(*net.model, settings,
+                                       whole ? std::vector<Part>{StackedParts(parts_)} : parts_));
+    const Tensor state =
+        UpdatedState(net.model->state(), net.model->running_rule(), settings.state, joined.moments);
     return {.y = joined.logits,
             .dx = joined.dimages.Reshape({joined.dimages.elements(), 1}),
             .running_mean = state.Slice(0, {1}),

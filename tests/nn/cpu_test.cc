@@ -54,7 +54,9 @@ struct ModelCase {
   InputSpec input;
 };
 
-std::ostream& operator<<(std::ostream& out, const ModelCase& c) { return out << c.text; }
+std::ostream& operator<<(std::ostream& out, const ModelCase& c) {
+  return out << c.text;
+}
 
 class CpuModelTest : public ::testing::TestWithParam<ModelCase> {};
 
@@ -69,9 +71,10 @@ TEST_P(CpuModelTest, MatchesTheReferenceInDouble) {
   const Part part = RandomPart(c.input, 6, c.name);
   const PassResult exact = RunPass(*model, settings, part);
   const PassResult actual = RunPass(*model, *Cpu().MakeExecutor(), settings, part);
-  ForEachTensor(*model, actual, exact, [](const std::string& what, const Tensor& a, const Tensor& b) {
-    EXPECT_LE(MaxDifference(a, b), kFloatTolerance * std::max(MaxAbsolute(b), 1e-2)) << what;
-  });
+  ForEachTensor(
+      *model, actual, exact, [](const std::string& what, const Tensor& a, const Tensor& b) {
+        EXPECT_LE(MaxDifference(a, b), kFloatTolerance * std::max(MaxAbsolute(b), 1e-2)) << what;
+      });
 }
 
 TEST_P(CpuModelTest, InferenceMatchesTheReferenceInDouble) {
@@ -91,16 +94,16 @@ INSTANTIATE_TEST_SUITE_P(
         ModelCase{"resnet20", "architecture: 'resnet20' dropout: 0.2", kSmall},
         ModelCase{"resnet50", "architecture: 'resnet50' width: 0.125", kSmall},
         ModelCase{"vgg11", "architecture: 'vgg11' width: 0.25 dropout: 0.2", kSmall},
-        ModelCase{"vgg11none",
-                  "architecture: 'vgg11' width: 0.25 norm {kind: NORM_KIND_NONE}", kSmall},
+        ModelCase{"vgg11none", "architecture: 'vgg11' width: 0.25 norm {kind: NORM_KIND_NONE}",
+                  kSmall},
         ModelCase{"vgg11after",
                   "architecture: 'vgg11' width: 0.25 activation: ACTIVATION_SIGMOID "
                   "norm {placement: NORM_PLACEMENT_AFTER_ACTIVATION}",
                   kSmall},
-        ModelCase{"resnet20slices",
-                  "architecture: 'resnet20' width: 0.5 norm {batch {samples: 4}}", kSmall},
-        ModelCase{"resnet20layer", "architecture: 'resnet20' width: 0.5 norm {kind: NORM_KIND_LAYER}",
+        ModelCase{"resnet20slices", "architecture: 'resnet20' width: 0.5 norm {batch {samples: 4}}",
                   kSmall},
+        ModelCase{"resnet20layer",
+                  "architecture: 'resnet20' width: 0.5 norm {kind: NORM_KIND_LAYER}", kSmall},
         ModelCase{"resnet20group",
                   "architecture: 'resnet20' width: 0.5 norm {kind: NORM_KIND_GROUP groups: 4}",
                   kSmall},
@@ -116,8 +119,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(CpuModel, AWeightThatChangesBetweenPassesOfOneVersionIsSeen) {
   // Weight normalization makes its weight anew in every pass, in memory that is used again.
-  const auto model = MakeModel(
-      "architecture: 'resnet20' width: 0.5 norm {kind: NORM_KIND_WEIGHT}", kSmall);
+  const auto model =
+      MakeModel("architecture: 'resnet20' width: 0.5 norm {kind: NORM_KIND_WEIGHT}", kSmall);
   const auto executor = Cpu().MakeExecutor();
   const Part part = RandomPart(kSmall, 4, "x");
   for (uint64_t seed : {1, 2, 3}) {
@@ -128,7 +131,7 @@ TEST(CpuModel, AWeightThatChangesBetweenPassesOfOneVersionIsSeen) {
   }
 }
 
-// -- Replicas -----------------------------------------------------------------------------------------
+// -- Replicas -----------------------------------------------------------------------------------
 
 // The smallest |x| that any activation of the model is applied to.
 double DistanceFromKinks(const std::string& text, const InputSpec& input, const Part& part) {
@@ -174,8 +177,9 @@ std::ostream& operator<<(std::ostream& out, const SplitCase& c) {
 
 class CpuSplitTest : public ::testing::TestWithParam<SplitCase> {
  protected:
-  // Where an activation sits on the kink of ReLU, a rounding decides whether a gradient passes at all,
-  // in one replica as in many: such data say nothing about the statistics. Roundings reach about 1e-6.
+  // Where an activation sits on the kink of ReLU, a rounding decides whether a gradient passes at
+  // all, in one replica as in many: such data say nothing about the statistics. Roundings reach
+  // about 1e-6.
   Part MakePart() const {
     const SplitCase& c = GetParam();
     for (int i = 0; i < 20; ++i) {
@@ -233,14 +237,16 @@ INSTANTIATE_TEST_SUITE_P(
         SplitCase{"architecture: 'vgg11' width: 0.25 activation: ACTIVATION_TANH", kSmall, 16, 4},
         SplitCase{"architecture: 'lenet'", {16, 16, 1, 10}, 12, 3, true},
         SplitCase{"architecture: 'mlp' hidden: [50, 50] activation: ACTIVATION_SIGMOID",
-                  {28, 28, 1, 10}, 32, 4}));
+                  {28, 28, 1, 10},
+                  32,
+                  4}));
 
 class CpuBitsTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(CpuBitsTest, AreEqualAtEveryNumberOfProcesses) {
   const auto model =
-      MakeModel("architecture: 'resnet20' width: 0.5 dropout: 0.2 norm {" + GetParam() + "}", kSmall,
-                MakeCluster(6, {4}));
+      MakeModel("architecture: 'resnet20' width: 0.5 dropout: 0.2 norm {" + GetParam() + "}",
+                kSmall, MakeCluster(6, {4}));
   const PassSettings settings = SettingsOf(*model);
   const std::vector<Part> parts = UnequalParts(kSmall, {4, 4, 3, 4, 4, 0});
   std::vector<PassResult> first;
@@ -261,13 +267,14 @@ INSTANTIATE_TEST_SUITE_P(SyncBatchNorm, CpuBitsTest,
                          ::testing::Values("", "batch {samples: 8}", "batch {samples: 3}",
                                            "batch {scope: NORM_SCOPE_REPLICA}"));
 
-// -- Accuracy of the statistics -----------------------------------------------------------------------
+// -- Accuracy of the statistics -----------------------------------------------------------------
 
 TEST(CpuMoments, HoldTheVarianceOfEightReplicasForEveryMeanAndCount) {
   const int64_t channels = 16;
   for (int64_t per_replica : {1, 2, 50}) {
     for (double ratio : {0.0, 1e2, 1e3, 1e4, 1e5}) {
-      const NormNet net(1, 1, channels, "affine: false", MakeCluster(8, {static_cast<int>(per_replica)}));
+      const NormNet net(1, 1, channels, "affine: false",
+                        MakeCluster(8, {static_cast<int>(per_replica)}));
       std::vector<Part> parts;
       std::vector<Tensor> images;
       for (int r = 0; r < 8; ++r) {

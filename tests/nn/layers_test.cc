@@ -24,11 +24,14 @@ struct LayerCase {
   std::string layers;
 };
 
-std::ostream& operator<<(std::ostream& out, const LayerCase& layer) { return out << layer.name; }
+std::ostream& operator<<(std::ostream& out, const LayerCase& layer) {
+  return out << layer.name;
+}
 
 class LayerGradientTest : public ::testing::TestWithParam<LayerCase> {};
 
-// The layers under test stand between a convolution, so that their input gradient is needed, and a head.
+// The layers under test stand between a convolution, so that their input gradient is needed, and a
+// head.
 TEST_P(LayerGradientTest, MatchesDifferences) {
   const auto model = MakeModel("layers {conv {out: 4 padding: 1}} " + GetParam().layers, kImages);
   const PassSettings settings{.parameters = RandomParameters(*model),
@@ -45,13 +48,17 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         LayerCase{"Linear", kHead},
         LayerCase{"LinearWithoutBias", "layers {flatten {}} layers {linear {out: 4 bias: false}}"},
-        LayerCase{"Conv", std::string("layers {conv {out: 5 kernel: 3 stride: 2 padding: 1}}") + kHead},
+        LayerCase{"Conv",
+                  std::string("layers {conv {out: 5 kernel: 3 stride: 2 padding: 1}}") + kHead},
         LayerCase{"ConvGroups", std::string("layers {conv {out: 6 kernel: 1 groups: 2}}") + kHead},
-        LayerCase{"ConvWithoutBias", std::string("layers {conv {out: 2 kernel: 2 bias: false}}") + kHead},
-        LayerCase{"WeightNormConv",
-                  std::string("layers {conv {out: 3}} layers {norm {kind: NORM_KIND_WEIGHT}}") + kHead},
-        LayerCase{"WeightNormLinear", "layers {flatten {}} layers {linear {out: 4}}"
-                                      "layers {norm {kind: NORM_KIND_WEIGHT}}"},
+        LayerCase{"ConvWithoutBias",
+                  std::string("layers {conv {out: 2 kernel: 2 bias: false}}") + kHead},
+        LayerCase{
+            "WeightNormConv",
+            std::string("layers {conv {out: 3}} layers {norm {kind: NORM_KIND_WEIGHT}}") + kHead},
+        LayerCase{"WeightNormLinear",
+                  "layers {flatten {}} layers {linear {out: 4}}"
+                  "layers {norm {kind: NORM_KIND_WEIGHT}}"},
         LayerCase{"Relu", std::string("layers {relu {}}") + kHead},
         LayerCase{"Sigmoid", std::string("layers {sigmoid {}}") + kHead},
         LayerCase{"Tanh", std::string("layers {tanh {}}") + kHead},
@@ -60,12 +67,12 @@ INSTANTIATE_TEST_SUITE_P(
                   std::string("layers {max_pool {kernel: 3 stride: 2 padding: 1}}") + kHead},
         LayerCase{"AveragePool",
                   std::string("layers {average_pool {kernel: 3 stride: 2 padding: 1}}") + kHead},
-        LayerCase{"GlobalAveragePool",
-                  "layers {global_average_pool {}} layers {linear {out: 4}}"},
+        LayerCase{"GlobalAveragePool", "layers {global_average_pool {}} layers {linear {out: 4}}"},
         LayerCase{"Dropout", std::string("layers {dropout {probability: 0.4}}") + kHead},
-        LayerCase{"ResidualIdentity",
-                  std::string("layers {residual {body {tanh {}} body {conv {out: 4 padding: 1}}}}") +
-                      kHead},
+        LayerCase{
+            "ResidualIdentity",
+            std::string("layers {residual {body {tanh {}} body {conv {out: 4 padding: 1}}}}") +
+                kHead},
         LayerCase{"ResidualProjection",
                   std::string("layers {residual {body {conv {out: 5 stride: 2 padding: 1}}"
                               " body {norm {}} shortcut {conv {out: 5 kernel: 1 stride: 2}}"
@@ -108,11 +115,10 @@ class LayerTest : public ::testing::Test {
 };
 
 TEST_F(LayerTest, UsedTwiceInAStepAddsBothParameterGradients) {
-  const int weight = layout_.Add({.name = "w",
-                                  .shape = {3, 3},
-                                  .initializer = {Initializer::Kind::kNormal, 1}});
-  const int bias = layout_.Add(
-      {.name = "b", .shape = {3}, .initializer = {Initializer::Kind::kNormal, 1}});
+  const int weight =
+      layout_.Add({.name = "w", .shape = {3, 3}, .initializer = {Initializer::Kind::kNormal, 1}});
+  const int bias =
+      layout_.Add({.name = "b", .shape = {3}, .initializer = {Initializer::Kind::kNormal, 1}});
   parameters_ = InitialParameters(layout_, 1, DType::kFloat64);
   const Linear linear("fc", 3, 3, {.weight = weight, .bias = bias}, false);
   const Activation tanh("tanh", backend::ActivationKind::kTanh);

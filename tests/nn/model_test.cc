@@ -29,7 +29,8 @@ std::string Named(const std::string& architecture, const std::string& rest = "")
 
 std::vector<std::string> Names(const Model& model) {
   std::vector<std::string> names;
-  for (const Parameter& parameter : model.parameters().parameters()) names.push_back(parameter.name);
+  for (const Parameter& parameter : model.parameters().parameters())
+    names.push_back(parameter.name);
   return names;
 }
 
@@ -39,7 +40,7 @@ const Parameter& Find(const Model& model, const std::string& name) {
   return model.parameters()[index];
 }
 
-// -- Counts known from torchvision and from the papers ---------------------------------------------------
+// -- Counts known from torchvision and from the papers ------------------------------------------
 
 struct CountCase {
   std::string text;
@@ -47,7 +48,9 @@ struct CountCase {
   int64_t parameters;
 };
 
-std::ostream& operator<<(std::ostream& out, const CountCase& c) { return out << c.text; }
+std::ostream& operator<<(std::ostream& out, const CountCase& c) {
+  return out << c.text;
+}
 
 class CountTest : public ::testing::TestWithParam<CountCase> {};
 
@@ -82,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(
                   {28, 28, 1, 10},
                   78500 + 10100 + 10100 + 1010}));
 
-// -- Names ------------------------------------------------------------------------------------------------
+// -- Names --------------------------------------------------------------------------------------
 
 TEST(ResNet18, HasTorchvisionsNamesAndShapes) {
   const auto model = MakeModel(Named("resnet18"), kImageNet);
@@ -108,7 +111,8 @@ TEST(ResNet50, HasBottlenecksWithTheStrideInTheMiddle) {
 }
 
 TEST(ResNet18, HasASmallStemForSmallImages) {
-  EXPECT_EQ(Find(*MakeModel(Named("resnet18"), kCifar), "conv1.weight").shape, (Shape{64, 3, 3, 3}));
+  EXPECT_EQ(Find(*MakeModel(Named("resnet18"), kCifar), "conv1.weight").shape,
+            (Shape{64, 3, 3, 3}));
 }
 
 TEST(ResNet20, HasNineBlocksOfTwo) {
@@ -160,8 +164,9 @@ TEST(Models, StartTheArmsOfAStudyFromTheSameWeights) {
   };
   for (const char* architecture : {"vgg11", "resnet20", "lenet", "mlp"}) {
     const auto model = [&](const char* kind) {
-      return MakeModel(Named(architecture, "width: 0.1 norm {kind: NORM_KIND_" + std::string(kind) + "}"),
-                       kCifar);
+      return MakeModel(
+          Named(architecture, "width: 0.1 norm {kind: NORM_KIND_" + std::string(kind) + "}"),
+          kCifar);
     };
     const std::vector<Tensor> expected = weights(*model("BATCH"));
     for (const char* kind : {"NONE", "LAYER", "GROUP", "WEIGHT"}) {
@@ -192,7 +197,7 @@ TEST(Models, KnowWhetherStatisticsCrossReplicas) {
   EXPECT_FALSE(crosses("kind: NORM_KIND_LAYER"));
 }
 
-// -- Initial values ---------------------------------------------------------------------------------------
+// -- Initial values -----------------------------------------------------------------------------
 
 double Std(const Model& model, const std::string& name) {
   const Tensor flat = InitialParameters(model.parameters(), 1, DType::kFloat64);
@@ -232,18 +237,18 @@ TEST(Init, ZeroLastGammaIsInTheLastNormOfEveryBlockOnly) {
 }
 
 TEST(Init, ZeroLastGammaIsRefusedWhereItWouldSilenceTheNetOrDoNothing) {
-  for (const char* norm : {"placement: NORM_PLACEMENT_AFTER_ACTIVATION", "kind: NORM_KIND_NONE",
-                           "affine: false"}) {
+  for (const char* norm :
+       {"placement: NORM_PLACEMENT_AFTER_ACTIVATION", "kind: NORM_KIND_NONE", "affine: false"}) {
     EXPECT_THAT(ErrorOf([&] {
-                  MakeModel(Named("resnet20", "init {zero_last_gamma: true} norm {" +
-                                                  std::string(norm) + "}"),
+                  MakeModel(Named("resnet20",
+                                  "init {zero_last_gamma: true} norm {" + std::string(norm) + "}"),
                             kCifar);
                 }),
                 HasSubstr("zero_last_gamma"));
   }
 }
 
-// -- Gradients --------------------------------------------------------------------------------------------
+// -- Gradients ----------------------------------------------------------------------------------
 
 struct GradientCase {
   std::string name;
@@ -252,7 +257,9 @@ struct GradientCase {
   int64_t elements = 2;
 };
 
-std::ostream& operator<<(std::ostream& out, const GradientCase& c) { return out << c.text; }
+std::ostream& operator<<(std::ostream& out, const GradientCase& c) {
+  return out << c.text;
+}
 
 class ModelGradientTest : public ::testing::TestWithParam<GradientCase> {};
 
@@ -272,7 +279,8 @@ INSTANTIATE_TEST_SUITE_P(
     Architectures, ModelGradientTest,
     ::testing::Values(
         GradientCase{"resnet20", Named("resnet20", "width: 0.125 dropout: 0.3"), kTiny},
-        GradientCase{"resnet20after", Named("resnet20", std::string("width: 0.125 ") + kAfter), kTiny},
+        GradientCase{"resnet20after", Named("resnet20", std::string("width: 0.125 ") + kAfter),
+                     kTiny},
         GradientCase{"resnet18", Named("resnet18", "width: 0.04"), kTiny},
         GradientCase{"resnet50", Named("resnet50", "width: 0.04"), kTiny, 1},
         GradientCase{"vgg11", Named("vgg11", "width: 0.04 dropout: 0.3"), kTiny},
@@ -283,7 +291,8 @@ INSTANTIATE_TEST_SUITE_P(
         GradientCase{"vgg11none", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_NONE}"), kTiny},
         GradientCase{"vgg11weight", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_WEIGHT}"),
                      kTiny},
-        GradientCase{"vgg11layer", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_LAYER}"), kTiny},
+        GradientCase{"vgg11layer", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_LAYER}"),
+                     kTiny},
         GradientCase{"vgg11group",
                      Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_GROUP groups: 2}"), kTiny},
         GradientCase{"resnet20instance",
@@ -291,10 +300,11 @@ INSTANTIATE_TEST_SUITE_P(
         GradientCase{"resnet20weight",
                      Named("resnet20", "width: 0.125 norm {kind: NORM_KIND_WEIGHT}"), kTiny},
         GradientCase{"lenet", Named("lenet", "dropout: 0.3"), {16, 16, 1, 3}, 3},
-        GradientCase{"lenetinstance", Named("lenet", "norm {kind: NORM_KIND_INSTANCE}"), {20, 20, 1, 3}},
+        GradientCase{
+            "lenetinstance", Named("lenet", "norm {kind: NORM_KIND_INSTANCE}"), {20, 20, 1, 3}},
         GradientCase{"mlp", Named("mlp", "hidden: [7, 5] dropout: 0.3"), {4, 4, 1, 3}, 100},
-        GradientCase{"mlpafter", Named("mlp", std::string("hidden: [7, 5] ") + kAfter), {4, 4, 1, 3},
-                     100}),
+        GradientCase{
+            "mlpafter", Named("mlp", std::string("hidden: [7, 5] ") + kAfter), {4, 4, 1, 3}, 100}),
     [](const auto& info) { return info.param.name; });
 
 TEST(Loss, GradientThroughAModelMatchesDifferences) {
@@ -329,7 +339,7 @@ TEST(Loss, GradientThroughAModelMatchesDifferences) {
                              {.step = 1e-5, .tolerance = 1e-6}));
 }
 
-// -- Layers by hand, observation, errors ------------------------------------------------------------------
+// -- Layers by hand, observation, errors --------------------------------------------------------
 
 TEST(LayersByHand, AreCalledByTheirIndexOrTheirName) {
   const auto model = MakeModel(
@@ -382,16 +392,17 @@ TEST(LayersByHand, WrongOnesAreErrorsThatNameTheLayerAndTheShapes) {
 }
 
 TEST(Model, RefusesAnUnknownArchitectureWithASuggestion) {
-  EXPECT_THAT(ErrorOf([] { MakeModel(Named("resnet21"), kCifar); }), HasSubstr("did you mean resnet20"));
+  EXPECT_THAT(ErrorOf([] { MakeModel(Named("resnet21"), kCifar); }),
+              HasSubstr("did you mean resnet20"));
 }
 
 TEST(Model, RefusesImagesOfAnotherSize) {
   const auto model = MakeModel(Named("mlp"), kTiny);
   EXPECT_THAT(ErrorOf([&] {
-                RunPass(*model,
-                        {.parameters = RandomParameters(*model),
-                         .state = InitialState(model->state())},
-                        RandomPart({8, 9, 2, 3}, 2, "x"));
+                RunPass(
+                    *model,
+                    {.parameters = RandomParameters(*model), .state = InitialState(model->state())},
+                    RandomPart({8, 9, 2, 3}, 2, "x"));
               }),
               AllOf(HasSubstr("8 x 8 x 2"), HasSubstr("[2, 8, 9, 2]")));
 }
@@ -405,16 +416,16 @@ TEST(Model, TellsAnObserverWhatEveryLayerGivesAndReceives) {
     const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
     Tensor gradients(Shape{model->parameters().flat_elements()}, DType::kFloat64);
     std::vector<std::string> seen;
-    StepContext context({.executor = executor.get(),
-                         .parameter_layout = &model->parameters(),
-                         .state_layout = &model->state(),
-                         .parameters = RandomParameters(*model),
-                         .state = InitialState(model->state()),
-                         .gradients = gradients,
-                         .observer = [&](std::string_view layer, std::string_view what,
-                                         const Tensor&) {
-                           seen.push_back(std::string(layer) + " " + std::string(what));
-                         }});
+    StepContext context(
+        {.executor = executor.get(),
+         .parameter_layout = &model->parameters(),
+         .state_layout = &model->state(),
+         .parameters = RandomParameters(*model),
+         .state = InitialState(model->state()),
+         .gradients = gradients,
+         .observer = [&](std::string_view layer, std::string_view what, const Tensor&) {
+           seen.push_back(std::string(layer) + " " + std::string(what));
+         }});
     const Part part = RandomPart(kTiny, 2, "x");
     model->Forward(part.images, context);
     model->Backward(part.dlogits, context);

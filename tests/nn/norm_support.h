@@ -10,8 +10,8 @@
 
 namespace syncbn::nn {
 
-// Images of h x w x c whose logits are the norm's output, [N, C, H, W] flattened. `norm` is the text of a
-// NormSpec; `rest` may hold more layers behind it ("layers {relu {}}").
+// Images of h x w x c whose logits are the norm's output, [N, C, H, W] flattened. `norm` is the
+// text of a NormSpec; `rest` may hold more layers behind it ("layers {relu {}}").
 struct NormNet {
   InputSpec input;
   std::unique_ptr<Model> model;
@@ -36,15 +36,15 @@ struct NormNet {
   }
 };
 
-// (x - mean) / sqrt(var + epsilon), where the elements of x [N,H,W,C] with the same `set` (a function of
-// sample and channel) share mean and biased variance.
+// (x - mean) / sqrt(var + epsilon), where the elements of x [N,H,W,C] with the same `set` (a
+// function of sample and channel) share mean and biased variance.
 template <typename Set>
 Tensor Normalized(const Tensor& x, double epsilon, Set set);
 
 // The moments [count, mean[C], m2[C]] over all samples.
 Tensor MomentsOf(const Tensor& x);
 
-// ---------------------------------------------------------------------------------------------------
+// -- Definitions ---------------------------------------------------------------------------------
 
 inline Tensor NormNet::AsImages(const Tensor& logits) const {
   const int64_t samples = logits.shape()[0];
@@ -65,7 +65,9 @@ template <typename Set>
 Tensor Normalized(const Tensor& x, double epsilon, Set set) {
   const int64_t channels = x.shape().channels();
   const int64_t per_sample = x.shape()[0] == 0 ? 1 : x.elements() / x.shape()[0];
-  const auto set_of = [&](int64_t i) { return static_cast<size_t>(set(i / per_sample, i % channels)); };
+  const auto set_of = [&](int64_t i) {
+    return static_cast<size_t>(set(i / per_sample, i % channels));
+  };
   std::vector<double> count, mean, square;
   for (int64_t i = 0; i < x.elements(); ++i) {
     if (set_of(i) >= count.size()) count.resize(set_of(i) + 1);

@@ -15,7 +15,9 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-Initializer Normal(double std) { return {Initializer::Kind::kNormal, std}; }
+Initializer Normal(double std) {
+  return {Initializer::Kind::kNormal, std};
+}
 
 std::vector<double> Values(const Tensor& x) {
   return {x.Span<double>().begin(), x.Span<double>().end()};
@@ -96,10 +98,8 @@ TEST(InitialParameters, HaveTheDistributionAskedFor) {
 TEST(InitialParameters, TheGainOfAWeightNormIsTheLengthOfEachRow) {
   ParameterLayout layout;
   const int v = layout.Add({.name = "v", .shape = {3, 4}, .initializer = Normal(1)});
-  const int g = layout.Add({.name = "g",
-                            .shape = {3, 1},
-                            .role = ParameterRole::kWeightNormGain,
-                            .norm_of = v});
+  const int g = layout.Add(
+      {.name = "g", .shape = {3, 1}, .role = ParameterRole::kWeightNormGain, .norm_of = v});
   const Tensor flat = InitialParameters(layout, 1, DType::kFloat64);
   for (int64_t row = 0; row < 3; ++row) {
     double squares = 0;
@@ -172,9 +172,9 @@ TEST_F(UpdatedStateTest, IsAPureFunction) {
 
 TEST_F(UpdatedStateTest, WithoutARuleNothingMoves) {
   const RunningRule rule{RunningRule::Kind::kNone};
-  EXPECT_TRUE(SameBits(
-      UpdatedState(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16})),
-      InitialState(layout_)));
+  EXPECT_TRUE(
+      SameBits(UpdatedState(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16})),
+               InitialState(layout_)));
 }
 
 }  // namespace

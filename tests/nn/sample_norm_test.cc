@@ -22,13 +22,14 @@ Tensor Forward(const NormNet& net, const Part& part, Mode mode = Mode::kTrain) {
 TEST(SampleNorm, LayerNormIsOverAllFeaturesOfASample) {
   const NormNet net(3, 2, 4, "kind: NORM_KIND_LAYER affine: false");
   const Part part = net.Data(5);
-  const Tensor expected = Normalized(part.images, 1e-5, [](int64_t sample, int64_t) { return sample; });
+  const Tensor expected =
+      Normalized(part.images, 1e-5, [](int64_t sample, int64_t) { return sample; });
   EXPECT_TRUE(Near(Forward(net, part), expected, 1e-13));
 }
 
 TEST(SampleNorm, LayerNormOfFeaturesHasAScaleAndAShiftForEach) {
-  const auto model = MakeModel(
-      "layers {flatten {}} layers {norm {kind: NORM_KIND_LAYER}}", {2, 2, 3, 12});
+  const auto model =
+      MakeModel("layers {flatten {}} layers {norm {kind: NORM_KIND_LAYER}}", {2, 2, 3, 12});
   EXPECT_EQ(model->parameters()[model->parameters().Find("1.weight")].shape, (Shape{12}));
   EXPECT_EQ(model->parameters()[model->parameters().Find("1.bias")].shape, (Shape{12}));
 }
@@ -44,9 +45,8 @@ TEST(SampleNorm, InstanceNormIsOverHeightAndWidthOfEachChannel) {
 TEST(SampleNorm, GroupNormIsOverGroupsOfConsecutiveChannels) {
   const NormNet net(3, 2, 6, "kind: NORM_KIND_GROUP groups: 3 affine: false");
   const Part part = net.Data(5);
-  const Tensor expected = Normalized(part.images, 1e-5, [](int64_t sample, int64_t channel) {
-    return sample * 3 + channel / 2;
-  });
+  const Tensor expected = Normalized(
+      part.images, 1e-5, [](int64_t sample, int64_t channel) { return sample * 3 + channel / 2; });
   EXPECT_TRUE(Near(Forward(net, part), expected, 1e-13));
 }
 
@@ -59,7 +59,8 @@ TEST(SampleNorm, GroupsAreReducedToTheLargestDivisorThatIsNotLarger) {
 }
 
 TEST(SampleNorm, OneGroupIsLayerNormAndAsManyAsChannelsIsInstanceNorm) {
-  const NormNet layer(3, 2, 4, "kind: NORM_KIND_LAYER"), instance(3, 2, 4, "kind: NORM_KIND_INSTANCE");
+  const NormNet layer(3, 2, 4, "kind: NORM_KIND_LAYER"),
+      instance(3, 2, 4, "kind: NORM_KIND_INSTANCE");
   const NormNet one(3, 2, 4, "kind: NORM_KIND_GROUP groups: 1");
   const NormNet all(3, 2, 4, "kind: NORM_KIND_GROUP groups: 4");
   const Part part = layer.Data(3);
@@ -68,8 +69,8 @@ TEST(SampleNorm, OneGroupIsLayerNormAndAsManyAsChannelsIsInstanceNorm) {
 }
 
 TEST(SampleNorm, IsTheSameInInferenceAndNeverSeesAnotherSample) {
-  for (const char* norm : {"kind: NORM_KIND_LAYER", "kind: NORM_KIND_INSTANCE",
-                           "kind: NORM_KIND_GROUP groups: 2"}) {
+  for (const char* norm :
+       {"kind: NORM_KIND_LAYER", "kind: NORM_KIND_INSTANCE", "kind: NORM_KIND_GROUP groups: 2"}) {
     const NormNet net(3, 2, 4, norm);
     EXPECT_EQ(net.model->state().size(), 0);
     const Part part = net.Data(3);
@@ -88,11 +89,11 @@ TEST(SampleNorm, AnEmptyBatchWorks) {
 }
 
 TEST(SampleNorm, AGroupOfOneElementIsRefused) {
-  EXPECT_THAT(ErrorOf([] {
-                MakeModel("layers {flatten {}} layers {norm {kind: NORM_KIND_INSTANCE}}",
-                          {1, 1, 3, 3});
-              }),
-              AllOf(HasSubstr("layer 1"), HasSubstr("single element"), HasSubstr("[1, 3]")));
+  EXPECT_THAT(
+      ErrorOf([] {
+        MakeModel("layers {flatten {}} layers {norm {kind: NORM_KIND_INSTANCE}}", {1, 1, 3, 3});
+      }),
+      AllOf(HasSubstr("layer 1"), HasSubstr("single element"), HasSubstr("[1, 3]")));
 }
 
 }  // namespace

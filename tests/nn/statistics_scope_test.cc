@@ -19,8 +19,12 @@ StatisticsScope OfSamples(int64_t samples, int replicas, const std::vector<int>&
   return ResolveScope(batch, MakeCluster(replicas, batches));
 }
 
-StatisticsScope Slices(int64_t samples) { return {.slice_samples = samples}; }
-StatisticsScope Groups(int replicas) { return {.replicas_per_group = replicas}; }
+StatisticsScope Slices(int64_t samples) {
+  return {.slice_samples = samples};
+}
+StatisticsScope Groups(int replicas) {
+  return {.replicas_per_group = replicas};
+}
 
 TEST(StatisticsScope, ReplicaAndGlobal) {
   v1::NormBatch batch;

@@ -62,7 +62,9 @@ void Convert(const Tensor& from, Tensor& to) {
                  [](From value) { return static_cast<To>(value); });
 }
 
-double AsFloat(double value) { return static_cast<double>(static_cast<float>(value)); }
+double AsFloat(double value) {
+  return static_cast<double>(static_cast<float>(value));
+}
 
 }  // namespace
 
@@ -159,8 +161,8 @@ Part RandomPart(const InputSpec& input, int64_t samples, std::string_view name, 
                 uint64_t first_id) {
   const std::string text(name);
   Part part;
-  part.images = RandomNormal({samples, input.height, input.width, input.channels},
-                             text + " images", mean);
+  part.images =
+      RandomNormal({samples, input.height, input.width, input.channels}, text + " images", mean);
   part.dlogits = RandomNormal({samples, input.classes}, text + " dlogits");
   for (int64_t i = 0; i < samples; ++i) part.ids.push_back(first_id + static_cast<uint64_t>(i));
   return part;
@@ -236,8 +238,8 @@ std::vector<Tensor> CheckedInputs(const Model& model, const Tensor& parameters,
   gradients.push_back(result.dimages);
   PassSettings forward = settings;
   forward.backward = false;
-  // The terms of the loss may cancel while their rounding does not: a constant of their size makes the
-  // check expect it.
+  // The terms of the loss may cancel while their rounding does not: a constant of their size makes
+  // the check expect it.
   double size = 0;
   for (int64_t i = 0; i < part.dlogits.elements(); ++i) {
     size += std::abs(result.logits.Data<double>()[i] * part.dlogits.Data<double>()[i]);
@@ -246,7 +248,8 @@ std::vector<Tensor> CheckedInputs(const Model& model, const Tensor& parameters,
   const auto loss = [&](std::span<const Tensor>) {
     return size + Dot(RunPass(model, *executor, forward, part).logits, part.dlogits);
   };
-  return GradientsMatch(loss, CheckedInputs(model, settings.parameters, {part}), gradients, options);
+  return GradientsMatch(loss, CheckedInputs(model, settings.parameters, {part}), gradients,
+                        options);
 }
 
 double MaxDifference(const Tensor& a, const Tensor& b) {
@@ -260,7 +263,9 @@ double MaxDifference(const Tensor& a, const Tensor& b) {
   return largest;
 }
 
-double MaxAbsolute(const Tensor& x) { return MaxDifference(x, Tensor::Zeros(x.shape(), x.dtype())); }
+double MaxAbsolute(const Tensor& x) {
+  return MaxDifference(x, Tensor::Zeros(x.shape(), x.dtype()));
+}
 
 ::testing::AssertionResult Near(const Tensor& actual, const Tensor& expected, double tolerance) {
   if (actual.shape() != expected.shape()) {
@@ -275,8 +280,9 @@ double MaxAbsolute(const Tensor& x) { return MaxDifference(x, Tensor::Zeros(x.sh
 
 ::testing::AssertionResult SameBits(const Tensor& actual, const Tensor& expected) {
   if (actual.shape() != expected.shape() || actual.dtype() != expected.dtype()) {
-    return ::testing::AssertionFailure() << actual.dtype() << " " << actual.shape() << " instead of "
-                                         << expected.dtype() << " " << expected.shape();
+    return ::testing::AssertionFailure()
+           << actual.dtype() << " " << actual.shape() << " instead of " << expected.dtype() << " "
+           << expected.shape();
   }
   if (actual.elements() == 0 ||
       std::memcmp(actual.Bytes().data(), expected.Bytes().data(), actual.bytes()) == 0) {

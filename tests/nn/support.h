@@ -17,8 +17,8 @@
 namespace syncbn::nn {
 
 // -- Specs ---------------------------------------------------------------------------------------
-// A ModelSpec from protobuf text, e.g. "architecture: 'resnet20' norm {kind: NORM_KIND_GROUP}", with the run
-// file's defaults filled in and the norms of `layers` inheriting from `norm`.
+// A ModelSpec from protobuf text, e.g. "architecture: 'resnet20' norm {kind: NORM_KIND_GROUP}",
+// with the run file's defaults filled in and the norms of `layers` inheriting from `norm`.
 v1::ModelSpec ParseModel(const std::string& text);
 // One batch size for all replicas, or one for each.
 v1::ClusterSpec MakeCluster(int replicas, const std::vector<int>& batches);
@@ -28,14 +28,16 @@ std::unique_ptr<Model> MakeModel(const std::string& text, const InputSpec& input
                                  const BuildOptions& options = {});
 
 // -- Inputs --------------------------------------------------------------------------------------
-// F64, drawn from the name alone; numbers that float32 can hold, so that every back end gets the same.
+// F64, drawn from the name alone; numbers that float32 can hold, so that every back end gets the
+// same.
 Tensor RandomNormal(Shape shape, std::string_view name, double mean = 0, double std = 1);
 // A copy of another floating type.
 Tensor As(const Tensor& x, DType dtype);
 // The concatenation along the first axis.
 Tensor Stacked(const std::vector<Tensor>& parts);
-// The model's initial parameters, with every scale, shift and bias replaced by something random near its
-// initial value, so that no gradient is zero by accident. F64, of values that float32 can hold.
+// The model's initial parameters, with every scale, shift and bias replaced by something random
+// near its initial value, so that no gradient is zero by accident. F64, of values that float32 can
+// hold.
 Tensor RandomParameters(const Model& model, uint64_t seed = 1);
 // Running statistics as after some steps: means around 0, variances around 1.
 Tensor RandomState(const Model& model);

@@ -25,10 +25,13 @@ std::string ConvNet(const std::string& norm) {
          "} layers {conv {out: 3 padding: 1}} layers {norm {}} layers {tanh {}}"
          "layers {residual {body {conv {out: 4 stride: 2 padding: 1}} body {norm {}}"
          "                  shortcut {conv {out: 4 stride: 2 kernel: 1}} shortcut {norm {}}}}"
-         "layers {relu {}} layers {global_average_pool {}} layers {norm {}} layers {linear {out: 3}}";
+         "layers {relu {}} layers {global_average_pool {}} layers {norm {}} layers {linear {out: "
+         "3}}";
 }
 
-v1::ClusterSpec FourReplicas() { return MakeCluster(4, {5, 4, 2, 0}); }
+v1::ClusterSpec FourReplicas() {
+  return MakeCluster(4, {5, 4, 2, 0});
+}
 
 PassSettings SettingsOf(const Model& model, Mode mode = Mode::kTrain) {
   return {.parameters = RandomParameters(model), .state = RandomState(model), .mode = mode};
@@ -105,7 +108,8 @@ TEST(SyncBatchNorm, OneLayerMatchesDifferencesInEveryInput) {
     for (size_t r = 0; r < parts.size(); ++r) sum += Dot(moved[r].logits, parts[r].dlogits);
     return sum;
   };
-  EXPECT_TRUE(GradientsMatch(loss, CheckedInputs(*net.model, settings.parameters, parts), gradients));
+  EXPECT_TRUE(
+      GradientsMatch(loss, CheckedInputs(*net.model, settings.parameters, parts), gradients));
 }
 
 TEST(SyncBatchNorm, AGroupIsABatchOfItsOwn) {
@@ -152,8 +156,8 @@ TEST(SyncBatchNorm, RunningStatisticsAreThoseOfOneReplicaWithAllSamples) {
         MakeModel("layers {norm {batch {" + std::string(batch) + "}}} layers {flatten {}}",
                   plain->input(), MakeCluster(4, {4}));
     Cluster cluster(4, 2);
-    EXPECT_TRUE(Near(updated(*model, Joined(*model, cluster.Run(*model, settings, parts))), expected,
-                     kTolerance))
+    EXPECT_TRUE(Near(updated(*model, Joined(*model, cluster.Run(*model, settings, parts))),
+                     expected, kTolerance))
         << batch;
   }
 }
@@ -162,8 +166,7 @@ TEST(SyncBatchNorm, SendsOneMessageALayerAndPass) {
   const auto count = [](const std::string& norm, Mode mode) {
     const auto model = MakeModel(ConvNet(norm), kImages, MakeCluster(2, {4}));
     Cluster cluster(2, 2);
-    return cluster
-        .Run(*model, SettingsOf(*model, mode), UnequalParts(kImages, {4, 4}))[1]
+    return cluster.Run(*model, SettingsOf(*model, mode), UnequalParts(kImages, {4, 4}))[1]
         .statistics_messages;
   };
   EXPECT_EQ(count("", Mode::kTrain), 2 * 4);
@@ -178,11 +181,13 @@ TEST(SyncBatchNorm, SendsOneMessageALayerAndPass) {
 TEST(SyncBatchNorm, WithoutTheReplicasItWasBuiltForSaysSo) {
   const auto model = MakeModel(ConvNet(""), kImages, FourReplicas());
   const PassSettings settings = SettingsOf(*model);
-  EXPECT_THAT(ErrorOf([&] { RunPass(*model, settings, RandomPart(kImages, 3, "x")); }),
-              AllOf(HasSubstr("shared by 4 replicas"), HasSubstr("no reducer"),
-                    HasSubstr("layer 1")));
+  EXPECT_THAT(
+      ErrorOf([&] { RunPass(*model, settings, RandomPart(kImages, 3, "x")); }),
+      AllOf(HasSubstr("shared by 4 replicas"), HasSubstr("no reducer"), HasSubstr("layer 1")));
   Cluster cluster(2, 1);
-  EXPECT_THAT(ErrorOf([&] { cluster.Run(*model, settings, UnequalParts(kImages, {3, 3})); }),
+  EXPECT_THAT(ErrorOf([&] {
+                cluster.Run(*model, settings, UnequalParts(kImages, {3, 3}));
+              }),
               AllOf(HasSubstr("shared by 4 replicas"), HasSubstr("there are 2")));
 }
 
@@ -207,15 +212,16 @@ TEST(SyncBatchNorm, AFailingReplicaFailsTheOthersNamingTheLayerTheyWaitedIn) {
   EXPECT_THAT(waiting.what(), AllOf(HasSubstr("image 7 is damaged"), HasSubstr("layer 1")));
 }
 
-// -- Equal bits ---------------------------------------------------------------------------------------
+// -- Equal bits ---------------------------------------------------------------------------------
 
 class EqualBitsTest : public ::testing::TestWithParam<std::tuple<int, std::string>> {};
 
 TEST_P(EqualBitsTest, AtEveryNumberOfProcesses) {
   const auto& [replicas, norm] = GetParam();
   const InputSpec input{.height = 8, .width = 8, .channels = 3, .classes = 4};
-  const auto model = MakeModel("architecture: 'resnet20' width: 0.25 dropout: 0.2 norm {" + norm + "}",
-                               input, MakeCluster(replicas, {4}));
+  const auto model =
+      MakeModel("architecture: 'resnet20' width: 0.25 dropout: 0.2 norm {" + norm + "}", input,
+                MakeCluster(replicas, {4}));
   const PassSettings settings = SettingsOf(*model);
   // The last batch of an epoch: unequal, and one replica is empty.
   std::vector<int64_t> counts(static_cast<size_t>(replicas), 4);
