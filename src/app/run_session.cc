@@ -217,6 +217,16 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
   if (request_.resume) {
     from = RestoreEverywhere(communicator_, root_ ? &*store : nullptr, spec, run_.backend().dtype(),
                              trainer);
+    if (from > 0 && from >= trainer.end_step()) {
+      if (root_) {
+        std::printf("already finished: %lld of %lld steps are done; nothing was changed\n",
+                    static_cast<long long>(from), static_cast<long long>(trainer.end_step()));
+      }
+      return kSuccess;
+    }
+    if (root_ && from > 0 && !fs::exists(out_ / "metrics.jsonl")) {
+      observer.OnWarning("metrics.jsonl is missing: it will hold the steps from here on only");
+    }
     if (root_ && !request_.quiet) {
       std::printf(from > 0 ? "resumed after step %lld\n" : "no checkpoint yet: starting at the first step\n",
                   static_cast<long long>(from));

@@ -4,6 +4,20 @@
 #include "app/run_session.h"
 
 namespace syncbn::app {
+namespace {
+
+// CLI11's own check prints the largest double as the upper limit.
+CLI::Validator NotNegative() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        return text.find_first_not_of("0123456789") == std::string::npos
+                   ? std::string()
+                   : "expected a whole number from 0, found " + text;
+      },
+      "");
+}
+
+}  // namespace
 
 void AddTrainCommand(CommandLine& line) {
   auto request = std::make_shared<RunRequest>();
@@ -33,10 +47,10 @@ void AddTrainCommand(CommandLine& line) {
   command->add_option("--dump-steps", request->dump_steps,
                       "write the first N steps whole, into OUT/steps")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   command->add_option("--dump-from", request->dump_from, "first step that --dump-steps counts")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   command->add_option("--threads", *threads,
                       "replicas that compute at once where they can take turns\n"
                       "(default: the share of the cores); changes no result")

@@ -1,6 +1,7 @@
 #include "train/replica_team.h"
 
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -11,10 +12,21 @@ ReplicaTeam::ReplicaTeam(int first_replica, int count, OnFailure on_failure)
     : first_(first_replica), count_(count), on_failure_(std::move(on_failure)) {
   if (count_ == 1) return;
   threads_.reserve(static_cast<size_t>(count_));
-  for (int i = 0; i < count_; ++i) threads_.emplace_back([this, i] { Loop(first_ + i); });
+  try {
+    for (int i = 0; i < count_; ++i) threads_.emplace_back([this, i] { Loop(first_ + i); });
+  } catch (const std::system_error& error) {
+    const size_t started = threads_.size();
+    Stop();
+    throw Error(ErrorCode::kResourceExhausted,
+                "only " + std::to_string(started) + " of " + std::to_string(count_) +
+                    " replica threads could be started (" + error.what() +
+                    "): use more processes, fewer replicas, or a higher limit of threads (ulimit -u)");
+  }
 }
 
-ReplicaTeam::~ReplicaTeam() {
+ReplicaTeam::~ReplicaTeam() { Stop(); }
+
+void ReplicaTeam::Stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;

@@ -21,6 +21,7 @@ class ReplicaTeam {
   // ended: the place to release those who wait for it.
   using OnFailure = std::function<void(int replica, const std::exception& failure)>;
 
+  // Throws RESOURCE_EXHAUSTED when the system does not grant so many threads.
   ReplicaTeam(int first_replica, int count, OnFailure on_failure);
   ~ReplicaTeam();
   ReplicaTeam(const ReplicaTeam&) = delete;
@@ -34,6 +35,7 @@ class ReplicaTeam {
   void Run(const std::function<void(int replica)>& body);
 
  private:
+  void Stop();
   void Loop(int replica);
   void RunOne(int replica, const std::function<void(int)>& body);
 

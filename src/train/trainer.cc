@@ -61,6 +61,11 @@ Digest Trainer::StateDigest() const {
                             state_.running);
 }
 
+int64_t Trainer::end_step() const {
+  const int64_t limit = spec_.train().max_steps();
+  return limit > 0 ? std::min(total_steps_, limit) : total_steps_;
+}
+
 void Trainer::Restore(TrainingState state, const Manifest& manifest) {
   state_ = std::move(state);
   counters_ = manifest.counters;
@@ -83,8 +88,7 @@ Summary Trainer::Run() {
   summary.replicas = engine_.reducer().replicas();
   summary.started = FormatTime(Clock::System().Now());
 
-  int64_t end = total_steps_;
-  if (spec_.train().max_steps() > 0) end = std::min(end, spec_.train().max_steps());
+  int64_t end = end_step();
   if (options_.stop_at) end = std::min(end, *options_.stop_at);
   const bool is_replay = options_.stop_at.has_value();
   if (options_.observer != nullptr) {

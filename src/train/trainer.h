@@ -60,6 +60,8 @@ class Trainer {
   const TrainingState& state() const { return state_; }
   const Counters& counters() const { return counters_; }
   Digest StateDigest() const;
+  // Steps of the whole run: its epochs, or max_steps if that is less.
+  int64_t end_step() const;
 
   // Go on from a checkpoint instead of the initial state. Before Run.
   void Restore(TrainingState state, const Manifest& manifest);

@@ -95,6 +95,26 @@ TEST_F(Train, RefusesToResumeUnderARunFileThatComputesSomethingElse) {
       << result.err;
 }
 
+TEST_F(Train, ResumingAFinishedRunChangesNothing) {
+  ASSERT_EQ(Run(0, "out", {"--set", "train.max_steps=3"}).status, 0);
+  const std::string before = ReadFile(folder_.path() / "out/summary.json");
+  const ProcessResult result = Run(2, "out", {"--resume", "--set", "train.max_steps=3"});
+  EXPECT_EQ(result.status, 0) << Everything(result);
+  EXPECT_NE(result.out.find("already finished: 3 of 3 steps are done"), std::string::npos)
+      << Everything(result);
+  EXPECT_EQ(ReadFile(folder_.path() / "out/summary.json"), before);
+}
+
+TEST_F(Train, ReplayRefusesAStepThatTheRunDoesNotHave) {
+  ASSERT_EQ(Run(0, "out", {"--set", "train.max_steps=3"}).status, 0);
+  for (const char* step : {"3", "999999999999", "-1"}) {
+    const ProcessResult result = RunProcess({.argv = {SyncbnProgram(), "replay",
+                                                      (folder_.path() / "out").string(), "--step", step}});
+    EXPECT_EQ(result.status, 2) << Everything(result);
+    EXPECT_EQ(result.err, "syncbn: --step " + std::string(step) + ": the run has 3 steps, 0 to 2\n");
+  }
+}
+
 TEST_F(Train, RefusesToWriteOverAnotherRun) {
   ASSERT_EQ(Run(0, "out", {"--set", "train.max_steps=1"}).status, 0);
   const ProcessResult result = Run(0, "out");
