@@ -200,7 +200,8 @@ TEST_F(Train, Sigusr1UnderMpirunWritesACheckpoint) {
   process.Signal(SIGUSR1);
   const train::CheckpointStore store({.out = folder_.path() / "out"});
   for (int i = 0; i < 300 && store.Steps().empty(); ++i) ::usleep(50'000);
-  EXPECT_EQ(store.Steps().size(), 1u);
+  // mpirun forwards the signal to each rank, maybe in different steps: one checkpoint or more.
+  EXPECT_FALSE(store.Steps().empty());
   process.Signal(SIGTERM);
   EXPECT_FALSE(process.Wait().timed_out);
 }
