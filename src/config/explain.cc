@@ -186,7 +186,9 @@ std::string ShortForms(const Descriptor& type) {
 std::string ExplainKey(const Key& key, const Descriptor& root) {
   if (key.field == nullptr) {
     return WrapText(SchemaComment(root.full_name()), kWidth, 0) + "\n" + KeyList(root) +
-           "\nMore about a key: syncbn explain KEY, for example syncbn explain model.norm\n";
+           (&root == &RunSpecType() ? "\nMore about a key: syncbn explain KEY, for example syncbn "
+                                      "explain model.norm\n"
+                                    : "");
   }
   const FieldDescriptor& field = *key.field;
   const v1::FieldRules& rules = RulesOf(field);

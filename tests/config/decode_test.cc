@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "syncbn/v1/run.pb.h"
 
 namespace syncbn::config {
