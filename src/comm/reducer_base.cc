@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 namespace syncbn::comm {
@@ -184,12 +185,8 @@ void ReducerBase::Wait(const Handle& handle) {
   ProgressBoard& board = watchdog_.board();
   // op.signature is constant since Start.
   board.EnterWait(ticket.replica, op.signature.Name(), group, op.sequence);
-  std::optional<nanoseconds> since;
-  wait_room_.Wait(op.done, failure_.flag(), watchdog_.period(), [&] {
-    const nanoseconds now = watchdog_.Observe();
-    if (!since) since = now;
-    CheckForStall(op, *since);
-  });
+  const auto check = [&] { CheckForStall(op); };
+  wait_room_.Wait(op.done, failure_.flag(), watchdog_.period(), std::ref(check));
   board.LeaveWait(ticket.replica);
   wait_nanoseconds_.fetch_add(
       std::chrono::duration_cast<nanoseconds>(std::chrono::steady_clock::now() - begin).count(),
@@ -202,11 +199,11 @@ void ReducerBase::Wait(const Handle& handle) {
   }
 }
 
-void ReducerBase::CheckForStall(Op& op, nanoseconds since) {
+void ReducerBase::CheckForStall(Op& op) {
+  const nanoseconds now = watchdog_.Observe();
   WaitedFor wait{.what = op.signature.Describe(),
                  .group = op.group->plan.group,
-                 .sequence = op.sequence,
-                 .since = since};
+                 .sequence = op.sequence};
   const GroupPlan& plan = op.group->plan;
   const auto add_participant = [&](const GroupPlan::Participant& participant, bool all) {
     const size_t before = wait.missing.size();
@@ -221,6 +218,11 @@ void ReducerBase::CheckForStall(Op& op, nanoseconds since) {
   };
   {
     std::lock_guard lock(op.mutex);
+    // Once for all who wait for it.
+    if (op.last_check == now) return;
+    op.last_check = now;
+    if (!op.first_check) op.first_check = now;
+    wait.since = *op.first_check;
     for (size_t i = 0; i < op.arrived.size(); ++i) {
       if (!op.arrived[i]) wait.missing.push_back(op.group->local.begin + static_cast<int>(i));
     }

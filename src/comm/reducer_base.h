@@ -52,6 +52,8 @@ class ReducerBase : public Reducer, private MessageHandler, private Drivable {
     // By member of the group in this process.
     std::vector<Tensor> results;
     std::vector<char> arrived;
+    // When somebody first and last looked whether it is stalled, in the watchdog's time.
+    std::optional<std::chrono::nanoseconds> first_check, last_check;
   };
   struct GroupState {
     GroupPlan plan;
@@ -115,7 +117,7 @@ class ReducerBase : public Reducer, private MessageHandler, private Drivable {
   // The first or a further local contribution: returns a mismatch.
   std::optional<std::string> Enter(Op& op, int index, const Signature& signature,
                                    const Reduction& reduction);
-  void CheckForStall(Op& op, std::chrono::nanoseconds since);
+  void CheckForStall(Op& op);
   // Tells the others of a failure that began here. Without locks.
   void SpreadFailure();
   void HeartbeatLoop();

@@ -7,8 +7,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A sleeper looks after the wheel this often, in case the thread that should have offered it does not.
+// The first sleepers look after the wheel this often, in case the thread that should have offered it does
+// not.
 constexpr std::chrono::milliseconds kLookAround{20};
+constexpr size_t kLookers = 2;
+// Up to so many sleepers check in every period.
+constexpr size_t kCheckers = 128;
 
 }  // namespace
 
@@ -17,8 +21,11 @@ void WaitRoom::Wait(const std::atomic<bool>& done, const std::atomic<bool>& fail
   const auto ready = [&] {
     return done.load(std::memory_order_acquire) || failed.load(std::memory_order_acquire);
   };
-  Clock::time_point next_check = Clock::now() + period;
   std::unique_lock lock(mutex_);
+  const auto after_period = [&] {
+    return Clock::now() + period * static_cast<int64_t>(1 + waiters_.size() / kCheckers);
+  };
+  Clock::time_point next_check = after_period();
   while (!ready()) {
     if (others_ && !driven_ && drivable_.NeedsDriving()) {
       driven_ = true;
@@ -28,18 +35,18 @@ void WaitRoom::Wait(const std::atomic<bool>& done, const std::atomic<bool>& fail
       driven_ = false;
       continue;
     }
-    Waiter waiter{.done = &done, .wake = {}};
-    waiters_.push_back(&waiter);
+    const bool looks_around = others_ && waiters_.size() < kLookers;
+    const auto self = waiters_.emplace(waiters_.end(), done);
     sleepers_.store(static_cast<int>(waiters_.size()), std::memory_order_relaxed);
-    const Clock::time_point look_around = Clock::now() + kLookAround;
-    waiter.wake.wait_until(lock, others_ ? std::min(next_check, look_around) : next_check);
-    waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &waiter));
+    self->wake.wait_until(
+        lock, looks_around ? std::min(next_check, Clock::now() + kLookAround) : next_check);
+    waiters_.erase(self);
     sleepers_.store(static_cast<int>(waiters_.size()), std::memory_order_relaxed);
     if (Clock::now() >= next_check && !ready()) {
       lock.unlock();
       check();
       lock.lock();
-      next_check = Clock::now() + period;
+      next_check = after_period();
     }
   }
   PassWheel();
@@ -47,9 +54,9 @@ void WaitRoom::Wait(const std::atomic<bool>& done, const std::atomic<bool>& fail
 
 void WaitRoom::PassWheel() {
   if (!others_ || driven_ || !drivable_.NeedsDriving()) return;
-  for (Waiter* waiter : waiters_) {
+  for (Waiter& waiter : waiters_) {
     // Who has what it wants is about to leave and would not drive.
-    if (!waiter->done->load(std::memory_order_acquire)) return waiter->wake.notify_one();
+    if (!waiter.done.load(std::memory_order_acquire)) return waiter.wake.notify_one();
   }
 }
 
@@ -74,14 +81,14 @@ void WaitRoom::DriveUntil(const std::atomic<bool>& done, const std::atomic<bool>
 
 void WaitRoom::WakeWaitersFor(const std::atomic<bool>& done) {
   std::lock_guard lock(mutex_);
-  for (Waiter* waiter : waiters_) {
-    if (waiter->done == &done) waiter->wake.notify_one();
+  for (Waiter& waiter : waiters_) {
+    if (&waiter.done == &done) waiter.wake.notify_one();
   }
 }
 
 void WaitRoom::WakeAll() {
   std::lock_guard lock(mutex_);
-  for (Waiter* waiter : waiters_) waiter->wake.notify_one();
+  for (Waiter& waiter : waiters_) waiter.wake.notify_one();
 }
 
 void WaitRoom::OfferWheel() {

@@ -8,8 +8,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <list>
 #include <mutex>
-#include <vector>
 
 namespace syncbn::comm {
 
@@ -31,7 +31,8 @@ class WaitRoom {
   // `others`: whether there are other processes at all.
   WaitRoom(Drivable& drivable, bool others) : drivable_(drivable), others_(others) {}
 
-  // Returns when `done` or `failed` is set. Calls check() about every `period` meanwhile.
+  // Returns when `done` or `failed` is set. Calls check() now and then meanwhile: about every `period`, less
+  // often where hundreds wait, since one of them is as good as all.
   void Wait(const std::atomic<bool>& done, const std::atomic<bool>& failed,
             std::chrono::nanoseconds period, const std::function<void()>& check);
 
@@ -44,7 +45,8 @@ class WaitRoom {
 
  private:
   struct Waiter {
-    const std::atomic<bool>* done;
+    explicit Waiter(const std::atomic<bool>& done) : done(done) {}
+    const std::atomic<bool>& done;
     std::condition_variable wake;
   };
   // Under mutex_: wakes one who still waits, if nobody drives and somebody should.
@@ -55,7 +57,7 @@ class WaitRoom {
   Drivable& drivable_;
   const bool others_;
   std::mutex mutex_;
-  std::vector<Waiter*> waiters_;
+  std::list<Waiter> waiters_;
   bool driven_ = false;
   std::atomic<int> sleepers_{0};
 };

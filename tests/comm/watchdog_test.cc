@@ -43,11 +43,11 @@ TEST_F(WatchdogTest, HasHopeAsLongAsTheMissingReplicaAdvances) {
 TEST_F(WatchdogTest, BlamesAReplicaThatHasNotMovedForTheTimeout) {
   dog_.SetHost(1, "b");
   dog_.board().Report(3, 17, "forward", "conv1");
-  dog_.Observe();
+  Pass(1s, {});
   Pass(9s, {0, 1, 2});
-  EXPECT_EQ(Judge({3}), std::nullopt);
+  EXPECT_EQ(Judge({3}, 1s), std::nullopt);
   Pass(1s, {0, 1, 2});
-  EXPECT_THAT(Judge({3}),
+  EXPECT_THAT(Judge({3}, 1s),
               Optional(AllOf(HasSubstr("waited 10.0 s for 'x' (3 doubles, sum), reduction 5"),
                              HasSubstr("replica 3 (rank 1 on b): step 17, forward, conv1, no progress "
                                        "for 10.0 s"))));
