@@ -48,6 +48,8 @@ std::optional<Message> Read(const std::filesystem::path& path) {
 
 void AttemptFolder::Create(const v1::AttemptSpec& spec) const {
   std::filesystem::create_directories(spool());
+  // The environment in attempt.json holds the token of the attempt.
+  std::filesystem::permissions(path_, std::filesystem::perms::owner_all);
   Write(path_ / "attempt.json", spec);
 }
 

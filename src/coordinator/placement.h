@@ -14,6 +14,7 @@ namespace syncbn::coordinator {
 struct HostCapacity {
   std::string name;
   int slots = 0;
+  int cores = 0;           // that there are; 0: as many as slots
   int64_t memory_mib = 0;  // 0: memory is not counted here
   std::vector<std::string> tags;
   // Empty: usable. Else why not: drained, excluded, not reached.

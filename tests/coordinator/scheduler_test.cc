@@ -387,7 +387,7 @@ class Simulation {
 int Simulation::passed_ = 0;
 
 TEST(Scheduler, InRandomHistoriesThePromiseToTheFirstInLineIsNeverTakenBack) {
-  for (unsigned seed = 0; seed < 60; ++seed) {
+  for (unsigned seed = 0; seed < 30; ++seed) {
     SCOPED_TRACE(seed);
     Simulation(seed).Run();
     if (HasFailure()) return;
