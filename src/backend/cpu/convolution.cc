@@ -124,47 +124,51 @@ Convolutions::Operation Convolutions::Make(Direction direction, const Conv2dSpec
       operation.weights = backward.diff_weights_desc();
       operation.scratchpad = backward.scratchpad_desc();
       operation.arguments = {{DNNL_ARG_SRC, memory(images)}, {DNNL_ARG_DIFF_DST, memory(results)}};
-      MakeUnpacking(spec, operation);
       break;
     }
   }
+  MakeReorderings(spec, direction == Direction::kBackwardWeights, operation);
   return operation;
 }
 
-void Convolutions::MakeUnpacking(const Conv2dSpec& spec, Operation& operation) const {
+void Convolutions::MakeReorderings(const Conv2dSpec& spec, bool gradient,
+                                   Operation& operation) const {
   const auto& engine = session_.engine();
-  const auto plain = PlainWeights(spec);
-  operation.packed_gradient = dnnl::memory(operation.weights, engine, nullptr);
-  operation.arguments.emplace(DNNL_ARG_DIFF_WEIGHTS, operation.packed_gradient);
-  auto attributes = DnnlSession::Attributes();
-  const dnnl::reorder::primitive_desc write(engine, operation.weights, engine, plain, attributes);
-  dnnl::post_ops sum;
-  sum.append_sum(1.0f);
-  attributes.set_post_ops(sum);
-  const dnnl::reorder::primitive_desc add(engine, operation.weights, engine, plain, attributes);
-  operation.unpack = dnnl::reorder(write);
-  operation.unpack_and_add = dnnl::reorder(add);
-  operation.unpack_scratchpad = write.scratchpad_desc();
-  operation.unpack_and_add_scratchpad = add.scratchpad_desc();
+  const auto plain = PlainWeights(spec), packed = operation.weights;
+  const auto make = [&](const dnnl::memory::desc& from, const dnnl::memory::desc& to, bool add) {
+    auto attributes = DnnlSession::Attributes();
+    if (add) {
+      dnnl::post_ops sum;
+      sum.append_sum(1.0f);
+      attributes.set_post_ops(sum);
+    }
+    const dnnl::reorder::primitive_desc description(engine, from, engine, to, attributes);
+    return Reordering{dnnl::reorder(description), description.scratchpad_desc()};
+  };
+  if (gradient) {
+    operation.packed_gradient = dnnl::memory(packed, engine, nullptr);
+    operation.arguments.emplace(DNNL_ARG_DIFF_WEIGHTS, operation.packed_gradient);
+    operation.unpack = make(packed, plain, false);
+    operation.unpack_and_add = make(packed, plain, true);
+  } else if (packed != plain) {
+    operation.pack = make(plain, packed, false);
+  }
 }
 
-void Convolutions::Pack(const Conv2dSpec& spec, const Tensor& weight, dnnl::memory& packed) {
-  const dnnl::reorder::primitive_desc description(session_.engine(), PlainWeights(spec),
-                                                  session_.engine(), packed.get_desc(),
-                                                  DnnlSession::Attributes());
-  PrimitiveArguments arguments{
-      {DNNL_ARG_FROM, dnnl::memory(PlainWeights(spec), session_.engine(), Address(weight))},
-      {DNNL_ARG_TO, packed}};
-  session_.Run(dnnl::reorder(description), description.scratchpad_desc(), arguments);
+void Convolutions::Reorder(Reordering& reordering, const dnnl::memory& from,
+                           const dnnl::memory& to) {
+  PrimitiveArguments arguments{{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+  session_.Run(reordering.primitive, reordering.scratchpad, arguments);
 }
 
 dnnl::memory Convolutions::Packed(const Conv2dSpec& spec, Operation& operation,
                                   const Tensor& weight) {
-  const auto plain = PlainWeights(spec);
-  if (operation.weights == plain) return {plain, session_.engine(), Address(weight)};
+  const dnnl::memory plain(PlainWeights(spec), session_.engine(), Address(weight));
+  if (operation.weights == plain.get_desc()) return plain;
+  const auto pack = [&](const dnnl::memory& packed) { Reorder(operation.pack, plain, packed); };
   if (!version_) {
-    dnnl::memory packed(operation.weights, session_.engine());
-    Pack(spec, weight, packed);
+    const dnnl::memory packed(operation.weights, session_.engine());
+    pack(packed);
     return packed;
   }
   // Weights that are computed anew in every pass (weight norm) come from ever other addresses.
@@ -173,8 +177,7 @@ dnnl::memory Convolutions::Packed(const Conv2dSpec& spec, Operation& operation,
   PackedWeights::Handle& handle = operation.packings[Address(weight)];
   if (handle == nullptr || !handle->Holds(*version_)) {
     handle.reset();
-    handle = packed_.Get(weight, *version_, operation.weights, session_.engine(),
-                         [&](dnnl::memory& packed) { Pack(spec, weight, packed); });
+    handle = packed_.Get(weight, *version_, operation.weights, session_.engine(), pack);
   }
   return handle->memory;
 }
@@ -227,14 +230,9 @@ void Convolutions::BackwardWeights(const Conv2dSpec& spec, const Tensor& x, cons
             direct ? Address(dweight) : session_.Temporary(operation.weights.get_size()));
         session_.Run(operation.primitive, operation.scratchpad, arguments);
         if (direct) return;
-        PrimitiveArguments unpacking{
-            {DNNL_ARG_FROM, operation.packed_gradient},
-            {DNNL_ARG_TO, dnnl::memory(PlainWeights(spec), session_.engine(), Address(dweight))}};
-        if (accumulate) {
-          session_.Run(operation.unpack_and_add, operation.unpack_and_add_scratchpad, unpacking);
-        } else {
-          session_.Run(operation.unpack, operation.unpack_scratchpad, unpacking);
-        }
+        const dnnl::memory plain(PlainWeights(spec), session_.engine(), Address(dweight));
+        Reorder(accumulate ? operation.unpack_and_add : operation.unpack, operation.packed_gradient,
+                plain);
       });
 }
 

@@ -35,25 +35,29 @@ class Convolutions {
 
  private:
   enum class Direction { kForward, kForwardBias, kBackwardInput, kBackwardWeights };
+  struct Reordering {
+    dnnl::reorder primitive;
+    dnnl::memory::desc scratchpad;
+  };
   struct Operation {
     dnnl::primitive primitive;
     dnnl::memory::desc weights, scratchpad;
     PrimitiveArguments arguments;
     // Of this version; by the address of the weights.
     std::unordered_map<const void*, PackedWeights::Handle> packings;
-    // For gradients: in the layout of the primitive, and from there to PyTorch's, written or added.
+    // From PyTorch's layout of the weights to the primitive's; for gradients the other way, written
+    // or added.
+    Reordering pack, unpack, unpack_and_add;
     dnnl::memory packed_gradient;
-    dnnl::reorder unpack, unpack_and_add;
-    dnnl::memory::desc unpack_scratchpad, unpack_and_add_scratchpad;
   };
   using Key = std::array<int64_t, 14>;
 
   Operation& Get(Direction direction, const Conv2dSpec& spec, const Shape& x);
   Operation Make(Direction direction, const Conv2dSpec& spec, const Shape& x) const;
-  void MakeUnpacking(const Conv2dSpec& spec, Operation& operation) const;
+  void MakeReorderings(const Conv2dSpec& spec, bool gradient, Operation& operation) const;
   // The weights as the operation wants them.
   dnnl::memory Packed(const Conv2dSpec& spec, Operation& operation, const Tensor& weight);
-  void Pack(const Conv2dSpec& spec, const Tensor& weight, dnnl::memory& packed);
+  void Reorder(Reordering& reordering, const dnnl::memory& from, const dnnl::memory& to);
 
   DnnlSession& session_;
   PackedWeights& packed_;
