@@ -28,7 +28,11 @@ void Steps(const std::string& fault, bool faulty, ReplicaLink link) {
     if (faulty && step == kFaultStep) {
       if (fault == "kill") ::kill(::getpid(), SIGKILL);
       if (fault == "exit") ::_exit(3);
-      if (fault == "stop") ::raise(SIGSTOP);
+      if (fault == "stop") {
+        // Long enough for a heartbeat, also on a busy machine: what was last seen is to be named.
+        std::this_thread::sleep_for(400ms);
+        ::raise(SIGSTOP);
+      }
       if (fault == "stall") std::this_thread::sleep_for(60s);
       if (fault == "leave") return;
       if (fault == "throw") throw Error(ErrorCode::kDataLoss, "sample 41 is damaged");
@@ -58,7 +62,7 @@ int Main(const std::string& fault) {
   } catch (const Error& error) {
     std::fprintf(stderr, "%s: %s\n", std::string(ErrorCodeName(error.code())).c_str(), error.what());
     // The other ranks have the same to say.
-    std::this_thread::sleep_for(1s);
+    std::this_thread::sleep_for(400ms);
     world.Abort(42);
   }
   return 0;
