@@ -54,7 +54,7 @@ TEST_P(ExecutorConformance, AStepEqualsTheReferenceUpToRounding) {
   for (const int64_t samples : {5, 3, 1, 0}) {
     SCOPED_TRACE(samples);
     // Errors of a dozen operations in a row, the longest sums of 175 terms.
-    ExpectClose([&](Executor& e) { return SmallStep(e, samples); }, 175, 8);
+    ExpectClose([&](Executor& e) { return SmallStep(e, samples); }, 175, 1);
   }
 }
 
