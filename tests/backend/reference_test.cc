@@ -61,6 +61,15 @@ TEST_F(Reference, LinearMultipliesByTheTransposedWeight) {
   EXPECT_TRUE(Equal(y, FromValues({2, 3}, {1, 2, 215, 3, 4, 435})));
 }
 
+TEST_F(Reference, GradientsAreAddedToWhatIsThereOnlyWhenAskedTo) {
+  const Tensor x = FromValues({1, 2}, {3, 4}), dy = FromValues({1, 1}, {2});
+  Tensor dweight = Filled({1, 2}, 100), dbias = Filled({1}, 100);
+  executor_->LinearBackwardWeights(x, dy, {.tensor = dweight, .accumulate = true},
+                                   {.tensor = dbias, .accumulate = false});
+  EXPECT_TRUE(Equal(dweight, FromValues({1, 2}, {106, 108})));
+  EXPECT_TRUE(Equal(dbias, FromValues({1}, {2})));
+}
+
 TEST_F(Reference, PaddingIsNeverTheMaximumAndNotCountedInAMean) {
   const Tensor x = FromValues({1, 2, 3, 1}, {-1, -2, -3, -4, -5, -9});
   Pool2dSpec spec{.kind = PoolKind::kMax, .kernel = 2, .stride = 2, .pad = 1};
