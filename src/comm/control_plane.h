@@ -4,10 +4,7 @@
 // Has no thread of its own and is driven by the reducer that owns it.
 #pragma once
 
-#include <atomic>
 #include <memory>
-#include <mutex>
-#include <string>
 #include <vector>
 
 #include "comm/failure.h"

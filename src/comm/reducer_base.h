@@ -5,16 +5,20 @@
 // while holding the latter two.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "comm/control_plane.h"
 #include "comm/group_plan.h"
-#include "comm/make_reducer.h"
 #include "comm/merge.h"
+#include "comm/reducer_options.h"
 #include "comm/wait_room.h"
 
 namespace syncbn::comm {

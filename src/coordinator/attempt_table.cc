@@ -1,6 +1,6 @@
 #include "coordinator/attempt_table.h"
 
-#include "base/error.h"
+#include "coordinator/api_error.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -15,7 +15,8 @@ Message Parse(std::string_view bytes, const char* what) {
 }
 
 [[noreturn]] void FailNoAttempt(AttemptId id) {
-  throw Error(ErrorCode::kNotFound, "there is no " + AttemptName(id.job, id.attempt));
+  throw ApiError(ErrorCode::kNotFound, "ATTEMPT_NOT_FOUND",
+                 "there is no " + AttemptName(id.job, id.attempt));
 }
 
 }  // namespace
@@ -118,9 +119,9 @@ std::optional<std::string> RequestTable::Find(const RequestKey& key) const {
                       key.actor, key.id);
   if (!rows.Next()) return std::nullopt;
   if (rows.Text(0) != key.method || rows.Text(1) != key.digest) {
-    throw Error(ErrorCode::kAlreadyExists, "request_id '" + key.id +
-                                               "' was used before for a different request (" +
-                                               rows.Text(0) + "): choose a new one");
+    throw ApiError(ErrorCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                   "request_id '" + key.id + "' was used before for a different request (" +
+                       rows.Text(0) + "): choose a new one");
   }
   return rows.Text(2);
 }

@@ -5,8 +5,8 @@
 #include <span>
 
 #include "base/digest.h"
-#include "base/error.h"
 #include "base/text.h"
+#include "coordinator/api_error.h"
 #include "coordinator/job_record.h"
 
 #include <google/protobuf/util/time_util.h>
@@ -48,8 +48,9 @@ class FilterParser {
 
  private:
   [[noreturn]] void Fail(size_t at, const std::string& what) const {
-    throw Error(ErrorCode::kInvalidArgument, "filter, column " + std::to_string(at + 1) + ": " +
-                                                 what + ", in: " + std::string(text_));
+    throw ApiError(
+        ErrorCode::kInvalidArgument, "FILTER_INVALID",
+        "filter, column " + std::to_string(at + 1) + ": " + what + ", in: " + std::string(text_));
   }
 
   void SkipBlanks() {

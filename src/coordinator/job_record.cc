@@ -4,7 +4,7 @@
 
 #include <charconv>
 
-#include "base/error.h"
+#include "coordinator/api_error.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -50,8 +50,8 @@ int64_t ParseJobName(std::string_view name) {
   if (name.starts_with(kJobs)) {
     if (const auto id = ParseNumber<int64_t>(name.substr(kJobs.size()))) return *id;
   }
-  throw Error(ErrorCode::kInvalidArgument,
-              "'" + std::string(name) + "' is not the name of a job; they look like jobs/17");
+  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                 "'" + std::string(name) + "' is not the name of a job; they look like jobs/17");
 }
 
 AttemptId ParseAttemptName(std::string_view name) {
@@ -61,9 +61,10 @@ AttemptId ParseAttemptName(std::string_view name) {
       return {ParseJobName(name.substr(0, middle)), *attempt};
     }
   }
-  throw Error(ErrorCode::kInvalidArgument, "'" + std::string(name) +
-                                               "' is not the name of an attempt; they look like "
-                                               "jobs/17/attempts/2");
+  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                 "'" + std::string(name) +
+                     "' is not the name of an attempt; they look like "
+                     "jobs/17/attempts/2");
 }
 
 std::string Etag(int64_t revision) {

@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "base/check.h"
-#include "base/error.h"
+#include "coordinator/api_error.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -117,7 +117,7 @@ JobRecord JobTable::Get(int64_t id) const {
   Rows rows = Select("WHERE id = ?");
   database_.BindTo(rows, 1, id);
   if (!rows.Next()) {
-    throw Error(ErrorCode::kNotFound, "there is no job " + JobName(id));
+    throw ApiError(ErrorCode::kNotFound, "JOB_NOT_FOUND", "there is no job " + JobName(id));
   }
   return Read(rows);
 }
@@ -125,7 +125,7 @@ JobRecord JobTable::Get(int64_t id) const {
 RunFileText JobTable::RunFile(int64_t id) const {
   Rows rows = database_.Query("SELECT text, effective FROM run_files WHERE job = ?", id);
   if (!rows.Next()) {
-    throw Error(ErrorCode::kNotFound, "there is no job " + JobName(id));
+    throw ApiError(ErrorCode::kNotFound, "JOB_NOT_FOUND", "there is no job " + JobName(id));
   }
   return {rows.Text(0), rows.Text(1)};
 }
@@ -180,8 +180,9 @@ JobPage JobTable::List(const JobFilter& filter, int page_size,
     const char* end = page_token.data() + page_token.size();
     const auto [at, code] = std::from_chars(page_token.data(), end, before);
     if (code != std::errc() || std::string(at, end) != "." + filter.Fingerprint()) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "page token '" + page_token + "' is not of a list with this filter: start anew");
+      throw ApiError(
+          ErrorCode::kInvalidArgument, "PAGE_TOKEN_INVALID",
+          "page token '" + page_token + "' is not of a list with this filter: start anew");
     }
   }
   Rows rows = database_.Start(std::string("SELECT ") + kColumns + " FROM jobs WHERE " +
@@ -225,9 +226,10 @@ int64_t JobTable::Count() const {
 void JobTable::Delete(int64_t id, const Deed& deed, WallTime now) {
   const JobRecord record = Get(id);
   if (!IsEnded(record.status.state)) {
-    throw Error(ErrorCode::kFailedPrecondition,
-                JobName(id) + " is " + std::string(JobStateName(record.status.state)) +
-                    ": only a job that has ended can be deleted; cancel it first");
+    throw ApiError(ErrorCode::kFailedPrecondition, "WRONG_STATE",
+                   JobName(id) + " is " + std::string(JobStateName(record.status.state)) +
+                       ": only a job that has ended can be deleted; cancel it first",
+                   {{"state", std::string(JobStateName(record.status.state))}});
   }
   database_.Run("DELETE FROM transitions WHERE job = ?", id);
   database_.Run("DELETE FROM jobs WHERE id = ?", id);

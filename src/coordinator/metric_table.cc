@@ -5,7 +5,7 @@
 #include <map>
 
 #include "base/check.h"
-#include "base/error.h"
+#include "coordinator/api_error.h"
 #include "coordinator/downsample.h"
 
 namespace syncbn::coordinator {
@@ -14,9 +14,9 @@ namespace {
 constexpr int kDefaultBuckets = 1000, kMostBuckets = 20'000;
 
 [[noreturn]] void FailBatch(StreamId stream, const std::string& what) {
-  throw Error(ErrorCode::kInvalidArgument, "metric batch of " +
-                                               AttemptName(stream.job, stream.attempt) + ", rank " +
-                                               std::to_string(stream.rank) + ": " + what);
+  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                 "metric batch of " + AttemptName(stream.job, stream.attempt) + ", rank " +
+                     std::to_string(stream.rank) + ": " + what);
 }
 
 bool IsMetricName(const std::string& name) {
@@ -90,7 +90,7 @@ int64_t MetricTable::Insert(StreamId stream, const v1::MetricBatch& batch, WallT
   const int first =
       static_cast<int>(std::max<int64_t>(0, acknowledged + 1 - batch.first_sequence()));
   if (!database_.Query("SELECT 1 FROM jobs WHERE id = ?", stream.job).Next()) {
-    throw Error(ErrorCode::kNotFound, "there is no job " + JobName(stream.job));
+    throw ApiError(ErrorCode::kNotFound, "JOB_NOT_FOUND", "there is no job " + JobName(stream.job));
   }
   InsertPoints(stream, batch, first);
   database_.Run(
@@ -149,9 +149,9 @@ void MetricTable::InsertPoints(StreamId stream, const v1::MetricBatch& batch, in
     Rows count = database_.Query("SELECT count(*) FROM series WHERE job = ?", stream.job);
     count.Next();
     if (count.Int(0) > kMostSeries) {
-      throw Error(ErrorCode::kResourceExhausted, JobName(stream.job) + " reports more than " +
-                                                     std::to_string(kMostSeries) +
-                                                     " series of metrics");
+      throw ApiError(ErrorCode::kResourceExhausted, "TOO_LARGE",
+                     JobName(stream.job) + " reports more than " + std::to_string(kMostSeries) +
+                         " series of metrics");
     }
   }
 
@@ -209,9 +209,9 @@ v1::ListSeriesResponse MetricTable::ListSeries(int64_t job) const {
 v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& request) const {
   const int64_t job = ParseJobName(request.job());
   if (request.max_buckets() < 0 || request.max_buckets() > kMostBuckets) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "max_buckets is " + std::to_string(request.max_buckets()) + "; it can be 1 to " +
-                    std::to_string(kMostBuckets));
+    throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                   "max_buckets is " + std::to_string(request.max_buckets()) + "; it can be 1 to " +
+                       std::to_string(kMostBuckets));
   }
   const int buckets = request.max_buckets() == 0 ? kDefaultBuckets : request.max_buckets();
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/text.h"
+#include "coordinator/api_error.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -45,8 +45,9 @@ RankMonitor::RankMonitor(int processes, const RankMonitorPolicy& policy, Monoton
 
 RankMonitor::Rank& RankMonitor::At(int rank) {
   if (rank < 0 || rank >= static_cast<int>(ranks_.size())) {
-    throw Error(ErrorCode::kInvalidArgument, "rank " + std::to_string(rank) + " of an attempt of " +
-                                                 std::to_string(ranks_.size()));
+    throw ApiError(
+        ErrorCode::kInvalidArgument, "FIELD_INVALID",
+        "rank " + std::to_string(rank) + " of an attempt of " + std::to_string(ranks_.size()));
   }
   return ranks_[static_cast<size_t>(rank)];
 }

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "base/error.h"
+#include "coordinator/api_error.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -190,10 +190,10 @@ void Database::Fail(std::string_view doing) const {
   const int result = sqlite3_extended_errcode(handle_);
   const ErrorCode code = CodeOf(result, sqlite3_system_errno(handle_));
   if (code == ErrorCode::kResourceExhausted && (result & 0xff) != SQLITE_NOMEM) {
-    throw Error(code,
-                "the store " + path_.string() +
-                    " cannot be written: no space left. Nothing of this request was kept; free "
-                    "some space and send it again");
+    throw ApiError(code, "STORE_FULL",
+                   "the store " + path_.string() +
+                       " cannot be written: no space left. Nothing of this request was kept; free "
+                       "some space and send it again");
   }
   throw Error(code, "the store " + path_.string() + ": " + sqlite3_errmsg(handle_) + " (" +
                         std::to_string(result) + ") in: " + std::string(doing.substr(0, 200)));

@@ -51,7 +51,7 @@ class SupervisedLauncherTest : public ::testing::Test {
       if (seen.kind == Observation::Kind::kEnded) return *seen.exit;
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
-    ADD_FAILURE() << "did not end";
+    ADD_FAILURE() << "did not end\n" << Logs();
     launcher().Force(request.attempt);
     return {};
   }
@@ -59,9 +59,21 @@ class SupervisedLauncherTest : public ::testing::Test {
     const auto file = AttemptFolder(request.attempt.folder).output_log();
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (!std::filesystem::exists(file) || ReadFile(file).find(text) == std::string::npos) {
-      ASSERT_LT(std::chrono::steady_clock::now(), end) << text;
+      ASSERT_TRUE(std::chrono::steady_clock::now() < end)
+          << "the log never said: " << text << "\n" << Logs();
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
+  }
+  // What the launcher and the supervisor have said so far.
+  std::string Logs() {
+    std::string text;
+    for (const char* name : {"output.log", "supervisor.log"}) {
+      const auto file = request.attempt.folder / name;
+      if (std::filesystem::exists(file)) text += std::string(name) + ":\n" + ReadFile(file);
+    }
+    for (const MarkedProcess& process : FindMarked(request.marker))
+      text += std::to_string(process.pid) + " " + process.command + "\n";
+    return text;
   }
   int64_t SupervisorPid() { return AttemptFolder(request.attempt.folder).Supervisor()->pid(); }
 

@@ -16,17 +16,20 @@ using ::testing::HasSubstr;
 class TwoHostsTest : public SupervisedLauncherTest {
  protected:
   void SetUp() override {
-    id_ = std::to_string(::getpid() % 10000);
     if (::geteuid() != 0) GTEST_SKIP() << "network namespaces need root";
     const CommandResult result =
-        Shell("set -e; ip link add sbr" + id_ + " type bridge; ip addr add 10.76.0.254/24 dev sbr" +
-              id_ + "; ip link set sbr" + id_ + " up; for i in 1 2; do ip netns add " + Host("$i") +
+        Shell("set -e; ip link add sbr" + id_ + " type bridge; ip addr add " + net_ +
+              ".254/24 dev sbr" + id_ + "; ip link set sbr" + id_ + " up; for i in 1 2; do ip netns add " + Host("$i") +
               "; ip link add sbv" + id_ + "_$i type veth peer name eth0 netns " + Host("$i") +
               "; ip link set sbv" + id_ + "_$i master sbr" + id_ + " up; ip -n " + Host("$i") +
-              " addr add 10.76.0.$i/24 dev eth0; ip -n " + Host("$i") +
+              " addr add " + net_ + ".$i/24 dev eth0; ip -n " + Host("$i") +
               " link set eth0 up; ip -n " + Host("$i") + " link set lo up; done");
     if (result.exit_code != 0)
       GTEST_SKIP() << "network namespaces are not permitted here: " << result.error_output;
+    for (const std::string way : {"1 254", "2 254", "1 2", "2 1"}) {
+      ASSERT_TRUE(Reaches(way.substr(0, 1), net_ + "." + way.substr(2)))
+          << "the bridge carries nothing from host " << way;
+    }
     const auto agent = folder.path() / "agent";
     WriteFileAtomically(agent,
                         "#!/bin/sh\nhost=$1; shift\nexec ip netns exec $host sh -c \"$*\"\n");
@@ -34,8 +37,8 @@ class TwoHostsTest : public SupervisedLauncherTest {
     options.name = "hosts";
     options.mpirun.launch_agent = {agent};
     options.mpirun.hosts = {{.name = Host("1"), .slots = 1}, {.name = Host("2"), .slots = 1}};
-    options.mpirun.mca = {"oob_tcp_if_include 10.76.0.0/24", "btl_tcp_if_include 10.76.0.0/24",
-                          "btl tcp,self"};
+    options.mpirun.mca = {"oob_tcp_if_include " + net_ + ".0/24",
+                          "btl_tcp_if_include " + net_ + ".0/24", "btl tcp,self"};
     request.placement = {{Host("1"), 1}, {Host("2"), 1}};
   }
   void TearDown() override {
@@ -47,7 +50,21 @@ class TwoHostsTest : public SupervisedLauncherTest {
     return RunCommand({"/bin/sh", "-c", line}, std::chrono::seconds(20));
   }
 
-  std::string id_;
+  // A refused connection has been there and back.
+  bool Reaches(const std::string& number, const std::string& address) {
+    for (int i = 0; i < 10; ++i) {
+      const CommandResult result =
+          Shell("ip netns exec " + Host(number) + " timeout 2 bash -c 'exec 3<>/dev/tcp/" +
+                address + "/9' 2>&1");
+      if (result.output.find("refused") != std::string::npos) return true;
+    }
+    return false;
+  }
+
+  // Its own names and network, so that two of these tests can run at once.
+  std::string id_ = std::to_string(::getpid() % 10000);
+  std::string net_ = "10." + std::to_string(64 + ::getpid() % 128) + "." +
+                     std::to_string(::getpid() / 128 % 256);
 };
 
 TEST_F(TwoHostsTest, AJobRunsAcrossBoth) {

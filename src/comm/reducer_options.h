@@ -1,0 +1,32 @@
+// How a reducer is to be made.
+#pragma once
+
+#include <chrono>
+#include <vector>
+
+#include "base/clock.h"
+#include "comm/reducer.h"
+
+namespace syncbn::comm {
+
+enum class ReducerKind {
+  kTree,    // the canonical tree over replicas: equal bits at any number of processes
+  kNative,  // the library's all-reduce
+};
+
+struct ReducerOptions {
+  ReducerKind kind = ReducerKind::kTree;
+  int replicas = 1;
+  // A wait whose peers have made no progress for this long fails and names them.
+  std::chrono::nanoseconds stall_timeout = std::chrono::seconds(300);
+  // How often processes tell each other what their replicas do; at least 8 times a stall timeout.
+  std::chrono::nanoseconds heartbeat = std::chrono::seconds(1);
+  // Messages up to this size are exchanged whole, larger ones by ranges (see tree_reducer.h). Must be the
+  // same in all processes; the result does not depend on it.
+  size_t small_bytes = 32 * 1024;
+  // kNative: groups across processes, beside the one of all replicas, that will be reduced.
+  std::vector<Group> native_groups;
+  const Clock* clock = &Clock::System();
+};
+
+}  // namespace syncbn::comm
