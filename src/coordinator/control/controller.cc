@@ -1,0 +1,315 @@
+// What users and workers ask of the controller. What it does by itself is in controller_engine.cc.
+#include "coordinator/control/controller.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "coordinator/api_error.h"
+#include "coordinator/control/open_job.h"
+#include "coordinator/control/secret.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+v1::PendingReason ReasonToProto(const PendingReason& reason) {
+  v1::PendingReason proto;
+  proto.set_code(static_cast<v1::PendingReason::Code>(reason.code));
+  proto.set_message(reason.message);
+  proto.set_position(reason.position);
+  proto.set_needed_slots(reason.needed_slots);
+  proto.set_free_slots(reason.free_slots);
+  for (const int64_t job : reason.blocking_jobs) proto.add_blocking_jobs(JobName(job));
+  if (reason.latest_start) *proto.mutable_latest_start() = ToProto(*reason.latest_start);
+  return proto;
+}
+
+// What a worker is to do, from what is to become of its attempt.
+DesiredState DesiredOf(const JobStatus& status) {
+  switch (status.state) {
+    case JobState::kPausing:
+      return DesiredState::kPause;
+    case JobState::kCancelling:
+      return std::max(status.desired, DesiredState::kCancel);
+    case JobState::kRecovering:
+      return DesiredState::kKill;
+    default:
+      return DesiredState::kRun;
+  }
+}
+
+void CheckEtag(const JobRecord& record, const std::string& etag) {
+  if (etag.empty() || etag == Etag(record.revision)) return;
+  throw ApiError(ErrorCode::kAborted, "ETAG_MISMATCH",
+                 JobName(record.id) + " has changed since it was read: look at it again",
+                 {{"etag", Etag(record.revision)}});
+}
+
+void CheckApplied(const JobRecord& record, const Outcome& outcome) {
+  if (outcome.verdict != Outcome::Verdict::kRejected) return;
+  throw ApiError(ErrorCode::kFailedPrecondition, "WRONG_STATE",
+                 JobName(record.id) + ": " + outcome.message,
+                 {{"state", std::string(JobStateName(record.status.state))}});
+}
+
+v1::Job ParseJob(const std::string& bytes) {
+  v1::Job job;
+  SYNCBN_CHECK(job.ParseFromString(bytes)) << "a kept answer is damaged";
+  return job;
+}
+
+}  // namespace
+
+SlotRequest RequestOf(int64_t job, const v1::Resources& resources) {
+  return {.job = job,
+          .processes = std::max(1, resources.processes()),
+          .threads = std::max(1, resources.threads_per_process()),
+          .memory_mib = resources.memory_mib_per_process(),
+          .tags = {resources.host_tags().begin(), resources.host_tags().end()},
+          .hosts = {resources.hosts().begin(), resources.hosts().end()},
+          .excluded_hosts = {resources.excluded_hosts().begin(), resources.excluded_hosts().end()},
+          .max_per_host = resources.max_processes_per_host()};
+}
+
+v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
+                           const RequestInfo& info) {
+  if (options_.places) {
+    if (const auto why = WhyNeverFits(RequestOf(0, spec.resources()), options_.hosts)) {
+      throw ApiError(ErrorCode::kInvalidArgument, "NEVER_FITS",
+                     "the job can never run here: " + *why);
+    }
+  }
+  const WallTime now = options_.clock->Now();
+  if (info.validate_only) {
+    return ToProto({.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now},
+                   now);
+  }
+  std::optional<Applied> created;
+  const std::string answer = options_.store->Mutate(info.key, now, [&](Tables& tables) {
+    const JobStatus status = NewJob(options_.job_policy, now);
+    const int64_t id =
+        tables.jobs.Create(spec, run_file, status, {info.key.actor, "CREATE", ""}, now);
+    created = Applied{.record = tables.jobs.Get(id)};
+    return ToProto(created->record, now).SerializeAsString();
+  });
+  if (created) Note(*created);
+  return ParseJob(answer);
+}
+
+v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo& info) {
+  const WallTime now = options_.clock->Now();
+  const Event event{.kind = verb.verb};
+  if (verb.resources && options_.places) {
+    if (const auto why = WhyNeverFits(RequestOf(job, *verb.resources), options_.hosts)) {
+      throw ApiError(ErrorCode::kInvalidArgument, "NEVER_FITS",
+                     "the job can never run here: " + *why);
+    }
+  }
+  if (info.validate_only) {
+    JobRecord record = options_.store->Read([&](Tables& tables) { return tables.jobs.Get(job); });
+    CheckEtag(record, verb.etag);
+    const Outcome outcome = Apply(record.status, event, PolicyOf(record, options_.job_policy), now);
+    CheckApplied(record, outcome);
+    record.status = outcome.status;
+    return ToProto(record, now);
+  }
+  std::optional<Applied> applied;
+  const std::string answer = options_.store->Mutate(info.key, now, [&](Tables& tables) {
+    const JobRecord before = tables.jobs.Get(job);
+    CheckEtag(before, verb.etag);
+    applied = ApplyIn(tables, job, event,
+                      {info.key.actor, std::string(EventName(verb.verb)), verb.reason}, {});
+    CheckApplied(before, applied->outcome);
+    if (verb.resources) {
+      v1::Job spec = applied->record.spec;
+      *spec.mutable_resources() = *verb.resources;
+      tables.jobs.UpdateSpec(job, spec);
+      applied->record = tables.jobs.Get(job);
+    }
+    return ToProto(applied->record, now).SerializeAsString();
+  });
+  if (applied) Note(*applied);
+  return ParseJob(answer);
+}
+
+void Controller::Delete(int64_t job, const std::string& etag, const RequestInfo& info) {
+  const WallTime now = options_.clock->Now();
+  if (info.validate_only) {
+    const JobRecord record =
+        options_.store->Read([&](Tables& tables) { return tables.jobs.Get(job); });
+    CheckEtag(record, etag);
+    return;
+  }
+  options_.store->Mutate(info.key, now, [&](Tables& tables) {
+    CheckEtag(tables.jobs.Get(job), etag);
+    tables.jobs.Delete(job, {info.key.actor, "DELETE", ""}, now);
+    return std::string();
+  });
+  std::error_code ignored;
+  std::filesystem::remove_all(options_.store->folder() / JobName(job), ignored);
+}
+
+v1::Job Controller::View(const JobRecord& record) const {
+  std::lock_guard lock(mutex_);
+  v1::Job job = ToProto(record, options_.clock->Now());
+  const auto open = open_.find(record.id);
+  if (open != open_.end()) {
+    *job.mutable_progress() = open->second.record.progress;
+    if (!open->second.waiting.empty()) job.mutable_pending()->set_message(open->second.waiting);
+  }
+  if (record.status.state != JobState::kQueued) return job;
+  for (const Schedule::Wait& wait : waits_) {
+    if (wait.job == record.id) *job.mutable_pending() = ReasonToProto(wait.reason);
+  }
+  return job;
+}
+
+std::vector<Schedule::Wait> Controller::Queue() const {
+  std::lock_guard lock(mutex_);
+  return waits_;
+}
+
+std::vector<Controller::HostView> Controller::Hosts() const {
+  std::lock_guard lock(mutex_);
+  std::vector<HostView> views;
+  for (HostCapacity& host : HostsNow(options_.clock->Now())) {
+    HostView& view = views.emplace_back();
+    const auto known = health_.find(host.name);
+    view.health = known == health_.end() ? HostHealth{.name = host.name} : known->second;
+    for (const auto& [id, open] : open_) {
+      const SlotRequest request = RequestOf(id, open.record.spec.resources());
+      for (const Share& share : open.placement) {
+        if (share.host != host.name) continue;
+        view.used_slots += share.processes * request.threads;
+        view.used_memory_mib += share.processes * request.memory_mib;
+        view.jobs.emplace_back(id, share.processes);
+      }
+    }
+    view.capacity = std::move(host);
+  }
+  return views;
+}
+
+void Controller::SetDrained(const std::string& host, bool drained, const std::string& reason) {
+  const bool known = std::any_of(options_.hosts.begin(), options_.hosts.end(),
+                                 [&](const HostCapacity& one) { return one.name == host; });
+  if (!known)
+    throw ApiError(ErrorCode::kNotFound, "HOST_NOT_FOUND", "there is no host '" + host + "'");
+  const HostHealth health = options_.store->Write([&](Tables& tables) {
+    // Restoring forgets everything, also an exclusion.
+    HostHealth next{.name = host};
+    if (drained) {
+      next = tables.hosts.Get(host);
+      next.drained = true;
+      next.reason = reason;
+    }
+    tables.hosts.Put(next);
+    return next;
+  });
+  std::lock_guard lock(mutex_);
+  health_[host] = health;
+  schedule_due_ = true;
+  wake_.notify_one();
+}
+
+bool Controller::IsTokenOf(AttemptId id, const std::string& token) const {
+  const std::string hash =
+      options_.store->Read([&](Tables& tables) { return tables.attempts.TokenHash(id); });
+  return SecretsEqual(hash, HashSecret(token));
+}
+
+Controller::OpenJob& Controller::LiveAttempt(AttemptId id) {
+  const auto found = open_.find(id.job);
+  if (found == open_.end() || !found->second.record.status.attempt_live ||
+      found->second.record.status.attempt != id.attempt) {
+    throw ApiError(ErrorCode::kAborted, "ATTEMPT_SUPERSEDED",
+                   AttemptName(id.job, id.attempt) + " has been given up: its workers must leave");
+  }
+  return found->second;
+}
+
+int64_t Controller::Register(AttemptId id, int rank, int processes, const std::string& host,
+                             int64_t pid) {
+  {
+    std::lock_guard lock(mutex_);
+    OpenJob& open = LiveAttempt(id);
+    const int asked = RequestOf(id.job, open.record.spec.resources()).processes;
+    if (processes != asked) {
+      throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                     AttemptName(id.job, id.attempt) + " was started with " + ProcessesText(asked) +
+                         ", but rank " + std::to_string(rank) + " sees " +
+                         std::to_string(processes));
+    }
+    open.monitor->Register(rank, host, options_.clock->Monotonic());
+  }
+  const int64_t acknowledged = options_.store->Write([&](Tables& tables) {
+    tables.attempts.PutRank(id, rank, host, pid);
+    return tables.metrics.Acknowledged({id.job, id.attempt, rank});
+  });
+  bool complete = false;
+  {
+    std::lock_guard lock(mutex_);
+    OpenJob& open = LiveAttempt(id);
+    complete = open.record.status.state == JobState::kStarting && open.monitor->AllRegistered();
+  }
+  // Not before the last rank is in the store, so that nothing is missing after a restart.
+  if (complete) {
+    ApplyEvent(id.job, {.kind = EventKind::kRegistered, .attempt = id.attempt},
+               {.actor = "workers"}, [&](Tables& tables, Applied&) {
+                 v1::Attempt attempt = tables.attempts.Get(id);
+                 *attempt.mutable_running_time() = ToProto(options_.clock->Now());
+                 tables.attempts.Update(id, attempt);
+               });
+  }
+  return acknowledged;
+}
+
+DesiredState Controller::Heartbeat(AttemptId id, int rank, const WorkerReport& report) {
+  std::lock_guard lock(mutex_);
+  OpenJob& open = LiveAttempt(id);
+  open.monitor->Heartbeat(rank, report.heartbeat, options_.clock->Monotonic());
+  JobStatus& status = open.record.status;
+  if (status.state == JobState::kRunning) {
+    // A sign of life moves the deadline only here: it need not be stored.
+    status.deadline = options_.clock->Now() + options_.job_policy.silence_limit;
+  }
+  v1::Progress& progress = open.record.progress;
+  if (const auto slowest = open.monitor->Slowest()) {
+    progress.set_step(slowest->step);
+    progress.set_epoch(slowest->epoch);
+    progress.set_phase(slowest->phase);
+  }
+  if (report.total_steps > 0) progress.set_total_steps(report.total_steps);
+  if (report.checkpoint_step) {
+    progress.set_checkpoint_step(std::max(progress.checkpoint_step(), *report.checkpoint_step));
+  }
+  progress.set_lost_points(std::max(progress.lost_points(), report.lost_points));
+  *progress.mutable_report_time() = ToProto(options_.clock->Now());
+  open.progress_changed = true;
+  return DesiredOf(status);
+}
+
+int64_t Controller::ReportMetrics(AttemptId id, int rank, const v1::MetricBatch& batch) {
+  {
+    std::lock_guard lock(mutex_);
+    LiveAttempt(id);
+  }
+  return options_.store->Write([&](Tables& tables) {
+    return tables.metrics.Insert({id.job, id.attempt, rank}, batch, options_.clock->Now());
+  });
+}
+
+void Controller::ReportExit(AttemptId id, int rank, const v1::RankExit& exit) {
+  {
+    std::lock_guard lock(mutex_);
+    LiveAttempt(id).monitor->Exited(rank);
+  }
+  options_.store->Write([&](Tables& tables) { tables.attempts.PutRankExit(id, rank, exit); });
+}
+
+std::filesystem::path Controller::FolderOf(AttemptId id) const {
+  return options_.store->folder() / AttemptName(id.job, id.attempt);
+}
+
+}  // namespace syncbn::coordinator

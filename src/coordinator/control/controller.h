@@ -1,0 +1,188 @@
+// The coordinator without its network: what happens to jobs, and when. The services call it, it
+// calls the store, the scheduler and the launcher.
+//
+// Every change of a job goes the same way: in one transaction the job is read, the state machine is
+// asked, and the answer is stored with its history; only then are the effects carried out. So a
+// death at any moment leaves a store from which Start() can go on: it looks at every attempt that
+// may be alive, adopts it or closes it, and gives again what orders may have been lost.
+//
+// Thread-safe. One thread of its own watches timers, silence and the queue; a few run the
+// launcher's calls, which block.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "coordinator/job/classify.h"
+#include "coordinator/control/keyed_pool.h"
+#include "coordinator/launch/launcher.h"
+#include "coordinator/control/rank_monitor.h"
+#include "coordinator/store/retention.h"
+#include "coordinator/schedule/scheduler.h"
+#include "coordinator/store/store.h"
+
+namespace syncbn::coordinator {
+
+// What an attempt is started with, decided by the controller.
+struct LaunchContext {
+  AttemptRef attempt;
+  std::string marker;
+  std::string token;  // for the workers, good for this attempt only
+  SlotRequest request;
+  Placement placement;
+};
+
+// Who asks, and how a repeated request is known.
+struct RequestInfo {
+  RequestKey key;  // with the actor
+  bool validate_only = false;
+};
+
+// A verb on a job: kPause, kCancel, kKill, kResume or kRetry.
+struct VerbRequest {
+  EventKind verb;
+  std::string etag;                                       // empty: whatever it is
+  std::string reason;                                     // for the history
+  std::optional<v1::Resources> resources = std::nullopt;  // new ones, with kResume and kRetry
+};
+
+class Controller {
+ public:
+  struct Options {
+    Store* store = nullptr;
+    Launcher* launcher = nullptr;
+    // False where the launcher places by itself (Slurm): jobs are handed to it at once.
+    bool places = true;
+    std::vector<HostCapacity> hosts;
+    // What to start: the worker's program, environment and folders.
+    std::function<LaunchRequest(const JobRecord&, const RunFileText&, const LaunchContext&)>
+        make_launch;
+    // Takes in what the workers of an ended attempt could not deliver.
+    std::function<void(const AttemptRef&)> take_in_spool = [](const AttemptRef&) {};
+    std::function<void(const std::string&)> log = [](const std::string&) {};
+    JobPolicy job_policy;
+    SchedulerPolicy scheduler;
+    HostPolicy host_policy;
+    RankMonitorPolicy monitor;
+    RetentionPolicy retention;
+    std::chrono::milliseconds tick = std::chrono::milliseconds(200);
+    std::chrono::milliseconds observe_every = std::chrono::milliseconds(500);
+    std::chrono::milliseconds store_progress_every = std::chrono::seconds(2);
+    std::chrono::milliseconds retention_every = std::chrono::minutes(10);
+    int launcher_threads = 4;
+    const Clock* clock = &Clock::System();
+  };
+
+  explicit Controller(Options options);
+  // Stops watching. Jobs go on.
+  ~Controller();
+
+  // Adopts or closes every attempt that may be alive, then begins to watch. Serve after it returns.
+  void Start();
+
+  // --- For users. Errors carry a reason (api_error.h).
+
+  // `spec` has all defaults and no run file. Refuses with NEVER_FITS what no state of the cluster
+  // can place.
+  v1::Job Submit(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info);
+  v1::Job Act(int64_t job, const VerbRequest& verb, const RequestInfo& info);
+  // A job that has ended, with its folder.
+  void Delete(int64_t job, const std::string& etag, const RequestInfo& info);
+  // As the API shows it, with what only this object knows: why it waits, where it is.
+  v1::Job View(const JobRecord& record) const;
+  // In the order in which they are served.
+  std::vector<Schedule::Wait> Queue() const;
+  struct HostView {
+    HostCapacity capacity;
+    HostHealth health;
+    int used_slots = 0;
+    int64_t used_memory_mib = 0;
+    std::vector<std::pair<int64_t, int>> jobs;  // and their processes there
+  };
+  std::vector<HostView> Hosts() const;
+  // Drained, or back in use with its failures forgotten. NOT_FOUND for an unknown host.
+  void SetDrained(const std::string& host, bool drained, const std::string& reason);
+
+  // --- For workers. ABORTED (ATTEMPT_SUPERSEDED) when the attempt is not the live one.
+
+  bool IsTokenOf(AttemptId id, const std::string& token) const;
+  // Returns the highest sequence of the rank that is durable.
+  int64_t Register(AttemptId id, int rank, int processes, const std::string& host, int64_t pid);
+  struct WorkerReport {
+    RankHeartbeat heartbeat;
+    int64_t total_steps = 0;
+    std::optional<int64_t> checkpoint_step;
+    int64_t lost_points = 0;
+  };
+  // Returns what the worker is to do.
+  DesiredState Heartbeat(AttemptId id, int rank, const WorkerReport& report);
+  // Returns the highest sequence that is durable.
+  int64_t ReportMetrics(AttemptId id, int rank, const v1::MetricBatch& batch);
+  void ReportExit(AttemptId id, int rank, const v1::RankExit& exit);
+
+  std::filesystem::path FolderOf(AttemptId id) const;
+
+ private:
+  struct OpenJob;
+  struct Applied {
+    Outcome outcome;
+    JobRecord record;
+  };
+  using Extra = std::function<void(Tables&, Applied&)>;
+
+  // Reads, decides and stores inside a write; `extra` writes what belongs to it.
+  Applied ApplyIn(Tables& tables, int64_t job, const Event& event, const Deed& deed,
+                  const Extra& extra);
+  // The same as a write of its own, then carries out the effects.
+  Outcome ApplyEvent(int64_t job, const Event& event, Deed deed, const Extra& extra = {});
+  // Deadlines that signs of life have moved are newer here than in the store.
+  void OverlaySignsOfLife(JobRecord& record) const;
+  // After the commit: what is remembered, and the effects.
+  void Note(const Applied& applied);
+  void Remember(const JobRecord& record);  // mutex_ held
+  void Carry(const JobRecord& record, const Effect& effect, const std::string& reason);
+
+  // The thread that watches. It never holds mutex_ while it writes: writes take it.
+  void Loop();
+  void Tick();
+  void ApplyDueEvents(WallTime now);
+  void RunSchedule(WallTime now);
+  void Place(int64_t job, const Placement& placement, WallTime now);
+  void ObserveAll();
+  void StoreProgress();
+  void RunRetention();
+
+  // On the launcher's threads.
+  void Launch(AttemptId id);
+  void HandleObservation(AttemptId id, const Observation& observation);
+  void Close(AttemptId id, const v1::ExitRecord& exit, const std::optional<Failure>& start_failure);
+  void Adopt(AttemptId id);
+
+  std::vector<HostCapacity> HostsNow(WallTime now) const;  // mutex_ held
+  std::optional<WallTime> EndsBy(const JobRecord& record) const;
+  OpenJob& LiveAttempt(AttemptId id);  // mutex_ held
+  void Guarded(const std::string& doing, const std::function<void()>& body) const;
+
+  Options options_;
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::map<int64_t, OpenJob> open_;
+  std::map<int64_t, int64_t> revisions_;  // newest that was noted, of every job since the start
+  std::vector<Schedule::Wait> waits_;
+  std::map<std::string, HostHealth> health_;
+  bool schedule_due_ = true;
+  bool stop_ = false;
+  MonotonicTime last_schedule_, last_observation_, last_progress_, last_retention_;
+  std::thread thread_;
+  // Last: its tasks use everything above.
+  std::unique_ptr<KeyedPool> pool_;
+};
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,160 @@
+// The controller's dealings with attempts through the launcher: start, observe, close.
+#include "coordinator/api_error.h"
+#include "coordinator/control/controller.h"
+#include "coordinator/control/open_job.h"
+
+namespace syncbn::coordinator {
+
+void Controller::Launch(AttemptId id) {
+  const std::string name = AttemptName(id.job, id.attempt);
+  const AttemptRef attempt{id, FolderOf(id)};
+  LaunchContext context{.attempt = attempt, .marker = options_.store->id() + "/" + name};
+  JobRecord record;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = open_.find(id.job);
+    if (found == open_.end() || found->second.record.status.attempt != id.attempt) return;
+    OpenJob& open = found->second;
+    record = open.record;
+    context.token = std::move(open.token);
+    open.token.clear();
+    context.placement = open.placement;
+    context.request = RequestOf(id.job, record.spec.resources());
+  }
+  std::optional<Failure> start_failure;
+  try {
+    const RunFileText run_file =
+        options_.store->Read([&](Tables& tables) { return tables.jobs.RunFile(id.job); });
+    options_.launcher->Start(options_.make_launch(record, run_file, context));
+  } catch (const Error& error) {
+    options_.log("starting " + name + ": " + error.what());
+    start_failure =
+        Failure{.failure_class = error.code() == ErrorCode::kInvalidArgument ? FailureClass::kConfig
+                                                                             : FailureClass::kInfra,
+                .message = "the attempt could not be started: " + error.message(),
+                .attempt = id.attempt};
+  } catch (const std::exception& error) {
+    options_.log("starting " + name + ": " + error.what());
+    start_failure =
+        Failure{.failure_class = FailureClass::kInfra,
+                .message = std::string("the attempt could not be started: ") + error.what(),
+                .attempt = id.attempt};
+  }
+  if (start_failure) {
+    // It may have started all the same; if it has not, looking makes sure that it never will.
+    Guarded("looking at " + name, [&] {
+      const Observation seen = options_.launcher->Observe(attempt);
+      if (seen.kind == Observation::Kind::kEnded) Close(id, *seen.exit, start_failure);
+    });
+  }
+  std::lock_guard lock(mutex_);
+  const auto found = open_.find(id.job);
+  if (found != open_.end() && found->second.record.status.attempt == id.attempt)
+    found->second.started = true;
+}
+
+void Controller::HandleObservation(AttemptId id, const Observation& observation) {
+  switch (observation.kind) {
+    case Observation::Kind::kEnded:
+      Close(id, *observation.exit, std::nullopt);
+      break;
+    case Observation::Kind::kWaiting: {
+      std::lock_guard lock(mutex_);
+      const auto found = open_.find(id.job);
+      if (found == open_.end() || found->second.record.status.state != JobState::kStarting) return;
+      // The time in a batch system's queue is not that of a start.
+      found->second.waiting = observation.detail;
+      found->second.record.status.deadline =
+          options_.clock->Now() + options_.job_policy.start_limit;
+      break;
+    }
+    case Observation::Kind::kAlive: {
+      std::lock_guard lock(mutex_);
+      const auto found = open_.find(id.job);
+      if (found != open_.end()) found->second.waiting.clear();
+      break;
+    }
+    case Observation::Kind::kUnknown:
+      options_.log(AttemptName(id.job, id.attempt) + " cannot be observed: " + observation.detail);
+      break;
+  }
+}
+
+void Controller::Close(AttemptId id, const v1::ExitRecord& exit,
+                       const std::optional<Failure>& start_failure) {
+  const AttemptRef attempt{id, FolderOf(id)};
+  // What its workers could not deliver: their exit reports are needed now.
+  Guarded("taking in the spool of " + AttemptName(id.job, id.attempt),
+          [&] { options_.take_in_spool(attempt); });
+  std::vector<RankReport> reports;
+  int processes = 1;
+  options_.store->Read([&](Tables& tables) {
+    processes = RequestOf(id.job, tables.jobs.Get(id.job).spec.resources()).processes;
+    for (auto& report : tables.attempts.RankExits(id))
+      reports.push_back({report.rank, std::move(report.exit)});
+  });
+  Verdict verdict = Classify(exit, reports, processes, id.attempt);
+  Event event{.kind = EventKind::kEnded,
+              .attempt = id.attempt,
+              .outcome = verdict.outcome,
+              .failure = verdict.failure};
+  if (verdict.never_ran) {
+    event = {.kind = EventKind::kNotStarted, .attempt = id.attempt};
+    if (start_failure) {
+      event = {.kind = EventKind::kEnded,
+               .attempt = id.attempt,
+               .outcome = AttemptOutcome::kFailed,
+               .failure = start_failure};
+    }
+  }
+  std::vector<HostHealth> changed;
+  const Outcome outcome = ApplyEvent(
+      id.job, event,
+      {.actor = "supervisor", .reason = exit.rung().empty() ? "" : "ended at rung " + exit.rung()},
+      [&](Tables& tables, Applied& applied) {
+        const WallTime now = options_.clock->Now();
+        v1::Attempt record = tables.attempts.Get(id);
+        *record.mutable_end_time() = ToProto(now);
+        if (!verdict.never_ran || start_failure)
+          record.set_outcome(static_cast<v1::AttemptOutcome>(event.outcome));
+        // What the job says of the attempt (a stall, a time limit) is more than what its end looks
+        // like.
+        if (event.failure) *record.mutable_failure() = ToProto(*event.failure);
+        if (event.outcome != AttemptOutcome::kCompleted && applied.outcome.status.failure &&
+            applied.outcome.status.failure->attempt == id.attempt) {
+          *record.mutable_failure() = ToProto(*applied.outcome.status.failure);
+        }
+        *record.mutable_possibly_held_hosts() = exit.unverified_hosts();
+        tables.attempts.Update(id, record);
+        if (exit.unverified_hosts_size() > 0) {
+          v1::Job spec = tables.jobs.Get(id.job).spec;
+          for (const std::string& host : exit.unverified_hosts())
+            *spec.add_possibly_held_hosts() = host;
+          tables.jobs.UpdateSpec(id.job, spec);
+        }
+        changed.clear();
+        auto put = [&](const HostHealth& health) {
+          tables.hosts.Put(health);
+          changed.push_back(health);
+        };
+        std::vector<std::string> bad = verdict.bad_hosts;
+        bad.insert(bad.end(), exit.unverified_hosts().begin(), exit.unverified_hosts().end());
+        for (const std::string& host : bad) {
+          const std::string message = event.failure
+                                          ? event.failure->message
+                                          : "may still hold processes of " + record.name();
+          put(AfterFailure(tables.hosts.Get(host), {now, record.name(), message},
+                           options_.host_policy));
+        }
+        if (event.outcome != AttemptOutcome::kCompleted || verdict.never_ran) return;
+        for (const v1::HostShare& share : record.hosts()) {
+          const HostHealth health = tables.hosts.Get(share.host());
+          if (!health.failures.empty() || health.exclusions > 0) put(AfterSuccess(health));
+        }
+      });
+  std::lock_guard lock(mutex_);
+  for (HostHealth& health : changed) health_[health.name] = std::move(health);
+  if (outcome.verdict == Outcome::Verdict::kApplied) schedule_due_ = true;
+}
+
+}  // namespace syncbn::coordinator

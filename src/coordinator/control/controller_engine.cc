@@ -1,0 +1,369 @@
+// What the controller does by itself: timers, silence, the queue, and the launcher's calls.
+#include <algorithm>
+#include <latch>
+
+#include "base/check.h"
+#include "coordinator/api_error.h"
+#include "coordinator/control/controller.h"
+#include "coordinator/control/open_job.h"
+#include "coordinator/control/secret.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+// Tasks that are of no job.
+constexpr int64_t kHousekeeping = 0;
+
+Placement PlacementOf(const v1::Attempt& attempt) {
+  Placement placement;
+  for (const v1::HostShare& share : attempt.hosts())
+    placement.push_back({share.host(), share.processes()});
+  return placement;
+}
+
+void AddHosts(google::protobuf::RepeatedPtrField<std::string>* list,
+              const std::vector<std::string>& hosts) {
+  for (const std::string& host : hosts) {
+    if (std::find(list->begin(), list->end(), host) == list->end()) *list->Add() = host;
+  }
+}
+
+}  // namespace
+
+Controller::Controller(Options options) : options_(std::move(options)) {
+  SYNCBN_CHECK(options_.store != nullptr && options_.launcher != nullptr);
+  // A job that goes over its time limit is ended for certain only after all of this.
+  options_.scheduler.ending_margin =
+      std::max(options_.scheduler.ending_margin,
+               options_.job_policy.stop_limit + options_.job_policy.force_limit);
+  pool_ = std::make_unique<KeyedPool>(options_.launcher_threads);
+}
+
+Controller::~Controller() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+  pool_.reset();
+}
+
+void Controller::Guarded(const std::string& doing, const std::function<void()>& body) const {
+  try {
+    body();
+  } catch (const std::exception& error) {
+    // A full disk, a file system that does not answer: what is to be done is still to be done, and
+    // is tried again at the next round.
+    options_.log(doing + ": " + error.what());
+  }
+}
+
+Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event& event,
+                                        const Deed& deed, const Extra& extra) {
+  const WallTime now = options_.clock->Now();
+  Applied applied{.record = tables.jobs.Get(job)};
+  OverlaySignsOfLife(applied.record);
+  applied.outcome =
+      Apply(applied.record.status, event, PolicyOf(applied.record, options_.job_policy), now);
+  if (applied.outcome.verdict != Outcome::Verdict::kApplied) return applied;
+  Deed full = deed;
+  full.event = EventName(event.kind);
+  const std::string& message = applied.outcome.message;
+  if (!message.empty() && full.reason != message)
+    full.reason += (full.reason.empty() ? "" : ": ") + message;
+  tables.jobs.Update(job, applied.outcome.status, full, now);
+  for (const Effect& effect : applied.outcome.effects) {
+    if (effect.kind != Effect::Kind::kAbandon) continue;
+    v1::Job spec = applied.record.spec;
+    v1::Attempt attempt = tables.attempts.Get({job, effect.attempt});
+    for (const Share& share : PlacementOf(attempt)) {
+      AddHosts(spec.mutable_possibly_held_hosts(), {share.host});
+      AddHosts(attempt.mutable_possibly_held_hosts(), {share.host});
+    }
+    tables.jobs.UpdateSpec(job, spec);
+    tables.attempts.Update({job, effect.attempt}, attempt);
+  }
+  if (extra) extra(tables, applied);
+  applied.record = tables.jobs.Get(job);
+  return applied;
+}
+
+void Controller::OverlaySignsOfLife(JobRecord& record) const {
+  std::lock_guard lock(mutex_);
+  const auto found = open_.find(record.id);
+  if (found == open_.end()) return;
+  const JobStatus& known = found->second.record.status;
+  if (known.state != record.status.state || known.attempt != record.status.attempt) return;
+  if (known.deadline && record.status.deadline) {
+    record.status.deadline = std::max(*known.deadline, *record.status.deadline);
+  }
+}
+
+Outcome Controller::ApplyEvent(int64_t job, const Event& event, Deed deed, const Extra& extra) {
+  const Applied applied = options_.store->Write(
+      [&](Tables& tables) { return ApplyIn(tables, job, event, deed, extra); });
+  if (applied.outcome.verdict == Outcome::Verdict::kApplied) Note(applied);
+  return applied.outcome;
+}
+
+void Controller::Note(const Applied& applied) {
+  const JobRecord& record = applied.record;
+  std::lock_guard lock(mutex_);
+  // Two changes of a job may be noted in another order than they were stored: the newest counts.
+  int64_t& newest = revisions_[record.id];
+  if (record.revision > newest) {
+    newest = record.revision;
+    Remember(record);
+    schedule_due_ = true;
+    wake_.notify_one();
+  }
+  for (const Effect& effect : applied.outcome.effects)
+    Carry(record, effect, applied.outcome.message);
+}
+
+void Controller::Remember(const JobRecord& record) {
+  if (IsEnded(record.status.state)) {
+    open_.erase(record.id);
+    return;
+  }
+  OpenJob& open = open_[record.id];
+  const bool known = open.record.id != 0;
+  const bool other_attempt = open.record.status.attempt != record.status.attempt;
+  // The store's progress may be a little older.
+  const v1::Progress progress = known ? open.record.progress : record.progress;
+  open.record = record;
+  open.record.progress = progress;
+  if (!record.status.attempt_live || other_attempt) {
+    open.monitor.reset();
+    open.started = false;
+    open.waiting.clear();
+  }
+  if (!record.status.attempt_live) {
+    open.placement.clear();
+  } else if (!open.monitor) {
+    open.monitor.emplace(RequestOf(record.id, record.spec.resources()).processes, options_.monitor,
+                         options_.clock->Monotonic());
+  }
+}
+
+void Controller::Carry(const JobRecord& record, const Effect& effect, const std::string& reason) {
+  const AttemptId id{record.id, effect.attempt};
+  const AttemptRef attempt{id, FolderOf(id)};
+  const std::string name = AttemptName(id.job, id.attempt);
+  switch (effect.kind) {
+    case Effect::Kind::kLaunch:
+      pool_->Post(id.job, [this, id] { Launch(id); });
+      break;
+    case Effect::Kind::kStop: {
+      const StopLevel level = effect.level;
+      const std::string why =
+          reason.empty() ? "the job is to " + std::string(DesiredStateName(record.status.desired))
+                         : reason;
+      pool_->Post(id.job, [this, attempt, level, why, name] {
+        Guarded("stopping " + name, [&] { options_.launcher->Stop(attempt, level, why); });
+      });
+      break;
+    }
+    case Effect::Kind::kForceStop:
+      pool_->Post(id.job, [this, attempt, id, name] {
+        Guarded("ending " + name + " by force",
+                [&] { HandleObservation(id, options_.launcher->Force(attempt)); });
+      });
+      break;
+    case Effect::Kind::kAbandon:
+      options_.log(name + " was given up; its hosts may hold processes");
+      break;
+  }
+}
+
+void Controller::Start() {
+  std::vector<JobRecord> jobs;
+  options_.store->Read([&](Tables& tables) {
+    jobs = tables.jobs.Open();
+    std::lock_guard lock(mutex_);
+    for (HostHealth& health : tables.hosts.All()) health_[health.name] = std::move(health);
+    for (const JobRecord& record : jobs) {
+      OpenJob& open = open_[record.id];
+      open.record = record;
+      revisions_[record.id] = record.revision;
+      if (!record.status.attempt_live) continue;
+      const v1::Attempt attempt = tables.attempts.Get({record.id, record.status.attempt});
+      open.placement = PlacementOf(attempt);
+      open.monitor.emplace(RequestOf(record.id, record.spec.resources()).processes,
+                           options_.monitor, options_.clock->Monotonic());
+      for (const v1::RankRecord& rank : attempt.ranks()) {
+        if (rank.pid() > 0)
+          open.monitor->Register(rank.rank(), rank.host(), options_.clock->Monotonic());
+      }
+    }
+  });
+  std::vector<AttemptId> live;
+  for (const JobRecord& record : jobs) {
+    if (record.status.attempt_live) live.push_back({record.id, record.status.attempt});
+  }
+  std::latch looked_at(static_cast<std::ptrdiff_t>(live.size()));
+  for (const AttemptId id : live) {
+    pool_->Post(id.job, [this, id, &looked_at] {
+      Guarded("looking for " + AttemptName(id.job, id.attempt), [&] { Adopt(id); });
+      looked_at.count_down();
+    });
+  }
+  looked_at.wait();
+  const MonotonicTime now = options_.clock->Monotonic();
+  last_schedule_ = last_observation_ = last_progress_ = last_retention_ = now;
+  thread_ = std::thread([this] { Loop(); });
+}
+
+void Controller::Adopt(AttemptId id) {
+  const Observation seen = options_.launcher->Observe({id, FolderOf(id)});
+  if (seen.kind == Observation::Kind::kEnded) {
+    Close(id, *seen.exit, std::nullopt);
+    return;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    open_.at(id.job).started = true;
+  }
+  ApplyEvent(id.job, {.kind = EventKind::kAdopted, .attempt = id.attempt},
+             {.actor = "startup", .reason = "found running when the coordinator was started"});
+  bool complete = false;
+  {
+    std::lock_guard lock(mutex_);
+    const OpenJob& open = open_.at(id.job);
+    complete = open.record.status.state == JobState::kStarting && open.monitor->AllRegistered();
+  }
+  if (complete)
+    ApplyEvent(id.job, {.kind = EventKind::kRegistered, .attempt = id.attempt},
+               {.actor = "startup"});
+}
+
+void Controller::Loop() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    lock.unlock();
+    Guarded("watching", [&] { Tick(); });
+    lock.lock();
+    if (stop_) return;
+    // Woken early by changes, so that a job that can start does not wait for the next tick.
+    if (!schedule_due_) wake_.wait_for(lock, options_.tick);
+  }
+}
+
+void Controller::Tick() {
+  const WallTime now = options_.clock->Now();
+  const MonotonicTime monotonic = options_.clock->Monotonic();
+  Guarded("timers", [&] { ApplyDueEvents(now); });
+  bool schedule = false;
+  {
+    std::lock_guard lock(mutex_);
+    // Now and then in any case: exclusions end by themselves.
+    schedule = schedule_due_ || monotonic - last_schedule_ >= std::chrono::seconds(5);
+    schedule_due_ = false;
+  }
+  if (schedule) {
+    last_schedule_ = monotonic;
+    Guarded("scheduling", [&] { RunSchedule(now); });
+  }
+  if (monotonic - last_observation_ >= options_.observe_every) {
+    last_observation_ = monotonic;
+    ObserveAll();
+  }
+  if (monotonic - last_progress_ >= options_.store_progress_every) {
+    last_progress_ = monotonic;
+    Guarded("storing progress", [&] { StoreProgress(); });
+  }
+  if (monotonic - last_retention_ >= options_.retention_every && pool_->IsIdle(kHousekeeping)) {
+    last_retention_ = monotonic;
+    pool_->Post(kHousekeeping, [this] { Guarded("retention", [&] { RunRetention(); }); });
+  }
+}
+
+void Controller::ApplyDueEvents(WallTime now) {
+  struct Due {
+    int64_t job;
+    Event event;
+    std::string actor;
+  };
+  std::vector<Due> due;
+  {
+    std::lock_guard lock(mutex_);
+    const MonotonicTime monotonic = options_.clock->Monotonic();
+    for (const auto& [id, open] : open_) {
+      const JobStatus& status = open.record.status;
+      if (const auto timer = DueTimer(status, PolicyOf(open.record, options_.job_policy), now)) {
+        due.push_back({id, {.kind = *timer}, "timer"});
+        continue;
+      }
+      if (status.state != JobState::kRunning) continue;
+      const RankMonitor::Assessment assessment = open.monitor->Assess(monotonic);
+      if (assessment.stall) {
+        Event event{.kind = EventKind::kStalled, .attempt = status.attempt};
+        event.failure = *assessment.stall;
+        event.failure->attempt = status.attempt;
+        due.push_back({id, std::move(event), "monitor"});
+      } else if (assessment.liveness != status.liveness) {
+        const bool better = assessment.liveness == Liveness::kLive;
+        Event event{.kind = better ? EventKind::kHeartbeat : EventKind::kSilent,
+                    .attempt = status.attempt};
+        event.liveness = assessment.liveness;
+        due.push_back({id, std::move(event), "monitor"});
+      }
+    }
+  }
+  for (const Due& one : due) {
+    Guarded(JobName(one.job) + ": " + std::string(EventName(one.event.kind)),
+            [&] { ApplyEvent(one.job, one.event, {.actor = one.actor}); });
+  }
+}
+
+void Controller::ObserveAll() {
+  std::vector<AttemptId> attempts;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [id, open] : open_) {
+      if (open.started && open.record.status.attempt_live)
+        attempts.push_back({id, open.record.status.attempt});
+    }
+  }
+  for (const AttemptId id : attempts) {
+    if (!pool_->IsIdle(id.job)) continue;
+    pool_->Post(id.job, [this, id] {
+      Guarded("observing " + AttemptName(id.job, id.attempt), [&] {
+        HandleObservation(id, options_.launcher->Observe({id, FolderOf(id)}));
+      });
+    });
+  }
+}
+
+void Controller::StoreProgress() {
+  std::vector<std::pair<int64_t, v1::Progress>> changed;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [id, open] : open_) {
+      if (open.progress_changed) changed.emplace_back(id, open.record.progress);
+      open.progress_changed = false;
+    }
+  }
+  if (changed.empty()) return;
+  options_.store->Write([&](Tables& tables) {
+    for (const auto& [id, progress] : changed) tables.jobs.UpdateProgress(id, progress);
+  });
+}
+
+void Controller::RunRetention() {
+  RetentionStep step{.more = true};
+  while (step.more) {
+    {
+      std::lock_guard lock(mutex_);
+      if (stop_) return;
+    }
+    step = Forget(*options_.store, options_.retention, options_.clock->Now());
+    for (const int64_t job : step.deleted_jobs) {
+      std::error_code ignored;
+      std::filesystem::remove_all(options_.store->folder() / JobName(job), ignored);
+    }
+  }
+}
+
+}  // namespace syncbn::coordinator

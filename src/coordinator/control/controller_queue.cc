@@ -1,0 +1,91 @@
+// The controller's queue: what the scheduler is asked, and what follows from its answer.
+#include <algorithm>
+
+#include "coordinator/control/controller.h"
+#include "coordinator/control/open_job.h"
+#include "coordinator/control/secret.h"
+
+namespace syncbn::coordinator {
+
+std::vector<HostCapacity> Controller::HostsNow(WallTime now) const {
+  std::vector<HostCapacity> hosts = options_.hosts;
+  for (HostCapacity& host : hosts) {
+    const auto found = health_.find(host.name);
+    if (found != health_.end()) host.unusable = WhyUnusable(found->second, now);
+  }
+  return hosts;
+}
+
+std::optional<WallTime> Controller::EndsBy(const JobRecord& record) const {
+  const JobStatus& status = record.status;
+  const JobPolicy policy = PolicyOf(record, options_.job_policy);
+  if (status.state != JobState::kStarting && status.state != JobState::kRunning) {
+    return *status.deadline + policy.force_limit;
+  }
+  if (!policy.time_limit) return std::nullopt;
+  return *status.attempt_start + (*policy.time_limit - status.used) +
+         options_.scheduler.ending_margin;
+}
+
+void Controller::RunSchedule(WallTime now) {
+  std::vector<HostCapacity> hosts;
+  std::vector<RunningJob> running;
+  std::vector<WaitingJob> waiting;
+  {
+    std::lock_guard lock(mutex_);
+    hosts = HostsNow(now);
+    for (const auto& [id, open] : open_) {
+      const JobStatus& status = open.record.status;
+      const SlotRequest request = RequestOf(id, open.record.spec.resources());
+      if (status.attempt_live) {
+        running.push_back({.holding = {request, open.placement}, .ends_by = EndsBy(open.record)});
+      } else if (status.state == JobState::kQueued) {
+        WaitingJob job{.request = request, .priority = open.record.spec.resources().priority()};
+        if (const auto limit = PolicyOf(open.record, options_.job_policy).time_limit)
+          job.time_limit = *limit - status.used;
+        waiting.push_back(std::move(job));
+      }
+    }
+  }
+  Schedule schedule;
+  if (options_.places) {
+    schedule = MakeSchedule(hosts, running, std::move(waiting), options_.scheduler, now);
+  } else {
+    for (const WaitingJob& job : waiting) schedule.starts.push_back({.job = job.request.job});
+  }
+  for (const Schedule::Start& start : schedule.starts) {
+    Guarded("placing " + JobName(start.job), [&] { Place(start.job, start.placement, now); });
+  }
+  std::lock_guard lock(mutex_);
+  waits_ = std::move(schedule.waits);
+}
+
+void Controller::Place(int64_t job, const Placement& placement, WallTime now) {
+  const std::string token = NewSecret();
+  const Applied applied = options_.store->Write([&](Tables& tables) {
+    return ApplyIn(tables, job, {.kind = EventKind::kPlaced}, {.actor = "scheduler"},
+                   [&](Tables& in, Applied& placed) {
+                     const int number = placed.outcome.status.attempt;
+                     v1::Attempt attempt;
+                     attempt.set_name(AttemptName(job, number));
+                     *attempt.mutable_start_time() = ToProto(now);
+                     for (const Share& share : placement) {
+                       v1::HostShare& host = *attempt.add_hosts();
+                       host.set_host(share.host);
+                       host.set_processes(share.processes);
+                     }
+                     in.attempts.Begin({job, number}, attempt, HashSecret(token));
+                   });
+  });
+  // Cancelled meanwhile, perhaps.
+  if (applied.outcome.verdict != Outcome::Verdict::kApplied) return;
+  {
+    std::lock_guard lock(mutex_);
+    OpenJob& open = open_[job];
+    open.placement = placement;
+    open.token = token;
+  }
+  Note(applied);
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,180 @@
+#include "coordinator/control/rank_monitor.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "coordinator/api_error.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+std::string Ranks(const std::vector<int>& ranks) {
+  return (ranks.size() == 1 ? "rank " : "ranks ") + RangesText(ranks);
+}
+
+std::string Duration(MonotonicTime::duration time) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time).count();
+  return seconds >= 120 ? std::to_string(seconds / 60) + " min" : std::to_string(seconds) + " s";
+}
+
+}  // namespace
+
+std::string RangesText(const std::vector<int>& ranks) {
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < ranks.size();) {
+    size_t end = i;
+    while (end + 1 < ranks.size() && ranks[end + 1] == ranks[end] + 1) ++end;
+    // Two in a row are shorter as two.
+    if (end > i + 1) {
+      parts.push_back(std::to_string(ranks[i]) + "-" + std::to_string(ranks[end]));
+    } else {
+      for (size_t j = i; j <= end; ++j) parts.push_back(std::to_string(ranks[j]));
+    }
+    i = end + 1;
+  }
+  if (parts.size() < 2) return Join(parts, "");
+  const std::string last = parts.back();
+  parts.pop_back();
+  return Join(parts, ", ") + " and " + last;
+}
+
+RankMonitor::RankMonitor(int processes, const RankMonitorPolicy& policy, MonotonicTime now)
+    : policy_(policy), ranks_(static_cast<size_t>(processes)), last_progress_(now) {
+  for (Rank& rank : ranks_) rank.heard = now;
+}
+
+RankMonitor::Rank& RankMonitor::At(int rank) {
+  if (rank < 0 || rank >= static_cast<int>(ranks_.size())) {
+    throw ApiError(
+        ErrorCode::kInvalidArgument, "FIELD_INVALID",
+        "rank " + std::to_string(rank) + " of an attempt of " + std::to_string(ranks_.size()));
+  }
+  return ranks_[static_cast<size_t>(rank)];
+}
+
+void RankMonitor::Register(int rank, const std::string& host, MonotonicTime now) {
+  Rank& one = At(rank);
+  // Starting up is progress; the same rank registering anew, after a restart of the coordinator, is
+  // not.
+  if (!one.registered) last_progress_ = now;
+  one.registered = true;
+  one.host = host;
+  one.heard = now;
+}
+
+void RankMonitor::Heartbeat(int rank, const RankHeartbeat& heartbeat, MonotonicTime now) {
+  Rank& one = At(rank);
+  one.heard = now;
+  const bool moved = !one.newest || heartbeat.progress > one.newest->progress ||
+                     heartbeat.reduction > one.newest->reduction ||
+                     heartbeat.step > one.newest->step;
+  if (moved) last_progress_ = now;
+  one.newest = heartbeat;
+}
+
+void RankMonitor::Exited(int rank) {
+  At(rank).exited = true;
+}
+
+bool RankMonitor::AllRegistered() const {
+  return Missing().empty();
+}
+
+std::vector<int> RankMonitor::Missing() const {
+  std::vector<int> missing;
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    if (!ranks_[i].registered) missing.push_back(static_cast<int>(i));
+  }
+  return missing;
+}
+
+MonotonicTime RankMonitor::LastHeard() const {
+  MonotonicTime latest = ranks_[0].heard;
+  for (const Rank& rank : ranks_) latest = std::max(latest, rank.heard);
+  return latest;
+}
+
+std::optional<RankHeartbeat> RankMonitor::Slowest() const {
+  std::optional<RankHeartbeat> slowest;
+  for (const Rank& rank : ranks_) {
+    if (!rank.newest) continue;
+    if (!slowest || rank.newest->step < slowest->step) slowest = rank.newest;
+  }
+  return slowest;
+}
+
+RankMonitor::Assessment RankMonitor::Assess(MonotonicTime now) const {
+  Assessment assessment;
+  bool any_heard = false, all_exited = true;
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    if (ranks_[i].exited) continue;
+    all_exited = false;
+    if (now - ranks_[i].heard >= policy_.stale_after) {
+      assessment.silent.push_back(static_cast<int>(i));
+    } else {
+      any_heard = true;
+    }
+  }
+  if (!assessment.silent.empty()) assessment.liveness = Liveness::kStale;
+  if (!any_heard && !all_exited && now - LastHeard() >= policy_.unreachable_after) {
+    assessment.liveness = Liveness::kUnreachable;
+  }
+  if (any_heard && now - last_progress_ >= policy_.stall_after) {
+    assessment.stall = MakeStall(assessment.silent, now);
+  }
+  return assessment;
+}
+
+Failure RankMonitor::MakeStall(const std::vector<int>& silent, MonotonicTime now) const {
+  Failure failure{.failure_class = FailureClass::kStall};
+  failure.message = "no progress for " + Duration(now - last_progress_) + ": ";
+  // Among the ranks that speak, the smallest reduction is where the others wait.
+  int64_t smallest = INT64_MAX;
+  auto speaks = [&](size_t i) {
+    return !ranks_[i].exited && ranks_[i].newest &&
+           std::find(silent.begin(), silent.end(), static_cast<int>(i)) == silent.end();
+  };
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    if (speaks(i)) smallest = std::min(smallest, ranks_[i].newest->reduction);
+  }
+  std::vector<int> behind, ahead;
+  std::string where;
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    if (!speaks(i)) continue;
+    if (ranks_[i].newest->reduction > smallest) {
+      ahead.push_back(static_cast<int>(i));
+      continue;
+    }
+    behind.push_back(static_cast<int>(i));
+    const RankHeartbeat& newest = *ranks_[i].newest;
+    where = "reduction " + std::to_string(newest.reduction) +
+            (newest.reduction_name.empty() ? "" : " (" + newest.reduction_name + ")") + ", step " +
+            std::to_string(newest.step) + ", phase " + newest.phase;
+  }
+  // A silent rank holds up the others more surely than one that says where it waits.
+  failure.ranks = silent.empty() ? behind : silent;
+  if (!silent.empty()) {
+    const Rank& first = ranks_[static_cast<size_t>(silent[0])];
+    failure.rank = silent[0];
+    failure.host = first.host;
+    failure.message += Ranks(silent) +
+                       (silent.size() == 1 && !first.host.empty() ? " on " + first.host : "") +
+                       (silent.size() == 1 ? " has" : " have") + " not been heard for " +
+                       Duration(now - first.heard);
+    if (!where.empty()) failure.message += "; the others stand at " + where;
+    return failure;
+  }
+  if (!behind.empty()) {
+    failure.rank = behind[0];
+    failure.host = ranks_[static_cast<size_t>(behind[0])].host;
+    failure.message += Ranks(behind) + (behind.size() == 1 ? " stands" : " stand") + " at " + where;
+    if (!ahead.empty())
+      failure.message +=
+          ", where " + Ranks(ahead) + (ahead.size() == 1 ? " waits" : " wait") + " for it";
+    return failure;
+  }
+  failure.message += "no rank has said where it is";
+  return failure;
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,89 @@
+// What the coordinator concludes from the reports of one attempt's ranks, or from their absence.
+// Pure: time is passed in. Not thread-safe.
+//
+// A rank that is not heard may be well, and so may the whole job: a worker never stops because it
+// cannot reach the coordinator, and the coordinator never ends a job for that. It ends one when
+// ranks that can be heard make no progress for long, and names those that hold up the others: the
+// ones in the smallest reduction, and the ones that are silent.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "coordinator/job/failure.h"
+#include "coordinator/job/job_state.h"
+
+namespace syncbn::coordinator {
+
+struct RankMonitorPolicy {
+  std::chrono::microseconds heartbeat_interval = std::chrono::seconds(5);
+  // Without a report from some rank for so long: stale.
+  std::chrono::microseconds stale_after = std::chrono::seconds(30);
+  // Without one from any rank for so long: unreachable.
+  std::chrono::microseconds unreachable_after = std::chrono::minutes(5);
+  // No progress of any rank for so long: stalled. Longer than the workers' own watchdog, which
+  // knows more and goes first.
+  std::chrono::microseconds stall_after = std::chrono::minutes(10);
+};
+
+struct RankHeartbeat {
+  std::string phase;
+  int64_t step = 0;
+  double epoch = 0;
+  int64_t reduction = 0;
+  std::string reduction_name;
+  int64_t progress = 0;
+};
+
+class RankMonitor {
+ public:
+  RankMonitor(int processes, const RankMonitorPolicy& policy, MonotonicTime now);
+
+  // Ranks outside 0 .. processes - 1 are refused with INVALID_ARGUMENT.
+  void Register(int rank, const std::string& host, MonotonicTime now);
+  void Heartbeat(int rank, const RankHeartbeat& heartbeat, MonotonicTime now);
+  // The rank has left: its silence no longer means anything.
+  void Exited(int rank);
+
+  bool AllRegistered() const;
+  // Ranks that have not registered.
+  std::vector<int> Missing() const;
+
+  struct Assessment {
+    Liveness liveness = Liveness::kLive;
+    // Ranks without a recent report.
+    std::vector<int> silent;
+    // No progress for too long: whom the others wait for.
+    std::optional<Failure> stall;
+  };
+  Assessment Assess(MonotonicTime now) const;
+
+  // The newest report of the rank that is furthest behind; nothing before the first.
+  std::optional<RankHeartbeat> Slowest() const;
+  // When a rank was last heard; none was: the start.
+  MonotonicTime LastHeard() const;
+
+ private:
+  struct Rank {
+    bool registered = false;
+    bool exited = false;
+    std::string host;
+    MonotonicTime heard;
+    std::optional<RankHeartbeat> newest;
+  };
+
+  Rank& At(int rank);
+  Failure MakeStall(const std::vector<int>& silent, MonotonicTime now) const;
+
+  RankMonitorPolicy policy_;
+  std::vector<Rank> ranks_;
+  MonotonicTime last_progress_;
+};
+
+// "0-3, 7 and 9"
+std::string RangesText(const std::vector<int>& ranks);
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,198 @@
+#include "coordinator/job/classify.h"
+
+#include <algorithm>
+#include <csignal>
+
+#include "coordinator/launch/launcher_text.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+// The last lines of one rank in the log's tail, or of all where it printed nothing.
+std::string Excerpt(const std::string& tail, std::optional<int> rank) {
+  constexpr size_t kMost = 4096;
+  std::string lines, own;
+  const std::string prefix = rank ? std::to_string(*rank) + ": " : "";
+  for (size_t at = 0; at < tail.size();) {
+    const size_t end = std::min(tail.find('\n', at), tail.size());
+    const std::string line = tail.substr(at, end - at) + "\n";
+    lines += line;
+    if (rank && line.starts_with(prefix)) own += line;
+    at = end + 1;
+  }
+  const std::string& chosen = own.empty() ? lines : own;
+  if (chosen.size() <= kMost) return chosen;
+  const size_t cut = chosen.find('\n', chosen.size() - kMost);
+  return chosen.substr(cut + 1);
+}
+
+bool Mentions(const std::string& text, std::initializer_list<const char*> words) {
+  return std::any_of(words.begin(), words.end(),
+                     [&](const char* word) { return text.find(word) != std::string::npos; });
+}
+
+// The report that tells most: of the ranks that failed by themselves the lowest, else of those that
+// failed because of another.
+const RankReport* FirstFailure(const std::vector<RankReport>& reports) {
+  const RankReport* found = nullptr;
+  for (const RankReport& report : reports) {
+    if (report.exit.outcome() != v1::ATTEMPT_OUTCOME_FAILED) continue;
+    if (found == nullptr || (found->exit.caused_by_peer() && !report.exit.caused_by_peer()))
+      found = &report;
+  }
+  return found;
+}
+
+bool AllReported(const std::vector<RankReport>& reports, int processes,
+                 v1::AttemptOutcome outcome) {
+  return static_cast<int>(reports.size()) == processes &&
+         std::all_of(reports.begin(), reports.end(),
+                     [&](const RankReport& report) { return report.exit.outcome() == outcome; });
+}
+
+bool AnyReported(const std::vector<RankReport>& reports, v1::AttemptOutcome outcome) {
+  return std::any_of(reports.begin(), reports.end(),
+                     [&](const RankReport& report) { return report.exit.outcome() == outcome; });
+}
+
+Failure FromReport(const RankReport& report, const v1::ExitRecord& exit) {
+  Failure failure{
+      .failure_class = ClassOfErrorCode(report.exit.error_code(), report.exit.message()),
+      .rank = report.rank,
+      .host = report.exit.host(),
+      .excerpt = Excerpt(exit.output_tail(), report.rank),
+      .ranks = {report.exit.missing_ranks().begin(), report.exit.missing_ranks().end()}};
+  failure.message = "rank " + std::to_string(report.rank) + ": " + report.exit.message();
+  for (const std::string& frame : report.exit.frames()) failure.message += "; in " + frame;
+  return failure;
+}
+
+Failure FromVerdict(const LauncherVerdict& verdict, const v1::ExitRecord& exit) {
+  Failure failure{.failure_class = ClassOf(verdict),
+                  .message = MessageOf(verdict),
+                  .rank = verdict.rank,
+                  .host = verdict.host,
+                  .signal = verdict.signal,
+                  .exit_code = verdict.exit_code,
+                  .excerpt = Excerpt(exit.output_tail(), verdict.rank)};
+  if (verdict.exit_code == kExitConfig) failure.failure_class = FailureClass::kConfig;
+  // The kernel says only that it killed something for want of memory, not whom: together with a
+  // rank that was killed and by none of us that is telling enough.
+  if (verdict.signal == SIGKILL && exit.oom_kills() > 0) {
+    failure.failure_class = FailureClass::kOom;
+    failure.message += " when memory ran out: give the job more memory or fewer replicas on a host";
+  }
+  if (failure.failure_class == FailureClass::kUser &&
+      Mentions(failure.excerpt, {"std::bad_alloc", "out of memory"})) {
+    failure.failure_class = FailureClass::kOom;
+  }
+  return failure;
+}
+
+// Of an attempt about which only the batch system said something.
+std::optional<Failure> FromBatchState(const v1::ExitRecord& exit) {
+  const std::string& state = exit.batch_state();
+  if (state.empty()) return std::nullopt;
+  const FailureClass failure_class = state == "OUT_OF_MEMORY" ? FailureClass::kOom
+                                     : state == "TIMEOUT" || state == "DEADLINE"
+                                         ? FailureClass::kTimeout
+                                     : state == "CANCELLED" ? FailureClass::kCancelled
+                                                            : FailureClass::kInfra;
+  return Failure{.failure_class = failure_class, .message = exit.message()};
+}
+
+Failure Guess(const v1::ExitRecord& exit, const std::vector<RankReport>& reports) {
+  const RankReport* report = FirstFailure(reports);
+  const auto verdict = ReadLauncherText(exit.launcher_text());
+  // A rank that knows its own error knows better than the launcher. One that only suffered from
+  // another's does not: then the launcher says who died, or a lost daemon why they all did.
+  if (report != nullptr && !report->exit.caused_by_peer()) return FromReport(*report, exit);
+  if (verdict) return FromVerdict(*verdict, exit);
+  if (report != nullptr) return FromReport(*report, exit);
+  if (auto failure = FromBatchState(exit)) return *std::move(failure);
+  if (exit.cause() == v1::ExitRecord::NOT_STARTED) {
+    return {.failure_class = FailureClass::kConfig, .message = exit.message()};
+  }
+  const std::string excerpt = Excerpt(exit.output_tail(), std::nullopt);
+  if (exit.signal() != 0) {
+    return {.failure_class = FailureClass::kInfra,
+            .message = "the launcher was ended by " + SignalName(exit.signal()),
+            .signal = exit.signal(),
+            .excerpt = excerpt};
+  }
+  const bool memory =
+      Mentions(excerpt, {"std::bad_alloc", "out of memory", "Cannot allocate memory"});
+  const bool config = exit.exit_code() == kExitConfig;
+  return {.failure_class = memory   ? FailureClass::kOom
+                           : config ? FailureClass::kConfig
+                                    : FailureClass::kUser,
+          .message = "the launcher ended with exit code " + std::to_string(exit.exit_code()) +
+                     " and no rank said why",
+          .exit_code = exit.exit_code(),
+          .excerpt = excerpt};
+}
+
+}  // namespace
+
+Verdict Classify(const v1::ExitRecord& exit, const std::vector<RankReport>& reports, int processes,
+                 int attempt) {
+  if (exit.cause() == v1::ExitRecord::NEVER_RAN) return {.never_ran = true};
+  // What all ranks say of themselves counts more than how the launcher fared afterwards.
+  if (AllReported(reports, processes, v1::ATTEMPT_OUTCOME_COMPLETED)) {
+    return {.outcome = AttemptOutcome::kCompleted};
+  }
+  const bool clean =
+      exit.cause() == v1::ExitRecord::ENDED && exit.exit_code() == 0 && exit.signal() == 0;
+  const bool any_failed = AnyReported(reports, v1::ATTEMPT_OUTCOME_FAILED);
+  const bool any_stopped = AnyReported(reports, v1::ATTEMPT_OUTCOME_STOPPED);
+  if (clean && !any_failed && !any_stopped) return {.outcome = AttemptOutcome::kCompleted};
+
+  const RankReport* report = FirstFailure(reports);
+  const bool own_fault = report != nullptr && !report->exit.caused_by_peer();
+  if (!own_fault && exit.cause() == v1::ExitRecord::HOST_SHUTDOWN) {
+    return {.outcome = AttemptOutcome::kStopped,
+            .failure = Failure{
+                .failure_class = FailureClass::kInfra,
+                .message = "its host told the attempt to end (shutdown, or the batch system)",
+                .attempt = attempt}};
+  }
+  if (!own_fault && exit.cause() == v1::ExitRecord::SUPERVISOR_LOST && exit.batch_state().empty()) {
+    // The kernel has told the launcher to end, so what it and the ranks say does not count.
+    return {
+        .outcome = any_stopped ? AttemptOutcome::kStopped : AttemptOutcome::kFailed,
+        .failure = Failure{
+            .failure_class = FailureClass::kInfra, .message = exit.message(), .attempt = attempt}};
+  }
+  if (exit.cause() == v1::ExitRecord::STOPPED) {
+    // Past the first rungs ranks die by our own signals, and what they say then is of no weight.
+    const bool gentle = exit.rung() == "ask" || exit.rung() == "checkpoint";
+    if (!gentle || !own_fault) return {.outcome = AttemptOutcome::kStopped};
+  } else if (!any_failed && (any_stopped || exit.exit_code() == kExitStopped ||
+                             exit.exit_code() == kExitSuperseded)) {
+    return {.outcome = AttemptOutcome::kStopped};
+  }
+
+  Verdict result{.outcome = AttemptOutcome::kFailed, .failure = Guess(exit, reports)};
+  Failure& failure = *result.failure;
+  failure.attempt = attempt;
+  if (failure.failure_class == FailureClass::kInfra && !failure.host.empty()) {
+    result.bad_hosts.push_back(failure.host);
+  }
+  return result;
+}
+
+FailureClass ClassOfErrorCode(const std::string& code, const std::string& message) {
+  if (code == "RESOURCE_EXHAUSTED") {
+    // Memory, disk and limits share this code.
+    return Mentions(message, {"memory", "bad_alloc"}) ? FailureClass::kOom : FailureClass::kInfra;
+  }
+  if (code == "DEADLINE_EXCEEDED") return FailureClass::kStall;
+  if (code == "ABORTED" || code == "UNAVAILABLE") return FailureClass::kInfra;
+  if (code == "CANCELLED") return FailureClass::kCancelled;
+  if (code == "INTERNAL" || code == "UNKNOWN" || code.empty()) return FailureClass::kUser;
+  // INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION, DATA_LOSS, ...: the same
+  // run fails in the same way again.
+  return FailureClass::kConfig;
+}
+
+}  // namespace syncbn::coordinator

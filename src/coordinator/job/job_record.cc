@@ -1,0 +1,143 @@
+#include "coordinator/job/job_record.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <charconv>
+
+#include "coordinator/api_error.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+// The enumerations of the state machine are those of the API, so that a cast converts them.
+static_assert(static_cast<int>(JobState::kQueued) == v1::Job::QUEUED);
+static_assert(static_cast<int>(JobState::kRunning) == v1::Job::RUNNING);
+static_assert(static_cast<int>(JobState::kRecovering) == v1::Job::RECOVERING);
+static_assert(static_cast<int>(JobState::kCancelled) == v1::Job::CANCELLED);
+static_assert(static_cast<int>(DesiredState::kRun) == v1::Job::RUN);
+static_assert(static_cast<int>(DesiredState::kKill) == v1::Job::KILL);
+static_assert(static_cast<int>(Liveness::kLive) == v1::Job::LIVE);
+static_assert(static_cast<int>(Liveness::kUnreachable) == v1::Job::UNREACHABLE);
+static_assert(static_cast<int>(AttemptOutcome::kFailed) == v1::ATTEMPT_OUTCOME_FAILED);
+static_assert(static_cast<int>(FailureClass::kConfig) == v1::Failure::CONFIG);
+static_assert(static_cast<int>(FailureClass::kOom) == v1::Failure::OOM);
+static_assert(static_cast<int>(FailureClass::kCancelled) == v1::Failure::CANCELLED);
+
+// The positive number that is all of `text`; nothing if it is none.
+template <typename Number>
+std::optional<Number> ParseNumber(std::string_view text) {
+  Number number = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (code != std::errc() || end != text.data() + text.size() || number <= 0) return std::nullopt;
+  return number;
+}
+
+constexpr std::string_view kJobs = "jobs/", kAttempts = "/attempts/";
+
+}  // namespace
+
+std::string JobName(int64_t id) {
+  return std::string(kJobs) + std::to_string(id);
+}
+
+std::string AttemptName(int64_t id, int attempt) {
+  return JobName(id) + std::string(kAttempts) + std::to_string(attempt);
+}
+
+int64_t ParseJobName(std::string_view name) {
+  if (name.starts_with(kJobs)) {
+    if (const auto id = ParseNumber<int64_t>(name.substr(kJobs.size()))) return *id;
+  }
+  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                 "'" + std::string(name) + "' is not the name of a job; they look like jobs/17");
+}
+
+AttemptId ParseAttemptName(std::string_view name) {
+  const size_t middle = name.find(kAttempts);
+  if (middle != std::string_view::npos) {
+    if (const auto attempt = ParseNumber<int>(name.substr(middle + kAttempts.size()))) {
+      return {ParseJobName(name.substr(0, middle)), *attempt};
+    }
+  }
+  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                 "'" + std::string(name) +
+                     "' is not the name of an attempt; they look like "
+                     "jobs/17/attempts/2");
+}
+
+std::string Etag(int64_t revision) {
+  return "r" + std::to_string(revision);
+}
+
+v1::Job ToProto(const JobRecord& record, WallTime now) {
+  const JobStatus& status = record.status;
+  v1::Job job = record.spec;
+  job.set_name(JobName(record.id));
+  job.set_state(static_cast<v1::Job::State>(status.state));
+  job.set_desired_state(static_cast<v1::Job::DesiredState>(status.desired));
+  job.set_liveness(static_cast<v1::Job::Liveness>(status.liveness));
+  if (status.failure) *job.mutable_failure() = ToProto(*status.failure);
+  job.set_attempt(status.attempt);
+  job.set_retries(status.retries);
+  if (status.state == JobState::kRecovering && !status.attempt_live && status.deadline) {
+    *job.mutable_retry_time() = ToProto(*status.deadline);
+  }
+  *job.mutable_progress() = record.progress;
+  *job.mutable_create_time() = ToProto(record.create_time);
+  if (record.start_time) *job.mutable_start_time() = ToProto(*record.start_time);
+  if (record.end_time) *job.mutable_end_time() = ToProto(*record.end_time);
+  *job.mutable_update_time() = ToProto(status.since);
+  *job.mutable_used_time() = TimeUtil::MicrosecondsToDuration(UsedTime(status, now).count());
+  job.set_etag(Etag(record.revision));
+  return job;
+}
+
+JobPolicy PolicyOf(const JobRecord& record, const JobPolicy& defaults) {
+  JobPolicy policy = defaults;
+  const v1::Resources& resources = record.spec.resources();
+  if (resources.has_max_retries()) policy.max_retries = resources.max_retries();
+  if (resources.has_time_limit()) {
+    policy.time_limit =
+        std::chrono::microseconds(TimeUtil::DurationToMicroseconds(resources.time_limit()));
+  }
+  return policy;
+}
+
+v1::Failure ToProto(const Failure& failure) {
+  v1::Failure proto;
+  proto.set_class_(static_cast<v1::Failure::Class>(failure.failure_class));
+  proto.set_message(failure.message);
+  if (failure.rank) proto.set_rank(*failure.rank);
+  proto.set_host(failure.host);
+  proto.set_signal(failure.signal);
+  if (failure.exit_code) proto.set_exit_code(*failure.exit_code);
+  proto.set_excerpt(failure.excerpt);
+  proto.mutable_ranks()->Add(failure.ranks.begin(), failure.ranks.end());
+  proto.set_attempt(failure.attempt);
+  return proto;
+}
+
+Failure FromProto(const v1::Failure& proto) {
+  Failure failure{.failure_class = static_cast<FailureClass>(proto.class_()),
+                  .message = proto.message(),
+                  .host = proto.host(),
+                  .signal = proto.signal(),
+                  .excerpt = proto.excerpt(),
+                  .ranks = {proto.ranks().begin(), proto.ranks().end()},
+                  .attempt = proto.attempt()};
+  if (proto.has_rank()) failure.rank = proto.rank();
+  if (proto.has_exit_code()) failure.exit_code = proto.exit_code();
+  return failure;
+}
+
+google::protobuf::Timestamp ToProto(WallTime time) {
+  return TimeUtil::MicrosecondsToTimestamp(time.time_since_epoch().count());
+}
+
+WallTime FromProto(const google::protobuf::Timestamp& time) {
+  return WallTime(std::chrono::microseconds(TimeUtil::TimestampToMicroseconds(time)));
+}
+
+}  // namespace syncbn::coordinator

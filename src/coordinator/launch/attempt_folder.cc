@@ -1,0 +1,128 @@
+#include "coordinator/launch/attempt_folder.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/file.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+template <typename Message>
+void Write(const std::filesystem::path& path, const Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
+  if (!status.ok()) {
+    throw Error(ErrorCode::kInternal, "cannot write " + path.string() + ": " + status.ToString());
+  }
+  WriteFileAtomically(path, text);
+}
+
+template <typename Message>
+std::optional<Message> Read(const std::filesystem::path& path) {
+  std::string text;
+  try {
+    text = ReadFile(path);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNotFound) return std::nullopt;
+    throw;
+  }
+  Message message;
+  // A newer program may have written fields that this one does not know.
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  const auto status = google::protobuf::util::JsonStringToMessage(text, &message, options);
+  if (!status.ok()) {
+    throw Error(ErrorCode::kDataLoss, path.string() + " is damaged: " + status.ToString());
+  }
+  return message;
+}
+
+}  // namespace
+
+void AttemptFolder::Create(const v1::AttemptSpec& spec) const {
+  std::filesystem::create_directories(spool());
+  // The environment in attempt.json holds the token of the attempt.
+  std::filesystem::permissions(path_, std::filesystem::perms::owner_all);
+  Write(path_ / "attempt.json", spec);
+}
+
+v1::AttemptSpec AttemptFolder::Spec() const {
+  auto spec = Read<v1::AttemptSpec>(path_ / "attempt.json");
+  if (!spec) throw Error(ErrorCode::kNotFound, "there is no attempt in " + path_.string());
+  return *std::move(spec);
+}
+
+void AttemptFolder::WriteSupervisor(const v1::SupervisorRecord& record) const {
+  Write(path_ / "supervisor.json", record);
+}
+
+std::optional<v1::SupervisorRecord> AttemptFolder::Supervisor() const {
+  return Read<v1::SupervisorRecord>(path_ / "supervisor.json");
+}
+
+void AttemptFolder::WriteStop(const v1::StopOrder& order) const {
+  const auto present = Stop();
+  if (present && present->level() >= order.level()) return;
+  Write(path_ / "stop.json", order);
+}
+
+std::optional<v1::StopOrder> AttemptFolder::Stop() const {
+  return Read<v1::StopOrder>(path_ / "stop.json");
+}
+
+void AttemptFolder::WriteExit(const v1::ExitRecord& record) const {
+  Write(path_ / "exit.json", record);
+}
+
+std::optional<v1::ExitRecord> AttemptFolder::Exit() const {
+  return Read<v1::ExitRecord>(path_ / "exit.json");
+}
+
+std::optional<FolderLock> AttemptFolder::TryLock() const {
+  return FolderLock::TryLock(path_ / "lock",
+                             "process " + std::to_string(::getpid()) + " on " + HostName());
+}
+
+ScratchFolders ScratchOf(const std::string& marker) {
+  // Short: names of sockets below it are limited to about 100 characters.
+  const std::string name =
+      "syncbn-" +
+      DigestOf(std::as_bytes(std::span(marker.data(), marker.size()))).Hex().substr(0, 12);
+  return {std::filesystem::temp_directory_path() / name, std::filesystem::path("/dev/shm") / name};
+}
+
+ScratchFolders MakeScratch(const std::string& marker) {
+  ScratchFolders folders = ScratchOf(marker);
+  for (std::filesystem::path* folder : {&folders.disk, &folders.memory}) {
+    // One that is there already may be somebody else's trap: only our own, made now, is used.
+    if (::mkdir(folder->c_str(), 0700) != 0) folder->clear();
+  }
+  return folders;
+}
+
+void RemoveScratch(const std::string& marker) {
+  const ScratchFolders folders = ScratchOf(marker);
+  std::error_code ignored;
+  std::filesystem::remove_all(folders.disk, ignored);
+  std::filesystem::remove_all(folders.memory, ignored);
+}
+
+StopLadder::Times LadderTimes(const v1::LadderSpec& spec) {
+  auto time = [](double seconds) {
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+        std::chrono::duration<double>(seconds));
+  };
+  return {.ask = time(spec.ask_seconds()),
+          .checkpoint = time(spec.checkpoint_seconds()),
+          .terminate = time(spec.terminate_seconds()),
+          .launcher = time(spec.launcher_seconds())};
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,62 @@
+// The folder of an attempt: where the coordinator and the supervisor leave each other word
+// (syncbn/v1/attempt.proto tells which file is whose). Every file is whole or not there.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "coordinator/store/folder_lock.h"
+#include "coordinator/launch/process.h"
+#include "coordinator/launch/stop_ladder.h"
+#include "syncbn/v1/attempt.pb.h"
+
+namespace syncbn::coordinator {
+
+class AttemptFolder {
+ public:
+  explicit AttemptFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path output_log() const { return path_ / "output.log"; }
+  std::filesystem::path supervisor_log() const { return path_ / "supervisor.log"; }
+  // Where workers keep what the coordinator has not acknowledged.
+  std::filesystem::path spool() const { return path_ / "spool"; }
+
+  // Makes the folder and writes attempt.json. Once; before the supervisor is started.
+  void Create(const v1::AttemptSpec& spec) const;
+  // NOT_FOUND without it, DATA_LOSS for a damaged one.
+  v1::AttemptSpec Spec() const;
+
+  void WriteSupervisor(const v1::SupervisorRecord& record) const;
+  std::optional<v1::SupervisorRecord> Supervisor() const;
+
+  // Replaces a milder order; a more severe one stays.
+  void WriteStop(const v1::StopOrder& order) const;
+  std::optional<v1::StopOrder> Stop() const;
+
+  // Final: whoever holds the lock writes it, once.
+  void WriteExit(const v1::ExitRecord& record) const;
+  std::optional<v1::ExitRecord> Exit() const;
+
+  // The lock that the supervisor holds while it lives; nothing while another process has it.
+  std::optional<FolderLock> TryLock() const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Two folders for temporary files of an attempt, on disk and in shared memory, named after its
+// marker so that whoever clears up after it finds them. mpirun killed hard leaves files there.
+struct ScratchFolders {
+  std::filesystem::path disk;
+  std::filesystem::path memory;
+};
+ScratchFolders ScratchOf(const std::string& marker);
+// Makes both, for this user only; empty paths where that fails.
+ScratchFolders MakeScratch(const std::string& marker);
+void RemoveScratch(const std::string& marker);
+
+StopLadder::Times LadderTimes(const v1::LadderSpec& spec);
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,90 @@
+// How attempts are started, looked at and ended: the interface behind which are mpirun on this
+// machine, mpirun over ssh, and Slurm.
+//
+// Whatever is under way belongs to the attempt's folder and its supervisor, not to this object: a
+// coordinator that is started anew makes a new launcher and observes the same attempts. Calls block
+// for seconds at most and are thread-safe for different attempts; for one attempt the caller makes
+// them one after another.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/job/job_record.h"
+#include "coordinator/job/job_state.h"
+#include "coordinator/schedule/placement.h"
+#include "coordinator/launch/stop_ladder.h"
+#include "syncbn/v1/attempt.pb.h"
+
+namespace syncbn::coordinator {
+
+// An attempt that was handed to a launcher once.
+struct AttemptRef {
+  AttemptId id;
+  std::filesystem::path folder;
+};
+
+struct LaunchRequest {
+  AttemptRef attempt;
+  // "{store id}/jobs/17/attempts/2": carried by every process of the attempt.
+  std::string marker;
+  SlotRequest request;
+  Placement placement;  // empty where the launcher places by itself (Slurm)
+  // The worker: an absolute path and its arguments; every rank runs it.
+  std::vector<std::string> program;
+  // Variables of the workers, `NAME=value` each.
+  std::vector<std::string> environment;
+  std::filesystem::path working_folder;
+  StopLadder::Times ladder;
+  // After the ladder: for killed processes to disappear, and for another host to answer.
+  std::chrono::microseconds kill_time = std::chrono::seconds(5);
+  std::chrono::microseconds remote_time = std::chrono::seconds(10);
+  int64_t max_log_bytes = 0;  // 0: 1 GiB
+  std::optional<std::chrono::microseconds>
+      time_limit;  // for batch systems; nothing is ended by it here
+};
+
+// The longest that a supervisor takes from a graceful order to its exit record;
+// JobPolicy::stop_limit must be longer.
+std::chrono::microseconds LongestEnd(const LaunchRequest& request);
+
+struct Observation {
+  enum class Kind {
+    kWaiting,  // a batch system has it in its queue
+    kAlive,    // its supervisor lives
+    kEnded,    // `exit` is final
+    kUnknown,  // could not be asked now; `detail` says why
+  };
+  Kind kind = Kind::kUnknown;
+  std::optional<v1::ExitRecord> exit;
+  std::string detail;
+};
+
+class Launcher {
+ public:
+  virtual ~Launcher() = default;
+
+  // "local", "hosts" or "slurm".
+  virtual std::string Name() const = 0;
+
+  // Starts the attempt's supervisor, which starts the rest. When it returns the attempt can be
+  // observed. Throws why it could not be started: INVALID_ARGUMENT when it never can be,
+  // UNAVAILABLE when another try may do better. The attempt must be observed all the same after an
+  // error.
+  virtual void Start(const LaunchRequest& request) = 0;
+
+  // What has become of it. An attempt without a supervisor and without an exit record is closed
+  // here: what is left of it is killed and its exit record written, so that no supervisor that is
+  // late can start it any more.
+  virtual Observation Observe(const AttemptRef& attempt) = 0;
+
+  // Tells the supervisor to end it. Only ever more severe.
+  virtual void Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) = 0;
+
+  // Ends it without its supervisor's help, and its supervisor.
+  virtual Observation Force(const AttemptRef& attempt) = 0;
+};
+
+}  // namespace syncbn::coordinator

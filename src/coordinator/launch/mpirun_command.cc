@@ -1,0 +1,143 @@
+#include "coordinator/launch/mpirun_command.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/error.h"
+#include "coordinator/launch/process.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+void Append(std::vector<std::string>& command, std::initializer_list<std::string> words) {
+  command.insert(command.end(), words);
+}
+
+// "name value" -> the two words that follow --mca.
+std::pair<std::string, std::string> SplitMca(const std::string& setting) {
+  const size_t blank = setting.find(' ');
+  const std::string name = setting.substr(0, blank);
+  const bool word = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '_';
+  });
+  if (blank == std::string::npos || blank + 1 == setting.size() || !word) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "mca setting '" + setting + "' must be `name value`, e.g. `btl_tcp_if_include eth0`");
+  }
+  return {name, setting.substr(blank + 1)};
+}
+
+void AppendMca(std::vector<std::string>& command, const std::vector<std::string>& settings) {
+  for (const std::string& setting : settings) {
+    const auto [name, value] = SplitMca(setting);
+    Append(command, {"--mca", name, value});
+  }
+}
+
+bool OutnumbersCores(const MpirunSettings& settings, const LaunchRequest& request) {
+  for (const Share& share : request.placement) {
+    for (const HostCapacity& host : settings.hosts) {
+      if (host.name != share.host) continue;
+      const int cores = host.cores > 0 ? host.cores : host.slots;
+      if (share.processes * request.request.threads > cores) return true;
+    }
+  }
+  return false;
+}
+
+// The variables that go to the ranks, by name: their values are in mpirun's own environment and not
+// on a command line that everybody can read.
+void AppendExports(std::vector<std::string>& command, const LaunchRequest& request) {
+  Append(command, {"-x", std::string(kMarkerVariable)});
+  for (const std::string& entry : request.environment) Append(command, {"-x", VariableName(entry)});
+}
+
+void AppendProgram(std::vector<std::string>& command, const LaunchRequest& request) {
+  command.insert(command.end(), request.program.begin(), request.program.end());
+}
+
+bool IsThisMachine(const std::string& host) {
+  return host == "localhost" || host == HostName();
+}
+
+}  // namespace
+
+void ValidateMpirunSettings(const MpirunSettings& settings) {
+  for (const std::string& setting : settings.mca) SplitMca(setting);
+}
+
+std::string HostfileText(const Placement& placement) {
+  std::string text;
+  for (const Share& share : placement) {
+    text += share.host + " slots=" + std::to_string(share.processes) + "\n";
+  }
+  return text;
+}
+
+std::vector<std::string> MpirunCommand(const MpirunSettings& settings, const LaunchRequest& request,
+                                       const std::string& hostfile) {
+  std::vector<std::string> command = {settings.mpirun, "--tag-output", "--bind-to",
+                                      "none",          "--map-by",     "slot"};
+  Append(command, {"-np", std::to_string(request.request.processes), "--hostfile", hostfile});
+  // Names as they are in the hosts file, not cut at the first dot.
+  Append(command, {"--mca", "plm", "rsh", "--mca", "orte_keep_fqdn_hostnames", "1"});
+  if (!RemoteHosts(request.placement).empty()) {
+    std::string agent;
+    for (const std::string& word : settings.launch_agent)
+      agent += (agent.empty() ? "" : " ") + word;
+    // Every host is reached from here: hosts need not reach each other by the agent.
+    Append(command, {"--mca", "plm_rsh_agent", agent, "--mca", "plm_rsh_no_tree_spawn", "1"});
+  }
+  if (OutnumbersCores(settings, request)) {
+    Append(command, {"--oversubscribe", "--mca", "mpi_yield_when_idle", "1"});
+  }
+  AppendMca(command, settings.mca);
+  AppendExports(command, request);
+  AppendProgram(command, request);
+  return command;
+}
+
+std::vector<std::string> MpirunInAllocation(const MpirunSettings& settings,
+                                            const LaunchRequest& request) {
+  std::vector<std::string> command = {settings.mpirun, "--tag-output", "--bind-to",
+                                      "none",          "--map-by",     "slot"};
+  Append(command, {"-np", std::to_string(request.request.processes)});
+  AppendMca(command, settings.mca);
+  AppendExports(command, request);
+  AppendProgram(command, request);
+  return command;
+}
+
+std::vector<std::string> RemoteHosts(const Placement& placement) {
+  std::vector<std::string> hosts;
+  for (const Share& share : placement) {
+    if (!IsThisMachine(share.host)) hosts.push_back(share.host);
+  }
+  return hosts;
+}
+
+std::string VariableName(const std::string& entry) {
+  return entry.substr(0, entry.find('='));
+}
+
+std::vector<std::string> BaseEnvironment() {
+  std::vector<std::string> environment;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string entry = *variable;
+    const std::string name = VariableName(entry);
+    // OMPI_ALLOW_RUN_AS_ROOT and the administrator's OMPI_MCA_ settings, but not what mpirun set
+    // for this process if it was started under one.
+    const bool open_mpi = name.starts_with("OMPI_ALLOW_") || name == "OPAL_PREFIX";
+    const bool locale = name == "LANG" || name.starts_with("LC_");
+    const bool other = name == "PATH" || name == "HOME" || name == "USER" || name == "LOGNAME" ||
+                       name == "SHELL" || name == "LD_LIBRARY_PATH" || name == "SSH_AUTH_SOCK" ||
+                       name == "TZ" || name == "ASAN_OPTIONS" || name == "TSAN_OPTIONS";
+    if (open_mpi || locale || other) environment.push_back(entry);
+  }
+  return environment;
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,46 @@
+// The launcher `slurm`: attempts are batch jobs. Slurm chooses the hosts and keeps the queue; the
+// supervisor runs inside the allocation and starts srun (or mpirun) there, and the attempt's folder
+// is on a file system that the nodes share with this machine.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "coordinator/launch/launcher.h"
+#include "coordinator/launch/process.h"
+#include "coordinator/launch/slurm_commands.h"
+
+namespace syncbn::coordinator {
+
+class SlurmLauncher : public Launcher {
+ public:
+  using Runner =
+      std::function<CommandResult(const std::vector<std::string>&, std::chrono::milliseconds)>;
+
+  struct Options {
+    SlurmSettings settings;
+    std::chrono::milliseconds command_time = std::chrono::seconds(30);
+    // Between the end of a job in Slurm's eyes and the end of the wait for its exit record, which
+    // may take a while to be seen on a shared file system.
+    std::chrono::milliseconds record_time = std::chrono::seconds(10);
+    // Runs a command; replaced in tests.
+    Runner run = RunCommand;
+  };
+
+  explicit SlurmLauncher(Options options) : options_(std::move(options)) {}
+
+  std::string Name() const override { return "slurm"; }
+  void Start(const LaunchRequest& request) override;
+  Observation Observe(const AttemptRef& attempt) override;
+  void Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) override;
+  Observation Force(const AttemptRef& attempt) override;
+
+ private:
+  // Of the attempt, by its number or its name; nothing where Slurm does not know it.
+  std::optional<SlurmJob> Find(const AttemptRef& attempt);
+  CommandResult Run(const std::vector<std::string>& command);
+
+  Options options_;
+};
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,105 @@
+// SupervisedAttempt::StartLauncher: from the attempt's file to a running mpirun.
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "base/file.h"
+#include "coordinator/launch/supervised_attempt.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+// Variables of this process whose names are wanted, "SLURM_*" for all that begin so.
+void AddInherited(const google::protobuf::RepeatedPtrField<std::string>& names,
+                  std::vector<std::string>& environment) {
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view entry = *variable;
+    const std::string_view name = entry.substr(0, entry.find('='));
+    for (const std::string& wanted : names) {
+      const bool prefix = wanted.ends_with('*');
+      if (prefix ? name.starts_with(std::string_view(wanted).substr(0, wanted.size() - 1))
+                 : name == wanted) {
+        environment.emplace_back(entry);
+        break;
+      }
+    }
+  }
+}
+
+std::vector<char*> Pointers(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (std::string& text : texts) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+}  // namespace
+
+bool SupervisedAttempt::StartLauncher() {
+  std::vector<std::string> command(spec_.command().begin(), spec_.command().end());
+  std::vector<std::string> environment(spec_.environment().begin(), spec_.environment().end());
+  AddInherited(spec_.inherit(), environment);
+  environment.push_back(std::string(kMarkerVariable) + "=" + spec_.marker());
+  if (!scratch_.disk.empty()) environment.push_back("TMPDIR=" + scratch_.disk.string());
+  // Open MPI's shared memory goes where it is found again; other hosts do not have the folder.
+  if (!scratch_.memory.empty() && spec_.remote_hosts().empty()) {
+    for (const char* name : {"btl_vader", "osc_sm", "osc_rdma"}) {
+      environment.push_back(std::string("OMPI_MCA_") + name +
+                            "_backing_directory=" + scratch_.memory.string());
+    }
+  }
+  std::vector<char*> arguments = Pointers(command), variables = Pointers(environment);
+  int output[2], error[2], failure[2];
+  for (int* ends : {output, error, failure}) {
+    if (::pipe2(ends, O_CLOEXEC) != 0) ThrowErrno("make", "a pipe");
+  }
+  const pid_t self = ::getpid();
+  launcher_ = ::fork();
+  if (launcher_ < 0) ThrowErrno("fork for", command[0]);
+  if (launcher_ == 0) {
+    // Between fork and exec: nothing that allocates.
+    // When the supervisor is killed mpirun ends its ranks, on other hosts too, in good order.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    int reason = ::getppid() == self ? 0 : ESRCH;
+    ::setpgid(0, 0);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::signal(SIGPIPE, SIG_DFL);
+    const int null = ::open("/dev/null", O_RDONLY);
+    ::dup2(null, 0);
+    ::dup2(output[1], 1);
+    ::dup2(error[1], 2);
+    if (reason == 0 && ::chdir(spec_.working_folder().c_str()) != 0) reason = errno;
+    if (reason == 0) {
+      ::execvpe(arguments[0], arguments.data(), variables.data());
+      reason = errno;
+    }
+    [[maybe_unused]] const ssize_t count = ::write(failure[1], &reason, sizeof reason);
+    ::_exit(127);
+  }
+  for (int* ends : {output, error, failure}) ::close(ends[1]);
+  outputs_[0] = output[0];
+  outputs_[1] = error[0];
+  for (int end : outputs_) ::fcntl(end, F_SETFL, O_NONBLOCK);
+  int reason = 0;
+  const bool failed = ::read(failure[0], &reason, sizeof reason) == sizeof reason;
+  ::close(failure[0]);
+  if (!failed) {
+    Note("started " + command[0] + " as process " + std::to_string(launcher_));
+    return true;
+  }
+  ::waitpid(launcher_, nullptr, 0);
+  launcher_ended_ = true;
+  exit_.set_cause(v1::ExitRecord::NOT_STARTED);
+  exit_.set_message("cannot run " + command[0] + " in " + spec_.working_folder() + ": " +
+                    std::strerror(reason));
+  return false;
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,325 @@
+#include "coordinator/launch/supervised_attempt.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "coordinator/job/job_record.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+// How often stop.json is looked for, and the ladder's deadlines are.
+constexpr int kTickMilliseconds = 100;
+
+MonotonicTime Now() {
+  return std::chrono::steady_clock::now();
+}
+
+std::chrono::milliseconds Milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+void AddProcess(google::protobuf::RepeatedPtrField<v1::ProcessRecord>* list,
+                const std::string& host, const MarkedProcess& process) {
+  v1::ProcessRecord& record = *list->Add();
+  record.set_host(host);
+  record.set_pid(process.pid);
+  record.set_command(process.command);
+}
+
+// Processes that the kernel has killed for want of memory since it was booted.
+int64_t OomKills() {
+  try {
+    const std::string text = "\n" + ReadFile("/proc/vmstat");
+    const size_t at = text.find("\noom_kill ");
+    return at == std::string::npos ? 0 : std::stoll(text.substr(at + 10));
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+// None of the children is left, not even to be reaped.
+bool IsGone(const std::vector<MarkedProcess>& children) {
+  return std::all_of(children.begin(), children.end(), [](const MarkedProcess& child) {
+    return ::kill(static_cast<pid_t>(child.pid), 0) != 0;
+  });
+}
+
+}  // namespace
+
+SupervisedAttempt::SupervisedAttempt(AttemptFolder folder)
+    : folder_(std::move(folder)), spec_(folder_.Spec()), ladder_(LadderTimes(spec_.ladder())) {
+  if (spec_.command().empty() || spec_.marker().empty()) {
+    throw Error(ErrorCode::kDataLoss, folder_.path().string() + "/attempt.json names no command");
+  }
+  exit_.set_marker(spec_.marker());
+  note_file_ =
+      ::open(folder_.supervisor_log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  // Signals are read in the loop, not handled, so that nothing is interrupted.
+  sigset_t watched;
+  sigemptyset(&watched);
+  for (int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&watched, signal);
+  ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  signals_ = ::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals_ < 0) ThrowErrno("watch signals for", folder_.path());
+  // Processes whose parent dies become this process's children: none gets out of sight.
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) ThrowErrno("become subreaper of", folder_.path());
+}
+
+SupervisedAttempt::~SupervisedAttempt() {
+  for (int descriptor : {note_file_, signals_, outputs_[0], outputs_[1]}) {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+}
+
+void SupervisedAttempt::WriteIdentity() {
+  const ProcessIdentity self = SelfIdentity();
+  v1::SupervisorRecord record;
+  record.set_marker(spec_.marker());
+  record.set_pid(self.pid);
+  record.set_start_ticks(self.start_ticks);
+  record.set_boot_id(self.boot_id);
+  record.set_host(HostName());
+  *record.mutable_start_time() = ToProto(Clock::System().Now());
+  folder_.WriteSupervisor(record);
+}
+
+void SupervisedAttempt::Run() {
+  const int64_t oom_kills = OomKills();
+  *exit_.mutable_start_time() = ToProto(Clock::System().Now());
+  try {
+    log_.emplace(OutputLog::Options{
+        .path = folder_.output_log(),
+        .max_bytes = spec_.max_log_bytes() > 0 ? spec_.max_log_bytes() : int64_t{1} << 30,
+        .tagged = spec_.tagged_output()});
+    scratch_ = MakeScratch(spec_.marker());
+    if (StartLauncher()) {
+      WatchLauncher();
+      ClearUp();
+    }
+  } catch (const std::exception& error) {
+    // Whatever it was, nothing may be left running.
+    Note(std::string("error: ") + error.what());
+    if (exit_.message().empty()) exit_.set_message(error.what());
+    if (launcher_ > 0 && !launcher_ended_) ::kill(launcher_, SIGKILL);
+    Sweep(spec_.marker(), Milliseconds(spec_.ladder().kill_seconds()));
+  }
+  exit_.set_oom_kills(OomKills() - oom_kills);
+  WriteExit();
+}
+
+void SupervisedAttempt::WatchLauncher() {
+  while (!launcher_ended_) {
+    pollfd polled[3] = {{signals_, POLLIN, 0}, {outputs_[0], POLLIN, 0}, {outputs_[1], POLLIN, 0}};
+    ::poll(polled, 3, kTickMilliseconds);
+    Pump();
+    ReadSignals();
+    ReadOrders();
+    while (const auto rung = ladder_.Advance(Now())) TakeRung(*rung);
+    Reap();
+  }
+}
+
+void SupervisedAttempt::ReadOrders() {
+  // Only the existence is looked at in most rounds.
+  if (ordered_level_ == v1::STOP_LEVEL_KILL ||
+      ::access((folder_.path() / "stop.json").c_str(), F_OK) != 0)
+    return;
+  const auto order = folder_.Stop();
+  if (!order || order->level() <= ordered_level_) return;
+  ordered_level_ = order->level();
+  Note("ordered to stop (" + v1::StopLevel_Name(order->level()) + "): " + order->reason());
+  ladder_.Order(static_cast<StopLevel>(order->level()), Now());
+}
+
+void SupervisedAttempt::ReadSignals() {
+  signalfd_siginfo info;
+  while (::read(signals_, &info, sizeof info) == sizeof info) {
+    if (info.ssi_signo == SIGCHLD) continue;
+    Note(std::string("got ") + ::strsignal(static_cast<int>(info.ssi_signo)) + " from process " +
+         std::to_string(info.ssi_pid));
+    host_shutdown_ = true;
+    ladder_.Order(StopLevel::kTerminate, Now());
+  }
+}
+
+void SupervisedAttempt::TakeRung(StopLadder::Rung rung) {
+  Note("rung: " + std::string(RungName(rung)));
+  switch (rung) {
+    case StopLadder::Rung::kNone:
+    case StopLadder::Rung::kAsk:
+      break;
+    case StopLadder::Rung::kCheckpoint:
+      ::kill(launcher_, SIGUSR1);
+      break;
+    case StopLadder::Rung::kTerminate: {
+      for (const MarkedProcess& rank : RanksOf(FindMarked(spec_.marker()))) {
+        SignalMarked(rank.pid, spec_.marker(), SIGTERM);
+      }
+      std::vector<std::vector<std::string>> commands;
+      for (const std::string& host : spec_.remote_hosts()) {
+        commands.push_back(RemoteCommand(host, {"--terminate"}));
+      }
+      RunCommands(commands, Milliseconds(spec_.ladder().remote_seconds()));
+      break;
+    }
+    case StopLadder::Rung::kLauncher:
+      ::kill(launcher_, SIGTERM);
+      break;
+    case StopLadder::Rung::kKill:
+      ::kill(launcher_, SIGKILL);
+      break;
+  }
+}
+
+void SupervisedAttempt::Reap() {
+  int status = 0;
+  pid_t pid;
+  while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0) {
+    if (pid != launcher_) continue;
+    launcher_ended_ = true;
+    if (WIFSIGNALED(status)) {
+      exit_.set_signal(WTERMSIG(status));
+    } else {
+      exit_.set_exit_code(WEXITSTATUS(status));
+    }
+  }
+}
+
+void SupervisedAttempt::Pump() {
+  char buffer[65536];
+  for (int stream : {0, 1}) {
+    // A bound, so that a job that prints without end cannot keep this from its other duties.
+    for (int i = 0; i < 64 && outputs_[stream] >= 0; ++i) {
+      const ssize_t count = ::read(outputs_[stream], buffer, sizeof buffer);
+      if (count > 0) {
+        log_->Add(stream, std::string_view(buffer, static_cast<size_t>(count)));
+        continue;
+      }
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0 && errno == EAGAIN) break;
+      ::close(outputs_[stream]);
+      outputs_[stream] = -1;
+    }
+  }
+}
+
+void SupervisedAttempt::ClearUp() {
+  const bool ordered = ladder_.rung() != StopLadder::Rung::kNone;
+  exit_.set_cause(host_shutdown_ && ordered_level_ == 0 ? v1::ExitRecord::HOST_SHUTDOWN
+                  : ordered                             ? v1::ExitRecord::STOPPED
+                                                        : v1::ExitRecord::ENDED);
+  exit_.set_rung(std::string(RungName(ladder_.rung())));
+  Note("the launcher has ended");
+  // What mpirun killed a moment ago may still be on its way out: that is no orphan.
+  const auto patience = Now() + std::chrono::milliseconds(500);
+  while (Now() < patience && !FindMarked(spec_.marker()).empty()) {
+    Pump();
+    Reap();
+    ::poll(nullptr, 0, 10);
+  }
+  const SweepResult swept = Sweep(spec_.marker(), Milliseconds(spec_.ladder().kill_seconds()));
+  for (const MarkedProcess& process : swept.killed)
+    AddProcess(exit_.mutable_swept(), HostName(), process);
+  for (const MarkedProcess& process : swept.survivors)
+    AddProcess(exit_.mutable_survivors(), HostName(), process);
+  KillAdopted();
+  // A clean end speaks for the other hosts as well: mpirun has heard from each of their daemons.
+  const bool clean =
+      exit_.cause() == v1::ExitRecord::ENDED && exit_.exit_code() == 0 && exit_.signal() == 0;
+  if (!clean) SweepRemoteHosts();
+  Reap();
+  Pump();
+}
+
+void SupervisedAttempt::KillAdopted() {
+  const auto end = Now() + Milliseconds(spec_.ladder().kill_seconds());
+  while (Now() < end) {
+    // A child cannot be mistaken for another process: its number is kept until it is reaped here.
+    // The children of one that dies become children of this process and are next.
+    const std::vector<MarkedProcess> children = ChildrenOfSelf();
+    if (children.empty()) return;
+    for (const MarkedProcess& child : children) {
+      if (::kill(static_cast<pid_t>(child.pid), SIGKILL) == 0) {
+        AddProcess(exit_.mutable_swept(), HostName(), child);
+      }
+    }
+    do {
+      ::poll(nullptr, 0, 10);
+      Reap();
+    } while (Now() < end && !IsGone(children));
+  }
+  for (const MarkedProcess& child : ChildrenOfSelf()) {
+    AddProcess(exit_.mutable_survivors(), HostName(), child);
+  }
+}
+
+void SupervisedAttempt::SweepRemoteHosts() {
+  std::vector<std::vector<std::string>> commands;
+  for (const std::string& host : spec_.remote_hosts()) commands.push_back(RemoteCommand(host, {}));
+  const std::vector<CommandResult> results =
+      RunCommands(commands, Milliseconds(spec_.ladder().remote_seconds()));
+  for (size_t i = 0; i < results.size(); ++i) {
+    const CommandResult& result = results[i];
+    const std::string& host = spec_.remote_hosts(static_cast<int>(i));
+    if (!result.timed_out && result.exit_code == 0) continue;
+    // Exit code 3: asked, and something is still there. Anything else: not asked.
+    exit_.add_unverified_hosts(host);
+    Note(
+        "host " + host + " may hold processes: " +
+        (result.timed_out ? "no answer in time" : "exit code " + std::to_string(result.exit_code)) +
+        " " + result.output + result.error_output);
+  }
+}
+
+std::vector<std::string> SupervisedAttempt::RemoteCommand(
+    const std::string& host, std::vector<std::string> arguments) const {
+  std::vector<std::string> command(spec_.launch_agent().begin(), spec_.launch_agent().end());
+  command.insert(command.end(),
+                 {host, spec_.remote_program(), "sweep", "--marker", spec_.marker()});
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+void SupervisedAttempt::WriteExit() {
+  RemoveScratch(spec_.marker());
+  if (log_) {
+    log_->Finish();
+    exit_.set_dropped_lines(log_->dropped_lines());
+    exit_.set_launcher_text(log_->launcher_text());
+    exit_.set_output_tail(log_->tail());
+  }
+  *exit_.mutable_end_time() = ToProto(Clock::System().Now());
+  // The disk may be full now and not later; the coordinator waits for this file.
+  for (int wait = 1;; wait = std::min(wait * 2, 60)) {
+    try {
+      folder_.WriteExit(exit_);
+      Note("wrote exit.json");
+      return;
+    } catch (const std::exception& error) {
+      Note(std::string("cannot write exit.json: ") + error.what());
+      // Without its folder there is nobody left to tell.
+      if (!std::filesystem::exists(folder_.path())) return;
+      ::sleep(static_cast<unsigned>(wait));
+    }
+  }
+}
+
+void SupervisedAttempt::Note(const std::string& text) {
+  const std::string line = FormatTime(Clock::System().Now()) + " " + text + "\n";
+  [[maybe_unused]] const ssize_t count = ::write(note_file_, line.data(), line.size());
+}
+
+}  // namespace syncbn::coordinator

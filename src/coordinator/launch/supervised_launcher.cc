@@ -1,0 +1,224 @@
+#include "coordinator/launch/supervised_launcher.h"
+
+#include <unistd.h>
+
+#include <sys/syscall.h>
+#include <algorithm>
+#include <csignal>
+#include <thread>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "coordinator/launch/process.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+using std::chrono::milliseconds;
+
+bool IsPlain(const std::string& path) {
+  return !path.empty() && std::all_of(path.begin(), path.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '/' || c == '.' || c == '_' || c == '-' || c == '+';
+  });
+}
+
+double Seconds(std::chrono::microseconds time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+// The last bytes of a log, from the start of a line on.
+std::string Tail(const std::filesystem::path& log) {
+  constexpr size_t kTail = 8192;
+  try {
+    std::string text = ReadFile(log);
+    if (text.size() <= kTail) return text;
+    const size_t cut = text.find('\n', text.size() - kTail);
+    return text.substr(cut + 1);
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+// Lines of the launcher itself, without their "-: ".
+std::string LauncherLines(const std::string& log) {
+  std::string lines;
+  for (size_t at = 0; at < log.size();) {
+    const size_t end = std::min(log.find('\n', at), log.size());
+    if (log.compare(at, 3, "-: ") == 0) lines += log.substr(at + 3, end - at - 3) + "\n";
+    at = end + 1;
+  }
+  return lines;
+}
+
+// SIGKILL for that very process.
+void KillIdentity(const ProcessIdentity& identity) {
+  const int descriptor = static_cast<int>(::syscall(SYS_pidfd_open, identity.pid, 0));
+  if (descriptor < 0) return;
+  if (IsAlive(identity)) ::syscall(SYS_pidfd_send_signal, descriptor, SIGKILL, nullptr, 0);
+  ::close(descriptor);
+}
+
+void SweepRemote(const v1::AttemptSpec& spec, v1::ExitRecord& record) {
+  std::vector<std::vector<std::string>> commands;
+  for (const std::string& host : spec.remote_hosts()) {
+    std::vector<std::string> command(spec.launch_agent().begin(), spec.launch_agent().end());
+    command.insert(command.end(),
+                   {host, spec.remote_program(), "sweep", "--marker", spec.marker()});
+    commands.push_back(std::move(command));
+  }
+  const auto results = RunCommands(
+      commands, milliseconds(static_cast<int64_t>(spec.ladder().remote_seconds() * 1000)));
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (results[i].timed_out || results[i].exit_code != 0) {
+      record.add_unverified_hosts(spec.remote_hosts(static_cast<int>(i)));
+    }
+  }
+}
+
+}  // namespace
+
+std::chrono::microseconds LongestEnd(const LaunchRequest& request) {
+  const StopLadder::Times& ladder = request.ladder;
+  // Other hosts are asked twice: at SIGTERM and at the end. Killed processes are waited for twice.
+  return ladder.ask + ladder.checkpoint + ladder.terminate + ladder.launcher +
+         2 * request.kill_time + 2 * request.remote_time + std::chrono::seconds(2);
+}
+
+v1::AttemptSpec MakeAttemptSpec(const LaunchRequest& request) {
+  v1::AttemptSpec spec;
+  spec.set_marker(request.marker);
+  spec.set_working_folder(request.working_folder.string());
+  v1::LadderSpec& ladder = *spec.mutable_ladder();
+  ladder.set_ask_seconds(Seconds(request.ladder.ask));
+  ladder.set_checkpoint_seconds(Seconds(request.ladder.checkpoint));
+  ladder.set_terminate_seconds(Seconds(request.ladder.terminate));
+  ladder.set_launcher_seconds(Seconds(request.ladder.launcher));
+  ladder.set_kill_seconds(Seconds(request.kill_time));
+  ladder.set_remote_seconds(Seconds(request.remote_time));
+  spec.set_max_log_bytes(request.max_log_bytes);
+  return spec;
+}
+
+v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds patience) {
+  v1::ExitRecord record;
+  const auto supervisor = folder.Supervisor();
+  std::optional<v1::AttemptSpec> spec;
+  try {
+    spec = folder.Spec();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotFound) throw;
+  }
+  if (spec) record.set_marker(spec->marker());
+  *record.mutable_end_time() = ToProto(Clock::System().Now());
+  if (!supervisor || !spec) {
+    record.set_cause(v1::ExitRecord::NEVER_RAN);
+    record.set_message("its supervisor was never started");
+    std::filesystem::create_directories(folder.path());
+    folder.WriteExit(record);
+    return record;
+  }
+  record.set_cause(v1::ExitRecord::SUPERVISOR_LOST);
+  record.set_message("its supervisor (process " + std::to_string(supervisor->pid()) + " on " +
+                     supervisor->host() + ") died");
+  *record.mutable_start_time() = supervisor->start_time();
+  // The kernel has told mpirun to end, and that ends the ranks on all hosts in good order.
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (std::chrono::steady_clock::now() < end && !FindMarked(spec->marker()).empty()) {
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  const SweepResult swept = Sweep(spec->marker(), milliseconds(5000));
+  auto add = [](auto* list, const MarkedProcess& process) {
+    v1::ProcessRecord& one = *list->Add();
+    one.set_host(HostName());
+    one.set_pid(process.pid);
+    one.set_command(process.command);
+  };
+  for (const MarkedProcess& process : swept.killed) add(record.mutable_swept(), process);
+  for (const MarkedProcess& process : swept.survivors) add(record.mutable_survivors(), process);
+  SweepRemote(*spec, record);
+  RemoveScratch(spec->marker());
+  record.set_output_tail(Tail(folder.output_log()));
+  record.set_launcher_text(LauncherLines(record.output_tail()));
+  folder.WriteExit(record);
+  return record;
+}
+
+SupervisedLauncher::SupervisedLauncher(Options options) : options_(std::move(options)) {
+  ValidateMpirunSettings(options_.mpirun);
+  if (!IsPlain(options_.remote_program)) {
+    throw Error(ErrorCode::kInvalidArgument, "the path of syncbn on the hosts, '" +
+                                                 options_.remote_program +
+                                                 "', may have letters, digits and / . _ - + only");
+  }
+}
+
+void SupervisedLauncher::Start(const LaunchRequest& request) {
+  const AttemptFolder folder(request.attempt.folder);
+  const std::filesystem::path hostfile = folder.path() / "hostfile";
+  v1::AttemptSpec spec = MakeAttemptSpec(request);
+  for (std::string& word : MpirunCommand(options_.mpirun, request, hostfile)) {
+    spec.add_command(std::move(word));
+  }
+  for (std::string& entry : BaseEnvironment()) spec.add_environment(std::move(entry));
+  for (const std::string& entry : request.environment) spec.add_environment(entry);
+  for (std::string& host : RemoteHosts(request.placement)) spec.add_remote_hosts(std::move(host));
+  for (const std::string& word : options_.mpirun.launch_agent) spec.add_launch_agent(word);
+  spec.set_remote_program(options_.remote_program);
+  spec.set_tagged_output(true);
+
+  std::filesystem::create_directories(folder.path());
+  WriteFileAtomically(hostfile, HostfileText(request.placement));
+  folder.Create(spec);
+  std::vector<std::string> command = options_.supervise;
+  command.insert(command.end(), {"--folder", folder.path().string()});
+  const CommandResult result = RunCommand(command, options_.start_time);
+  if (result.timed_out) {
+    throw Error(ErrorCode::kUnavailable, "the supervisor was not up after " +
+                                             std::to_string(options_.start_time.count() / 1000) +
+                                             " s");
+  }
+  if (result.exit_code != 0) {
+    throw Error(ErrorCode::kUnavailable, "the supervisor could not be started (exit code " +
+                                             std::to_string(result.exit_code) +
+                                             "): " + result.error_output);
+  }
+}
+
+Observation SupervisedLauncher::Observe(const AttemptRef& attempt) {
+  const AttemptFolder folder(attempt.folder);
+  if (auto exit = folder.Exit())
+    return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
+  std::filesystem::create_directories(folder.path());
+  const std::optional<FolderLock> lock = folder.TryLock();
+  if (!lock) return {.kind = Observation::Kind::kAlive};
+  // It may have written its record and left between the two looks.
+  if (auto exit = folder.Exit())
+    return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
+  return {.kind = Observation::Kind::kEnded,
+          .exit = CloseWithoutSupervisor(folder, options_.end_time)};
+}
+
+void SupervisedLauncher::Stop(const AttemptRef& attempt, StopLevel level,
+                              const std::string& reason) {
+  v1::StopOrder order;
+  order.set_level(static_cast<v1::StopLevel>(level));
+  order.set_reason(reason);
+  *order.mutable_time() = ToProto(Clock::System().Now());
+  AttemptFolder(attempt.folder).WriteStop(order);
+}
+
+Observation SupervisedLauncher::Force(const AttemptRef& attempt) {
+  const AttemptFolder folder(attempt.folder);
+  if (const auto supervisor = folder.Supervisor()) {
+    KillIdentity({supervisor->pid(), supervisor->start_ticks(), supervisor->boot_id()});
+  }
+  for (int i = 0; i < 100; ++i) {
+    Observation observation = Observe(attempt);
+    if (observation.kind == Observation::Kind::kEnded) return observation;
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return {.kind = Observation::Kind::kUnknown, .detail = "its supervisor cannot be killed"};
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,137 @@
+#include "coordinator/store/attempt_table.h"
+
+#include "coordinator/api_error.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+template <typename Message>
+Message Parse(std::string_view bytes, const char* what) {
+  Message message;
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    throw Error(ErrorCode::kDataLoss, std::string("the store holds a damaged ") + what);
+  }
+  return message;
+}
+
+[[noreturn]] void FailNoAttempt(AttemptId id) {
+  throw ApiError(ErrorCode::kNotFound, "ATTEMPT_NOT_FOUND",
+                 "there is no " + AttemptName(id.job, id.attempt));
+}
+
+}  // namespace
+
+void AttemptTable::Begin(AttemptId id, const v1::Attempt& record, const std::string& token_hash) {
+  database_.Run("INSERT INTO attempts(job, number, token_hash, record) VALUES (?, ?, ?, ?)", id.job,
+                id.attempt, Blob{token_hash}, Blob{record.SerializeAsString()});
+}
+
+void AttemptTable::Update(AttemptId id, const v1::Attempt& record) {
+  v1::Attempt kept = record;
+  kept.clear_ranks();
+  if (database_.Run("UPDATE attempts SET record = ? WHERE job = ? AND number = ?",
+                    Blob{kept.SerializeAsString()}, id.job, id.attempt) == 0) {
+    FailNoAttempt(id);
+  }
+}
+
+v1::Attempt AttemptTable::Get(AttemptId id) const {
+  Rows rows = database_.Query("SELECT record FROM attempts WHERE job = ? AND number = ?", id.job,
+                              id.attempt);
+  if (!rows.Next()) FailNoAttempt(id);
+  auto attempt = Parse<v1::Attempt>(rows.Bytes(0), "attempt");
+  AddRanks(id, attempt);
+  return attempt;
+}
+
+std::vector<v1::Attempt> AttemptTable::List(int64_t job) const {
+  std::vector<v1::Attempt> attempts;
+  Rows rows =
+      database_.Query("SELECT number, record FROM attempts WHERE job = ? ORDER BY number", job);
+  while (rows.Next()) {
+    attempts.push_back(Parse<v1::Attempt>(rows.Bytes(1), "attempt"));
+    AddRanks({job, static_cast<int>(rows.Int(0))}, attempts.back());
+  }
+  return attempts;
+}
+
+std::string AttemptTable::TokenHash(AttemptId id) const {
+  Rows rows = database_.Query("SELECT token_hash FROM attempts WHERE job = ? AND number = ?",
+                              id.job, id.attempt);
+  if (!rows.Next()) FailNoAttempt(id);
+  return rows.Text(0);
+}
+
+void AttemptTable::PutRank(AttemptId id, int rank, const std::string& host, int64_t pid) {
+  database_.Run(
+      "INSERT INTO ranks(job, attempt, rank, host, pid) VALUES (?, ?, ?, ?, ?) "
+      "ON CONFLICT DO UPDATE SET host = excluded.host, pid = excluded.pid",
+      id.job, id.attempt, rank, host, pid);
+}
+
+void AttemptTable::PutRankExit(AttemptId id, int rank, const v1::RankExit& exit) {
+  database_.Run(
+      "INSERT INTO ranks(job, attempt, rank, host, pid, exit) VALUES (?, ?, ?, ?, 0, ?) "
+      "ON CONFLICT DO UPDATE SET exit = coalesce(exit, excluded.exit)",
+      id.job, id.attempt, rank, exit.host(), Blob{exit.SerializeAsString()});
+}
+
+std::vector<AttemptTable::RankExitReport> AttemptTable::RankExits(AttemptId id) const {
+  std::vector<RankExitReport> exits;
+  Rows rows = database_.Query(
+      "SELECT rank, exit FROM ranks WHERE job = ? AND attempt = ? AND exit IS NOT NULL ORDER BY "
+      "rank",
+      id.job, id.attempt);
+  while (rows.Next()) {
+    exits.push_back(
+        {static_cast<int>(rows.Int(0)), Parse<v1::RankExit>(rows.Bytes(1), "exit report")});
+  }
+  return exits;
+}
+
+int AttemptTable::RegisteredRanks(AttemptId id) const {
+  Rows rows = database_.Query(
+      "SELECT count(*) FROM ranks WHERE job = ? AND attempt = ? AND pid != 0", id.job, id.attempt);
+  rows.Next();
+  return static_cast<int>(rows.Int(0));
+}
+
+void AttemptTable::AddRanks(AttemptId id, v1::Attempt& attempt) const {
+  Rows rows = database_.Query(
+      "SELECT rank, host, pid, exit FROM ranks WHERE job = ? AND attempt = ? ORDER BY rank", id.job,
+      id.attempt);
+  while (rows.Next()) {
+    v1::RankRecord& rank = *attempt.add_ranks();
+    rank.set_rank(static_cast<int>(rows.Int(0)));
+    rank.set_host(rows.Text(1));
+    rank.set_pid(rows.Int(2));
+    if (rows.IsNull(3)) continue;
+    const auto exit = Parse<v1::RankExit>(rows.Bytes(3), "exit report");
+    rank.set_outcome(exit.outcome());
+    rank.set_message(exit.message());
+  }
+}
+
+std::optional<std::string> RequestTable::Find(const RequestKey& key) const {
+  if (key.id.empty()) return std::nullopt;
+  Rows rows =
+      database_.Query("SELECT method, digest, response FROM requests WHERE actor = ? AND id = ?",
+                      key.actor, key.id);
+  if (!rows.Next()) return std::nullopt;
+  if (rows.Text(0) != key.method || rows.Text(1) != key.digest) {
+    throw ApiError(ErrorCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                   "request_id '" + key.id + "' was used before for a different request (" +
+                       rows.Text(0) + "): choose a new one");
+  }
+  return rows.Text(2);
+}
+
+void RequestTable::Remember(const RequestKey& key, const std::string& response, WallTime now) {
+  if (key.id.empty()) return;
+  database_.Run(
+      "INSERT INTO requests(actor, id, method, digest, response, time) VALUES (?, ?, ?, ?, ?, ?)",
+      key.actor, key.id, key.method, key.digest, Blob{response},
+      int64_t{now.time_since_epoch().count()});
+}
+
+}  // namespace syncbn::coordinator

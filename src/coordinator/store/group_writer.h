@@ -1,0 +1,51 @@
+// The one thread that writes to the store.
+//
+// Writes that wait at the same time share one transaction and one sync of the disk: that is what
+// makes every acknowledged write durable and still allows thousands of them a second. Each has a
+// savepoint of its own, so that one that fails takes nothing of the others with it.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "coordinator/store/change_feed.h"
+#include "coordinator/store/sqlite.h"
+
+namespace syncbn::coordinator {
+
+class GroupWriter {
+ public:
+  // Runs on the writing thread inside a transaction; adds what watchers should look at.
+  using Body = std::function<void(Database&, std::vector<Change>&)>;
+
+  // Both must outlive the writer; nobody else uses `database`.
+  GroupWriter(Database& database, ChangeFeed& feed);
+  // Finishes what was handed in.
+  ~GroupWriter();
+
+  // Returns when what the body wrote is durable; throws what the body threw, or why the transaction
+  // could not be committed: nothing of it is kept then. Thread-safe; not from inside a body.
+  void Run(const Body& body);
+
+ private:
+  struct Task;
+
+  void Loop();
+  void RunGroup(std::vector<Task*>& group);
+  void RunOne(Task& task, std::vector<Change>& changes);
+
+  Database& database_;
+  ChangeFeed& feed_;
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable done_;
+  std::deque<Task*> waiting_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,80 @@
+// Jobs in the store, with their history. Part of Tables (store.h): used inside a read or a write.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "coordinator/store/change_feed.h"
+#include "coordinator/job/job_filter.h"
+#include "coordinator/job/job_record.h"
+#include "coordinator/store/sqlite.h"
+
+namespace syncbn::coordinator {
+
+// Who did what and why; written with every transition.
+struct Deed {
+  std::string actor;   // a token's name, "scheduler", "timer", "launcher", "workers", "startup"
+  std::string event;   // "CREATE", or EventName
+  std::string reason;  // for people; may be empty
+};
+
+struct RunFileText {
+  std::string text;       // as its user wrote it
+  std::string effective;  // with all defaults and the origin of every value
+};
+
+struct JobPage {
+  std::vector<JobRecord> jobs;
+  std::string next_page_token;  // empty at the end
+};
+
+class JobTable {
+ public:
+  // Appends to `changes` (none in a read) what watchers should look at.
+  JobTable(Database& database, std::vector<Change>* changes)
+      : database_(database), changes_(changes) {}
+
+  // Adds a job and the first entry of its history; returns its number.
+  int64_t Create(const v1::Job& spec, const RunFileText& run_file, const JobStatus& status,
+                 const Deed& deed, WallTime now);
+
+  // NOT_FOUND if there is none.
+  JobRecord Get(int64_t id) const;
+  RunFileText RunFile(int64_t id) const;
+
+  // Stores a new status, and the transition that led to it in the history.
+  void Update(int64_t id, const JobStatus& next, const Deed& deed, WallTime now);
+  // Replaces what was asked for (new resources; hosts that may hold processes).
+  void UpdateSpec(int64_t id, const v1::Job& spec);
+  // Where it is; no transition, no new etag.
+  void UpdateProgress(int64_t id, const v1::Progress& progress);
+
+  // All that have not ended, oldest first.
+  std::vector<JobRecord> Open() const;
+  // Newest first. INVALID_ARGUMENT for a page token that is not of this filter.
+  JobPage List(const JobFilter& filter, int page_size, const std::string& page_token) const;
+  bool Matches(int64_t id, const JobFilter& filter) const;
+  int64_t Count() const;
+
+  // Forgets a job that has ended; the last entry of its history says so. Its points go later
+  // (retention.h).
+  void Delete(int64_t id, const Deed& deed, WallTime now);
+
+  // The history after entry `after`, oldest first, of one job or of all.
+  std::vector<v1::Transition> History(std::optional<int64_t> job, int64_t after, int limit) const;
+  // The newest entry's number; 0 while there is none.
+  int64_t NewestTransition() const;
+  // Entries up to this number may be gone: a watch cannot go on from before it.
+  int64_t ForgottenTransitions() const;
+
+ private:
+  Rows Select(const std::string& rest) const;
+  void AddTransition(int64_t id, int attempt, JobState from, JobState to, DesiredState desired,
+                     const Deed& deed, WallTime now);
+  void Touch(int64_t id);
+
+  Database& database_;
+  std::vector<Change>* changes_;
+};
+
+}  // namespace syncbn::coordinator

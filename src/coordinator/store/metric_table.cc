@@ -1,0 +1,299 @@
+#include "coordinator/store/metric_table.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/check.h"
+#include "coordinator/api_error.h"
+#include "coordinator/store/downsample.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+constexpr int kDefaultBuckets = 1000, kMostBuckets = 20'000;
+
+[[noreturn]] void FailBatch(StreamId stream, const std::string& what) {
+  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                 "metric batch of " + AttemptName(stream.job, stream.attempt) + ", rank " +
+                     std::to_string(stream.rank) + ": " + what);
+}
+
+bool IsMetricName(const std::string& name) {
+  if (name.empty() || name.size() > 128) return false;
+  return std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '.' || c == '_' || c == '-' || c == '/';
+  });
+}
+
+void Validate(StreamId stream, const v1::MetricBatch& batch) {
+  const int points = batch.name_index_size();
+  if (static_cast<int64_t>(batch.ByteSizeLong()) > MetricTable::kLargestBatch) {
+    FailBatch(stream, "it has " + std::to_string(batch.ByteSizeLong()) + " bytes, more than " +
+                          std::to_string(MetricTable::kLargestBatch));
+  }
+  if (batch.step_size() != points || batch.value_size() != points ||
+      batch.time_us_size() != points) {
+    FailBatch(stream, "its columns differ in length");
+  }
+  if (batch.first_sequence() < 1 || batch.lost_before() < 0 ||
+      batch.lost_before() >= batch.first_sequence()) {
+    FailBatch(stream, "first_sequence " + std::to_string(batch.first_sequence()) + " after " +
+                          std::to_string(batch.lost_before()) + " lost points");
+  }
+  for (const std::string& name : batch.names()) {
+    if (!IsMetricName(name)) {
+      FailBatch(stream, "'" + name.substr(0, 140) +
+                            "' is not a metric's name (letters, digits, . _ - /, at most 128)");
+    }
+  }
+  for (const int index : batch.name_index()) {
+    if (index < 0 || index >= batch.names_size()) {
+      FailBatch(stream, "name_index " + std::to_string(index) + " of " +
+                            std::to_string(batch.names_size()) + " names");
+    }
+  }
+}
+
+// The batch without its first points.
+v1::MetricBatch DropFirst(const v1::MetricBatch& batch, int count) {
+  v1::MetricBatch rest = batch;
+  rest.set_first_sequence(batch.first_sequence() + count);
+  rest.set_lost_before(0);
+  rest.mutable_name_index()->ExtractSubrange(0, count, nullptr);
+  rest.mutable_step()->ExtractSubrange(0, count, nullptr);
+  rest.mutable_value()->ExtractSubrange(0, count, nullptr);
+  rest.mutable_time_us()->ExtractSubrange(0, count, nullptr);
+  return rest;
+}
+
+// "train/*" stands for every name that begins with "train/".
+bool MatchesAny(const std::string& name,
+                const google::protobuf::RepeatedPtrField<std::string>& patterns) {
+  if (patterns.empty()) return true;
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    if (pattern.ends_with('*')) return name.starts_with(pattern.substr(0, pattern.size() - 1));
+    return name == pattern;
+  });
+}
+
+}  // namespace
+
+int64_t MetricTable::Insert(StreamId stream, const v1::MetricBatch& batch, WallTime now) {
+  Validate(stream, batch);
+  const int64_t acknowledged = Acknowledged(stream);
+  const int64_t last = batch.first_sequence() + batch.name_index_size() - 1;
+  if (last <= acknowledged) return acknowledged;
+  if (batch.first_sequence() - batch.lost_before() > acknowledged + 1) return acknowledged;
+
+  const int64_t lost = std::max<int64_t>(0, batch.first_sequence() - (acknowledged + 1));
+  const int first =
+      static_cast<int>(std::max<int64_t>(0, acknowledged + 1 - batch.first_sequence()));
+  if (!database_.Query("SELECT 1 FROM jobs WHERE id = ?", stream.job).Next()) {
+    throw ApiError(ErrorCode::kNotFound, "JOB_NOT_FOUND", "there is no job " + JobName(stream.job));
+  }
+  InsertPoints(stream, batch, first);
+  database_.Run(
+      "INSERT INTO streams(job, attempt, rank, acknowledged, lost) VALUES (?, ?, ?, ?, ?) "
+      "ON CONFLICT DO UPDATE SET acknowledged = excluded.acknowledged, lost = lost + excluded.lost",
+      stream.job, stream.attempt, stream.rank, last, lost);
+  // What watchers had already is not sent to them again.
+  const std::string bytes =
+      first == 0 ? batch.SerializeAsString() : DropFirst(batch, first).SerializeAsString();
+  database_.Run("INSERT INTO batches(job, attempt, rank, time, batch) VALUES (?, ?, ?, ?, ?)",
+                stream.job, stream.attempt, stream.rank, int64_t{now.time_since_epoch().count()},
+                Blob{bytes});
+  SYNCBN_CHECK(changes_ != nullptr) << "a change inside a read";
+  changes_->push_back({Change::Kind::kMetrics, stream.job});
+  return last;
+}
+
+void MetricTable::InsertPoints(StreamId stream, const v1::MetricBatch& batch, int first) {
+  // Figures of each series over the new points, so that its row is written once a batch.
+  struct Figures {
+    int64_t id = 0;
+    int64_t points = 0;
+    int64_t first_step = INT64_MAX, last_step = INT64_MIN, last_time = 0;
+    double last_value = 0;
+  };
+  std::vector<Figures> figures(static_cast<size_t>(batch.names_size()));
+  for (int i = first; i < batch.name_index_size(); ++i) {
+    Figures& one = figures[static_cast<size_t>(batch.name_index(i))];
+    ++one.points;
+    one.first_step = std::min(one.first_step, batch.step(i));
+    if (batch.step(i) >= one.last_step) {
+      one.last_step = batch.step(i);
+      one.last_value = batch.value(i);
+      one.last_time = batch.time_us(i);
+    }
+  }
+  for (int index = 0; index < batch.names_size(); ++index) {
+    Figures& one = figures[static_cast<size_t>(index)];
+    if (one.points == 0) continue;
+    Rows row = database_.Query(
+        "INSERT INTO series(job, name, rank, points, first_step, last_step, last_value, last_time) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET points = points + "
+        "excluded.points, "
+        "first_step = min(first_step, excluded.first_step), "
+        "last_value = iif(excluded.last_step >= last_step, excluded.last_value, last_value), "
+        "last_time = iif(excluded.last_step >= last_step, excluded.last_time, last_time), "
+        "last_step = max(last_step, excluded.last_step) RETURNING id, points",
+        stream.job, batch.names(index), stream.rank, one.points, one.first_step, one.last_step,
+        one.last_value, one.last_time);
+    row.Next();
+    one.id = row.Int(0);
+    const bool created = row.Int(1) == one.points;
+    while (row.Next()) {
+    }
+    if (!created) continue;
+    Rows count = database_.Query("SELECT count(*) FROM series WHERE job = ?", stream.job);
+    count.Next();
+    if (count.Int(0) > kMostSeries) {
+      throw ApiError(ErrorCode::kResourceExhausted, "TOO_LARGE",
+                     JobName(stream.job) + " reports more than " + std::to_string(kMostSeries) +
+                         " series of metrics");
+    }
+  }
+
+  Rows insert = database_.Start(
+      "INSERT INTO points(series, step, attempt, sequence, time, value) VALUES (?, ?, ?, ?, ?, ?)");
+  database_.BindTo(insert, 3, stream.attempt);
+  for (int i = first; i < batch.name_index_size(); ++i) {
+    database_.BindTo(insert, 1, figures[static_cast<size_t>(batch.name_index(i))].id);
+    database_.BindTo(insert, 2, int64_t{batch.step(i)});
+    database_.BindTo(insert, 4, batch.first_sequence() + i);
+    database_.BindTo(insert, 5, int64_t{batch.time_us(i)});
+    database_.BindTo(insert, 6, batch.value(i));
+    insert.Next();
+    insert.Restart();
+  }
+}
+
+int64_t MetricTable::Acknowledged(StreamId stream) const {
+  Rows rows =
+      database_.Query("SELECT acknowledged FROM streams WHERE job = ? AND attempt = ? AND rank = ?",
+                      stream.job, stream.attempt, stream.rank);
+  return rows.Next() ? rows.Int(0) : 0;
+}
+
+v1::ListSeriesResponse MetricTable::ListSeries(int64_t job) const {
+  v1::ListSeriesResponse response;
+  // One line a name: the lowest rank's last value, the points of all.
+  Rows rows = database_.Query(
+      "SELECT name, points, first_step, last_step, last_value, last_time FROM series WHERE job = ? "
+      "ORDER BY name, rank",
+      job);
+  while (rows.Next()) {
+    const int size = response.series_size();
+    if (size > 0 && response.series(size - 1).name() == rows.Text(0)) {
+      v1::SeriesInfo& info = *response.mutable_series(size - 1);
+      info.set_points(info.points() + rows.Int(1));
+      info.set_first_step(std::min(info.first_step(), rows.Int(2)));
+      info.set_last_step(std::max(info.last_step(), rows.Int(3)));
+      continue;
+    }
+    v1::SeriesInfo& info = *response.add_series();
+    info.set_name(rows.Text(0));
+    info.set_points(rows.Int(1));
+    info.set_first_step(rows.Int(2));
+    info.set_last_step(rows.Int(3));
+    info.set_last_value(rows.Real(4));
+    *info.mutable_last_time() = ToProto(WallTime(std::chrono::microseconds(rows.Int(5))));
+  }
+  Rows lost = database_.Query("SELECT coalesce(sum(lost), 0) FROM streams WHERE job = ?", job);
+  lost.Next();
+  response.set_lost_points(lost.Int(0));
+  return response;
+}
+
+v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& request) const {
+  const int64_t job = ParseJobName(request.job());
+  if (request.max_buckets() < 0 || request.max_buckets() > kMostBuckets) {
+    throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                   "max_buckets is " + std::to_string(request.max_buckets()) + "; it can be 1 to " +
+                       std::to_string(kMostBuckets));
+  }
+  const int buckets = request.max_buckets() == 0 ? kDefaultBuckets : request.max_buckets();
+
+  struct Wanted {
+    std::string name;
+    int rank;
+    int64_t id, first_step, last_step;
+  };
+  std::vector<Wanted> wanted;
+  {
+    Rows rows = database_.Query(
+        "SELECT name, rank, id, first_step, last_step FROM series WHERE job = ? ORDER BY name, "
+        "rank",
+        job);
+    while (rows.Next()) {
+      Wanted one{rows.Text(0), static_cast<int>(rows.Int(1)), rows.Int(2), rows.Int(3),
+                 rows.Int(4)};
+      if (!MatchesAny(one.name, request.names())) continue;
+      const bool rank_fits = request.has_rank() ? one.rank == request.rank()
+                                                : wanted.empty() || wanted.back().name != one.name;
+      if (!rank_fits) continue;
+      if (request.has_first_step()) one.first_step = std::max(one.first_step, request.first_step());
+      if (request.has_last_step()) one.last_step = std::min(one.last_step, request.last_step());
+      wanted.push_back(std::move(one));
+    }
+  }
+
+  v1::QueryMetricsResponse response;
+  for (const Wanted& one : wanted) {
+    v1::Series& series = *response.add_series();
+    series.set_name(one.name);
+    series.set_rank(one.rank);
+    if (one.first_step > one.last_step) continue;
+    Downsampler downsampler(one.first_step, one.last_step, buckets);
+    Rows rows = database_.Query(
+        "SELECT step, attempt, time, value FROM points WHERE series = ? AND step BETWEEN ? AND ? "
+        "ORDER BY step, attempt, sequence",
+        one.id, one.first_step, one.last_step);
+    // Of several points of a step the last in this order counts: the latest attempt's latest.
+    std::optional<MetricPoint> pending;
+    while (rows.Next()) {
+      const int attempt = static_cast<int>(rows.Int(1));
+      if (request.has_attempt() && attempt != request.attempt()) continue;
+      if (pending && pending->step != rows.Int(0)) downsampler.Add(*pending);
+      pending = {
+          .step = rows.Int(0), .attempt = attempt, .time_us = rows.Int(2), .value = rows.Real(3)};
+    }
+    if (pending) downsampler.Add(*pending);
+    downsampler.Finish(series);
+  }
+  return response;
+}
+
+std::vector<MetricTable::StoredBatch> MetricTable::BatchesAfter(int64_t job, int64_t after,
+                                                                int limit) const {
+  std::vector<StoredBatch> batches;
+  Rows rows = database_.Query(
+      "SELECT id, attempt, rank, batch FROM batches WHERE job = ? AND id > ? ORDER BY id LIMIT ?",
+      job, after, limit);
+  while (rows.Next()) {
+    StoredBatch& stored = batches.emplace_back();
+    stored.id = rows.Int(0);
+    stored.update.set_attempt(static_cast<int>(rows.Int(1)));
+    stored.update.set_rank(static_cast<int>(rows.Int(2)));
+    const std::string_view bytes = rows.Bytes(3);
+    if (!stored.update.mutable_batch()->ParseFromArray(bytes.data(),
+                                                       static_cast<int>(bytes.size()))) {
+      throw Error(ErrorCode::kDataLoss,
+                  "the store holds a damaged metric batch of " + JobName(job));
+    }
+  }
+  return batches;
+}
+
+int64_t MetricTable::ForgottenBatches() const {
+  Rows rows = database_.Query("SELECT value FROM meta WHERE key = 'forgotten_batches'");
+  return rows.Next() ? std::stoll(rows.Text(0)) : 0;
+}
+
+int64_t MetricTable::NewestBatch() const {
+  Rows rows = database_.Query("SELECT seq FROM sqlite_sequence WHERE name = 'batches'");
+  return rows.Next() ? rows.Int(0) : 0;
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,120 @@
+// The coordinator's memory: one SQLite file in the data folder.
+//
+//   store.Write([&](Tables& tables) { tables.jobs.Update(id, next, deed, now); });
+//   JobRecord job = store.Read([&](Tables& tables) { return tables.jobs.Get(id); });
+//
+// A write is one transaction; when Write returns it is on disk, and when it throws nothing of it is
+// kept. A read sees one moment. Thread-safe: writes go through one thread in groups
+// (group_writer.h), reads use connections of their own and neither wait for writes nor hold them
+// up.
+#pragma once
+
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "coordinator/store/attempt_table.h"
+#include "coordinator/store/change_feed.h"
+#include "coordinator/store/folder_lock.h"
+#include "coordinator/store/group_writer.h"
+#include "coordinator/store/host_table.h"
+#include "coordinator/store/job_table.h"
+#include "coordinator/store/metric_table.h"
+#include "coordinator/store/sqlite.h"
+
+namespace syncbn::coordinator {
+
+// All tables, seen through one connection.
+struct Tables {
+  Tables(Database& database, std::vector<Change>* changes)
+      : database(database),
+        jobs(database, changes),
+        attempts(database),
+        requests(database),
+        metrics(database, changes),
+        hosts(database) {}
+
+  Database& database;
+  JobTable jobs;
+  AttemptTable attempts;
+  RequestTable requests;
+  MetricTable metrics;
+  HostTable hosts;
+};
+
+class Store {
+ public:
+  struct Options {
+    // Made if it is not there. One coordinator owns it at a time.
+    std::filesystem::path folder;
+    // Whether an acknowledged write survives a power failure, not only the death of the process.
+    bool synced = true;
+    int readers = 4;
+  };
+
+  // Takes the folder's lock, brings the file up to date and opens it. FAILED_PRECONDITION, naming
+  // process and host, when another coordinator has the folder.
+  explicit Store(const Options& options);
+  ~Store();
+
+  template <typename Body>
+  auto Write(Body&& body) -> std::invoke_result_t<Body, Tables&> {
+    using Result = std::invoke_result_t<Body, Tables&>;
+    if constexpr (std::is_void_v<Result>) {
+      RunWrite([&](Tables& tables) { body(tables); });
+    } else {
+      std::optional<Result> result;
+      RunWrite([&](Tables& tables) { result.emplace(body(tables)); });
+      return std::move(*result);
+    }
+  }
+
+  template <typename Body>
+  auto Read(Body&& body) const -> std::invoke_result_t<Body, Tables&> {
+    using Result = std::invoke_result_t<Body, Tables&>;
+    if constexpr (std::is_void_v<Result>) {
+      RunRead([&](Tables& tables) { body(tables); });
+    } else {
+      std::optional<Result> result;
+      RunRead([&](Tables& tables) { result.emplace(body(tables)); });
+      return std::move(*result);
+    }
+  }
+
+  // A mutation that can be sent twice: when `key` came before, the answer given then, and `body` is
+  // not called; otherwise what body returns, kept in the same transaction.
+  std::string Mutate(const RequestKey& key, WallTime now,
+                     const std::function<std::string(Tables&)>& body);
+
+  // Writes a whole copy under `path` while serving goes on. Reads and writes are not held up.
+  void BackUp(const std::filesystem::path& path) const;
+
+  // Tells of durable changes.
+  ChangeFeed& changes() { return feed_; }
+  // Drawn when the store was made: keeps processes of different stores apart.
+  const std::string& id() const { return id_; }
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  void RunWrite(const std::function<void(Tables&)>& body);
+  void RunRead(const std::function<void(Tables&)>& body) const;
+
+  std::filesystem::path folder_;
+  std::optional<FolderLock> lock_;
+  ChangeFeed feed_;
+  std::unique_ptr<Database> writing_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable free_;
+  mutable std::vector<std::unique_ptr<Database>> readers_;
+  std::string id_;
+  // Last: its thread uses what stands above.
+  std::unique_ptr<GroupWriter> writer_;
+};
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,138 @@
+// What the silence and the reports of ranks mean.
+#include "coordinator/control/rank_monitor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class RankMonitorTest : public ::testing::Test {
+ protected:
+  RankMonitorTest() {
+    for (int rank = 0; rank < 4; ++rank)
+      monitor.Register(rank, "node" + std::to_string(rank / 2), now);
+  }
+  void Beat(std::vector<int> ranks, int64_t reduction, int64_t progress) {
+    for (int rank : ranks) {
+      monitor.Heartbeat(rank,
+                        {.phase = "train",
+                         .step = 5,
+                         .reduction = reduction,
+                         .reduction_name = "layer1.bn1 moments",
+                         .progress = progress},
+                        now);
+    }
+  }
+
+  MonotonicTime now{};
+  RankMonitor monitor{4, {}, now};
+};
+
+TEST_F(RankMonitorTest, AnAttemptIsCompleteWhenEveryRankHasRegistered) {
+  RankMonitor other(3, {}, now);
+  EXPECT_THAT(other.Missing(), ElementsAre(0, 1, 2));
+  other.Register(2, "a", now);
+  other.Register(2, "a", now);
+  EXPECT_FALSE(other.AllRegistered());
+  other.Register(0, "a", now);
+  other.Register(1, "a", now);
+  EXPECT_TRUE(other.AllRegistered());
+  EXPECT_THROW(other.Register(3, "a", now), Error);
+  EXPECT_THROW(other.Register(-1, "a", now), Error);
+}
+
+TEST_F(RankMonitorTest, OneSilentRankMakesItStaleAndAllOfThemForLongUnreachable) {
+  now += seconds(29);
+  EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kLive);
+  Beat({0, 1, 3}, 1, 1);
+  now += seconds(1);
+  EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kStale);
+  EXPECT_THAT(monitor.Assess(now).silent, ElementsAre(2));
+  now += minutes(4);
+  EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kStale);
+  now += minutes(1);
+  EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kUnreachable);
+  Beat({0, 1, 2, 3}, 2, 2);
+  EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kLive);
+}
+
+TEST_F(RankMonitorTest, AJobThatNobodyHearsIsNeverCalledStalled) {
+  now += std::chrono::hours(100);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+}
+
+TEST_F(RankMonitorTest, AJobWhoseRanksWorkBetweenReductionsIsNotStalled) {
+  for (int i = 0; i < 60; ++i) {
+    now += seconds(25);
+    Beat({1, 2, 3}, 7, 1);
+    Beat({0}, 7, 100 + i);  // rank 0 evaluates, the others wait
+    ASSERT_FALSE(monitor.Assess(now).stall.has_value());
+  }
+}
+
+TEST_F(RankMonitorTest, TheRankInTheSmallestReductionIsNamed) {
+  Beat({0, 1, 3}, 128, 10);
+  Beat({2}, 127, 10);
+  for (int i = 0; i < 24; ++i) {
+    now += seconds(25);
+    Beat({0, 1, 3}, 128, 10);
+    Beat({2}, 127, 10);
+  }
+  const auto stall = monitor.Assess(now).stall;
+  ASSERT_TRUE(stall.has_value());
+  EXPECT_EQ(stall->message,
+            "no progress for 10 min: rank 2 stands at reduction 127 (layer1.bn1 moments), step 5, "
+            "phase train, where ranks 0, 1 and 3 wait for it");
+  EXPECT_THAT(stall->ranks, ElementsAre(2));
+  EXPECT_EQ(stall->host, "node1");
+  EXPECT_EQ(stall->failure_class, FailureClass::kStall);
+}
+
+TEST_F(RankMonitorTest, ARankThatHasFallenSilentIsNamedBeforeThoseThatWait) {
+  Beat({0, 1, 2, 3}, 128, 10);
+  for (int i = 0; i < 24; ++i) {
+    now += seconds(25);
+    Beat({0, 1, 2}, 128, 10);
+  }
+  const auto stall = monitor.Assess(now).stall;
+  ASSERT_TRUE(stall.has_value());
+  EXPECT_EQ(stall->message,
+            "no progress for 10 min: rank 3 on node1 has not been heard for 10 min; the others "
+            "stand at reduction 128 (layer1.bn1 moments), step 5, phase train");
+  EXPECT_THAT(stall->ranks, ElementsAre(3));
+}
+
+TEST_F(RankMonitorTest, ARankThatHasLeftIsNotMissed) {
+  monitor.Exited(3);
+  now += seconds(40);
+  Beat({0, 1, 2}, 1, 1);
+  EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kLive);
+  for (int rank : {0, 1, 2}) monitor.Exited(rank);
+  now += std::chrono::hours(1);
+  EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kLive);
+}
+
+TEST_F(RankMonitorTest, TheSlowestRankSaysWhereTheJobIs) {
+  EXPECT_FALSE(monitor.Slowest().has_value());
+  monitor.Heartbeat(0, {.step = 7}, now);
+  monitor.Heartbeat(1, {.step = 6}, now);
+  EXPECT_EQ(monitor.Slowest()->step, 6);
+}
+
+TEST(RangesText, RunsOfRanksAreShort) {
+  EXPECT_EQ(RangesText({}), "");
+  EXPECT_EQ(RangesText({3}), "3");
+  EXPECT_EQ(RangesText({3, 4}), "3 and 4");
+  EXPECT_EQ(RangesText({0, 1, 2, 3, 7, 9, 10}), "0-3, 7, 9 and 10");
+}
+
+}  // namespace
+}  // namespace syncbn::coordinator

@@ -1,0 +1,92 @@
+// Tags of mpirun in every position, and what becomes of them.
+#include "coordinator/launch/output_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "tests/support/temp_folder.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+std::string Logged(const std::vector<std::string>& pieces, bool tagged = true) {
+  TempFolder folder;
+  OutputLog log({.path = folder.path() / "log", .tagged = tagged});
+  for (const std::string& piece : pieces) log.Add(0, piece);
+  log.Finish();
+  return ReadFile(folder.path() / "log");
+}
+
+TEST(OutputLog, WholeLinesGetTheirRank) {
+  EXPECT_EQ(Logged({"[1,0]<stdout>:hello\n[1,12]<stderr>:bad\nmpirun says\n"}),
+            "0: hello\n12: bad\n-: mpirun says\n");
+}
+
+TEST(OutputLog, PartsOfLinesOfSeveralRanksAreJoined) {
+  EXPECT_EQ(Logged({"[1,0]<stdout>:partial [1,1]<stdout>:other "
+                    "[1,0]<stdout>:end\n[1,1]<stdout>:line[1,1]<stdout>:\n"}),
+            "0: partial end\n1: other line\n");
+}
+
+TEST(OutputLog, EveryWayToCutTheOutputGivesTheSameLog) {
+  const std::string text =
+      "[1,0]<stdout>:a[b] [1,2 no tag [1,2]<stdout>x\nmpirun: "
+      "[note]\n[1,3]<stddiag>:d[1,0]<stderr>:e\n[1,3]<stdout>:f\n\n[1,1]<stdout>:\n";
+  const std::string whole = Logged({text});
+  EXPECT_EQ(whole,
+            "0: a[b] [1,2 no tag [1,2]<stdout>x\n-: mpirun: [note]\n0: e\n3: df\n-: \n1: \n");
+  for (size_t cut = 0; cut <= text.size(); ++cut) {
+    EXPECT_EQ(Logged({text.substr(0, cut), text.substr(cut)}), whole) << cut;
+  }
+  std::vector<std::string> bytes;
+  for (char c : text) bytes.emplace_back(1, c);
+  EXPECT_EQ(Logged(bytes), whole);
+}
+
+TEST(OutputLog, WhatHasNoEndIsWrittenAtTheEnd) {
+  EXPECT_EQ(Logged({"[1,0]<stdout>:no end"}), "0: no end\n");
+  EXPECT_EQ(Logged({"text [1,0]<std"}), "-: text [1,0]<std\n");
+}
+
+TEST(OutputLog, LabelsOfSrunBecomeRanks) {
+  EXPECT_EQ(Logged({" 3: hello\n12: x: y\nsrun: error: task 3\n4:no\n: z\n"}, false),
+            "3: hello\n12: x: y\n-: srun: error: task 3\n-: 4:no\n-: : z\n");
+}
+
+TEST(OutputLog, AVeryLongLineIsCutAndNothingOfItLost) {
+  const std::string log = Logged({"[1,0]<stdout>:" + std::string(40'000, 'x') + "\n"});
+  size_t count = 0;
+  for (char c : log) count += c == 'x';
+  EXPECT_EQ(count, 40'000u);
+  EXPECT_EQ(log.substr(0, 5), "0: xx");
+}
+
+TEST(OutputLog, AFullDiskDropsLinesAndSaysHowMany) {
+  OutputLog log({.path = "/dev/full"});
+  log.Add(0, "[1,0]<stdout>:a\n[1,0]<stdout>:b\n");
+  log.Finish();
+  EXPECT_EQ(log.dropped_lines(), 2);
+  EXPECT_EQ(log.tail(), "0: a\n0: b\n");
+}
+
+TEST(OutputLog, TheTailsHoldTheLastWholeLines) {
+  TempFolder folder;
+  OutputLog log({.path = folder.path() / "log"});
+  for (int i = 0; i < 5000; ++i) {
+    log.Add(0, "[1,1]<stdout>:line " + std::to_string(i) + "\n");
+    if (i % 2 == 0) log.Add(1, "note " + std::to_string(i) + "\n");
+  }
+  EXPECT_LT(log.tail().size(), 17'000u);
+  EXPECT_GT(log.tail().size(), 8'000u);
+  EXPECT_TRUE(log.tail().ends_with("1: line 4998\n-: note 4998\n1: line 4999\n"));
+  EXPECT_TRUE(log.launcher_text().ends_with("\nnote 4996\nnote 4998\n"));
+  EXPECT_TRUE(log.tail().starts_with("1: line ") || log.tail().starts_with("-: note "));
+}
+
+}  // namespace
+}  // namespace syncbn::coordinator
