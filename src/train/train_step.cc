@@ -72,6 +72,8 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
         .epoch = settings.epoch,
         .step = settings.step,
         .sample_ids = batch.sample_ids,
+        // Nobody trains the images; who watches a step may want their gradient.
+        .input_gradient = static_cast<bool>(observers),
         .on_gradient_ready =
             [&](int parameter) {
               const int index = counter.Complete(parameter);
