@@ -12,11 +12,13 @@
 #include "app/output_folder.h"
 #include "app/signals.h"
 #include "app/versions.h"
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "comm/handshake.h"
 #include "comm/make_reducer.h"
 #include "comm/mpi/mpi_session.h"
+#include "config/difference.h"
 #include "nn/statistics_scope.h"
 
 namespace syncbn::app {
@@ -137,6 +139,11 @@ int Session::Run() {
   const std::map<std::string, std::string> facts = run_.Facts();
   std::vector<comm::Fact> compared;
   for (const auto& [name, value] : facts) compared.push_back({name, value});
+  // Also what does not change the result, such as when to write a checkpoint: all processes must do it
+  // at the same step.
+  const std::string settings = config::CanonicalText(spec, config::CanonicalScope::kAll);
+  compared.push_back({"run file with the settings that change no result",
+                      DigestOf(std::as_bytes(std::span(settings))).Hex()});
   hosts_ = comm::Handshake(communicator_, HostName(), compared);
 
   ConsoleObserver observer({.quiet = request_.quiet,
@@ -184,7 +191,7 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
                         .replicas = local.size(),
                         .concurrency = request_.threads.value_or(CoresPerProcess())},
                        run_.model(), run_.backend(), reducer);
-  SignalWishes signals;
+  SignalWishes signals(root_);
   train::TrainerOptions options;
   options.evaluate = request_.evaluate;
   options.dump_from = request_.dump_from;

@@ -1,7 +1,10 @@
 #include "app/signals.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
+#include <string_view>
 
 namespace syncbn::app {
 namespace {
@@ -9,6 +12,7 @@ namespace {
 // A signal handler can reach only what is static; SignalWishes is its one user.
 std::atomic<bool> checkpoint_wanted{false};
 std::atomic<bool> stop_wanted{false};
+std::atomic<bool> announce_stop{false};
 
 void OnCheckpoint(int) { checkpoint_wanted = true; }
 
@@ -17,12 +21,18 @@ void OnStop(int number) {
     // The default action now: the user insists.
     std::signal(number, SIG_DFL);
     std::raise(number);
+    return;
   }
+  if (!announce_stop) return;
+  constexpr std::string_view kText =
+      "\nsyncbn: stopping with a checkpoint after this step; once more to end at once\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText.data(), kText.size());
 }
 
 }  // namespace
 
-SignalWishes::SignalWishes() {
+SignalWishes::SignalWishes(bool announce) {
+  announce_stop = announce;
   checkpoint_wanted = false;
   stop_wanted = false;
   std::signal(SIGUSR1, OnCheckpoint);

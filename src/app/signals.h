@@ -9,7 +9,8 @@ namespace syncbn::app {
 // Installs the handlers for its lifetime; one at a time in a process.
 class SignalWishes {
  public:
-  SignalWishes();
+  // `announce`: say on standard error that a stop was heard; one process of a run is enough.
+  explicit SignalWishes(bool announce);
   ~SignalWishes();
   SignalWishes(const SignalWishes&) = delete;
   SignalWishes& operator=(const SignalWishes&) = delete;

@@ -35,7 +35,7 @@ void AddTrainCommand(CommandLine& line) {
       "failed, 7 damaged files, 75 stopped on request, 1 anything else.\n\n"
       "  mpirun --bind-to none -np 4 syncbn train configs/resnet20-cifar10.yaml --out runs/r20");
   command->add_option("RUN.yaml", request->run_file, "the run file")->required();
-  command->add_option("--set", request->sets, "override a key, e.g. --set train.epochs=3")
+  command->add_option("--set", request->sets, "override a key, e.g. --set train.epochs=3; of two values the last counts")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   command->add_option("--out", request->out, "output folder (default: runs/NAME)")

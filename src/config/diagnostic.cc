@@ -100,7 +100,10 @@ std::string Diagnostics::Format(std::string_view name) const {
   std::string text;
   for (const Diagnostic& diagnostic : all_) text += FormatDiagnostic(diagnostic);
   const auto count = static_cast<long long>(all_.size() + left_out_);
-  text += Plural(count, "error") + " in " + std::string(name);
+  const auto overrides = std::count_if(all_.begin(), all_.end(), IsOverride);
+  text += Plural(count, "error") + " in ";
+  if (overrides < static_cast<long>(all_.size())) text += name;
+  if (overrides > 0) text += overrides < static_cast<long>(all_.size()) ? " and --set" : "--set";
   if (left_out_ > 0) text += "; the first " + std::to_string(all_.size()) + " are shown";
   return text;
 }

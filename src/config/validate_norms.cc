@@ -188,7 +188,9 @@ bool HasNormLayer(const v1::ModelSpec& model) {
 }
 
 bool EvaluationFits(const v1::ModelSpec& model, v1::EvaluationMode mode) {
-  if (mode != v1::EVALUATION_MODE_RUNNING) return HasBatchNorm(model);
+  if (mode == v1::EVALUATION_MODE_BATCH) return HasBatchNorm(model);
+  // Precise moments take the place of the running statistics: where there are none there is no place.
+  if (mode == v1::EVALUATION_MODE_PRECISE && !HasBatchNorm(model)) return false;
   // By hand, a single norm may have no running statistics and the others have.
   return !model.layers().empty() || model.norm().kind() != v1::NORM_KIND_BATCH ||
          model.norm().running().kind() != v1::RUNNING_KIND_NONE;

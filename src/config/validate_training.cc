@@ -89,9 +89,10 @@ void ValidateEvaluation(const RunCheck& check) {
       check.Report(place, "`" + mode + "` is given twice; remove one of them");
     } else if (EvaluationFits(model, evaluate.with(i))) {
       continue;
-    } else if (evaluate.with(i) == v1::EVALUATION_MODE_RUNNING) {
-      check.Report(place, "`running` needs running statistics, and model.norm.running is `none`",
-                   "Write `precise` or `batch`.");
+    } else if (HasBatchNorm(model)) {
+      check.Report(place,
+                   "`" + mode + "` needs running statistics, and model.norm.running is `none`",
+                   "Write `batch`.");
     } else {
       check.Report(place,
                    "`" + mode + "` needs batch normalization, which this model does not have",

@@ -214,6 +214,8 @@ TEST_F(Train, SigtermWritesACheckpointAndAResumedRunEndsInTheSameBits) {
   process.Signal(SIGTERM);
   const ProcessResult stopped = process.Wait();
   ASSERT_EQ(stopped.status, 75) << Everything(stopped);
+  EXPECT_NE(stopped.err.find("stopping with a checkpoint after this step"), std::string::npos)
+      << stopped.err;
   EXPECT_NE(stopped.err.find("go on with --resume"), std::string::npos) << stopped.err;
   EXPECT_LT(Metrics("out").size(), 200u);
   ASSERT_EQ(Run(2, "out", {"--resume", "--set", "train.max_steps=200"}).status, 0);
