@@ -39,6 +39,11 @@ void GroupWriter::Run(const Body& body) {
   if (task.error) std::rethrow_exception(task.error);
 }
 
+WriteFigures GroupWriter::figures() const {
+  std::lock_guard lock(mutex_);
+  return figures_;
+}
+
 void GroupWriter::Loop() {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -50,8 +55,13 @@ void GroupWriter::Loop() {
       waiting_.pop_front();
     }
     lock.unlock();
+    const auto start = std::chrono::steady_clock::now();
     RunGroup(group);
+    const auto busy = std::chrono::steady_clock::now() - start;
     lock.lock();
+    figures_.writes += static_cast<int64_t>(group.size());
+    ++figures_.commits;
+    figures_.busy += busy;
     for (Task* task : group) task->done = true;
     done_.notify_all();
   }

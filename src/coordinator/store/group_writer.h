@@ -5,7 +5,9 @@
 // savepoint of its own, so that one that fails takes nothing of the others with it.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -16,6 +18,13 @@
 #include "coordinator/store/sqlite.h"
 
 namespace syncbn::coordinator {
+
+// Since the start.
+struct WriteFigures {
+  int64_t writes = 0;   // asked for, also those that failed
+  int64_t commits = 0;  // transactions
+  std::chrono::steady_clock::duration busy{0};
+};
 
 class GroupWriter {
  public:
@@ -31,6 +40,8 @@ class GroupWriter {
   // could not be committed: nothing of it is kept then. Thread-safe; not from inside a body.
   void Run(const Body& body);
 
+  WriteFigures figures() const;
+
  private:
   struct Task;
 
@@ -40,10 +51,11 @@ class GroupWriter {
 
   Database& database_;
   ChangeFeed& feed_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable done_;
   std::deque<Task*> waiting_;
+  WriteFigures figures_;
   bool stop_ = false;
   std::thread thread_;
 };

@@ -97,6 +97,10 @@ RetentionStep Forget(Store& store, const RetentionPolicy& policy, WallTime now, 
             "DELETE FROM requests WHERE (actor, id) IN (SELECT actor, id FROM requests WHERE "
             "time < ? ORDER BY time LIMIT ?)",
             Before(now, policy.requests), limit) >= limit;
+    step.more |= tables.database.Run(
+                     "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE time < "
+                     "? ORDER BY time LIMIT ?)",
+                     Before(now, policy.audit), limit) >= limit;
     return step;
   });
 }

@@ -20,6 +20,8 @@ struct RetentionPolicy {
   // What is left of the history of deleted jobs: watches of jobs can go on from a cursor that is
   // not older.
   Time deleted_jobs = std::chrono::hours(24 * 30);
+  // Who asked for what.
+  Time audit = std::chrono::hours(24 * 365);
 };
 
 struct RetentionStep {

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "coordinator/store/attempt_table.h"
+#include "coordinator/store/audit_table.h"
 #include "coordinator/store/change_feed.h"
 #include "coordinator/store/folder_lock.h"
 #include "coordinator/store/group_writer.h"
@@ -27,6 +28,7 @@
 #include "coordinator/store/job_table.h"
 #include "coordinator/store/metric_table.h"
 #include "coordinator/store/sqlite.h"
+#include "coordinator/store/token_table.h"
 
 namespace syncbn::coordinator {
 
@@ -38,7 +40,9 @@ struct Tables {
         attempts(database),
         requests(database),
         metrics(database, changes),
-        hosts(database) {}
+        hosts(database),
+        tokens(database),
+        audit(database) {}
 
   Database& database;
   JobTable jobs;
@@ -46,6 +50,8 @@ struct Tables {
   RequestTable requests;
   MetricTable metrics;
   HostTable hosts;
+  TokenTable tokens;
+  AuditTable audit;
 };
 
 class Store {
@@ -100,6 +106,7 @@ class Store {
   // Drawn when the store was made: keeps processes of different stores apart.
   const std::string& id() const { return id_; }
   const std::filesystem::path& folder() const { return folder_; }
+  WriteFigures write_figures() const { return writer_->figures(); }
 
  private:
   void RunWrite(const std::function<void(Tables&)>& body);

@@ -199,8 +199,13 @@ CREATE TABLE audit(
 CREATE INDEX audit_by_time ON audit(time);
 )sql";
 
+// A worker is known by its token alone.
+constexpr const char* kVersion2 = R"sql(
+CREATE INDEX attempts_by_token ON attempts(token_hash);
+)sql";
+
 const std::vector<std::string>& Steps() {
-  static const std::vector<std::string> steps = {kVersion1};
+  static const std::vector<std::string> steps = {kVersion1, kVersion2};
   return steps;
 }
 

@@ -1,0 +1,66 @@
+// The gRPC server: listens, hands calls to the services, and says through the standard health
+// service whether it serves. Standard reflection is on; neither asks for a token, and neither
+// knows anything but the shape of the API.
+//
+// A server begins not serving: it listens, its health is NOT_SERVING and the gate (call_gate.h)
+// answers UNAVAILABLE until SetServing(true).
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/service/call_gate.h"
+#include "coordinator/service/tls.h"
+
+namespace syncbn::coordinator {
+
+// "127.0.0.1:7700", "localhost:0", "[::1]:7700", "unix:/run/syncbn.sock": reached from this machine
+// only.
+bool IsLoopback(const std::string& address);
+
+class Server {
+ public:
+  struct Options {
+    // Port 0: a free one.
+    std::vector<std::string> addresses = {"127.0.0.1:7700"};
+    std::optional<TlsFiles> tls;
+    // Without TLS, tokens and metrics travel in the open: on loopback only, or where this says that
+    // the network is trusted.
+    bool allow_plaintext = false;
+    int max_streams_per_connection = 1000;
+  };
+
+  // Starts to listen. Lets "local" callers in without a token only when every address is loopback
+  // (authenticator.h). Throws before anything listens: FAILED_PRECONDITION for plaintext beyond
+  // loopback, and for an address beyond loopback while there are no tokens; INVALID_ARGUMENT for
+  // files of TLS that cannot be used; UNAVAILABLE for an address that cannot be had.
+  // Services and gate outlive the server.
+  Server(const Options& options, CallGate& gate, const std::vector<grpc::Service*>& services);
+  // Shuts down at once.
+  ~Server();
+
+  // With the ports that were chosen, in the order of the options.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+  const std::vector<grpc::Service*>& services() const { return services_; }
+  void SetServing(bool serving);
+
+  // Takes no new calls, lets those that run end until the time is up, then cancels them. Streams
+  // that watch do not end by themselves: stop them first (FollowerPool::Stop).
+  void Shutdown(std::chrono::milliseconds grace);
+
+  // A channel to this server inside the process, for tests.
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+ private:
+  CallGate& gate_;
+  std::vector<grpc::Service*> services_;
+  std::vector<std::string> addresses_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace syncbn::coordinator

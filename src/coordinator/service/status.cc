@@ -1,0 +1,142 @@
+#include "coordinator/service/status.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace syncbn::coordinator {
+namespace {
+
+constexpr const char* kDomain = "syncbn";
+// gRPC carries details in a header, and headers above 8 KiB break the stream. A header is base64.
+constexpr size_t kMostDetails = 4608, kMostMessage = 1024;
+
+// The beginning of a text, not cut inside a character.
+std::string Beginning(const std::string& text, size_t most) {
+  if (text.size() <= most) return text;
+  size_t end = most;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end) + " ...";
+}
+
+grpc::Status MakeStatus(grpc::StatusCode code, const std::string& message, std::string reason,
+                        const std::map<std::string, std::string>& metadata,
+                        const v1::RunFileErrors* run_file_errors) {
+  // The message is a header of its own, in which every byte that is not plain ASCII takes three.
+  const std::string text = Beginning(message, kMostMessage);
+  v1::ErrorStatus status;
+  status.set_code(code);
+  status.set_message(text);
+  v1::ErrorInfo info;
+  info.set_reason(std::move(reason));
+  info.set_domain(kDomain);
+  for (const auto& [key, value] : metadata) (*info.mutable_metadata())[key] = value;
+  status.add_details()->PackFrom(info);
+  if (run_file_errors != nullptr) {
+    // As many faults as fit; the reader sees from the message how many there are.
+    v1::RunFileErrors fitting = *run_file_errors;
+    while (fitting.errors_size() > 1 &&
+           status.ByteSizeLong() + fitting.ByteSizeLong() > kMostDetails) {
+      fitting.mutable_errors()->RemoveLast();
+    }
+    status.add_details()->PackFrom(fitting);
+  }
+  return grpc::Status(code, text, status.SerializeAsString());
+}
+
+}  // namespace
+
+RunFileError::RunFileError(const config::Diagnostics& diagnostics, const std::string& name)
+    : ApiError(ErrorCode::kInvalidArgument, "RUN_FILE_INVALID", diagnostics.Format(name),
+               {{"errors", std::to_string(diagnostics.all().size())}}) {
+  for (const config::Diagnostic& fault : diagnostics.all()) {
+    v1::RunFileError& error = *errors_.add_errors();
+    error.set_file(fault.source);
+    error.set_line(fault.line);
+    error.set_column(fault.column);
+    error.set_path(fault.path);
+    error.set_message(fault.message);
+    error.set_text(config::FormatDiagnostic(fault));
+  }
+}
+
+grpc::StatusCode ToStatusCode(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kCancelled:
+      return grpc::StatusCode::CANCELLED;
+    case ErrorCode::kInvalidArgument:
+      return grpc::StatusCode::INVALID_ARGUMENT;
+    case ErrorCode::kDeadlineExceeded:
+      return grpc::StatusCode::DEADLINE_EXCEEDED;
+    case ErrorCode::kNotFound:
+      return grpc::StatusCode::NOT_FOUND;
+    case ErrorCode::kAlreadyExists:
+      return grpc::StatusCode::ALREADY_EXISTS;
+    case ErrorCode::kPermissionDenied:
+      return grpc::StatusCode::PERMISSION_DENIED;
+    case ErrorCode::kResourceExhausted:
+      return grpc::StatusCode::RESOURCE_EXHAUSTED;
+    case ErrorCode::kFailedPrecondition:
+      return grpc::StatusCode::FAILED_PRECONDITION;
+    case ErrorCode::kAborted:
+      return grpc::StatusCode::ABORTED;
+    case ErrorCode::kOutOfRange:
+      return grpc::StatusCode::OUT_OF_RANGE;
+    case ErrorCode::kUnimplemented:
+      return grpc::StatusCode::UNIMPLEMENTED;
+    case ErrorCode::kInternal:
+      return grpc::StatusCode::INTERNAL;
+    case ErrorCode::kUnavailable:
+      return grpc::StatusCode::UNAVAILABLE;
+    case ErrorCode::kDataLoss:
+      return grpc::StatusCode::DATA_LOSS;
+  }
+  return grpc::StatusCode::UNKNOWN;
+}
+
+std::string_view StatusCodeName(grpc::StatusCode code) {
+  static constexpr std::string_view kNames[] = {
+      "OK",           "CANCELLED",     "UNKNOWN",           "INVALID_ARGUMENT",  "DEADLINE_EXCEEDED",
+      "NOT_FOUND",    "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",      "OUT_OF_RANGE",  "UNIMPLEMENTED",     "INTERNAL",          "UNAVAILABLE",
+      "DATA_LOSS",    "UNAUTHENTICATED"};
+  const auto index = static_cast<size_t>(code);
+  return index < std::size(kNames) ? kNames[index] : "UNKNOWN";
+}
+
+std::string ReasonOf(const Error& error) {
+  if (const auto* api = dynamic_cast<const ApiError*>(&error)) return api->reason();
+  if (error.code() == ErrorCode::kResourceExhausted &&
+      (error.message().find("disk is full") != std::string::npos ||
+       error.message().find("No space left") != std::string::npos)) {
+    return "STORE_FULL";
+  }
+  return std::string(ErrorCodeName(error.code()));
+}
+
+grpc::Status ToStatus(const Error& error) {
+  std::map<std::string, std::string> metadata;
+  if (const auto* api = dynamic_cast<const ApiError*>(&error)) metadata = api->metadata();
+  const auto* run_file = dynamic_cast<const RunFileError*>(&error);
+  const std::string reason = ReasonOf(error);
+  // The one code of gRPC's that ours have no name for: only a server's door knows it.
+  const grpc::StatusCode code = reason == "UNAUTHENTICATED" ? grpc::StatusCode::UNAUTHENTICATED
+                                                            : ToStatusCode(error.code());
+  return MakeStatus(code, error.what(), reason, metadata,
+                    run_file == nullptr ? nullptr : &run_file->errors());
+}
+
+grpc::Status ToStatus(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    return ToStatus(error);
+  } catch (const std::bad_alloc&) {
+    return ToStatus(Error(ErrorCode::kResourceExhausted, "the coordinator is out of memory"));
+  } catch (...) {
+    return ToStatus(Error(ErrorCode::kInternal,
+                          "the coordinator met a fault of its own; its log tells more"));
+  }
+}
+
+}  // namespace syncbn::coordinator

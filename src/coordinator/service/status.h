@@ -1,0 +1,45 @@
+// Errors on the wire, server side: from what is thrown to a gRPC status whose binary details hold
+// one syncbn.v1.ErrorStatus (error.proto). src/client/status.h is the way back.
+#pragma once
+
+#include <grpcpp/support/status.h>
+
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include "config/diagnostic.h"
+#include "coordinator/api_error.h"
+#include "syncbn/v1/error.pb.h"
+
+namespace syncbn::coordinator {
+
+// A run file or an override that is wrong: RUN_FILE_INVALID with every fault and its place.
+class RunFileError : public ApiError {
+ public:
+  // `name` is what the text of all faults calls the file.
+  RunFileError(const config::Diagnostics& diagnostics, const std::string& name);
+
+  const v1::RunFileErrors& errors() const { return errors_; }
+
+ private:
+  v1::RunFileErrors errors_;
+};
+
+// The status of an error: its code (UNAUTHENTICATED for an ApiError with that reason); its message
+// with the frames; the details. An Error without a reason gets the one of ReasonOf.
+grpc::Status ToStatus(const Error& error);
+
+// The status of whatever was thrown. What is no Error is a bug: INTERNAL, without its text, which
+// may name things that clients must not learn.
+grpc::Status ToStatus(const std::exception_ptr& thrown);
+
+// OUT_OF_RANGE and so on. Ours have the same names and meaning as gRPC's.
+grpc::StatusCode ToStatusCode(ErrorCode code);
+std::string_view StatusCodeName(grpc::StatusCode code);
+
+// The reason of an error that was thrown without one: that of ApiErrors, STORE_FULL for a full
+// disk, else the name of the code.
+std::string ReasonOf(const Error& error);
+
+}  // namespace syncbn::coordinator
