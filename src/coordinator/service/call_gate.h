@@ -102,6 +102,10 @@ class CallGate::Call {
   // Counts and records what came of it; returns the status to answer with.
   grpc::Status End(const grpc::Status& status);
   grpc::Status End(const std::exception_ptr& thrown);
+  // The same unless that was done.
+  void EndOnce(const grpc::Status& status) {
+    if (!ended_) End(status);
+  }
 
  private:
   void CheckRole() const;

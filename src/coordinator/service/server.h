@@ -19,10 +19,6 @@
 
 namespace syncbn::coordinator {
 
-// "127.0.0.1:7700", "localhost:0", "[::1]:7700", "unix:/run/syncbn.sock": reached from this machine
-// only.
-bool IsLoopback(const std::string& address);
-
 class Server {
  public:
   struct Options {

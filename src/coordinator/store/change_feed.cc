@@ -1,6 +1,6 @@
 #include "coordinator/store/change_feed.h"
 
-#include <algorithm>
+#include <set>
 #include <utility>
 
 namespace syncbn::coordinator {
@@ -21,17 +21,32 @@ ChangeFeed::Subscription ChangeFeed::Subscribe(Change::Kind kind, std::optional<
                                                Listener listener) {
   std::lock_guard lock(mutex_);
   const uint64_t id = next_++;
-  entries_.emplace(id, Entry{kind, job, std::move(listener)});
+  entries_.emplace(id, Entry{.kind = kind, .job = job, .listener = std::move(listener)});
+  return Subscription(this, id);
+}
+
+ChangeFeed::Subscription ChangeFeed::SubscribeToJobs(Change::Kind kind, std::optional<int64_t> job,
+                                                     JobListener listener) {
+  std::lock_guard lock(mutex_);
+  const uint64_t id = next_++;
+  entries_.emplace(id, Entry{.kind = kind, .job = job, .job_listener = std::move(listener)});
   return Subscription(this, id);
 }
 
 void ChangeFeed::Publish(const std::vector<Change>& changes) {
+  // A group of writes touches the same job again and again.
+  std::set<std::pair<Change::Kind, int64_t>> touched;
+  for (const Change& change : changes) touched.emplace(change.kind, change.job);
   std::lock_guard lock(mutex_);
   for (const auto& [id, entry] : entries_) {
-    const bool concerned = std::any_of(changes.begin(), changes.end(), [&](const Change& change) {
-      return change.kind == entry.kind && (!entry.job || *entry.job == change.job);
-    });
-    if (concerned) entry.listener();
+    for (const auto& [kind, job] : touched) {
+      if (kind != entry.kind || (entry.job && *entry.job != job)) continue;
+      if (!entry.job_listener) {
+        entry.listener();
+        break;
+      }
+      entry.job_listener(job);
+    }
   }
 }
 

@@ -22,6 +22,8 @@ struct Change {
 class ChangeFeed {
  public:
   using Listener = std::function<void()>;
+  // Is told which job; once for every job that has changed.
+  using JobListener = std::function<void(int64_t job)>;
 
   // Ends its subscription at the end of its life; the listener is not running and will not run
   // then.
@@ -41,6 +43,8 @@ class ChangeFeed {
   // Calls the listener after every durable change of that kind, of one job or of any. It runs on
   // the thread that writes: it must only wake somebody, and must not subscribe or unsubscribe.
   Subscription Subscribe(Change::Kind kind, std::optional<int64_t> job, Listener listener);
+  Subscription SubscribeToJobs(Change::Kind kind, std::optional<int64_t> job,
+                               JobListener listener);
 
   void Publish(const std::vector<Change>& changes);
 
@@ -48,7 +52,8 @@ class ChangeFeed {
   struct Entry {
     Change::Kind kind;
     std::optional<int64_t> job;
-    Listener listener;
+    Listener listener;         // one of them
+    JobListener job_listener;
   };
 
   std::mutex mutex_;

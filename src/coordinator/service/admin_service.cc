@@ -1,0 +1,105 @@
+#include "coordinator/service/admin_service.h"
+
+#include <charconv>
+
+#include "coordinator/service/status.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+constexpr int kDefaultPage = 100, kMostOnPage = 1000;
+
+v1::Token Show(const TokenRecord& record) {
+  v1::Token token;
+  token.set_name(record.name);
+  token.set_role(static_cast<v1::Token::Role>(record.role));
+  *token.mutable_create_time() = ToProto(record.create_time);
+  if (record.expire_time) *token.mutable_expire_time() = ToProto(*record.expire_time);
+  return token;
+}
+
+v1::AuditRecord Show(const AuditEntry& entry) {
+  v1::AuditRecord record;
+  record.set_sequence(entry.sequence);
+  *record.mutable_time() = ToProto(entry.time);
+  record.set_actor(entry.actor);
+  record.set_peer(entry.peer);
+  record.set_method(entry.method);
+  record.set_resource(entry.resource);
+  record.set_code(std::string(StatusCodeName(static_cast<grpc::StatusCode>(entry.code))));
+  record.set_detail(entry.detail);
+  return record;
+}
+
+int64_t ParsePageToken(const std::string& token) {
+  if (token.empty()) return INT64_MAX;
+  int64_t before = 0;
+  const char* end = token.data() + token.size();
+  const auto [at, code] = std::from_chars(token.data(), end, before);
+  if (code == std::errc() && at == end && before > 0) return before;
+  throw ApiError(ErrorCode::kInvalidArgument, "PAGE_TOKEN_INVALID",
+                 "page token '" + token.substr(0, 40) + "' is not of this list: start anew");
+}
+
+}  // namespace
+
+grpc::Status AdminService::CreateToken(grpc::ServerContext* context,
+                                       const v1::CreateTokenRequest* request,
+                                       v1::CreateTokenResponse* response) {
+  return gate_.Run(*context, "AdminService/CreateToken", request, [&](Call& call) {
+    const v1::Token& token = request->token();
+    call.SetResource(token.name().substr(0, 63));
+    if (token.role() < v1::Token::VIEWER || token.role() > v1::Token::ADMIN) {
+      throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                     "a token needs a role: viewer, submitter or admin", {{"field", "token.role"}});
+    }
+    std::optional<WallTime> expire_time;
+    if (token.has_expire_time()) expire_time = FromProto(token.expire_time());
+    response->set_secret(gate_.options().authenticator->Create(
+        token.name(), static_cast<Role>(token.role()), expire_time));
+    *response->mutable_token() = token;
+    *response->mutable_token()->mutable_create_time() = ToProto(gate_.options().clock->Now());
+  });
+}
+
+grpc::Status AdminService::ListTokens(grpc::ServerContext* context,
+                                      const v1::ListTokensRequest* request,
+                                      v1::ListTokensResponse* response) {
+  return gate_.Run(*context, "AdminService/ListTokens", request, [&](Call&) {
+    const auto tokens =
+        gate_.options().store->Read([](Tables& tables) { return tables.tokens.All(); });
+    for (const TokenRecord& token : tokens) *response->add_tokens() = Show(token);
+  });
+}
+
+grpc::Status AdminService::RevokeToken(grpc::ServerContext* context,
+                                       const v1::RevokeTokenRequest* request,
+                                       google::protobuf::Empty*) {
+  return gate_.Run(*context, "AdminService/RevokeToken", request, [&](Call&) {
+    gate_.options().authenticator->Revoke(request->name());
+  });
+}
+
+grpc::Status AdminService::ListAudit(grpc::ServerContext* context,
+                                     const v1::ListAuditRequest* request,
+                                     v1::ListAuditResponse* response) {
+  return gate_.Run(*context, "AdminService/ListAudit", request, [&](Call&) {
+    if (request->page_size() < 0 || request->page_size() > kMostOnPage) {
+      throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
+                     "page_size is " + std::to_string(request->page_size()) +
+                         "; it can be 1 to " + std::to_string(kMostOnPage),
+                     {{"field", "page_size"}});
+    }
+    const int size = request->page_size() == 0 ? kDefaultPage : request->page_size();
+    const int64_t before = ParsePageToken(request->page_token());
+    auto entries = gate_.options().store->Read(
+        [&](Tables& tables) { return tables.audit.List(before, size + 1); });
+    if (static_cast<int>(entries.size()) > size) {
+      entries.pop_back();
+      response->set_next_page_token(std::to_string(entries.back().sequence));
+    }
+    for (const AuditEntry& entry : entries) *response->add_records() = Show(entry);
+  });
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,180 @@
+#include "coordinator/service/metrics_service.h"
+
+#include <algorithm>
+
+#include "coordinator/service/cursor.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+constexpr char kCursor = 'm';
+constexpr int kBatchesAtOnce = 4;
+constexpr size_t kReadsKept = 16;
+// An answer must fit into a message; a step range or fewer buckets make it smaller.
+constexpr size_t kLargestAnswer = size_t{3} << 20;
+
+bool MatchesAny(const std::string& name, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return pattern.ends_with('*') ? name.starts_with(pattern.substr(0, pattern.size() - 1))
+                                  : name == pattern;
+  });
+}
+
+// Only the points of these names.
+v1::MetricBatch Select(const v1::MetricBatch& batch, const std::vector<std::string>& patterns) {
+  v1::MetricBatch selected;
+  selected.set_first_sequence(batch.first_sequence());
+  selected.set_lost_before(batch.lost_before());
+  std::vector<int> index(static_cast<size_t>(batch.names_size()), -1);
+  for (int i = 0; i < batch.names_size(); ++i) {
+    if (!MatchesAny(batch.names(i), patterns)) continue;
+    index[static_cast<size_t>(i)] = selected.names_size();
+    selected.add_names(batch.names(i));
+  }
+  for (int i = 0; i < batch.name_index_size(); ++i) {
+    const int name = index[static_cast<size_t>(batch.name_index(i))];
+    if (name < 0) continue;
+    selected.add_name_index(name);
+    selected.add_step(batch.step(i));
+    selected.add_value(batch.value(i));
+    selected.add_time_us(batch.time_us(i));
+  }
+  return selected;
+}
+
+class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
+ public:
+  MetricsSource(Store& store, BatchReader& reader, const v1::WatchMetricsRequest& request,
+                const Waker& waker)
+      : store_(store),
+        reader_(reader),
+        job_(ParseJobName(request.job())),
+        names_(request.names().begin(), request.names().end()) {
+    // Before the first read, so that nothing falls in between.
+    metrics_ = store.changes().Subscribe(Change::Kind::kMetrics, job_, waker);
+    job_changes_ = store.changes().Subscribe(Change::Kind::kJob, job_, waker);
+    after_ = store.Read([&](Tables& tables) {
+      tables.jobs.Get(job_);
+      if (request.cursor().empty()) return int64_t{0};
+      return ParseCursor(request.cursor(), kCursor, tables.metrics.ForgottenBatches(),
+                         tables.metrics.NewestBatch());
+    });
+  }
+
+  Next Fill(v1::WatchMetricsResponse& response) override {
+    while (true) {
+      if (batches_ == nullptr || next_ == batches_->size()) {
+        batches_ = reader_.After(job_, after_);
+        next_ = 0;
+        if (batches_->empty()) return AtEnd(response);
+      }
+      const MetricTable::StoredBatch& stored = (*batches_)[next_++];
+      after_ = stored.id;
+      if (!names_.empty()) {
+        v1::MetricBatch selected = Select(stored.update.batch(), names_);
+        if (selected.names().empty()) continue;
+        response.mutable_update()->set_attempt(stored.update.attempt());
+        response.mutable_update()->set_rank(stored.update.rank());
+        *response.mutable_update()->mutable_batch() = std::move(selected);
+      } else {
+        *response.mutable_update() = stored.update;
+      }
+      response.set_cursor(MakeCursor(kCursor, after_));
+      return Next::kSend;
+    }
+  }
+
+  void FillBookmark(v1::WatchMetricsResponse& response) override {
+    response.mutable_bookmark();
+    response.set_cursor(MakeCursor(kCursor, after_));
+  }
+
+ private:
+  // Nothing is left to send now: perhaps for ever.
+  Next AtEnd(v1::WatchMetricsResponse& response) {
+    if (end_sent_) return Next::kEnd;
+    // One moment: a job that has ended, all of whose batches were sent.
+    const bool over = store_.Read([&](Tables& tables) {
+      return IsEnded(tables.jobs.Get(job_).status.state) &&
+             tables.metrics.BatchesAfter(job_, after_, 1).empty();
+    });
+    if (!over) return Next::kWait;
+    end_sent_ = true;
+    response.mutable_end();
+    response.set_cursor(MakeCursor(kCursor, after_));
+    return Next::kSend;
+  }
+
+  Store& store_;
+  BatchReader& reader_;
+  int64_t job_;
+  std::vector<std::string> names_;
+  int64_t after_ = 0;
+  BatchReader::Batches batches_;
+  size_t next_ = 0;
+  bool end_sent_ = false;
+  ChangeFeed::Subscription metrics_, job_changes_;
+};
+
+}  // namespace
+
+BatchReader::Batches BatchReader::After(int64_t job, int64_t after) {
+  {
+    std::lock_guard lock(mutex_);
+    for (const Kept& kept : kept_) {
+      if (kept.job == job && kept.after == after) return kept.batches;
+    }
+  }
+  auto batches =
+      std::make_shared<const std::vector<MetricTable::StoredBatch>>(store_.Read([&](Tables& tables) {
+        return tables.metrics.BatchesAfter(job, after, kBatchesAtOnce);
+      }));
+  // Nothing is not kept: there may be something a moment later.
+  if (batches->empty()) return batches;
+  std::lock_guard lock(mutex_);
+  kept_.push_back({job, after, batches});
+  if (kept_.size() > kReadsKept) kept_.pop_front();
+  return batches;
+}
+
+grpc::Status MetricsService::ListSeries(grpc::ServerContext* context,
+                                        const v1::ListSeriesRequest* request,
+                                        v1::ListSeriesResponse* response) {
+  return gate_.Run(*context, "MetricsService/ListSeries", request, [&](Call&) {
+    const int64_t job = ParseJobName(request->job());
+    *response = store_.Read([&](Tables& tables) {
+      tables.jobs.Get(job);
+      return tables.metrics.ListSeries(job);
+    });
+  });
+}
+
+grpc::Status MetricsService::QueryMetrics(grpc::ServerContext* context,
+                                          const v1::QueryMetricsRequest* request,
+                                          v1::QueryMetricsResponse* response) {
+  return gate_.Run(*context, "MetricsService/QueryMetrics", request, [&](Call&) {
+    const int64_t job = ParseJobName(request->job());
+    *response = store_.Read([&](Tables& tables) {
+      tables.jobs.Get(job);
+      return tables.metrics.Query(*request);
+    });
+    if (response->ByteSizeLong() <= kLargestAnswer) return;
+    throw ApiError(ErrorCode::kResourceExhausted, "TOO_LARGE",
+                   "the answer would have " + std::to_string(response->ByteSizeLong()) +
+                       " bytes, more than " + std::to_string(kLargestAnswer) +
+                       ": ask for fewer names, fewer steps or fewer buckets",
+                   {{"bytes", std::to_string(response->ByteSizeLong())},
+                    {"limit", std::to_string(kLargestAnswer)}});
+  });
+}
+
+grpc::ServerWriteReactor<v1::WatchMetricsResponse>* MetricsService::WatchMetrics(
+    grpc::CallbackServerContext* context, const v1::WatchMetricsRequest* request) {
+  return Follow<v1::WatchMetricsResponse>(
+      pool_, gate_, *context, "MetricsService/WatchMetrics", *request,
+      [this, request](const Caller&, const Waker& waker) {
+        return std::make_unique<MetricsSource>(store_, reader_, *request, waker);
+      });
+}
+
+}  // namespace syncbn::coordinator
