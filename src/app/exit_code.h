@@ -15,6 +15,7 @@ enum ExitCode {
   kDamagedData = 7,    // a file is damaged
   kNotIdentical = 8,   // verify or replay found a difference
   kStopped = 75,       // stopped on request before its end, checkpoint written: run again with --resume
+  kGivenUp = 76,       // a later attempt has taken over, or the job was killed: no checkpoint written
 };
 
 int ExitCodeOf(ErrorCode code);

@@ -10,6 +10,7 @@
 #include "app/exit_code.h"
 #include "app/local_run.h"
 #include "app/output_folder.h"
+#include "app/run_report.h"
 #include "app/signals.h"
 #include "app/versions.h"
 #include "base/digest.h"
@@ -109,10 +110,66 @@ void PrintSummary(const train::Summary& summary, const fs::path& out) {
   std::fflush(stdout);
 }
 
+// The console, and what the coordinator is to know of what is shown there.
+class Observer : public ConsoleObserver {
+ public:
+  Observer(const Options& options, RunReport& report) : ConsoleObserver(options), report_(report) {}
+  void OnCheckpoint(const fs::path& folder, int64_t step) override {
+    ConsoleObserver::OnCheckpoint(folder, step);
+    report_.SetCheckpoint(step);
+  }
+
+ private:
+  RunReport& report_;
+};
+
+// metrics.jsonl and the coordinator. Where the trainer writes is known once it is restored, so the file
+// comes later.
+class RunSink : public train::MetricSink {
+ public:
+  RunSink(RunReport& report, const v1::RunSpec& spec) : report_(report) {
+    const auto& evaluations = spec.train().evaluate().with();
+    if (!evaluations.empty()) {
+      evaluation_ = train::EvaluationName(static_cast<v1::EvaluationMode>(evaluations[0]));
+    }
+  }
+  void Open(const train::JsonlSinkOptions& options) { file_.emplace(options); }
+  void Write(const train::MetricRecord& record) override {
+    file_->Write(record);
+    report_.Write(record, evaluation_);
+  }
+  void Flush() override {
+    report_.Flush();
+    file_->Flush();
+  }
+
+ private:
+  RunReport& report_;
+  std::string evaluation_;
+  std::optional<train::JsonlSink> file_;
+};
+
+// For the time in which a reducer can be looked at.
+class ReducerView {
+ public:
+  ReducerView(RunReport& report, const comm::Reducer& reducer) : report_(report) {
+    report_.SetReducer(&reducer);
+  }
+  ~ReducerView() { report_.SetReducer(nullptr); }
+
+ private:
+  RunReport& report_;
+};
+
 class Session {
  public:
-  Session(const RunRequest& request, const LocalRun& run, comm::Communicator& communicator)
-      : request_(request), run_(run), communicator_(communicator), root_(communicator.rank() == 0) {}
+  Session(const RunRequest& request, const LocalRun& run, comm::Communicator& communicator,
+          RunReport& report)
+      : request_(request),
+        run_(run),
+        communicator_(communicator),
+        report_(report),
+        root_(communicator.rank() == 0) {}
 
   // Returns the exit code.
   int Run();
@@ -126,6 +183,7 @@ class Session {
   const RunRequest& request_;
   const LocalRun& run_;
   comm::Communicator& communicator_;
+  RunReport& report_;
   const bool root_;
   std::vector<std::string> hosts_;
   fs::path out_;
@@ -146,8 +204,9 @@ int Session::Run() {
                       DigestOf(std::as_bytes(std::span(settings))).Hex()});
   hosts_ = comm::Handshake(communicator_, HostName(), compared);
 
-  ConsoleObserver observer({.quiet = request_.quiet,
-                            .live = request_.live.value_or(!comm::MpiSession::UnderMpirun())});
+  Observer observer({.quiet = request_.quiet,
+                     .live = request_.live.value_or(!comm::MpiSession::UnderMpirun())},
+                    report_);
   out_ = request_.out.empty() ? fs::path("runs") / spec.name() : request_.out;
   std::optional<train::CheckpointStore> store;
   if (root_) {
@@ -173,6 +232,7 @@ int Session::Run() {
        .stall_timeout = std::chrono::nanoseconds(
            static_cast<int64_t>(spec.cluster().stall_timeout() * 1e9)),
        .native_groups = StatisticsGroups(spec)});
+  const ReducerView view(report_, *reducer);
   try {
     return Train(map, *reducer, observer, store, facts);
   } catch (const Error& error) {
@@ -196,22 +256,23 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
   options.evaluate = request_.evaluate;
   options.dump_from = request_.dump_from;
   options.dump_steps = request_.dump_steps;
-  options.wishes = [&] { return signals.Take(); };
+  options.wishes = [&] {
+    train::Wishes wishes = signals.Take();
+    wishes.stop |= report_.stop_wanted();
+    return wishes;
+  };
+  options.on_phase = [&](const char* phase, int64_t steps, double epoch) {
+    report_.SetPhase(phase, steps, epoch);
+  };
   if (request_.fault.kind != Fault::Kind::kNone) {
     options.observe = [&](int64_t step, int replica) { return request_.fault.Observe(step, replica); };
     options.on_batch = [&](int64_t step, int replica, data::Batch& batch) {
       request_.fault.OnBatch(step, replica, batch);
     };
   }
-  std::unique_ptr<train::JsonlSink> sink;
-  // Where the trainer writes is known once it is restored, so its sink comes through a place of its own.
-  struct LateSink : train::MetricSink {
-    void Write(const train::MetricRecord& record) override { sink->Write(record); }
-    void Flush() override { sink->Flush(); }
-    train::MetricSink* sink = nullptr;
-  } late_sink;
+  RunSink sink(report_, spec);
   if (root_) {
-    options.metrics = &late_sink;
+    options.metrics = &sink;
     options.observer = &observer;
     if (request_.write_checkpoints) options.checkpoints = &*store;
     options.out = out_;
@@ -229,6 +290,8 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
         std::printf("already finished: %lld of %lld steps are done; nothing was changed\n",
                     static_cast<long long>(from), static_cast<long long>(trainer.end_step()));
       }
+      report_.SetCheckpoint(from);
+      report_.Finish(false, from, trainer.StateDigest().Hex());
       return kSuccess;
     }
     if (root_ && from > 0 && !fs::exists(out_ / "metrics.jsonl")) {
@@ -240,16 +303,17 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
     }
   }
   if (root_) {
-    sink = std::make_unique<train::JsonlSink>(train::JsonlSinkOptions{
-        .path = out_ / "metrics.jsonl",
-        .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
-        .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
-    late_sink.sink = sink.get();
+    sink.Open({.path = out_ / "metrics.jsonl",
+               .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
+               .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
     WriteFileAtomically(out_ / "run.yaml", run_.file().EffectiveYaml());
   }
 
+  if (from > 0) report_.SetCheckpoint(from);
+  report_.SetPlan(trainer.end_step(), from);
   train::Summary summary = trainer.Run();
   observer.Finish();
+  report_.SetPhase("finish", summary.steps, summary.epochs);
   if (root_) {
     summary.command = request_.command;
     summary.processes = communicator_.size();
@@ -259,7 +323,9 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
     train::WriteSummary(out_ / "summary.json", summary);
     if (!request_.quiet) PrintSummary(summary, out_);
   }
-  if (summary.status != "stopped") return kSuccess;
+  const bool stopped = summary.status == "stopped";
+  report_.Finish(stopped, summary.steps, summary.digest ? summary.digest->Hex() : "");
+  if (!stopped) return kSuccess;
   if (root_) {
     std::fprintf(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n",
                  static_cast<long long>(summary.steps));
@@ -286,8 +352,13 @@ void Session::Introduce(const comm::ReplicaMap& map) const {
 
 }  // namespace
 
-int RunTraining(const RunRequest& request) {
+int RunTraining(const RunRequest& given) {
+  DieWithLauncher();
+  RunRequest request = given;
   const LaunchPlace place = PlaceOfThisProcess();
+  RunReport report(
+      {.rank = place.rank, .processes = place.size, .coordinator = request.coordinator});
+  if (!request.attempt) request.attempt = report.attempt();
   std::optional<LocalRun> run;
   try {
     run.emplace(config::LoadRunFile(request.run_file, request.sets), request.backend);
@@ -295,25 +366,35 @@ int RunTraining(const RunRequest& request) {
   } catch (const Error& error) {
     // Most likely all ranks found the same: the root says it, and mpirun ends the others before they
     // repeat it.
-    if (place.rank > 0) std::this_thread::sleep_for(std::chrono::seconds(2));
-    PrintError(error, place.rank == 0 ? LaunchPlace() : place);
+    if (place.rank == 0) PrintError(error, LaunchPlace());
+    report.Fail(error);
+    if (place.rank > 0) {
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+      PrintError(error, place);
+    }
     return ExitCodeOf(error.code());
   }
 
+  report.SetPhase("start");
   comm::MpiSession mpi;
   comm::Communicator& communicator = mpi.world();
   try {
-    return Session(request, *run, communicator).Run();
+    return Session(request, *run, communicator, report).Run();
   } catch (const Error& error) {
-    const int code = ExitCodeOf(error.code());
+    const bool superseded = dynamic_cast<const train::AttemptSuperseded*>(&error) != nullptr;
+    const int code = superseded ? kGivenUp : ExitCodeOf(error.code());
     // Who only heard of a failure gives the one who had it time to speak, and to end everybody; so do
     // those who found what every rank found.
-    if (communicator.size() > 1 &&
+    const bool speaks_last =
+        communicator.size() > 1 &&
         (error.code() == ErrorCode::kAborted ||
-         (error.code() == ErrorCode::kFailedPrecondition && place.rank > 0))) {
+         (error.code() == ErrorCode::kFailedPrecondition && place.rank > 0));
+    if (!speaks_last) PrintError(error, place);
+    report.Fail(error);
+    if (speaks_last) {
       std::this_thread::sleep_for(std::chrono::seconds(2));
+      PrintError(error, place);
     }
-    PrintError(error, place);
     if (!mpi.uses_mpi()) return code;
     communicator.Abort(code);
     return code;  // not reached: GCC does not see it through the reference

@@ -30,6 +30,8 @@ struct RunRequest {
   std::optional<int> threads;
   // Which start of a job this is; nothing: one more than the folder has seen.
   std::optional<int> attempt;
+  // host:port, in place of the one that the environment of a job names.
+  std::string coordinator;
   Fault fault;
   // For records.
   std::vector<std::string> command;

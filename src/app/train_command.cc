@@ -25,6 +25,7 @@ void AddTrainCommand(CommandLine& line) {
   auto threads = std::make_shared<int>(0);
   auto live = std::make_shared<bool>(false);
   auto attempt = std::make_shared<int>(0);
+  auto coordinator = std::make_shared<std::string>();
   CLI::App* command = line.parser.add_subcommand(
       "train", "Train by a run file; under mpirun, on all its processes");
   command->footer(
@@ -32,7 +33,8 @@ void AddTrainCommand(CommandLine& line) {
       "summary.json and checkpoints/. SIGUSR1 writes a checkpoint at the next step; SIGTERM or Ctrl-C\n"
       "writes one and stops, and --resume goes on from it, on any number of processes, with the same bits.\n\n"
       "Exit codes: 0 finished, 2 wrong input, 4 out of memory or disk, 5 a process stalled, 6 a process\n"
-      "failed, 7 damaged files, 75 stopped on request, 1 anything else.\n\n"
+      "failed, 7 damaged files, 75 stopped on request, 76 given up by the coordinator,\n"
+      "1 anything else.\n\n"
       "  mpirun --bind-to none -np 4 syncbn train configs/resnet20-cifar10.yaml --out runs/r20");
   command->add_option("RUN.yaml", request->run_file, "the run file")->required();
   command->add_option("--set", request->sets, "override a key, e.g. --set train.epochs=3; of two values the last counts")
@@ -61,6 +63,10 @@ void AddTrainCommand(CommandLine& line) {
   command->add_flag("--quiet", request->quiet, "print warnings and errors only");
   command->add_flag("--live,!--no-live", *live,
                     "a live line (default: on a terminal, not under mpirun)");
+  command->add_option("--coordinator", *coordinator,
+                      "report to this coordinator (default: SYNCBN_COORDINATOR); only a run that was\n"
+                      "submitted as a job does: see syncbn submit")
+      ->type_name("HOST:PORT");
   command->add_option("--attempt", *attempt, "which start of a job this is")->group("");
   command->add_option("--fault", *fault, "fail on purpose")->group("");
   command->callback([=, &line] {
@@ -68,6 +74,7 @@ void AddTrainCommand(CommandLine& line) {
     if (*attempt > 0) request->attempt = *attempt;
     if (*threads > 0) request->threads = *threads;
     if (command->count("--live") > 0) request->live = *live;
+    request->coordinator = *coordinator;
     request->command = line.argv;
     line.exit_code = RunTraining(*request);
   });

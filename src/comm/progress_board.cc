@@ -59,6 +59,13 @@ void ProgressBoard::Touch(int replica) {
   ++entry.status.changes;
 }
 
+void ProgressBoard::Contribute(int replica) {
+  Entry& entry = At(replica);
+  std::lock_guard lock(entry.mutex);
+  ++entry.status.changes;
+  ++entry.status.reductions;
+}
+
 void ProgressBoard::EnterWait(int replica, std::string_view reduction, Group group,
                               int64_t sequence) {
   Entry& entry = At(replica);

@@ -23,6 +23,8 @@ struct ReplicaStatus {
   // Grows with every sign of life: what is waited for is judged by this, not by a stopwatch.
   uint64_t changes = 0;
   int64_t step = -1;
+  // It has entered so many since the start.
+  int64_t reductions = 0;
   std::array<char, 16> phase{};
   std::array<char, 56> layer{};
   std::array<char, 56> reduction{};
@@ -39,8 +41,10 @@ class ProgressBoard {
 
   int replicas() const { return replicas_; }
   void Report(int replica, int64_t step, std::string_view phase, std::string_view layer);
-  // Progress that is worth no text, such as a contribution.
+  // Progress that is worth no text.
   void Touch(int replica);
+  // The replica has entered a reduction.
+  void Contribute(int replica);
   void EnterWait(int replica, std::string_view reduction, Group group, int64_t sequence);
   void LeaveWait(int replica);
 

@@ -75,7 +75,7 @@ Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
     index = replica - state.local.begin;
     op = OpAt(state, state.next[static_cast<size_t>(index)]++);
   }
-  watchdog_.board().Touch(replica);
+  watchdog_.board().Contribute(replica);
   if (const std::optional<std::string> mismatch = Enter(*op, index, signature, reduction)) {
     Fail(ErrorCode::kInternal, *mismatch);
     SpreadFailure();
@@ -248,6 +248,23 @@ void ReducerBase::SpreadFailure() {
   } catch (const std::exception&) {
     // The transport is what failed: its error is known here, and the others lose this process.
   }
+}
+
+Activity ReducerBase::ReadActivity() const {
+  const Group local = map_.OfProcess(communicator_->rank());
+  ReplicaStatus slowest;
+  int64_t progress = 0;
+  for (int replica = local.begin; replica < local.end; ++replica) {
+    const ReplicaStatus status = watchdog_.board().Read(replica);
+    progress += static_cast<int64_t>(status.changes);
+    if (replica == local.begin || status.reductions < slowest.reductions) slowest = status;
+  }
+  auto text = [](const auto& array) { return std::string(array.data()); };
+  return {.step = slowest.step,
+          .phase = text(slowest.phase),
+          .reductions = slowest.reductions,
+          .where = text(slowest.waiting != 0 ? slowest.reduction : slowest.layer),
+          .progress = progress};
 }
 
 void ReducerBase::Poison(int replica, std::string_view cause) {

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "comm/activity.h"
 #include "comm/control_plane.h"
 #include "comm/group_plan.h"
 #include "comm/merge.h"
@@ -23,7 +24,7 @@
 
 namespace syncbn::comm {
 
-class ReducerBase : public Reducer, private MessageHandler, private Drivable {
+class ReducerBase : public Reducer, public ActivitySource, private MessageHandler, private Drivable {
  public:
   // Collective when there are several processes (duplicates the communicator).
   ReducerBase(Communicator& communicator, const ReducerOptions& options);
@@ -35,6 +36,7 @@ class ReducerBase : public Reducer, private MessageHandler, private Drivable {
   void Poison(int replica, std::string_view cause) override;
   void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) override;
   ReducerCounters counters() const override;
+  Activity ReadActivity() const override;
 
  protected:
   struct GroupState;

@@ -107,10 +107,9 @@ int CheckpointStore::HighestAttempt() const {
 void CheckpointStore::CheckAttempt(int attempt) const {
   const int highest = HighestAttempt();
   if (attempt >= highest) return;
-  throw Error(ErrorCode::kAborted, "attempt " + std::to_string(highest) +
-                                       " of this run has taken over " + options_.out.string() +
-                                       ": attempt " + std::to_string(attempt) +
-                                       " must not write checkpoints there any more");
+  throw AttemptSuperseded("attempt " + std::to_string(highest) + " of this run has taken over " +
+                          options_.out.string() + ": attempt " + std::to_string(attempt) +
+                          " must not write checkpoints there any more");
 }
 
 void CheckpointStore::Claim(int attempt) {
@@ -148,6 +147,8 @@ fs::path CheckpointStore::Save(Manifest manifest, std::span<const NamedTensor> t
               WriteSafetensors(temporary / kTensorsFile, tensors, {{"format", "pt"}});
           WriteFileAtomically(temporary / kManifestFile, manifest.ToJson());
           SyncFolder(temporary);
+          // Once more: writing took its time.
+          CheckAttempt(manifest.attempt);
           Publish(temporary, folder);
           SyncFolder(folder_);
         } catch (...) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "train/checkpoint.h"
 
 namespace syncbn::train {
@@ -21,6 +22,12 @@ struct StoredCheckpoint {
   std::filesystem::path folder;
   Manifest manifest;
   std::vector<NamedTensor> tensors;
+};
+
+// ABORTED: a later attempt has taken over the run, and this one must leave.
+class AttemptSuperseded : public Error {
+ public:
+  explicit AttemptSuperseded(std::string message) : Error(ErrorCode::kAborted, std::move(message)) {}
 };
 
 struct CheckpointStoreOptions {
@@ -39,13 +46,14 @@ class CheckpointStore {
   // The highest attempt that has claimed the run or written a checkpoint; 0 when none has.
   int HighestAttempt() const;
   // To be called once by who is going to write: says on disk that this attempt has taken over, and
-  // removes what writes that were cut short have left. Throws ABORTED when a later attempt has.
+  // removes what writes that were cut short have left. Throws AttemptSuperseded when a later
+  // attempt has.
   void Claim(int attempt);
 
   // Writes a checkpoint (tensors_digest is filled in), replacing one of the same step, then removes
   // those that are not to be kept. Returns its folder. On failure everything that was there is
   // untouched and nothing else is left: RESOURCE_EXHAUSTED when the disk is full, so that training
-  // can go on; ABORTED when a later attempt has taken over.
+  // can go on; AttemptSuperseded when a later attempt has taken over, also meanwhile.
   std::filesystem::path Save(Manifest manifest, std::span<const NamedTensor> tensors);
 
   // The newest undamaged checkpoint, of at most step `at_most` if given; damaged ones are passed

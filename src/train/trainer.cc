@@ -17,19 +17,19 @@ int64_t TotalSteps(const v1::TrainSpec& spec, int64_t steps_per_epoch) {
   return std::max<int64_t>(1, std::llround(spec.epochs() * static_cast<double>(steps_per_epoch)));
 }
 
-const char* ModeName(v1::EvaluationMode mode) {
+bool AllFinite(const Tensor& values) {
+  return std::ranges::all_of(values.Span<double>(), [](double value) { return std::isfinite(value); });
+}
+
+}  // namespace
+
+const char* EvaluationName(v1::EvaluationMode mode) {
   switch (mode) {
     case v1::EVALUATION_MODE_PRECISE: return "precise";
     case v1::EVALUATION_MODE_BATCH: return "batch";
     default: return "running";
   }
 }
-
-bool AllFinite(const Tensor& values) {
-  return std::ranges::all_of(values.Span<double>(), [](double value) { return std::isfinite(value); });
-}
-
-}  // namespace
 
 Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker& train,
                  const data::BatchMaker& test, TrainerOptions options)
@@ -157,6 +157,7 @@ ModelState Trainer::CurrentModel() const {
 }
 
 void Trainer::RunOneStep(const Wishes& wishes) {
+  Begin("train");
   const int64_t step = counters_.step;
   const int64_t epoch = step / plan_.steps_per_epoch();
   const int64_t step_in_epoch = step % plan_.steps_per_epoch();
@@ -255,10 +256,11 @@ Trainer::Accepted Trainer::Commit(double learning_rate) {
 }
 
 void Trainer::Evaluate(Summary& summary) {
+  Begin("evaluate");
   for (const int value : spec_.train().evaluate().with()) {
     const auto mode = static_cast<v1::EvaluationMode>(value);
     const EvaluationResult result = evaluator_.Evaluate(mode, CurrentModel());
-    const std::string name = ModeName(mode);
+    const std::string name = EvaluationName(mode);
     summary.test[name] = {.loss = result.loss, .accuracy = result.accuracy};
     // The best checkpoint is judged by what inference would use: the first mode asked for.
     if (!test_accuracy_) {
@@ -278,6 +280,7 @@ void Trainer::Evaluate(Summary& summary) {
 
 void Trainer::SaveCheckpoint() {
   if (options_.checkpoints == nullptr) return;
+  Begin("checkpoint");
   try {
     if (options_.metrics != nullptr) options_.metrics->Flush();
     Manifest manifest = options_.manifest;
@@ -350,6 +353,13 @@ bool Trainer::CompletedEpochs(double every) const {
   // The step that ends an interval is the first at or past its end.
   auto intervals = [&](int64_t steps) { return std::floor(static_cast<double>(steps) / interval + 1e-9); };
   return intervals(counters_.step) > intervals(counters_.step - 1);
+}
+
+void Trainer::Begin(const char* phase) const {
+  if (!options_.on_phase) return;
+  options_.on_phase(phase, counters_.step,
+                    static_cast<double>(counters_.step) /
+                        static_cast<double>(plan_.steps_per_epoch()));
 }
 
 void Trainer::Warn(const std::string& warning) const {

@@ -29,6 +29,9 @@ struct Wishes {
   bool stop = false;
 };
 
+// As metric records say it: "running", "precise" or "batch".
+const char* EvaluationName(v1::EvaluationMode mode);
+
 struct TrainerOptions {
   // Only the root has these; null elsewhere.
   MetricSink* metrics = nullptr;
@@ -45,6 +48,9 @@ struct TrainerOptions {
   bool evaluate = true;
   // Asked before each step, in every process. May be empty.
   std::function<Wishes()> wishes;
+  // Told, in every process, when it begins something: "train" (a step), "evaluate" or "checkpoint",
+  // with the steps done and the epoch. May be empty.
+  std::function<void(const char* phase, int64_t steps, double epoch)> on_phase;
   // Observers of a replica's pass, and a look at its batch before it is used. May be empty.
   std::function<nn::TensorObserver(int64_t step, int replica)> observe;
   std::function<void(int64_t step, int replica, data::Batch& batch)> on_batch;
@@ -88,6 +94,7 @@ class Trainer {
   // Whether `every` epochs were completed by the step that was just done.
   bool CompletedEpochs(double every) const;
   void Warn(const std::string& warning) const;
+  void Begin(const char* phase) const;
 
   const v1::RunSpec& spec_;
   Engine& engine_;

@@ -1,0 +1,99 @@
+#include "coordinator/control/spool_intake.h"
+
+#include "base/error.h"
+#include "report/metric_batches.h"
+#include "report/spool_reader.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+// Puts batches into the store in as few transactions as their length allows.
+class Intake {
+ public:
+  Intake(Store& store, StreamId stream, WallTime now, SpoolIntake& result)
+      : store_(store), stream_(stream), now_(now), result_(result) {
+    acknowledged_ =
+        store_.Read([&](Tables& tables) { return tables.metrics.Acknowledged(stream_); });
+  }
+
+  void Add(v1::MetricBatch batch) {
+    if (report::LastSequence(batch) <= acknowledged_) return;
+    const bool follows = pending_.value_size() > 0 &&
+                         batch.first_sequence() == report::LastSequence(pending_) + 1;
+    if (follows && report::Append(pending_, batch, report::kLargestBatch)) return;
+    Flush();
+    pending_ = std::move(batch);
+  }
+
+  void Flush() {
+    if (pending_.value_size() == 0) return;
+    report::DropThrough(pending_, acknowledged_);
+    report::CloseGap(pending_, acknowledged_);
+    result_.lost_points += pending_.lost_before();
+    result_.points += pending_.value_size();
+    acknowledged_ = store_.Write(
+        [&](Tables& tables) { return tables.metrics.Insert(stream_, pending_, now_); });
+    pending_.Clear();
+  }
+
+ private:
+  Store& store_;
+  const StreamId stream_;
+  const WallTime now_;
+  SpoolIntake& result_;
+  int64_t acknowledged_ = 0;
+  v1::MetricBatch pending_;
+};
+
+void TakeInRank(Store& store, AttemptId attempt, report::SpoolReader& reader, int rank,
+                WallTime now, SpoolIntake& result) {
+  const std::string name = AttemptName(attempt.job, attempt.attempt);
+  Intake intake(store, {attempt.job, attempt.attempt, rank}, now, result);
+  reader.ReadBatches([&](const v1::MetricBatch& batch) {
+    if (!reader.attempt().empty() && reader.attempt() != name) {
+      throw Error(ErrorCode::kDataLoss, "its spool is of " + reader.attempt());
+    }
+    intake.Add(batch);
+  });
+  intake.Flush();
+  if (const auto exit = reader.ReadExit()) {
+    store.Write([&](Tables& tables) { tables.attempts.PutRankExit(attempt, rank, *exit); });
+    ++result.exits;
+  }
+}
+
+}  // namespace
+
+SpoolIntake TakeInSpool(Store& store, AttemptId attempt, const std::filesystem::path& folder,
+                        WallTime now) {
+  SpoolIntake result;
+  std::vector<int> ranks;
+  try {
+    ranks = report::SpooledRanks(folder);
+  } catch (const Error& error) {
+    result.problems.push_back(error.message());
+  }
+  for (const int rank : ranks) {
+    ++result.ranks;
+    try {
+      report::SpoolReader reader(folder, rank);
+      TakeInRank(store, attempt, reader, rank, now, result);
+      reader.Remove();
+    } catch (const Error& error) {
+      result.problems.push_back("rank " + std::to_string(rank) + ": " + error.message());
+    }
+  }
+  return result;
+}
+
+std::string Describe(const SpoolIntake& intake) {
+  if (intake.ranks == 0 && intake.problems.empty()) return "";
+  std::string text = "took in " + std::to_string(intake.points) + " metric points and " +
+                     std::to_string(intake.exits) + " exit reports of " +
+                     std::to_string(intake.ranks) + " ranks";
+  if (intake.lost_points > 0) text += "; " + std::to_string(intake.lost_points) + " points are lost";
+  for (const std::string& problem : intake.problems) text += "; not taken: " + problem;
+  return text;
+}
+
+}  // namespace syncbn::coordinator

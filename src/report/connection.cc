@@ -1,0 +1,95 @@
+#include "report/connection.h"
+
+#include <grpc/grpc.h>
+
+#include <algorithm>
+
+#include "base/file.h"
+#include "syncbn/v1/error.pb.h"
+
+namespace syncbn::report {
+
+using std::chrono::milliseconds;
+
+std::string ReasonOf(const grpc::Status& status) {
+  v1::ErrorStatus details;
+  if (!details.ParseFromString(status.error_details())) return "";
+  for (const google::protobuf::Any& detail : details.details()) {
+    // Packed as syncbn.v1.ErrorInfo or, which is the same on the wire, google.rpc.ErrorInfo.
+    v1::ErrorInfo info;
+    if (detail.type_url().ends_with(".ErrorInfo") && info.ParseFromString(detail.value())) {
+      return info.reason();
+    }
+  }
+  return "";
+}
+
+bool IsSuperseded(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::ABORTED &&
+         ReasonOf(status) == "ATTEMPT_SUPERSEDED";
+}
+
+std::string Describe(const grpc::Status& status) {
+  static constexpr const char* kNames[] = {
+      "OK",          "CANCELLED",        "UNKNOWN",           "INVALID_ARGUMENT",
+      "DEADLINE_EXCEEDED", "NOT_FOUND",  "ALREADY_EXISTS",    "PERMISSION_DENIED",
+      "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+      "UNIMPLEMENTED", "INTERNAL",       "UNAVAILABLE",       "DATA_LOSS",
+      "UNAUTHENTICATED"};
+  const auto code = static_cast<size_t>(status.error_code());
+  const std::string name = code < std::size(kNames) ? kNames[code] : std::to_string(code);
+  return name + (status.error_message().empty() ? "" : ": " + status.error_message());
+}
+
+Connection::Connection(const ReportSettings& settings)
+    : authorization_(settings.token.empty() ? "" : "Bearer " + settings.token) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
+                   static_cast<int>(settings.first_backoff.count()));
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+                   static_cast<int>(settings.first_backoff.count()));
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
+                   static_cast<int>(settings.last_backoff.count()));
+  // The server allows one ping in 20 s.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // A proxy for the web, set in somebody's environment, does not lead to a coordinator.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  if (settings.tls_ca.empty()) {
+    credentials = grpc::InsecureChannelCredentials();
+  } else {
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs = ReadFile(settings.tls_ca);
+    credentials = grpc::SslCredentials(options);
+  }
+  channel_ = grpc::CreateCustomChannel(settings.coordinator, credentials, arguments);
+  stub_ = v1::WorkerService::NewStub(channel_);
+}
+
+void Connection::Prepare(grpc::ClientContext& context) const {
+  if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
+}
+
+void Connection::Prepare(grpc::ClientContext& context, milliseconds time) const {
+  Prepare(context);
+  context.set_deadline(std::chrono::system_clock::now() + time);
+}
+
+Backoff::Backoff(const ReportSettings& settings)
+    : first_(settings.first_backoff),
+      last_(settings.last_backoff),
+      next_(first_),
+      state_(static_cast<uint64_t>(settings.rank) + 1) {}
+
+milliseconds Backoff::Next() {
+  // Between a half and the whole.
+  state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+  const double part = 0.5 + static_cast<double>(state_ >> 33) / (1ull << 32);
+  const milliseconds delay(static_cast<int64_t>(part * static_cast<double>(next_.count())));
+  next_ = std::min(next_ * 2, last_);
+  return std::max(delay, milliseconds(1));
+}
+
+}  // namespace syncbn::report

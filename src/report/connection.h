@@ -1,0 +1,56 @@
+// The worker's side of a connection to the coordinator: the channel, and calls with a deadline.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "report/report_settings.h"
+#include "syncbn/v1/worker.grpc.pb.h"
+
+namespace syncbn::report {
+
+// The machine-readable reason (error.proto) that came with a status; empty if none did.
+std::string ReasonOf(const grpc::Status& status);
+// The worker's attempt has been given up: it must leave.
+bool IsSuperseded(const grpc::Status& status);
+// "UNAVAILABLE: connection refused"
+std::string Describe(const grpc::Status& status);
+
+// Thread-safe.
+class Connection {
+ public:
+  // Connects when first used. Throws when the CA file cannot be read.
+  explicit Connection(const ReportSettings& settings);
+
+  v1::WorkerService::Stub& stub() { return *stub_; }
+  // Connected at this moment.
+  bool IsUp() { return channel_->GetState(false) == GRPC_CHANNEL_READY; }
+  // Gives a context the token and, if given, a time.
+  void Prepare(grpc::ClientContext& context) const;
+  void Prepare(grpc::ClientContext& context, std::chrono::milliseconds time) const;
+
+ private:
+  const std::string authorization_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::WorkerService::Stub> stub_;
+};
+
+// Delays between tries: doubling, with a random part, so that a thousand ranks do not come back at
+// the same moment. Not thread-safe.
+class Backoff {
+ public:
+  explicit Backoff(const ReportSettings& settings);
+  std::chrono::milliseconds Next();
+  void Reset() { next_ = first_; }
+
+ private:
+  const std::chrono::milliseconds first_, last_;
+  std::chrono::milliseconds next_;
+  uint64_t state_;
+};
+
+}  // namespace syncbn::report
