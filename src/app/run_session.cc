@@ -27,7 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What mpirun tells a process before MPI is started.
+// What mpirun or srun tells a process before MPI is started.
 struct LaunchPlace {
   int rank = 0;
   int size = 1;
@@ -40,8 +40,11 @@ int FromEnvironment(const char* name, int otherwise) {
 
 LaunchPlace PlaceOfThisProcess() {
   if (!comm::MpiSession::UnderMpirun()) return {};
-  return {.rank = FromEnvironment("OMPI_COMM_WORLD_RANK", FromEnvironment("PMI_RANK", 0)),
-          .size = FromEnvironment("OMPI_COMM_WORLD_SIZE", FromEnvironment("PMI_SIZE", 1))};
+  // `srun --mpi=pmix` gives the rank alone; the number of processes is Slurm's word.
+  const int pmi_rank = FromEnvironment("PMIX_RANK", FromEnvironment("PMI_RANK", 0));
+  const int pmi_size = FromEnvironment("PMI_SIZE", FromEnvironment("SLURM_STEP_NUM_TASKS", 1));
+  return {.rank = FromEnvironment("OMPI_COMM_WORLD_RANK", pmi_rank),
+          .size = FromEnvironment("OMPI_COMM_WORLD_SIZE", pmi_size)};
 }
 
 void PrintError(const Error& error, const LaunchPlace& place) {

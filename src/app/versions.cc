@@ -45,6 +45,9 @@ int AvailableCores() {
 
 int CoresPerProcess() {
   const char* local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  if (const char* slurm = std::getenv("SLURM_CPUS_PER_TASK"); local == nullptr && slurm != nullptr) {
+    return std::clamp(std::atoi(slurm), 1, AvailableCores());
+  }
   const int processes = local != nullptr ? std::max(1, std::atoi(local)) : 1;
   // Pinned to fewer cores than processes: they are this process's own already.
   const int cores = AvailableCores();

@@ -76,6 +76,11 @@ Failure FromVerdict(const LauncherVerdict& verdict, const v1::ExitRecord& exit) 
                   .exit_code = verdict.exit_code,
                   .excerpt = Excerpt(exit.output_tail(), verdict.rank)};
   if (verdict.exit_code == kExitConfig) failure.failure_class = FailureClass::kConfig;
+  // The words of Slurm's own daemon come as if the rank had said them.
+  if (Mentions(failure.excerpt, {": error: execve(): "})) {
+    failure.failure_class = FailureClass::kConfig;
+    failure.message += ": it could not be started";
+  }
   // The kernel says only that it killed something for want of memory, not whom: together with a
   // rank that was killed and by none of us that is telling enough.
   if (verdict.signal == SIGKILL && exit.oom_kills() > 0) {
@@ -99,6 +104,14 @@ std::optional<Failure> FromBatchState(const v1::ExitRecord& exit) {
                                      : state == "CANCELLED" ? FailureClass::kCancelled
                                                             : FailureClass::kInfra;
   return Failure{.failure_class = failure_class, .message = exit.message()};
+}
+
+// The launcher names a rank that failed. The others may well have left as if asked to: srun and mpirun
+// end them with SIGTERM.
+bool NamesAFailure(const v1::ExitRecord& exit) {
+  const auto verdict = ReadLauncherText(exit.launcher_text());
+  const int code = verdict ? verdict->exit_code.value_or(-1) : kExitStopped;
+  return code != kExitStopped && code != kExitSuperseded;
 }
 
 Failure Guess(const v1::ExitRecord& exit, const std::vector<RankReport>& reports) {
@@ -150,6 +163,10 @@ Verdict Classify(const v1::ExitRecord& exit, const std::vector<RankReport>& repo
   const RankReport* report = FirstFailure(reports);
   const bool own_fault = report != nullptr && !report->exit.caused_by_peer();
   if (!own_fault && exit.cause() == v1::ExitRecord::HOST_SHUTDOWN) {
+    if (auto failure = FromBatchState(exit)) {
+      failure->attempt = attempt;
+      return {.outcome = AttemptOutcome::kStopped, .failure = std::move(failure)};
+    }
     return {.outcome = AttemptOutcome::kStopped,
             .failure = Failure{
                 .failure_class = FailureClass::kInfra,
@@ -167,8 +184,9 @@ Verdict Classify(const v1::ExitRecord& exit, const std::vector<RankReport>& repo
     // Past the first rungs ranks die by our own signals, and what they say then is of no weight.
     const bool gentle = exit.rung() == "ask" || exit.rung() == "checkpoint";
     if (!gentle || !own_fault) return {.outcome = AttemptOutcome::kStopped};
-  } else if (!any_failed && (any_stopped || exit.exit_code() == kExitStopped ||
-                             exit.exit_code() == kExitSuperseded)) {
+  } else if (!any_failed && !NamesAFailure(exit) &&
+             (any_stopped || exit.exit_code() == kExitStopped ||
+              exit.exit_code() == kExitSuperseded)) {
     return {.outcome = AttemptOutcome::kStopped};
   }
 

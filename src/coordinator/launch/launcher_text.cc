@@ -81,18 +81,15 @@ const std::vector<Pattern>& Patterns() {
            "exited due to process rank ([0-9]+) with PID [0-9]+ on node ([^ ]+) exiting improperly",
        .rank = 1,
        .host = 2},
+      // srun ends the other ranks with SIGTERM and tells of each how it went: the first is the cause.
       {.kind = Kind::kRankExit,
-       .regex = "srun: error: ([^ :]+): tasks? ([0-9]+)[^:]*: Exited with exit code ([0-9]+)",
+       .regex = "srun: error: ([^ :]+): tasks? ([0-9]+)[^:]*: (?:Exited with exit code ([0-9]+)|"
+                "(Killed|Segmentation fault|Aborted|Bus error|Floating point exception|"
+                "Illegal instruction|Terminated))",
        .rank = 2,
        .host = 1,
+       .signal = 4,
        .exit_code = 3},
-      {.kind = Kind::kRankSignal,
-       .regex = "srun: error: ([^ :]+): tasks? ([0-9]+)[^:]*: (Killed|Segmentation "
-                "fault|Aborted|Bus error|"
-                "Floating point exception|Illegal instruction|Terminated)",
-       .rank = 2,
-       .host = 1,
-       .signal = 3},
       {.kind = Kind::kBadOption,
        .regex = "mpirun: Error: (?:unknown|unrecognized) option|srun: unrecognized option"},
   };
@@ -125,9 +122,11 @@ std::optional<LauncherVerdict> ReadLauncherText(std::string_view text) {
     LauncherVerdict verdict{.kind = pattern.kind, .line = match.str(0).substr(0, 300)};
     if (pattern.rank > 0) verdict.rank = std::stoi(match.str(static_cast<size_t>(pattern.rank)));
     if (pattern.host > 0) verdict.host = match.str(static_cast<size_t>(pattern.host));
-    if (pattern.signal > 0)
+    if (pattern.signal > 0 && match[static_cast<size_t>(pattern.signal)].matched) {
+      verdict.kind = Kind::kRankSignal;
       verdict.signal = SignalOf(match.str(static_cast<size_t>(pattern.signal)));
-    if (pattern.exit_code > 0) {
+    }
+    if (pattern.exit_code > 0 && match[static_cast<size_t>(pattern.exit_code)].matched) {
       verdict.exit_code = std::stoi(match.str(static_cast<size_t>(pattern.exit_code)));
     }
     while (verdict.line.ends_with(' ')) verdict.line.pop_back();

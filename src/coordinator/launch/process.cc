@@ -137,9 +137,10 @@ std::vector<MarkedProcess> FindMarked(std::string_view marker) {
     if (!HasEntry(environment, entry)) continue;
     const std::optional<Stat> stat = ReadStat(pid);
     if (!stat || IsDead(*stat)) continue;
+    // Not by SLURM_PROCID: everything in a batch job has one, srun and mpirun too, and srun ends its
+    // ranks at once when it gets a SIGTERM.
     const bool is_rank = HasVariable(environment, "OMPI_COMM_WORLD_RANK") ||
-                         HasVariable(environment, "PMIX_RANK") ||
-                         HasVariable(environment, "SLURM_PROCID");
+                         HasVariable(environment, "PMIX_RANK");
     found.push_back({pid, stat->parent, CommandOf(pid), is_rank});
   }
   return found;

@@ -21,6 +21,16 @@ std::string Quote(const std::string& word) {
   return quoted + "'";
 }
 
+// Slurm replaces %j and the like in the names of output files.
+std::string EscapePattern(const std::string& path) {
+  std::string escaped;
+  for (char c : path) escaped += c == '%' ? std::string("%%") : std::string(1, c);
+  return escaped;
+}
+
+// Between the supervisor's SIGTERM and the end of the allocation.
+constexpr std::chrono::seconds kWarning(60);
+
 constexpr const char* kFormat = "--format=%i|%T|%r|%N";
 
 }  // namespace
@@ -59,20 +69,22 @@ std::vector<std::string> SbatchCommand(const SlurmSettings& settings, const Laun
     Append(command, {"--exclude=" + Join(slots.excluded_hosts, ",")});
   if (!slots.tags.empty()) Append(command, {"--constraint=" + Join(slots.tags, "&")});
   if (request.time_limit) {
-    const auto minutes = std::chrono::ceil<std::chrono::minutes>(*request.time_limit).count();
+    // Slurm may give its warning up to a minute early.
+    const auto time = *request.time_limit + LongestEnd(request) + 2 * kWarning;
+    const auto minutes = std::chrono::ceil<std::chrono::minutes>(time).count();
     Append(command, {"--time=" + std::to_string(minutes)});
   }
-  // The supervisor hears of the end a minute before, and the ranks can write a checkpoint.
-  Append(command, {"--signal=B:TERM@60"});
+  // The supervisor hears of the end before it comes, and the ranks can write a checkpoint.
+  Append(command, {"--signal=B:TERM@" + std::to_string(kWarning.count())});
   if (!settings.partition.empty()) Append(command, {"--partition=" + settings.partition});
-  Append(command, {"--output=" + (request.attempt.folder / "slurm.log").string()});
+  Append(command, {"--output=" + EscapePattern((request.attempt.folder / "slurm.log").string())});
   command.insert(command.end(), settings.extra.begin(), settings.extra.end());
   Append(command, {script.string()});
   return command;
 }
 
 std::vector<std::string> SrunCommand(const SlurmSettings& settings, const LaunchRequest& request) {
-  if (settings.use_mpirun) return MpirunInAllocation({}, request);
+  if (settings.use_mpirun) return MpirunInAllocation({.mca = settings.mca}, request);
   std::vector<std::string> command = {settings.srun,
                                       "--kill-on-bad-exit=1",  // Slurm's own default is 0
                                       "--mpi=pmix",           "--label",
@@ -92,7 +104,14 @@ std::vector<std::string> SqueueCommand(const SlurmSettings& settings, const std:
 }
 
 std::vector<std::string> ScancelCommand(const SlurmSettings& settings, int64_t job) {
-  return {settings.scancel, "--full", "--signal=KILL", std::to_string(job)};
+  return {settings.scancel, std::to_string(job)};
+}
+
+std::vector<std::vector<std::string>> KillCommands(const SlurmSettings& settings, int64_t job) {
+  const std::string number = std::to_string(job);
+  return {{settings.scancel, "--signal=KILL", number + ".0"},
+          {settings.scancel, "--signal=KILL", "--batch", number},
+          ScancelCommand(settings, job)};
 }
 
 std::optional<int64_t> ParseSbatch(std::string_view output) {

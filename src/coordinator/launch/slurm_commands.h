@@ -19,6 +19,8 @@ struct SlurmSettings {
   std::vector<std::string> supervise;
   // How ranks are started in the allocation: by srun, or by mpirun.
   bool use_mpirun = false;
+  // With mpirun: its --mca settings, `name value` each.
+  std::vector<std::string> mca;
 };
 
 // "syncbn-1a2b3c4d-17.2": unique for the store and the attempt, so that a job can be found again
@@ -28,6 +30,7 @@ std::string SlurmJobName(const std::string& marker);
 // The batch script: one line that becomes the supervisor.
 std::string SlurmScript(const SlurmSettings& settings, const std::filesystem::path& folder);
 
+// Slurm's limit is the last resort: the job has its own time limit and the whole ladder before.
 std::vector<std::string> SbatchCommand(const SlurmSettings& settings, const LaunchRequest& request,
                                        const std::filesystem::path& script);
 
@@ -38,7 +41,12 @@ std::vector<std::string> SrunCommand(const SlurmSettings& settings, const Launch
 std::vector<std::string> SqueueCommand(const SlurmSettings& settings, int64_t job);
 std::vector<std::string> SqueueCommand(const SlurmSettings& settings, const std::string& name);
 
+// Takes a job out of the queue, or ends it by SIGTERM and, after Slurm's KillWait, SIGKILL.
 std::vector<std::string> ScancelCommand(const SlurmSettings& settings, int64_t job);
+
+// Ends a running job at once: the step with the ranks, the supervisor, then whatever else it has.
+// The first may fail where mpirun has started ranks on one node only, which makes no step.
+std::vector<std::vector<std::string>> KillCommands(const SlurmSettings& settings, int64_t job);
 
 // "1234" or "1234;cluster", as sbatch --parsable answers. Nothing for anything else.
 std::optional<int64_t> ParseSbatch(std::string_view output);

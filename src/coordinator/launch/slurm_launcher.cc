@@ -20,6 +20,30 @@ std::string FirstLine(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
 
+// Of Slurm itself, as opposed to a job that it does not want.
+bool IsTrouble(const std::string& error) {
+  for (const char* text : {"Unable to contact slurm controller", "Socket timed out",
+                           "temporarily unable", "Communication connection failure",
+                           "Zero Bytes were transmitted", "Protocol authentication error"}) {
+    if (error.find(text) != std::string::npos) return true;
+  }
+  return false;
+}
+
+std::string EndOf(const SlurmJob& job) {
+  return "Slurm ended the job: " + job.state + " (" + job.reason + ")";
+}
+
+// A state that tells more than the exit code of the batch script.
+bool SaysWhy(const SlurmJob& job) {
+  return job.phase == SlurmPhase::kEnded && job.state != "COMPLETED" && job.state != "FAILED";
+}
+
+// The attempt ended by itself, and mpirun or srun has heard from every rank.
+bool IsClean(const v1::ExitRecord& exit) {
+  return exit.cause() == v1::ExitRecord::ENDED && exit.exit_code() == 0 && exit.signal() == 0;
+}
+
 }  // namespace
 
 CommandResult SlurmLauncher::Run(const std::vector<std::string>& command) {
@@ -39,6 +63,8 @@ void SlurmLauncher::Start(const LaunchRequest& request) {
     spec.add_command(std::move(word));
   for (std::string& entry : BaseEnvironment()) spec.add_environment(std::move(entry));
   for (const std::string& entry : request.environment) spec.add_environment(entry);
+  // The supervisor itself was started with next to no environment, and what it starts would be too.
+  spec.add_environment("SLURM_EXPORT_ENV=ALL");
   // srun and mpirun learn the allocation from these; they exist only inside it.
   for (const char* name : {"SLURM_*", "SLURMD_*", "PMIX_*", "TMPDIR"}) spec.add_inherit(name);
   spec.set_tagged_output(options_.settings.use_mpirun);
@@ -48,6 +74,10 @@ void SlurmLauncher::Start(const LaunchRequest& request) {
 
   const CommandResult result = Run(SbatchCommand(options_.settings, request, script));
   if (result.exit_code != 0) {
+    if (IsTrouble(result.error_output)) {
+      throw Error(ErrorCode::kUnavailable,
+                  "Slurm does not take jobs now: " + FirstLine(result.error_output));
+    }
     throw Error(ErrorCode::kInvalidArgument,
                 "Slurm refused the job: " + FirstLine(result.error_output));
   }
@@ -82,15 +112,19 @@ std::optional<SlurmJob> SlurmLauncher::Find(const AttemptRef& attempt) {
 
 Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder);
-  if (auto exit = folder.Exit())
+  auto exit = folder.Exit();
+  if (exit && (IsClean(*exit) || !exit->batch_state().empty())) {
     return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
+  }
   std::optional<SlurmJob> job;
   try {
     job = Find(attempt);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kDataLoss) throw;
+    if (exit && !MayWait(*exit)) return {.kind = Observation::Kind::kEnded, .exit = exit};
     return {.kind = Observation::Kind::kUnknown, .detail = error.message()};
   }
+  if (exit) return ObserveEnding(folder, *exit, job);
   if (job && job->phase == SlurmPhase::kWaiting) {
     return {.kind = Observation::Kind::kWaiting,
             .detail = "Slurm: " + job->state + " (" + job->reason + ")"};
@@ -107,16 +141,36 @@ Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
   // Slurm has ended what was left of it.
   v1::ExitRecord record;
   record.set_cause(folder.Supervisor() ? v1::ExitRecord::SUPERVISOR_LOST
+                   : folder.Stop()     ? v1::ExitRecord::STOPPED
+                   : job               ? v1::ExitRecord::NOT_STARTED
                                        : v1::ExitRecord::NEVER_RAN);
   if (job) record.set_batch_state(job->state);
-  record.set_message(job ? "Slurm ended the job: " + job->state + " (" + job->reason + ")"
-                         : "Slurm does not know the job");
-  if (job && record.cause() == v1::ExitRecord::NEVER_RAN)
-    record.set_cause(v1::ExitRecord::NOT_STARTED);
+  record.set_message(job ? EndOf(*job) : "Slurm does not know the job");
   *record.mutable_end_time() = ToProto(Clock::System().Now());
   std::filesystem::create_directories(folder.path());
   folder.WriteExit(record);
   return {.kind = Observation::Kind::kEnded, .exit = record};
+}
+
+bool SlurmLauncher::MayWait(const v1::ExitRecord& exit) const {
+  return Clock::System().Now() - FromProto(exit.end_time()) < options_.clear_time;
+}
+
+Observation SlurmLauncher::ObserveEnding(const AttemptFolder& folder, v1::ExitRecord exit,
+                                         const std::optional<SlurmJob>& job) {
+  if (job && job->phase != SlurmPhase::kEnded) {
+    if (MayWait(exit)) {
+      return {.kind = Observation::Kind::kAlive, .detail = "Slurm clears up on " + job->nodes};
+    }
+    exit.add_unverified_hosts(job->nodes);
+  }
+  if (job && SaysWhy(*job)) {
+    exit.set_batch_state(job->state);
+    if (exit.cause() == v1::ExitRecord::HOST_SHUTDOWN) exit.set_message(EndOf(*job));
+    // Kept: Slurm forgets its jobs after some minutes.
+    folder.WriteExit(exit);
+  }
+  return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
 }
 
 void SlurmLauncher::Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) {
@@ -128,7 +182,7 @@ void SlurmLauncher::Stop(const AttemptRef& attempt, StopLevel level, const std::
   // One that still waits has no supervisor that could read the order.
   const std::optional<SlurmJob> job = Find(attempt);
   if (job && job->phase == SlurmPhase::kWaiting)
-    Run({options_.settings.scancel, std::to_string(job->id)});
+    Run(ScancelCommand(options_.settings, job->id));
 }
 
 Observation SlurmLauncher::Force(const AttemptRef& attempt) {
@@ -136,9 +190,11 @@ Observation SlurmLauncher::Force(const AttemptRef& attempt) {
     if (const std::optional<SlurmJob> job = Find(attempt);
         job && job->phase != SlurmPhase::kEnded) {
       // A signal would not take a waiting job out of the queue.
-      Run(job->phase == SlurmPhase::kWaiting
-              ? std::vector<std::string>{options_.settings.scancel, std::to_string(job->id)}
-              : ScancelCommand(options_.settings, job->id));
+      if (job->phase == SlurmPhase::kWaiting) {
+        Run(ScancelCommand(options_.settings, job->id));
+      } else {
+        for (const auto& command : KillCommands(options_.settings, job->id)) Run(command);
+      }
     }
   } catch (const Error& error) {
     return {.kind = Observation::Kind::kUnknown, .detail = error.message()};

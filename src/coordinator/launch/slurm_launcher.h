@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "coordinator/launch/attempt_folder.h"
 #include "coordinator/launch/launcher.h"
 #include "coordinator/launch/process.h"
 #include "coordinator/launch/slurm_commands.h"
@@ -23,6 +24,9 @@ class SlurmLauncher : public Launcher {
     // Between the end of a job in Slurm's eyes and the end of the wait for its exit record, which
     // may take a while to be seen on a shared file system.
     std::chrono::milliseconds record_time = std::chrono::seconds(10);
+    // Between an exit record and the end of the job in Slurm's eyes: until then there may be
+    // processes on other nodes. After that they are named as not verified.
+    std::chrono::milliseconds clear_time = std::chrono::seconds(60);
     // Runs a command; replaced in tests.
     Runner run = RunCommand;
   };
@@ -38,6 +42,10 @@ class SlurmLauncher : public Launcher {
  private:
   // Of the attempt, by its number or its name; nothing where Slurm does not know it.
   std::optional<SlurmJob> Find(const AttemptRef& attempt);
+  // Of an attempt whose supervisor has written how it ended, other than well.
+  Observation ObserveEnding(const AttemptFolder& folder, v1::ExitRecord exit,
+                            const std::optional<SlurmJob>& job);
+  bool MayWait(const v1::ExitRecord& exit) const;
   CommandResult Run(const std::vector<std::string>& command);
 
   Options options_;

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -14,12 +15,20 @@
 namespace syncbn::coordinator {
 namespace {
 
-// Variables of this process whose names are wanted, "SLURM_*" for all that begin so.
+bool IsSet(const std::vector<std::string>& environment, std::string_view name) {
+  return std::any_of(environment.begin(), environment.end(), [&](std::string_view entry) {
+    return entry.substr(0, entry.find('=')) == name;
+  });
+}
+
+// Variables of this process whose names are wanted, "SLURM_*" for all that begin so. What the
+// coordinator has set stays.
 void AddInherited(const google::protobuf::RepeatedPtrField<std::string>& names,
                   std::vector<std::string>& environment) {
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view entry = *variable;
     const std::string_view name = entry.substr(0, entry.find('='));
+    if (IsSet(environment, name)) continue;
     for (const std::string& wanted : names) {
       const bool prefix = wanted.ends_with('*');
       if (prefix ? name.starts_with(std::string_view(wanted).substr(0, wanted.size() - 1))

@@ -264,6 +264,19 @@ TEST(Classify, SlurmsWordsAreUnderstood) {
   }
 }
 
+TEST(Classify, RanksThatLeaveBecauseAnotherDiedDoNotMakeItAStop) {
+  const std::string text =
+      "srun: error: n1: task 1: Killed\nsrun: error: n1: task 0: Exited with exit code 75\n";
+  EXPECT_EQ(Of(Ended(75, text)), "FAILED INFRA rank 1 on n1 was ended by SIGKILL");
+  EXPECT_EQ(Of(Ended(75,
+                     "srun: error: n1: task 1: Exited with exit code 3\nsrun: error: n1: task 0: "
+                     "Exited with exit code 75\n")),
+            "FAILED USER rank 1 on n1 left with exit code 3");
+  EXPECT_EQ(Classify(Ended(75, "srun: error: n1: tasks 0-1: Exited with exit code 75\n"), {}, 2, 1)
+                .outcome,
+            AttemptOutcome::kStopped);
+}
+
 TEST(Classify, WhatNobodyExplainsShowsTheLastLines) {
   v1::ExitRecord exit = Ended(9);
   exit.set_launcher_text("");

@@ -133,7 +133,7 @@ TEST(SlurmCommands, SbatchSaysEverythingTheJobAskedFor) {
             Words("sbatch --parsable --no-requeue --export=NONE --job-name=syncbn-01234567-17.2 "
                   "--ntasks=3 --cpus-per-task=4 "
                   "--mem-per-cpu=251M --ntasks-per-node=2 --nodelist=n1,n2 --exclude=n3 "
-                  "--constraint=avx512&fast --time=2 "
+                  "--constraint=avx512&fast --time=7 "
                   "--signal=B:TERM@60 --partition=long --output=/d/jobs/17/attempts/2/slurm.log "
                   "--account=a~b /d/batch.sh"));
   EXPECT_EQ(SlurmScript(settings, "/d/it's here"),
@@ -268,7 +268,8 @@ TEST_F(SlurmLauncherTest, AWaitingJobIsTakenOutOfTheQueueAndARunningOneIsLeftToI
   EXPECT_EQ(commands.back(), Words("scancel 55"));
   queue.output = "55|RUNNING|None|n1\n";
   launcher.Force(Attempt());
-  EXPECT_THAT(commands, ::testing::Contains(Words("scancel --full --signal=KILL 55")));
+  EXPECT_THAT(commands, ::testing::Contains(Words("scancel --signal=KILL 55.0")));
+  EXPECT_THAT(commands, ::testing::Contains(Words("scancel --signal=KILL --batch 55")));
 }
 
 TEST_F(SlurmLauncherTest, ARefusalOfSlurmIsPassedOn) {
