@@ -71,9 +71,10 @@ struct CommandResult {
 CommandResult RunCommand(const std::vector<std::string>& command, std::chrono::milliseconds time);
 
 // The same for several at once; each has the whole time. A command that cannot be started has exit
-// code 127 and says so in its error output.
+// code 127 and says so in its error output. Of each output at most `most_output` bytes are kept.
 std::vector<CommandResult> RunCommands(const std::vector<std::vector<std::string>>& commands,
-                                       std::chrono::milliseconds time);
+                                       std::chrono::milliseconds time,
+                                       size_t most_output = size_t{1} << 20);
 
 std::string HostName();
 

@@ -19,13 +19,12 @@ extern char** environ;
 namespace syncbn::coordinator {
 namespace {
 
-constexpr size_t kMostOutput = 1 << 20;
-
 // One command that is running: its process and the reading ends of its outputs.
 struct Running {
   pid_t pid = -1;
   int ends[2] = {-1, -1};
   bool exited = false;
+  size_t most_output = size_t{1} << 20;
   CommandResult result;
 
   std::string& Text(int index) { return index == 0 ? result.output : result.error_output; }
@@ -41,7 +40,7 @@ struct Running {
       const ssize_t count = ::read(ends[index], buffer, sizeof buffer);
       if (count > 0) {
         // Read on past the limit: a writer must not be held up by a full pipe.
-        const size_t room = kMostOutput - std::min(kMostOutput, Text(index).size());
+        const size_t room = most_output - std::min(most_output, Text(index).size());
         Text(index).append(buffer, std::min(room, static_cast<size_t>(count)));
       } else if (count < 0 && errno == EINTR) {
         continue;
@@ -164,11 +163,12 @@ CommandResult RunCommand(const std::vector<std::string>& command, std::chrono::m
 }
 
 std::vector<CommandResult> RunCommands(const std::vector<std::vector<std::string>>& commands,
-                                       std::chrono::milliseconds time) {
+                                       std::chrono::milliseconds time, size_t most_output) {
   std::vector<Running> running(commands.size());
   for (size_t i = 0; i < commands.size(); ++i) {
     try {
       running[i] = Start(commands[i]);
+      running[i].most_output = most_output;
     } catch (const Error& error) {
       running[i].exited = true;
       running[i].result = {.exit_code = 127, .error_output = error.message()};

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "coordinator/job/job_record.h"
+#include "coordinator/launch/spool_transfer.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -170,7 +171,7 @@ void SupervisedAttempt::TakeRung(StopLadder::Rung rung) {
       }
       std::vector<std::vector<std::string>> commands;
       for (const std::string& host : spec_.remote_hosts()) {
-        commands.push_back(RemoteCommand(host, {"--terminate"}));
+        commands.push_back(SweepCommand(spec_, host, {"--terminate"}));
       }
       RunCommands(commands, Milliseconds(spec_.ladder().remote_seconds()));
       break;
@@ -240,6 +241,7 @@ void SupervisedAttempt::ClearUp() {
   const bool clean =
       exit_.cause() == v1::ExitRecord::ENDED && exit_.exit_code() == 0 && exit_.signal() == 0;
   if (!clean) SweepRemoteHosts();
+  FetchRemoteSpools();
   Reap();
   Pump();
 }
@@ -268,7 +270,7 @@ void SupervisedAttempt::KillAdopted() {
 
 void SupervisedAttempt::SweepRemoteHosts() {
   std::vector<std::vector<std::string>> commands;
-  for (const std::string& host : spec_.remote_hosts()) commands.push_back(RemoteCommand(host, {}));
+  for (const std::string& host : spec_.remote_hosts()) commands.push_back(SweepCommand(spec_, host, {}));
   const std::vector<CommandResult> results =
       RunCommands(commands, Milliseconds(spec_.ladder().remote_seconds()));
   for (size_t i = 0; i < results.size(); ++i) {
@@ -284,13 +286,17 @@ void SupervisedAttempt::SweepRemoteHosts() {
   }
 }
 
-std::vector<std::string> SupervisedAttempt::RemoteCommand(
-    const std::string& host, std::vector<std::string> arguments) const {
-  std::vector<std::string> command(spec_.launch_agent().begin(), spec_.launch_agent().end());
-  command.insert(command.end(),
-                 {host, spec_.remote_program(), "sweep", "--marker", spec_.marker()});
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  return command;
+void SupervisedAttempt::FetchRemoteSpools() {
+  std::vector<std::string> hosts, lost(exit_.unverified_hosts().begin(),
+                                       exit_.unverified_hosts().end());
+  for (const std::string& host : spec_.remote_hosts()) {
+    if (std::find(lost.begin(), lost.end(), host) == lost.end()) hosts.push_back(host);
+  }
+  for (std::string& host :
+       FetchSpools(spec_, hosts, folder_.spool(), [this](const std::string& text) { Note(text); })) {
+    lost.push_back(std::move(host));
+  }
+  if (!lost.empty()) exit_.set_message(NotFetchedText(exit_.message(), lost));
 }
 
 void SupervisedAttempt::WriteExit() {

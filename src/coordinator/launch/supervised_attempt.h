@@ -40,8 +40,8 @@ class SupervisedAttempt {
   // Kills what has lost its marker and its parents and is now a child of this process.
   void KillAdopted();
   void SweepRemoteHosts();
-  std::vector<std::string> RemoteCommand(const std::string& host,
-                                         std::vector<std::string> arguments) const;
+  // From the hosts that answer; the others are named in the exit record.
+  void FetchRemoteSpools();
   void WriteExit();
   // A line with the time in supervisor.log.
   void Note(const std::string& text);

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "coordinator/launch/process.h"
+#include "coordinator/launch/spool_transfer.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -59,30 +60,38 @@ void KillIdentity(const ProcessIdentity& identity) {
   ::close(descriptor);
 }
 
-void SweepRemote(const v1::AttemptSpec& spec, v1::ExitRecord& record) {
+void SweepRemote(const v1::AttemptSpec& spec, const AttemptFolder& folder,
+                 v1::ExitRecord& record) {
   std::vector<std::vector<std::string>> commands;
   for (const std::string& host : spec.remote_hosts()) {
-    std::vector<std::string> command(spec.launch_agent().begin(), spec.launch_agent().end());
-    command.insert(command.end(),
-                   {host, spec.remote_program(), "sweep", "--marker", spec.marker()});
-    commands.push_back(std::move(command));
+    commands.push_back(SweepCommand(spec, host, {}));
   }
   const auto results = RunCommands(
       commands, milliseconds(static_cast<int64_t>(spec.ladder().remote_seconds() * 1000)));
+  std::vector<std::string> answered, lost;
   for (size_t i = 0; i < results.size(); ++i) {
+    const std::string& host = spec.remote_hosts(static_cast<int>(i));
     if (results[i].timed_out || results[i].exit_code != 0) {
-      record.add_unverified_hosts(spec.remote_hosts(static_cast<int>(i)));
+      record.add_unverified_hosts(host);
+      lost.push_back(host);
+    } else {
+      answered.push_back(host);
     }
   }
+  for (std::string& host : FetchSpools(spec, answered, folder.spool(), [](const std::string&) {})) {
+    lost.push_back(std::move(host));
+  }
+  if (!lost.empty()) record.set_message(NotFetchedText(record.message(), lost));
 }
 
 }  // namespace
 
 std::chrono::microseconds LongestEnd(const LaunchRequest& request) {
   const StopLadder::Times& ladder = request.ladder;
-  // Other hosts are asked twice: at SIGTERM and at the end. Killed processes are waited for twice.
+  // Other hosts are asked four times: at SIGTERM, at the end, for their spools, and to remove these.
+  // Killed processes are waited for twice.
   return ladder.ask + ladder.checkpoint + ladder.terminate + ladder.launcher +
-         2 * request.kill_time + 2 * request.remote_time + std::chrono::seconds(2);
+         2 * request.kill_time + 4 * request.remote_time + std::chrono::seconds(2);
 }
 
 v1::AttemptSpec MakeAttemptSpec(const LaunchRequest& request) {
@@ -136,7 +145,7 @@ v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds 
   };
   for (const MarkedProcess& process : swept.killed) add(record.mutable_swept(), process);
   for (const MarkedProcess& process : swept.survivors) add(record.mutable_survivors(), process);
-  SweepRemote(*spec, record);
+  SweepRemote(*spec, folder, record);
   RemoveScratch(spec->marker());
   record.set_output_tail(Tail(folder.output_log()));
   record.set_launcher_text(LauncherLines(record.output_tail()));

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "coordinator/launch/attempt_folder.h"
+#include "coordinator/launch/spool_transfer.h"
 #include "coordinator/launch/supervised_attempt.h"
 
 namespace syncbn::coordinator {
@@ -101,6 +102,13 @@ int RunSupervisor(const SupervisorOptions& options) {
 }
 
 int RunSweep(const SweepOptions& options) {
+  if (!options.send_spool.empty()) {
+    return SendSpool(options.send_spool, options.home, STDOUT_FILENO) ? 0 : 1;
+  }
+  if (!options.drop_spool.empty()) {
+    if (!std::filesystem::exists(options.drop_spool / options.home)) DropSpool(options.drop_spool);
+    return 0;
+  }
   if (options.terminate) {
     for (const MarkedProcess& rank : RanksOf(FindMarked(options.marker))) {
       if (SignalMarked(rank.pid, options.marker, SIGTERM)) {

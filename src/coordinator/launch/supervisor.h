@@ -33,10 +33,15 @@ struct SweepOptions {
   // Only asks the ranks to leave (SIGTERM) and does not wait.
   bool terminate = false;
   double seconds = 5;
+  // Instead of all that (spool_transfer.h): send the files of this spool folder, or remove them. A
+  // folder with the file `home` in it is the coordinator's own, and left alone.
+  std::filesystem::path send_spool, drop_spool;
+  std::string home;
 };
 
 // What a supervisor runs on other hosts through the launch agent: kills what carries the marker and
-// prints one line for each process. Returns 0 when none is left, 3 when some are.
+// prints one line for each process. Returns 0 when none is left, 3 when some are; 1 when a spool could
+// not be sent.
 int RunSweep(const SweepOptions& options);
 
 }  // namespace syncbn::coordinator

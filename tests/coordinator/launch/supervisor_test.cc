@@ -15,6 +15,10 @@
 #include "base/file.h"
 #include "coordinator/launch/attempt_folder.h"
 #include "coordinator/job/job_record.h"
+#include "report/metric_batches.h"
+#include "report/spool.h"
+#include "report/spool_file.h"
+#include "report/spool_reader.h"
 #include "tests/support/temp_folder.h"
 
 namespace syncbn::coordinator {
@@ -275,6 +279,61 @@ TEST_F(SupervisorTest, AHostThatDoesNotAnswerIsNamedAndDoesNotHoldUpTheEnd) {
   EXPECT_THAT(
       std::vector<std::string>(exit.unverified_hosts().begin(), exit.unverified_hosts().end()),
       ::testing::ElementsAre("silent", "refusing"));
+}
+
+TEST_F(SupervisorTest, SpoolsOfOtherHostsAreBroughtHereAndThoseOfASharedDiskStay) {
+  // "far" has a disk of its own, where the path of the attempt leads elsewhere; "near" shares this
+  // one; "broken" ends in the middle of its answer; "silent" gives none.
+  const auto far = folder.path() / "far", broken = folder.path() / "broken";
+  const auto agent = folder.path() / "agent";
+  const std::string elsewhere = "exec $(echo \"$*\" | sed 's#" + attempt.path().string() + "#";
+  WriteFileAtomically(agent, "#!/bin/sh\nhost=$1; shift\ncase $host in near) exec \"$@\";; far) " +
+                                 elsewhere + far.string() + "#');; broken) " +
+                                 elsewhere.substr(5) + broken.string() +
+                                 "#') | head -c 300; exit 1;; *) sleep 60;; esac\n");
+  std::filesystem::permissions(agent, std::filesystem::perms::owner_all);
+  spec.add_launch_agent(agent);
+  spec.set_remote_program(std::string(TEST_BIN) + "/coordinator_supervise_tool");
+  for (const char* host : {"near", "far", "broken", "silent"}) spec.add_remote_hosts(host);
+  auto fill = [&](const std::filesystem::path& path, int rank) {
+    report::Spool spool({.folder = path / "spool", .attempt = "jobs/1/attempts/1", .rank = rank});
+    for (int64_t first = 1; first < 60; first += 10) {
+      v1::MetricBatch batch;
+      for (int64_t i = 0; i < 10; ++i) {
+        report::AddPoint(batch, first + i, {.name = "loss", .step = first + i});
+      }
+      ASSERT_TRUE(spool.Append(batch));
+    }
+    v1::RankExit exit;
+    exit.set_message("rank " + std::to_string(rank));
+    spool.WriteExit(exit);
+  };
+  fill(attempt.path(), 0);
+  fill(far, 1);
+  fill(broken, 2);
+  const std::string near_before =
+      ReadFile(attempt.spool() / report::SegmentName(0, 1));
+  Script("true");
+  Supervise();
+  const v1::ExitRecord exit = WaitForExit();
+  EXPECT_EQ(exit.exit_code(), 0);
+  EXPECT_EQ(exit.unverified_hosts_size(), 0);
+  EXPECT_EQ(exit.message(),
+            "what its workers could not deliver is still on broken, silent and could not be fetched");
+  const std::vector<int> ranks = report::SpooledRanks(attempt.spool());
+  ASSERT_THAT(ranks, ::testing::IsSupersetOf({0, 1}));
+  EXPECT_EQ(ReadFile(attempt.spool() / report::SegmentName(0, 1)), near_before);
+  report::SpoolReader fetched(attempt.spool(), 1);
+  int64_t points = 0;
+  fetched.ReadBatches([&](const v1::MetricBatch& batch) { points += batch.step_size(); });
+  EXPECT_EQ(points, 60);
+  EXPECT_EQ(fetched.attempt(), "jobs/1/attempts/1");
+  EXPECT_EQ(fetched.ReadExit()->message(), "rank 1");
+  EXPECT_FALSE(std::filesystem::exists(far)) << "it was removed there";
+  EXPECT_THAT(report::SpooledRanks(broken / "spool"), ::testing::ElementsAre(2));
+  for (const auto& entry : std::filesystem::directory_iterator(attempt.spool())) {
+    EXPECT_THAT(entry.path().filename().string(), ::testing::StartsWith("rank-"));
+  }
 }
 
 TEST_F(SupervisorTest, LinesOfAllRanksOfMpirunCarryTheirRank) {
