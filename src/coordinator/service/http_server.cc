@@ -32,6 +32,11 @@ HttpServer::HttpServer(Options options)
         response.set_content("the figures cannot be read now; the log tells more\n", "text/plain");
       });
 
+  // The library's own choice is SO_REUSEPORT, with which two servers share a port unnoticed.
+  server_->set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  });
   const auto [host, port] = SplitAddress(options_.address);
   std::string bare = host;
   if (bare.starts_with('[')) bare = bare.substr(1, bare.size() - 2);

@@ -142,8 +142,7 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
   bool FillEntry(const v1::Transition& entry, v1::WatchJobsResponse& response) {
     const int64_t job = ParseJobName(entry.job());
     if (entry.event() == "DELETE") {
-      shown_.erase(job);
-      waiting_.erase(job);
+      Leave(job);
       pending_.erase(job);
       response.set_deleted(entry.job());
       return true;
@@ -151,20 +150,29 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
     const std::optional<JobRecord> record = Find(job);
     // Deleted since: that entry comes, and this one is gone from the history too.
     if (!record) return false;
-    if (!Concerns(job, entry.sequence())) return false;
+    const bool matches = Matches(job);
+    // What was shown before a cursor is not known: until the stream has caught up every job may
+    // have been.
+    if (!matches && !shown_.contains(job) && entry.sequence() > resumed_until_) return false;
     *response.mutable_change()->mutable_job() = Show(*record);
     *response.mutable_change()->mutable_transition() = entry;
+    if (!matches) Leave(job);
     return true;
   }
 
   // A change that is not in the history. False when nothing that is shown has changed.
   bool FillQuietChange(int64_t job, v1::WatchJobsResponse& response) {
     const std::optional<JobRecord> record = Find(job);
-    if (!record || !Concerns(job, INT64_MAX)) return false;
+    if (!record) return false;
+    const bool matches = Matches(job);
     const auto before = shown_.find(job);
-    const std::string last = before == shown_.end() ? "" : before->second;
+    const bool was_shown = before != shown_.end();
+    if (!matches && !was_shown) return false;
+    const size_t last = was_shown ? before->second : 0;
     v1::Job now = Show(*record);
-    if (shown_[job] == last && !last.empty()) return false;
+    const bool same = was_shown && shown_[job] == last;
+    if (!matches) Leave(job);
+    if (same && matches) return false;
     *response.mutable_change()->mutable_job() = std::move(now);
     return true;
   }
@@ -178,17 +186,18 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
     }
   }
 
-  // Whether the job is of this stream: it matches, or did when it was last shown and its leaving
-  // must be told. What was shown before a cursor is not known: until the stream has caught up
-  // every job may have been.
-  bool Concerns(int64_t job, int64_t sequence) {
+  bool Matches(int64_t job) const {
     if (job_) return true;
-    if (store_.Read([&](Tables& tables) { return tables.jobs.Matches(job, filter_); })) return true;
-    waiting_.erase(job);
-    return shown_.erase(job) > 0 || sequence <= resumed_until_;
+    return store_.Read([&](Tables& tables) { return tables.jobs.Matches(job, filter_); });
   }
 
-  // The job as the API shows it; remembers what was shown while it lives.
+  // It was shown for the last time, because it no longer matches.
+  void Leave(int64_t job) {
+    shown_.erase(job);
+    waiting_.erase(job);
+  }
+
+  // The job as the API shows it; remembers what was shown.
   v1::Job Show(const JobRecord& record) {
     v1::Job job = view_(record);
     job.clear_run_file();
@@ -201,8 +210,10 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
     v1::Job compared = job;
     // Moves by itself, and would make every look a change.
     compared.clear_used_time();
-    shown_[record.id] = IsEnded(record.status.state) ? Etag(record.revision)
-                                                     : compared.SerializeAsString();
+    // Never change, and are written in no certain order.
+    compared.clear_labels();
+    compared.clear_environment();
+    shown_[record.id] = std::hash<std::string>()(compared.SerializeAsString());
     return job;
   }
 
@@ -225,7 +236,7 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
   std::deque<v1::Transition> entries_;
   std::set<int64_t> pending_;  // touched, not yet looked at
   std::set<int64_t> waiting_;  // shown as QUEUED
-  std::map<int64_t, std::string> shown_;
+  std::map<int64_t, size_t> shown_;  // what a job looked like, as a hash
   std::chrono::steady_clock::time_point looked_{};
   std::shared_ptr<TouchedJobs> touched_ = std::make_shared<TouchedJobs>();
   ChangeFeed::Subscription changes_;

@@ -19,7 +19,8 @@ std::optional<std::chrono::microseconds> RateLimiter::Take(const std::string& na
   if (buckets_.size() > kPruneAbove) Prune(now);
   Bucket& bucket = buckets_.try_emplace(name, Bucket{limit_.burst, now}).first->second;
   bucket = {LeftOf(bucket, now), now};
-  if (bucket.left >= 1) {
+  // A whole call, but for rounding.
+  if (bucket.left >= 1 - 1e-9) {
     bucket.left -= 1;
     return std::nullopt;
   }

@@ -1,0 +1,571 @@
+// Streams: everything once, in order, from any cursor, for many followers, while others write.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <thread>
+
+#include "coordinator/launch/attempt_folder.h"
+#include "coordinator/service/log_reader.h"
+#include "tests/coordinator/service/service_fixture.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+class StreamTest : public ::testing::Test {
+ protected:
+  void Start() {
+    server.Start();
+    channel = server.Channel();
+    jobs = v1::JobService::NewStub(channel);
+    metrics = v1::MetricsService::NewStub(channel);
+    logs = v1::LogService::NewStub(channel);
+  }
+  // A transition that changes nothing but the history.
+  void Note(int64_t job, const std::string& reason) {
+    server.store.Write([&](Tables& tables) {
+      tables.jobs.Update(job, tables.jobs.Get(job).status, {"test", "NOTE", reason}, kTestNow);
+    });
+  }
+  void Finish(int64_t job) {
+    server.store.Write([&](Tables& tables) {
+      JobStatus status = tables.jobs.Get(job).status;
+      status.state = JobState::kSucceeded;
+      tables.jobs.Update(job, status, {"test", "ENDED", ""}, kTestNow);
+    });
+  }
+  void AddPoints(int64_t job, int64_t first, int count) {
+    server.store.Write([&](Tables& tables) {
+      tables.metrics.Insert({job, 1, 0}, TestBatch(first, count), kTestNow);
+    });
+  }
+  std::filesystem::path LogFile(AttemptId id) {
+    const auto folder = server.store.folder() / AttemptName(id.job, id.attempt);
+    std::filesystem::create_directories(folder);
+    return AttemptFolder(folder).output_log();
+  }
+  static void Append(const std::filesystem::path& file, const std::string& text) {
+    std::ofstream(file, std::ios::app) << text << std::flush;
+  }
+  TestServer server;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::JobService::Stub> jobs;
+  std::unique_ptr<v1::MetricsService::Stub> metrics;
+  std::unique_ptr<v1::LogService::Stub> logs;
+};
+
+// Follows a job's history; ends at the entry with this reason.
+struct Seen {
+  std::vector<std::string> reasons;
+  std::string cursor;
+  int snapshots = 0;
+};
+Seen FollowUntil(v1::JobService::Stub& stub, v1::WatchJobsRequest request, size_t entries) {
+  Seen seen;
+  Context context;
+  auto stream = stub.WatchJobs(&context, request);
+  v1::WatchJobsResponse response;
+  while (seen.reasons.size() < entries && stream->Read(&response)) {
+    if (response.has_snapshot()) ++seen.snapshots;
+    if (response.change().has_transition()) {
+      seen.reasons.push_back(response.change().transition().reason());
+    }
+    if (!response.cursor().empty()) seen.cursor = response.cursor();
+  }
+  context.TryCancel();
+  stream->Finish();
+  return seen;
+}
+
+TEST_F(StreamTest, AWatchOfJobsSendsWhatIsThereThenChangesThenSignsOfLife) {
+  server.pool_options.bookmark_every = 300ms;
+  Start();
+  AddJob(server.store, TestSpec("first"));
+  AddJob(server.store, TestSpec("second"));
+  Context context;
+  auto stream = jobs->WatchJobs(&context, {});
+  v1::WatchJobsResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.snapshot().display_name(), "second");
+  EXPECT_EQ(response.cursor(), "");
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.snapshot().display_name(), "first");
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_snapshot_end());
+  const std::string start = response.cursor();
+  EXPECT_EQ(start, "j-2");
+
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_bookmark()) << response.ShortDebugString();
+  EXPECT_EQ(response.cursor(), start);
+
+  Note(2, "hello");
+  do {
+    ASSERT_TRUE(stream->Read(&response));
+  } while (response.has_bookmark());
+  EXPECT_EQ(response.change().transition().reason(), "hello");
+  EXPECT_EQ(response.change().transition().job(), "jobs/2");
+  EXPECT_EQ(response.change().job().name(), "jobs/2");
+  EXPECT_EQ(response.cursor(), "j-3");
+
+  v1::Progress progress;
+  progress.set_step(17);
+  server.store.Write([&](Tables& tables) { tables.jobs.UpdateProgress(1, progress); });
+  do {
+    ASSERT_TRUE(stream->Read(&response));
+  } while (response.has_bookmark());
+  EXPECT_FALSE(response.change().has_transition());
+  EXPECT_EQ(response.change().job().progress().step(), 17);
+  EXPECT_EQ(response.cursor(), "j-3");
+
+  Finish(1);
+  do {
+    ASSERT_TRUE(stream->Read(&response));
+  } while (response.has_bookmark());
+  EXPECT_EQ(response.change().job().state(), v1::Job::SUCCEEDED);
+  server.store.Write(
+      [&](Tables& tables) { tables.jobs.Delete(1, {"test", "DELETE", ""}, kTestNow); });
+  do {
+    ASSERT_TRUE(stream->Read(&response));
+  } while (response.has_bookmark());
+  EXPECT_EQ(response.deleted(), "jobs/1");
+  context.TryCancel();
+  stream->Finish();
+}
+
+TEST_F(StreamTest, AFilteredWatchTellsWhenAJobNoLongerMatches) {
+  Start();
+  AddJob(server.store, TestSpec("mine"));
+  AddJob(server.store, TestSpec("other"));
+  Context context;
+  v1::WatchJobsRequest request;
+  request.set_filter("state = QUEUED AND name = mine");
+  auto stream = jobs->WatchJobs(&context, request);
+  v1::WatchJobsResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.snapshot().name(), "jobs/1");
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_snapshot_end());
+  Note(2, "of no concern");
+  Finish(1);
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.change().job().name(), "jobs/1");
+  EXPECT_EQ(response.change().job().state(), v1::Job::SUCCEEDED);
+  Note(1, "of no concern any more");
+  AddJob(server.store, TestSpec("mine"));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.change().job().name(), "jobs/3");
+  context.TryCancel();
+  stream->Finish();
+}
+
+TEST_F(StreamTest, AWatchThatIsResumedAgainAndAgainMissesNothingAndSeesNothingTwice) {
+  Start();
+  const int64_t job = AddJob(server.store);
+  constexpr int kWriters = 3, kEach = 60;
+  v1::WatchJobsRequest request;
+  request.set_job("jobs/1");
+  request.set_cursor("j-1");
+  std::vector<std::thread> writers;
+  for (int writer = 0; writer < kWriters; ++writer) {
+    writers.emplace_back([&, writer] {
+      for (int i = 0; i < kEach; ++i) {
+        Note(job, std::to_string(writer) + ":" + std::to_string(i));
+        if (i % 7 == 0) {
+          server.store.Write([&](Tables& tables) { tables.jobs.UpdateProgress(job, {}); });
+        }
+      }
+    });
+  }
+  std::vector<std::string> all;
+  while (all.size() < kWriters * kEach) {
+    Seen seen = FollowUntil(*jobs, request, std::min<size_t>(11, kWriters * kEach - all.size()));
+    ASSERT_FALSE(seen.reasons.empty());
+    EXPECT_EQ(seen.snapshots, 0);
+    all.insert(all.end(), seen.reasons.begin(), seen.reasons.end());
+    request.set_cursor(seen.cursor);
+  }
+  for (std::thread& writer : writers) writer.join();
+  std::vector<std::string> history;
+  for (const auto& entry : server.store.Read([&](Tables& tables) {
+         return tables.jobs.History(job, 1, 1000);
+       })) {
+    history.push_back(entry.reason());
+  }
+  EXPECT_EQ(all, history);
+}
+
+TEST_F(StreamTest, WatchesRefuseWhatTheyCannotFollow) {
+  Start();
+  AddJob(server.store);
+  auto watch = [&](const v1::WatchJobsRequest& request) {
+    Context context;
+    auto stream = jobs->WatchJobs(&context, request);
+    v1::WatchJobsResponse response;
+    EXPECT_FALSE(stream->Read(&response));
+    return Say(stream->Finish());
+  };
+  v1::WatchJobsRequest request;
+  request.set_job("jobs/5");
+  EXPECT_EQ(watch(request), "NOT_FOUND JOB_NOT_FOUND: there is no job jobs/5");
+  request.set_filter("state = RUNNING");
+  EXPECT_EQ(watch(request), "INVALID_ARGUMENT FIELD_INVALID: give a job or a filter, not both");
+  request.clear_job();
+  request.set_filter("stat = RUNNING");
+  EXPECT_THAT(watch(request), StartsWith("INVALID_ARGUMENT FILTER_INVALID: "));
+  request.clear_filter();
+  request.set_cursor("m-1");
+  EXPECT_EQ(watch(request),
+            "INVALID_ARGUMENT CURSOR_INVALID: 'm-1' is not a cursor of this stream");
+  request.set_cursor("j-99");
+  EXPECT_EQ(watch(request),
+            "OUT_OF_RANGE CURSOR_TOO_OLD: the cursor j-99 is ahead of this store, which was set back: "
+            "start anew without a cursor");
+  // The history of a deleted job is forgotten in time.
+  Finish(1);
+  server.store.Write(
+      [&](Tables& tables) { tables.jobs.Delete(1, {"test", "DELETE", ""}, kTestNow); });
+  Forget(server.store, {.deleted_jobs = 1s}, kTestNow + 1h);
+  request.set_cursor("j-2");
+  EXPECT_EQ(watch(request),
+            "OUT_OF_RANGE CURSOR_TOO_OLD: what came after the cursor j-2 is no longer kept: start "
+            "anew without a cursor");
+}
+
+TEST_F(StreamTest, AWatchOfMetricsSendsBatchesUntilTheJobHasEnded) {
+  Start();
+  const int64_t job = AddJob(server.store);
+  AddPoints(job, 1, 4);
+  Context context;
+  v1::WatchMetricsRequest request;
+  request.set_job("jobs/1");
+  auto stream = metrics->WatchMetrics(&context, request);
+  v1::WatchMetricsResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.update().batch().first_sequence(), 1);
+  EXPECT_EQ(response.update().attempt(), 1);
+  const std::string cursor = response.cursor();
+  AddPoints(job, 5, 4);
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.update().batch().first_sequence(), 5);
+  Finish(job);
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_end());
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(Say(stream->Finish()), "OK");
+
+  // From a cursor, and only one of the two names.
+  Context resumed;
+  request.set_cursor(cursor);
+  request.add_names("m1*");
+  stream = metrics->WatchMetrics(&resumed, request);
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_THAT(response.update().batch().names(), ElementsAre("m1"));
+  EXPECT_THAT(response.update().batch().step(), ElementsAre(2, 3));
+  EXPECT_THAT(response.update().batch().value(), ElementsAre(2.1, 3.1));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_end());
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(Say(stream->Finish()), "OK");
+
+  Context refused;
+  request.set_cursor("m-77");
+  stream = metrics->WatchMetrics(&refused, request);
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_THAT(Say(stream->Finish()), StartsWith("OUT_OF_RANGE CURSOR_TOO_OLD: "));
+}
+
+TEST_F(StreamTest, SeriesAndQueriesAreAnsweredAndTheirMistakesNamed) {
+  Start();
+  const int64_t job = AddJob(server.store);
+  AddPoints(job, 1, 10);
+  v1::QueryMetricsRequest request;
+  v1::QueryMetricsResponse response;
+  auto query = [&] {
+    Context context;
+    return Say(metrics->QueryMetrics(&context, request, &response));
+  };
+  request.set_job("jobs/1");
+  request.add_names("m0");
+  EXPECT_EQ(query(), "OK");
+  ASSERT_EQ(response.series_size(), 1);
+  EXPECT_THAT(response.series(0).mean(), ElementsAre(0, 1, 2, 3, 4));
+  request.set_max_buckets(20'001);
+  EXPECT_EQ(query(),
+            "INVALID_ARGUMENT FIELD_INVALID: max_buckets is 20001; it can be 1 to 20000");
+  request.set_job("jobs/2");
+  request.clear_max_buckets();
+  EXPECT_EQ(query(), "NOT_FOUND JOB_NOT_FOUND: there is no job jobs/2");
+  Context context;
+  v1::ListSeriesRequest list;
+  list.set_job("jobs/1");
+  v1::ListSeriesResponse series;
+  EXPECT_EQ(Say(metrics->ListSeries(&context, list, &series)), "OK");
+  EXPECT_EQ(series.series_size(), 2);
+}
+
+TEST_F(StreamTest, AHundredFollowersOfOneJobAllGetEverythingFromAFewThreads) {
+  Start();
+  const int64_t job = AddJob(server.store);
+  constexpr int kFollowers = 100, kBatches = 40;
+  struct Client {
+    Context context{"", 120s};
+    std::unique_ptr<grpc::ClientReader<v1::WatchMetricsResponse>> stream;
+    int64_t next = 1;
+    bool ended = false;
+  };
+  std::vector<std::unique_ptr<Client>> clients;
+  v1::WatchMetricsRequest request;
+  request.set_job("jobs/1");
+  for (int i = 0; i < kFollowers; ++i) {
+    clients.push_back(std::make_unique<Client>());
+    clients.back()->stream = metrics->WatchMetrics(&clients.back()->context, request);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + 60s;
+  while (server.pool->size() < kFollowers && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(5ms);
+  }
+  ASSERT_EQ(server.pool->size(), kFollowers);
+  // Streams cost no threads of the server: one is enough to say so.
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                         std::filesystem::directory_iterator());
+  };
+  EXPECT_LT(threads(), kFollowers);
+  for (int i = 0; i < kBatches; ++i) AddPoints(job, 1 + 50 * i, 50);
+  Finish(job);
+  for (auto& client : clients) {
+    v1::WatchMetricsResponse response;
+    while (client->stream->Read(&response)) {
+      if (response.has_update()) {
+        ASSERT_EQ(response.update().batch().first_sequence(), client->next);
+        client->next += response.update().batch().step_size();
+      }
+      client->ended |= response.has_end();
+    }
+    EXPECT_EQ(Say(client->stream->Finish()), "OK");
+    EXPECT_EQ(client->next, 1 + 50 * kBatches);
+    EXPECT_TRUE(client->ended);
+  }
+  while (server.pool->size() > 0 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(5ms);
+  }
+  EXPECT_EQ(server.pool->size(), 0);
+}
+
+TEST_F(StreamTest, AFollowerThatDoesNotReadHoldsNobodyUp) {
+  Start();
+  const int64_t job = AddJob(server.store);
+  v1::WatchMetricsRequest request;
+  request.set_job("jobs/1");
+  Context slow_context, fast_context;
+  auto slow = metrics->WatchMetrics(&slow_context, request);
+  auto fast = metrics->WatchMetrics(&fast_context, request);
+  // More than every buffer between server and client holds.
+  constexpr int kBatches = 100, kPoints = 4000;
+  for (int i = 0; i < kBatches; ++i) AddPoints(job, 1 + int64_t{kPoints} * i, kPoints);
+  Finish(job);
+  auto count = [](auto& stream) {
+    v1::WatchMetricsResponse response;
+    int64_t points = 0;
+    while (stream->Read(&response)) points += response.update().batch().step_size();
+    return points;
+  };
+  EXPECT_EQ(count(fast), int64_t{kBatches} * kPoints);
+  EXPECT_EQ(count(slow), int64_t{kBatches} * kPoints);
+  EXPECT_EQ(Say(fast->Finish()), "OK");
+  EXPECT_EQ(Say(slow->Finish()), "OK");
+}
+
+TEST_F(StreamTest, StoppingEndsEveryStreamWithAReasonToComeBack) {
+  Start();
+  AddJob(server.store);
+  Context context;
+  auto stream = jobs->WatchJobs(&context, {});
+  v1::WatchJobsResponse response;
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(stream->Read(&response));
+  server.pool->Stop();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(Say(stream->Finish()),
+            "UNAVAILABLE NOT_SERVING: the coordinator is stopping: go on from the last cursor when "
+            "it is back");
+  server.server->Shutdown(5s);
+}
+
+TEST_F(StreamTest, ALogIsReadByOffsetInWholeLines) {
+  Start();
+  AddJob(server.store);
+  const AttemptId id = server.AddAttempt(1, 1);
+  const std::string name = "jobs/1/attempts/1/logs/output";
+  v1::ReadLogRequest request;
+  v1::LogChunk chunk;
+  request.set_name(name);
+  auto read = [&] {
+    Context context;
+    return Say(logs->ReadLog(&context, request, &chunk));
+  };
+  EXPECT_EQ(read(), "OK") << "an attempt that has printed nothing yet";
+  EXPECT_EQ(chunk.data(), "");
+  EXPECT_FALSE(chunk.end());
+
+  Append(LogFile(id), "0: one\n1: two\n-: three\n0: half");
+  EXPECT_EQ(read(), "OK");
+  EXPECT_EQ(chunk.data(), "0: one\n1: two\n-: three\n");
+  EXPECT_EQ(chunk.next_offset(), 23);
+  EXPECT_FALSE(chunk.end());
+  // Inside a line: from its start. From the end: whole lines too.
+  for (const int64_t offset : {10, -20}) {
+    request.set_offset(offset);
+    EXPECT_EQ(read(), "OK");
+    EXPECT_EQ(chunk.data(), "1: two\n-: three\n") << offset;
+    EXPECT_EQ(chunk.offset(), 7);
+  }
+  request.set_offset(0);
+  request.set_max_bytes(9);
+  EXPECT_EQ(read(), "OK");
+  EXPECT_EQ(chunk.data(), "0: one\n");
+  request.set_max_bytes(2);
+  EXPECT_EQ(read(), "OK");
+  EXPECT_EQ(chunk.data(), "0: one\n") << "a line that is longer than asked for comes whole";
+  request.clear_max_bytes();
+  request.set_rank(1);
+  EXPECT_EQ(read(), "OK");
+  EXPECT_EQ(chunk.data(), "1: two\n");
+  EXPECT_EQ(chunk.next_offset(), 23);
+  request.clear_rank();
+
+  request.set_offset(1000);
+  EXPECT_EQ(read(),
+            "OUT_OF_RANGE FIELD_INVALID: offset 1000 is beyond the end of the log, which has 30 "
+            "bytes");
+  request.set_offset(0);
+  server.CloseAttempt(id);
+  EXPECT_EQ(read(), "OK");
+  EXPECT_EQ(chunk.data(), "0: one\n1: two\n-: three\n0: half") << "what has no end and gets none";
+  EXPECT_TRUE(chunk.end());
+
+  Context context;
+  v1::ListLogsRequest list;
+  v1::ListLogsResponse listed;
+  list.set_parent("jobs/1");
+  EXPECT_EQ(Say(logs->ListLogs(&context, list, &listed)), "OK");
+  ASSERT_EQ(listed.logs_size(), 1);
+  EXPECT_EQ(listed.logs(0).name(), name);
+  EXPECT_EQ(listed.logs(0).size_bytes(), 30);
+  EXPECT_TRUE(listed.logs(0).complete());
+}
+
+TEST_F(StreamTest, LogsRefuseWhatIsNotThere) {
+  Start();
+  AddJob(server.store);
+  const AttemptId id = server.AddAttempt(1, 1);
+  v1::ReadLogRequest request;
+  v1::LogChunk chunk;
+  auto read = [&](const std::string& name) {
+    Context context;
+    request.set_name(name);
+    return Say(logs->ReadLog(&context, request, &chunk));
+  };
+  EXPECT_EQ(read("jobs/1/attempts/1/logs/../../../store.db"),
+            "INVALID_ARGUMENT FIELD_INVALID: 'jobs/1/attempts/1/logs/../../../store.db' is not the "
+            "name of a log: write jobs/JOB/attempts/ATTEMPT/logs/output or .../logs/supervisor");
+  EXPECT_THAT(read("jobs/1/../attempts/1/logs/output"),
+              StartsWith("INVALID_ARGUMENT "));
+  EXPECT_EQ(read("jobs/2/attempts/1/logs/output"), "NOT_FOUND JOB_NOT_FOUND: there is no job jobs/2");
+  EXPECT_EQ(read("jobs/1/attempts/2/logs/output"),
+            "NOT_FOUND ATTEMPT_NOT_FOUND: there is no jobs/1/attempts/2");
+  request.set_rank(0);
+  EXPECT_EQ(read("jobs/1/attempts/1/logs/supervisor"),
+            "INVALID_ARGUMENT FIELD_INVALID: the supervisor's log has no ranks: leave rank out");
+  request.set_rank(-1);
+  EXPECT_EQ(read("jobs/1/attempts/1/logs/output"),
+            "INVALID_ARGUMENT FIELD_INVALID: rank is -1; ranks begin at 0");
+  request.clear_rank();
+  request.set_max_bytes(4 << 20);
+  EXPECT_EQ(read("jobs/1/attempts/1/logs/output"),
+            "INVALID_ARGUMENT FIELD_INVALID: max_bytes is 4194304; it can be 1 to 3145728");
+  request.clear_max_bytes();
+  server.CloseAttempt(id);
+  EXPECT_EQ(read("jobs/1/attempts/1/logs/output"),
+            "NOT_FOUND LOG_NOT_FOUND: jobs/1/attempts/1 left no output: it ended before it printed "
+            "anything, or its folder was removed");
+}
+
+TEST_F(StreamTest, ALogIsFollowedWhileItGrowsFromAnyByteAndForOneRank) {
+  Start();
+  AddJob(server.store);
+  const AttemptId id = server.AddAttempt(1, 1);
+  const auto file = LogFile(id);
+  std::string whole, of_rank_1;
+  std::vector<std::string> pieces;
+  for (int i = 0; i < 400; ++i) {
+    const std::string line = std::to_string(i % 3) + ": line " + std::to_string(i) + "\n";
+    whole += line;
+    if (i % 3 == 1) of_rank_1 += line;
+    // Written in pieces that do not end at lines.
+    pieces.push_back(line.substr(0, 5));
+    pieces.push_back(line.substr(5));
+  }
+  std::thread writer([&] {
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      Append(file, pieces[i]);
+      if (i % 100 == 0) std::this_thread::sleep_for(20ms);
+    }
+    server.CloseAttempt(id);
+  });
+  auto follow = [&](int64_t offset, std::optional<int> rank, int64_t* first) {
+    Context context;
+    v1::FollowLogRequest request;
+    request.set_name("jobs/1/attempts/1/logs/output");
+    request.set_offset(offset);
+    if (rank) request.set_rank(*rank);
+    auto stream = logs->FollowLog(&context, request);
+    v1::FollowLogResponse response;
+    std::string text;
+    bool end = false;
+    while (stream->Read(&response)) {
+      if (!response.has_chunk()) continue;
+      EXPECT_FALSE(end);
+      if (first != nullptr && text.empty()) *first = response.chunk().offset();
+      text += response.chunk().data();
+      end = response.chunk().end();
+      EXPECT_TRUE(text.empty() || text.back() == '\n');
+    }
+    EXPECT_TRUE(end);
+    EXPECT_EQ(Say(stream->Finish()), "OK");
+    return text;
+  };
+  std::string all, ranked;
+  std::thread second([&] { ranked = follow(0, 1, nullptr); });
+  all = follow(0, std::nullopt, nullptr);
+  writer.join();
+  second.join();
+  EXPECT_EQ(all, whole);
+  EXPECT_EQ(ranked, of_rank_1);
+  for (int64_t offset = 0; offset < static_cast<int64_t>(whole.size()); offset += 397) {
+    int64_t first = -1;
+    const std::string rest = follow(offset, std::nullopt, &first);
+    EXPECT_LE(first, offset);
+    EXPECT_EQ(whole.substr(0, static_cast<size_t>(first)) + rest, whole);
+  }
+}
+
+TEST(LogReader, FindsTheStartOfALineFarBack) {
+  TempFolder folder;
+  const auto path = folder.path() / "log";
+  const std::string line = "0: " + std::string(40'000, 'x') + "\n";
+  std::ofstream(path) << "0: a\n" << line << "0: b\n";
+  LogReader reader(path);
+  const LogPiece piece = reader.Read(5 + 39'000, 100, std::nullopt, false);
+  EXPECT_EQ(piece.offset, 5);
+  EXPECT_EQ(piece.data, line);
+  EXPECT_EQ(reader.Read(-1, 100, std::nullopt, false).data, "0: b\n");
+}
+
+}  // namespace
+}  // namespace syncbn::coordinator
