@@ -19,6 +19,8 @@ void AddCheckCommand(CommandLine& line);
 void AddExplainCommand(CommandLine& line);
 void AddInfoCommand(CommandLine& line);
 void AddReplayCommand(CommandLine& line);
+void AddServeCommand(CommandLine& line);
+void AddSuperviseCommands(CommandLine& line);
 void AddTrainCommand(CommandLine& line);
 void AddVerifyCommand(CommandLine& line);
 

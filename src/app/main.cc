@@ -31,6 +31,8 @@ int main(int argc, char** argv) {
   app::AddVerifyCommand(line);
   app::AddReplayCommand(line);
   app::AddInfoCommand(line);
+  app::AddServeCommand(line);
+  app::AddSuperviseCommands(line);
   try {
     parser.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

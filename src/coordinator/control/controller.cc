@@ -13,18 +13,6 @@
 namespace syncbn::coordinator {
 namespace {
 
-v1::PendingReason ReasonToProto(const PendingReason& reason) {
-  v1::PendingReason proto;
-  proto.set_code(static_cast<v1::PendingReason::Code>(reason.code));
-  proto.set_message(reason.message);
-  proto.set_position(reason.position);
-  proto.set_needed_slots(reason.needed_slots);
-  proto.set_free_slots(reason.free_slots);
-  for (const int64_t job : reason.blocking_jobs) proto.add_blocking_jobs(JobName(job));
-  if (reason.latest_start) *proto.mutable_latest_start() = ToProto(*reason.latest_start);
-  return proto;
-}
-
 // What a worker is to do, from what is to become of its attempt.
 DesiredState DesiredOf(const JobStatus& status) {
   switch (status.state) {
@@ -53,6 +41,15 @@ void CheckApplied(const JobRecord& record, const Outcome& outcome) {
                  {{"state", std::string(JobStateName(record.status.state))}});
 }
 
+void CheckDeletable(const JobRecord& record) {
+  if (IsEnded(record.status.state)) return;
+  const std::string state(JobStateName(record.status.state));
+  throw ApiError(ErrorCode::kFailedPrecondition, "WRONG_STATE",
+                 JobName(record.id) + " is " + state +
+                     ": only a job that has ended can be deleted; cancel it first",
+                 {{"state", state}});
+}
+
 v1::Job ParseJob(const std::string& bytes) {
   v1::Job job;
   SYNCBN_CHECK(job.ParseFromString(bytes)) << "a kept answer is damaged";
@@ -60,6 +57,18 @@ v1::Job ParseJob(const std::string& bytes) {
 }
 
 }  // namespace
+
+v1::PendingReason ToProto(const PendingReason& reason) {
+  v1::PendingReason proto;
+  proto.set_code(static_cast<v1::PendingReason::Code>(reason.code));
+  proto.set_message(reason.message);
+  proto.set_position(reason.position);
+  proto.set_needed_slots(reason.needed_slots);
+  proto.set_free_slots(reason.free_slots);
+  for (const int64_t job : reason.blocking_jobs) proto.add_blocking_jobs(JobName(job));
+  if (reason.latest_start) *proto.mutable_latest_start() = ToProto(*reason.latest_start);
+  return proto;
+}
 
 SlotRequest RequestOf(int64_t job, const v1::Resources& resources) {
   return {.job = job,
@@ -72,24 +81,36 @@ SlotRequest RequestOf(int64_t job, const v1::Resources& resources) {
           .max_per_host = resources.max_processes_per_host()};
 }
 
+void Controller::CheckFits(int64_t job, const v1::Resources& resources) const {
+  if (!options_.places) return;
+  if (const auto why = WhyNeverFits(RequestOf(job, resources), options_.hosts)) {
+    throw ApiError(ErrorCode::kInvalidArgument, "NEVER_FITS",
+                   "the job can never run here: " + *why);
+  }
+}
+
 v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
                            const RequestInfo& info) {
-  if (options_.places) {
-    if (const auto why = WhyNeverFits(RequestOf(0, spec.resources()), options_.hosts)) {
-      throw ApiError(ErrorCode::kInvalidArgument, "NEVER_FITS",
-                     "the job can never run here: " + *why);
-    }
-  }
+  CheckFits(0, spec.resources());
   const WallTime now = options_.clock->Now();
   if (info.validate_only) {
-    return ToProto({.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now},
-                   now);
+    v1::Job job = ToProto(
+        {.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now}, now);
+    // It has none: nothing was made.
+    job.clear_name();
+    job.clear_etag();
+    return job;
   }
   std::optional<Applied> created;
   const std::string answer = options_.store->Mutate(info.key, now, [&](Tables& tables) {
     const JobStatus status = NewJob(options_.job_policy, now);
     const int64_t id =
         tables.jobs.Create(spec, run_file, status, {info.key.actor, "CREATE", ""}, now);
+    if (spec.output_folder().empty()) {
+      v1::Job placed = spec;
+      placed.set_output_folder((options_.output_root / ("job-" + std::to_string(id))).string());
+      tables.jobs.UpdateSpec(id, placed);
+    }
     created = Applied{.record = tables.jobs.Get(id)};
     return ToProto(created->record, now).SerializeAsString();
   });
@@ -100,18 +121,14 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
 v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo& info) {
   const WallTime now = options_.clock->Now();
   const Event event{.kind = verb.verb};
-  if (verb.resources && options_.places) {
-    if (const auto why = WhyNeverFits(RequestOf(job, *verb.resources), options_.hosts)) {
-      throw ApiError(ErrorCode::kInvalidArgument, "NEVER_FITS",
-                     "the job can never run here: " + *why);
-    }
-  }
+  if (verb.resources) CheckFits(job, *verb.resources);
   if (info.validate_only) {
     JobRecord record = options_.store->Read([&](Tables& tables) { return tables.jobs.Get(job); });
     CheckEtag(record, verb.etag);
     const Outcome outcome = Apply(record.status, event, PolicyOf(record, options_.job_policy), now);
     CheckApplied(record, outcome);
     record.status = outcome.status;
+    if (verb.resources) *record.spec.mutable_resources() = *verb.resources;
     return ToProto(record, now);
   }
   std::optional<Applied> applied;
@@ -139,13 +156,17 @@ void Controller::Delete(int64_t job, const std::string& etag, const RequestInfo&
     const JobRecord record =
         options_.store->Read([&](Tables& tables) { return tables.jobs.Get(job); });
     CheckEtag(record, etag);
+    CheckDeletable(record);
     return;
   }
   options_.store->Mutate(info.key, now, [&](Tables& tables) {
-    CheckEtag(tables.jobs.Get(job), etag);
+    const JobRecord record = tables.jobs.Get(job);
+    CheckEtag(record, etag);
+    CheckDeletable(record);
     tables.jobs.Delete(job, {info.key.actor, "DELETE", ""}, now);
     return std::string();
   });
+  // Numbers of jobs are never given twice, so this is right for a repeated request, too.
   std::error_code ignored;
   std::filesystem::remove_all(options_.store->folder() / JobName(job), ignored);
 }
@@ -160,7 +181,7 @@ v1::Job Controller::View(const JobRecord& record) const {
   }
   if (record.status.state != JobState::kQueued) return job;
   for (const Schedule::Wait& wait : waits_) {
-    if (wait.job == record.id) *job.mutable_pending() = ReasonToProto(wait.reason);
+    if (wait.job == record.id) *job.mutable_pending() = ToProto(wait.reason);
   }
   return job;
 }
@@ -170,47 +191,64 @@ std::vector<Schedule::Wait> Controller::Queue() const {
   return waits_;
 }
 
+Controller::HostView Controller::ViewOfHost(HostCapacity host) const {
+  HostView view;
+  const auto known = health_.find(host.name);
+  view.health = known == health_.end() ? HostHealth{.name = host.name} : known->second;
+  for (const auto& [id, open] : open_) {
+    const SlotRequest request = RequestOf(id, open.record.spec.resources());
+    for (const Share& share : open.placement) {
+      if (share.host != host.name) continue;
+      view.used_slots += share.processes * request.threads;
+      view.used_memory_mib += share.processes * request.memory_mib;
+      view.uses.push_back({id, share.processes, share.processes * request.threads});
+    }
+  }
+  view.capacity = std::move(host);
+  return view;
+}
+
 std::vector<Controller::HostView> Controller::Hosts() const {
   std::lock_guard lock(mutex_);
   std::vector<HostView> views;
   for (HostCapacity& host : HostsNow(options_.clock->Now())) {
-    HostView& view = views.emplace_back();
-    const auto known = health_.find(host.name);
-    view.health = known == health_.end() ? HostHealth{.name = host.name} : known->second;
-    for (const auto& [id, open] : open_) {
-      const SlotRequest request = RequestOf(id, open.record.spec.resources());
-      for (const Share& share : open.placement) {
-        if (share.host != host.name) continue;
-        view.used_slots += share.processes * request.threads;
-        view.used_memory_mib += share.processes * request.memory_mib;
-        view.jobs.emplace_back(id, share.processes);
-      }
-    }
-    view.capacity = std::move(host);
+    views.push_back(ViewOfHost(std::move(host)));
   }
   return views;
 }
 
-void Controller::SetDrained(const std::string& host, bool drained, const std::string& reason) {
-  const bool known = std::any_of(options_.hosts.begin(), options_.hosts.end(),
-                                 [&](const HostCapacity& one) { return one.name == host; });
-  if (!known)
+Controller::HostView Controller::SetDrained(const std::string& host, bool drained,
+                                            const std::string& reason, const RequestInfo& info) {
+  const auto known = std::find_if(options_.hosts.begin(), options_.hosts.end(),
+                                  [&](const HostCapacity& one) { return one.name == host; });
+  if (known == options_.hosts.end())
     throw ApiError(ErrorCode::kNotFound, "HOST_NOT_FOUND", "there is no host '" + host + "'");
-  const HostHealth health = options_.store->Write([&](Tables& tables) {
-    // Restoring forgets everything, also an exclusion.
-    HostHealth next{.name = host};
-    if (drained) {
-      next = tables.hosts.Get(host);
-      next.drained = true;
-      next.reason = reason;
-    }
-    tables.hosts.Put(next);
-    return next;
-  });
+  const WallTime now = options_.clock->Now();
+  std::optional<HostHealth> changed;
+  if (!info.validate_only) {
+    options_.store->Mutate(info.key, now, [&](Tables& tables) {
+      // Restoring forgets everything, also an exclusion.
+      HostHealth next{.name = host};
+      if (drained) {
+        next = tables.hosts.Get(host);
+        next.drained = true;
+        next.reason = reason;
+      }
+      tables.hosts.Put(next);
+      changed = next;
+      return std::string();
+    });
+  }
   std::lock_guard lock(mutex_);
-  health_[host] = health;
-  schedule_due_ = true;
-  wake_.notify_one();
+  if (changed) {
+    health_[host] = *changed;
+    schedule_due_ = true;
+    wake_.notify_one();
+  }
+  for (HostCapacity& one : HostsNow(now)) {
+    if (one.name == host) return ViewOfHost(std::move(one));
+  }
+  return ViewOfHost(*known);
 }
 
 bool Controller::IsTokenOf(AttemptId id, const std::string& token) const {
@@ -229,22 +267,26 @@ Controller::OpenJob& Controller::LiveAttempt(AttemptId id) {
   return found->second;
 }
 
-int64_t Controller::Register(AttemptId id, int rank, int processes, const std::string& host,
-                             int64_t pid) {
+int64_t Controller::Register(AttemptId id, int rank, const Registration& registration) {
   {
     std::lock_guard lock(mutex_);
     OpenJob& open = LiveAttempt(id);
     const int asked = RequestOf(id.job, open.record.spec.resources()).processes;
-    if (processes != asked) {
+    if (registration.processes != asked) {
       throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
                      AttemptName(id.job, id.attempt) + " was started with " + ProcessesText(asked) +
                          ", but rank " + std::to_string(rank) + " sees " +
-                         std::to_string(processes));
+                         std::to_string(registration.processes),
+                     {{"field", "processes"}});
     }
-    open.monitor->Register(rank, host, options_.clock->Monotonic());
+    open.monitor->Register(rank, registration.host, options_.clock->Monotonic());
+    if (registration.total_steps > 0) {
+      open.record.progress.set_total_steps(registration.total_steps);
+      open.progress_changed = true;
+    }
   }
   const int64_t acknowledged = options_.store->Write([&](Tables& tables) {
-    tables.attempts.PutRank(id, rank, host, pid);
+    tables.attempts.PutRank(id, rank, registration.host, registration.pid);
     return tables.metrics.Acknowledged({id.job, id.attempt, rank});
   });
   bool complete = false;
@@ -280,7 +322,6 @@ DesiredState Controller::Heartbeat(AttemptId id, int rank, const WorkerReport& r
     progress.set_epoch(slowest->epoch);
     progress.set_phase(slowest->phase);
   }
-  if (report.total_steps > 0) progress.set_total_steps(report.total_steps);
   if (report.checkpoint_step) {
     progress.set_checkpoint_step(std::max(progress.checkpoint_step(), *report.checkpoint_step));
   }
@@ -293,7 +334,7 @@ DesiredState Controller::Heartbeat(AttemptId id, int rank, const WorkerReport& r
 int64_t Controller::ReportMetrics(AttemptId id, int rank, const v1::MetricBatch& batch) {
   {
     std::lock_guard lock(mutex_);
-    LiveAttempt(id);
+    LiveAttempt(id).monitor->CheckRank(rank);
   }
   return options_.store->Write([&](Tables& tables) {
     return tables.metrics.Insert({id.job, id.attempt, rank}, batch, options_.clock->Now());
@@ -303,7 +344,22 @@ int64_t Controller::ReportMetrics(AttemptId id, int rank, const v1::MetricBatch&
 void Controller::ReportExit(AttemptId id, int rank, const v1::RankExit& exit) {
   {
     std::lock_guard lock(mutex_);
-    LiveAttempt(id).monitor->Exited(rank);
+    OpenJob& open = LiveAttempt(id);
+    open.monitor->Exited(rank);
+    // Its last heartbeat may be some steps older.
+    v1::Progress& progress = open.record.progress;
+    if (exit.outcome() != v1::ATTEMPT_OUTCOME_FAILED && exit.step() > progress.step()) {
+      progress.set_step(exit.step());
+      open.progress_changed = true;
+    }
+    if (exit.has_checkpoint_step() && exit.checkpoint_step() > progress.checkpoint_step()) {
+      progress.set_checkpoint_step(exit.checkpoint_step());
+      open.progress_changed = true;
+    }
+    if (exit.lost_points() > progress.lost_points()) {
+      progress.set_lost_points(exit.lost_points());
+      open.progress_changed = true;
+    }
   }
   options_.store->Write([&](Tables& tables) { tables.attempts.PutRankExit(id, rank, exit); });
 }

@@ -20,12 +20,12 @@
 #include <thread>
 #include <vector>
 
-#include "coordinator/job/classify.h"
 #include "coordinator/control/keyed_pool.h"
-#include "coordinator/launch/launcher.h"
 #include "coordinator/control/rank_monitor.h"
-#include "coordinator/store/retention.h"
+#include "coordinator/job/classify.h"
+#include "coordinator/launch/launcher.h"
 #include "coordinator/schedule/scheduler.h"
+#include "coordinator/store/retention.h"
 #include "coordinator/store/store.h"
 
 namespace syncbn::coordinator {
@@ -61,6 +61,8 @@ class Controller {
     // False where the launcher places by itself (Slurm): jobs are handed to it at once.
     bool places = true;
     std::vector<HostCapacity> hosts;
+    // Where a job writes that does not say where: a folder below this one, named after the job.
+    std::filesystem::path output_root;
     // What to start: the worker's program, environment and folders.
     std::function<LaunchRequest(const JobRecord&, const RunFileText&, const LaunchContext&)>
         make_launch;
@@ -104,20 +106,31 @@ class Controller {
     HostHealth health;
     int used_slots = 0;
     int64_t used_memory_mib = 0;
-    std::vector<std::pair<int64_t, int>> jobs;  // and their processes there
+    struct Use {
+      int64_t job = 0;
+      int processes = 0;
+      int slots = 0;
+    };
+    std::vector<Use> uses;
   };
   std::vector<HostView> Hosts() const;
   // Drained, or back in use with its failures forgotten. NOT_FOUND for an unknown host.
-  void SetDrained(const std::string& host, bool drained, const std::string& reason);
+  HostView SetDrained(const std::string& host, bool drained, const std::string& reason,
+                      const RequestInfo& info);
 
   // --- For workers. ABORTED (ATTEMPT_SUPERSEDED) when the attempt is not the live one.
 
   bool IsTokenOf(AttemptId id, const std::string& token) const;
+  struct Registration {
+    int processes = 0;
+    std::string host;
+    int64_t pid = 0;
+    int64_t total_steps = 0;  // 0: not known
+  };
   // Returns the highest sequence of the rank that is durable.
-  int64_t Register(AttemptId id, int rank, int processes, const std::string& host, int64_t pid);
+  int64_t Register(AttemptId id, int rank, const Registration& registration);
   struct WorkerReport {
     RankHeartbeat heartbeat;
-    int64_t total_steps = 0;
     std::optional<int64_t> checkpoint_step;
     int64_t lost_points = 0;
   };
@@ -143,7 +156,8 @@ class Controller {
   // The same as a write of its own, then carries out the effects.
   Outcome ApplyEvent(int64_t job, const Event& event, Deed deed, const Extra& extra = {});
   // Deadlines that signs of life have moved are newer here than in the store.
-  void OverlaySignsOfLife(JobRecord& record) const;
+  // True when its progress is newer, too.
+  bool OverlaySignsOfLife(JobRecord& record) const;
   // After the commit: what is remembered, and the effects.
   void Note(const Applied& applied);
   void Remember(const JobRecord& record);  // mutex_ held
@@ -154,7 +168,8 @@ class Controller {
   void Tick();
   void ApplyDueEvents(WallTime now);
   void RunSchedule(WallTime now);
-  void Place(int64_t job, const Placement& placement, WallTime now);
+  // Only if the job is still the one that was placed.
+  void Place(int64_t job, int64_t revision, const Placement& placement, WallTime now);
   void ObserveAll();
   void StoreProgress();
   void RunRetention();
@@ -162,10 +177,12 @@ class Controller {
   // On the launcher's threads.
   void Launch(AttemptId id);
   void HandleObservation(AttemptId id, const Observation& observation);
-  void Close(AttemptId id, const v1::ExitRecord& exit, const std::optional<Failure>& start_failure);
+  void Close(AttemptId id, const v1::ExitRecord& exit);
   void Adopt(AttemptId id);
 
   std::vector<HostCapacity> HostsNow(WallTime now) const;  // mutex_ held
+  HostView ViewOfHost(HostCapacity host) const;            // mutex_ held
+  void CheckFits(int64_t job, const v1::Resources& resources) const;
   std::optional<WallTime> EndsBy(const JobRecord& record) const;
   OpenJob& LiveAttempt(AttemptId id);  // mutex_ held
   void Guarded(const std::string& doing, const std::function<void()>& body) const;
@@ -184,5 +201,7 @@ class Controller {
   // Last: its tasks use everything above.
   std::unique_ptr<KeyedPool> pool_;
 };
+
+v1::PendingReason ToProto(const PendingReason& reason);
 
 }  // namespace syncbn::coordinator

@@ -10,12 +10,14 @@ void Controller::Launch(AttemptId id) {
   const AttemptRef attempt{id, FolderOf(id)};
   LaunchContext context{.attempt = attempt, .marker = options_.store->id() + "/" + name};
   JobRecord record;
+  bool wanted = false;
   {
     std::lock_guard lock(mutex_);
     const auto found = open_.find(id.job);
     if (found == open_.end() || found->second.record.status.attempt != id.attempt) return;
     OpenJob& open = found->second;
     record = open.record;
+    wanted = record.status.state == JobState::kStarting;
     context.token = std::move(open.token);
     open.token.clear();
     context.placement = open.placement;
@@ -23,9 +25,13 @@ void Controller::Launch(AttemptId id) {
   }
   std::optional<Failure> start_failure;
   try {
-    const RunFileText run_file =
-        options_.store->Read([&](Tables& tables) { return tables.jobs.RunFile(id.job); });
-    options_.launcher->Start(options_.make_launch(record, run_file, context));
+    // Cancelled or paused since it was placed: an order to stop may have come before there was
+    // anything to stop. Looking at it, below, makes sure that it never starts.
+    if (wanted) {
+      const RunFileText run_file =
+          options_.store->Read([&](Tables& tables) { return tables.jobs.RunFile(id.job); });
+      options_.launcher->Start(options_.make_launch(record, run_file, context));
+    }
   } catch (const Error& error) {
     options_.log("starting " + name + ": " + error.what());
     start_failure =
@@ -40,23 +46,24 @@ void Controller::Launch(AttemptId id) {
                 .message = std::string("the attempt could not be started: ") + error.what(),
                 .attempt = id.attempt};
   }
-  if (start_failure) {
-    // It may have started all the same; if it has not, looking makes sure that it never will.
-    Guarded("looking at " + name, [&] {
-      const Observation seen = options_.launcher->Observe(attempt);
-      if (seen.kind == Observation::Kind::kEnded) Close(id, *seen.exit, start_failure);
-    });
-  }
-  std::lock_guard lock(mutex_);
-  const auto found = open_.find(id.job);
-  if (found != open_.end() && found->second.record.status.attempt == id.attempt)
+  const bool started = wanted && !start_failure;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = open_.find(id.job);
+    if (found == open_.end() || found->second.record.status.attempt != id.attempt) return;
     found->second.started = true;
+    found->second.start_failure = std::move(start_failure);
+  }
+  if (started) return;
+  // It may have started all the same; if it has not, looking makes sure that it never will.
+  Guarded("looking at " + name,
+          [&] { HandleObservation(id, options_.launcher->Observe(attempt)); });
 }
 
 void Controller::HandleObservation(AttemptId id, const Observation& observation) {
   switch (observation.kind) {
     case Observation::Kind::kEnded:
-      Close(id, *observation.exit, std::nullopt);
+      Close(id, *observation.exit);
       break;
     case Observation::Kind::kWaiting: {
       std::lock_guard lock(mutex_);
@@ -80,9 +87,15 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
   }
 }
 
-void Controller::Close(AttemptId id, const v1::ExitRecord& exit,
-                       const std::optional<Failure>& start_failure) {
+void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
   const AttemptRef attempt{id, FolderOf(id)};
+  std::optional<Failure> start_failure;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = open_.find(id.job);
+    if (found != open_.end() && found->second.record.status.attempt == id.attempt)
+      start_failure = found->second.start_failure;
+  }
   // What its workers could not deliver: their exit reports are needed now.
   Guarded("taking in the spool of " + AttemptName(id.job, id.attempt),
           [&] { options_.take_in_spool(attempt); });
@@ -124,12 +137,13 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit,
             applied.outcome.status.failure->attempt == id.attempt) {
           *record.mutable_failure() = ToProto(*applied.outcome.status.failure);
         }
-        *record.mutable_possibly_held_hosts() = exit.unverified_hosts();
+        AddHosts(record.mutable_possibly_held_hosts(),
+                 {exit.unverified_hosts().begin(), exit.unverified_hosts().end()});
         tables.attempts.Update(id, record);
         if (exit.unverified_hosts_size() > 0) {
           v1::Job spec = tables.jobs.Get(id.job).spec;
-          for (const std::string& host : exit.unverified_hosts())
-            *spec.add_possibly_held_hosts() = host;
+          AddHosts(spec.mutable_possibly_held_hosts(),
+                   {exit.unverified_hosts().begin(), exit.unverified_hosts().end()});
           tables.jobs.UpdateSpec(id.job, spec);
         }
         changed.clear();

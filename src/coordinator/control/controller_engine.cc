@@ -21,14 +21,14 @@ Placement PlacementOf(const v1::Attempt& attempt) {
   return placement;
 }
 
+}  // namespace
+
 void AddHosts(google::protobuf::RepeatedPtrField<std::string>* list,
               const std::vector<std::string>& hosts) {
   for (const std::string& host : hosts) {
     if (std::find(list->begin(), list->end(), host) == list->end()) *list->Add() = host;
   }
 }
-
-}  // namespace
 
 Controller::Controller(Options options) : options_(std::move(options)) {
   SYNCBN_CHECK(options_.store != nullptr && options_.launcher != nullptr);
@@ -63,9 +63,11 @@ Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event
                                         const Deed& deed, const Extra& extra) {
   const WallTime now = options_.clock->Now();
   Applied applied{.record = tables.jobs.Get(job)};
-  OverlaySignsOfLife(applied.record);
+  const bool moved = OverlaySignsOfLife(applied.record);
   applied.outcome =
       Apply(applied.record.status, event, PolicyOf(applied.record, options_.job_policy), now);
+  // A sign of life that changes nothing else is no entry of the history.
+  if (!applied.outcome.durable) applied.outcome.verdict = Outcome::Verdict::kIgnored;
   if (applied.outcome.verdict != Outcome::Verdict::kApplied) return applied;
   Deed full = deed;
   full.event = EventName(event.kind);
@@ -73,6 +75,8 @@ Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event
   if (!message.empty() && full.reason != message)
     full.reason += (full.reason.empty() ? "" : ": ") + message;
   tables.jobs.Update(job, applied.outcome.status, full, now);
+  // With the last change of all nobody comes back to store it.
+  if (moved) tables.jobs.UpdateProgress(job, applied.record.progress);
   for (const Effect& effect : applied.outcome.effects) {
     if (effect.kind != Effect::Kind::kAbandon) continue;
     v1::Job spec = applied.record.spec;
@@ -89,15 +93,18 @@ Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event
   return applied;
 }
 
-void Controller::OverlaySignsOfLife(JobRecord& record) const {
+bool Controller::OverlaySignsOfLife(JobRecord& record) const {
   std::lock_guard lock(mutex_);
   const auto found = open_.find(record.id);
-  if (found == open_.end()) return;
+  if (found == open_.end()) return false;
+  const bool moved = found->second.progress_changed;
+  if (moved) record.progress = found->second.record.progress;
   const JobStatus& known = found->second.record.status;
-  if (known.state != record.status.state || known.attempt != record.status.attempt) return;
+  if (known.state != record.status.state || known.attempt != record.status.attempt) return moved;
   if (known.deadline && record.status.deadline) {
     record.status.deadline = std::max(*known.deadline, *record.status.deadline);
   }
+  return moved;
 }
 
 Outcome Controller::ApplyEvent(int64_t job, const Event& event, Deed deed, const Extra& extra) {
@@ -138,6 +145,7 @@ void Controller::Remember(const JobRecord& record) {
     open.monitor.reset();
     open.started = false;
     open.waiting.clear();
+    open.start_failure.reset();
   }
   if (!record.status.attempt_live) {
     open.placement.clear();
@@ -216,14 +224,15 @@ void Controller::Start() {
 }
 
 void Controller::Adopt(AttemptId id) {
-  const Observation seen = options_.launcher->Observe({id, FolderOf(id)});
-  if (seen.kind == Observation::Kind::kEnded) {
-    Close(id, *seen.exit, std::nullopt);
-    return;
-  }
   {
+    // Also when the look now fails: the next ones may not.
     std::lock_guard lock(mutex_);
     open_.at(id.job).started = true;
+  }
+  const Observation seen = options_.launcher->Observe({id, FolderOf(id)});
+  if (seen.kind == Observation::Kind::kEnded) {
+    Close(id, *seen.exit);
+    return;
   }
   ApplyEvent(id.job, {.kind = EventKind::kAdopted, .attempt = id.attempt},
              {.actor = "startup", .reason = "found running when the coordinator was started"});

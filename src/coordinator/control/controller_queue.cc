@@ -31,6 +31,7 @@ void Controller::RunSchedule(WallTime now) {
   std::vector<HostCapacity> hosts;
   std::vector<RunningJob> running;
   std::vector<WaitingJob> waiting;
+  std::map<int64_t, int64_t> revisions;
   {
     std::lock_guard lock(mutex_);
     hosts = HostsNow(now);
@@ -44,6 +45,7 @@ void Controller::RunSchedule(WallTime now) {
         if (const auto limit = PolicyOf(open.record, options_.job_policy).time_limit)
           job.time_limit = *limit - status.used;
         waiting.push_back(std::move(job));
+        revisions[id] = open.record.revision;
       }
     }
   }
@@ -54,15 +56,18 @@ void Controller::RunSchedule(WallTime now) {
     for (const WaitingJob& job : waiting) schedule.starts.push_back({.job = job.request.job});
   }
   for (const Schedule::Start& start : schedule.starts) {
-    Guarded("placing " + JobName(start.job), [&] { Place(start.job, start.placement, now); });
+    Guarded("placing " + JobName(start.job),
+            [&] { Place(start.job, revisions.at(start.job), start.placement, now); });
   }
   std::lock_guard lock(mutex_);
   waits_ = std::move(schedule.waits);
 }
 
-void Controller::Place(int64_t job, const Placement& placement, WallTime now) {
+void Controller::Place(int64_t job, int64_t revision, const Placement& placement, WallTime now) {
   const std::string token = NewSecret();
   const Applied applied = options_.store->Write([&](Tables& tables) {
+    // Paused and resumed with other resources meanwhile, perhaps.
+    if (tables.jobs.Get(job).revision != revision) return Applied();
     return ApplyIn(tables, job, {.kind = EventKind::kPlaced}, {.actor = "scheduler"},
                    [&](Tables& in, Applied& placed) {
                      const int number = placed.outcome.status.attempt;
@@ -81,9 +86,10 @@ void Controller::Place(int64_t job, const Placement& placement, WallTime now) {
   if (applied.outcome.verdict != Outcome::Verdict::kApplied) return;
   {
     std::lock_guard lock(mutex_);
-    OpenJob& open = open_[job];
-    open.placement = placement;
-    open.token = token;
+    const auto open = open_.find(job);
+    if (open == open_.end()) return;
+    open->second.placement = placement;
+    open->second.token = token;
   }
   Note(applied);
 }

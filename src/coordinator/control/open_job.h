@@ -13,9 +13,15 @@ struct Controller::OpenJob {
   Placement placement;
   std::string token;     // until it is launched
   bool started = false;  // the launcher has it: it can be observed
+  // Why the launcher could not start it; it may live all the same.
+  std::optional<Failure> start_failure;
   bool progress_changed = false;
   std::string waiting;  // what a batch system says while it has it in its queue
 };
+
+// Adds those that are not in the list yet.
+void AddHosts(google::protobuf::RepeatedPtrField<std::string>* list,
+              const std::vector<std::string>& hosts);
 
 // The slots that a job asks for.
 SlotRequest RequestOf(int64_t job, const v1::Resources& resources);

@@ -43,12 +43,17 @@ RankMonitor::RankMonitor(int processes, const RankMonitorPolicy& policy, Monoton
   for (Rank& rank : ranks_) rank.heard = now;
 }
 
-RankMonitor::Rank& RankMonitor::At(int rank) {
+void RankMonitor::CheckRank(int rank) const {
   if (rank < 0 || rank >= static_cast<int>(ranks_.size())) {
     throw ApiError(
         ErrorCode::kInvalidArgument, "FIELD_INVALID",
-        "rank " + std::to_string(rank) + " of an attempt of " + std::to_string(ranks_.size()));
+        "rank " + std::to_string(rank) + " of an attempt of " + std::to_string(ranks_.size()),
+        {{"field", "rank"}});
   }
+}
+
+RankMonitor::Rank& RankMonitor::At(int rank) {
+  CheckRank(rank);
   return ranks_[static_cast<size_t>(rank)];
 }
 

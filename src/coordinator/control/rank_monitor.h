@@ -43,6 +43,7 @@ class RankMonitor {
   RankMonitor(int processes, const RankMonitorPolicy& policy, MonotonicTime now);
 
   // Ranks outside 0 .. processes - 1 are refused with INVALID_ARGUMENT.
+  void CheckRank(int rank) const;
   void Register(int rank, const std::string& host, MonotonicTime now);
   void Heartbeat(int rank, const RankHeartbeat& heartbeat, MonotonicTime now);
   // The rank has left: its silence no longer means anything.

@@ -176,6 +176,12 @@ int64_t MetricTable::Acknowledged(StreamId stream) const {
   return rows.Next() ? rows.Int(0) : 0;
 }
 
+int64_t MetricTable::CountPoints() const {
+  Rows rows = database_.Query("SELECT coalesce(sum(points), 0) FROM series");
+  rows.Next();
+  return rows.Int(0);
+}
+
 v1::ListSeriesResponse MetricTable::ListSeries(int64_t job) const {
   v1::ListSeriesResponse response;
   // One line a name: the lowest rank's last value, the points of all.

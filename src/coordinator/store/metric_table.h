@@ -39,6 +39,8 @@ class MetricTable {
   int64_t Insert(StreamId stream, const v1::MetricBatch& batch, WallTime now);
   int64_t Acknowledged(StreamId stream) const;
 
+  // Of all jobs.
+  int64_t CountPoints() const;
   v1::ListSeriesResponse ListSeries(int64_t job) const;
   v1::QueryMetricsResponse Query(const v1::QueryMetricsRequest& request) const;
 

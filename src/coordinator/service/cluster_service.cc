@@ -1,0 +1,166 @@
+#include "coordinator/service/cluster_service.h"
+
+#include <algorithm>
+
+#include "coordinator/api_error.h"
+#include "coordinator/service/request_info.h"
+#include "coordinator/service/submission.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+constexpr std::string_view kHosts = "hosts/";
+
+std::string ParseHostName(const std::string& name) {
+  if (name.starts_with(kHosts) && name.size() > kHosts.size()) return name.substr(kHosts.size());
+  ThrowFieldInvalid(
+      "name", "'" + name.substr(0, 80) + "' is not the name of a host; they look like hosts/node1");
+}
+
+v1::Host HostToProto(const Controller::HostView& view, WallTime now) {
+  v1::Host host;
+  host.set_name(std::string(kHosts) + view.capacity.name);
+  host.set_slots(view.capacity.slots);
+  host.set_used_slots(view.used_slots);
+  host.set_memory_mib(view.capacity.memory_mib);
+  host.set_used_memory_mib(view.used_memory_mib);
+  host.mutable_tags()->Add(view.capacity.tags.begin(), view.capacity.tags.end());
+  for (const Controller::HostView::Use& use : view.uses) {
+    v1::HostUse& one = *host.add_uses();
+    one.set_job(JobName(use.job));
+    one.set_processes(use.processes);
+    one.set_slots(use.slots);
+  }
+  const HostHealth& health = view.health;
+  host.set_recent_failures(static_cast<int>(health.failures.size()));
+  if (!health.failures.empty()) host.set_last_failure(health.failures.back().message);
+  host.set_state(v1::Host::READY);
+  if (IsUsable(health, now)) return host;
+  host.set_state(health.drained ? v1::Host::DRAINED : v1::Host::EXCLUDED);
+  host.set_reason(health.reason);
+  if (health.excluded_until) *host.mutable_excluded_until() = ToProto(*health.excluded_until);
+  return host;
+}
+
+int64_t StoreBytes(const std::filesystem::path& folder) {
+  int64_t bytes = 0;
+  for (const char* name : {"store.db", "store.db-wal"}) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(folder / name, error);
+    if (!error) bytes += static_cast<int64_t>(size);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+ClusterService::ClusterService(Options options)
+    : options_(std::move(options)), start_time_(options_.clock->Now()) {}
+
+grpc::Status ClusterService::ListHosts(grpc::ServerContext* context,
+                                       const v1::ListHostsRequest* request,
+                                       v1::ListHostsResponse* response) {
+  return options_.gate->Run(*context, "ClusterService/ListHosts", request, [&](Call&) {
+    for (const Controller::HostView& view : options_.controller->Hosts())
+      *response->add_hosts() = HostToProto(view, options_.clock->Now());
+  });
+}
+
+grpc::Status ClusterService::DrainHost(grpc::ServerContext* context,
+                                       const v1::DrainHostRequest* request, v1::Host* response) {
+  constexpr std::string_view kMethod = "ClusterService/DrainHost";
+  return options_.gate->Run(*context, kMethod, request, [&](Call& call) {
+    CheckText("reason", request->reason(), 1024);
+    const std::string reason =
+        request->reason().empty() ? "by " + call.caller().name : request->reason();
+    const RequestInfo info = RequestInfoOf(call.caller(), kMethod, request->request_id(), *request,
+                                           request->validate_only());
+    *response = HostToProto(
+        options_.controller->SetDrained(ParseHostName(request->name()), true, reason, info),
+        options_.clock->Now());
+  });
+}
+
+grpc::Status ClusterService::RestoreHost(grpc::ServerContext* context,
+                                         const v1::RestoreHostRequest* request,
+                                         v1::Host* response) {
+  constexpr std::string_view kMethod = "ClusterService/RestoreHost";
+  return options_.gate->Run(*context, kMethod, request, [&](Call& call) {
+    const RequestInfo info = RequestInfoOf(call.caller(), kMethod, request->request_id(), *request,
+                                           request->validate_only());
+    *response = HostToProto(
+        options_.controller->SetDrained(ParseHostName(request->name()), false, "", info),
+        options_.clock->Now());
+  });
+}
+
+grpc::Status ClusterService::GetQueue(grpc::ServerContext* context,
+                                      const v1::GetQueueRequest* request, v1::Queue* response) {
+  return options_.gate->Run(*context, "ClusterService/GetQueue", request, [&](Call&) {
+    for (const Controller::HostView& view : options_.controller->Hosts()) {
+      response->set_slots(response->slots() + view.capacity.slots);
+      if (!view.capacity.unusable.empty()) continue;
+      response->set_free_slots(response->free_slots() +
+                               std::max(0, view.capacity.slots - view.used_slots));
+    }
+    const std::vector<Schedule::Wait> waits = options_.controller->Queue();
+    options_.store->Read([&](Tables& tables) {
+      for (const Schedule::Wait& wait : waits) {
+        const JobRecord record = tables.jobs.Get(wait.job);
+        // Started, cancelled or paused since.
+        if (record.status.state != JobState::kQueued) continue;
+        v1::QueueEntry& entry = *response->add_entries();
+        entry.set_job(JobName(wait.job));
+        entry.set_display_name(record.spec.display_name());
+        entry.set_priority(record.spec.resources().priority());
+        *entry.mutable_pending() = ToProto(wait.reason);
+        *entry.mutable_queue_time() = ToProto(record.status.since);
+      }
+    });
+  });
+}
+
+grpc::Status ClusterService::GetServer(grpc::ServerContext* context,
+                                       const v1::GetServerRequest* request, v1::Server* response) {
+  return options_.gate->Run(*context, "ClusterService/GetServer", request, [&](Call&) {
+    response->set_version(options_.version);
+    response->set_launcher(options_.launcher);
+    *response->mutable_start_time() = ToProto(start_time_);
+    response->set_max_message_bytes(options_.max_message_bytes);
+    response->set_max_run_file_bytes(options_.max_run_file_bytes);
+    options_.store->Read([&](Tables& tables) {
+      response->set_jobs(tables.jobs.Count());
+      response->set_metric_points(tables.metrics.CountPoints());
+    });
+    response->set_store_bytes(StoreBytes(options_.store->folder()));
+  });
+}
+
+grpc::Status ClusterService::BackUpStore(grpc::ServerContext* context,
+                                         const v1::BackUpStoreRequest* request,
+                                         v1::BackUpStoreResponse* response) {
+  constexpr std::string_view kMethod = "ClusterService/BackUpStore";
+  return options_.gate->Run(*context, kMethod, request, [&](Call& call) {
+    const RequestInfo info =
+        RequestInfoOf(call.caller(), kMethod, request->request_id(), *request, false);
+    std::lock_guard lock(backup_);
+    const std::optional<std::string> answer =
+        options_.store->Read([&](Tables& tables) { return tables.requests.Find(info.key); });
+    if (answer) {
+      response->ParseFromString(*answer);
+      return;
+    }
+    std::string time = FormatTime(options_.clock->Now());
+    std::replace(time.begin(), time.end(), ':', '-');
+    const std::filesystem::path folder = options_.store->folder() / "backups";
+    std::filesystem::create_directories(folder);
+    const std::filesystem::path path = folder / ("store-" + time + ".db");
+    options_.store->BackUp(path);
+    response->set_path(path.string());
+    response->set_bytes(static_cast<int64_t>(std::filesystem::file_size(path)));
+    options_.store->Mutate(info.key, options_.clock->Now(),
+                           [&](Tables&) { return response->SerializeAsString(); });
+  });
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,210 @@
+#include "coordinator/service/submission.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/text.h"
+#include "config/run_file.h"
+#include "coordinator/api_error.h"
+#include "coordinator/schedule/placement.h"
+#include "coordinator/service/status.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+namespace fs = std::filesystem;
+using google::protobuf::util::TimeUtil;
+
+constexpr size_t kMostText = 4096;
+constexpr int kMostEntries = 256;
+
+[[noreturn]] void ThrowResources(const std::string& message) {
+  throw ApiError(ErrorCode::kInvalidArgument, "RESOURCES_INVALID", message);
+}
+
+bool HasControlCharacter(const std::string& text) {
+  return std::any_of(text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c); });
+}
+
+void CheckCount(const std::string& field, int count, int most) {
+  if (count > most) {
+    ThrowFieldInvalid(field, field + " has " + std::to_string(count) + " entries; at most " +
+                                 std::to_string(most) + " are allowed");
+  }
+}
+
+void CheckLabel(const std::string& text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '.' || c == '_' || c == '-';
+  });
+  if (text.empty() || text.size() > 63 || !plain) {
+    ThrowFieldInvalid("labels", "label '" + text.substr(0, 80) +
+                                    "': keys and values have 1 to 63 letters, digits, '.', '_' or "
+                                    "'-'");
+  }
+}
+
+void CheckLabels(const v1::Job& job) {
+  CheckCount("labels", job.labels_size(), 32);
+  for (const auto& [key, value] : job.labels()) {
+    CheckLabel(key);
+    CheckLabel(value);
+  }
+}
+
+void CheckEnvironment(const v1::Job& job, const SubmissionPolicy& policy) {
+  const std::vector<std::string>& allowed = policy.allowed_variables;
+  for (const auto& [name, value] : job.environment()) {
+    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) {
+      throw ApiError(
+          ErrorCode::kPermissionDenied, "NOT_ALLOWED_VARIABLE",
+          "variable '" + name.substr(0, 80) + "' is not one that jobs may set; " +
+              (allowed.empty() ? "this server allows none" : "allowed are: " + Join(allowed, ", ")),
+          {{"variable", name.substr(0, 80)}});
+    }
+    CheckText("environment", value, kMostText);
+  }
+}
+
+// Whether `path` is `root` or lies below it; both canonical.
+bool IsWithin(const fs::path& path, const fs::path& root) {
+  const auto [in_root, in_path] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
+  return in_root == root.end();
+}
+
+// With links and dots resolved, as far as the path exists.
+fs::path Resolve(const fs::path& path, const std::string& what) {
+  std::error_code error;
+  const fs::path resolved = fs::weakly_canonical(path, error);
+  if (!error) return resolved.has_filename() ? resolved : resolved.parent_path();
+  throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
+                 what + " '" + path.string() + "' cannot be resolved: " + error.message());
+}
+
+std::string FileName(const v1::Job& job) {
+  return job.run_file_name().empty() ? "run file" : job.run_file_name();
+}
+
+config::RunFile CheckRunFileOf(const v1::Job& job, const SubmissionPolicy& policy) {
+  if (job.run_file().empty()) ThrowFieldInvalid("run_file", "run_file is empty");
+  if (job.run_file().size() > policy.max_run_file_bytes) {
+    throw ApiError(ErrorCode::kInvalidArgument, "TOO_LARGE",
+                   "the run file has " + std::to_string(job.run_file().size()) +
+                       " bytes; at most " + std::to_string(policy.max_run_file_bytes) +
+                       " are allowed");
+  }
+  CheckText("run_file_name", job.run_file_name(), 255);
+  CheckCount("overrides", job.overrides_size(), kMostEntries);
+  for (const std::string& one : job.overrides()) CheckText("overrides", one, kMostText);
+  const std::vector<std::string> overrides(job.overrides().begin(), job.overrides().end());
+  config::CheckedRunFile checked = config::CheckRunFile(job.run_file(), FileName(job), overrides);
+  if (!checked.diagnostics.empty()) throw RunFileError(checked.diagnostics, FileName(job));
+  return std::move(checked.file);
+}
+
+}  // namespace
+
+void ThrowFieldInvalid(const std::string& field, const std::string& message) {
+  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID", message, {{"field", field}});
+}
+
+void CheckText(const std::string& field, const std::string& text, size_t most) {
+  if (text.size() > most) {
+    ThrowFieldInvalid(field, field + " has " + std::to_string(text.size()) + " bytes; at most " +
+                                 std::to_string(most) + " are allowed");
+  }
+  if (HasControlCharacter(text)) ThrowFieldInvalid(field, field + " holds a control character");
+}
+
+v1::Resources CheckResources(v1::Resources resources, int replicas) {
+  if (resources.processes() == 0) resources.set_processes(1);
+  if (resources.threads_per_process() == 0) resources.set_threads_per_process(1);
+  if (resources.processes() < 0) ThrowResources("processes must be at least 1");
+  if (resources.processes() > replicas) {
+    ThrowResources("the job asks for " + ProcessesText(resources.processes()) +
+                   ", but its run file has " + Plural(replicas, "replica") +
+                   ": a process hosts at least one replica");
+  }
+  if (resources.threads_per_process() < 0 || resources.threads_per_process() > 4096)
+    ThrowResources("threads_per_process must be from 1 to 4096");
+  if (resources.memory_mib_per_process() < 0 || resources.memory_mib_per_process() > int64_t{1}
+                                                                                         << 30) {
+    ThrowResources("memory_mib_per_process must be from 0 to 2^30");
+  }
+  if (resources.max_processes_per_host() < 0)
+    ThrowResources("max_processes_per_host must be at least 0");
+  if (resources.priority() < -1000 || resources.priority() > 1000)
+    ThrowResources("priority must be from -1000 to 1000");
+  if (resources.has_time_limit()) {
+    const auto& limit = resources.time_limit();
+    // Ten years; the seconds first, so that nothing overflows.
+    if (limit.seconds() > 3650 * 86400LL || TimeUtil::DurationToMilliseconds(limit) < 1000)
+      ThrowResources("time_limit must be from 1 s to ten years");
+  }
+  if (resources.max_retries() < 0 || resources.max_retries() > 1000)
+    ThrowResources("max_retries must be from 0 to 1000");
+  for (const auto* names :
+       {&resources.host_tags(), &resources.hosts(), &resources.excluded_hosts()}) {
+    CheckCount("resources", names->size(), 10000);
+    for (const std::string& name : *names) CheckText("resources", name, 255);
+  }
+  return resources;
+}
+
+fs::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& policy) {
+  CheckText("output_folder", folder, kMostText);
+  const fs::path root = Resolve(policy.output_root, "the output root");
+  // An absolute one replaces the root here.
+  const fs::path path = Resolve(root / folder, "output_folder");
+  if (IsWithin(path, root) && path != root) return path;
+  throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
+                 "output_folder '" + folder + "' is not below the output root of this server, " +
+                     root.string(),
+                 {{"path", folder}});
+}
+
+void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy) {
+  const std::string& text = run.data().path();
+  if (text.empty()) return;
+  CheckText("data.path", text, kMostText);
+  std::vector<std::string> roots;
+  for (const fs::path& root : policy.data_roots) roots.push_back(root.string());
+  const std::string where =
+      roots.empty() ? "this server has none (its option --data-root)" : Join(roots, ", ");
+  auto refuse = [&](const std::string& why) {
+    throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
+                   "data.path '" + text + "' " + why + "; data folders of this server: " + where,
+                   {{"path", text}});
+  };
+  if (!fs::path(text).is_absolute()) refuse("must be an absolute path");
+  const fs::path path = Resolve(text, "data.path");
+  for (const fs::path& root : policy.data_roots) {
+    if (IsWithin(path, Resolve(root, "a data folder"))) return;
+  }
+  refuse("is outside the data folders");
+}
+
+Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
+                           const SubmissionPolicy& policy) {
+  Submission submission;
+  v1::Job& spec = submission.spec;
+  const config::RunFile file = CheckRunFileOf(job, policy);
+  submission.run_file = {.text = job.run_file(), .effective = file.EffectiveYaml()};
+  CheckLabels(job);
+  CheckEnvironment(job, policy);
+  CheckDataPath(file.spec, policy);
+  *spec.mutable_resources() = CheckResources(job.resources(), file.spec.cluster().replicas());
+  spec.set_display_name(file.spec.name());
+  spec.set_run_file_name(FileName(job));
+  *spec.mutable_overrides() = job.overrides();
+  *spec.mutable_labels() = job.labels();
+  *spec.mutable_environment() = job.environment();
+  if (!job.output_folder().empty())
+    spec.set_output_folder(CheckOutputFolder(job.output_folder(), policy).string());
+  spec.set_submitter(submitter);
+  return submission;
+}
+
+}  // namespace syncbn::coordinator

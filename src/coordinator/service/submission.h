@@ -1,0 +1,55 @@
+// What a job must satisfy before it is taken: all that a submitter can say is looked at here, once,
+// and nothing of it becomes a command, a path outside the configured roots, or a variable outside
+// the list. Pure but for looks at the file system.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "coordinator/job/job_record.h"
+#include "coordinator/store/job_table.h"
+#include "syncbn/v1/job.pb.h"
+#include "syncbn/v1/run.pb.h"
+
+namespace syncbn::coordinator {
+
+struct SubmissionPolicy {
+  // Where jobs write. Absolute.
+  std::filesystem::path output_root;
+  // Where run files may read their data. Absolute.
+  std::vector<std::filesystem::path> data_roots;
+  // Names of variables that a job may set for its workers.
+  std::vector<std::string> allowed_variables;
+  size_t max_run_file_bytes = 256 * 1024;
+};
+
+struct Submission {
+  // For Controller::Submit: the input fields with their defaults.
+  v1::Job spec;
+  RunFileText run_file;
+};
+
+// Throws an ApiError or a RunFileError for the first thing that is wrong; of a run file, all.
+Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
+                           const SubmissionPolicy& policy);
+
+// The same resources with their defaults. RESOURCES_INVALID where they contradict themselves or a
+// run file of so many replicas.
+v1::Resources CheckResources(v1::Resources resources, int replicas);
+
+// An absolute path below the output root, links resolved; `folder` may be relative to the root.
+// NOT_ALLOWED_PATH for any other.
+std::filesystem::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& policy);
+
+// NOT_ALLOWED_PATH when the run reads from outside the data roots.
+void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy);
+
+// Texts of requests: at most so many bytes, no control characters. FIELD_INVALID.
+void CheckText(const std::string& field, const std::string& text, size_t most);
+
+// FIELD_INVALID with the field's name.
+[[noreturn]] void ThrowFieldInvalid(const std::string& field, const std::string& message);
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,101 @@
+#include "coordinator/service/worker_service.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include "coordinator/api_error.h"
+#include "coordinator/service/submission.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+// Texts of workers are kept in the store and shown to people.
+constexpr size_t kMostText = 16 * 1024;
+
+// The attempt that a rank says it belongs to, which must be the one whose token it showed.
+AttemptId AttemptOf(const Call& call, const v1::RankName& rank) {
+  const AttemptId id = ParseAttemptName(rank.attempt());
+  call.CheckAttempt(id);
+  return id;
+}
+
+void CheckLength(const std::string& field, const std::string& text) {
+  if (text.size() > kMostText)
+    ThrowFieldInvalid(field, field + " has " + std::to_string(text.size()) + " bytes; at most " +
+                                 std::to_string(kMostText) + " are allowed");
+}
+
+}  // namespace
+
+grpc::Status WorkerService::Register(grpc::ServerContext* context,
+                                     const v1::RegisterRequest* request,
+                                     v1::RegisterResponse* response) {
+  return options_.gate->Run(*context, "WorkerService/Register", request, [&](Call& call) {
+    const AttemptId id = AttemptOf(call, request->rank());
+    CheckText("host", request->host(), 255);
+    response->set_acknowledged(
+        options_.controller->Register(id, request->rank().rank(),
+                                      {.processes = request->processes(),
+                                       .host = request->host(),
+                                       .pid = request->pid(),
+                                       .total_steps = request->total_steps()}));
+    *response->mutable_heartbeat_interval() =
+        TimeUtil::MicrosecondsToDuration(options_.heartbeat_interval.count());
+  });
+}
+
+grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context,
+                                      const v1::HeartbeatRequest* request,
+                                      v1::HeartbeatResponse* response) {
+  return options_.gate->Run(*context, "WorkerService/Heartbeat", request, [&](Call& call) {
+    const AttemptId id = AttemptOf(call, request->rank());
+    CheckText("phase", request->phase(), 255);
+    CheckText("reduction_name", request->reduction_name(), 1024);
+    Controller::WorkerReport report{.heartbeat = {.phase = request->phase(),
+                                                  .step = request->step(),
+                                                  .epoch = request->epoch(),
+                                                  .reduction = request->reduction(),
+                                                  .reduction_name = request->reduction_name(),
+                                                  .progress = request->progress()},
+                                    .lost_points = request->lost_points()};
+    if (request->has_checkpoint_step()) report.checkpoint_step = request->checkpoint_step();
+    response->set_desired_state(static_cast<v1::Job::DesiredState>(
+        options_.controller->Heartbeat(id, request->rank().rank(), report)));
+    *response->mutable_heartbeat_interval() =
+        TimeUtil::MicrosecondsToDuration(options_.heartbeat_interval.count());
+  });
+}
+
+grpc::Status WorkerService::ReportMetrics(
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<v1::ReportMetricsResponse, v1::ReportMetricsRequest>* stream) {
+  return options_.gate->Run(*context, "WorkerService/ReportMetrics", nullptr, [&](Call& call) {
+    v1::ReportMetricsRequest request;
+    std::optional<AttemptId> id;
+    int rank = 0;
+    while (stream->Read(&request)) {
+      if (!id) {
+        id = AttemptOf(call, request.rank());
+        rank = request.rank().rank();
+      }
+      v1::ReportMetricsResponse response;
+      response.set_acknowledged(options_.controller->ReportMetrics(*id, rank, request.batch()));
+      if (!stream->Write(response)) return;
+    }
+  });
+}
+
+grpc::Status WorkerService::ReportExit(grpc::ServerContext* context,
+                                       const v1::ReportExitRequest* request,
+                                       v1::ReportExitResponse* /*response*/) {
+  return options_.gate->Run(*context, "WorkerService/ReportExit", request, [&](Call& call) {
+    const AttemptId id = AttemptOf(call, request->rank());
+    CheckLength("message", request->exit().message());
+    CheckText("host", request->exit().host(), 255);
+    for (const std::string& frame : request->exit().frames()) CheckLength("frames", frame);
+    options_.controller->ReportExit(id, request->rank().rank(), request->exit());
+  });
+}
+
+}  // namespace syncbn::coordinator

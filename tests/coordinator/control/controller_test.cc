@@ -1,0 +1,243 @@
+// What users and workers can do, and what follows.
+#include "coordinator/control/controller.h"
+
+#include "coordinator/api_error.h"
+#include "tests/coordinator/control/controller_fixture.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+template <typename Body>
+std::string ReasonOf(Body&& body) {
+  try {
+    body();
+  } catch (const ApiError& error) {
+    return error.reason();
+  }
+  return "";
+}
+
+TEST_F(ControllerTest, AJobIsPlacedStartedHeardAndEnds) {
+  v1::Job spec = TestSpec();
+  spec.mutable_resources()->set_processes(2);
+  const int64_t job = Submit(spec);
+  WaitForAttempt(job, 1);
+  EXPECT_EQ(StateOf(job), JobState::kStarting);
+  const LaunchRequest request = launcher.Get({job, 1}).request;
+  EXPECT_THAT(request.placement, ElementsAre(Share{"node1", 2}));
+  EXPECT_EQ(request.marker, store.id() + "/" + AttemptName(job, 1));
+  EXPECT_EQ(controller().Hosts().at(0).used_slots, 2);
+
+  EXPECT_EQ(controller().Register({job, 1}, 0,
+                                  {.processes = 2, .host = "node1", .pid = 7, .total_steps = 90}),
+            0);
+  EXPECT_EQ(StateOf(job), JobState::kStarting);
+  controller().Register({job, 1}, 1, {.processes = 2, .host = "node1", .pid = 8});
+  EXPECT_EQ(StateOf(job), JobState::kRunning);
+  EXPECT_TRUE(AttemptOf(job, 1).has_running_time());
+
+  EXPECT_EQ(controller().Heartbeat({job, 1}, 1, {.heartbeat = {.phase = "train", .step = 5}}),
+            DesiredState::kRun);
+  EXPECT_EQ(View(job).progress().step(), 5);
+  EXPECT_EQ(View(job).progress().total_steps(), 90);
+  EXPECT_EQ(controller().ReportMetrics({job, 1}, 1, TestBatch(1, 4)), 4);
+  v1::RankExit exit;
+  exit.set_outcome(v1::ATTEMPT_OUTCOME_COMPLETED);
+  exit.set_step(90);
+  controller().ReportExit({job, 1}, 0, exit);
+  controller().ReportExit({job, 1}, 1, exit);
+  launcher.End({job, 1}, FakeLauncher::Ended(0));
+  WaitForState(job, JobState::kSucceeded);
+  EXPECT_EQ(Get(job).progress.step(), 90) << "the last report is not lost with the job's end";
+  const v1::Attempt attempt = AttemptOf(job, 1);
+  EXPECT_EQ(attempt.outcome(), v1::ATTEMPT_OUTCOME_COMPLETED);
+  EXPECT_TRUE(attempt.has_end_time());
+  EXPECT_THAT(Events(job), ElementsAre("CREATE", "PLACED", "REGISTERED", "ENDED"));
+  WaitUntil("its slots are free", [&] { return controller().Hosts().at(0).used_slots == 0; });
+}
+
+TEST_F(ControllerTest, AJobThatEndsWellWithoutEverRegisteringHasSucceeded) {
+  const int64_t job = Submit();
+  WaitForAttempt(job, 1);
+  launcher.End({job, 1}, FakeLauncher::Ended(0));
+  WaitForState(job, JobState::kSucceeded);
+}
+
+TEST_F(ControllerTest, ValidateOnlyAnswersAndChangesNothing) {
+  RequestInfo info = By("anna", "id-1", "digest");
+  info.validate_only = true;
+  const v1::Job answer = controller().Submit(TestSpec(), {"a", "b"}, info);
+  EXPECT_EQ(answer.name(), "");
+  EXPECT_EQ(answer.state(), v1::Job::QUEUED);
+  EXPECT_EQ(store.Read([](Tables& tables) { return tables.jobs.Count(); }), 0);
+
+  const int64_t job = SubmitRunning();
+  EXPECT_EQ(controller().Act(job, {.verb = EventKind::kCancel}, info).state(), v1::Job::CANCELLING);
+  EXPECT_EQ(StateOf(job), JobState::kRunning);
+  EXPECT_EQ(ReasonOf([&] { controller().Act(job, {.verb = EventKind::kResume}, info); }),
+            "WRONG_STATE");
+  EXPECT_EQ(ReasonOf([&] { controller().Delete(job, "", info); }), "WRONG_STATE");
+  controller().SetDrained("node1", true, "disk", info);
+  EXPECT_FALSE(controller().Hosts().at(0).health.drained);
+}
+
+TEST_F(ControllerTest, ARequestThatComesTwiceGetsItsFirstAnswerAndIsDoneOnce) {
+  const RequestInfo info = By("anna", "id-1", "digest");
+  const v1::Job first = controller().Submit(TestSpec(), {"a", "b"}, info);
+  WaitForAttempt(1, 1);
+  const v1::Job second = controller().Submit(TestSpec(), {"a", "b"}, info);
+  EXPECT_EQ(first.SerializeAsString(), second.SerializeAsString());
+  EXPECT_EQ(store.Read([](Tables& tables) { return tables.jobs.Count(); }), 1);
+  EXPECT_EQ(ReasonOf([&] {
+              controller().Submit(TestSpec(), {"a", "b"}, By("anna", "id-1", "other"));
+            }),
+            "REQUEST_ID_REUSED");
+  controller().Submit(TestSpec(), {"a", "b"}, By("bert", "id-1", "other"));
+
+  const RequestInfo cancel = By("anna", "id-2", "digest");
+  controller().Act(1, {.verb = EventKind::kCancel}, cancel);
+  WaitForState(1, JobState::kCancelled);
+  EXPECT_EQ(controller().Act(1, {.verb = EventKind::kCancel}, cancel).state(), v1::Job::CANCELLING);
+  EXPECT_EQ(Ends(1), 1);
+  const RequestInfo remove = By("anna", "id-3", "digest");
+  controller().Delete(1, "", remove);
+  controller().Delete(1, "", remove);
+  EXPECT_EQ(ReasonOf([&] { Get(1); }), "JOB_NOT_FOUND");
+}
+
+TEST_F(ControllerTest, AnEtagOfAnEarlierStateIsRefusedWithThePresentOne) {
+  const int64_t job = SubmitRunning();
+  const std::string etag = View(job).etag();
+  try {
+    controller().Act(job, {.verb = EventKind::kPause, .etag = "r1"}, By("anna"));
+    FAIL() << "no error";
+  } catch (const ApiError& error) {
+    EXPECT_EQ(error.reason(), "ETAG_MISMATCH");
+    EXPECT_EQ(error.metadata().at("etag"), etag);
+  }
+  controller().Act(job, {.verb = EventKind::kPause, .etag = etag}, By("anna"));
+  WaitForState(job, JobState::kPaused);
+}
+
+TEST_F(ControllerTest, WhatFitsInNoStateOfTheClusterIsRefusedAtOnce) {
+  v1::Job spec = TestSpec();
+  spec.mutable_resources()->set_processes(5);
+  EXPECT_EQ(ReasonOf([&] { Submit(spec); }), "NEVER_FITS");
+  EXPECT_THAT(ErrorOf([&] { Submit(spec); }), HasSubstr("the job can never run here: "));
+  const int64_t job = Submit();
+  WaitForAttempt(job, 1);
+  Act(job, EventKind::kPause);
+  WaitForState(job, JobState::kPaused);
+  EXPECT_EQ(ReasonOf([&] {
+              controller().Act(job, {.verb = EventKind::kResume, .resources = spec.resources()},
+                               By("anna"));
+            }),
+            "NEVER_FITS");
+  EXPECT_EQ(StateOf(job), JobState::kPaused);
+}
+
+TEST_F(ControllerTest, WaitingJobsSayWhyAndStartInOrder) {
+  v1::Job wide = TestSpec("wide");
+  wide.mutable_resources()->set_processes(3);
+  const int64_t first = SubmitRunning(wide), second = Submit(wide);
+  v1::Job urgent = wide;
+  urgent.mutable_resources()->set_priority(10);
+  const int64_t third = Submit(urgent);
+  WaitUntil("both wait", [&] { return controller().Queue().size() == 2; });
+  EXPECT_EQ(View(third).pending().position(), 1);
+  EXPECT_EQ(View(third).pending().code(), v1::PendingReason::SLOTS);
+  EXPECT_THAT(View(third).pending().message(), HasSubstr("needs 3 slots, 1 free"));
+  EXPECT_THAT(View(third).pending().blocking_jobs(), ElementsAre(JobName(first)));
+  EXPECT_EQ(View(second).pending().position(), 2);
+  launcher.End({first, 1}, FakeLauncher::Ended(0));
+  WaitForAttempt(third, 1);
+  EXPECT_EQ(StateOf(second), JobState::kQueued);
+  EXPECT_FALSE(View(third).has_pending());
+  launcher.End({third, 1}, FakeLauncher::Ended(0));
+  WaitForAttempt(second, 1);
+}
+
+TEST_F(ControllerTest, ADrainedHostGetsNothingNewUntilItIsRestored) {
+  controller().SetDrained("node1", true, "disk swap", By("carla"));
+  const int64_t job = Submit();
+  WaitUntil("it says why", [&] { return View(job).pending().code() == v1::PendingReason::HOSTS; });
+  EXPECT_THAT(controller().Hosts().at(0).capacity.unusable, HasSubstr("disk swap"));
+  EXPECT_EQ(ReasonOf([&] { controller().SetDrained("node9", true, "", By("carla")); }),
+            "HOST_NOT_FOUND");
+  controller().SetDrained("node1", false, "", By("carla"));
+  WaitForAttempt(job, 1);
+}
+
+TEST_F(ControllerTest, WorkersHearWhatBecomesOfTheirAttempt) {
+  launcher.obedient = false;
+  const auto hears = [&](int64_t job) {
+    return controller().Heartbeat({job, 1}, 0, {.heartbeat = {.phase = "train", .step = 1}});
+  };
+  const int64_t paused = SubmitRunning(), cancelled = SubmitRunning();
+  EXPECT_EQ(hears(paused), DesiredState::kRun);
+  Act(paused, EventKind::kPause);
+  EXPECT_EQ(hears(paused), DesiredState::kPause);
+  Act(paused, EventKind::kCancel);
+  EXPECT_EQ(hears(paused), DesiredState::kCancel);
+  Act(cancelled, EventKind::kKill);
+  EXPECT_EQ(hears(cancelled), DesiredState::kKill);
+}
+
+TEST_F(ControllerTest, CallsOfAnAttemptThatIsNotTheLiveOneAreAborted) {
+  const int64_t job = SubmitRunning();
+  launcher.End({job, 1}, FakeLauncher::Killed());
+  WaitForState(job, JobState::kRecovering);
+  clock.Advance(std::chrono::seconds(11));
+  WaitForAttempt(job, 2);
+  const AttemptId old{job, 1};
+  EXPECT_EQ(ReasonOf([&] { Register(old); }), "ATTEMPT_SUPERSEDED");
+  EXPECT_EQ(ReasonOf([&] { controller().Heartbeat(old, 0, {}); }), "ATTEMPT_SUPERSEDED");
+  EXPECT_EQ(ReasonOf([&] { controller().ReportMetrics(old, 0, TestBatch(1, 1)); }),
+            "ATTEMPT_SUPERSEDED");
+  EXPECT_EQ(ReasonOf([&] { controller().ReportExit(old, 0, {}); }), "ATTEMPT_SUPERSEDED");
+  EXPECT_EQ(ReasonOf([&] { Register({99, 1}); }), "ATTEMPT_SUPERSEDED");
+  Register({job, 2});
+}
+
+TEST_F(ControllerTest, AnAttemptsTokenIsGoodForThatAttemptOnly) {
+  const int64_t job = SubmitRunning(), other = SubmitRunning();
+  EXPECT_TRUE(controller().IsTokenOf({job, 1}, Token({job, 1})));
+  EXPECT_FALSE(controller().IsTokenOf({job, 1}, Token({other, 1})));
+  EXPECT_FALSE(controller().IsTokenOf({job, 1}, ""));
+}
+
+TEST_F(ControllerTest, ARankThatCannotBeIsRefused) {
+  const int64_t job = SubmitRunning();
+  EXPECT_EQ(ReasonOf([&] {
+              controller().ReportMetrics({job, 1}, 1, TestBatch(1, 1));
+            }),
+            "FIELD_INVALID");
+  EXPECT_EQ(ReasonOf([&] { controller().Heartbeat({job, 1}, -1, {}); }), "FIELD_INVALID");
+  EXPECT_EQ(ErrorOf([&] {
+              Register({job, 1}, 2);
+            }),
+            "INVALID_ARGUMENT: " + AttemptName(job, 1) +
+                " was started with 1 process, but rank 0 sees 2");
+}
+
+TEST_F(ControllerTest, ADeletedJobIsGoneWithItsFolder) {
+  const int64_t job = Submit();
+  WaitForAttempt(job, 1);
+  std::filesystem::create_directories(controller().FolderOf({job, 1}));
+  EXPECT_EQ(ReasonOf([&] { controller().Delete(job, "", By("anna")); }), "WRONG_STATE");
+  launcher.End({job, 1}, FakeLauncher::Ended(0));
+  WaitForState(job, JobState::kSucceeded);
+  controller().Delete(job, "", By("anna"));
+  EXPECT_FALSE(std::filesystem::exists(store.folder() / JobName(job)));
+}
+
+TEST_F(ControllerTest, AJobThatDoesNotSayWhereItWritesGetsAFolderOfItsOwn) {
+  const int64_t job = Submit();
+  EXPECT_EQ(View(job).output_folder(), (options.output_root / ("job-" + std::to_string(job))));
+}
+
+}  // namespace
+}  // namespace syncbn::coordinator
