@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "config/run_file.h"
+#include "coordinator/launch/attempt_folder.h"
 
 namespace syncbn::app {
 namespace {
@@ -121,8 +122,8 @@ coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
     request.environment.push_back(Variable(name, value));
   request.environment.push_back(Variable("SYNCBN_COORDINATOR", launch.coordinator_address));
   request.environment.push_back(Variable("SYNCBN_TOKEN", context.token));
-  request.environment.push_back(
-      Variable("SYNCBN_SPOOL", (context.attempt.folder / "spool").string()));
+  request.environment.push_back(Variable(
+      "SYNCBN_SPOOL", coordinator::AttemptFolder(context.attempt.folder).spool().string()));
   if (launch.tls_ca)
     request.environment.push_back(Variable("SYNCBN_TLS_CA", launch.tls_ca->string()));
   if (spec.resources().has_time_limit()) {

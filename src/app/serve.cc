@@ -12,6 +12,8 @@
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "coordinator/control/spool_intake.h"
+#include "coordinator/launch/attempt_folder.h"
 #include "coordinator/launch/process.h"
 #include "coordinator/launch/slurm_launcher.h"
 #include "coordinator/launch/supervised_launcher.h"
@@ -88,6 +90,7 @@ class Coordinator {
   Controller::Options ControllerOptions();
   std::unique_ptr<Server> Listen();
   ClusterFigures Figures() const;
+  void TakeIn(const AttemptRef& attempt);
   void Log(const std::string& event, const std::string& message) {
     log_.Write({.event = event, .message = message});
   }
@@ -127,8 +130,6 @@ Coordinator::Coordinator(ServeOptions options)
              .log = &log_,
              .user_rate = {.per_second = options_.calls_per_second,
                            .burst = 2 * options_.calls_per_second}}) {
-  // Paths that workers get, whatever their own folder is.
-  options_.data = fs::canonical(options_.data);
   if (options_.output_root.empty()) options_.output_root = options_.data / "output";
   fs::create_directories(options_.output_root);
   options_.output_root = fs::canonical(options_.output_root);
@@ -208,6 +209,7 @@ Controller::Options Coordinator::ControllerOptions() {
                      const LaunchContext& context) {
                 return MakeJobLaunch(job_launch_, record, run_file, context);
               },
+          .take_in_spool = [this](const AttemptRef& attempt) { TakeIn(attempt); },
           .log =
               [this](const std::string& line) {
                 log_.Write(
@@ -219,6 +221,20 @@ Controller::Options Coordinator::ControllerOptions() {
           .retention = options_.retention,
           .tick = options_.tick,
           .observe_every = options_.observe_every};
+}
+
+void Coordinator::TakeIn(const AttemptRef& attempt) {
+  const SpoolIntake intake =
+      TakeInSpool(store_, attempt.id, AttemptFolder(attempt.folder).spool(), Clock::System().Now());
+  const std::string text = Describe(intake);
+  if (text.empty()) return;
+  metrics_.CountMetricPoints(intake.points);
+  metrics_.CountLostPoints(intake.lost_points);
+  log_.Write({.level = intake.problems.empty() ? LogEvent::Level::kInfo : LogEvent::Level::kWarning,
+              .event = "attempt.spool",
+              .message = text,
+              .job = JobName(attempt.id.job),
+              .attempt = attempt.id.attempt});
 }
 
 std::unique_ptr<Server> Coordinator::Listen() {
@@ -284,6 +300,8 @@ void Coordinator::Run(const EndSignals& signals) {
 
 int Serve(ServeOptions options) {
   const EndSignals signals;
+  // It becomes part of paths that workers get, whatever their own folder is.
+  options.data = fs::weakly_canonical(options.data);
   Coordinator(std::move(options)).Run(signals);
   return 0;
 }
