@@ -1,10 +1,12 @@
 #include "coordinator/service/server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <mutex>
 
@@ -31,17 +33,19 @@ void CheckPolicy(const Server::Options& options, const CallGate& gate) {
       throw Error(ErrorCode::kFailedPrecondition,
                   "refusing to listen on " + address +
                       " without tokens: nobody could be told from anybody. Start with "
-                      "--first-admin-token FILE, which writes an admin's token there");
+                      "--admin-token-file FILE, which writes an admin's token there");
     }
   }
 }
 
-// gRPC turns both on for all servers of the process made later.
-void UseHealthAndReflection() {
+// What gRPC has for the whole process only, before its first server.
+void SetUpGrpc() {
   static std::once_flag once;
   std::call_once(once, [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    // Its lines are in no form of ours, and any stranger can cause hundreds a second.
+    if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
   });
 }
 
@@ -50,7 +54,7 @@ void UseHealthAndReflection() {
 Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::Service*>& services)
     : gate_(gate), services_(services) {
   CheckPolicy(options, gate);
-  UseHealthAndReflection();
+  SetUpGrpc();
   const auto credentials =
       options.tls ? MakeTlsCredentials(*options.tls) : grpc::InsecureServerCredentials();
   bool all_loopback = true;
@@ -68,6 +72,8 @@ Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::S
       static_cast<int>(std::min<int64_t>(2 * gate.options().max_message_bytes + (1 << 20),
                                          std::numeric_limits<int>::max())));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
+  // A call that waits for the store has a thread: a flood of them must find an end.
+  builder.SetResourceQuota(grpc::ResourceQuota("server").SetMaxThreads(options.max_threads));
   // Two servers must not share a port by accident.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   // Clients ask every 30 s whether the connection lives; a quarter-hour of silence is not a fault.

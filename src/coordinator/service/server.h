@@ -1,6 +1,7 @@
 // The gRPC server: listens, hands calls to the services, and says through the standard health
 // service whether it serves. Standard reflection is on; neither asks for a token, and neither
-// knows anything but the shape of the API.
+// knows anything but the shape of the API. gRPC's own messages on standard error (handshakes that
+// failed and the like) are left out unless GRPC_VERBOSITY is set in the environment.
 //
 // A server begins not serving: it listens, its health is NOT_SERVING and the gate (call_gate.h)
 // answers UNAVAILABLE until SetServing(true).
@@ -29,6 +30,8 @@ class Server {
     // the network is trusted.
     bool allow_plaintext = false;
     int max_streams_per_connection = 1000;
+    // Of the calls that run at the same time; beyond that gRPC answers RESOURCE_EXHAUSTED.
+    int max_threads = 1000;
   };
 
   // Starts to listen. Lets "local" callers in without a token only when every address is loopback

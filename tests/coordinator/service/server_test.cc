@@ -75,8 +75,9 @@ class ServerTest : public ::testing::Test {
   std::unique_ptr<v1::MetricsService::Stub> metrics;
 };
 
-// Calls any method with an empty message.
-grpc::Status CallEmpty(const std::shared_ptr<grpc::Channel>& channel, const std::string& method) {
+// Calls any method with an empty message; `answered` becomes the bytes of its first answer.
+grpc::Status CallEmpty(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                       std::string* answered = nullptr) {
   grpc::GenericStub stub(channel);
   grpc::CompletionQueue queue;
   Context context;
@@ -92,6 +93,12 @@ grpc::Status CallEmpty(const std::shared_ptr<grpc::Channel>& channel, const std:
   wait();
   call->Read(&answer, nullptr);
   wait();
+  if (ok && answered != nullptr) {
+    std::vector<grpc::Slice> slices;
+    answer.Dump(&slices);
+    answered->clear();
+    for (const grpc::Slice& slice : slices) answered->append(slice.begin(), slice.end());
+  }
   grpc::Status status;
   call->Finish(&status, nullptr);
   wait();
@@ -399,12 +406,49 @@ TEST_F(ServerTest, WhatTheAuditTableHoldsIsForgottenInTime) {
 
 TEST_F(ServerTest, ServesOnlyWhenItIsTold) {
   Start(false);
-  EXPECT_EQ(CallEmpty(channel, "/grpc.health.v1.Health/Check").error_code(), grpc::StatusCode::OK);
+  // A HealthCheckResponse with status 2, NOT_SERVING; 1 is SERVING.
+  std::string health;
+  EXPECT_TRUE(CallEmpty(channel, "/grpc.health.v1.Health/Check", &health).ok());
+  EXPECT_EQ(health, "\x08\x02");
   EXPECT_EQ(Get("jobs/1"),
             "UNAVAILABLE NOT_SERVING: the coordinator is starting or stopping: try again in a "
             "moment");
   server.server->SetServing(true);
   EXPECT_EQ(Get("jobs/1"), "NOT_FOUND JOB_NOT_FOUND: there is no job jobs/1");
+  EXPECT_TRUE(CallEmpty(channel, "/grpc.health.v1.Health/Check", &health).ok());
+  EXPECT_EQ(health, "\x08\x01");
+}
+
+TEST_F(ServerTest, TellsTheShapeOfItsApi) {
+  Start();
+  // A ServerReflectionRequest with list_services ("*"), field 7.
+  grpc::GenericStub stub(channel);
+  grpc::CompletionQueue queue;
+  Context context;
+  auto call = stub.PrepareCall(
+      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  auto wait = [&] { ASSERT_TRUE(queue.Next(&tag, &ok)); };
+  call->StartCall(nullptr);
+  wait();
+  grpc::Slice list("\x3a\x01*");
+  grpc::ByteBuffer request(&list, 1), answer;
+  call->WriteLast(request, {}, nullptr);
+  wait();
+  call->Read(&answer, nullptr);
+  wait();
+  ASSERT_TRUE(ok);
+  grpc::Slice bytes;
+  ASSERT_TRUE(answer.DumpToSingleSlice(&bytes).ok());
+  const std::string text(bytes.begin(), bytes.end());
+  for (const char* name : {"syncbn.v1.JobService", "syncbn.v1.AdminService",
+                           "syncbn.v1.MetricsService", "grpc.health.v1.Health"}) {
+    EXPECT_THAT(text, HasSubstr(name));
+  }
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  wait();
 }
 
 TEST_F(ServerTest, AFaultOfItsOwnIsToldInTheLogAndNotToTheClient) {
@@ -436,7 +480,7 @@ TEST_F(ServerTest, RefusesToListenWhereSecretsWouldTravelInTheOpen) {
   server.options.allow_plaintext = true;
   EXPECT_EQ(ErrorOf([&] { Start(); }),
             "FAILED_PRECONDITION: refusing to listen on 0.0.0.0:0 without tokens: nobody could be "
-            "told from anybody. Start with --first-admin-token FILE, which writes an admin's token "
+            "told from anybody. Start with --admin-token-file FILE, which writes an admin's token "
             "there");
   const std::string root = server.authenticator.Create("root", Role::kAdmin, std::nullopt);
   Start();
