@@ -181,6 +181,8 @@ void RunReport::Deliver(v1::RankExit exit, std::chrono::milliseconds time) {
   }
   const report::Delivery delivery = reporter_->Finish(std::move(exit), time);
   if (delivery.exit_delivered && delivery.lost_points == 0) return;
+  // All ranks are in the same position: one says it, unless something is lost.
+  if (options_.rank > 0 && delivery.exit_spooled && delivery.lost_points == 0) return;
   const std::string lost = delivery.lost_points == 0
                                ? ""
                                : "; " + std::to_string(delivery.lost_points) +

@@ -236,8 +236,15 @@ void Reporter::Hear(Order order, const std::string& reason) {
     if (order <= order_) return;
     order_ = order;
   }
-  changed_.notify_all();
+  if (order == Order::kLeave) SpoolLeaving(reason);
   if (options_.on_order) options_.on_order(order, reason);
+  if (order != Order::kLeave) return;
+  // Only now: who is told to leave must not be overtaken by who only ends.
+  {
+    std::lock_guard lock(mutex_);
+    left_ = true;
+  }
+  changed_.notify_all();
 }
 
 void Reporter::FillExit(v1::RankExit& exit) const {
@@ -245,7 +252,14 @@ void Reporter::FillExit(v1::RankExit& exit) const {
   exit.set_lost_points(outbox_.figures().lost);
 }
 
-void Reporter::SpoolExit(v1::RankExit exit) {
+void Reporter::SpoolLeaving(const std::string& reason) {
+  {
+    std::lock_guard lock(mutex_);
+    if (exit_) return;
+  }
+  v1::RankExit exit;
+  exit.set_outcome(v1::ATTEMPT_OUTCOME_STOPPED);
+  exit.set_message("left at once, without a checkpoint: " + reason);
   FillExit(exit);
   outbox_.WriteExit(exit);
 }
@@ -260,7 +274,7 @@ Delivery Reporter::Finish(v1::RankExit exit, milliseconds time) {
     std::unique_lock lock(mutex_);
     exit_ = std::move(exit);
     changed_.notify_all();
-    changed_.wait_until(lock, deadline, [&] { return exit_delivered_ || order_ == Order::kLeave; });
+    changed_.wait_until(lock, deadline, [&] { return exit_delivered_ || left_; });
     delivery.exit_delivered = exit_delivered_;
   }
   const Outbox::Figures figures = outbox_.figures();

@@ -54,7 +54,8 @@ class Reporter {
     ReportSettings settings;
     // Asked before each heartbeat, from a thread of the reporter.
     std::function<RankStatus()> status;
-    // Told, from a thread of the reporter, when it becomes more severe. With kLeave the reason.
+    // Told, from a thread of the reporter, when it becomes more severe. Before kLeave the rank's last
+    // word is in the spool, unless Finish has another.
     std::function<void(Order, const std::string& reason)> on_order;
     std::function<void(const std::string&)> on_warning;
   };
@@ -76,8 +77,6 @@ class Reporter {
   // The rank's last word: into the spool first, then sent when every point was acknowledged. Waits
   // for at most `time`. What is not delivered stays in the spool.
   Delivery Finish(v1::RankExit exit, std::chrono::milliseconds time);
-  // The last word of a rank that leaves at once: into the spool only.
-  void SpoolExit(v1::RankExit exit);
 
   const ReportSettings& settings() const { return options_.settings; }
 
@@ -93,6 +92,7 @@ class Reporter {
   grpc::Status Make(Call&& call);
   bool Judge(const char* doing, const grpc::Status& status);
   void Hear(Order order, const std::string& reason);
+  void SpoolLeaving(const std::string& reason);
   void Warn(const std::string& warning) const;
   void FillExit(v1::RankExit& exit) const;
 
@@ -104,7 +104,7 @@ class Reporter {
   std::mutex mutex_;
   std::condition_variable changed_;
   grpc::ClientContext* call_ = nullptr;  // under way
-  bool stop_ = false, superseded_ = false;
+  bool stop_ = false, superseded_ = false, left_ = false;
   int64_t total_steps_ = 0, first_step_ = 0;
   bool register_due_ = true;
   Order order_ = Order::kRun;

@@ -196,6 +196,47 @@ TEST_F(Report, AFailingRankSaysWhyAndItsPeerThatItWasNotTheFirst) {
   EXPECT_TRUE(peer.caused_by_peer()) << peer.message();
 }
 
+TEST_F(Report, AStalledRankIsNamedByTheOneThatWaitsForIt) {
+  Process process(Command(2, {"--fault", "stall@step=5,replica=3", "--set",
+                              "cluster.stall_timeout=3"}));
+  ASSERT_TRUE(coordinator_.WaitFor(0, [](const auto& rank) {
+    return !rank.beats.empty() && rank.beats.back().step() == 5;
+  })) << process.Err();
+  const v1::HeartbeatRequest waiting = coordinator_.rank(0).beats.back();
+  EXPECT_EQ(waiting.phase(), "train");
+  EXPECT_GT(waiting.reduction(), 0);
+  EXPECT_FALSE(waiting.reduction_name().empty());
+  EXPECT_GT(waiting.epoch(), 0);
+  ASSERT_TRUE(coordinator_.WaitFor(1, [](const auto& rank) { return !rank.beats.empty(); }));
+  EXPECT_NE(process.Wait().status, 0);
+  // The stalled one is behind, also in what was heard last.
+  EXPECT_LT(coordinator_.rank(1).beats.back().reduction(),
+            coordinator_.rank(0).beats.back().reduction());
+  const auto exits = coordinator_.rank(0).exits;
+  const v1::RankExit exit = exits.empty()
+                                ? report::SpoolReader(Spool(), 0).ReadExit().value()
+                                : exits[0];
+  EXPECT_EQ(exit.error_code(), "DEADLINE_EXCEEDED");
+  ASSERT_EQ(exit.missing_ranks_size(), 1) << exit.message();
+  EXPECT_EQ(exit.missing_ranks(0), 1);
+}
+
+TEST_F(Report, AnAttemptThatALaterOneHasTakenOverWritesNoCheckpointAndLeaves) {
+  Process process(Command(0, {"--set", "train.max_steps=100000", "--set",
+                              "train.checkpoint={every_epochs: 0}"}));
+  ASSERT_TRUE(coordinator_.WaitFor(0, [](const auto& rank) {
+    return !rank.beats.empty() && rank.beats.back().step() > 0;
+  })) << process.Err();
+  train::CheckpointStore({.out = Out()}).Claim(3);
+  process.Signal(SIGUSR1);
+  const ProcessResult result = process.Wait();
+  EXPECT_EQ(result.status, 76) << result.err;
+  EXPECT_NE(result.err.find("attempt 3 of this run has taken over"), std::string::npos)
+      << result.err;
+  EXPECT_TRUE(train::CheckpointStore({.out = Out()}).Steps().empty());
+  EXPECT_FALSE(coordinator_.rank(0).exits.at(0).caused_by_peer());
+}
+
 TEST_F(Report, AWrongRunFileIsReportedAsThat) {
   const ProcessResult result = RunProcess(Command(0, {"--set", "train.epochs=-1"}));
   EXPECT_EQ(result.status, 2);

@@ -47,10 +47,11 @@ class FakeCoordinator : public v1::WorkerService::Service {
   void Start() {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:" + std::to_string(port_),
-                             grpc::InsecureServerCredentials(), &port_);
+                             credentials, &port_);
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
   }
+  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
   // Ends every call under way.
   void Kill() {
     if (server_) server_->Shutdown(std::chrono::system_clock::now());

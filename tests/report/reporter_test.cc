@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <future>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "report/spool_reader.h"
 #include "tests/report/fake_coordinator.h"
 #include "tests/support/temp_folder.h"
@@ -196,6 +198,22 @@ TEST_F(ReporterTest, ASupersededAttemptIsToldToLeave) {
   EXPECT_EQ(orders, std::vector<Order>{Order::kLeave});
 }
 
+TEST_F(ReporterTest, OneThatMustLeaveHasSaidSoInItsSpool) {
+  coordinator.desired = v1::Job::KILL;
+  std::optional<v1::RankExit> exit;
+  std::promise<void> told;
+  options.on_order = [&](Order, const std::string&) {
+    exit = SpoolReader(folder.path() / "spool", 1).ReadExit();
+    told.set_value();
+  };
+  Reporter reporter(options);
+  ASSERT_EQ(told.get_future().wait_for(seconds(20)), std::future_status::ready);
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->outcome(), v1::ATTEMPT_OUTCOME_STOPPED);
+  EXPECT_EQ(exit->message(),
+            "left at once, without a checkpoint: the coordinator asked for KILL");
+}
+
 TEST_F(ReporterTest, OrdersOnlyGetMoreSevereAndAreGivenOnce) {
   Reporter reporter(options);
   for (const auto state : {v1::Job::PAUSE, v1::Job::CANCEL, v1::Job::RUN, v1::Job::KILL}) {
@@ -312,6 +330,37 @@ TEST_F(ReporterTest, WithoutASpoolItReportsAllTheSameAndSaysSo) {
   ExpectAll();
   std::lock_guard lock(mutex);
   EXPECT_NE(warnings.find("there is no spool"), std::string::npos) << warnings;
+}
+
+TEST_F(ReporterTest, SpeaksTlsWithACoordinatorWhoseCertificateItWasGivenAndWithNoOther) {
+  auto make = [&](const std::string& name) {
+    const std::string base = (folder.path() / name).string();
+    const std::string line =
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext "
+        "subjectAltName=IP:127.0.0.1 -keyout " +
+        base + ".key -out " + base + ".pem 2>/dev/null";
+    return std::system(line.c_str()) == 0;
+  };
+  if (!make("right") || !make("wrong")) GTEST_SKIP() << "there is no openssl command";
+  coordinator.Kill();
+  grpc::SslServerCredentialsOptions tls;
+  tls.pem_key_cert_pairs.push_back(
+      {ReadFile(folder.path() / "right.key"), ReadFile(folder.path() / "right.pem")});
+  coordinator.credentials = grpc::SslServerCredentials(tls);
+  coordinator.Start();
+  {
+    options.settings.tls_ca = folder.path() / "wrong.pem";
+    Reporter reporter(options);
+    Add(reporter, 3);
+    EXPECT_FALSE(reporter.Finish(Completed(), milliseconds(700)).exit_delivered);
+    EXPECT_EQ(coordinator.rank(1).registrations, 0);
+    added = 0;
+  }
+  options.settings.tls_ca = folder.path() / "right.pem";
+  Reporter reporter(options);
+  Add(reporter, 3);
+  EXPECT_TRUE(reporter.Finish(Completed(), seconds(20)).exit_delivered);
+  ExpectAll();
 }
 
 TEST(ReportSettings, AreReadFromTheEnvironmentOfAJob) {

@@ -15,7 +15,7 @@ namespace syncbn::coordinator {
 // Exit codes by which a worker says what its report says too, for when no report arrives.
 inline constexpr int kExitStopped = 75;     // left on request after a checkpoint (EX_TEMPFAIL)
 inline constexpr int kExitSuperseded = 76;  // its attempt had been given up
-inline constexpr int kExitConfig = 78;      // run file or data cannot work (EX_CONFIG)
+inline constexpr int kExitConfig = 2;       // run file or data cannot work
 
 struct RankReport {
   int rank = 0;

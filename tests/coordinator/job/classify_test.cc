@@ -102,8 +102,8 @@ TEST(Classify, ExitCodesAndAbortsNameTheirRank) {
                             "the job to be terminated. The first process to do so was:\n\n  "
                             "Process name: [[18632,1],1]\n  Exit code:    3\n")),
             "FAILED USER rank 1 left with exit code 3");
-  EXPECT_EQ(Of(Ended(78, "  Process name: [[18632,1],0]\n  Exit code:    78\n")),
-            "FAILED CONFIG rank 0 left with exit code 78");
+  EXPECT_EQ(Of(Ended(2, "  Process name: [[18632,1],0]\n  Exit code:    2\n")),
+            "FAILED CONFIG rank 0 left with exit code 2");
   EXPECT_EQ(Of(Ended(42,
                      "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\nwith "
                      "errorcode 42.\n\nNOTE: invoking MPI_ABORT\n")),
