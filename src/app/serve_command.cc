@@ -25,6 +25,8 @@ CLI::Option* AddSeconds(CLI::App* command, const std::string& name, microseconds
           [target](double seconds) { *target = microseconds(static_cast<int64_t>(seconds * 1e6)); },
           help)
       ->type_name("SECONDS")
+      // So that a script can add its own to those of a unit file.
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->default_str(CLI::detail::to_string(now))
       ->check(CLI::Range(0.0, 1e9).description(""));
 }

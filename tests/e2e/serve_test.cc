@@ -1,0 +1,201 @@
+// Jobs from submission to their end, through a real coordinator, mpirun and workers.
+#include <gmock/gmock.h>
+
+#include "tests/e2e/serve_fixture.h"
+
+namespace syncbn {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST_F(ServeTest, AJobSucceedsWithTheSameDigestAtOneTwoAndThreeProcesses) {
+  Serve();
+  std::vector<std::string> names, digests;
+  for (int processes = 1; processes <= 3; ++processes)
+    names.push_back(Submit(MakeJob(TinyRun(), processes)).name());
+  for (size_t i = 0; i < names.size(); ++i) {
+    const v1::Job job = WaitForEnd(names[i]);
+    ASSERT_EQ(job.state(), v1::Job::SUCCEEDED) << Describe(names[i]);
+    EXPECT_EQ(job.attempt(), 1);
+    EXPECT_EQ(job.display_name(), "tiny");
+    EXPECT_EQ(job.submitter(), "local");
+    EXPECT_EQ(job.run_file(), TinyRun());
+    EXPECT_THAT(job.effective_run_file(), HasSubstr("max_steps: 20"));
+    EXPECT_EQ(job.progress().step(), 20) << Describe(names[i]);
+    EXPECT_EQ(job.progress().total_steps(), 20);
+    EXPECT_EQ(Ends(names[i]), 1);
+    const std::vector<v1::Attempt> attempts = Attempts(names[i]);
+    ASSERT_EQ(attempts.size(), 1u);
+    EXPECT_EQ(attempts[0].outcome(), v1::ATTEMPT_OUTCOME_COMPLETED);
+    EXPECT_EQ(attempts[0].ranks_size(), static_cast<int>(i) + 1);
+    for (const v1::RankRecord& rank : attempts[0].ranks())
+      EXPECT_EQ(rank.outcome(), v1::ATTEMPT_OUTCOME_COMPLETED);
+    digests.push_back(SummaryOf(names[i])["digest"]);
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+  EXPECT_EQ(digests[0], digests[2]);
+}
+
+TEST_F(ServeTest, ARunsMetricsAndLogAreThereAfterItsEnd) {
+  Serve();
+  const v1::Job job = SubmitAndWait(MakeJob(TinyRun(), 2));
+  ASSERT_EQ(job.state(), v1::Job::SUCCEEDED) << Describe(job.name());
+  grpc::ClientContext context;
+  v1::QueryMetricsRequest query;
+  v1::QueryMetricsResponse answer;
+  query.set_job(job.name());
+  query.add_names("train/loss");
+  ASSERT_TRUE(metrics().QueryMetrics(&context, query, &answer).ok());
+  ASSERT_EQ(answer.series_size(), 1) << Describe(job.name());
+  EXPECT_EQ(answer.series(0).points(), 20);
+  EXPECT_THAT(ReadFile(AttemptFolderOf(job.name(), 1) / "output.log"), HasSubstr("4 replicas"));
+}
+
+TEST_F(ServeTest, AQueuedJobIsCancelledAtOnceAndNothingOfItEverRuns) {
+  Serve();
+  const std::string first = Submit(MakeJob(LongRun(), 4)).name();
+  WaitForState(first, v1::Job::RUNNING);
+  const std::string second = Submit(MakeJob(LongRun(), 4)).name();
+  WaitFor(second, "a place in the queue",
+          [](const v1::Job& job) { return job.pending().position() == 1; });
+  EXPECT_EQ(Get(second).pending().message(), "needs 4 slots, 0 free, 4 held by " + first);
+  EXPECT_EQ(Cancel(second).state(), v1::Job::CANCELLED);
+  EXPECT_TRUE(Attempts(second).empty());
+  Cancel(first, /*kill=*/true);
+  EXPECT_EQ(WaitForEnd(first).state(), v1::Job::CANCELLED);
+}
+
+TEST_F(ServeTest, AJobIsCancelledWhileItStarts) {
+  Serve();
+  const std::string name = Submit(MakeJob(LongRun(), 2)).name();
+  WaitFor(name, "a start", [](const v1::Job& job) { return job.attempt() == 1; });
+  Cancel(name);
+  EXPECT_EQ(WaitForEnd(name).state(), v1::Job::CANCELLED) << Describe(name);
+  EXPECT_EQ(Ends(name), 1);
+  EXPECT_TRUE(Processes(name).empty());
+}
+
+TEST_F(ServeTest, ARunningJobIsCancelledWithACheckpoint) {
+  Serve();
+  const std::string name = Submit(MakeJob(LongRun(), 2)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  WaitForSteps(name, 6);
+  EXPECT_EQ(Cancel(name).state(), v1::Job::CANCELLING);
+  EXPECT_EQ(WaitForEnd(name).state(), v1::Job::CANCELLED) << Describe(name);
+  EXPECT_TRUE(Processes(name).empty());
+  const v1::Attempt attempt = Attempts(name).at(0);
+  EXPECT_EQ(attempt.outcome(), v1::ATTEMPT_OUTCOME_STOPPED) << Describe(name);
+  const nlohmann::json summary = SummaryOf(name);
+  EXPECT_EQ(summary["status"], "stopped");
+  EXPECT_FALSE(std::filesystem::is_empty(OutputOf(name) / "checkpoints"));
+}
+
+TEST_F(ServeTest, ARunningJobIsKilled) {
+  Serve();
+  const std::string name = Submit(MakeJob(LongRun(), 2)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  Cancel(name, /*kill=*/true);
+  EXPECT_EQ(WaitForEnd(name).state(), v1::Job::CANCELLED) << Describe(name);
+  EXPECT_TRUE(Processes(name).empty());
+}
+
+TEST_F(ServeTest, AJobIsCancelledWhileItRecovers) {
+  Serve({"--backoff=60"});
+  const std::string name = Submit(MakeJob(LongRun(), 2)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  const int64_t pid = Attempts(name).at(0).ranks(1).pid();
+  ASSERT_EQ(::kill(static_cast<pid_t>(pid), SIGKILL), 0);
+  const v1::Job recovering = WaitForState(name, v1::Job::RECOVERING);
+  EXPECT_EQ(Cancel(name).state(), recovering.has_retry_time() ? v1::Job::CANCELLED
+                                                              : v1::Job::CANCELLING);
+  EXPECT_EQ(WaitForEnd(name).state(), v1::Job::CANCELLED);
+  EXPECT_EQ(Get(name).failure().class_(), v1::Failure::INFRA) << Describe(name);
+}
+
+TEST_F(ServeTest, AKilledWorkerCostsOneAttemptAndNotOneBit) {
+  Serve();
+  const int steps = 400;
+  const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  WaitForSteps(name, 20);
+  ASSERT_EQ(::kill(static_cast<pid_t>(Attempts(name).at(0).ranks(1).pid()), SIGKILL), 0);
+  ASSERT_EQ(WaitForEnd(name).state(), v1::Job::SUCCEEDED) << Describe(name);
+  EXPECT_EQ(Get(name).attempt(), 2);
+  const v1::Failure failure = Attempts(name).at(0).failure();
+  EXPECT_EQ(failure.class_(), v1::Failure::INFRA) << Describe(name);
+  EXPECT_EQ(failure.rank(), 1);
+  EXPECT_EQ(failure.signal(), SIGKILL);
+  EXPECT_THAT(ReadFile(AttemptFolderOf(name, 2) / "output.log"), HasSubstr("resumed after step"));
+  const v1::Job undisturbed = SubmitAndWait(MakeJob(TinyRun(steps), 1));
+  EXPECT_EQ(SummaryOf(name)["digest"], SummaryOf(undisturbed.name())["digest"]);
+}
+
+TEST_F(ServeTest, APausedJobGoesOnAtAnotherNumberOfProcessesWithTheSameBits) {
+  Serve();
+  const int steps = 400;
+  const std::string name = Submit(MakeJob(TinyRun(steps), 3)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  WaitForSteps(name, 10);
+  Pause(name);
+  ASSERT_EQ(WaitForState(name, v1::Job::PAUSED).state(), v1::Job::PAUSED);
+  EXPECT_TRUE(Processes(name).empty());
+  const v1::Job resumed = Resume(name, 1);
+  EXPECT_EQ(resumed.resources().processes(), 1);
+  ASSERT_EQ(WaitForEnd(name).state(), v1::Job::SUCCEEDED) << Describe(name);
+  EXPECT_THAT(ReadFile(AttemptFolderOf(name, 2) / "output.log"), HasSubstr("resumed after step"));
+  const v1::Job undisturbed = SubmitAndWait(MakeJob(TinyRun(steps), 2));
+  EXPECT_EQ(SummaryOf(name)["digest"], SummaryOf(undisturbed.name())["digest"]);
+}
+
+TEST_F(ServeTest, AJobOutlivesItsCoordinator) {
+  Serve();
+  const std::string name = Submit(MakeJob(TinyRun(400), 2)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  WaitForSteps(name, 5);
+  EXPECT_EQ(Kill(), 128 + SIGKILL);
+  Serve();
+  ASSERT_EQ(WaitForEnd(name).state(), v1::Job::SUCCEEDED) << Describe(name);
+  EXPECT_EQ(Get(name).attempt(), 1) << "it was never disturbed";
+  EXPECT_EQ(Ends(name), 1);
+  EXPECT_EQ(SummaryOf(name)["status"], "finished");
+}
+
+TEST_F(ServeTest, AJobThatEndsWhileThereIsNoCoordinatorHasEndedWhenThereIsOneAgain) {
+  Serve();
+  const std::string name = Submit(MakeJob(TinyRun(100), 2)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  EXPECT_EQ(Stop(), 0);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!Processes(name).empty() && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  Serve();
+  // Serving begins when everything that was left behind is adopted or closed.
+  EXPECT_EQ(Get(name).state(), v1::Job::SUCCEEDED) << Describe(name);
+  EXPECT_EQ(Ends(name), 1);
+}
+
+TEST_F(ServeTest, ASecondCoordinatorOnTheSameFolderRefusesAndNamesTheFirst) {
+  Serve();
+  const ProcessResult second =
+      RunProcess({.argv = {SyncbnProgram(), "serve", "--data", data().string(), "--listen",
+                           "127.0.0.1:0", "--http", "off"}});
+  EXPECT_EQ(second.status, 2);
+  EXPECT_THAT(second.err, HasSubstr("belongs to another coordinator (process " +
+                                    std::to_string(ServerPid()) + " on "));
+}
+
+TEST_F(ServeTest, AJobInAFolderOfAnotherJobFailsAndTouchesNothing) {
+  Serve();
+  v1::Job spec = MakeJob(TinyRun());
+  spec.set_output_folder("shared");
+  ASSERT_EQ(SubmitAndWait(spec).state(), v1::Job::SUCCEEDED);
+  const std::string before = ReadFile(data() / "output" / "shared" / "summary.json");
+  const v1::Job second = SubmitAndWait(spec);
+  EXPECT_EQ(second.state(), v1::Job::FAILED);
+  EXPECT_EQ(second.failure().class_(), v1::Failure::CONFIG);
+  EXPECT_THAT(second.failure().message(), HasSubstr("belongs to jobs/1: give the job another one"));
+  EXPECT_EQ(ReadFile(data() / "output" / "shared" / "summary.json"), before);
+}
+
+}  // namespace
+}  // namespace syncbn
