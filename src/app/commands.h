@@ -15,13 +15,26 @@ struct CommandLine {
   int exit_code = 0;
 };
 
+void AddCancelCommand(CommandLine& line);
 void AddCheckCommand(CommandLine& line);
+void AddDeleteCommand(CommandLine& line);
 void AddExplainCommand(CommandLine& line);
 void AddInfoCommand(CommandLine& line);
+void AddHostsCommand(CommandLine& line);
+void AddJobCommand(CommandLine& line);
+void AddJobsCommand(CommandLine& line);
+void AddLogsCommand(CommandLine& line);
+void AddMetricsCommand(CommandLine& line);
+void AddPauseCommand(CommandLine& line);
+void AddQueueCommand(CommandLine& line);
 void AddReplayCommand(CommandLine& line);
 void AddServeCommand(CommandLine& line);
 void AddSuperviseCommands(CommandLine& line);
+void AddResumeCommand(CommandLine& line);
+void AddRetryCommand(CommandLine& line);
+void AddSubmitCommand(CommandLine& line);
 void AddTrainCommand(CommandLine& line);
 void AddVerifyCommand(CommandLine& line);
+void AddWatchCommand(CommandLine& line);
 
 }  // namespace syncbn::app

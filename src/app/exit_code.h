@@ -14,8 +14,12 @@ enum ExitCode {
   kPeerFailed = 6,     // another process or replica failed
   kDamagedData = 7,    // a file is damaged
   kNotIdentical = 8,   // verify or replay found a difference
+  kUnreachable = 9,    // no coordinator answers
+  kJobFailed = 10,     // the job that was followed ended as FAILED
+  kJobCancelled = 11,  // the job that was followed ended as CANCELLED
   kStopped = 75,       // stopped on request before its end, checkpoint written: run again with --resume
   kGivenUp = 76,       // a later attempt has taken over, or the job was killed: no checkpoint written
+  kInterrupted = 130,  // left by Ctrl-C while following; the job goes on
 };
 
 int ExitCodeOf(ErrorCode code);

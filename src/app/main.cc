@@ -33,6 +33,19 @@ int main(int argc, char** argv) {
   app::AddInfoCommand(line);
   app::AddServeCommand(line);
   app::AddSuperviseCommands(line);
+  app::AddSubmitCommand(line);
+  app::AddJobsCommand(line);
+  app::AddJobCommand(line);
+  app::AddWatchCommand(line);
+  app::AddLogsCommand(line);
+  app::AddMetricsCommand(line);
+  app::AddCancelCommand(line);
+  app::AddPauseCommand(line);
+  app::AddResumeCommand(line);
+  app::AddRetryCommand(line);
+  app::AddDeleteCommand(line);
+  app::AddQueueCommand(line);
+  app::AddHostsCommand(line);
   try {
     parser.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

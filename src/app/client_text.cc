@@ -1,0 +1,149 @@
+#include "app/client_text.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <ctime>
+
+#include "app/console.h"
+#include "base/check.h"
+#include "base/error.h"
+
+namespace syncbn::app {
+namespace {
+
+bool AllDigits(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+std::string Local(WallTime time, const char* format) {
+  const auto seconds = static_cast<std::time_t>(
+      std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count());
+  std::tm parts{};
+  ::localtime_r(&seconds, &parts);
+  std::array<char, 64> text{};
+  return std::string(text.data(), std::strftime(text.data(), text.size(), format, &parts));
+}
+
+}  // namespace
+
+std::string JobNameOf(std::string_view text) {
+  std::string_view digits = text;
+  if (digits.starts_with("jobs/")) digits.remove_prefix(5);
+  if (!AllDigits(digits) || digits.size() > 18) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "\"" + std::string(text) + "\" is not a job: write its number, as in 17 or jobs/17 "
+                "('syncbn jobs' lists them)");
+  }
+  return "jobs/" + std::string(digits);
+}
+
+std::string LastPart(std::string_view name) {
+  return std::string(name.substr(name.rfind('/') + 1));
+}
+
+std::chrono::seconds ParseDuration(std::string_view text, std::string_view option) {
+  const auto fail = [&]() {
+    throw Error(ErrorCode::kInvalidArgument,
+                std::string(option) + ": \"" + std::string(text) +
+                    "\" is not a time: write 45s, 30m, 2h, 1d, or 1h30m");
+  };
+  double total = 0;
+  std::string_view rest = text;
+  if (rest.empty()) fail();
+  while (!rest.empty()) {
+    const size_t length = std::min(rest.find_first_not_of("0123456789."), rest.size());
+    double number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + length, number);
+    if (length == 0 || error != std::errc() || end != rest.data() + length) fail();
+    rest.remove_prefix(length);
+    double unit = 1;
+    if (rest.empty()) {
+      if (length != text.size()) fail();
+    } else {
+      switch (rest.front()) {
+        case 's': unit = 1; break;
+        case 'm': unit = 60; break;
+        case 'h': unit = 3600; break;
+        case 'd': unit = 86400; break;
+        default: fail();
+      }
+      rest.remove_prefix(1);
+    }
+    total += number * unit;
+  }
+  if (total < 1 || total > 1e9) fail();
+  return std::chrono::seconds(std::llround(total));
+}
+
+std::pair<std::string, std::string> ParsePair(const std::string& text, std::string_view option) {
+  const size_t equal = text.find('=');
+  if (equal == std::string::npos || equal == 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                std::string(option) + ": expected KEY=VALUE, found \"" + text + "\"");
+  }
+  return {text.substr(0, equal), text.substr(equal + 1)};
+}
+
+WallTime TimeOf(const google::protobuf::Timestamp& time) {
+  return WallTime(std::chrono::seconds(time.seconds()) +
+                  std::chrono::microseconds(time.nanos() / 1000));
+}
+
+double SecondsOf(const google::protobuf::Duration& duration) {
+  return static_cast<double>(duration.seconds()) + 1e-9 * duration.nanos();
+}
+
+std::string RoughDuration(double seconds) {
+  const double s = std::max(0.0, seconds);
+  if (s < 59.5) return Format("%.0f s", s);
+  if (s < 3570) return Format("%.0f min", s / 60);
+  if (s < 36 * 3600) return Format("%.0f h", s / 3600);
+  return Format("%.0f days", s / 86400);
+}
+
+std::string Ago(const google::protobuf::Timestamp& time, WallTime now) {
+  const double seconds = std::chrono::duration<double>(now - TimeOf(time)).count();
+  // Clocks of two machines differ a little: what is just ahead is now.
+  if (seconds < -2) return "in " + RoughDuration(-seconds);
+  return RoughDuration(seconds) + " ago";
+}
+
+std::string LocalTime(const google::protobuf::Timestamp& time) {
+  return Local(TimeOf(time), "%Y-%m-%d %H:%M:%S %Z");
+}
+
+std::string LocalClock(WallTime time) {
+  return Local(time, "%H:%M:%S");
+}
+
+std::string Thousands(int64_t value) {
+  std::string text = std::to_string(value);
+  const size_t first = value < 0 ? 1 : 0;
+  for (size_t at = text.size(); at > first + 3; at -= 3) text.insert(at - 3, ",");
+  return text;
+}
+
+std::string Bytes(int64_t value) {
+  if (value < 1024) return Format("%lld B", static_cast<long long>(value));
+  double amount = static_cast<double>(value);
+  for (const char* unit : {"KiB", "MiB", "GiB"}) {
+    amount /= 1024;
+    if (amount < 1024) return Format("%.1f %s", amount, unit);
+  }
+  return Format("%.1f TiB", amount / 1024);
+}
+
+std::string JsonLine(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string text;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
+  SYNCBN_CHECK(status.ok());
+  return text;
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,47 @@
+// Jobs as text for people.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "app/table.h"
+#include "base/clock.h"
+#include "syncbn/v1/job.pb.h"
+
+namespace syncbn::app {
+
+bool HasEnded(v1::Job::State state);
+// "RUNNING", as in filters.
+std::string StateName(v1::Job::State state);
+Tone ToneOf(v1::Job::State state);
+// "USER", "INFRA" and so on.
+std::string ClassName(v1::Failure::Class value);
+
+// "1,200/7,820", "1,200", or nothing before the first step.
+std::string StepText(const v1::Progress& progress);
+// "4 x 2": processes and the threads of each; "4" with one thread.
+std::string SizeText(const v1::Resources& resources);
+// Why it waits, why it failed, when it is tried again, or what is odd about it; in one line.
+std::string NoteOf(const v1::Job& job, WallTime now);
+
+std::string JobsTable(std::span<const v1::Job> jobs, const Terminal& terminal, WallTime now);
+
+// Everything about one job.
+struct JobPage {
+  v1::Job job;
+  std::vector<v1::Attempt> attempts;
+  std::vector<v1::Transition> transitions;
+};
+std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now);
+
+// "21:03:11  RUNNING    all 4 ranks have registered"
+std::string TransitionLine(const v1::Transition& transition, const Terminal& terminal);
+
+// What a job that has ended came to, in a few lines, with what to do next.
+std::string EndText(const v1::Job& job, const Terminal& terminal);
+
+// The exit code of a command that followed the job to its end.
+int ExitCodeOf(v1::Job::State state);
+
+}  // namespace syncbn::app

@@ -1,0 +1,62 @@
+#include <cstdio>
+
+#include "app/client_options.h"
+#include "app/client_text.h"
+#include "app/exit_code.h"
+#include "app/table.h"
+#include "base/text.h"
+
+namespace syncbn::app {
+namespace {
+
+int ShowQueue(client::Connection& connection, const ClientOptions& options) {
+  const v1::Queue queue =
+      connection.Call(&v1::ClusterService::Stub::GetQueue, v1::GetQueueRequest());
+  if (options.json) {
+    for (const v1::QueueEntry& entry : queue.entries()) std::printf("%s\n", JsonLine(entry).c_str());
+    return kSuccess;
+  }
+  std::string slots;
+  // A launcher that places by itself has no slots of ours.
+  if (queue.slots() > 0) {
+    slots = std::to_string(queue.free_slots()) + " of " + Plural(queue.slots(), "slot") +
+            (queue.free_slots() == 1 ? " is free." : " are free.");
+  }
+  if (queue.entries().empty()) {
+    std::printf("No job waits. %s\n", slots.c_str());
+    return kSuccess;
+  }
+  const Terminal terminal = Terminal::Of(stdout);
+  const WallTime now = Clock::System().Now();
+  Table table({{.header = "NO", .right = true},
+               {.header = "JOB", .right = true},
+               {.header = "NAME", .goes = 2},
+               {.header = "PRIORITY", .right = true, .goes = 3},
+               {.header = "WAITS SINCE", .right = true, .goes = 4},
+               {.header = "STARTS BY", .right = true, .goes = 1},
+               {.header = "WHY", .wraps = true}});
+  for (const v1::QueueEntry& entry : queue.entries()) {
+    const v1::PendingReason& pending = entry.pending();
+    table.Add({{std::to_string(pending.position())},
+               {LastPart(entry.job())},
+               {OneLine(entry.display_name())},
+               {std::to_string(entry.priority())},
+               {Ago(entry.queue_time(), now)},
+               {pending.has_latest_start() ? Ago(pending.latest_start(), now) : ""},
+               {OneLine(pending.message())}});
+  }
+  std::printf("%s", table.Render(terminal).c_str());
+  if (!slots.empty()) std::fprintf(stderr, "%s\n", slots.c_str());
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddQueueCommand(CommandLine& line) {
+  const ClientCommand client = AddClientCommand(
+      line, "queue", "Show the jobs that wait, in the order in which they start, and why",
+      "  syncbn queue");
+  OnRun(client, line, ShowQueue);
+}
+
+}  // namespace syncbn::app
