@@ -25,6 +25,28 @@ std::string TokenOf(const ClientOptions& options) {
   return token.substr(begin, token.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
+void AddConnectionOptions(CLI::App* command, const std::shared_ptr<ClientOptions>& options) {
+  command
+      ->add_option("--coordinator", options->address, "where the coordinator listens")
+      ->type_name("HOST:PORT")
+      ->envname("SYNCBN_SERVER")
+      ->capture_default_str()
+      ->group("Connection");
+  command
+      ->add_option("--token-file", options->token_file,
+                   "file with your token (default: the token in SYNCBN_USER_TOKEN)")
+      ->type_name("FILE")
+      ->group("Connection");
+  command->add_option("--tls-ca", options->tls_ca, "use TLS; the authority that signed the server's certificate")
+      ->type_name("FILE")
+      ->envname("SYNCBN_TLS_CA")
+      ->group("Connection");
+  command->add_option("--tls-cert", options->tls_cert, "your certificate, for mutual TLS")
+      ->type_name("FILE")
+      ->group("Connection");
+  command->add_option("--tls-key", options->tls_key, "its key")->type_name("FILE")->group("Connection");
+}
+
 int Run(const ClientOptions& options,
         const std::function<int(client::Connection&, const ClientOptions&)>& body) {
   // Output into a pipe whose reader has left (`syncbn logs 17 | head`) ends the command quietly.
@@ -49,27 +71,7 @@ ClientCommand AddClientCommand(CLI::App& parent, const std::string& name,
                                const std::string& description, const std::string& help) {
   ClientCommand result{parent.add_subcommand(name, description), std::make_shared<ClientOptions>()};
   result.command->footer(help);
-  const auto& options = result.options;
-  result.command
-      ->add_option("--coordinator", options->address, "where the coordinator listens")
-      ->type_name("HOST:PORT")
-      ->envname("SYNCBN_SERVER")
-      ->capture_default_str()
-      ->group("Connection");
-  result.command
-      ->add_option("--token-file", options->token_file,
-                   "file with your token (default: the token in SYNCBN_USER_TOKEN)")
-      ->type_name("FILE")
-      ->group("Connection");
-  result.command->add_option("--tls-ca", options->tls_ca, "use TLS; the authority that signed the server's certificate")
-      ->type_name("FILE")
-      ->envname("SYNCBN_TLS_CA")
-      ->group("Connection");
-  result.command->add_option("--tls-cert", options->tls_cert, "your certificate, for mutual TLS")
-      ->type_name("FILE")
-      ->group("Connection");
-  result.command->add_option("--tls-key", options->tls_key, "its key")->type_name("FILE")->group("Connection");
-  result.command->add_flag("--json", options->json, "print JSON, one object a line");
+  result.command->add_flag("--json", result.options->json, "print JSON, one object a line");
   return result;
 }
 
@@ -82,9 +84,33 @@ ClientCommand AddClientCommand(CommandLine& line, const std::string& name,
 
 void OnRun(const ClientCommand& command, CommandLine& line,
            std::function<int(client::Connection&, const ClientOptions&)> body) {
+  // Last in the help: what a command is about comes first.
+  AddConnectionOptions(command.command, command.options);
   command.command->callback([options = command.options, &line, body = std::move(body)] {
     line.exit_code = Run(*options, body);
   });
+}
+
+CLI::Validator AtLeast(int least) {
+  return CLI::Validator(
+      [least](const std::string& text) {
+        int value = 0;
+        const bool good = CLI::detail::lexical_cast(text, value) && value >= least;
+        return good ? std::string()
+                    : "expected a whole number from " + std::to_string(least) + ", found " + text;
+      },
+      "");
+}
+
+void RequireOneOf(const CLI::App& command, const std::vector<std::string>& options) {
+  std::string given;
+  for (const std::string& option : options) {
+    if (command.count(option) == 0) continue;
+    if (!given.empty()) {
+      throw Error(ErrorCode::kInvalidArgument, given + " and " + option + " exclude each other");
+    }
+    given = option;
+  }
 }
 
 InterruptFlag::InterruptFlag() {

@@ -75,13 +75,14 @@ void AddJobCommand(CommandLine& line) {
       "  syncbn job 17 --run-file > run.yaml\n"
       "  syncbn job 17 --json | jq -r .job.state");
   client.command->add_option("JOB", arguments->job, "its number, as in 17 or jobs/17")->required();
-  CLI::Option* run_file = client.command->add_flag(
+  client.command->add_flag(
       "--run-file", arguments->run_file, "print the run file as it was submitted, nothing else");
   client.command
       ->add_flag("--effective", arguments->effective,
-                 "print the run file in effect, with the origin of each value")
-      ->excludes(run_file);
-  OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
+                 "print the run file in effect, with the origin of each value");
+  OnRun(client, line, [=, command = client.command](client::Connection& connection,
+                                                    const ClientOptions& options) {
+    RequireOneOf(*command, {"--run-file", "--effective", "--json"});
     return ShowJob(connection, options, *arguments);
   });
 }

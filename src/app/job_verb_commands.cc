@@ -87,7 +87,7 @@ void AddProcesses(const ClientCommand& client, const std::shared_ptr<Arguments>&
   client.command
       ->add_option("--processes,-n", arguments->processes, "on another number of processes; same result")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(AtLeast(1));
 }
 
 }  // namespace

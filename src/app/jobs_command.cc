@@ -86,7 +86,7 @@ void AddJobsCommand(CommandLine& line) {
   client.command->add_option("--filter", arguments->filter, "only jobs that match")->type_name("TERMS");
   client.command->add_option("--most", arguments->most, "at most N jobs")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(AtLeast(1))
       ->capture_default_str();
   client.command->add_flag("--all", arguments->all, "all jobs");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {

@@ -158,17 +158,17 @@ void AddLogsCommand(CommandLine& line) {
   command->add_flag("--follow,-f", arguments->follow, "print what is added, too");
   command->add_option("--tail", arguments->tail, "begin N lines before the end")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeast(0));
   command->add_option("--attempt", arguments->attempt, "of this start of the job (default: the newest)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
-  CLI::Option* rank = command->add_option("--rank", arguments->rank, "only lines of this rank")
+      ->check(AtLeast(1));
+  command->add_option("--rank", arguments->rank, "only lines of this rank")
                           ->type_name("N")
-                          ->check(CLI::NonNegativeNumber);
+                          ->check(AtLeast(0));
   command->add_flag("--supervisor", arguments->supervisor,
-                    "what the attempt's supervisor did, instead")
-      ->excludes(rank);
+                    "what the attempt's supervisor did, instead");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
+    RequireOneOf(*command, {"--rank", "--supervisor"});
     arguments->has_rank = command->count("--rank") > 0;
     arguments->has_tail = command->count("--tail") > 0;
     return Logs(connection, options, *arguments).Run();

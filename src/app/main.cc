@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
       "syncbn trains networks with synchronized batch normalization: the same result, to the last\n"
       "bit, at any number of processes.\n\n"
       "  syncbn train configs/shapes-demo.yaml               one process\n"
-      "  mpirun -np 4 syncbn train configs/shapes-demo.yaml  the same run on four");
+      "  mpirun -np 4 syncbn train configs/shapes-demo.yaml  the same run on four\n"
+      "  syncbn submit configs/shapes-demo.yaml --follow     queued and run by a coordinator");
   parser.name("syncbn");
   parser.get_formatter()->column_width(26);
   parser.require_subcommand(1);
@@ -31,7 +32,9 @@ int main(int argc, char** argv) {
   app::AddVerifyCommand(line);
   app::AddReplayCommand(line);
   app::AddInfoCommand(line);
+  for (CLI::App* command : parser.get_subcommands(nullptr)) command->group("Training");
   app::AddServeCommand(line);
+  parser.get_subcommand("serve")->group("Service");
   app::AddSuperviseCommands(line);
   app::AddSubmitCommand(line);
   app::AddJobsCommand(line);

@@ -199,21 +199,21 @@ void AddMetricsCommand(CommandLine& line) {
   command->add_option("--from", arguments->from, "first step")->type_name("STEP");
   command->add_option("--to", arguments->to, "last step")->type_name("STEP");
   command->add_option("--points", arguments->points,
-                      "at most N ranges of steps (default: 20 in tables, 1000 otherwise)")
+                      "at most N ranges of steps, up to 20000\n(default: 20 in tables, 1000 otherwise)")
       ->type_name("N")
-      ->check(CLI::Range(1, 20000));
+      ->check(AtLeast(1));
   command->add_option("--rank", arguments->rank, "of this rank (default: the lowest that reported it)")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeast(0));
   command->add_option("--attempt", arguments->attempt, "of this attempt only")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
-  CLI::Option* curve = command->add_flag("--curve", arguments->curve, "draw it");
-  CLI::Option* csv = command->add_flag("--csv", arguments->csv, "print CSV")->excludes(curve);
-  command->add_flag("--follow,-f", arguments->follow, "print points as they arrive, from the first on, as CSV")
-      ->excludes(curve)
-      ->excludes(csv);
+      ->check(AtLeast(1));
+  command->add_flag("--curve", arguments->curve, "draw it");
+  command->add_flag("--csv", arguments->csv, "print CSV");
+  command->add_flag("--follow,-f", arguments->follow, "print points as they arrive, from the\nfirst on, as CSV");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
+    RequireOneOf(*command, {"--curve", "--csv", "--follow"});
+    RequireOneOf(*command, {"--curve", "--csv", "--json"});
     if (arguments->follow) return Follow(connection, options, *arguments);
     const bool choose = !arguments->names.empty() || arguments->csv || arguments->curve;
     if (!choose) return ListSeries(connection, options, JobNameOf(arguments->job));

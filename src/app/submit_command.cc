@@ -142,7 +142,7 @@ void AddSubmitCommand(CommandLine& line) {
       ->type_name("TIME")->group(group);
   command->add_option("--max-retries", arguments->max_retries,
                       "restarts after failures of the machinery (default: 3)")
-      ->type_name("N")->check(CLI::NonNegativeNumber)->group(group);
+      ->type_name("N")->check(AtLeast(0))->group(group);
   list("--host-tag", arguments->host_tags, "only hosts with this tag; may be given again", "TAG")->group(group);
   list("--host", arguments->hosts, "only this host; may be given again", "HOST")->group(group);
   list("--not-host", arguments->excluded_hosts, "never this host; may be given again", "HOST")->group(group);

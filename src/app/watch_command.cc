@@ -16,11 +16,13 @@ void AddWatchCommand(CommandLine& line) {
       "  syncbn watch --filter 'labels.team = vision'\n\n"
       "Exit codes, for one job: 0 succeeded, 10 failed, 11 cancelled, 9 no coordinator answers,\n"
       "130 left by Ctrl-C.");
-  CLI::Option* job = client.command->add_option("JOB", arguments->job, "its number; without one, all jobs");
-  client.command->add_option("--filter", arguments->filter, "without a number: only jobs that match, see 'syncbn jobs --help'")
-      ->type_name("TERMS")
-      ->excludes(job);
-  OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
+  client.command->add_option("JOB", arguments->job, "its number; without one, all jobs");
+  client.command->add_option("--filter", arguments->filter, 
+                             "without a number: only jobs that match, see 'syncbn jobs --help'")
+      ->type_name("TERMS");
+  OnRun(client, line, [=, command = client.command](client::Connection& connection,
+                                                    const ClientOptions& options) {
+    RequireOneOf(*command, {"JOB", "--filter"});
     if (arguments->job.empty()) return FollowAllJobs(connection, arguments->filter, options.json);
     return FollowJob(connection, {.job = JobNameOf(arguments->job), .json = options.json});
   });

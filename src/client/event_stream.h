@@ -127,7 +127,7 @@ class EventStream {
         response.Clear();
       }
       const grpc::Status status = reader->Finish();
-      if (Leave()) return;
+      if (Leave(ever)) return;
       if (status.ok() && source_.ends) return;
       if (!status.ok() && !IsLostConnection(status)) {
         if (status.error_code() != grpc::StatusCode::OUT_OF_RANGE || !source_.restart) {
@@ -158,11 +158,11 @@ class EventStream {
     last_ = std::chrono::steady_clock::now();
     return true;
   }
-  // True when the reader is to end.
-  bool Leave() {
+  // True when the reader is to end. What was never there cannot be lost.
+  bool Leave(bool ever) {
     std::lock_guard lock(mutex_);
     context_ = nullptr;
-    lost_ = true;
+    lost_ = ever;
     return stop_;
   }
   bool Wait(std::chrono::milliseconds pause) {

@@ -129,11 +129,10 @@ TEST(Submit, RefusesWhatCannotBeMeantBeforeAskingAnybody) {
     EXPECT_EQ(result.status, 2);
     return result.err;
   };
-  for (const char* time : {"soon", "5x", "", "-3m", "1h2", "0s"}) {
+  for (const char* time : {"soon", "5x", "-3m", "1h2", "0s"}) {
     EXPECT_EQ(error({"--time-limit=" + std::string(time)}),
-              time == std::string() ? error({"--time-limit="})
-                                    : "syncbn: --time-limit: \"" + std::string(time) +
-                                          "\" is not a time: write 45s, 30m, 2h, 1d, or 1h30m\n");
+              "syncbn: --time-limit: \"" + std::string(time) +
+                  "\" is not a time: write 45s, 30m, 2h, 1d, or 1h30m\n");
   }
   EXPECT_EQ(error({"--label", "vision"}), "syncbn: --label: expected KEY=VALUE, found \"vision\"\n");
   EXPECT_EQ(error({"--env", "=1"}), "syncbn: --env: expected KEY=VALUE, found \"=1\"\n");
@@ -157,7 +156,7 @@ TEST(Jobs, TableSaysWhyAJobWaitsAndWhyOneFailed) {
   const ProcessResult result = RunCommand(fake, {"jobs"});
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out,
-            "JOB  NAME              STATE          STEP   PROC   SUBMITTED    USED  NOTE\n"
+            "JOB  NAME              STATE           STEP   PROC   SUBMITTED    USED  NOTE\n"
             " 16  resnet20-cifar10  QUEUED                    4   3 min ago          needs 8 slots, 3 free, 5 held by jobs/15\n"
             " 15  resnet20-cifar10  RUNNING  1,200/7,820  4 x 2     1 h ago  57 min\n"
             "  9  näme [31m         FAILED                    4  2 days ago          OOM: rank 1 on node2 was killed for want of memory\n");
