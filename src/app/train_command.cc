@@ -64,8 +64,8 @@ void AddTrainCommand(CommandLine& line) {
   command->add_flag("--live,!--no-live", *live,
                     "a live line (default: on a terminal, not under mpirun)");
   command->add_option("--coordinator", *coordinator,
-                      "report to this coordinator (default: SYNCBN_COORDINATOR); only a run that was\n"
-                      "submitted as a job does: see syncbn submit")
+                      "report to this coordinator (default: SYNCBN_COORDINATOR); only a\n"
+                      "run that was submitted as a job does: see syncbn submit")
       ->type_name("HOST:PORT");
   command->add_option("--attempt", *attempt, "which start of a job this is")->group("");
   command->add_option("--fault", *fault, "fail on purpose")->group("");
