@@ -3,6 +3,8 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 
+#include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "coordinator/service/status.h"
@@ -38,11 +40,20 @@ std::string ResourceOf(const Message& message) {
   return ResourceOf(message.GetReflection()->GetMessage(message, rank));
 }
 
-std::optional<std::string> AuthorizationOf(const grpc::ServerContextBase& context) {
+std::optional<std::string> HeaderOf(const grpc::ServerContextBase& context, const char* name) {
   const auto& metadata = context.client_metadata();
-  const auto found = metadata.find("authorization");
+  const auto found = metadata.find(name);
   if (found == metadata.end()) return std::nullopt;
   return std::string(found->second.data(), found->second.size());
+}
+
+// The details that the client says it takes; what every client takes where it says nothing.
+size_t MaxDetailsOf(const grpc::ServerContextBase& context) {
+  const std::string text = HeaderOf(context, "syncbn-max-details").value_or("");
+  size_t bytes = 0;
+  const auto [at, code] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  if (code != std::errc()) return kUsualDetails;
+  return std::clamp(bytes, kUsualDetails, kMostDetails);
 }
 
 // Of "ipv4:127.0.0.1:54321" without the port, which is another for every connection.
@@ -116,7 +127,8 @@ CallGate::Call::Call(CallGate& gate, const grpc::ServerContextBase& context,
       context_(&context),
       method_(method),
       rule_(FindMethodRule(method)),
-      start_(gate.options_.clock->Monotonic()) {}
+      start_(gate.options_.clock->Monotonic()),
+      max_details_(MaxDetailsOf(context)) {}
 
 CallGate::Call::~Call() {
   if (!ended_) End(grpc::Status(grpc::StatusCode::CANCELLED, "the client has left"));
@@ -134,7 +146,7 @@ void CallGate::Call::Admit(const Message* request) {
                    "the coordinator is starting or stopping: try again in a moment",
                    {{"retry_after_ms", "1000"}});
   }
-  caller_ = gate_.options_.authenticator->Identify(AuthorizationOf(*context_), caller_.peer);
+  caller_ = gate_.options_.authenticator->Identify(HeaderOf(*context_, "authorization"), caller_.peer);
   known_ = true;
   CheckRole();
   CheckRate();
@@ -204,7 +216,7 @@ grpc::Status CallGate::Call::End(const grpc::Status& status) {
 }
 
 grpc::Status CallGate::Call::End(const std::exception_ptr& thrown) {
-  const grpc::Status status = ToStatus(thrown);
+  const grpc::Status status = ToStatus(thrown, max_details_);
   std::string detail = status.error_message();
   bool is_bug = status.error_code() == grpc::StatusCode::INTERNAL;
   try {

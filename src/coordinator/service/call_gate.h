@@ -123,6 +123,7 @@ class CallGate::Call {
   bool in_stream_ = false;
   bool ended_ = false;
   std::string resource_;
+  size_t max_details_;  // of an error
 };
 
 using Call = CallGate::Call;

@@ -8,8 +8,8 @@ namespace syncbn::coordinator {
 namespace {
 
 constexpr const char* kDomain = "syncbn";
-// gRPC carries details in a header, and headers above 8 KiB break the stream. A header is base64.
-constexpr size_t kMostDetails = 4608, kMostMessage = 1024;
+// The message is a header of its own, in which every byte that is not plain ASCII takes three.
+constexpr size_t kMostMessage = 1024;
 
 // The beginning of a text, not cut inside a character.
 std::string Beginning(const std::string& text, size_t most) {
@@ -21,8 +21,7 @@ std::string Beginning(const std::string& text, size_t most) {
 
 grpc::Status MakeStatus(grpc::StatusCode code, const std::string& message, std::string reason,
                         const std::map<std::string, std::string>& metadata,
-                        const v1::RunFileErrors* run_file_errors) {
-  // The message is a header of its own, in which every byte that is not plain ASCII takes three.
+                        const v1::RunFileErrors* run_file_errors, size_t max_details) {
   const std::string text = Beginning(message, kMostMessage);
   v1::ErrorStatus status;
   status.set_code(code);
@@ -36,7 +35,7 @@ grpc::Status MakeStatus(grpc::StatusCode code, const std::string& message, std::
     // As many faults as fit; the reader sees from the message how many there are.
     v1::RunFileErrors fitting = *run_file_errors;
     while (fitting.errors_size() > 1 &&
-           status.ByteSizeLong() + fitting.ByteSizeLong() > kMostDetails) {
+           status.ByteSizeLong() + fitting.ByteSizeLong() > max_details) {
       fitting.mutable_errors()->RemoveLast();
     }
     status.add_details()->PackFrom(fitting);
@@ -114,7 +113,7 @@ std::string ReasonOf(const Error& error) {
   return std::string(ErrorCodeName(error.code()));
 }
 
-grpc::Status ToStatus(const Error& error) {
+grpc::Status ToStatus(const Error& error, size_t max_details) {
   std::map<std::string, std::string> metadata;
   if (const auto* api = dynamic_cast<const ApiError*>(&error)) metadata = api->metadata();
   const auto* run_file = dynamic_cast<const RunFileError*>(&error);
@@ -123,14 +122,14 @@ grpc::Status ToStatus(const Error& error) {
   const grpc::StatusCode code = reason == "UNAUTHENTICATED" ? grpc::StatusCode::UNAUTHENTICATED
                                                             : ToStatusCode(error.code());
   return MakeStatus(code, error.what(), reason, metadata,
-                    run_file == nullptr ? nullptr : &run_file->errors());
+                    run_file == nullptr ? nullptr : &run_file->errors(), max_details);
 }
 
-grpc::Status ToStatus(const std::exception_ptr& thrown) {
+grpc::Status ToStatus(const std::exception_ptr& thrown, size_t max_details) {
   try {
     std::rethrow_exception(thrown);
   } catch (const Error& error) {
-    return ToStatus(error);
+    return ToStatus(error, max_details);
   } catch (const std::bad_alloc&) {
     return ToStatus(Error(ErrorCode::kResourceExhausted, "the coordinator is out of memory"));
   } catch (...) {

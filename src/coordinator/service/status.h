@@ -26,13 +26,18 @@ class RunFileError : public ApiError {
   v1::RunFileErrors errors_;
 };
 
+// Bytes of details that every client takes: gRPC's own limit for all headers of an answer is 8 KiB.
+// A client that takes more says so in its request's metadata, `syncbn-max-details: BYTES`, and then
+// gets every fault of a long run file.
+constexpr size_t kUsualDetails = 4608, kMostDetails = size_t{1} << 20;
+
 // The status of an error: its code (UNAUTHENTICATED for an ApiError with that reason); its message
 // with the frames; the details. An Error without a reason gets the one of ReasonOf.
-grpc::Status ToStatus(const Error& error);
+grpc::Status ToStatus(const Error& error, size_t max_details = kUsualDetails);
 
 // The status of whatever was thrown. What is no Error is a bug: INTERNAL, without its text, which
 // may name things that clients must not learn.
-grpc::Status ToStatus(const std::exception_ptr& thrown);
+grpc::Status ToStatus(const std::exception_ptr& thrown, size_t max_details = kUsualDetails);
 
 // OUT_OF_RANGE and so on. Ours have the same names and meaning as gRPC's.
 grpc::StatusCode ToStatusCode(ErrorCode code);

@@ -304,6 +304,32 @@ TEST_F(ServerTest, AMessageThatIsTooLargeIsRefusedWithItsSize) {
   EXPECT_THAT(Get(std::string(3 << 20, 'x')), StartsWith("RESOURCE_EXHAUSTED "));
 }
 
+TEST_F(ServerTest, AHundredFaultsArriveAtAClientThatTakesThemAndSomeAtAnyOther) {
+  Start();
+  const auto faults = [&](const std::shared_ptr<grpc::Channel>& to, const char* max_details) {
+    Context context;
+    if (max_details != nullptr) context.AddMetadata("syncbn-max-details", max_details);
+    v1::GetJobRequest request;
+    request.set_name("100 faults");
+    v1::Job job;
+    const grpc::Status status = v1::JobService::NewStub(to)->GetJob(&context, request, &job);
+    EXPECT_THAT(Say(status), StartsWith("INVALID_ARGUMENT RUN_FILE_INVALID: run.yaml:1:1: "));
+    v1::ErrorStatus wire;
+    v1::RunFileErrors errors;
+    EXPECT_TRUE(wire.ParseFromString(status.error_details()));
+    EXPECT_TRUE(wire.details_size() == 2 && wire.details(1).UnpackTo(&errors));
+    return errors.errors_size();
+  };
+  EXPECT_GE(faults(channel, nullptr), 5);
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, 4 << 20);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  const auto large = grpc::CreateCustomChannel(server.server->addresses().front(),
+                                               grpc::InsecureChannelCredentials(), arguments);
+  EXPECT_EQ(faults(large, "1000000"), 100);
+  EXPECT_LT(faults(large, "nonsense"), 100);
+}
+
 TEST_F(ServerTest, ACallerHasOnlySoManyStreams) {
   server.gate_options.streams_per_caller = 2;
   Start();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "config/run_file.h"
 #include "coordinator/control/secret.h"
 #include "coordinator/service/admin_service.h"
 #include "coordinator/service/call_gate.h"
@@ -61,6 +62,11 @@ class TestJobService final
                       v1::Job* response) override {
     return gate_.Run(*context, "JobService/GetJob", request, [&](Call&) {
       if (request->name() == "jobs/666") throw std::runtime_error("secret inner text");
+      if (request->name() == "100 faults") {
+        std::string text;
+        for (int i = 0; i < 100; ++i) text += "wrong_key_" + std::to_string(i) + ": 3\n";
+        throw RunFileError(config::CheckRunFile(text, "run.yaml").diagnostics, "run.yaml");
+      }
       const int64_t id = ParseJobName(request->name());
       *response = ToProto(store_.Read([&](Tables& tables) { return tables.jobs.Get(id); }), kTestNow);
     });

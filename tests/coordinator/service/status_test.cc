@@ -97,6 +97,11 @@ TEST(Status, ARunFileOfAHundredFaultsFitsIntoTheHeadersOfAnAnswer) {
   ASSERT_TRUE(WireOf(status).details(1).UnpackTo(&errors));
   EXPECT_GE(errors.errors_size(), 5);
   EXPECT_EQ(errors.errors(0).path(), checked.diagnostics.all()[0].path);
+  // A client that takes more gets all.
+  const grpc::Status large =
+      ToStatus(RunFileError(checked.diagnostics, "run.yaml"), size_t{1} << 20);
+  ASSERT_TRUE(WireOf(large).details(1).UnpackTo(&errors));
+  EXPECT_EQ(errors.errors_size(), 100);
 }
 
 TEST(Status, ALongTextIsNotCutInsideACharacter) {
