@@ -23,7 +23,7 @@ void AddCheckCommand(CommandLine& line) {
   CLI::App* command = line.parser.add_subcommand(
       "check", "Validate a run file without running it; reports all its errors");
   command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
-  command->add_option("--set", arguments->sets, "override a key, e.g. --set train.epochs=3; of two values the last counts")
+  command->add_option("--set", arguments->sets, "override a key, e.g. --set train.epochs=3; of two values\nthe last counts")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   command->add_flag("--print", arguments->print,

@@ -15,9 +15,10 @@ void ConsoleObserver::OnStep(const train::MetricRecord& record) {
   if (record.skipped) {
     ++skipped_;
   } else {
-    loss_ += record.loss.value_or(0);
-    accuracy_ += record.accuracy.value_or(0);
-    ++steps_;
+    const auto samples = static_cast<double>(record.samples.value_or(0));
+    loss_ += samples * record.loss.value_or(0);
+    accuracy_ += samples * record.accuracy.value_or(0);
+    samples_ += samples;
   }
   rate_ = record.images_per_second.value_or(0);
   if (options_.quiet) return;
@@ -33,8 +34,8 @@ void ConsoleObserver::OnStep(const train::MetricRecord& record) {
                         ProgressBar(share, 16).c_str(), static_cast<long long>(record.epoch + 1),
                         static_cast<long long>(in_epoch),
                         static_cast<long long>(plan_.steps_per_epoch),
-                        steps_ > 0 ? loss_ / static_cast<double>(steps_) : 0.0,
-                        steps_ > 0 ? 100 * accuracy_ / static_cast<double>(steps_) : 0.0, rate_,
+                        samples_ > 0 ? loss_ / samples_ : 0.0,
+                        samples_ > 0 ? 100 * accuracy_ / samples_ : 0.0, rate_,
                         FormatDuration(left).c_str()));
   }
   if (in_epoch == plan_.steps_per_epoch || done == plan_.end_step) {
@@ -45,24 +46,24 @@ void ConsoleObserver::OnStep(const train::MetricRecord& record) {
     line_.Print(Format("epoch %lld  step %lld/%lld  loss %.4f  accuracy %.1f %%  %.0f images/s",
                        static_cast<long long>(record.epoch + 1), static_cast<long long>(in_epoch),
                        static_cast<long long>(plan_.steps_per_epoch),
-                       steps_ > 0 ? loss_ / static_cast<double>(steps_) : 0.0,
-                       steps_ > 0 ? 100 * accuracy_ / static_cast<double>(steps_) : 0.0, rate_));
+                       samples_ > 0 ? loss_ / samples_ : 0.0,
+                       samples_ > 0 ? 100 * accuracy_ / samples_ : 0.0, rate_));
   }
 }
 
 void ConsoleObserver::PrintEpoch(const train::MetricRecord& record) {
-  const double steps = static_cast<double>(std::max<int64_t>(1, steps_));
+  const double samples = std::max(1.0, samples_);
   std::string text =
       Format("epoch %-3lld  step %-6lld  train loss %.4f  accuracy %5.2f %%  rate %.4g  %.0f images/s",
              static_cast<long long>(record.epoch + 1), static_cast<long long>(record.step + 1),
-             loss_ / steps, 100 * accuracy_ / steps, record.learning_rate.value_or(0), rate_);
+             loss_ / samples, 100 * accuracy_ / samples, record.learning_rate.value_or(0), rate_);
   if (skipped_ > 0) {
     text += Format("  %lld skipped (not finite)", static_cast<long long>(skipped_));
   }
   line_.Print(text);
   last_plain_ = std::chrono::steady_clock::now();
-  loss_ = accuracy_ = 0;
-  steps_ = skipped_ = 0;
+  loss_ = accuracy_ = samples_ = 0;
+  skipped_ = 0;
 }
 
 void ConsoleObserver::OnEvaluation(const train::MetricRecord& record, double seconds) {

@@ -35,7 +35,8 @@ class ConsoleObserver : public train::RunObserver {
   std::chrono::steady_clock::time_point start_, last_plain_;
   // Running sums since the last epoch line.
   double loss_ = 0, accuracy_ = 0, rate_ = 0;
-  int64_t steps_ = 0, skipped_ = 0;
+  double samples_ = 0;
+  int64_t skipped_ = 0;
 };
 
 // The command line as one that can be pasted into a shell.

@@ -1,3 +1,5 @@
+#include <fcntl.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -7,8 +9,21 @@
 #include "app/versions.h"
 #include "base/error.h"
 
+namespace {
+
+// A file that is opened must never get the number of a standard stream: what is printed would go into it.
+void HoldStandardStreams() {
+  for (int stream = 0; stream < 3; ++stream) {
+    if (::fcntl(stream, F_GETFD) >= 0) continue;
+    [[maybe_unused]] const int opened = ::open("/dev/null", stream == 0 ? O_RDONLY : O_WRONLY);
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace syncbn;
+  HoldStandardStreams();
   // A closed pipe (`syncbn ... | head`) must not end a run: writes report it instead.
   std::signal(SIGPIPE, SIG_IGN);
   CLI::App parser(
@@ -60,6 +75,11 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     std::fprintf(stderr, "syncbn: %s\n", error.what());
     return app::kFailure;
+  }
+  // What was asked for has not arrived; a run's own files are not concerned.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::fprintf(stderr, "syncbn: standard output could not be written: is the disk full?\n");
+    if (line.exit_code == app::kSuccess && !parser.got_subcommand("train")) return app::kResources;
   }
   return line.exit_code;
 }

@@ -120,10 +120,15 @@ class Observer : public ConsoleObserver {
   void OnCheckpoint(const fs::path& folder, int64_t step) override {
     ConsoleObserver::OnCheckpoint(folder, step);
     report_.SetCheckpoint(step);
+    saved_ = step;
   }
+  // Of the newest checkpoint of this run, also of the one it goes on from.
+  void SetSaved(int64_t step) { saved_ = step; }
+  std::optional<int64_t> saved() const { return saved_; }
 
  private:
   RunReport& report_;
+  std::optional<int64_t> saved_;
 };
 
 // metrics.jsonl and the coordinator. Where the trainer writes is known once it is restored, so the file
@@ -178,9 +183,11 @@ class Session {
   int Run();
 
  private:
-  int Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleObserver& observer,
+  int Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer& observer,
             std::optional<train::CheckpointStore>& store,
             const std::map<std::string, std::string>& facts);
+  // What is left to go on from; the exit code.
+  int ReportStop(int64_t step, std::optional<int64_t> saved) const;
   void Introduce(const comm::ReplicaMap& map) const;
 
   const RunRequest& request_;
@@ -222,6 +229,7 @@ int Session::Run() {
         .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
     attempt_ = request_.attempt.value_or(store->HighestAttempt() + 1);
     store->Claim(attempt_);
+    if (request_.overwrite) RemoveFormerRun(out_, *store);
     if (!request_.quiet) Introduce(map);
   }
   // Nobody goes on before the root has found the folder to be right.
@@ -245,7 +253,7 @@ int Session::Run() {
   }
 }
 
-int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleObserver& observer,
+int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer& observer,
                    std::optional<train::CheckpointStore>& store,
                    const std::map<std::string, std::string>& facts) {
   const v1::RunSpec& spec = run_.spec();
@@ -290,8 +298,9 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
                              trainer);
     if (from > 0 && from >= trainer.end_step()) {
       if (root_) {
-        std::printf("already finished: %lld of %lld steps are done; nothing was changed\n",
-                    static_cast<long long>(from), static_cast<long long>(trainer.end_step()));
+        std::printf("already finished: the run has done %s and the run file asks for %lld; nothing was "
+                    "changed\n",
+                    Plural(from, "step").c_str(), static_cast<long long>(trainer.end_step()));
       }
       report_.SetCheckpoint(from);
       report_.Finish(false, from, trainer.StateDigest().Hex());
@@ -312,7 +321,10 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
     WriteFileAtomically(out_ / "run.yaml", run_.file().EffectiveYaml());
   }
 
-  if (from > 0) report_.SetCheckpoint(from);
+  if (from > 0) {
+    report_.SetCheckpoint(from);
+    observer.SetSaved(from);
+  }
   report_.SetPlan(trainer.end_step(), from);
   train::Summary summary = trainer.Run();
   observer.Finish();
@@ -323,17 +335,32 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, ConsoleO
     summary.hosts = hosts_;
     summary.versions = LibraryVersions();
     summary.attempt = attempt_;
-    train::WriteSummary(out_ / "summary.json", summary);
     if (!request_.quiet) PrintSummary(summary, out_);
   }
   const bool stopped = summary.status == "stopped";
+  try {
+    if (root_) train::WriteSummary(out_ / "summary.json", summary);
+  } catch (const Error& error) {
+    if (!stopped) throw;
+    observer.OnWarning(std::string("summary.json was not written: ") + error.message());
+  }
   report_.Finish(stopped, summary.steps, summary.digest ? summary.digest->Hex() : "");
   if (!stopped) return kSuccess;
-  if (root_) {
-    std::fprintf(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n",
-                 static_cast<long long>(summary.steps));
+  return root_ ? ReportStop(summary.steps, observer.saved()) : kStopped;
+}
+
+int Session::ReportStop(int64_t step, std::optional<int64_t> saved) const {
+  const auto number = static_cast<long long>(step);
+  if (saved == step) {
+    std::fprintf(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n", number);
+    return kStopped;
   }
-  return kStopped;
+  std::fprintf(stderr, "syncbn: stopped on request after step %lld, WITHOUT a checkpoint of it; %s\n", number,
+               saved ? Format("the newest is of step %lld: --resume goes on from there",
+                              static_cast<long long>(*saved))
+                           .c_str()
+                     : "there is none to go on from");
+  return request_.write_checkpoints ? kResources : kStopped;
 }
 
 void Session::Introduce(const comm::ReplicaMap& map) const {

@@ -25,7 +25,7 @@ void OnStop(int number) {
   }
   if (!announce_stop) return;
   constexpr std::string_view kText =
-      "\nsyncbn: stopping with a checkpoint after this step; once more to end at once\n";
+      "\nsyncbn: asked to stop: a checkpoint after this step, then the end; once more to end at once\n";
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText.data(), kText.size());
 }
 

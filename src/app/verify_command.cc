@@ -6,7 +6,9 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/exit_code.h"
+#include "app/output_folder.h"
 #include "app/subprocess.h"
+#include "app/validators.h"
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -35,7 +37,7 @@ class WorkFolder {
   explicit WorkFolder(const std::string& named) : keep_(!named.empty()) {
     if (keep_) {
       path_ = named;
-      fs::create_directories(path_);
+      MakeOutputFolder(path_, "--keep");
       return;
     }
     std::string pattern = (fs::temp_directory_path() / "syncbn-verify-XXXXXX").string();
@@ -131,6 +133,11 @@ int Verify(const Arguments& arguments) {
                       std::to_string(file.spec.cluster().replicas()));
     }
   }
+  if (arguments.processes.size() < 2) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "--processes: two runs or more are compared, e.g. --processes 1,2 (or 2,2 for the same "
+                "run twice)");
+  }
   const WorkFolder work(arguments.folder);
   std::vector<std::vector<std::string>> rows = {{"processes", "steps", "seconds", "digest after the last step"}};
   std::map<int64_t, Digest> expected;
@@ -170,6 +177,9 @@ int Verify(const Arguments& arguments) {
       } else {
         std::printf(", layer %s, tensor %s\n", LayerOf(tensor).c_str(), tensor.c_str());
       }
+      if (file.spec.cluster().reduction() == v1::REDUCTION_NATIVE) {
+        std::printf("`reduction: native` promises equal bits only on the same number of processes\n");
+      }
       return kNotIdentical;
     }
   }
@@ -186,12 +196,13 @@ void AddVerifyCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = line.parser.add_subcommand(
       "verify", "Run the same steps on several numbers of processes, compare bits");
+  command->footer("Exit codes: 0 identical, 8 different, else as `syncbn train --help` says.");
   command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
   command->add_option("--processes", arguments->processes, "numbers of processes, e.g. 1,2,3,4")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--steps", arguments->steps, "steps of each run")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumberFrom(1))
       ->capture_default_str();
   command->add_option("--set", arguments->sets, "override a key of the run file")
       ->type_name("KEY=VALUE")

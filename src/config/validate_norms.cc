@@ -60,7 +60,7 @@ void ValidateNormBatch(const RunCheck& check, const std::string& path, int64_t s
   const std::vector<int64_t> batches(cluster.batch_per_replica().begin(),
                                      cluster.batch_per_replica().end());
   const int64_t largest = *std::max_element(batches.begin(), batches.end());
-  if (samples <= largest) return;
+  if (samples <= largest || largest == 0) return;  // an empty SGD batch is an error of its own
   std::set<int64_t> fitting = {largest};
   for (size_t group = 1; group <= batches.size(); ++group) {
     if (batches.size() % group != 0) continue;

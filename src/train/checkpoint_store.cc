@@ -117,12 +117,17 @@ void CheckpointStore::Claim(int attempt) {
   MakeFolder(options_.out);
   MakeFolder(folder_);
   WriteFileAtomically(folder_ / kAttemptFile, std::to_string(attempt) + "\n");
+  claimed_ = true;
   std::vector<fs::path> leftovers;
   std::error_code error;
   for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
     if (it->path().filename().string().starts_with(kHiddenPrefix)) leftovers.push_back(it->path());
   }
   for (const fs::path& leftover : leftovers) fs::remove_all(leftover, error);
+}
+
+void CheckpointStore::RemoveAll() {
+  for (int64_t step : Steps()) Remove(FolderOf(step));
 }
 
 fs::path CheckpointStore::Save(Manifest manifest, std::span<const NamedTensor> tensors) {
@@ -138,6 +143,11 @@ fs::path CheckpointStore::Save(Manifest manifest, std::span<const NamedTensor> t
       [&] {
         std::error_code ignored;
         try {
+          // Without its run file a checkpoint serves nobody: a folder that is gone stays gone.
+          if (claimed_ && !fs::is_directory(options_.out)) {
+            throw Error(ErrorCode::kNotFound,
+                        "the output folder " + options_.out.string() + " is no longer there");
+          }
           MakeFolder(options_.out);
           MakeFolder(folder_);
           fs::remove_all(temporary, ignored);

@@ -50,6 +50,9 @@ class CheckpointStore {
   // attempt has.
   void Claim(int attempt);
 
+  // Removes all checkpoints. The claim stays.
+  void RemoveAll();
+
   // Writes a checkpoint (tensors_digest is filled in), replacing one of the same step, then removes
   // those that are not to be kept. Returns its folder. On failure everything that was there is
   // untouched and nothing else is left: RESOURCE_EXHAUSTED when the disk is full, so that training
@@ -81,6 +84,7 @@ class CheckpointStore {
 
   CheckpointStoreOptions options_;
   std::filesystem::path folder_;
+  bool claimed_ = false;
 };
 
 }  // namespace syncbn::train

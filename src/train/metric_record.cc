@@ -26,6 +26,7 @@ std::string MetricRecord::ToJson() const {
   json["epoch"] = epoch;
   json["split"] = split;
   if (evaluation) json["evaluation"] = *evaluation;
+  if (samples) json["samples"] = *samples;
   Put(json, "loss", loss);
   Put(json, "accuracy", accuracy);
   Put(json, "lr", learning_rate);
@@ -50,6 +51,7 @@ MetricRecord MetricRecord::FromJson(std::string_view line) {
     record.epoch = json.at("epoch");
     record.split = json.at("split");
     if (json.contains("evaluation")) record.evaluation = json["evaluation"].get<std::string>();
+    if (json.contains("samples")) record.samples = json["samples"].get<int64_t>();
     record.loss = Take(json, "loss");
     record.accuracy = Take(json, "accuracy");
     record.learning_rate = Take(json, "lr");

@@ -25,6 +25,8 @@ struct MetricRecord {
   std::string split;
   // With which statistics the test split was evaluated: "running", "precise" or "batch".
   std::optional<std::string> evaluation;
+  // Images of the step or of the evaluation.
+  std::optional<int64_t> samples;
   // Mean over the samples.
   std::optional<double> loss;
   // Share of the samples, from 0 to 1.

@@ -222,6 +222,7 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   MetricRecord record{.step = step,
                       .epoch = epoch,
                       .split = "train",
+                      .samples = global_batch,
                       .loss = totals.loss / totals.samples,
                       .accuracy = totals.correct / totals.samples,
                       .learning_rate = rate,

@@ -1,0 +1,114 @@
+// What becomes of a run's output folder, and of its output, when others interfere.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "base/file.h"
+#include "tests/support/process.h"
+#include "tests/support/small_run.h"
+#include "tests/support/temp_folder.h"
+#include "train/checkpoint_store.h"
+#include "train/metrics.h"
+
+namespace syncbn {
+namespace {
+
+namespace fs = std::filesystem;
+
+class OutputTest : public testing::Test {
+ protected:
+  OutputTest() {
+    WriteFileAtomically(run_file_, SmallRun(8, 4, "global"));
+  }
+  std::vector<std::string> Command(std::vector<std::string> more = {}) const {
+    std::vector<std::string> command = {SyncbnProgram(), "train",     run_file_.string(),
+                                        "--out",         out_.string(), "--no-evaluation"};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  }
+  // Goes on for ever, with a checkpoint every ten steps.
+  std::vector<std::string> Endless(std::vector<std::string> more = {}) const {
+    std::vector<std::string> command = Command(
+        {"--set", "train.max_steps=1000000", "--set", "train.epochs=1000000", "--set",
+         "train.checkpoint.every_steps=10", "--set", "train.checkpoint.every_epochs=0"});
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  }
+  bool WaitForCheckpoint() const {
+    const train::CheckpointStore store({.out = out_});
+    for (int i = 0; i < 3000 && store.Steps().empty(); ++i) ::usleep(10'000);
+    return !store.Steps().empty();
+  }
+
+  TempFolder folder_;
+  fs::path run_file_ = folder_.path() / "small.yaml";
+  fs::path out_ = folder_.path() / "out";
+};
+
+TEST_F(OutputTest, AClosedStandardOutputDoesNotEndUpInTheRunsFiles) {
+  std::string line;
+  for (const std::string& word : Command({"--set", "train.max_steps=3"})) line += word + " ";
+  const ProcessResult result = RunProcess({.argv = {"/bin/sh", "-c", line + ">&-"}});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(train::ReadMetrics(out_ / "metrics.jsonl").size(), 3u);
+}
+
+TEST_F(OutputTest, OverwritingALiveRunEndsItAndLeavesTheNewOneWhole) {
+  Process first({.argv = Endless()});
+  ASSERT_TRUE(WaitForCheckpoint());
+  const ProcessResult second = RunProcess(
+      {.argv = Command({"--overwrite", "--set", "seed=2", "--set", "train.max_steps=3"})});
+  EXPECT_EQ(second.status, 0) << second.out << second.err;
+  const ProcessResult ended = first.Wait();
+  EXPECT_FALSE(ended.timed_out);
+  EXPECT_NE(ended.err.find("has taken over"), std::string::npos) << ended.err;
+  EXPECT_EQ(train::CheckpointStore({.out = out_}).Steps(), std::vector<int64_t>{3});
+  EXPECT_EQ(train::ReadMetrics(out_ / "metrics.jsonl").size(), 3u);
+  EXPECT_TRUE(fs::exists(out_ / "summary.json"));
+}
+
+TEST_F(OutputTest, AStopWithoutItsCheckpointSaysSo) {
+  Process process({.argv = Endless()});
+  ASSERT_TRUE(WaitForCheckpoint());
+  fs::remove_all(out_ / "checkpoints");
+  std::ofstream(out_ / "checkpoints") << "in the way";
+  ASSERT_TRUE(process.WaitForText("was not written", std::chrono::seconds(30))) << process.Err();
+  process.Signal(SIGTERM);
+  const ProcessResult result = process.Wait();
+  EXPECT_EQ(result.status, 4) << result.err;
+  EXPECT_NE(result.err.find("WITHOUT a checkpoint of it"), std::string::npos) << result.err;
+}
+
+TEST_F(OutputTest, AnOutputFolderThatVanishesIsReported) {
+  Process process({.argv = Endless()});
+  ASSERT_TRUE(WaitForCheckpoint());
+  fs::rename(out_, folder_.path() / "elsewhere");
+  EXPECT_TRUE(process.WaitForText("is no longer there", std::chrono::seconds(30))) << process.Err();
+  process.Signal(SIGTERM);
+  EXPECT_EQ(process.Wait().status, 4);
+  EXPECT_FALSE(fs::exists(out_ / "checkpoints"));
+}
+
+TEST_F(OutputTest, WhatContradictsItselfIsRefused) {
+  const ProcessResult both = RunProcess({.argv = Command({"--resume", "--overwrite"})});
+  EXPECT_EQ(both.status, 2) << both.err;
+  const ProcessResult empty = RunProcess(
+      {.argv = {SyncbnProgram(), "train", run_file_.string(), "--out", ""}});
+  EXPECT_EQ(empty.status, 2) << empty.err;
+  EXPECT_NE(empty.err.find("--out: the value is empty"), std::string::npos) << empty.err;
+  const ProcessResult one = RunProcess(
+      {.argv = {SyncbnProgram(), "verify", run_file_.string(), "--processes", "2"}});
+  EXPECT_EQ(one.status, 2) << one.err;
+}
+
+TEST_F(OutputTest, AFullStandardOutputIsAnErrorWhereItIsTheProduct) {
+  const std::string line = SyncbnProgram() + " check --print " + run_file_.string() + " >/dev/full";
+  const ProcessResult result = RunProcess({.argv = {"/bin/sh", "-c", line}});
+  EXPECT_EQ(result.status, 4);
+  EXPECT_NE(result.err.find("standard output could not be written"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace syncbn
