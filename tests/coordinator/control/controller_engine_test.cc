@@ -370,5 +370,51 @@ TEST_F(ControllerTest, WorkersOfAnAdoptedAttemptGoOnWhereTheyWere) {
   EXPECT_EQ(controller().Heartbeat({job, 1}, 0, {.heartbeat = {.step = 3}}), DesiredState::kRun);
 }
 
+// Coordinators end and begin all the time while jobs are submitted, started and end.
+TEST_F(ControllerTest, HoweverOftenTheCoordinatorIsReplacedEveryJobEndsExactlyOnce) {
+  constexpr int kJobs = 12;
+  std::minstd_rand random(7);
+  launcher.on_start = [](const LaunchRequest&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  };
+  std::vector<int64_t> jobs;
+  const auto deadline = std::chrono::steady_clock::now() + seconds(60);
+  int coordinators = 0;
+  bool all_ended = false;
+  while (!all_ended) {
+    ASSERT_TRUE(std::chrono::steady_clock::now() < deadline) << [&] {
+      std::string states;
+      for (const int64_t job : jobs) {
+        states += JobName(job) + " " + std::string(JobStateName(StateOf(job)));
+        for (const std::string& event : Events(job)) states += " " + event;
+        states += "\n";
+      }
+      return states;
+    }();
+    ++coordinators;
+    controller();
+    for (int i = 0; i < 2 && jobs.size() < kJobs; ++i) jobs.push_back(Submit());
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 6000));
+    all_ended = jobs.size() == kJobs;
+    for (const int64_t job : jobs) {
+      const JobStatus status = Get(job).status;
+      all_ended = all_ended && IsEnded(status.state);
+      if (launcher.IsAlive({job, status.attempt}) && random() % 2 == 0)
+        launcher.End({job, status.attempt}, FakeLauncher::Ended(0));
+    }
+    End();
+  }
+  for (const int64_t job : jobs) {
+    EXPECT_EQ(StateOf(job), JobState::kSucceeded);
+    EXPECT_EQ(Ends(job), 1);
+    int started = 0;
+    for (int attempt = 1; attempt <= Get(job).status.attempt; ++attempt)
+      started += launcher.Starts({job, attempt});
+    EXPECT_EQ(started, 1) << JobName(job) << " ran more than once";
+  }
+  EXPECT_EQ(launcher.AllAlive(), 0);
+  std::printf("%d coordinators served %d jobs\n", coordinators, kJobs);
+}
+
 }  // namespace
 }  // namespace syncbn::coordinator
