@@ -1,0 +1,211 @@
+// What a submitter can say, and what of it is refused.
+#include "coordinator/service/submission.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "coordinator/api_error.h"
+#include "coordinator/service/status.h"
+#include "tests/support/small_run.h"
+#include "tests/support/temp_folder.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class SubmissionTest : public ::testing::Test {
+ protected:
+  SubmissionTest() {
+    root = fs::canonical(folder.path());
+    for (const char* name : {"output", "data", "data/cifar", "data2", "secret"})
+      fs::create_directories(root / name);
+    fs::create_directory_symlink(root / "secret", root / "output" / "out-link");
+    fs::create_directory_symlink(root / "secret", root / "data" / "link");
+    policy = {.output_root = root / "output",
+              .data_roots = {root / "data"},
+              .allowed_variables = {"NCCL_DEBUG"}};
+    job.set_run_file(SmallRun(4, 8, "global"));
+    job.set_run_file_name("small.yaml");
+  }
+
+  static std::string CifarRun(const std::string& path) {
+    return "data: {dataset: cifar10, path: " + path +
+           "}\nmodel: {architecture: resnet20}\ncluster: {replicas: 2, batch_per_replica: 8}\n"
+           "train: {epochs: 1}\n";
+  }
+  // "REASON: message" of the error.
+  std::string Refusal() {
+    try {
+      CheckSubmission(job, "anna", policy);
+    } catch (const ApiError& error) {
+      return error.reason() + ": " + error.message();
+    }
+    return "accepted";
+  }
+
+  TempFolder folder;
+  fs::path root;
+  SubmissionPolicy policy;
+  v1::Job job;
+};
+
+TEST_F(SubmissionTest, AJobIsTakenWithItsDefaultsAndNothingThatIsNotTheSubmittersToSay) {
+  job.set_name("jobs/99");
+  job.set_submitter("carla");
+  job.set_state(v1::Job::SUCCEEDED);
+  job.add_overrides("train.max_steps=7");
+  (*job.mutable_labels())["team"] = "vision";
+  (*job.mutable_environment())["NCCL_DEBUG"] = "INFO";
+  job.set_output_folder("team/run");
+  const Submission taken = CheckSubmission(job, "anna", policy);
+  EXPECT_EQ(taken.spec.name(), "");
+  EXPECT_EQ(taken.spec.submitter(), "anna");
+  EXPECT_EQ(taken.spec.state(), v1::Job::STATE_UNSPECIFIED);
+  EXPECT_EQ(taken.spec.display_name(), "run");
+  EXPECT_EQ(taken.spec.resources().processes(), 1);
+  EXPECT_EQ(taken.spec.resources().threads_per_process(), 1);
+  EXPECT_EQ(taken.spec.output_folder(), root / "output" / "team" / "run");
+  EXPECT_EQ(taken.spec.run_file(), "") << "kept apart";
+  EXPECT_EQ(taken.run_file.text, job.run_file());
+  EXPECT_THAT(taken.run_file.effective, HasSubstr("max_steps: 7"));
+}
+
+TEST_F(SubmissionTest, AWrongRunFileIsRefusedWithEveryFaultAtTheUsersOwnLine) {
+  job.set_run_file(
+      "data: {dataset: shapes}\nmodel: {architecture: resnet2O}\ntrain: {epochs: -1}\n");
+  job.add_overrides("train.momentum=0.9");
+  try {
+    CheckSubmission(job, "anna", policy);
+    FAIL() << "accepted";
+  } catch (const RunFileError& error) {
+    EXPECT_EQ(error.reason(), "RUN_FILE_INVALID");
+    ASSERT_EQ(error.errors().errors_size(), 3) << error.message();
+    EXPECT_EQ(error.errors().errors(0).file(), "small.yaml");
+    EXPECT_EQ(error.errors().errors(0).line(), 2);
+    EXPECT_EQ(error.errors().errors(1).line(), 3);
+    EXPECT_EQ(error.errors().errors(2).file(), "--set");
+  }
+}
+
+TEST_F(SubmissionTest, RunFilesAreLimitedInSizeAndDepth) {
+  job.set_run_file("# " + std::string(policy.max_run_file_bytes, 'x') + "\n" + job.run_file());
+  EXPECT_THAT(Refusal(), HasSubstr("TOO_LARGE: the run file has "));
+  job.set_run_file("data: " + std::string(1000, '[') + "\n");
+  EXPECT_THAT(Refusal(), HasSubstr("RUN_FILE_INVALID"));
+  job.clear_run_file();
+  EXPECT_EQ(Refusal(), "FIELD_INVALID: run_file is empty");
+}
+
+TEST_F(SubmissionTest, ResourcesMustFitTheRunFileAndThemselves) {
+  v1::Resources& resources = *job.mutable_resources();
+  resources.set_processes(4);
+  EXPECT_EQ(Refusal(), "accepted");
+  resources.set_processes(5);
+  EXPECT_EQ(Refusal(),
+            "RESOURCES_INVALID: the job asks for 5 processes, but its run file has 4 replicas: a "
+            "process hosts at least one replica");
+  job.add_overrides("cluster.replicas=8");
+  EXPECT_EQ(Refusal(), "accepted") << "the replicas in effect count";
+  const auto refusal = [&](const std::function<void(v1::Resources&)>& change) {
+    resources.Clear();
+    change(resources);
+    return Refusal();
+  };
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.set_processes(-1); }),
+            "RESOURCES_INVALID: processes must be at least 1");
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.set_threads_per_process(-1); }),
+            "RESOURCES_INVALID: threads_per_process must be from 1 to 4096");
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.set_memory_mib_per_process(-1); }),
+            "RESOURCES_INVALID: memory_mib_per_process must be from 0 to 2^30");
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.set_max_processes_per_host(-1); }),
+            "RESOURCES_INVALID: max_processes_per_host must be at least 0");
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.set_priority(1001); }),
+            "RESOURCES_INVALID: priority must be from -1000 to 1000");
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.mutable_time_limit(); }),
+            "RESOURCES_INVALID: time_limit must be from 1 s to ten years");
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.mutable_time_limit()->set_seconds(INT64_MAX); }),
+            "RESOURCES_INVALID: time_limit must be from 1 s to ten years");
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.mutable_time_limit()->set_seconds(INT64_MIN); }),
+            "RESOURCES_INVALID: time_limit must be from 1 s to ten years");
+  EXPECT_EQ(refusal([](v1::Resources& r) { r.set_max_retries(-1); }),
+            "RESOURCES_INVALID: max_retries must be from 0 to 1000");
+}
+
+TEST_F(SubmissionTest, OutputStaysBelowItsRootWhateverDotsAndLinksSay) {
+  for (const std::string bad :
+       {std::string("."), std::string("a/.."), std::string("../secret"), std::string("/etc"),
+        std::string("a/../../secret"), std::string("out-link"), std::string("out-link/run"),
+        (root / "secret").string(), (root / "output").string(), (root / "outputs").string()}) {
+    job.set_output_folder(bad);
+    EXPECT_THAT(Refusal(), HasSubstr("NOT_ALLOWED_PATH: output_folder '" + bad +
+                                     "' is not below the output root of this server, "))
+        << bad;
+  }
+  for (const std::string good :
+       {std::string("a"), std::string("a/b/../c"), (root / "output" / "x").string()}) {
+    job.set_output_folder(good);
+    EXPECT_EQ(Refusal(), "accepted") << good;
+  }
+  job.set_output_folder(std::string("a\0b", 3));
+  EXPECT_THAT(Refusal(), HasSubstr("FIELD_INVALID: output_folder holds a control character"));
+}
+
+TEST_F(SubmissionTest, DataIsReadBelowTheDataRootsOnly) {
+  job.set_run_file(CifarRun((root / "data" / "cifar").string()));
+  EXPECT_EQ(Refusal(), "accepted");
+  for (const std::string bad :
+       {(root / "secret").string(), (root / "data" / "link").string(), (root / "data2").string(),
+        (root / "data" / ".." / "secret").string(), std::string("/etc")}) {
+    job.set_run_file(CifarRun(bad));
+    EXPECT_THAT(Refusal(),
+                HasSubstr("NOT_ALLOWED_PATH: data.path '" + bad +
+                          "' is outside the data folders; data folders of this server: " +
+                          (root / "data").string()))
+        << bad;
+  }
+  job.set_run_file(CifarRun("cifar"));
+  EXPECT_THAT(Refusal(), HasSubstr("must be an absolute path"));
+  // An override is as much the submitter's word as the file.
+  job.set_run_file(CifarRun((root / "data" / "cifar").string()));
+  job.add_overrides("data.path=/etc");
+  EXPECT_THAT(Refusal(), HasSubstr("NOT_ALLOWED_PATH: data.path '/etc'"));
+  job.clear_overrides();
+  policy.data_roots.clear();
+  EXPECT_THAT(Refusal(), HasSubstr("this server has none (its option --data-root)"));
+}
+
+TEST_F(SubmissionTest, OnlyVariablesOnTheListAreSet) {
+  (*job.mutable_environment())["LD_PRELOAD"] = "/tmp/evil.so";
+  EXPECT_EQ(Refusal(),
+            "NOT_ALLOWED_VARIABLE: variable 'LD_PRELOAD' is not one that jobs may set; allowed "
+            "are: NCCL_DEBUG");
+  job.clear_environment();
+  (*job.mutable_environment())["NCCL_DEBUG=1\nLD_PRELOAD"] = "x";
+  EXPECT_THAT(Refusal(), HasSubstr("NOT_ALLOWED_VARIABLE"));
+  job.clear_environment();
+  (*job.mutable_environment())["NCCL_DEBUG"] = "a\nLD_PRELOAD=/tmp/evil.so";
+  EXPECT_EQ(Refusal(), "FIELD_INVALID: environment holds a control character");
+  policy.allowed_variables.clear();
+  (*job.mutable_environment())["NCCL_DEBUG"] = "INFO";
+  EXPECT_THAT(Refusal(), HasSubstr("this server allows none"));
+}
+
+TEST_F(SubmissionTest, LabelsAndOtherTextsAreLimited) {
+  (*job.mutable_labels())["team"] = "two words";
+  EXPECT_THAT(Refusal(),
+              HasSubstr("FIELD_INVALID: label 'two words': keys and values have 1 to 63"));
+  job.clear_labels();
+  for (int i = 0; i < 33; ++i) (*job.mutable_labels())["k" + std::to_string(i)] = "v";
+  EXPECT_EQ(Refusal(), "FIELD_INVALID: labels has 33 entries; at most 32 are allowed");
+  job.clear_labels();
+  job.set_run_file_name("a\033[2Jb");
+  EXPECT_EQ(Refusal(), "FIELD_INVALID: run_file_name holds a control character");
+  job.clear_run_file_name();
+  for (int i = 0; i < 257; ++i) job.add_overrides("train.epochs=1");
+  EXPECT_EQ(Refusal(), "FIELD_INVALID: overrides has 257 entries; at most 256 are allowed");
+}
+
+}  // namespace
+}  // namespace syncbn::coordinator
