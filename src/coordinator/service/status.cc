@@ -50,7 +50,8 @@ RunFileError::RunFileError(const config::Diagnostics& diagnostics, const std::st
                {{"errors", std::to_string(diagnostics.all().size())}}) {
   for (const config::Diagnostic& fault : diagnostics.all()) {
     v1::RunFileError& error = *errors_.add_errors();
-    error.set_file(fault.source);
+    // An override is a source of its own, named after its text.
+    error.set_file(fault.source.starts_with("--set ") ? "--set" : fault.source);
     error.set_line(fault.line);
     error.set_column(fault.column);
     error.set_path(fault.path);
