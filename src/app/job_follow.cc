@@ -37,7 +37,7 @@ class Follower {
       }
       if (!job_) continue;
       if (events->lost() != away_) NoteAway(!away_);
-      if (!event && !away_) UpdateFigures();
+      if (!away_) UpdateFigures();
       Draw();
     }
   }
@@ -102,7 +102,8 @@ class Follower {
   }
 
   void UpdateFigures() {
-    if (options_.json || (!line_.live() && Clock::System().Monotonic() < next_plain_)) return;
+    const bool wanted = line_.live() || Clock::System().Monotonic() >= next_plain_;
+    if (options_.json || !wanted || job_->state() != v1::Job::RUNNING) return;
     if (!figures_.Update(job_->progress())) return;
     if (const std::string evaluation = figures_.TakeEvaluation(); !evaluation.empty()) {
       line_.Print(LocalClock(Clock::System().Now()) + "  " + evaluation);

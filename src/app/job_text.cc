@@ -135,8 +135,10 @@ std::string EndText(const v1::Job& job, const Terminal& terminal) {
       text += "  | " + excerpt.substr(begin, end - begin) + "\n";
       begin = end + 1;
     }
-    text += "  All its output: syncbn logs " + id + ". To go on from its last checkpoint: syncbn retry " +
-            id + ".\n";
+    const bool can_go_on = job.progress().has_checkpoint_step();
+    text += "  All its output: syncbn logs " + id + ". To " +
+            (can_go_on ? "go on from step " + Thousands(job.progress().checkpoint_step()) : "start it again") +
+            ": syncbn retry " + id + ".\n";
   } else if (job.state() == v1::Job::SUCCEEDED && !job.output_folder().empty()) {
     text += "  output    " + OneLine(job.output_folder()) + "\n";
   }

@@ -301,7 +301,7 @@ void Coordinator::Run(const EndSignals& signals) {
 int Serve(ServeOptions options) {
   const EndSignals signals;
   // It becomes part of paths that workers get, whatever their own folder is.
-  options.data = fs::weakly_canonical(options.data);
+  options.data = fs::weakly_canonical(fs::absolute(options.data));
   Coordinator(std::move(options)).Run(signals);
   return 0;
 }

@@ -32,7 +32,8 @@ bool TrainingFigures::Update(const v1::Progress& progress) {
     request.add_names(name);
   }
   try {
-    for (const v1::Series& series : connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request).series()) {
+    const auto train = connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request);
+    for (const v1::Series& series : train.series()) {
       if (!series.mean().empty()) train_[series.name()] = series.mean().rbegin()[0];
     }
     request.clear_names();
@@ -42,7 +43,8 @@ bool TrainingFigures::Update(const v1::Progress& progress) {
     std::map<std::string, double> values;
     // Several evaluations may have come since: the newest is shown. One bucket a step.
     request.set_max_buckets(20000);
-    for (const v1::Series& series : connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request).series()) {
+    const auto test = connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request);
+    for (const v1::Series& series : test.series()) {
       if (series.mean().empty()) continue;
       newest = std::max(newest, series.last_step().rbegin()[0]);
       values[series.name()] = series.mean().rbegin()[0];
@@ -87,7 +89,8 @@ std::string TrainingFigures::Summary() {
   request.set_job(job_);
   std::string text;
   try {
-    for (const v1::SeriesInfo& series : connection_.Call(&v1::MetricsService::Stub::ListSeries, request).series()) {
+    const auto listed = connection_.Call(&v1::MetricsService::Stub::ListSeries, request);
+    for (const v1::SeriesInfo& series : listed.series()) {
       const bool wanted = series.name() == "train/loss" || series.name() == "train/accuracy" ||
                           series.name() == "test/loss" || series.name() == "test/accuracy";
       if (wanted) text += "  " + Figure(series.name(), series.last_value()) + "\n";
