@@ -31,12 +31,12 @@ class Follower {
     while (true) {
       if (interrupt.raised()) return Leave();
       const std::optional<v1::WatchJobsResponse> event = events->Next(kLook);
+      if (job_ && events->lost() != away_) NoteAway(!away_);
       if (event) {
         Take(*event);
         if (ended_) return End();
       }
       if (!job_) continue;
-      if (events->lost() != away_) NoteAway(!away_);
       if (!away_) UpdateFigures();
       Draw();
     }

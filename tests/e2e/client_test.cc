@@ -1,0 +1,77 @@
+// The commands of users against a real coordinator.
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "tests/e2e/serve_fixture.h"
+
+namespace syncbn {
+namespace {
+
+using testing::HasSubstr;
+
+class ClientTest : public ServeTest {
+ protected:
+  ProcessOptions Command(std::vector<std::string> arguments) const {
+    const auto server = nlohmann::json::parse(ReadFile(data() / "server.json"));
+    arguments.insert(arguments.begin(), SyncbnProgram());
+    return {.argv = arguments,
+            .environment = {{"SYNCBN_SERVER", server["grpc"].get<std::string>()}},
+            .timeout = std::chrono::seconds(180)};
+  }
+  ProcessResult Run(std::vector<std::string> arguments) const { return RunProcess(Command(arguments)); }
+  std::string Write(const std::string& text) const {
+    const auto path = folder_.path() / "run.yaml";
+    WriteFileAtomically(path, text);
+    return path.string();
+  }
+
+ private:
+  TempFolder folder_;
+};
+
+TEST_F(ClientTest, SubmitOfAWrongFilePrintsTheBytesOfCheck) {
+  Serve();
+  std::string many = TinyRun();
+  for (int i = 0; i < 60; ++i) many += "wrong_key_" + std::to_string(i) + ": 1\n";
+  for (const std::string& text : {TinyRun() + "sed: 1\n", std::string("a: [\n"), many}) {
+    const std::string path = Write(text);
+    const ProcessResult check = Run({"check", path, "--set", "train.epochs=-1"});
+    const ProcessResult submit = Run({"submit", path, "--set", "train.epochs=-1"});
+    EXPECT_EQ(check.status, 2);
+    EXPECT_EQ(submit.status, 2);
+    EXPECT_EQ(submit.err, check.err);
+    EXPECT_EQ(submit.out, "");
+  }
+}
+
+TEST_F(ClientTest, FollowEndsWith0AndEveryViewOfTheJobWorks) {
+  Serve();
+  const ProcessResult submit = Run({"submit", Write(TinyRun()), "-n", "2", "--follow"});
+  ASSERT_EQ(submit.status, 0) << submit.out << submit.err;
+  EXPECT_THAT(submit.out, HasSubstr("jobs/1 SUCCEEDED"));
+  EXPECT_THAT(submit.out, HasSubstr("train/loss"));
+  EXPECT_THAT(Run({"jobs"}).out, HasSubstr("SUCCEEDED"));
+  EXPECT_THAT(Run({"job", "1"}).out, HasSubstr("RANKS OF ATTEMPT 1"));
+  EXPECT_EQ(Run({"job", "1", "--run-file"}).out, TinyRun());
+  EXPECT_THAT(Run({"logs", "1", "--rank", "0"}).out, HasSubstr("0: "));
+  EXPECT_THAT(Run({"metrics", "1", "train/loss", "--csv"}).out, HasSubstr("train/loss,0,1,19,19,"));
+  EXPECT_EQ(Run({"watch", "1"}).status, 0);
+  const ProcessResult cancel = Run({"cancel", "1"});
+  EXPECT_EQ(cancel.status, 2);
+  EXPECT_THAT(cancel.err, HasSubstr("jobs/1"));
+}
+
+TEST_F(ClientTest, FollowOutlivesACoordinatorThatIsKilledAndEndsWith11WhenTheJobIsCancelled) {
+  Serve();
+  Process follow(Command({"submit", Write(LongRun()), "--follow"}));
+  ASSERT_TRUE(follow.WaitForText("RUNNING", kPatience)) << follow.Out() << follow.Err();
+  Restart();
+  const ProcessResult cancel = Run({"cancel", "1"});
+  ASSERT_EQ(cancel.status, 0) << cancel.err;
+  const ProcessResult result = follow.Wait();
+  EXPECT_EQ(result.status, 11) << result.out << result.err;
+}
+
+}  // namespace
+}  // namespace syncbn
