@@ -231,6 +231,44 @@ TEST_F(SlurmTest, TheWarningBeforeSlurmsTimeLimitLeavesTimeForACheckpoint) {
   EXPECT_EQ(Classify(exit, {}, 2, 1).outcome, AttemptOutcome::kStopped);
 }
 
+// launch/syncbn.sbatch, which needs no coordinator.
+TEST_F(SlurmTest, TheBatchScriptTrainsAndGoesBackIntoTheQueueWhenItsTimeIsUp) {
+  const auto run_file = folder.path() / "run.yaml", out = folder.path() / "out";
+  WriteFileAtomically(run_file,
+                      "name: tiny\n"
+                      "data: {dataset: shapes, shapes: {train_samples: 32, test_samples: 8}}\n"
+                      "model: {architecture: mlp}\n"
+                      "cluster: {replicas: 2, batch_per_replica: 8}\n"
+                      "train: {epochs: 100000}\n");
+  const auto log = folder.path() / "log";
+  auto submit = [&](const std::string& more) {
+    const std::string number = cluster_->Ask(
+        {"sbatch", "--parsable", "--nodelist=n1", "--output=" + log.string(),
+         "--export=ALL,SYNCBN=" + SyncbnProgram(), SBATCH_SCRIPT, run_file, "--out", out, more});
+    return number.substr(0, number.find('\n'));
+  };
+  auto wait_for = [&](const std::string& text) {
+    const auto end = std::chrono::steady_clock::now() + seconds(60);
+    while (!std::filesystem::exists(log) || ReadFile(log).find(text) == std::string::npos) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::sleep_for(milliseconds(50));
+    }
+    return true;
+  };
+  std::string job = submit("--quiet=false");
+  ASSERT_TRUE(wait_for("2 replicas on 2 processes")) << job << ReadFile(log);
+  ASSERT_TRUE(wait_for("epoch 1 ")) << ReadFile(log);
+  EXPECT_EQ(cluster_->Ask({"scancel", "--batch", "--signal=TERM", job}), "");
+  EXPECT_TRUE(wait_for("goes back into the queue")) << ReadFile(log);
+  EXPECT_FALSE(std::filesystem::is_empty(out / "checkpoints"));
+  EXPECT_EQ(cluster_->Ask({"scancel", job}), "") << "it is in the queue";
+
+  // Slurm would start it again after two minutes.
+  std::filesystem::remove(log);
+  job = submit("--set=train.max_steps=40");
+  EXPECT_TRUE(wait_for("digest ")) << ReadFile(log);
+}
+
 TEST_F(SlurmTest, AJobThatSlurmDoesNotWantIsRefusedWithItsReason) {
   const Attempt attempt = Make({"ok"});
   settings.partition = "nope";
