@@ -90,6 +90,8 @@ std::vector<std::string> MpirunCommand(const MpirunSettings& settings, const Lau
       agent += (agent.empty() ? "" : " ") + word;
     // Every host is reached from here: hosts need not reach each other by the agent.
     Append(command, {"--mca", "plm_rsh_agent", agent, "--mca", "plm_rsh_no_tree_spawn", "1"});
+    // A daemon that left its session and died before it had called back would be waited for for ever.
+    Append(command, {"--mca", "orte_leave_session_attached", "1"});
   }
   if (OutnumbersCores(settings, request)) {
     Append(command, {"--oversubscribe", "--mca", "mpi_yield_when_idle", "1"});

@@ -80,7 +80,7 @@ TEST(MpirunCommand, OtherHostsAreReachedFromHereByTheAgentWithTheAdministratorsS
             Words("/usr/bin/mpirun --tag-output --bind-to none --map-by slot -np 3 --hostfile "
                   "/d/hostfile --mca plm rsh "
                   "--mca orte_keep_fqdn_hostnames 1 --mca plm_rsh_agent ssh~-o~BatchMode=yes --mca "
-                  "plm_rsh_no_tree_spawn 1 "
+                  "plm_rsh_no_tree_spawn 1 --mca orte_leave_session_attached 1 "
                   "--mca btl_tcp_if_include eth0,eth1 --mca btl tcp,self -x SYNCBN_ATTEMPT /p"));
   EXPECT_EQ(HostfileText(request.placement), "node1.cluster slots=2\nnode2.cluster slots=1\n");
   EXPECT_THAT(RemoteHosts(request.placement), ElementsAre("node1.cluster", "node2.cluster"));
