@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
   app::AddDeleteCommand(line);
   app::AddQueueCommand(line);
   app::AddHostsCommand(line);
+  app::AddTokenCommand(line);
   try {
     parser.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

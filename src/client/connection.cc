@@ -69,10 +69,13 @@ Connection::Connection(Options options) : options_(std::move(options)) {
   }
   channel_ = grpc::CreateCustomChannel(options_.address, CredentialsOf(options_), Arguments());
   stubs_ = {v1::JobService::NewStub(channel_), v1::LogService::NewStub(channel_),
-            v1::MetricsService::NewStub(channel_), v1::ClusterService::NewStub(channel_)};
+            v1::MetricsService::NewStub(channel_), v1::ClusterService::NewStub(channel_),
+            v1::AdminService::NewStub(channel_)};
 }
 
 void Connection::Prepare(grpc::ClientContext& context) const {
+  // As the metadata size above: the server then leaves nothing out.
+  context.AddMetadata("syncbn-max-details", "1000000");
   if (!options_.token.empty()) context.AddMetadata("authorization", "Bearer " + options_.token);
 }
 

@@ -17,6 +17,7 @@
 
 #include "client/request_id.h"
 #include "client/status.h"
+#include "syncbn/v1/admin.grpc.pb.h"
 #include "syncbn/v1/cluster.grpc.pb.h"
 #include "syncbn/v1/job.grpc.pb.h"
 #include "syncbn/v1/log.grpc.pb.h"
@@ -76,7 +77,8 @@ class Connection {
   Options options_;
   std::shared_ptr<grpc::Channel> channel_;
   std::tuple<std::unique_ptr<v1::JobService::Stub>, std::unique_ptr<v1::LogService::Stub>,
-             std::unique_ptr<v1::MetricsService::Stub>, std::unique_ptr<v1::ClusterService::Stub>>
+             std::unique_ptr<v1::MetricsService::Stub>, std::unique_ptr<v1::ClusterService::Stub>,
+             std::unique_ptr<v1::AdminService::Stub>>
       stubs_;
 };
 
