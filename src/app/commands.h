@@ -33,6 +33,7 @@ void AddSuperviseCommands(CommandLine& line);
 void AddResumeCommand(CommandLine& line);
 void AddRetryCommand(CommandLine& line);
 void AddSubmitCommand(CommandLine& line);
+void AddServiceCommands(CommandLine& line);
 void AddTokenCommand(CommandLine& line);
 void AddTrainCommand(CommandLine& line);
 void AddVerifyCommand(CommandLine& line);

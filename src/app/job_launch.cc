@@ -126,6 +126,10 @@ coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
       "SYNCBN_SPOOL", coordinator::AttemptFolder(context.attempt.folder).spool().string()));
   if (launch.tls_ca)
     request.environment.push_back(Variable("SYNCBN_TLS_CA", launch.tls_ca->string()));
+  if (launch.tls_certificate && launch.tls_key) {
+    request.environment.push_back(Variable("SYNCBN_TLS_CERT", launch.tls_certificate->string()));
+    request.environment.push_back(Variable("SYNCBN_TLS_KEY", launch.tls_key->string()));
+  }
   if (spec.resources().has_time_limit()) {
     request.time_limit = std::chrono::microseconds(
         google::protobuf::util::TimeUtil::DurationToMicroseconds(spec.resources().time_limit()));

@@ -22,6 +22,8 @@ struct JobLaunch {
   std::string coordinator_address;
   // Whom they trust, where it uses TLS.
   std::optional<std::filesystem::path> tls_ca;
+  // Of the workers, for mutual TLS; both or neither.
+  std::optional<std::filesystem::path> tls_certificate, tls_key;
   coordinator::StopLadder::Times ladder;
   int64_t max_log_bytes = 0;
 };

@@ -49,7 +49,6 @@ int main(int argc, char** argv) {
   app::AddInfoCommand(line);
   for (CLI::App* command : parser.get_subcommands(nullptr)) command->group("Training");
   app::AddServeCommand(line);
-  parser.get_subcommand("serve")->group("Service");
   app::AddSuperviseCommands(line);
   app::AddSubmitCommand(line);
   app::AddJobsCommand(line);
@@ -65,6 +64,10 @@ int main(int argc, char** argv) {
   app::AddQueueCommand(line);
   app::AddHostsCommand(line);
   app::AddTokenCommand(line);
+  app::AddServiceCommands(line);
+  for (const char* name : {"serve", "status", "token", "backup", "audit"}) {
+    parser.get_subcommand(name)->group("Service");
+  }
   try {
     parser.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

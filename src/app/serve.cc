@@ -144,6 +144,10 @@ Coordinator::Coordinator(ServeOptions options)
                  .ladder = options_.ladder,
                  .max_log_bytes = options_.max_log_bytes};
   if (options_.worker_ca) job_launch_.tls_ca = fs::absolute(*options_.worker_ca);
+  if (options_.worker_certificate && options_.worker_key) {
+    job_launch_.tls_certificate = fs::absolute(*options_.worker_certificate);
+    job_launch_.tls_key = fs::absolute(*options_.worker_key);
+  }
   // The supervisor's ladder has its time before force is used.
   options_.job_policy.stop_limit =
       LongestEnd({.ladder = options_.ladder}) + std::chrono::seconds(5);

@@ -32,6 +32,8 @@ struct ServeOptions {
   std::string advertise;
   // Whom workers trust, with TLS.
   std::optional<std::filesystem::path> worker_ca;
+  // What they show, with mutual TLS.
+  std::optional<std::filesystem::path> worker_certificate, worker_key;
   // The first admin's token is written here, if there is none yet.
   std::optional<std::filesystem::path> admin_token_file;
 

@@ -98,6 +98,14 @@ void AddSecurity(CLI::App* command, Arguments& arguments) {
       ->type_name("FILE")
       ->group(group);
   command
+      ->add_option("--worker-cert", options.worker_certificate,
+                   "what workers show when clients must show a certificate, PEM")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--worker-key", options.worker_key, "its key, PEM")
+      ->type_name("FILE")
+      ->group(group);
+  command
       ->add_flag("--allow-plaintext", options.server.allow_plaintext,
                  "listen without TLS beyond this machine: the network is trusted")
       ->group(group);
@@ -191,7 +199,19 @@ void Complete(Arguments& arguments) {
   if (!arguments.tls_certificate.empty()) {
     options.server.tls =
         coordinator::TlsFiles{.certificate = arguments.tls_certificate, .key = arguments.tls_key};
-    if (!arguments.tls_client_ca.empty()) options.server.tls->client_ca = arguments.tls_client_ca;
+    // Otherwise every job would run unheard.
+    if (!options.worker_ca) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "with TLS, workers must know whom to trust: --worker-ca FILE (the authority that signed "
+                  "--tls-cert; its path must be the same on all hosts)");
+    }
+    if (!arguments.tls_client_ca.empty()) {
+      options.server.tls->client_ca = arguments.tls_client_ca;
+      if (!options.worker_certificate || !options.worker_key) {
+        throw Error(ErrorCode::kInvalidArgument,
+                    "with --tls-client-ca workers need a certificate too: --worker-cert and --worker-key");
+      }
+    }
   } else if (!arguments.tls_client_ca.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "--tls-client-ca needs --tls-cert and --tls-key");
   }

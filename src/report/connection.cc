@@ -62,6 +62,10 @@ Connection::Connection(const ReportSettings& settings)
   } else {
     grpc::SslCredentialsOptions options;
     options.pem_root_certs = ReadFile(settings.tls_ca);
+    if (!settings.tls_certificate.empty()) {
+      options.pem_cert_chain = ReadFile(settings.tls_certificate);
+      options.pem_private_key = ReadFile(settings.tls_key);
+    }
     credentials = grpc::SslCredentials(options);
   }
   channel_ = grpc::CreateCustomChannel(settings.coordinator, credentials, arguments);

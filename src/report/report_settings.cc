@@ -45,7 +45,9 @@ std::optional<ReportSettings> SettingsFromEnvironment() {
   ReportSettings settings{.coordinator = Variable("SYNCBN_COORDINATOR"),
                           .token = Variable("SYNCBN_TOKEN"),
                           .spool = Variable("SYNCBN_SPOOL"),
-                          .tls_ca = Variable("SYNCBN_TLS_CA")};
+                          .tls_ca = Variable("SYNCBN_TLS_CA"),
+                          .tls_certificate = Variable("SYNCBN_TLS_CERT"),
+                          .tls_key = Variable("SYNCBN_TLS_KEY")};
   if (marker.empty() || settings.coordinator.empty()) return std::nullopt;
   const size_t slash = marker.find('/');
   if (slash == std::string::npos) {

@@ -24,6 +24,8 @@ struct ReportSettings {
   std::filesystem::path spool;
   // File with the certificates that the coordinator's is checked against. Empty: no TLS.
   std::filesystem::path tls_ca;
+  // This process's own certificate and key, PEM, for mutual TLS. Both empty: none.
+  std::filesystem::path tls_certificate, tls_key;
 
   std::string host;
   std::string version;
@@ -45,7 +47,7 @@ struct ReportSettings {
 int AttemptNumber(const std::string& attempt);
 
 // From SYNCBN_ATTEMPT ("{store id}/jobs/17/attempts/2"), SYNCBN_COORDINATOR, SYNCBN_TOKEN,
-// SYNCBN_SPOOL and SYNCBN_TLS_CA. Nothing for a process that is not part of a job, or whose job has
+// SYNCBN_SPOOL and SYNCBN_TLS_*. Nothing for a process that is not part of a job, or whose job has
 // nobody to report to. Throws INVALID_ARGUMENT naming a variable that contradicts the others. Rank,
 // processes, host and version are left to the caller.
 std::optional<ReportSettings> SettingsFromEnvironment();

@@ -1,6 +1,8 @@
 #include "coordinator/store/sqlite.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
@@ -98,6 +100,12 @@ std::optional<int64_t> Rows::OptionalInt(int column) const {
 Database::Database(const std::filesystem::path& path, Mode mode) : path_(path) {
   const int flags =
       mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+  if (mode == Mode::kReadWrite) {
+    // A new store is its owner's alone: it holds run files and the hashes of tokens. SQLite gives the
+    // files beside it the same mode. What is wrong with the path SQLite says below.
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file >= 0) ::close(file);
+  }
   if (sqlite3_open_v2(path.c_str(), &handle_, flags | SQLITE_OPEN_NOMUTEX, nullptr) != SQLITE_OK) {
     const std::string reason = handle_ != nullptr ? sqlite3_errmsg(handle_) : "out of memory";
     const ErrorCode code = handle_ != nullptr ? CodeOf(sqlite3_extended_errcode(handle_), 0)

@@ -312,6 +312,11 @@ TEST_F(StoreTest, ACopyMadeWhileOthersWriteIsWholeAndCanBeOpened) {
   std::filesystem::create_directories(copy.parent_path());
   for (int i = 0; i < 5; ++i) {
     store->BackUp(copy);
+    for (const auto& file : {copy, store->folder() / "store.db", store->folder() / "store.db-wal"}) {
+      EXPECT_EQ(std::filesystem::status(file).permissions(),
+                std::filesystem::perms::owner_read | std::filesystem::perms::owner_write)
+          << file;
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   stop = true;
