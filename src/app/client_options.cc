@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "app/exit_code.h"
+#include "base/text.h"
 #include "base/file.h"
 
 namespace syncbn::app {
@@ -87,6 +88,11 @@ void OnRun(const ClientCommand& command, CommandLine& line,
   // Last in the help: what a command is about comes first.
   AddConnectionOptions(command.command, command.options);
   command.command->callback([options = command.options, &line, body = std::move(body)] {
+    for (const std::string& word : line.argv) {
+      if (!IsUtf8(word)) {
+        throw Error(ErrorCode::kInvalidArgument, "'" + word + "' is not UTF-8 text: it cannot be sent");
+      }
+    }
     line.exit_code = Run(*options, body);
   });
 }

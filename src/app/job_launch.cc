@@ -15,9 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using coordinator::JobName;
 
-// In the output folder: which job it belongs to, "{store id}/jobs/17".
-constexpr const char* kOwnerFile = ".syncbn-job";
-
 enum class OutputState {
   kNew,       // nothing of this job is in it; the program refuses when another run is
   kBegun,     // an attempt of this job was cut short before its first step
@@ -43,7 +40,7 @@ OutputState TakeOutputFolder(const fs::path& out, const std::string& owner) {
     throw Error(ErrorCode::kInvalidArgument,
                 "cannot make the output folder " + out.string() + ": " + error.message());
   }
-  const fs::path file = out / kOwnerFile;
+  const fs::path file = out / coordinator::kOutputOwnerFile;
   // A run that nobody started through this coordinator is nobody's to go on with.
   if (!fs::exists(file) && (fs::exists(out / "run.yaml") || fs::exists(out / "checkpoints")))
     return OutputState::kNew;

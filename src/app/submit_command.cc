@@ -7,6 +7,7 @@
 #include "app/job_follow.h"
 #include "app/job_text.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "config/run_file.h"
 #include "coordinator/api_error.h"
 
@@ -26,7 +27,10 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments, const CLI::App& comma
   v1::CreateJobRequest request;
   request.set_validate_only(arguments.check);
   v1::Job& job = *request.mutable_job();
-  job.set_run_file(ReadFile(arguments.run_file));
+  const std::string text = ReadFile(arguments.run_file);
+  // It could not even be sent: said as by `syncbn check`.
+  if (!IsUtf8(text)) config::ParseRunFile(text, arguments.run_file, arguments.sets);
+  job.set_run_file(text);
   job.set_run_file_name(arguments.run_file);
   for (const std::string& set : arguments.sets) job.add_overrides(set);
   for (const std::string& label : arguments.labels) {

@@ -66,4 +66,36 @@ std::string FormatDouble(double value) {
   return std::string(text, end);
 }
 
+size_t Utf8CharacterLength(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  const size_t length = first < 0x80             ? 1
+                        : (first & 0xe0) == 0xc0 ? 2
+                        : (first & 0xf0) == 0xe0 ? 3
+                        : (first & 0xf8) == 0xf0 ? 4
+                                                 : 0;
+  if (length == 0 || length > text.size()) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates and what lies past U+10FFFF.
+  if (length == 2 && first < 0xc2) return 0;
+  if (length == 3 && ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f)))
+    return 0;
+  if (length == 4 &&
+      ((first == 0xf0 && byte(1) < 0x90) || first > 0xf4 || (first == 0xf4 && byte(1) > 0x8f))) {
+    return 0;
+  }
+  return length;
+}
+
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = Utf8CharacterLength(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 }  // namespace syncbn

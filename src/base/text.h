@@ -26,4 +26,9 @@ std::string Plural(long long count, std::string_view noun);
 // The shortest decimal text that reads back as the same double.
 std::string FormatDouble(double value);
 
+// Bytes of the UTF-8 character at the start of `text`, which is not empty; 0 when it is none.
+size_t Utf8CharacterLength(std::string_view text);
+
+bool IsUtf8(std::string_view text);
+
 }  // namespace syncbn

@@ -4,32 +4,10 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+
 namespace syncbn::config {
 namespace {
-
-// Length of the UTF-8 character at the start of `text`, 0 when it is none.
-size_t Utf8Length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  const size_t length = first < 0x80             ? 1
-                        : (first & 0xe0) == 0xc0 ? 2
-                        : (first & 0xf0) == 0xe0 ? 3
-                        : (first & 0xf8) == 0xf0 ? 4
-                                                 : 0;
-  if (length == 0 || length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates and what lies past U+10FFFF.
-  if (length == 2 && first < 0xc2) return 0;
-  if (length == 3 && ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f)))
-    return 0;
-  if (length == 4 &&
-      ((first == 0xf0 && byte(1) < 0x90) || first > 0xf4 || (first == 0xf4 && byte(1) > 0x8f))) {
-    return 0;
-  }
-  return length;
-}
 
 // Reports the first byte that cannot stand in the text. False when there is one.
 bool CheckCharacters(const std::shared_ptr<const Source>& source, size_t begin,
@@ -40,7 +18,7 @@ bool CheckCharacters(const std::shared_ptr<const Source>& source, size_t begin,
     return false;
   }
   for (size_t i = begin; i < text.size();) {
-    const size_t length = Utf8Length(text.substr(i));
+    const size_t length = Utf8CharacterLength(text.substr(i));
     const unsigned char c = static_cast<unsigned char>(text[i]);
     const bool line_end = c == '\n' || (c == '\r' && i + 1 < text.size() && text[i + 1] == '\n');
     if (length == 0) {

@@ -45,6 +45,18 @@ TEST_F(ClientTest, SubmitOfAWrongFilePrintsTheBytesOfCheck) {
   }
 }
 
+TEST_F(ClientTest, WhatIsNotUtf8IsSaidAsByCheckAndNotSent) {
+  Serve();
+  const std::string path = Write("name: caf\xe9\n" + TinyRun());
+  const ProcessResult check = Run({"check", path}), submit = Run({"submit", path});
+  EXPECT_EQ(check.status, 2);
+  EXPECT_EQ(submit.status, 2);
+  EXPECT_EQ(submit.err, check.err);
+  const ProcessResult label = Run({"submit", Write(TinyRun()), "--label", "team=\xff"});
+  EXPECT_EQ(label.status, 2);
+  EXPECT_THAT(label.err, HasSubstr("is not UTF-8 text"));
+}
+
 TEST_F(ClientTest, FollowEndsWith0AndEveryViewOfTheJobWorks) {
   Serve();
   const ProcessResult submit = Run({"submit", Write(TinyRun()), "-n", "2", "--follow"});

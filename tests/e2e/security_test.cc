@@ -89,9 +89,22 @@ TEST_F(SecurityTest, TokensOpenWhatTheirRolesAllow) {
   EXPECT_EQ(backup.status, 2);
   EXPECT_THAT(backup.err, HasSubstr("admin"));
   EXPECT_EQ(Run({"backup", admin[0], admin[1]}).status, 0);
-  EXPECT_THAT(Run({"status", "--token-file", Path("viewer.token")}).out, HasSubstr("jobs           1"));
+  EXPECT_THAT(Run({"status", "--token-file", Path("viewer.token")}).out, HasSubstr("jobs           1\n"));
 
+  // A watch that is open ends with the token, at the latest when something would be sent.
+  Process watch({.argv = {SyncbnProgram(), "watch", "--token-file", Path("viewer.token")},
+                 .environment = {{"SYNCBN_SERVER", address_}}});
+  for (int i = 0; i < 20 && watch.Out().find("jobs/") == std::string::npos; ++i) {
+    EXPECT_EQ(Run({"submit", RunFile(), "--token-file", Path("submitter.token")}).status, 0);
+    watch.WaitForText("jobs/", std::chrono::seconds(2));
+  }
   EXPECT_EQ(Run({"token", "revoke", "viewer", admin[0], admin[1]}).status, 0);
+  EXPECT_EQ(Run({"submit", RunFile(), "--set", "name=after", "--token-file", Path("submitter.token")})
+                .status,
+            0);
+  const ProcessResult ended = watch.Wait();
+  EXPECT_EQ(ended.status, 2) << ended.out << ended.err;
+  EXPECT_EQ(ended.out.find("after"), std::string::npos) << ended.out;
   EXPECT_EQ(Run({"jobs", "--token-file", Path("viewer.token")}).status, 2);
   const ProcessResult audit = Run({"audit", admin[0], admin[1]});
   for (const char* text : {"JobService/CreateJob", "PERMISSION_DENIED", "UNAUTHENTICATED",

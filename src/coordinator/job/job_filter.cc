@@ -27,6 +27,9 @@ constexpr bool IsOperator(char c) {
 
 }  // namespace
 
+// More than people write; far fewer than SQLite takes.
+constexpr int kMostTerms = 100;
+
 // Recursive descent over `TERM (AND TERM)*`.
 class FilterParser {
  public:
@@ -36,7 +39,9 @@ class FilterParser {
     SkipBlanks();
     if (at_ == text_.size()) return {};
     filter_.sql_.clear();
-    while (true) {
+    for (int terms = 1;; ++terms) {
+      if (terms > kMostTerms)
+        Fail(at_, "more than " + std::to_string(kMostTerms) + " terms");
       Term();
       SkipBlanks();
       if (at_ == text_.size()) return std::move(filter_);
@@ -50,7 +55,8 @@ class FilterParser {
   [[noreturn]] void Fail(size_t at, const std::string& what) const {
     throw ApiError(
         ErrorCode::kInvalidArgument, "FILTER_INVALID",
-        "filter, column " + std::to_string(at + 1) + ": " + what + ", in: " + std::string(text_));
+        "filter, column " + std::to_string(at + 1) + ": " + what + ", in: " +
+            std::string(text_.substr(0, 200)) + (text_.size() > 200 ? "..." : ""));
   }
 
   void SkipBlanks() {

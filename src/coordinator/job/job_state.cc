@@ -305,8 +305,11 @@ class Step {
         Queue();
         break;
       case JobState::kStarting:
-        return Recover(MakeFailure(FailureClass::kInfra, "not all ranks had registered after " +
-                                                             Describe(policy_.start_limit)));
+        return Recover(MakeFailure(
+            FailureClass::kInfra,
+            "not all ranks had registered after " + Describe(policy_.start_limit) +
+                ": either they did not start, or they cannot reach the coordinator (its --advertise, "
+                "--worker-ca)"));
       case JobState::kRunning:
         return Recover(MakeFailure(FailureClass::kStall,
                                    "no rank was heard for " + Describe(policy_.silence_limit)));

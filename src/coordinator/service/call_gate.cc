@@ -146,7 +146,8 @@ void CallGate::Call::Admit(const Message* request) {
                    "the coordinator is starting or stopping: try again in a moment",
                    {{"retry_after_ms", "1000"}});
   }
-  caller_ = gate_.options_.authenticator->Identify(HeaderOf(*context_, "authorization"), caller_.peer);
+  authorization_ = HeaderOf(*context_, "authorization");
+  caller_ = gate_.options_.authenticator->Identify(authorization_, caller_.peer);
   known_ = true;
   CheckRole();
   CheckRate();
@@ -167,6 +168,10 @@ void CallGate::Call::Admit(const Message* request) {
     gate_.options_.metrics->AddStream(method_, 1);
   }
   admitted_ = true;
+}
+
+void CallGate::Call::CheckStillAllowed() const {
+  gate_.options_.authenticator->Identify(authorization_, caller_.peer);
 }
 
 void CallGate::Call::CheckRole() const {

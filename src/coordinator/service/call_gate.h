@@ -93,6 +93,8 @@ class CallGate::Call {
 
   // Throws what refuses the call. Looks up in the request which resource is meant.
   void Admit(const google::protobuf::Message* request);
+  // For calls that last: throws UNAUTHENTICATED when the caller's token has been revoked or has expired.
+  void CheckStillAllowed() const;
   const Caller& caller() const { return caller_; }
   // What the audit table says the call was about, where the request does not tell (a new job).
   void SetResource(std::string resource) { resource_ = std::move(resource); }
@@ -117,6 +119,7 @@ class CallGate::Call {
   std::string_view method_;
   const MethodRule* rule_;
   MonotonicTime start_;
+  std::optional<std::string> authorization_;
   Caller caller_;
   bool known_ = false;     // who calls
   bool admitted_ = false;

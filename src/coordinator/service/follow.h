@@ -82,6 +82,7 @@ class FollowerReactor final : public grpc::ServerWriteReactor<Response>,
     try {
       // Here and not in the constructor: it may read the store, for which gRPC's threads are few.
       if (!source_) source_ = make_(call_.caller(), Waker(&pool_, OwnId()));
+      call_.CheckStillAllowed();
       response_.Clear();
       switch (source_->Fill(response_)) {
         case StreamSource<Response>::Next::kSend:

@@ -158,7 +158,16 @@ fs::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& po
   const fs::path root = Resolve(policy.output_root, "the output root");
   // An absolute one replaces the root here.
   const fs::path path = Resolve(root / folder, "output_folder");
-  if (IsWithin(path, root) && path != root) return path;
+  if (IsWithin(path, root) && path != root) {
+    for (fs::path above = path.parent_path(); above != root; above = above.parent_path()) {
+      if (!fs::exists(above / kOutputOwnerFile)) continue;
+      throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
+                     "output_folder '" + folder + "' is inside the output folder of another job, " +
+                         above.string(),
+                     {{"path", folder}});
+    }
+    return path;
+  }
   throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
                  "output_folder '" + folder + "' is not below the output root of this server, " +
                      root.string(),
@@ -201,8 +210,18 @@ Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
   *spec.mutable_overrides() = job.overrides();
   *spec.mutable_labels() = job.labels();
   *spec.mutable_environment() = job.environment();
-  if (!job.output_folder().empty())
-    spec.set_output_folder(CheckOutputFolder(job.output_folder(), policy).string());
+  if (!job.output_folder().empty()) {
+    const fs::path path = CheckOutputFolder(job.output_folder(), policy);
+    const std::string first =
+        path.lexically_relative(Resolve(policy.output_root, "the output root")).begin()->string();
+    if (first.starts_with("job-") && first.find_first_not_of("0123456789", 4) == std::string::npos) {
+      throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
+                     "output_folder '" + job.output_folder() +
+                         "': folders named job-N are those of jobs that ask for none; choose another name",
+                     {{"path", job.output_folder()}});
+    }
+    spec.set_output_folder(path.string());
+  }
   spec.set_submitter(submitter);
   return submission;
 }

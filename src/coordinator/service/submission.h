@@ -39,8 +39,11 @@ Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
 // run file of so many replicas.
 v1::Resources CheckResources(v1::Resources resources, int replicas);
 
+// In the output folder of a job: which job it belongs to.
+inline constexpr const char* kOutputOwnerFile = ".syncbn-job";
+
 // An absolute path below the output root, links resolved; `folder` may be relative to the root.
-// NOT_ALLOWED_PATH for any other.
+// NOT_ALLOWED_PATH for any other, and for one inside another job's folder.
 std::filesystem::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& policy);
 
 // NOT_ALLOWED_PATH when the run reads from outside the data roots.

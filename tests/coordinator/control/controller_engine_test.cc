@@ -258,7 +258,9 @@ TEST_F(ControllerTest, RanksThatDoNotRegisterInTimeEndTheAttempt) {
   WaitUntil("it has ended", [&] { return launcher.AllAlive() == 0; });
   WaitForState(job, JobState::kRecovering);
   WaitUntil("it says why", [&] { return View(job).has_failure(); });
-  EXPECT_EQ(View(job).failure().message(), "not all ranks had registered after 2 min");
+  EXPECT_EQ(View(job).failure().message(),
+            "not all ranks had registered after 2 min: either they did not start, or they cannot reach "
+            "the coordinator (its --advertise, --worker-ca)");
 }
 
 TEST_F(ControllerTest, AnAttemptThatDoesNotEndIsForcedThenGivenUpAndItsHostNamed) {

@@ -106,6 +106,18 @@ TEST_F(JobFilterTest, MistakesAreShownWithColumnAndAdvice) {
             start + "1: no field 'labels.'; did you mean 'labels.KEY'?, in: labels. = x");
 }
 
+TEST_F(JobFilterTest, AFilterHasAtMost100Terms) {
+  std::string text = "name : r";
+  for (int i = 1; i < 100; ++i) text += " AND name : r";
+  EXPECT_FALSE(Find(text).empty());
+  try {
+    JobFilter::Parse(text + " AND name : r");
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("more than 100 terms"));
+  }
+}
+
 TEST_F(JobFilterTest, DifferentFiltersHaveDifferentFingerprints) {
   EXPECT_EQ(JobFilter::Parse("state = QUEUED").Fingerprint(),
             JobFilter::Parse("  state=QUEUED").Fingerprint());

@@ -1,6 +1,8 @@
 // What a submitter can say, and what of it is refused.
 #include "coordinator/service/submission.h"
 
+#include <fstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -131,6 +133,23 @@ TEST_F(SubmissionTest, ResourcesMustFitTheRunFileAndThemselves) {
             "RESOURCES_INVALID: time_limit must be from 1 s to ten years");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.set_max_retries(-1); }),
             "RESOURCES_INVALID: max_retries must be from 0 to 1000");
+}
+
+TEST_F(SubmissionTest, OutputIsNeitherInAnotherJobsFolderNorInOneThatAnotherJobWillGet) {
+  std::filesystem::create_directories(root / "output" / "theirs" / "checkpoints");
+  std::ofstream(root / "output" / "theirs" / kOutputOwnerFile) << "store/jobs/3";
+  job.set_output_folder("theirs/checkpoints");
+  EXPECT_THAT(Refusal(), HasSubstr("NOT_ALLOWED_PATH: output_folder 'theirs/checkpoints' is inside the "
+                                   "output folder of another job, "));
+  for (const char* reserved : {"job-14", "job-14/x", "./job-1"}) {
+    job.set_output_folder(reserved);
+    EXPECT_THAT(Refusal(), HasSubstr("folders named job-N are those of jobs that ask for none"))
+        << reserved;
+  }
+  for (const char* good : {"job-x", "job", "my/job-14"}) {
+    job.set_output_folder(good);
+    EXPECT_EQ(Refusal(), "accepted") << good;
+  }
 }
 
 TEST_F(SubmissionTest, OutputStaysBelowItsRootWhateverDotsAndLinksSay) {
