@@ -52,7 +52,10 @@ class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
         names_(request.names().begin(), request.names().end()) {
     // Before the first read, so that nothing falls in between.
     metrics_ = store.changes().Subscribe(Change::Kind::kMetrics, job_, waker);
-    job_changes_ = store.changes().Subscribe(Change::Kind::kJob, job_, waker);
+    job_changes_ = store.changes().Subscribe(Change::Kind::kJob, job_, [this, waker] {
+      job_changed_ = true;
+      waker();
+    });
     after_ = store.Read([&](Tables& tables) {
       tables.jobs.Get(job_);
       if (request.cursor().empty()) return int64_t{0};
@@ -93,11 +96,15 @@ class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
   // Nothing is left to send now: perhaps for ever.
   Next AtEnd(v1::WatchMetricsResponse& response) {
     if (end_sent_) return Next::kEnd;
+    if (!job_changed_.exchange(false)) return Next::kWait;
     // One moment: a job that has ended, all of whose batches were sent.
+    bool ended = false;
     const bool over = store_.Read([&](Tables& tables) {
-      return IsEnded(tables.jobs.Get(job_).status.state) &&
-             tables.metrics.BatchesAfter(job_, after_, 1).empty();
+      ended = IsEnded(tables.jobs.Get(job_).status.state);
+      return ended && tables.metrics.BatchesAfter(job_, after_, 1).empty();
     });
+    // The last batches come first: then this is to be asked again.
+    if (ended) job_changed_ = true;
     if (!over) return Next::kWait;
     end_sent_ = true;
     response.mutable_end();
@@ -113,26 +120,36 @@ class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
   BatchReader::Batches batches_;
   size_t next_ = 0;
   bool end_sent_ = false;
+  std::atomic<bool> job_changed_ = true;
+  // Last: their listeners use what stands above.
   ChangeFeed::Subscription metrics_, job_changes_;
 };
 
 }  // namespace
 
+BatchReader::BatchReader(Store& store)
+    : store_(store),
+      subscription_(store.changes().Subscribe(Change::Kind::kMetrics, std::nullopt,
+                                              [this] { ++changes_; })) {}
+
 BatchReader::Batches BatchReader::After(int64_t job, int64_t after) {
+  // Before the read: what is written later counts as a change.
+  const uint64_t changes = changes_;
   {
     std::lock_guard lock(mutex_);
     for (const Kept& kept : kept_) {
-      if (kept.job == job && kept.after == after) return kept.batches;
+      if (kept.job != job || kept.after != after) continue;
+      // Batches stay what they are; that there are none holds until something is written.
+      if (!kept.batches->empty() || kept.changes == changes) return kept.batches;
     }
   }
   auto batches =
       std::make_shared<const std::vector<MetricTable::StoredBatch>>(store_.Read([&](Tables& tables) {
         return tables.metrics.BatchesAfter(job, after, kBatchesAtOnce);
       }));
-  // Nothing is not kept: there may be something a moment later.
-  if (batches->empty()) return batches;
   std::lock_guard lock(mutex_);
-  kept_.push_back({job, after, batches});
+  std::erase_if(kept_, [&](const Kept& kept) { return kept.job == job && kept.after == after; });
+  kept_.push_back({job, after, changes, batches});
   if (kept_.size() > kReadsKept) kept_.pop_front();
   return batches;
 }

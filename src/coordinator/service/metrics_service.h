@@ -1,6 +1,7 @@
 // MetricsService (proto/syncbn/v1/metrics.proto): series, queries, and streams of batches.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -12,12 +13,13 @@
 
 namespace syncbn::coordinator {
 
-// Reads batches once for all who stand at the same place. Thread-safe.
+// Reads batches once for all who stand at the same place, and looks for new ones once for all who
+// wait. Made before its followers subscribe to changes: it must hear of a change first. Thread-safe.
 class BatchReader {
  public:
   using Batches = std::shared_ptr<const std::vector<MetricTable::StoredBatch>>;
 
-  explicit BatchReader(Store& store) : store_(store) {}
+  explicit BatchReader(Store& store);
 
   // A few of the batches after `after`, oldest first; none when there are none now.
   Batches After(int64_t job, int64_t after);
@@ -26,12 +28,16 @@ class BatchReader {
   struct Kept {
     int64_t job;
     int64_t after;
+    uint64_t changes;  // when it was read
     Batches batches;
   };
 
   Store& store_;
+  std::atomic<uint64_t> changes_ = 0;
   std::mutex mutex_;
   std::deque<Kept> kept_;
+  // Last: its listener uses what stands above.
+  ChangeFeed::Subscription subscription_;
 };
 
 class MetricsService final

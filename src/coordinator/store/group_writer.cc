@@ -56,7 +56,7 @@ void GroupWriter::Loop() {
     }
     lock.unlock();
     const auto start = std::chrono::steady_clock::now();
-    RunGroup(group);
+    const std::vector<Change> changes = RunGroup(group);
     const auto busy = std::chrono::steady_clock::now() - start;
     lock.lock();
     figures_.writes += static_cast<int64_t>(group.size());
@@ -64,10 +64,15 @@ void GroupWriter::Loop() {
     figures_.busy += busy;
     for (Task* task : group) task->done = true;
     done_.notify_all();
+    if (changes.empty()) continue;
+    // After those who wait for their write: hundreds may watch.
+    lock.unlock();
+    feed_.Publish(changes);
+    lock.lock();
   }
 }
 
-void GroupWriter::RunGroup(std::vector<Task*>& group) {
+std::vector<Change> GroupWriter::RunGroup(std::vector<Task*>& group) {
   std::vector<Change> changes;
   try {
     database_.Execute("BEGIN IMMEDIATE");
@@ -78,9 +83,9 @@ void GroupWriter::RunGroup(std::vector<Task*>& group) {
     for (Task* task : group) {
       if (!task->error) task->error = std::current_exception();
     }
-    return;
+    return {};
   }
-  feed_.Publish(changes);
+  return changes;
 }
 
 void GroupWriter::RunOne(Task& task, std::vector<Change>& changes) {

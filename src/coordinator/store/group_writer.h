@@ -36,7 +36,7 @@ class GroupWriter {
   // Finishes what was handed in.
   ~GroupWriter();
 
-  // Returns when what the body wrote is durable; throws what the body threw, or why the transaction
+  // Returns when what the body wrote is durable, perhaps before watchers are told of it; throws what the body threw, or why the transaction
   // could not be committed: nothing of it is kept then. Thread-safe; not from inside a body.
   void Run(const Body& body);
 
@@ -46,7 +46,8 @@ class GroupWriter {
   struct Task;
 
   void Loop();
-  void RunGroup(std::vector<Task*>& group);
+  // Returns what watchers should look at.
+  std::vector<Change> RunGroup(std::vector<Task*>& group);
   void RunOne(Task& task, std::vector<Change>& changes);
 
   Database& database_;

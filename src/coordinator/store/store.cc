@@ -43,7 +43,8 @@ Store::Store(const Options& options) : folder_(options.folder) {
   for (int i = 0; i < options.readers; ++i) {
     readers_.push_back(std::make_unique<Database>(file, Database::Mode::kReadWrite));
     ConfigureConnection(*readers_.back(), options.synced);
-    readers_.back()->Execute("PRAGMA query_only = ON");
+    // The file is in the system's cache anyway: what followers read once must not fill memory.
+    readers_.back()->Execute("PRAGMA query_only = ON; PRAGMA cache_size = -16384");
   }
   writer_ = std::make_unique<GroupWriter>(*writing_, feed_);
 }
