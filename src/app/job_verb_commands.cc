@@ -61,19 +61,35 @@ void Print(const v1::Job& job, const ClientOptions& options) {
 
 using Verb = std::function<v1::Job(client::Connection&, const std::string&, const Arguments&)>;
 
-// Adds a verb for one or more jobs; the first that fails ends it, after the earlier ones were done.
+// All are tried: what one refuses says nothing of the next. The exit code.
+int ForEachJob(const std::vector<std::string>& jobs, const std::function<void(const std::string&)>& act) {
+  std::vector<std::string> names;
+  for (const std::string& job : jobs) names.push_back(JobNameOf(job));
+  int code = kSuccess;
+  for (const std::string& job : names) {
+    try {
+      act(job);
+    } catch (const client::Unreachable&) {
+      throw;
+    } catch (const Error& error) {
+      if (names.size() == 1) throw;
+      std::fprintf(stderr, "syncbn: %s\n", error.what());
+      code = ExitCodeOf(error.code());
+    }
+    std::fflush(stdout);
+  }
+  return code;
+}
+
+// Adds a verb for one or more jobs.
 ClientCommand AddVerb(CommandLine& line, const std::shared_ptr<Arguments>& arguments, const char* name,
                       const char* description, const char* help, Verb verb) {
   const ClientCommand client = AddClientCommand(line, name, description, help);
   client.command->add_option("JOB", arguments->jobs, "their numbers, as in 17 or jobs/17")->required();
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
-    std::vector<std::string> names;
-    for (const std::string& job : arguments->jobs) names.push_back(JobNameOf(job));
-    for (const std::string& job : names) {
+    return ForEachJob(arguments->jobs, [&](const std::string& job) {
       Print(verb(connection, job, *arguments), options);
-      std::fflush(stdout);
-    }
-    return kSuccess;
+    });
   });
   return client;
 }
@@ -153,16 +169,12 @@ void AddDeleteCommand(CommandLine& line) {
       "What a job wrote into its output folder stays.\n\n  syncbn delete 17");
   client.command->add_option("JOB", *jobs, "their numbers, as in 17 or jobs/17")->required();
   OnRun(client, line, [jobs](client::Connection& connection, const ClientOptions& options) {
-    std::vector<std::string> names;
-    for (const std::string& job : *jobs) names.push_back(JobNameOf(job));
-    for (const std::string& job : names) {
+    return ForEachJob(*jobs, [&](const std::string& job) {
       v1::DeleteJobRequest request;
       request.set_name(job);
       connection.Call(&v1::JobService::Stub::DeleteJob, request);
       std::printf(options.json ? "{\"deleted\":\"%s\"}\n" : "%s deleted\n", job.c_str());
-      std::fflush(stdout);
-    }
-    return kSuccess;
+    });
   });
 }
 

@@ -28,7 +28,14 @@ CLI::Option* AddSeconds(CLI::App* command, const std::string& name, microseconds
       // So that a script can add its own to those of a unit file.
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->default_str(CLI::detail::to_string(now))
-      ->check(CLI::Range(0.0, 1e9).description(""));
+      // Not CLI11's range, which lets "nan" pass.
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            double seconds = 0;
+            const bool good = CLI::detail::lexical_cast(text, seconds) && seconds >= 0 && seconds <= 1e9;
+            return good ? std::string() : "expected seconds from 0 to 1e9, found " + text;
+          },
+          ""));
 }
 
 void AddMain(CLI::App* command, ServeOptions& options) {
@@ -61,6 +68,7 @@ void AddMain(CLI::App* command, ServeOptions& options) {
       ->add_option("--data-root", options.data_roots,
                    "run files may read data below this folder; may be repeated")
       ->type_name("DIR")
+      ->check(CLI::ExistingDirectory.description(""))
       ->allow_extra_args(false);
   command
       ->add_option("--allow-env", options.allowed_variables,

@@ -1,6 +1,7 @@
 #include "app/client_options.h"
 #include "app/client_text.h"
 #include "app/job_follow.h"
+#include "app/validators.h"
 
 namespace syncbn::app {
 
@@ -16,7 +17,8 @@ void AddWatchCommand(CommandLine& line) {
       "  syncbn watch --filter 'labels.team = vision'\n\n"
       "Exit codes, for one job: 0 succeeded, 10 failed, 11 cancelled, 9 no coordinator answers,\n"
       "130 left by Ctrl-C.");
-  client.command->add_option("JOB", arguments->job, "its number; without one, all jobs");
+  client.command->add_option("JOB", arguments->job, "its number; without one, all jobs")
+      ->check(NotEmpty());
   client.command->add_option("--filter", arguments->filter, 
                              "without a number: only jobs that match, see 'syncbn jobs --help'")
       ->type_name("TERMS");

@@ -57,6 +57,26 @@ TEST_F(ClientTest, WhatIsNotUtf8IsSaidAsByCheckAndNotSent) {
   EXPECT_THAT(label.err, HasSubstr("is not UTF-8 text"));
 }
 
+TEST_F(ClientTest, AVerbTriesAllItsJobsAndSaysWhichRefused) {
+  Serve();
+  for (int i = 0; i < 2; ++i) Submit(MakeJob(LongRun()));
+  const ProcessResult cancel = Run({"cancel", "99", "1", "98", "2"});
+  EXPECT_EQ(cancel.status, 2) << cancel.out << cancel.err;
+  EXPECT_THAT(cancel.err, HasSubstr("jobs/99"));
+  EXPECT_THAT(cancel.err, HasSubstr("jobs/98"));
+  WaitForState("jobs/1", v1::Job::CANCELLED);
+  WaitForState("jobs/2", v1::Job::CANCELLED);
+}
+
+TEST_F(ClientTest, AJobTakesNoFolderThatAnotherStoresJobHasLeft) {
+  std::filesystem::create_directories(data() / "output" / "job-1");
+  WriteFileAtomically(data() / "output" / "job-1" / ".syncbn-job", "other/jobs/1\n");
+  Serve();
+  const v1::Job job = SubmitAndWait(MakeJob(TinyRun()));
+  EXPECT_EQ(job.state(), v1::Job::SUCCEEDED);
+  EXPECT_THAT(job.output_folder(), testing::EndsWith("/job-1-2"));
+}
+
 TEST_F(ClientTest, FollowEndsWith0AndEveryViewOfTheJobWorks) {
   Serve();
   const ProcessResult submit = Run({"submit", Write(TinyRun()), "-n", "2", "--follow"});

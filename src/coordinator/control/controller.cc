@@ -108,7 +108,12 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
         tables.jobs.Create(spec, run_file, status, {info.key.actor, "CREATE", ""}, now);
     if (spec.output_folder().empty()) {
       v1::Job placed = spec;
-      placed.set_output_folder((options_.output_root / ("job-" + std::to_string(id))).string());
+      std::filesystem::path folder = options_.output_root / ("job-" + std::to_string(id));
+      // What another store's job of that number has left is not this job's to go on with.
+      for (int i = 2; std::filesystem::exists(folder) && i < 10'000; ++i) {
+        folder = options_.output_root / ("job-" + std::to_string(id) + "-" + std::to_string(i));
+      }
+      placed.set_output_folder(folder.string());
       tables.jobs.UpdateSpec(id, placed);
     }
     created = Applied{.record = tables.jobs.Get(id)};

@@ -214,7 +214,7 @@ Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
     const fs::path path = CheckOutputFolder(job.output_folder(), policy);
     const std::string first =
         path.lexically_relative(Resolve(policy.output_root, "the output root")).begin()->string();
-    if (first.starts_with("job-") && first.find_first_not_of("0123456789", 4) == std::string::npos) {
+    if (first.starts_with("job-") && first.size() > 4 && first[4] >= '0' && first[4] <= '9') {
       throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
                      "output_folder '" + job.output_folder() +
                          "': folders named job-N are those of jobs that ask for none; choose another name",

@@ -2,6 +2,8 @@
 
 #include <google/protobuf/util/time_util.h>
 
+#include <algorithm>
+
 #include "coordinator/api_error.h"
 #include "coordinator/service/submission.h"
 
@@ -74,6 +76,7 @@ grpc::Status WorkerService::ReportMetrics(
     v1::ReportMetricsRequest request;
     std::optional<AttemptId> id;
     int rank = 0;
+    int64_t acknowledged = 0;
     while (stream->Read(&request)) {
       if (!id) {
         id = AttemptOf(call, request.rank());
@@ -81,6 +84,11 @@ grpc::Status WorkerService::ReportMetrics(
       }
       v1::ReportMetricsResponse response;
       response.set_acknowledged(options_.controller->ReportMetrics(*id, rank, request.batch()));
+      // Only what is new: a batch may come twice, and one after a gap is not taken.
+      const int64_t known = std::max(acknowledged, request.batch().first_sequence() - 1);
+      if (response.acknowledged() > known)
+        options_.gate->options().metrics->CountMetricPoints(response.acknowledged() - known);
+      acknowledged = std::max(acknowledged, response.acknowledged());
       if (!stream->Write(response)) return;
     }
   });
