@@ -50,8 +50,10 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
 }
 
 std::vector<std::string> MpirunCommand(int processes, const std::vector<std::string>& argv) {
-  std::vector<std::string> command = {"mpirun", "--bind-to", "none", "--oversubscribe", "--mca",
-                                      "mpi_yield_when_idle", "1", "-np", std::to_string(processes)};
+  // rtc_hwloc_vmhole: see launch/mpi-environment.
+  std::vector<std::string> command = {
+      "mpirun", "--bind-to", "none", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1",
+      "--mca", "rtc_hwloc_vmhole", "none", "-np", std::to_string(processes)};
   command.insert(command.end(), argv.begin(), argv.end());
   return command;
 }

@@ -2,7 +2,7 @@
 
 set(SYNCBN_MPI_ENVIRONMENT
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-  OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
+  OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rtc_hwloc_vmhole=none OMPI_MCA_rmaps_base_oversubscribe=1
   OMP_NUM_THREADS=1)
 if(SYNCBN_SANITIZE MATCHES address)
   # The MPI library itself does not free everything.

@@ -120,7 +120,8 @@ ProcessOptions UnderMpirun(int processes, std::vector<std::string> command) {
   options.argv.insert(options.argv.end(), command.begin(), command.end());
   options.environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
                          {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
-                         {"OMPI_MCA_mpi_yield_when_idle", "1"}};
+                         {"OMPI_MCA_mpi_yield_when_idle", "1"},
+                         {"OMPI_MCA_rtc_hwloc_vmhole", "none"}};
   return options;
 }
 

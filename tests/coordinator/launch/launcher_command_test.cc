@@ -49,7 +49,8 @@ TEST(MpirunCommand, OnThisMachineNothingIsBoundAndNothingIsRefused) {
   const MpirunSettings settings{.hosts = {{.name = "localhost", .slots = 2}}};
   EXPECT_EQ(
       MpirunCommand(settings, MakeRequest({{"localhost", 2}}), "/d/hostfile"),
-      Words("mpirun --tag-output --bind-to none --map-by slot -np 2 --hostfile /d/hostfile --mca "
+      Words("mpirun --tag-output --bind-to none --map-by slot --mca rtc_hwloc_vmhole none "
+            "-np 2 --hostfile /d/hostfile --mca "
             "plm rsh "
             "--mca orte_keep_fqdn_hostnames 1 -x SYNCBN_ATTEMPT -x SYNCBN_TOKEN -x OMP_NUM_THREADS "
             "/opt/syncbn/bin/syncbn train run~file.yaml --set train.epochs=3;~rm~-rf~/"));
@@ -76,12 +77,14 @@ TEST(MpirunCommand, OtherHostsAreReachedFromHereByTheAgentWithTheAdministratorsS
   LaunchRequest request = MakeRequest({{"node1.cluster", 2}, {"node2.cluster", 1}});
   request.environment.clear();
   request.program = {"/p"};
-  EXPECT_EQ(MpirunCommand(settings, request, "/d/hostfile"),
-            Words("/usr/bin/mpirun --tag-output --bind-to none --map-by slot -np 3 --hostfile "
-                  "/d/hostfile --mca plm rsh "
-                  "--mca orte_keep_fqdn_hostnames 1 --mca plm_rsh_agent ssh~-o~BatchMode=yes --mca "
-                  "plm_rsh_no_tree_spawn 1 --mca orte_leave_session_attached 1 "
-                  "--mca btl_tcp_if_include eth0,eth1 --mca btl tcp,self -x SYNCBN_ATTEMPT /p"));
+  EXPECT_EQ(
+      MpirunCommand(settings, request, "/d/hostfile"),
+      Words("/usr/bin/mpirun --tag-output --bind-to none --map-by slot --mca rtc_hwloc_vmhole none "
+            "-np 3 --hostfile "
+            "/d/hostfile --mca plm rsh "
+            "--mca orte_keep_fqdn_hostnames 1 --mca plm_rsh_agent ssh~-o~BatchMode=yes --mca "
+            "plm_rsh_no_tree_spawn 1 --mca orte_leave_session_attached 1 "
+            "--mca btl_tcp_if_include eth0,eth1 --mca btl tcp,self -x SYNCBN_ATTEMPT /p"));
   EXPECT_EQ(HostfileText(request.placement), "node1.cluster slots=2\nnode2.cluster slots=1\n");
   EXPECT_THAT(RemoteHosts(request.placement), ElementsAre("node1.cluster", "node2.cluster"));
   EXPECT_TRUE(RemoteHosts({{"localhost", 1}, {HostName(), 1}}).empty());
@@ -144,7 +147,8 @@ TEST(SlurmCommands, SbatchSaysEverythingTheJobAskedFor) {
                   "--ntasks=3 --cpus-per-task=4 /p x"));
   settings.use_mpirun = true;
   EXPECT_EQ(SrunCommand(settings, request),
-            Words("mpirun --tag-output --bind-to none --map-by slot -np 3 -x SYNCBN_ATTEMPT -x "
+            Words("mpirun --tag-output --bind-to none --map-by slot --mca rtc_hwloc_vmhole none "
+                  "-np 3 -x SYNCBN_ATTEMPT -x "
                   "SYNCBN_TOKEN -x OMP_NUM_THREADS /p x"));
 }
 

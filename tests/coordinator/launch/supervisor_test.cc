@@ -65,7 +65,8 @@ class SupervisorTest : public ::testing::Test {
          {std::string("mpirun"), std::string("--tag-output"), std::string("--bind-to"),
           std::string("none"), std::string("--host"), "localhost:" + std::to_string(ranks),
           std::string("--mca"), std::string("plm"), std::string("rsh"), std::string("--mca"),
-          std::string("mpi_yield_when_idle"), std::string("1"), std::string("-np"),
+          std::string("mpi_yield_when_idle"), std::string("1"), std::string("--mca"),
+          std::string("rtc_hwloc_vmhole"), std::string("none"), std::string("-np"),
           std::to_string(ranks), std::string(TEST_BIN) + "/coordinator_mpi_worker"}) {
       spec.add_command(word);
     }
