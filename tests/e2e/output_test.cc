@@ -1,8 +1,10 @@
 // What becomes of a run's output folder, and of its output, when others interfere.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <fstream>
 
 #include "base/file.h"
@@ -72,8 +74,11 @@ TEST_F(OutputTest, OverwritingALiveRunEndsItAndLeavesTheNewOneWhole) {
 TEST_F(OutputTest, AStopWithoutItsCheckpointSaysSo) {
   Process process({.argv = Endless()});
   ASSERT_TRUE(WaitForCheckpoint());
-  fs::remove_all(out_ / "checkpoints");
-  std::ofstream(out_ / "checkpoints") << "in the way";
+  // In one operation: the run may be about to write one.
+  const fs::path file = folder_.path() / "in-the-way";
+  std::ofstream(file) << "a file";
+  ASSERT_EQ(::renameat2(AT_FDCWD, file.c_str(), AT_FDCWD, (out_ / "checkpoints").c_str(), RENAME_EXCHANGE),
+            0);
   ASSERT_TRUE(process.WaitForText("was not written", std::chrono::seconds(30))) << process.Err();
   process.Signal(SIGTERM);
   const ProcessResult result = process.Wait();
