@@ -51,7 +51,7 @@ ServeTest::~ServeTest() {
 void ServeTest::Serve(const std::vector<std::string>& extra) {
   extra_.insert(extra_.end(), extra.begin(), extra.end());
   ProcessOptions options;
-  options.argv = {SyncbnProgram(), "serve", "--data", data().string(), "--listen", "127.0.0.1:0",
+  options.argv = {SyncbnProgram(), "serve", "--data", data().string(), "--listen", listen_,
                   "--http", "127.0.0.1:0", "--slots", "4"};
   // Everything that takes minutes in real life takes a moment here.
   for (const char* option :
@@ -63,6 +63,7 @@ void ServeTest::Serve(const std::vector<std::string>& extra) {
   options.environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
                          {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
                          {"OMP_NUM_THREADS", "1"}};
+  for (const auto& [name, value] : environment_) options.environment[name] = value;
   options.timeout = std::chrono::seconds(600);
   server_.emplace(options);
   if (!server_->WaitForText("syncbn serves on ", kPatience)) {
@@ -77,6 +78,12 @@ void ServeTest::Serve(const std::vector<std::string>& extra) {
   cluster_ = v1::ClusterService::NewStub(channel_);
   metrics_ = v1::MetricsService::NewStub(channel_);
   logs_ = v1::LogService::NewStub(channel_);
+}
+
+bool ServeTest::ServerHasDied() const {
+  // Not waited for yet: a zombie.
+  const std::string stat = ReadFile("/proc/" + std::to_string(server_->pid()) + "/stat");
+  return stat.find(") Z") != std::string::npos;
 }
 
 int ServeTest::Kill() {

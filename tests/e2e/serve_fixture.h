@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -41,6 +42,8 @@ class ServeTest : public ::testing::Test {
   int Stop();
   void Restart() { Kill(), Serve(); }
   bool serving() const { return server_.has_value(); }
+  // It was started and has ended by itself; Kill() or Stop() has not been called yet.
+  bool ServerHasDied() const;
   pid_t ServerPid() const { return server_->pid(); }
 
   // A small run of some milliseconds a step, with a checkpoint every 4 steps.
@@ -84,6 +87,11 @@ class ServeTest : public ::testing::Test {
   v1::MetricsService::Stub& metrics() { return *metrics_; }
   v1::LogService::Stub& logs() { return *logs_; }
   std::shared_ptr<grpc::Channel> channel() const { return channel_; }
+
+  // Added to the environment of the coordinators that are started from now on.
+  std::map<std::string, std::string> environment_;
+  // Where they listen.
+  std::string listen_ = "127.0.0.1:0";
 
  private:
   template <typename Response, typename Call>

@@ -102,7 +102,10 @@ std::string Process::Err() const { return Content(err_path_); }
 bool Process::WaitForText(const std::string& text, std::chrono::seconds timeout) const {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (std::chrono::steady_clock::now() < deadline) {
-    const bool ended = ::kill(pid_, 0) != 0;
+    // Wait() still finds it afterwards.
+    siginfo_t info{};
+    ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+    const bool ended = info.si_pid == pid_;
     if (Out().find(text) != std::string::npos || Err().find(text) != std::string::npos) return true;
     if (ended) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

@@ -3,6 +3,7 @@
 #include <latch>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "coordinator/api_error.h"
 #include "coordinator/control/controller.h"
 #include "coordinator/control/open_job.h"
@@ -19,6 +20,24 @@ Placement PlacementOf(const v1::Attempt& attempt) {
   for (const v1::HostShare& share : attempt.hosts())
     placement.push_back({share.host(), share.processes()});
   return placement;
+}
+
+// "ranks 2 and 3 on node2". Ranks are placed in the order of the shares.
+Failure MissingRanks(const std::vector<int>& ranks, const Placement& placement) {
+  Failure failure{.ranks = ranks};
+  if (ranks.empty()) return failure;
+  std::vector<std::string> hosts;
+  int first = 0;
+  for (const Share& share : placement) {
+    const int end = first + share.processes;
+    const bool missing = std::any_of(ranks.begin(), ranks.end(),
+                                     [&](int rank) { return first <= rank && rank < end; });
+    if (missing) hosts.push_back(share.host);
+    first = end;
+  }
+  failure.message = (ranks.size() == 1 ? "rank " : "ranks ") + RangesText(ranks) + (hosts.empty() ? "" : " on " + Join(hosts, ", "));
+  if (hosts.size() == 1) failure.host = hosts[0];
+  return failure;
 }
 
 }  // namespace
@@ -301,7 +320,10 @@ void Controller::ApplyDueEvents(WallTime now) {
     for (const auto& [id, open] : open_) {
       const JobStatus& status = open.record.status;
       if (const auto timer = DueTimer(status, PolicyOf(open.record, options_.job_policy), now)) {
-        due.push_back({id, {.kind = *timer}, "timer"});
+        Event event{.kind = *timer};
+        if (status.state == JobState::kStarting && open.monitor)
+          event.failure = MissingRanks(open.monitor->Missing(), open.placement);
+        due.push_back({id, std::move(event), "timer"});
         continue;
       }
       if (status.state != JobState::kRunning) continue;

@@ -116,7 +116,12 @@ bool NamesAFailure(const v1::ExitRecord& exit) {
 
 Failure Guess(const v1::ExitRecord& exit, const std::vector<RankReport>& reports) {
   const RankReport* report = FirstFailure(reports);
-  const auto verdict = ReadLauncherText(exit.launcher_text());
+  auto verdict = ReadLauncherText(exit.launcher_text());
+  // mpirun does not say which host; the one that did not answer afterwards, either, is it.
+  if (verdict && verdict->kind == LauncherVerdict::Kind::kDaemonLost && verdict->host.empty() &&
+      exit.unverified_hosts_size() == 1) {
+    verdict->host = exit.unverified_hosts(0);
+  }
   // A rank that knows its own error knows better than the launcher. One that only suffered from
   // another's does not: then the launcher says who died, or a lost daemon why they all did.
   if (report != nullptr && !report->exit.caused_by_peer()) return FromReport(*report, exit);

@@ -305,11 +305,7 @@ class Step {
         Queue();
         break;
       case JobState::kStarting:
-        return Recover(MakeFailure(
-            FailureClass::kInfra,
-            "not all ranks had registered after " + Describe(policy_.start_limit) +
-                ": either they did not start, or they cannot reach the coordinator (its --advertise, "
-                "--worker-ca)"));
+        return Recover(NotRegistered());
       case JobState::kRunning:
         return Recover(MakeFailure(FailureClass::kStall,
                                    "no rank was heard for " + Describe(policy_.silence_limit)));
@@ -317,6 +313,19 @@ class Step {
         SYNCBN_CHECK(false) << "timer in state " << JobStateName(s_.state);
     }
     return Applied();
+  }
+
+  // The event tells which ranks are missing, where the coordinator knows.
+  Failure NotRegistered() const {
+    Failure failure = event_.failure.value_or(Failure{});
+    const std::string missing = failure.message.empty() ? "" : " (missing: " + failure.message + ")";
+    failure.failure_class = FailureClass::kInfra;
+    failure.message = "not all ranks had registered after " + Describe(policy_.start_limit) +
+                      missing +
+                      ": either they did not start, or they cannot reach the coordinator (its "
+                      "--advertise, --worker-ca)";
+    failure.attempt = s_.attempt;
+    return failure;
   }
 
   void EndLate(std::string message) {

@@ -107,7 +107,11 @@ bool SupervisedAttempt::StartLauncher() {
   launcher_ended_ = true;
   exit_.set_cause(v1::ExitRecord::NOT_STARTED);
   exit_.set_message("cannot run " + command[0] + " in " + spec_.working_folder() + ": " +
-                    std::strerror(reason));
+                    std::strerror(reason) +
+                    // A path says where to look; of a name one has to know.
+                    (reason == ENOENT && command[0].find('/') == std::string::npos
+                         ? " (is it installed, and on the PATH of the coordinator?)"
+                         : ""));
   return false;
 }
 

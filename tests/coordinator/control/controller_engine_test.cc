@@ -259,8 +259,8 @@ TEST_F(ControllerTest, RanksThatDoNotRegisterInTimeEndTheAttempt) {
   WaitForState(job, JobState::kRecovering);
   WaitUntil("it says why", [&] { return View(job).has_failure(); });
   EXPECT_EQ(View(job).failure().message(),
-            "not all ranks had registered after 2 min: either they did not start, or they cannot reach "
-            "the coordinator (its --advertise, --worker-ca)");
+            "not all ranks had registered after 2 min (missing: rank 0 on node1): either they did not "
+            "start, or they cannot reach the coordinator (its --advertise, --worker-ca)");
 }
 
 TEST_F(ControllerTest, AnAttemptThatDoesNotEndIsForcedThenGivenUpAndItsHostNamed) {

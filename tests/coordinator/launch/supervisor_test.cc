@@ -178,7 +178,8 @@ TEST_F(SupervisorTest, ALauncherThatCannotBeStartedIsSaidWithTheReason) {
   v1::ExitRecord exit = WaitForExit();
   EXPECT_EQ(exit.cause(), v1::ExitRecord::NOT_STARTED);
   EXPECT_EQ(exit.message(), "cannot run no-such-mpirun in " + folder.path().string() +
-                                ": No such file or directory");
+                                ": No such file or directory (is it installed, and on the PATH of "
+                                "the coordinator?)");
 }
 
 TEST_F(SupervisorTest, AFolderWithoutAnAttemptIsRefused) {

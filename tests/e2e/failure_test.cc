@@ -1,0 +1,95 @@
+// What keeps a job from starting: each a clear failure, of the right class, within its deadline.
+#include "base/error.h"
+#include "tests/e2e/resilience.h"
+
+namespace syncbn {
+namespace {
+
+class FailureTest : public ResilienceTest {
+ protected:
+  FailureTest() { std::filesystem::create_directories(data()); }
+
+  // Serves the hosts of a hosts file with these lines.
+  void ServeHosts(const std::string& yaml, std::vector<std::string> more = {}) {
+    const auto file = data() / "hosts.yaml";
+    WriteFileAtomically(file, yaml);
+    more.push_back("--hosts=" + file.string());
+    Serve(more);
+  }
+  std::string Script(const std::string& text) {
+    const auto file = data() / "agent";
+    WriteFileAtomically(file, "#!/bin/sh\n" + text);
+    std::filesystem::permissions(file, std::filesystem::perms::owner_all);
+    return file.string();
+  }
+  v1::Failure FailureOf(const v1::Job& spec) {
+    const v1::Job job = SubmitAndWait(spec);
+    EXPECT_EQ(job.state(), v1::Job::FAILED) << Describe(job.name());
+    EXPECT_EQ(Ends(job.name()), 1);
+    EXPECT_TRUE(Processes().empty()) << Describe(job.name());
+    return job.failure();
+  }
+};
+
+TEST_F(FailureTest, WithoutMpirunAJobFailsAtOnceAndSaysSo) {
+  environment_["PATH"] = "/nowhere";
+  Serve();
+  const v1::Failure failure = FailureOf(MakeJob(TinyRun(), 2));
+  EXPECT_EQ(failure.class_(), v1::Failure::CONFIG);
+  EXPECT_EQ(failure.message(),
+            "cannot run mpirun in " + (data() / "jobs" / "1").string() +
+                ": No such file or directory (is it installed, and on the PATH of the "
+                "coordinator?)");
+  EXPECT_EQ(Get("jobs/1").attempt(), 1) << "not retried";
+}
+
+TEST_F(FailureTest, WithoutTheProgramOnAHostAJobFailsAtOnceAndSaysSo) {
+  ServeHosts("program: /nowhere/syncbn\nhosts: [{name: localhost, slots: 2}]\n");
+  const v1::Failure failure = FailureOf(MakeJob(TinyRun(), 2));
+  EXPECT_EQ(failure.class_(), v1::Failure::CONFIG);
+  EXPECT_EQ(failure.message(), "the program is not there, or cannot be executed on " +
+                                   coordinator::HostName() +
+                                   ": install the same syncbn on every host");
+  EXPECT_EQ(Get("jobs/1").attempt(), 1) << "not retried";
+}
+
+TEST_F(FailureTest, AHostWithoutAnAddressIsNamedAfterTheRestarts) {
+  // As ssh says it; the real one may wait long for its name server.
+  const std::string agent = Script(
+      "echo \"ssh: Could not resolve hostname $1: Name or service not known\" >&2\nexit 255\n");
+  ServeHosts("launch_agent: " + agent + "\nhosts: [{name: nowhere.invalid, slots: 2}]\n",
+             {"--max-retries=1"});
+  const v1::Failure failure = FailureOf(MakeJob(TinyRun(), 2));
+  EXPECT_EQ(failure.class_(), v1::Failure::INFRA);
+  EXPECT_EQ(failure.message(),
+            "host nowhere.invalid has no address: check its name in the hosts file (after 1 "
+            "restart)");
+  EXPECT_EQ(failure.host(), "nowhere.invalid");
+}
+
+TEST_F(FailureTest, AHostThatCannotBeReachedIsNamedAfterTheRestarts) {
+  const std::string agent = Script("exit 255\n");
+  ServeHosts("launch_agent: " + agent + "\nhosts: [{name: far, slots: 2}]\n", {"--max-retries=1"});
+  const v1::Failure failure = FailureOf(MakeJob(TinyRun(), 2));
+  EXPECT_EQ(failure.class_(), v1::Failure::INFRA);
+  EXPECT_EQ(failure.message(),
+            "the daemon of mpirun on host far could not be started or was lost (after 1 restart)");
+  EXPECT_EQ(failure.host(), "far");
+}
+
+TEST_F(FailureTest, ALaunchAgentThatHangsIsEndedWithinItsDeadlineAndTheHostNamed) {
+  const std::string agent = Script("exec sleep 600\n");
+  ServeHosts("launch_agent: " + agent + "\nhosts: [{name: far, slots: 2}]\n",
+             {"--max-retries=0", "--start-limit=1", "--terminate-time=0.2", "--launcher-time=0.5"});
+  const v1::Failure failure = FailureOf(MakeJob(TinyRun(), 2));
+  EXPECT_EQ(failure.class_(), v1::Failure::INFRA);
+  EXPECT_EQ(failure.message(),
+            "not all ranks had registered after 1 s (missing: ranks 0 and 1 on far): either they did "
+            "not start, or they cannot reach the coordinator (its --advertise, --worker-ca)");
+  const v1::Job job = Get("jobs/1");
+  ASSERT_EQ(job.possibly_held_hosts_size(), 1) << Describe("jobs/1");
+  EXPECT_EQ(job.possibly_held_hosts(0), "far");
+}
+
+}  // namespace
+}  // namespace syncbn
