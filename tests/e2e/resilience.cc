@@ -63,6 +63,7 @@ std::string ResilienceTest::SubmitSurely(const v1::Job& job) {
   const auto end = std::chrono::steady_clock::now() + kPatience;
   while (true) {
     grpc::ClientContext context;
+    Authorize(context);
     SetDeadline(context);
     v1::CreateJobRequest request;
     *request.mutable_job() = job;
@@ -79,6 +80,7 @@ std::string ResilienceTest::SubmitSurely(const v1::Job& job) {
 
 std::optional<v1::Job> ResilienceTest::TryGet(const std::string& name) {
   grpc::ClientContext context;
+  Authorize(context);
   SetDeadline(context);
   v1::GetJobRequest request;
   request.set_name(name);
@@ -137,6 +139,7 @@ void ResilienceTest::ExpectDoneOnce(const std::string& name, int steps) {
 std::vector<v1::Series> ResilienceTest::AllSeries(const std::string& name,
                                                   std::optional<int> attempt) {
   grpc::ClientContext context;
+  Authorize(context);
   SetDeadline(context);
   v1::QueryMetricsRequest query;
   query.set_job(name);
@@ -184,6 +187,7 @@ void ResilienceTest::ExpectMetricsOnce(const std::string& name, int steps) {
                   << (wrong == 1 ? Describe(name) : "");
   }
   grpc::ClientContext context;
+  Authorize(context);
   SetDeadline(context);
   v1::ListSeriesRequest request;
   request.set_job(name);
@@ -197,6 +201,7 @@ void ResilienceTest::ExpectLogWhole(const std::string& name, int attempt, bool f
   std::string text;
   while (true) {
     grpc::ClientContext context;
+    Authorize(context);
     SetDeadline(context);
     v1::ReadLogRequest request;
     request.set_name(name + "/attempts/" + std::to_string(attempt) + "/logs/output");

@@ -80,6 +80,10 @@ void ServeTest::Serve(const std::vector<std::string>& extra) {
   logs_ = v1::LogService::NewStub(channel_);
 }
 
+void ServeTest::Authorize(grpc::ClientContext& context) const {
+  if (!token_.empty()) context.AddMetadata("authorization", "Bearer " + token_);
+}
+
 bool ServeTest::ServerHasDied() const {
   // Not waited for yet: a zombie.
   const std::string stat = ReadFile("/proc/" + std::to_string(server_->pid()) + "/stat");
@@ -131,6 +135,7 @@ v1::Job ServeTest::MakeJob(const std::string& run_file, int processes) const {
 template <typename Response, typename Call>
 Response ServeTest::Ask(const Call& call) {
   grpc::ClientContext context;
+  Authorize(context);
   context.set_deadline(std::chrono::system_clock::now() + kPatience);
   context.set_wait_for_ready(true);
   Response response;

@@ -41,6 +41,8 @@ class ServeTest : public ::testing::Test {
   int Kill();
   int Stop();
   void Restart() { Kill(), Serve(); }
+  // Calls show `token_`, where one is set.
+  void Authorize(grpc::ClientContext& context) const;
   bool serving() const { return server_.has_value(); }
   // It was started and has ended by itself; Kill() or Stop() has not been called yet.
   bool ServerHasDied() const;
@@ -92,6 +94,7 @@ class ServeTest : public ::testing::Test {
   std::map<std::string, std::string> environment_;
   // Where they listen.
   std::string listen_ = "127.0.0.1:0";
+  std::string token_;
 
  private:
   template <typename Response, typename Call>
