@@ -1,11 +1,16 @@
-// What happens to jobs that run: a worker that dies, a coordinator that is away.
+// What happens to jobs that run: a worker that dies, a coordinator that is away, a full disk.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+
 #include "base/error.h"
 #include "tests/e2e/resilience.h"
+#include "tests/train/full_disk.h"
 
 namespace syncbn {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::HasSubstr;
 
 class OutageTest : public ResilienceTest {
  protected:
@@ -67,6 +72,50 @@ TEST_F(OutageTest, WithoutACoordinatorFromTheStartToTheEndEverythingArrivesAfter
   EXPECT_EQ(Get(name).state(), v1::Job::SUCCEEDED) << Describe(name);
   ExpectDoneOnce(name, 40);
   EXPECT_EQ(Attempts(name).size(), 1u);
+}
+
+TEST_F(OutageTest, AFullDiskOfTheStoreRefusesJobsAndLosesNothingOfThoseThatRun) {
+  fs::create_directories(data());
+  TempFolder elsewhere;
+  SmallDisk disk(data(), 64 * 1024);
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a file system is not permitted here";
+  // Jobs write to a disk that has room.
+  fs::create_symlink(elsewhere.path(), data() / "output");
+  Serve();
+  const int steps = 600;
+  const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  WaitForSteps(name, 10);
+  const fs::path ballast = data() / "ballast";
+  const int file = ::open(ballast.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_GE(file, 0);
+  const std::string block(4096, 'x');
+  while (::write(file, block.data(), block.size()) > 0) {
+  }
+  ::close(file);
+  const int before = StepsDone(name);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  v1::CreateJobRequest request;
+  // Longer than what may be left of the store's last page.
+  *request.mutable_job() = MakeJob(TinyRun() + "#" + std::string(100'000, '-') + "\n");
+  v1::Job answer;
+  const grpc::Status status = jobs().CreateJob(&context, request, &answer);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_THAT(status.error_message(),
+              HasSubstr("cannot be written: no space left. Nothing of this request was kept; free "
+                        "some space and send it again"));
+  EXPECT_THAT(status.error_details(), HasSubstr("STORE_FULL"));
+  WaitForSteps(name, before + 20);
+  fs::remove(ballast);
+  WaitForEnd(name);
+  EXPECT_EQ(Get(name).state(), v1::Job::SUCCEEDED) << Describe(name);
+  EXPECT_EQ(Attempts(name).size(), 1u);
+  EXPECT_EQ(SummaryOf(name)["digest"], DigestOfUndisturbed(steps));
+  ExpectMetricsOnce(name, steps);
+  // And what was refused is taken now.
+  EXPECT_EQ(SubmitAndWait(MakeJob(TinyRun())).state(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(Stop(), 0);
 }
 
 }  // namespace
