@@ -57,6 +57,9 @@ bool IsGone(const std::vector<MarkedProcess>& children) {
   });
 }
 
+// mpirun now and then does not end after its ranks have.
+constexpr std::chrono::seconds kAloneTime{10};
+
 }  // namespace
 
 SupervisedAttempt::SupervisedAttempt(AttemptFolder folder)
@@ -129,7 +132,25 @@ void SupervisedAttempt::WatchLauncher() {
     ReadSignals();
     ReadOrders();
     while (const auto rung = ladder_.Advance(Now())) TakeRung(*rung);
+    EndLauncherWithoutRanks();
     Reap();
+  }
+}
+
+void SupervisedAttempt::EndLauncherWithoutRanks() {
+  // Only where all ranks are on this machine and it is the launcher's turn to end by itself.
+  const bool elsewhere = !spec_.remote_hosts().empty() || !spec_.inherit().empty();
+  if (elsewhere || ladder_.rung() != StopLadder::Rung::kNone || Now() < next_look_) return;
+  next_look_ = Now() + std::chrono::seconds(1);
+  if (!RanksOf(FindMarked(spec_.marker())).empty()) {
+    had_ranks_ = true;
+    alone_since_.reset();
+  } else if (had_ranks_ && !alone_since_) {
+    alone_since_ = Now();
+  } else if (had_ranks_ && Now() - *alone_since_ >= kAloneTime) {
+    Note("no rank is left and " + spec_.command(0) + " has not ended: killing it");
+    ::kill(launcher_, SIGKILL);
+    next_look_ = Now() + kAloneTime;
   }
 }
 

@@ -30,6 +30,8 @@ class SupervisedAttempt {
   // Starts the launcher; false when it cannot be, with the reason in exit_.
   bool StartLauncher();
   void WatchLauncher();
+  // A launcher that has lost all its ranks and does not end is killed.
+  void EndLauncherWithoutRanks();
   void ReadOrders();
   void ReadSignals();
   void TakeRung(StopLadder::Rung rung);
@@ -59,6 +61,9 @@ class SupervisedAttempt {
   bool launcher_ended_ = false;
   bool host_shutdown_ = false;
   int ordered_level_ = 0;
+  bool had_ranks_ = false;
+  std::optional<MonotonicTime> alone_since_;
+  MonotonicTime next_look_{};
 };
 
 }  // namespace syncbn::coordinator

@@ -158,6 +158,15 @@ TEST_F(SupervisorTest, TheSecondSupervisorOfAnAttemptLeavesAndOneThatIsOverIsNot
             "syncbn supervise: the attempt in " + attempt.path().string() + " is over\n");
 }
 
+TEST_F(SupervisorTest, ALauncherThatOutlivesAllItsRanksIsEnded) {
+  Script("OMPI_COMM_WORLD_RANK=0 sh -c 'sleep 3; true'; exec sleep 600");
+  Supervise();
+  const v1::ExitRecord exit = WaitForExit();
+  EXPECT_EQ(exit.cause(), v1::ExitRecord::ENDED);
+  EXPECT_EQ(exit.signal(), SIGKILL);
+  EXPECT_TRUE(FindMarked(spec.marker()).empty());
+}
+
 TEST_F(SupervisorTest, AnAttemptThatIsFencedBeforeItsSupervisorStartsNeverRuns) {
   Script("touch " + (folder.path() / "ran").string());
   attempt.Create(spec);
