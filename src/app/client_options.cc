@@ -97,17 +97,6 @@ void OnRun(const ClientCommand& command, CommandLine& line,
   });
 }
 
-CLI::Validator AtLeast(int least) {
-  return CLI::Validator(
-      [least](const std::string& text) {
-        int value = 0;
-        const bool good = CLI::detail::lexical_cast(text, value) && value >= least;
-        return good ? std::string()
-                    : "expected a whole number from " + std::to_string(least) + ", found " + text;
-      },
-      "");
-}
-
 void RequireOneOf(const CLI::App& command, const std::vector<std::string>& options) {
   std::string given;
   for (const std::string& option : options) {

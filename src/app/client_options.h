@@ -37,8 +37,6 @@ ClientCommand AddClientCommand(CLI::App& parent, const std::string& name,
 void OnRun(const ClientCommand& command, CommandLine& line,
            std::function<int(client::Connection&, const ClientOptions&)> body);
 
-// For options that take a whole number; says nothing in the help.
-CLI::Validator AtLeast(int least);
 // Throws INVALID_ARGUMENT where more than one of these options is given.
 void RequireOneOf(const CLI::App& command, const std::vector<std::string>& options);
 

@@ -5,6 +5,7 @@
 #include "app/client_text.h"
 #include "app/exit_code.h"
 #include "app/job_text.h"
+#include "app/validators.h"
 
 namespace syncbn::app {
 namespace {
@@ -103,7 +104,7 @@ void AddProcesses(const ClientCommand& client, const std::shared_ptr<Arguments>&
   client.command
       ->add_option("--processes,-n", arguments->processes, "on another number of processes; same result")
       ->type_name("N")
-      ->check(AtLeast(1));
+      ->check(WholeNumberFrom(1));
 }
 
 }  // namespace

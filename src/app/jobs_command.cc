@@ -5,6 +5,7 @@
 #include "app/console.h"
 #include "app/exit_code.h"
 #include "app/job_text.h"
+#include "app/validators.h"
 #include "base/text.h"
 
 namespace syncbn::app {
@@ -86,7 +87,7 @@ void AddJobsCommand(CommandLine& line) {
   client.command->add_option("--filter", arguments->filter, "only jobs that match")->type_name("TERMS");
   client.command->add_option("--most", arguments->most, "at most N jobs")
       ->type_name("N")
-      ->check(AtLeast(1))
+      ->check(WholeNumberFrom(1))
       ->capture_default_str();
   client.command->add_flag("--all", arguments->all, "all jobs");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {

@@ -7,6 +7,7 @@
 #include "app/exit_code.h"
 #include "app/job_text.h"
 #include "app/log_reader.h"
+#include "app/validators.h"
 #include "client/watches.h"
 
 namespace syncbn::app {
@@ -158,13 +159,13 @@ void AddLogsCommand(CommandLine& line) {
   command->add_flag("--follow,-f", arguments->follow, "print what is added, too");
   command->add_option("--tail", arguments->tail, "begin N lines before the end")
       ->type_name("N")
-      ->check(AtLeast(0));
+      ->check(WholeNumberFrom(0));
   command->add_option("--attempt", arguments->attempt, "of this start of the job (default: the newest)")
       ->type_name("N")
-      ->check(AtLeast(1));
+      ->check(WholeNumberFrom(1));
   command->add_option("--rank", arguments->rank, "only lines of this rank")
                           ->type_name("N")
-                          ->check(AtLeast(0));
+                          ->check(WholeNumberFrom(0));
   command->add_flag("--supervisor", arguments->supervisor,
                     "what the attempt's supervisor did, instead");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {

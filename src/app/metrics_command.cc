@@ -8,6 +8,7 @@
 #include "app/curve.h"
 #include "app/exit_code.h"
 #include "app/table.h"
+#include "app/validators.h"
 #include "base/text.h"
 #include "client/watches.h"
 
@@ -201,13 +202,13 @@ void AddMetricsCommand(CommandLine& line) {
   command->add_option("--points", arguments->points,
                       "at most N ranges of steps, up to 20000\n(default: 20 in tables, 1000 otherwise)")
       ->type_name("N")
-      ->check(AtLeast(1));
+      ->check(WholeNumberFrom(1));
   command->add_option("--rank", arguments->rank, "of this rank (default: the lowest that reported it)")
       ->type_name("N")
-      ->check(AtLeast(0));
+      ->check(WholeNumberFrom(0));
   command->add_option("--attempt", arguments->attempt, "of this attempt only")
       ->type_name("N")
-      ->check(AtLeast(1));
+      ->check(WholeNumberFrom(1));
   command->add_flag("--curve", arguments->curve, "draw it");
   command->add_flag("--csv", arguments->csv, "print CSV");
   command->add_flag("--follow,-f", arguments->follow, "print points as they arrive, from the\nfirst on, as CSV");

@@ -5,6 +5,7 @@
 #include "app/client_text.h"
 #include "app/exit_code.h"
 #include "app/table.h"
+#include "app/validators.h"
 
 namespace syncbn::app {
 namespace {
@@ -91,7 +92,7 @@ void AddServiceCommands(CommandLine& line) {
   auto most = std::make_shared<int>(100);
   audit.command->add_option("--most", *most, "at most N calls")
       ->type_name("N")
-      ->check(AtLeast(1))
+      ->check(WholeNumberFrom(1))
       ->capture_default_str();
   OnRun(audit, line, [most](client::Connection& connection, const ClientOptions& options) {
     return Audit(connection, options, *most);

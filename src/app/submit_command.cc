@@ -6,6 +6,7 @@
 #include "app/exit_code.h"
 #include "app/job_follow.h"
 #include "app/job_text.h"
+#include "app/validators.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "config/run_file.h"
@@ -146,7 +147,7 @@ void AddSubmitCommand(CommandLine& line) {
       ->type_name("TIME")->group(group);
   command->add_option("--max-retries", arguments->max_retries,
                       "restarts after failures of the machinery (default: 3)")
-      ->type_name("N")->check(AtLeast(0))->group(group);
+      ->type_name("N")->check(WholeNumberFrom(0))->group(group);
   list("--host-tag", arguments->host_tags, "only hosts with this tag; may be given again", "TAG")->group(group);
   list("--host", arguments->hosts, "only this host; may be given again", "HOST")->group(group);
   list("--not-host", arguments->excluded_hosts, "never this host; may be given again", "HOST")->group(group);
