@@ -25,6 +25,7 @@ class OutageTest : public ResilienceTest {
 };
 
 TEST_F(OutageTest, AfterAKilledWorkerEveryStepIsThereOnceAndTheEarlierAttemptIsKept) {
+  Pace(10);
   Serve();
   const int steps = 200;
   const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
@@ -81,8 +82,9 @@ TEST_F(OutageTest, AFullDiskOfTheStoreRefusesJobsAndLosesNothingOfThoseThatRun) 
   if (!disk.mounted()) GTEST_SKIP() << "mounting a file system is not permitted here";
   // Jobs write to a disk that has room.
   fs::create_symlink(elsewhere.path(), data() / "output");
+  Pace(10);
   Serve();
-  const int steps = 600;
+  const int steps = 400;
   const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
   WaitForState(name, v1::Job::RUNNING);
   WaitForSteps(name, 10);

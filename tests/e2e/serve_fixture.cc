@@ -124,6 +124,14 @@ std::string ServeTest::TinyRun(int steps, int replicas) {
          "output: {digests: true}\n";
 }
 
+void ServeTest::Pace(int milliseconds) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  // Their run-time libraries insist on being the first; steps take long enough with them.
+  environment_["LD_PRELOAD"] = SYNCBN_PACE_LIBRARY;
+#endif
+  environment_["SYNCBN_TEST_PACE"] = std::to_string(milliseconds);
+}
+
 v1::Job ServeTest::MakeJob(const std::string& run_file, int processes) const {
   v1::Job job;
   job.set_run_file(run_file);

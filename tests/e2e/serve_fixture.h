@@ -50,6 +50,9 @@ class ServeTest : public ::testing::Test {
 
   // A small run of some milliseconds a step, with a checkpoint every 4 steps.
   static std::string TinyRun(int steps = 20, int replicas = 4);
+  // From the next start on: a step of a job takes at least these milliseconds, on any machine. For
+  // what has to happen while a run that ends by itself is under way.
+  void Pace(int milliseconds);
   // One that is still under way when a test has done what it wants.
   static std::string LongRun() { return TinyRun(1'000'000); }
   v1::Job MakeJob(const std::string& run_file, int processes = 1) const;

@@ -113,8 +113,9 @@ TEST_F(ServeTest, AJobIsCancelledWhileItRecovers) {
 }
 
 TEST_F(ServeTest, AKilledWorkerCostsOneAttemptAndNotOneBit) {
+  Pace(10);
   Serve();
-  const int steps = 400;
+  const int steps = 200;
   const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
   WaitForState(name, v1::Job::RUNNING);
   WaitForSteps(name, 20);
@@ -131,8 +132,9 @@ TEST_F(ServeTest, AKilledWorkerCostsOneAttemptAndNotOneBit) {
 }
 
 TEST_F(ServeTest, APausedJobGoesOnAtAnotherNumberOfProcessesWithTheSameBits) {
+  Pace(10);
   Serve();
-  const int steps = 400;
+  const int steps = 200;
   const std::string name = Submit(MakeJob(TinyRun(steps), 3)).name();
   WaitForState(name, v1::Job::RUNNING);
   WaitForSteps(name, 10);
@@ -148,8 +150,9 @@ TEST_F(ServeTest, APausedJobGoesOnAtAnotherNumberOfProcessesWithTheSameBits) {
 }
 
 TEST_F(ServeTest, AJobOutlivesItsCoordinator) {
+  Pace(10);
   Serve();
-  const std::string name = Submit(MakeJob(TinyRun(400), 2)).name();
+  const std::string name = Submit(MakeJob(TinyRun(200), 2)).name();
   WaitForState(name, v1::Job::RUNNING);
   WaitForSteps(name, 5);
   EXPECT_EQ(Kill(), 128 + SIGKILL);
@@ -161,6 +164,7 @@ TEST_F(ServeTest, AJobOutlivesItsCoordinator) {
 }
 
 TEST_F(ServeTest, AJobThatEndsWhileThereIsNoCoordinatorHasEndedWhenThereIsOneAgain) {
+  Pace(10);
   Serve();
   const std::string name = Submit(MakeJob(TinyRun(100), 2)).name();
   WaitForState(name, v1::Job::RUNNING);

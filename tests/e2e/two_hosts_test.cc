@@ -99,6 +99,7 @@ TEST_F(TwoHostsE2eTest, AJobAcrossBothHasTheBitsOfOneHost) {
 }
 
 TEST_F(TwoHostsE2eTest, AHostThatIsCutOffIsNamedAndTheJobGoesOnWithTheOther) {
+  Pace(20);
   ServeBoth(2, {"--stale-after=2", "--stall-after=4", "--terminate-time=0.5", "--launcher-time=1",
                 "--host-failures=1"});
   // Takes one slot of the first host, so that the job gets one on each.
