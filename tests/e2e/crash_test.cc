@@ -133,7 +133,7 @@ TEST_F(CrashTest, ASupervisorKilledWhileTheJobTrainsCostsOneAttempt) {
             0);
   WaitForEndSurely(name);
   ExpectDoneOnce(name, steps);
-  EXPECT_EQ(Attempts(name).size(), 2u);
+  EXPECT_EQ(Attempts(name).size(), 2u) << Describe(name);
 }
 
 }  // namespace

@@ -38,14 +38,6 @@ bool ResilienceTest::HasCrashed() const {
   return fs::exists(tools_.path() / "crashed");
 }
 
-void ResilienceTest::PutOnPath(const std::string& name, const std::string& script) {
-  const fs::path folder = tools_.path() / "bin";
-  fs::create_directories(folder);
-  WriteFileAtomically(folder / name, "#!/bin/sh\n" + script);
-  fs::permissions(folder / name, fs::perms::owner_all);
-  environment_["PATH"] = folder.string() + ":" + std::getenv("PATH");
-}
-
 void ResilienceTest::Revive() {
   if (serving() && !ServerHasDied()) return;
   // One that crashes while it starts is started again.

@@ -12,8 +12,6 @@ class ResilienceTest : public ServeTest {
   // test is to be skipped, where a library cannot be preloaded.
   bool CrashAt(const std::string& moment, const std::string& in = "serve");
   bool HasCrashed() const;
-  // A program of this name goes before others on the PATH of coordinators that are started later.
-  void PutOnPath(const std::string& name, const std::string& script);
 
   // Serves again if the coordinator has died.
   void Revive();
@@ -37,8 +35,6 @@ class ResilienceTest : public ServeTest {
  private:
   // The job as it is now, unless nobody answers.
   std::optional<v1::Job> TryGet(const std::string& name);
-
-  TempFolder tools_;
 };
 
 }  // namespace syncbn

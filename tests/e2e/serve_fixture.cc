@@ -99,6 +99,8 @@ int ServeTest::Kill() {
 }
 
 int ServeTest::Stop() {
+  // A client at rest does not read that the server leaves, which then waits for it.
+  jobs_.reset(), cluster_.reset(), metrics_.reset(), logs_.reset(), channel_.reset();
   ::kill(server_->pid(), SIGTERM);
   const ProcessResult result = server_->Wait();
   EXPECT_FALSE(result.timed_out);
@@ -124,12 +126,22 @@ std::string ServeTest::TinyRun(int steps, int replicas) {
          "output: {digests: true}\n";
 }
 
+void ServeTest::PutOnPath(const std::string& name, const std::string& script) {
+  const fs::path folder = tools_.path() / "bin";
+  fs::create_directories(folder);
+  WriteFileAtomically(folder / name, "#!/bin/sh\n" + script);
+  fs::permissions(folder / name, fs::perms::owner_all);
+  environment_["PATH"] = folder.string() + ":" + std::getenv("PATH");
+}
+
 void ServeTest::Pace(int milliseconds) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   // Their run-time libraries insist on being the first; steps take long enough with them.
-  environment_["LD_PRELOAD"] = SYNCBN_PACE_LIBRARY;
+  PutOnPath("mpirun", std::string("LD_PRELOAD=") + SYNCBN_PACE_LIBRARY + " SYNCBN_TEST_PACE=" +
+                          std::to_string(milliseconds) + " exec /usr/bin/mpirun \"$@\"\n");
+#else
+  (void)milliseconds;
 #endif
-  environment_["SYNCBN_TEST_PACE"] = std::to_string(milliseconds);
 }
 
 v1::Job ServeTest::MakeJob(const std::string& run_file, int processes) const {

@@ -50,6 +50,8 @@ class ServeTest : public ::testing::Test {
 
   // A small run of some milliseconds a step, with a checkpoint every 4 steps.
   static std::string TinyRun(int steps = 20, int replicas = 4);
+  // A program of this name goes before others on the PATH of coordinators that are started later.
+  void PutOnPath(const std::string& name, const std::string& script);
   // From the next start on: a step of a job takes at least these milliseconds, on any machine. For
   // what has to happen while a run that ends by itself is under way.
   void Pace(int milliseconds);
@@ -98,6 +100,7 @@ class ServeTest : public ::testing::Test {
   // Where they listen.
   std::string listen_ = "127.0.0.1:0";
   std::string token_;
+  TempFolder tools_;
 
  private:
   template <typename Response, typename Call>
