@@ -156,13 +156,6 @@ double DistanceFromKinks(const std::string& text, const InputSpec& input, const 
   return smallest;
 }
 
-// Samples first, first + 1, ..., and round again.
-Part Rotated(const Part& part, int64_t first) {
-  const int64_t samples = part.images.shape()[0];
-  return {.images = Stacked({part.images.Rows(first, samples), part.images.Rows(0, first)}),
-          .dlogits = Stacked({part.dlogits.Rows(first, samples), part.dlogits.Rows(0, first)})};
-}
-
 struct SplitCase {
   std::string text;
   InputSpec input;
@@ -180,16 +173,21 @@ class CpuSplitTest : public ::testing::TestWithParam<SplitCase> {
   // Where an activation sits on the kink of ReLU, a rounding decides whether a gradient passes at
   // all, in one replica as in many: such data say nothing about the statistics. Roundings reach
   // about 1e-6.
-  Part MakePart() const {
+  std::vector<Part> MakeDraws(size_t count) const {
     const SplitCase& c = GetParam();
-    for (int i = 0; i < 20; ++i) {
-      const Part part = RandomPart(c.input, c.batch, c.text + std::to_string(i));
-      if (!c.relu || DistanceFromKinks(c.text, c.input, part) > 1e-5) return part;
+    std::vector<Part> draws;
+    for (int i = 0; draws.size() < count; ++i) {
+      if (i == 200) throw Error(ErrorCode::kInternal, "too few data away from the kinks of ReLU");
+      Part part = RandomPart(c.input, c.batch, c.text + std::to_string(i));
+      if (!c.relu || DistanceFromKinks(c.text, c.input, part) > 1e-5) draws.push_back(part);
     }
-    throw Error(ErrorCode::kInternal, "no data away from the kinks of ReLU in 20 trials");
+    return draws;
   }
 };
 
+// How far a tensor is from the truth is an accident of rounding: of four numbers all may be right to
+// the last digit by luck. What either way of computing can do shows over some draws of the data; a
+// single draw is within twice for all but a few of the smallest tensors.
 TEST_P(CpuSplitTest, ReplicasAreNoFartherFromTheTruthThanTwiceOneReplica) {
   const SplitCase& c = GetParam();
   const int64_t each = c.batch / c.replicas;
@@ -197,34 +195,36 @@ TEST_P(CpuSplitTest, ReplicasAreNoFartherFromTheTruthThanTwiceOneReplica) {
   const auto split_model =
       MakeModel(c.text, c.input, MakeCluster(c.replicas, {static_cast<int>(each)}));
   const PassSettings settings = SettingsOf(*whole_model);
-  const Part whole = MakePart();
-  std::vector<Part> parts;
-  for (int64_t begin = 0; begin < c.batch; begin += each) {
-    parts.push_back({.images = whole.images.Rows(begin, begin + each),
-                     .dlogits = whole.dlogits.Rows(begin, begin + each)});
-  }
-  const PassResult exact = RunPass(*whole_model, settings, whole);
-
-  // How far one replica is from the truth is itself an accident of rounding: the farthest of ten
-  // orders of the same samples.
-  std::map<std::string, double> one_apart;
-  for (int64_t first = 0; first < 10; ++first) {
-    PassResult one = RunPass(*whole_model, *Cpu().MakeExecutor(), settings, Rotated(whole, first));
-    const int64_t back = (c.batch - first) % c.batch;
-    const Part unrotated = Rotated({.images = one.dimages, .dlogits = one.logits}, back);
-    one.dimages = unrotated.images;
-    one.logits = unrotated.dlogits;
+  struct Apart {
+    double one = 0, many = 0;  // the farthest of all draws
+  };
+  std::map<std::string, Apart> apart;
+  for (const Part& whole : MakeDraws(5)) {
+    std::vector<Part> parts;
+    for (int64_t begin = 0; begin < c.batch; begin += each) {
+      parts.push_back({.images = whole.images.Rows(begin, begin + each),
+                       .dlogits = whole.dlogits.Rows(begin, begin + each)});
+    }
+    const PassResult exact = RunPass(*whole_model, settings, whole);
+    const PassResult one = RunPass(*whole_model, *Cpu().MakeExecutor(), settings, whole);
+    Cluster cluster(c.replicas, c.replicas);
+    const PassResult many = Joined(*split_model, cluster.Run(*split_model, settings, parts, Cpu()));
     ForEachTensor(*whole_model, one, exact,
                   [&](const std::string& what, const Tensor& a, const Tensor& b) {
-                    one_apart[what] = std::max(one_apart[what], MaxDifference(a, b));
+                    apart[what].one = std::max(apart[what].one, MaxDifference(a, b));
+                  });
+    ForEachTensor(*split_model, many, exact,
+                  [&](const std::string& what, const Tensor& a, const Tensor& b) {
+                    apart[what].many = std::max(apart[what].many, MaxDifference(a, b));
                   });
   }
-  Cluster cluster(c.replicas, c.replicas);
-  const PassResult many = Joined(*split_model, cluster.Run(*split_model, settings, parts, Cpu()));
-  ForEachTensor(*split_model, many, exact,
-                [&](const std::string& what, const Tensor& a, const Tensor& b) {
-                  EXPECT_LE(MaxDifference(a, b), 2 * one_apart.at(what)) << what;
-                });
+  double logs = 0;
+  for (const auto& [what, distance] : apart) {
+    EXPECT_LE(distance.many, 2 * distance.one) << what;
+    if (distance.many > 0) logs += std::log(distance.many / distance.one);
+  }
+  // And on the whole no farther at all.
+  EXPECT_LE(std::exp(logs / static_cast<double>(apart.size())), 1.2);
 }
 
 INSTANTIATE_TEST_SUITE_P(
