@@ -1,4 +1,4 @@
-// The subcommands: each adds itself to the command line and, when chosen, leaves its exit code.
+// The subcommands, by folder: each adds itself to the command line and, when chosen, leaves its exit code.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -15,28 +15,37 @@ struct CommandLine {
   int exit_code = 0;
 };
 
-void AddCancelCommand(CommandLine& line);
+// run: training
 void AddCheckCommand(CommandLine& line);
-void AddDeleteCommand(CommandLine& line);
 void AddExplainCommand(CommandLine& line);
 void AddInfoCommand(CommandLine& line);
-void AddHostsCommand(CommandLine& line);
+void AddReplayCommand(CommandLine& line);
+void AddTrainCommand(CommandLine& line);
+void AddVerifyCommand(CommandLine& line);
+
+// jobs: asking a coordinator about jobs
+void AddCancelCommand(CommandLine& line);
+void AddDeleteCommand(CommandLine& line);
 void AddJobCommand(CommandLine& line);
 void AddJobsCommand(CommandLine& line);
 void AddLogsCommand(CommandLine& line);
 void AddMetricsCommand(CommandLine& line);
 void AddPauseCommand(CommandLine& line);
 void AddQueueCommand(CommandLine& line);
-void AddReplayCommand(CommandLine& line);
-void AddServeCommand(CommandLine& line);
-void AddSuperviseCommands(CommandLine& line);
 void AddResumeCommand(CommandLine& line);
 void AddRetryCommand(CommandLine& line);
 void AddSubmitCommand(CommandLine& line);
-void AddServiceCommands(CommandLine& line);
-void AddTokenCommand(CommandLine& line);
-void AddTrainCommand(CommandLine& line);
-void AddVerifyCommand(CommandLine& line);
 void AddWatchCommand(CommandLine& line);
+
+// admin: looking after a coordinator
+void AddAuditCommand(CommandLine& line);
+void AddBackupCommand(CommandLine& line);
+void AddHostsCommand(CommandLine& line);
+void AddStatusCommand(CommandLine& line);
+void AddTokenCommand(CommandLine& line);
+
+// serve: being one
+void AddServeCommand(CommandLine& line);
+void AddSuperviseCommands(CommandLine& line);
 
 }  // namespace syncbn::app

@@ -64,7 +64,9 @@ int main(int argc, char** argv) {
   app::AddQueueCommand(line);
   app::AddHostsCommand(line);
   app::AddTokenCommand(line);
-  app::AddServiceCommands(line);
+  app::AddStatusCommand(line);
+  app::AddBackupCommand(line);
+  app::AddAuditCommand(line);
   for (const char* name : {"serve", "status", "token", "backup", "audit"}) {
     parser.get_subcommand(name)->group("Service");
   }

@@ -5,7 +5,7 @@
 #include <csignal>
 #include <thread>
 
-#include "app/metric_points.h"
+#include "app/run/metric_points.h"
 #include "base/file.h"
 #include "report/spool_reader.h"
 #include "tests/report/fake_coordinator.h"

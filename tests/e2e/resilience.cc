@@ -3,7 +3,7 @@
 #include <regex>
 #include <set>
 
-#include "app/metric_points.h"
+#include "app/run/metric_points.h"
 #include "base/error.h"
 #include "train/metrics.h"
 

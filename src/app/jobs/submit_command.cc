@@ -1,0 +1,161 @@
+#include <cstdio>
+
+#include "app/client_options.h"
+#include "app/client_text.h"
+#include "app/console.h"
+#include "app/exit_code.h"
+#include "app/jobs/job_follow.h"
+#include "app/jobs/job_text.h"
+#include "app/validators.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "config/run_file.h"
+#include "coordinator/api_error.h"
+
+namespace syncbn::app {
+namespace {
+
+struct Arguments {
+  std::string run_file;
+  std::vector<std::string> sets, labels, variables, host_tags, hosts, excluded_hosts;
+  std::string time_limit, output_folder;
+  int processes = 1, threads = 1, priority = 0, max_retries = -1, per_host = 0;
+  int64_t memory = 0;
+  bool check = false, follow = false;
+};
+
+v1::CreateJobRequest RequestOf(const Arguments& arguments, const CLI::App& command) {
+  v1::CreateJobRequest request;
+  request.set_validate_only(arguments.check);
+  v1::Job& job = *request.mutable_job();
+  const std::string text = ReadFile(arguments.run_file);
+  // It could not even be sent: said as by `syncbn check`.
+  if (!IsUtf8(text)) config::ParseRunFile(text, arguments.run_file, arguments.sets);
+  job.set_run_file(text);
+  job.set_run_file_name(arguments.run_file);
+  for (const std::string& set : arguments.sets) job.add_overrides(set);
+  for (const std::string& label : arguments.labels) {
+    job.mutable_labels()->insert({ParsePair(label, "--label").first, ParsePair(label, "--label").second});
+  }
+  for (const std::string& variable : arguments.variables) {
+    const auto [name, value] = ParsePair(variable, "--env");
+    (*job.mutable_environment())[name] = value;
+  }
+  job.set_output_folder(arguments.output_folder);
+  v1::Resources& resources = *job.mutable_resources();
+  resources.set_processes(arguments.processes);
+  resources.set_threads_per_process(arguments.threads);
+  resources.set_memory_mib_per_process(arguments.memory);
+  for (const std::string& tag : arguments.host_tags) resources.add_host_tags(tag);
+  for (const std::string& host : arguments.hosts) resources.add_hosts(host);
+  for (const std::string& host : arguments.excluded_hosts) resources.add_excluded_hosts(host);
+  resources.set_max_processes_per_host(arguments.per_host);
+  resources.set_priority(arguments.priority);
+  if (!arguments.time_limit.empty()) {
+    resources.mutable_time_limit()->set_seconds(
+        ParseDuration(arguments.time_limit, "--time-limit").count());
+  }
+  if (command.count("--max-retries") > 0) resources.set_max_retries(arguments.max_retries);
+  return request;
+}
+
+// The coordinator's list of what is wrong with a run file may be cut short on its way. Where the
+// check of this program agrees with what came, its list is the whole one.
+std::string WholeList(const std::string& told, const v1::Job& job) {
+  const std::vector<std::string> sets(job.overrides().begin(), job.overrides().end());
+  const config::CheckedRunFile own = config::CheckRunFile(job.run_file(), job.run_file_name(), sets);
+  if (own.diagnostics.empty()) return told;
+  const std::string list = own.diagnostics.Format(job.run_file_name());
+  // All but the last line, which counts.
+  return list.starts_with(told.substr(0, told.rfind('\n') + 1)) ? list : told;
+}
+
+v1::Job Create(client::Connection& connection, const v1::CreateJobRequest& request) {
+  try {
+    return connection.Call(&v1::JobService::Stub::CreateJob, request);
+  } catch (const coordinator::ApiError& error) {
+    if (error.reason() != "RUN_FILE_INVALID") throw;
+    throw coordinator::ApiError(error.code(), error.reason(), WholeList(error.message(), request.job()),
+                                error.metadata());
+  }
+}
+
+int Submit(client::Connection& connection, const ClientOptions& options, const Arguments& arguments,
+           const CLI::App& command) {
+  const v1::Job job = Create(connection, RequestOf(arguments, command));
+  const Terminal terminal = Terminal::Of(stdout);
+  if (options.json) {
+    std::printf("%s\n", JsonLine(job).c_str());
+  } else if (arguments.check) {
+    std::printf("%s: would be accepted as %s on %d slots\n", arguments.run_file.c_str(),
+                OneLine(job.display_name()).c_str(),
+                std::max(1, job.resources().processes()) *
+                    std::max(1, job.resources().threads_per_process()));
+  } else {
+    const std::string id = LastPart(job.name());
+    std::printf("%s submitted: %s\n", terminal.Paint(job.name(), Tone::kStrong).c_str(),
+                OneLine(job.display_name()).c_str());
+    if (!arguments.follow) {
+      std::printf("To follow it: syncbn watch %s. To end it: syncbn cancel %s.\n", id.c_str(), id.c_str());
+    }
+  }
+  std::fflush(stdout);
+  if (arguments.check || !arguments.follow) return kSuccess;
+  return FollowJob(connection, {.job = job.name(), .json = options.json});
+}
+
+}  // namespace
+
+void AddSubmitCommand(CommandLine& line) {
+  auto arguments = std::make_shared<Arguments>();
+  const ClientCommand client = AddClientCommand(
+      line, "submit", "Hand a run file to a coordinator, which queues and runs it",
+      "The run file is checked by the coordinator; its mistakes are printed as 'syncbn check' prints\n"
+      "them. Processes are no part of the run file: their number does not change the result.\n"
+      "With --follow, Ctrl-C leaves the job running.\n\n"
+      "  syncbn submit configs/shapes-demo.yaml --processes 2 --follow\n"
+      "  syncbn submit run.yaml --set train.epochs=3 --time-limit 2h --label team=vision\n\n"
+      "Exit codes: 0 submitted, or with --follow succeeded; 2 refused; 9 no coordinator answers;\n"
+      "with --follow also 10 failed, 11 cancelled, 130 left by Ctrl-C.");
+  CLI::App* command = client.command;
+  command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
+  const auto list = [&](const char* name, std::vector<std::string>& target, const char* help,
+                        const char* type) {
+    return command->add_option(name, target, help)->type_name(type)->allow_extra_args(false);
+  };
+  list("--set", arguments->sets, "override a key, e.g. --set train.epochs=3", "KEY=VALUE");
+  command->add_flag("--follow", arguments->follow, "follow the job until it ends");
+  command->add_flag("--check", arguments->check, "check everything, submit nothing");
+  list("--label", arguments->labels, "label to find it by, e.g. --label team=vision", "KEY=VALUE");
+  command->add_option("--output-folder", arguments->output_folder,
+                      "where the run writes, below the server's output root\n(default: a folder named after the job)")
+      ->type_name("DIR");
+  list("--env", arguments->variables, "a variable for the workers, if the server allows it", "NAME=VALUE");
+
+  const char* group = "Resources";
+  command->add_option("--processes,-n", arguments->processes, "processes, 1 to the run file's replicas")
+      ->type_name("N")->capture_default_str()->group(group);
+  command->add_option("--threads", arguments->threads, "cores of each process")
+      ->type_name("N")->capture_default_str()->group(group);
+  command->add_option("--memory", arguments->memory, "memory of each process (default: not counted)")
+      ->type_name("MIB")->group(group);
+  command->add_option("--priority", arguments->priority, "higher runs first, -1000 to 1000")
+      ->type_name("N")->capture_default_str()->group(group);
+  command->add_option("--time-limit", arguments->time_limit,
+                      "ends the job after this time of running, e.g. 90m; jobs that state\n"
+                      "one can fill gaps in the queue")
+      ->type_name("TIME")->group(group);
+  command->add_option("--max-retries", arguments->max_retries,
+                      "restarts after failures of the machinery (default: 3)")
+      ->type_name("N")->check(WholeNumberFrom(0))->group(group);
+  list("--host-tag", arguments->host_tags, "only hosts with this tag; may be given again", "TAG")->group(group);
+  list("--host", arguments->hosts, "only this host; may be given again", "HOST")->group(group);
+  list("--not-host", arguments->excluded_hosts, "never this host; may be given again", "HOST")->group(group);
+  command->add_option("--per-host", arguments->per_host, "at most N processes on a host")
+      ->type_name("N")->group(group);
+  OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
+    return Submit(connection, options, *arguments, *command);
+  });
+}
+
+}  // namespace syncbn::app

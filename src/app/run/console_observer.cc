@@ -1,0 +1,103 @@
+#include "app/run/console_observer.h"
+
+#include <algorithm>
+
+namespace syncbn::app {
+
+ConsoleObserver::ConsoleObserver(const Options& options) : options_(options), line_(stdout, options.live) {}
+
+void ConsoleObserver::OnStart(const train::RunPlan& plan) {
+  plan_ = plan;
+  start_ = last_plain_ = std::chrono::steady_clock::now();
+}
+
+void ConsoleObserver::OnStep(const train::MetricRecord& record) {
+  if (record.skipped) {
+    ++skipped_;
+  } else {
+    const auto samples = static_cast<double>(record.samples.value_or(0));
+    loss_ += samples * record.loss.value_or(0);
+    accuracy_ += samples * record.accuracy.value_or(0);
+    samples_ += samples;
+  }
+  rate_ = record.images_per_second.value_or(0);
+  if (options_.quiet) return;
+  const int64_t done = record.step + 1;
+  const int64_t in_epoch = record.step % plan_.steps_per_epoch + 1;
+  const auto now = std::chrono::steady_clock::now();
+  if (line_.live()) {
+    const double share = static_cast<double>(done) / static_cast<double>(plan_.end_step);
+    const double elapsed = std::chrono::duration<double>(now - start_).count();
+    const double left = elapsed / static_cast<double>(done - plan_.first_step) *
+                        static_cast<double>(plan_.end_step - done);
+    line_.Update(Format("%s epoch %lld step %lld/%lld  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left",
+                        ProgressBar(share, 16).c_str(), static_cast<long long>(record.epoch + 1),
+                        static_cast<long long>(in_epoch),
+                        static_cast<long long>(plan_.steps_per_epoch),
+                        samples_ > 0 ? loss_ / samples_ : 0.0,
+                        samples_ > 0 ? 100 * accuracy_ / samples_ : 0.0, rate_,
+                        FormatDuration(left).c_str()));
+  }
+  if (in_epoch == plan_.steps_per_epoch || done == plan_.end_step) {
+    PrintEpoch(record);
+  } else if (!line_.live() && now - last_plain_ > std::chrono::seconds(30)) {
+    // In a log file: a sign of life.
+    last_plain_ = now;
+    line_.Print(Format("epoch %lld  step %lld/%lld  loss %.4f  accuracy %.1f %%  %.0f images/s",
+                       static_cast<long long>(record.epoch + 1), static_cast<long long>(in_epoch),
+                       static_cast<long long>(plan_.steps_per_epoch),
+                       samples_ > 0 ? loss_ / samples_ : 0.0,
+                       samples_ > 0 ? 100 * accuracy_ / samples_ : 0.0, rate_));
+  }
+}
+
+void ConsoleObserver::PrintEpoch(const train::MetricRecord& record) {
+  const double samples = std::max(1.0, samples_);
+  std::string text =
+      Format("epoch %-3lld  step %-6lld  train loss %.4f  accuracy %5.2f %%  rate %.4g  %.0f images/s",
+             static_cast<long long>(record.epoch + 1), static_cast<long long>(record.step + 1),
+             loss_ / samples, 100 * accuracy_ / samples, record.learning_rate.value_or(0), rate_);
+  if (skipped_ > 0) {
+    text += Format("  %lld skipped (not finite)", static_cast<long long>(skipped_));
+  }
+  line_.Print(text);
+  last_plain_ = std::chrono::steady_clock::now();
+  loss_ = accuracy_ = samples_ = 0;
+  skipped_ = 0;
+}
+
+void ConsoleObserver::OnEvaluation(const train::MetricRecord& record, double seconds) {
+  if (options_.quiet) return;
+  line_.Print(Format("epoch %-3lld  step %-6lld  test  loss %.4f  accuracy %5.2f %%  (%s statistics, %.1f s)",
+                     static_cast<long long>(record.epoch + 1),
+                     static_cast<long long>(record.step + 1), record.loss.value_or(0),
+                     100 * record.accuracy.value_or(0),
+                     record.evaluation.value_or("running").c_str(), seconds));
+}
+
+void ConsoleObserver::OnCheckpoint(const std::filesystem::path&, int64_t) {}
+
+void ConsoleObserver::OnWarning(const std::string& warning) {
+  line_.Clear();
+  std::fprintf(stderr, "syncbn: warning: %s\n", warning.c_str());
+  std::fflush(stderr);
+}
+
+std::string QuoteCommand(const std::vector<std::string>& argv) {
+  std::string text;
+  for (const std::string& word : argv) {
+    if (!text.empty()) text += ' ';
+    const bool plain = !word.empty() && word.find_first_not_of(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == std::string::npos;
+    if (plain) {
+      text += word;
+      continue;
+    }
+    text += '\'';
+    for (char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    text += '\'';
+  }
+  return text;
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,68 @@
+#include "app/run/output_folder.h"
+
+#include <fstream>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What a run writes beside its checkpoints, and nothing else: a folder may hold files of the user's too.
+constexpr const char* kOurs[] = {"run.yaml", "metrics.jsonl", "summary.json", "steps", "replay"};
+
+bool HoldsRun(const fs::path& out) {
+  return fs::exists(out / "run.yaml") || fs::exists(out / "metrics.jsonl") ||
+         fs::exists(out / "checkpoints");
+}
+
+}  // namespace
+
+void PrepareOutputFolder(const fs::path& out, OutputUse use) {
+  if (fs::exists(out) && !fs::is_directory(out)) MakeOutputFolder(out, "--out");
+  if (use == OutputUse::kResume && !fs::exists(out / "run.yaml")) {
+    throw Error(ErrorCode::kNotFound, "--resume: " + out.string() + " holds no run (no run.yaml)");
+  }
+  if (use == OutputUse::kNew && HoldsRun(out)) {
+    throw Error(ErrorCode::kAlreadyExists,
+                out.string() + " holds a run already; continue it with --resume, replace it with --overwrite, "
+                               "or choose another folder with --out");
+  }
+  MakeOutputFolder(out, "--out");
+  // Found now, not after an hour of training.
+  const fs::path probe = out / ".writable";
+  if (!std::ofstream(probe).put('\n').flush()) {
+    throw Error(ErrorCode::kPermissionDenied, "cannot write into the output folder " + out.string());
+  }
+  fs::remove(probe);
+}
+
+void RemoveFormerRun(const fs::path& out, train::CheckpointStore& store) {
+  store.RemoveAll();
+  for (const char* name : kOurs) {
+    std::error_code error;
+    fs::remove_all(out / name, error);
+    if (error) {
+      throw Error(ErrorCode::kPermissionDenied, "--overwrite: cannot remove " + (out / name).string() +
+                                                    ": " + error.message());
+    }
+  }
+}
+
+void MakeOutputFolder(const fs::path& folder, const std::string& option) {
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_directory(folder)) {
+    throw Error(ErrorCode::kInvalidArgument, option + " " + folder.string() + " is a file, not a folder");
+  }
+  fs::create_directories(folder, error);
+  if (!error) return;
+  const bool dangling = fs::is_symlink(folder);
+  throw Error(dangling ? ErrorCode::kInvalidArgument : ErrorCode::kPermissionDenied,
+              "cannot create the folder " + folder.string() + " (" + option + "): " +
+                  (dangling ? "it is a link to something that does not exist" : error.message()) +
+                  "; choose another one with " + option);
+}
+
+}  // namespace syncbn::app

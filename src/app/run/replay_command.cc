@@ -1,0 +1,257 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+#include "app/commands.h"
+#include "app/console.h"
+#include "app/exit_code.h"
+#include "app/run/local_run.h"
+#include "app/run/output_folder.h"
+#include "app/run/tensor_ranges.h"
+#include "app/validators.h"
+#include "app/versions.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "comm/in_process.h"
+#include "comm/make_reducer.h"
+#include "data/batch_plan.h"
+#include "data/sampler.h"
+#include "train/metrics.h"
+#include "train/trainer.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Arguments {
+  std::string out;
+  int64_t step = 0;
+  std::string dump;
+  std::string backend = "cpu";
+  bool all = false;
+};
+
+// Shows warnings and keeps the last step's record.
+class ReplayObserver : public train::RunObserver {
+ public:
+  void OnStep(const train::MetricRecord& record) override {
+    last_ = record;
+    line_.Update(Format("replaying step %lld", static_cast<long long>(record.step)));
+  }
+  void OnWarning(const std::string& warning) override {
+    line_.Clear();
+    std::fprintf(stderr, "syncbn: warning: %s\n", warning.c_str());
+  }
+  void Finish() { line_.Clear(); }
+  const train::MetricRecord& last() const { return last_; }
+
+ private:
+  LiveLine line_{stderr};
+  train::MetricRecord last_;
+};
+
+std::optional<train::MetricRecord> RecordedStep(const fs::path& out, int64_t step) {
+  const fs::path path = out / "metrics.jsonl";
+  if (!fs::exists(path)) return std::nullopt;
+  for (const train::MetricRecord& record : train::ReadMetrics(path)) {
+    if (record.split == "train" && record.step == step) return record;
+  }
+  return std::nullopt;
+}
+
+// One line for each layer and pass: the range over all replicas, or each replica's.
+std::string RangeTable(const std::vector<TensorRange>& ranges, bool all) {
+  std::vector<TensorRange> merged;
+  std::map<std::pair<std::string, std::string>, size_t> places;
+  for (const TensorRange& range : ranges) {
+    if (all) {
+      merged.push_back(range);
+      continue;
+    }
+    const auto [place, added] = places.try_emplace({range.layer, range.what}, merged.size());
+    if (added) {
+      merged.push_back(range);
+      continue;
+    }
+    TensorRange& sum = merged[place->second];
+    sum.min = std::min(sum.min, range.min);
+    sum.max = std::max(sum.max, range.max);
+    sum.not_finite += range.not_finite;
+    sum.elements += range.elements;
+  }
+  std::vector<std::vector<std::string>> rows = {{"layer", "tensor", "smallest", "largest", "not finite"}};
+  if (all) rows.front().insert(rows.front().begin(), "replica");
+  for (const TensorRange& range : merged) {
+    rows.push_back({range.layer, range.what, Format("%.4g", range.min), Format("%.4g", range.max),
+                    range.not_finite == 0 ? "-" : std::to_string(range.not_finite)});
+    if (all) rows.back().insert(rows.back().begin(), std::to_string(range.replica));
+  }
+  return FormatTable(rows, all ? std::vector<bool>{true, false, false, true, true, true}
+                               : std::vector<bool>{false, false, true, true, true});
+}
+
+// The first value that is not finite, in the order of computation: replicas run side by side, so the
+// earliest position within a replica counts, then the smaller replica.
+const TensorRange* FirstNotFinite(const std::vector<TensorRange>& ranges) {
+  const TensorRange* first = nullptr;
+  size_t first_position = 0, position = 0;
+  int replica = -1;
+  for (const TensorRange& range : ranges) {
+    position = range.replica == replica ? position + 1 : 0;
+    replica = range.replica;
+    if (range.not_finite > 0 && (first == nullptr || position < first_position)) {
+      first = &range;
+      first_position = position;
+    }
+  }
+  return first;
+}
+
+void WriteRanges(const fs::path& path, const std::vector<TensorRange>& ranges) {
+  std::string text;
+  for (const TensorRange& range : ranges) {
+    text += nlohmann::json{{"replica", range.replica}, {"layer", range.layer},
+                           {"tensor", range.what}, {"min", range.min}, {"max", range.max},
+                           {"elements", range.elements}, {"not_finite", range.not_finite},
+                           {"first_bad_sample", range.first_bad_sample}}
+                .dump() +
+            "\n";
+  }
+  WriteFileAtomically(path, text);
+}
+
+// Says whether the step came out as recorded; the exit code.
+int Compare(const std::optional<train::MetricRecord>& recorded, const train::MetricRecord& replayed,
+            const Digest& digest, bool native) {
+  const char* const excuse =
+      native ? "the run used `reduction: native`, which promises equal bits only on the same number of "
+               "processes\n"
+             : "";
+  std::printf("step %lld: loss %.17g, digest %s\n", static_cast<long long>(replayed.step),
+              replayed.loss.value_or(NAN), digest.Hex().c_str());
+  if (!recorded) {
+    std::printf("metrics.jsonl has no line of this step to compare with\n");
+    return kSuccess;
+  }
+  if (recorded->digest) {
+    const bool equal = *recorded->digest == digest;
+    std::printf("%s the digest that the run recorded%s%s\n%s", equal ? "identical to" : "different from",
+                equal ? "" : ": ", equal ? "" : recorded->digest->Hex().c_str(), equal ? "" : excuse);
+    return equal ? kSuccess : kNotIdentical;
+  }
+  auto same = [](std::optional<double> a, std::optional<double> b) {
+    return a == b || (a && b && std::isnan(*a) && std::isnan(*b));
+  };
+  const bool equal = same(recorded->loss, replayed.loss) &&
+                     same(recorded->gradient_norm, replayed.gradient_norm);
+  std::printf("%s the loss and gradient norm that the run recorded (it recorded no digests: output.digests)\n%s",
+              equal ? "identical to" : "different from", equal ? "" : excuse);
+  return equal ? kSuccess : kNotIdentical;
+}
+
+int Replay(const Arguments& arguments) {
+  const fs::path out = arguments.out;
+  if (!fs::exists(out / "run.yaml")) {
+    throw Error(ErrorCode::kNotFound, (out / "run.yaml").string() +
+                                          " does not exist: give the output folder of a run (--out of syncbn train)");
+  }
+  const LocalRun run(config::LoadRunFile(out / "run.yaml"), arguments.backend);
+  const int replicas = run.spec().cluster().replicas();
+  const fs::path dump = arguments.dump.empty() ? out / "replay" : fs::path(arguments.dump);
+  MakeOutputFolder(dump, "--dump");
+
+  auto communicators = comm::MakeInProcessCommunicators(1);
+  const auto reducer = comm::MakeReducer(*communicators.front(), {.replicas = replicas});
+  train::Engine engine({.replicas = replicas, .concurrency = AvailableCores()}, run.model(),
+                       run.backend(), *reducer);
+  ReplayObserver observer;
+  RangeCollector ranges;
+  train::TrainerOptions options;
+  options.observer = &observer;
+  options.out = dump;
+  options.dump_from = arguments.step;
+  options.dump_steps = 1;
+  options.stop_at = arguments.step + 1;
+  options.evaluate = false;
+  options.observe = [&](int64_t step, int replica) {
+    return step == arguments.step ? ranges.Observer(replica) : nn::TensorObserver();
+  };
+  train::Trainer trainer(run.spec(), engine, run.train(), run.test(), options);
+
+  if (arguments.step < 0 || arguments.step >= trainer.end_step()) {
+    throw Error(ErrorCode::kOutOfRange,
+                Format("--step %lld: the run has %lld steps, 0 to %lld",
+                       static_cast<long long>(arguments.step),
+                       static_cast<long long>(trainer.end_step()),
+                       static_cast<long long>(trainer.end_step() - 1)));
+  }
+  const train::CheckpointStore store(
+      {.out = out, .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
+  int64_t from = 0;
+  if (const auto stored = store.Latest(arguments.step)) {
+    trainer.Restore(train::RestoreState(trainer.layouts(), run.backend().dtype(), stored->manifest,
+                                        stored->tensors, stored->folder.string()),
+                    stored->manifest);
+    from = stored->manifest.counters.step;
+  }
+  std::printf("replaying step %lld on one process from %s\n", static_cast<long long>(arguments.step),
+              from > 0 ? Format("the checkpoint after %lld steps", static_cast<long long>(from)).c_str()
+                       : "the initial state");
+  std::fflush(stdout);
+  trainer.Run();
+  observer.Finish();
+  const std::vector<TensorRange> all = ranges.Ranges();
+  std::printf("%s", RangeTable(all, arguments.all).c_str());
+  if (const TensorRange* bad = FirstNotFinite(all)) {
+    const data::BatchPlan plan(run.train().dataset().size(), data::BatchPerReplica(run.spec().cluster()),
+                               run.spec().data().last_batch());
+    const int64_t in_epoch = arguments.step % plan.steps_per_epoch();
+    const data::PositionRange slice = plan.Slice(in_epoch, bad->replica);
+    const std::vector<uint64_t> order =
+        data::Sampler({.samples = run.train().dataset().size(), .seed = run.spec().seed(),
+                       .shuffle = run.spec().data().shuffle()})
+            .Order(arguments.step / plan.steps_per_epoch());
+    std::printf("first value that is not finite: replica %d, layer %s (%s), sample %lld of its batch",
+                bad->replica, bad->layer.c_str(), bad->what.c_str(),
+                static_cast<long long>(bad->first_bad_sample));
+    if (bad->first_bad_sample < slice.size()) {
+      std::printf(" (training sample %llu)", static_cast<unsigned long long>(
+                      order[static_cast<size_t>(slice.begin + bad->first_bad_sample)]));
+    }
+    std::printf("\n");
+  } else {
+    std::printf("all values are finite\n");
+  }
+  const std::string stem = Format("%06lld", static_cast<long long>(arguments.step));
+  WriteRanges(dump / ("ranges-" + stem + ".jsonl"), all);
+  std::printf("written: %s and %s\n", (dump / "steps" / (stem + ".safetensors")).c_str(),
+              (dump / ("ranges-" + stem + ".jsonl")).c_str());
+  return Compare(RecordedStep(out, arguments.step), observer.last(), trainer.StateDigest(),
+                 run.spec().cluster().reduction() == v1::REDUCTION_NATIVE);
+}
+
+}  // namespace
+
+void AddReplayCommand(CommandLine& line) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = line.parser.add_subcommand(
+      "replay", "Play one step of a run again, on one process, and look inside");
+  command->footer("Exit codes: 0 as recorded, 8 different, else as `syncbn train --help` says.");
+  command->add_option("OUT", arguments->out, "output folder of the run")->required();
+  command->add_option("--step", arguments->step, "number of the step, from 0 as in metrics.jsonl")
+      ->required()
+      ->check(WholeNumberFrom(0));
+  command->add_option("--dump", arguments->dump, "where to write the step (default: OUT/replay)")
+      ->type_name("DIR");
+  command->add_flag("--all", arguments->all, "show the ranges of each replica");
+  command->add_option("--backend", arguments->backend, "cpu or reference")->capture_default_str();
+  command->callback([arguments, &line] { line.exit_code = Replay(*arguments); });
+}
+
+}  // namespace syncbn::app

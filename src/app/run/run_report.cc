@@ -1,0 +1,209 @@
+#include "app/run/run_report.h"
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <set>
+
+#include "app/exit_code.h"
+#include "app/run/metric_points.h"
+#include "app/versions.h"
+#include "base/clock.h"
+#include "train/checkpoint_store.h"
+
+namespace syncbn::app {
+namespace {
+
+// Milliseconds of processor time, of all threads: the sign of life of a process that loads.
+int64_t ProcessorTime() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
+}
+
+// The watchdog names the ranks it misses in its text: "rank 3 on host b ...", "(rank 3 on ...".
+std::set<int> MissingRanks(const std::string& text) {
+  std::set<int> ranks;
+  const size_t from = text.find("who is missing:");
+  constexpr std::string_view kRank = "rank ";
+  for (size_t at = text.find(kRank, from); from != std::string::npos && at != std::string::npos;
+       at = text.find(kRank, at + 1)) {
+    ranks.insert(std::atoi(text.c_str() + at + kRank.size()));
+  }
+  return ranks;
+}
+
+// Leaves without a checkpoint and without waiting for anybody; mpirun ends the others.
+[[noreturn]] void LeaveNow(const std::string& reason) {
+  std::fprintf(stderr, "syncbn: leaving at once: %s\n", reason.c_str());
+  std::fflush(stderr);
+  std::_Exit(kGivenUp);
+}
+
+std::optional<report::ReportSettings> SettingsOf(const RunReport::Options& options) {
+  if (!options.coordinator.empty()) {
+    if (std::getenv("SYNCBN_ATTEMPT") == nullptr) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "--coordinator: this run is not a job of a coordinator; submit it with 'syncbn "
+                  "submit RUN.yaml', or leave the option out to train without one");
+    }
+    ::setenv("SYNCBN_COORDINATOR", options.coordinator.c_str(), 1);
+  }
+  std::optional<report::ReportSettings> settings = report::SettingsFromEnvironment();
+  if (!settings) return std::nullopt;
+  settings->rank = options.rank;
+  settings->processes = options.processes;
+  settings->host = HostName();
+  settings->version = ProgramVersion();
+  return settings;
+}
+
+}  // namespace
+
+void DieWithLauncher() {
+  if (std::getenv("SYNCBN_ATTEMPT") == nullptr) return;
+  const pid_t launcher = ::getppid();
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // It may have died in between.
+  if (::getppid() != launcher) std::raise(SIGKILL);
+}
+
+RunReport::RunReport(const Options& options) : options_(options) {
+  std::optional<report::ReportSettings> settings = SettingsOf(options);
+  if (!settings) return;
+  const int rank = options.rank;
+  reporter_ = std::make_unique<report::Reporter>(report::Reporter::Options{
+      .settings = *std::move(settings),
+      .status = [this] { return Status(); },
+      .on_order =
+          [this](report::Order order, const std::string& reason) {
+            if (order == report::Order::kLeave) LeaveNow(reason);
+            stop_wanted_ = true;
+          },
+      .on_warning =
+          [rank](const std::string& warning) {
+            std::fprintf(stderr, "syncbn: warning: rank %d: %s\n", rank, warning.c_str());
+          }});
+}
+
+RunReport::~RunReport() = default;
+
+std::optional<int> RunReport::attempt() const {
+  if (!active()) return std::nullopt;
+  return report::AttemptNumber(reporter_->settings().attempt);
+}
+
+void RunReport::SetPhase(const std::string& phase, int64_t steps, double epoch) {
+  std::lock_guard lock(mutex_);
+  if (phase_ == "load") load_progress_ = ProcessorTime();
+  phase_ = phase;
+  steps_ = steps;
+  epoch_ = epoch;
+  ++phases_;
+}
+
+void RunReport::SetReducer(const comm::Reducer* reducer) {
+  std::lock_guard lock(mutex_);
+  if (reducer_ != nullptr) last_ = comm::ActivityOf(*reducer_);
+  reducer_ = reducer;
+}
+
+void RunReport::SetPlan(int64_t total_steps, int64_t first_step) {
+  if (active()) reporter_->SetPlan(total_steps, first_step);
+}
+
+void RunReport::SetCheckpoint(int64_t step) {
+  std::lock_guard lock(mutex_);
+  checkpoint_ = step;
+}
+
+report::RankStatus RunReport::Status() {
+  std::lock_guard lock(mutex_);
+  if (phase_ == "load") load_progress_ = ProcessorTime();
+  if (reducer_ != nullptr) last_ = comm::ActivityOf(*reducer_);
+  return {.phase = phase_,
+          .step = steps_,
+          .epoch = epoch_,
+          .reduction = last_.reductions,
+          .reduction_name = last_.where + (last_.phase.empty() ? "" : " " + last_.phase),
+          .progress = load_progress_ + phases_ + last_.progress,
+          .checkpoint_step = checkpoint_};
+}
+
+void RunReport::Write(const train::MetricRecord& record, const std::string& evaluation) {
+  if (!active()) return;
+  reporter_->Add(
+      PointsOf(record, evaluation, Clock::System().Now().time_since_epoch().count()));
+}
+
+void RunReport::Flush() {
+  if (!active() || reporter_->Flush(std::chrono::seconds(5)) || unsafe_said_) return;
+  unsafe_said_ = true;
+  std::fprintf(stderr,
+               "syncbn: warning: metric points are not safely on disk at a checkpoint; should this "
+               "process die now, a part of them is lost\n");
+}
+
+void RunReport::Finish(bool stopped, int64_t steps, const std::string& digest) {
+  if (!active()) return;
+  v1::RankExit exit;
+  exit.set_outcome(stopped ? v1::ATTEMPT_OUTCOME_STOPPED : v1::ATTEMPT_OUTCOME_COMPLETED);
+  exit.set_step(steps);
+  exit.set_digest(digest);
+  Deliver(std::move(exit), options_.delivery_time);
+}
+
+void RunReport::Fail(const Error& error) {
+  if (!active()) return;
+  v1::RankExit exit;
+  exit.set_outcome(v1::ATTEMPT_OUTCOME_FAILED);
+  exit.set_error_code(std::string(ErrorCodeName(error.code())));
+  exit.set_message(error.message());
+  for (const std::string& frame : error.frames()) exit.add_frames(frame);
+  exit.set_caused_by_peer(error.code() == ErrorCode::kAborted &&
+                          dynamic_cast<const train::AttemptSuperseded*>(&error) == nullptr);
+  if (error.code() == ErrorCode::kDeadlineExceeded) {
+    for (const int rank : MissingRanks(error.message())) exit.add_missing_ranks(rank);
+  }
+  Deliver(std::move(exit), options_.failure_time);
+}
+
+void RunReport::Deliver(v1::RankExit exit, std::chrono::milliseconds time) {
+  {
+    std::lock_guard lock(mutex_);
+    if (exit.step() == 0) exit.set_step(steps_);
+    if (checkpoint_) exit.set_checkpoint_step(*checkpoint_);
+  }
+  const report::Delivery delivery = reporter_->Finish(std::move(exit), time);
+  if (delivery.exit_delivered && delivery.lost_points == 0) return;
+  // All ranks are in the same position: one says it, unless something is lost.
+  if (options_.rank > 0 && delivery.exit_spooled && delivery.lost_points == 0) return;
+  const std::string lost = delivery.lost_points == 0
+                               ? ""
+                               : "; " + std::to_string(delivery.lost_points) +
+                                     " metric points could not be kept and are lost";
+  const report::ReportSettings& settings = reporter_->settings();
+  if (delivery.exit_delivered) {
+    std::fprintf(stderr, "syncbn: warning: rank %d%s\n", options_.rank, lost.c_str());
+  } else if (delivery.exit_spooled) {
+    std::fprintf(stderr,
+                 "syncbn: warning: rank %d could not tell the coordinator at %s how it ended; its "
+                 "report and %lld metric points stay in %s%s\n",
+                 options_.rank, settings.coordinator.c_str(),
+                 static_cast<long long>(delivery.points_left), settings.spool.c_str(),
+                 lost.c_str());
+  } else {
+    std::fprintf(stderr,
+                 "syncbn: warning: rank %d could not tell the coordinator at %s how it ended, and "
+                 "its spool cannot be written: its report and %lld metric points are lost%s\n",
+                 options_.rank, settings.coordinator.c_str(),
+                 static_cast<long long>(delivery.points_left), lost.c_str());
+  }
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,434 @@
+#include "app/run/run_session.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+#include <thread>
+
+#include "app/exit_code.h"
+#include "app/run/checkpoint_exchange.h"
+#include "app/run/console_observer.h"
+#include "app/run/local_run.h"
+#include "app/run/output_folder.h"
+#include "app/run/run_report.h"
+#include "app/run/signals.h"
+#include "app/versions.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "comm/handshake.h"
+#include "comm/make_reducer.h"
+#include "comm/mpi/mpi_session.h"
+#include "config/difference.h"
+#include "nn/statistics_scope.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What mpirun or srun tells a process before MPI is started.
+struct LaunchPlace {
+  int rank = 0;
+  int size = 1;
+};
+
+int FromEnvironment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+LaunchPlace PlaceOfThisProcess() {
+  if (!comm::MpiSession::UnderMpirun()) return {};
+  // `srun --mpi=pmix` gives the rank alone; the number of processes is Slurm's word.
+  const int pmi_rank = FromEnvironment("PMIX_RANK", FromEnvironment("PMI_RANK", 0));
+  const int pmi_size = FromEnvironment("PMI_SIZE", FromEnvironment("SLURM_STEP_NUM_TASKS", 1));
+  return {.rank = FromEnvironment("OMPI_COMM_WORLD_RANK", pmi_rank),
+          .size = FromEnvironment("OMPI_COMM_WORLD_SIZE", pmi_size)};
+}
+
+void PrintError(const Error& error, const LaunchPlace& place) {
+  if (place.size > 1) {
+    std::fprintf(stderr, "syncbn: rank %d on %s: %s\n", place.rank, HostName().c_str(), error.what());
+  } else {
+    std::fprintf(stderr, "syncbn: %s\n", error.what());
+  }
+  std::fflush(stderr);
+}
+
+// The replicas whose statistics are merged across replicas, for a reducer that must know them before.
+std::vector<comm::Group> StatisticsGroups(const v1::RunSpec& spec) {
+  std::set<int> sizes;
+  auto add = [&](const v1::NormSpec& norm) {
+    if (norm.kind() == v1::NORM_KIND_BATCH) {
+      sizes.insert(nn::ResolveScope(norm.batch(), spec.cluster()).replicas_per_group);
+    }
+  };
+  auto add_layers = [&](const auto& self, const auto& layers) -> void {
+    for (const v1::LayerSpec& layer : layers) {
+      if (layer.has_norm()) add(layer.norm());
+      if (layer.has_residual()) {
+        self(self, layer.residual().body());
+        self(self, layer.residual().shortcut());
+      }
+    }
+  };
+  add(spec.model().norm());
+  add_layers(add_layers, spec.model().layers());
+  std::vector<comm::Group> groups;
+  const int replicas = spec.cluster().replicas();
+  for (int size : sizes) {
+    if (size <= 1 || size == replicas) continue;
+    for (int begin = 0; begin + size <= replicas; begin += size) groups.push_back({begin, begin + size});
+  }
+  return groups;
+}
+
+std::string Percent(double part, double whole) {
+  return whole > 0 ? Format("%.1f %%", 100 * part / whole) : "-";
+}
+
+void PrintSummary(const train::Summary& summary, const fs::path& out) {
+  std::vector<std::vector<std::string>> rows;
+  if (summary.train) {
+    rows.push_back({"train", Format("loss %.4f, accuracy %.2f %% (last epoch)", summary.train->loss,
+                                    100 * summary.train->accuracy)});
+  }
+  for (const auto& [name, figures] : summary.test) {
+    rows.push_back({"test, " + name + " statistics",
+                    Format("loss %.4f, accuracy %.2f %%", figures.loss, 100 * figures.accuracy)});
+  }
+  rows.push_back({"speed", Format("%.0f images/s", summary.images_per_second)});
+  const train::MetricRecord::Milliseconds& ms = summary.milliseconds;
+  const double all = ms.compute + ms.statistics + ms.gradients + ms.data;
+  rows.push_back({"share of time", "compute " + Percent(ms.compute, all) + ", statistics messages " +
+                                       Percent(ms.statistics, all) + ", gradient messages " +
+                                       Percent(ms.gradients, all) + ", data " + Percent(ms.data, all)});
+  if (summary.skipped_steps > 0) {
+    rows.push_back({"skipped steps", std::to_string(summary.skipped_steps) + " (not finite)"});
+  }
+  if (summary.digest) rows.push_back({"digest", summary.digest->Hex()});
+  rows.push_back({"output", out.string()});
+  std::printf("%s", FormatTable(rows, {}).c_str());
+  std::fflush(stdout);
+}
+
+// The console, and what the coordinator is to know of what is shown there.
+class Observer : public ConsoleObserver {
+ public:
+  Observer(const Options& options, RunReport& report) : ConsoleObserver(options), report_(report) {}
+  void OnCheckpoint(const fs::path& folder, int64_t step) override {
+    ConsoleObserver::OnCheckpoint(folder, step);
+    report_.SetCheckpoint(step);
+    saved_ = step;
+  }
+  // Of the newest checkpoint of this run, also of the one it goes on from.
+  void SetSaved(int64_t step) { saved_ = step; }
+  std::optional<int64_t> saved() const { return saved_; }
+
+ private:
+  RunReport& report_;
+  std::optional<int64_t> saved_;
+};
+
+// metrics.jsonl and the coordinator. Where the trainer writes is known once it is restored, so the file
+// comes later.
+class RunSink : public train::MetricSink {
+ public:
+  RunSink(RunReport& report, const v1::RunSpec& spec) : report_(report) {
+    const auto& evaluations = spec.train().evaluate().with();
+    if (!evaluations.empty()) {
+      evaluation_ = train::EvaluationName(static_cast<v1::EvaluationMode>(evaluations[0]));
+    }
+  }
+  void Open(const train::JsonlSinkOptions& options) { file_.emplace(options); }
+  void Write(const train::MetricRecord& record) override {
+    file_->Write(record);
+    report_.Write(record, evaluation_);
+  }
+  void Flush() override {
+    report_.Flush();
+    file_->Flush();
+  }
+
+ private:
+  RunReport& report_;
+  std::string evaluation_;
+  std::optional<train::JsonlSink> file_;
+};
+
+// For the time in which a reducer can be looked at.
+class ReducerView {
+ public:
+  ReducerView(RunReport& report, const comm::Reducer& reducer) : report_(report) {
+    report_.SetReducer(&reducer);
+  }
+  ~ReducerView() { report_.SetReducer(nullptr); }
+
+ private:
+  RunReport& report_;
+};
+
+class Session {
+ public:
+  Session(const RunRequest& request, const LocalRun& run, comm::Communicator& communicator,
+          RunReport& report)
+      : request_(request),
+        run_(run),
+        communicator_(communicator),
+        report_(report),
+        root_(communicator.rank() == 0) {}
+
+  // Returns the exit code.
+  int Run();
+
+ private:
+  int Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer& observer,
+            std::optional<train::CheckpointStore>& store,
+            const std::map<std::string, std::string>& facts);
+  // What is left to go on from; the exit code.
+  int ReportStop(int64_t step, std::optional<int64_t> saved) const;
+  void Introduce(const comm::ReplicaMap& map) const;
+
+  const RunRequest& request_;
+  const LocalRun& run_;
+  comm::Communicator& communicator_;
+  RunReport& report_;
+  const bool root_;
+  std::vector<std::string> hosts_;
+  fs::path out_;
+  int attempt_ = 1;
+};
+
+int Session::Run() {
+  const v1::RunSpec& spec = run_.spec();
+  const int replicas = spec.cluster().replicas();
+  const comm::ReplicaMap map(replicas, communicator_.size());
+  const std::map<std::string, std::string> facts = run_.Facts();
+  std::vector<comm::Fact> compared;
+  for (const auto& [name, value] : facts) compared.push_back({name, value});
+  // Also what does not change the result, such as when to write a checkpoint: all processes must do it
+  // at the same step.
+  const std::string settings = config::CanonicalText(spec, config::CanonicalScope::kAll);
+  compared.push_back({"run file with the settings that change no result",
+                      DigestOf(std::as_bytes(std::span(settings))).Hex()});
+  hosts_ = comm::Handshake(communicator_, HostName(), compared);
+
+  Observer observer({.quiet = request_.quiet,
+                     .live = request_.live.value_or(!comm::MpiSession::UnderMpirun())},
+                    report_);
+  out_ = request_.out.empty() ? fs::path("runs") / spec.name() : request_.out;
+  std::optional<train::CheckpointStore> store;
+  if (root_) {
+    PrepareOutputFolder(out_, request_.resume      ? OutputUse::kResume
+                              : request_.overwrite ? OutputUse::kOverwrite
+                                                   : OutputUse::kNew);
+    store.emplace(train::CheckpointStoreOptions{
+        .out = out_,
+        .keep = spec.train().checkpoint().keep(),
+        .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
+    attempt_ = request_.attempt.value_or(store->HighestAttempt() + 1);
+    store->Claim(attempt_);
+    if (request_.overwrite) RemoveFormerRun(out_, *store);
+    if (!request_.quiet) Introduce(map);
+  }
+  // Nobody goes on before the root has found the folder to be right.
+  communicator_.Barrier();
+
+  const std::unique_ptr<comm::Reducer> reducer = comm::MakeReducer(
+      communicator_,
+      {.kind = spec.cluster().reduction() == v1::REDUCTION_NATIVE ? comm::ReducerKind::kNative
+                                                                  : comm::ReducerKind::kTree,
+       .replicas = replicas,
+       .stall_timeout = std::chrono::nanoseconds(
+           static_cast<int64_t>(spec.cluster().stall_timeout() * 1e9)),
+       .native_groups = StatisticsGroups(spec)});
+  const ReducerView view(report_, *reducer);
+  try {
+    return Train(map, *reducer, observer, store, facts);
+  } catch (const Error& error) {
+    // Others may be waiting for this process: release them, and let the reducer end without them.
+    reducer->Poison(map.OfProcess(communicator_.rank()).begin, error.what());
+    throw;
+  }
+}
+
+int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer& observer,
+                   std::optional<train::CheckpointStore>& store,
+                   const std::map<std::string, std::string>& facts) {
+  const v1::RunSpec& spec = run_.spec();
+  const comm::Group local = map.OfProcess(communicator_.rank());
+  train::Engine engine({.first_replica = local.begin,
+                        .replicas = local.size(),
+                        .concurrency = request_.threads.value_or(CoresPerProcess())},
+                       run_.model(), run_.backend(), reducer);
+  SignalWishes signals(root_);
+  train::TrainerOptions options;
+  options.evaluate = request_.evaluate;
+  options.dump_from = request_.dump_from;
+  options.dump_steps = request_.dump_steps;
+  options.wishes = [&] {
+    train::Wishes wishes = signals.Take();
+    wishes.stop |= report_.stop_wanted();
+    return wishes;
+  };
+  options.on_phase = [&](const char* phase, int64_t steps, double epoch) {
+    report_.SetPhase(phase, steps, epoch);
+  };
+  if (request_.fault.kind != Fault::Kind::kNone) {
+    options.observe = [&](int64_t step, int replica) { return request_.fault.Observe(step, replica); };
+    options.on_batch = [&](int64_t step, int replica, data::Batch& batch) {
+      request_.fault.OnBatch(step, replica, batch);
+    };
+  }
+  RunSink sink(report_, spec);
+  if (root_) {
+    options.metrics = &sink;
+    options.observer = &observer;
+    if (request_.write_checkpoints) options.checkpoints = &*store;
+    options.out = out_;
+    options.manifest.attempt = attempt_;
+    options.manifest.run_file = run_.file().EffectiveYaml();
+    options.manifest.environment = facts;
+  }
+  train::Trainer trainer(spec, engine, run_.train(), run_.test(), options);
+  int64_t from = 0;
+  if (request_.resume) {
+    from = RestoreEverywhere(communicator_, root_ ? &*store : nullptr, spec, run_.backend().dtype(),
+                             trainer);
+    if (from > 0 && from >= trainer.end_step()) {
+      if (root_) {
+        std::printf("already finished: the run has done %s and the run file asks for %lld; nothing was "
+                    "changed\n",
+                    Plural(from, "step").c_str(), static_cast<long long>(trainer.end_step()));
+      }
+      report_.SetCheckpoint(from);
+      report_.Finish(false, from, trainer.StateDigest().Hex());
+      return kSuccess;
+    }
+    if (root_ && from > 0 && !fs::exists(out_ / "metrics.jsonl")) {
+      observer.OnWarning("metrics.jsonl is missing: it will hold the steps from here on only");
+    }
+    if (root_ && !request_.quiet) {
+      std::printf(from > 0 ? "resumed after step %lld\n" : "no checkpoint yet: starting at the first step\n",
+                  static_cast<long long>(from));
+    }
+  }
+  if (root_) {
+    sink.Open({.path = out_ / "metrics.jsonl",
+               .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
+               .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
+    WriteFileAtomically(out_ / "run.yaml", run_.file().EffectiveYaml());
+  }
+
+  if (from > 0) {
+    report_.SetCheckpoint(from);
+    observer.SetSaved(from);
+  }
+  report_.SetPlan(trainer.end_step(), from);
+  train::Summary summary = trainer.Run();
+  observer.Finish();
+  report_.SetPhase("finish", summary.steps, summary.epochs);
+  if (root_) {
+    summary.command = request_.command;
+    summary.processes = communicator_.size();
+    summary.hosts = hosts_;
+    summary.versions = LibraryVersions();
+    summary.attempt = attempt_;
+    if (!request_.quiet) PrintSummary(summary, out_);
+  }
+  const bool stopped = summary.status == "stopped";
+  try {
+    if (root_) train::WriteSummary(out_ / "summary.json", summary);
+  } catch (const Error& error) {
+    if (!stopped) throw;
+    observer.OnWarning(std::string("summary.json was not written: ") + error.message());
+  }
+  report_.Finish(stopped, summary.steps, summary.digest ? summary.digest->Hex() : "");
+  if (!stopped) return kSuccess;
+  return root_ ? ReportStop(summary.steps, observer.saved()) : kStopped;
+}
+
+int Session::ReportStop(int64_t step, std::optional<int64_t> saved) const {
+  const auto number = static_cast<long long>(step);
+  if (saved == step) {
+    std::fprintf(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n", number);
+    return kStopped;
+  }
+  std::fprintf(stderr, "syncbn: stopped on request after step %lld, WITHOUT a checkpoint of it; %s\n", number,
+               saved ? Format("the newest is of step %lld: --resume goes on from there",
+                              static_cast<long long>(*saved))
+                           .c_str()
+                     : "there is none to go on from");
+  return request_.write_checkpoints ? kResources : kStopped;
+}
+
+void Session::Introduce(const comm::ReplicaMap& map) const {
+  const std::set<std::string> hosts(hosts_.begin(), hosts_.end());
+  std::printf("%s: %s\n", run_.spec().name().c_str(), run_.Description().c_str());
+  std::printf("%s on %d process%s, %s; SGD batch %lld\n", Plural(map.replicas(), "replica").c_str(),
+              map.processes(), map.processes() == 1 ? "" : "es",
+              Plural(static_cast<long long>(hosts.size()), "host").c_str(),
+              static_cast<long long>(run_.sgd_batch()));
+  const int cores = AvailableCores(), local = map.OfProcess(0).size();
+  if (cores == 1 && local > 1) {
+    std::fprintf(stderr,
+                 "syncbn: warning: a process of %d replicas may use one core only; under mpirun add "
+                 "--bind-to none (or give each rank its cores)\n",
+                 local);
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int RunTraining(const RunRequest& given) {
+  DieWithLauncher();
+  RunRequest request = given;
+  const LaunchPlace place = PlaceOfThisProcess();
+  RunReport report(
+      {.rank = place.rank, .processes = place.size, .coordinator = request.coordinator});
+  if (!request.attempt) request.attempt = report.attempt();
+  std::optional<LocalRun> run;
+  try {
+    run.emplace(config::LoadRunFile(request.run_file, request.sets), request.backend);
+    comm::ReplicaMap(run->spec().cluster().replicas(), place.size);
+  } catch (const Error& error) {
+    // Most likely all ranks found the same: the root says it, and mpirun ends the others before they
+    // repeat it.
+    if (place.rank == 0) PrintError(error, LaunchPlace());
+    report.Fail(error);
+    if (place.rank > 0) {
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+      PrintError(error, place);
+    }
+    return ExitCodeOf(error.code());
+  }
+
+  report.SetPhase("start");
+  comm::MpiSession mpi;
+  comm::Communicator& communicator = mpi.world();
+  try {
+    return Session(request, *run, communicator, report).Run();
+  } catch (const Error& error) {
+    const bool superseded = dynamic_cast<const train::AttemptSuperseded*>(&error) != nullptr;
+    const int code = superseded ? kGivenUp : ExitCodeOf(error.code());
+    // Who only heard of a failure gives the one who had it time to speak, and to end everybody; so do
+    // those who found what every rank found.
+    const bool speaks_last =
+        communicator.size() > 1 &&
+        (error.code() == ErrorCode::kAborted ||
+         (error.code() == ErrorCode::kFailedPrecondition && place.rank > 0));
+    if (!speaks_last) PrintError(error, place);
+    report.Fail(error);
+    if (speaks_last) {
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+      PrintError(error, place);
+    }
+    if (!mpi.uses_mpi()) return code;
+    communicator.Abort(code);
+    return code;  // not reached: GCC does not see it through the reference
+  }
+}
+
+}  // namespace syncbn::app

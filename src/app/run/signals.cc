@@ -1,0 +1,51 @@
+#include "app/run/signals.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <string_view>
+
+namespace syncbn::app {
+namespace {
+
+// A signal handler can reach only what is static; SignalWishes is its one user.
+std::atomic<bool> checkpoint_wanted{false};
+std::atomic<bool> stop_wanted{false};
+std::atomic<bool> announce_stop{false};
+
+void OnCheckpoint(int) { checkpoint_wanted = true; }
+
+void OnStop(int number) {
+  if (stop_wanted.exchange(true)) {
+    // The default action now: the user insists.
+    std::signal(number, SIG_DFL);
+    std::raise(number);
+    return;
+  }
+  if (!announce_stop) return;
+  constexpr std::string_view kText =
+      "\nsyncbn: asked to stop: a checkpoint after this step, then the end; once more to end at once\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText.data(), kText.size());
+}
+
+}  // namespace
+
+SignalWishes::SignalWishes(bool announce) {
+  announce_stop = announce;
+  checkpoint_wanted = false;
+  stop_wanted = false;
+  std::signal(SIGUSR1, OnCheckpoint);
+  std::signal(SIGTERM, OnStop);
+  std::signal(SIGINT, OnStop);
+}
+
+SignalWishes::~SignalWishes() {
+  for (int number : {SIGUSR1, SIGTERM, SIGINT}) std::signal(number, SIG_DFL);
+}
+
+train::Wishes SignalWishes::Take() {
+  return {.checkpoint = checkpoint_wanted.exchange(false), .stop = stop_wanted.load()};
+}
+
+}  // namespace syncbn::app

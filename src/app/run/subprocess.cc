@@ -1,0 +1,61 @@
+#include "app/run/subprocess.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace syncbn::app {
+
+int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log) {
+  std::vector<std::string> words = argv;
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (out < 0) ThrowErrno("create", log);
+  const pid_t child = ::fork();
+  if (child < 0) {
+    ::close(out);
+    ThrowErrno("fork for", argv.front());
+  }
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    const int in = ::open("/dev/null", O_RDONLY);
+    ::dup2(in, 0);
+    ::dup2(out, 1);
+    ::dup2(out, 2);
+    if (::geteuid() == 0) {
+      ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+      ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    }
+    ::execvp(pointers[0], pointers.data());
+    ::_exit(127);
+  }
+  ::close(out);
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+    throw Error(ErrorCode::kNotFound,
+                "cannot run " + argv.front() + ": it is not installed or not on PATH");
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::vector<std::string> MpirunCommand(int processes, const std::vector<std::string>& argv) {
+  // rtc_hwloc_vmhole: see launch/mpi-environment.
+  std::vector<std::string> command = {
+      "mpirun", "--bind-to", "none", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1",
+      "--mca", "rtc_hwloc_vmhole", "none", "-np", std::to_string(processes)};
+  command.insert(command.end(), argv.begin(), argv.end());
+  return command;
+}
+
+}  // namespace syncbn::app

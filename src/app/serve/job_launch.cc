@@ -1,0 +1,137 @@
+#include "app/serve/job_launch.h"
+
+#include <fcntl.h>
+#include <google/protobuf/util/time_util.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "config/run_file.h"
+#include "coordinator/launch/attempt_folder.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+using coordinator::JobName;
+
+enum class OutputState {
+  kNew,       // nothing of this job is in it; the program refuses when another run is
+  kBegun,     // an attempt of this job was cut short before its first step
+  kResumable  // an attempt of this job has trained
+};
+
+// Whoever creates the owner's file first has the folder.
+bool TryOwn(const fs::path& file, const std::string& owner) {
+  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (descriptor < 0) {
+    if (errno == EEXIST) return false;
+    ThrowErrno("create", file);
+  }
+  ::close(descriptor);
+  WriteFileAtomically(file, owner + "\n");
+  return true;
+}
+
+OutputState TakeOutputFolder(const fs::path& out, const std::string& owner) {
+  std::error_code error;
+  fs::create_directories(out, error);
+  if (error) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "cannot make the output folder " + out.string() + ": " + error.message());
+  }
+  const fs::path file = out / coordinator::kOutputOwnerFile;
+  // A run that nobody started through this coordinator is nobody's to go on with.
+  if (!fs::exists(file) && (fs::exists(out / "run.yaml") || fs::exists(out / "checkpoints")))
+    return OutputState::kNew;
+  if (TryOwn(file, owner)) return OutputState::kNew;
+  std::string present = ReadFile(file);
+  while (!present.empty() && present.back() == '\n') present.pop_back();
+  if (present.empty()) {
+    // Its owner died between the two writes; nothing was started in it.
+    WriteFileAtomically(file, owner + "\n");
+    present = owner;
+  }
+  if (present != owner) {
+    throw Error(ErrorCode::kInvalidArgument, "the output folder " + out.string() + " belongs to " +
+                                                 present.substr(present.find('/') + 1) +
+                                                 ": give the job another one");
+  }
+  // The program writes run.yaml after it has restored and before its first step.
+  if (fs::exists(out / "run.yaml")) return OutputState::kResumable;
+  const bool begun = fs::exists(out / "metrics.jsonl") || fs::exists(out / "checkpoints");
+  return begun ? OutputState::kBegun : OutputState::kNew;
+}
+
+std::string Variable(const std::string& name, const std::string& value) {
+  return name + "=" + value;
+}
+
+}  // namespace
+
+coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
+                                         const coordinator::JobRecord& record,
+                                         const coordinator::RunFileText& run_file,
+                                         const coordinator::LaunchContext& context) {
+  const v1::Job& spec = record.spec;
+  const std::vector<std::string> overrides(spec.overrides().begin(), spec.overrides().end());
+  try {
+    coordinator::CheckDataPath(
+        config::ParseRunFile(run_file.text, spec.run_file_name(), overrides).spec,
+        launch.submission);
+    coordinator::CheckOutputFolder(spec.output_folder(), launch.submission);
+  } catch (const Error& error) {
+    // Whatever the reason: this job as it is cannot be started by this server as it is.
+    throw Error(ErrorCode::kInvalidArgument, error.message());
+  }
+  const fs::path out = spec.output_folder();
+  const fs::path folder = launch.data / JobName(record.id);
+  fs::create_directories(folder);
+  const fs::path file = folder / "run.yaml";
+  WriteFileAtomically(file, run_file.text);
+
+  coordinator::LaunchRequest request{.attempt = context.attempt,
+                                     .marker = context.marker,
+                                     .request = context.request,
+                                     .placement = context.placement,
+                                     .working_folder = folder,
+                                     .ladder = launch.ladder,
+                                     .max_log_bytes = launch.max_log_bytes};
+  request.program = {launch.program, "train", file.string(), "--out", out.string(), "--no-live"};
+  auto add = [&](std::initializer_list<std::string> words) {
+    request.program.insert(request.program.end(), words);
+  };
+  add({"--attempt", std::to_string(context.attempt.id.attempt)});
+  add({"--threads", std::to_string(context.request.threads)});
+  switch (TakeOutputFolder(out, launch.store_id + "/" + JobName(record.id))) {
+    case OutputState::kNew:
+      break;
+    case OutputState::kBegun:
+      add({"--overwrite"});
+      break;
+    case OutputState::kResumable:
+      add({"--resume"});
+      break;
+  }
+  for (const std::string& one : overrides) add({"--set=" + one});
+
+  for (const auto& [name, value] : spec.environment())
+    request.environment.push_back(Variable(name, value));
+  request.environment.push_back(Variable("SYNCBN_COORDINATOR", launch.coordinator_address));
+  request.environment.push_back(Variable("SYNCBN_TOKEN", context.token));
+  request.environment.push_back(Variable(
+      "SYNCBN_SPOOL", coordinator::AttemptFolder(context.attempt.folder).spool().string()));
+  if (launch.tls_ca)
+    request.environment.push_back(Variable("SYNCBN_TLS_CA", launch.tls_ca->string()));
+  if (launch.tls_certificate && launch.tls_key) {
+    request.environment.push_back(Variable("SYNCBN_TLS_CERT", launch.tls_certificate->string()));
+    request.environment.push_back(Variable("SYNCBN_TLS_KEY", launch.tls_key->string()));
+  }
+  if (spec.resources().has_time_limit()) {
+    request.time_limit = std::chrono::microseconds(
+        google::protobuf::util::TimeUtil::DurationToMicroseconds(spec.resources().time_limit()));
+  }
+  return request;
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,313 @@
+#include "app/serve/serve.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "app/serve/hosts_file.h"
+#include "app/serve/job_launch.h"
+#include "app/versions.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "coordinator/control/spool_intake.h"
+#include "coordinator/launch/attempt_folder.h"
+#include "coordinator/launch/process.h"
+#include "coordinator/launch/slurm_launcher.h"
+#include "coordinator/launch/supervised_launcher.h"
+#include "coordinator/service/admin_service.h"
+#include "coordinator/service/cluster_service.h"
+#include "coordinator/service/http_server.h"
+#include "coordinator/service/job_service.h"
+#include "coordinator/service/log_service.h"
+#include "coordinator/service/metrics_service.h"
+#include "coordinator/service/worker_service.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace coordinator;
+
+constexpr std::chrono::milliseconds kGrace = std::chrono::seconds(2);
+
+// Waits for SIGTERM or SIGINT, which no thread of the process handles otherwise.
+class EndSignals {
+ public:
+  EndSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  }
+  int Wait() const {
+    int signal = 0;
+    while (::sigwait(&set_, &signal) != 0) {
+    }
+    return signal;
+  }
+
+ private:
+  sigset_t set_;
+};
+
+fs::path OwnExecutable() {
+  return fs::read_symlink("/proc/self/exe");
+}
+
+bool HasPortZero(const std::string& address) {
+  return address.ends_with(":0");
+}
+
+// The address of the coordinator that ran before on this folder, if it had a free port of the same
+// interface chosen: workers that it has left behind know it by that.
+std::optional<std::string> FormerAddress(const fs::path& file, const std::string& wanted) {
+  const auto json = nlohmann::json::parse(fs::exists(file) ? ReadFile(file) : "", nullptr, false);
+  if (!json.is_object() || !json.contains("grpc") || !json["grpc"].is_string()) return std::nullopt;
+  const std::string former = json["grpc"];
+  if (former.substr(0, former.rfind(':')) != wanted.substr(0, wanted.rfind(':')))
+    return std::nullopt;
+  return former;
+}
+
+// Where workers reach a server that listens on all interfaces: by this machine's name.
+std::string ReachableAddress(const std::string& address) {
+  for (const char* any : {"0.0.0.0:", "[::]:"}) {
+    if (address.starts_with(any)) return HostName() + ":" + address.substr(std::strlen(any));
+  }
+  return address;
+}
+
+class Coordinator {
+ public:
+  explicit Coordinator(ServeOptions options);
+  void Run(const EndSignals& signals);
+
+ private:
+  void ChooseLauncher();
+  Controller::Options ControllerOptions();
+  std::unique_ptr<Server> Listen();
+  ClusterFigures Figures() const;
+  void TakeIn(const AttemptRef& attempt);
+  void Log(const std::string& event, const std::string& message) {
+    log_.Write({.event = event, .message = message});
+  }
+
+  ServeOptions options_;
+  EventLog log_;
+  Store store_;
+  Cluster cluster_;
+  std::unique_ptr<Launcher> launcher_;
+  JobLaunch job_launch_;
+  std::unique_ptr<Controller> controller_;
+  Authenticator authenticator_;
+  ServerMetrics metrics_;
+  CallGate gate_;
+  FollowerPool followers_{{}};
+  std::unique_ptr<JobWatcher> watcher_;
+  std::unique_ptr<JobService> jobs_;
+  std::unique_ptr<ClusterService> hosts_;
+  std::unique_ptr<WorkerService> workers_;
+  MetricsService series_{store_, gate_, followers_};
+  LogService logs_{store_, gate_, followers_};
+  AdminService admin_{gate_};
+  std::unique_ptr<Server> server_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+Coordinator::Coordinator(ServeOptions options)
+    : options_(std::move(options)),
+      log_(options_.log),
+      store_({.folder = options_.data}),
+      authenticator_(store_),
+      metrics_(
+          {.store = &store_, .cluster = [this] { return Figures(); }, .version = ProgramVersion()}),
+      gate_({.store = &store_,
+             .authenticator = &authenticator_,
+             .metrics = &metrics_,
+             .log = &log_,
+             .user_rate = {.per_second = options_.calls_per_second,
+                           .burst = 2 * options_.calls_per_second}}) {
+  if (options_.output_root.empty()) options_.output_root = options_.data / "output";
+  fs::create_directories(options_.output_root);
+  options_.output_root = fs::canonical(options_.output_root);
+  for (fs::path& root : options_.data_roots) root = fs::absolute(root);
+  ChooseLauncher();
+  job_launch_ = {.program = cluster_.program,
+                 .data = options_.data,
+                 .store_id = store_.id(),
+                 .submission = {.output_root = options_.output_root,
+                                .data_roots = options_.data_roots,
+                                .allowed_variables = options_.allowed_variables},
+                 .ladder = options_.ladder,
+                 .max_log_bytes = options_.max_log_bytes};
+  if (options_.worker_ca) job_launch_.tls_ca = fs::absolute(*options_.worker_ca);
+  if (options_.worker_certificate && options_.worker_key) {
+    job_launch_.tls_certificate = fs::absolute(*options_.worker_certificate);
+    job_launch_.tls_key = fs::absolute(*options_.worker_key);
+  }
+  // The supervisor's ladder has its time before force is used.
+  options_.job_policy.stop_limit =
+      LongestEnd({.ladder = options_.ladder}) + std::chrono::seconds(5);
+  controller_ = std::make_unique<Controller>(ControllerOptions());
+  watcher_ = std::make_unique<JobWatcher>(
+      store_, gate_, followers_,
+      [this](const JobRecord& record) { return controller_->View(record); });
+  jobs_ = std::make_unique<JobService>(JobService::Options{.store = &store_,
+                                                           .controller = controller_.get(),
+                                                           .submission = job_launch_.submission,
+                                                           .gate = &gate_,
+                                                           .watcher = watcher_.get()});
+  hosts_ = std::make_unique<ClusterService>(ClusterService::Options{
+      .store = &store_,
+      .controller = controller_.get(),
+      .gate = &gate_,
+      .version = ProgramVersion(),
+      .launcher = launcher_->Name(),
+      .max_message_bytes = gate_.options().max_message_bytes,
+      .max_run_file_bytes = static_cast<int64_t>(job_launch_.submission.max_run_file_bytes)});
+  workers_ = std::make_unique<WorkerService>(
+      WorkerService::Options{.controller = controller_.get(),
+                             .gate = &gate_,
+                             .heartbeat_interval = options_.monitor.heartbeat_interval});
+}
+
+void Coordinator::ChooseLauncher() {
+  const fs::path own = OwnExecutable();
+  std::string& name = options_.launcher;
+  if (name.empty()) name = options_.hosts_file ? "hosts" : "local";
+  if ((name == "hosts") != options_.hosts_file.has_value()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                name == "hosts" ? "--launcher hosts needs --hosts FILE"
+                                : "--hosts FILE goes with --launcher hosts, not " + name);
+  }
+  if (options_.hosts_file) {
+    cluster_ = LoadHostsFile(*options_.hosts_file);
+  } else if (name == "local") {
+    cluster_ = ThisMachine(options_.slots > 0 ? options_.slots : AvailableCores());
+  }
+  if (cluster_.program.empty()) cluster_.program = own.string();
+  if (name == "slurm") {
+    SlurmLauncher::Options slurm{.settings = options_.slurm};
+    slurm.settings.supervise = {own.string(), "supervise"};
+    launcher_ = std::make_unique<SlurmLauncher>(std::move(slurm));
+    return;
+  }
+  launcher_ = std::make_unique<SupervisedLauncher>(
+      SupervisedLauncher::Options{.name = name,
+                                  .supervise = {own.string(), "supervise"},
+                                  .mpirun = cluster_.mpirun,
+                                  .remote_program = cluster_.program});
+}
+
+Controller::Options Coordinator::ControllerOptions() {
+  return {.store = &store_,
+          .launcher = launcher_.get(),
+          .places = launcher_->Name() != "slurm",
+          .hosts = cluster_.hosts,
+          .output_root = options_.output_root,
+          .make_launch =
+              [this](const JobRecord& record, const RunFileText& run_file,
+                     const LaunchContext& context) {
+                return MakeJobLaunch(job_launch_, record, run_file, context);
+              },
+          .take_in_spool = [this](const AttemptRef& attempt) { TakeIn(attempt); },
+          .log =
+              [this](const std::string& line) {
+                log_.Write(
+                    {.level = LogEvent::Level::kWarning, .event = "controller", .message = line});
+              },
+          .job_policy = options_.job_policy,
+          .host_policy = options_.host_policy,
+          .monitor = options_.monitor,
+          .retention = options_.retention,
+          .tick = options_.tick,
+          .observe_every = options_.observe_every};
+}
+
+void Coordinator::TakeIn(const AttemptRef& attempt) {
+  const SpoolIntake intake =
+      TakeInSpool(store_, attempt.id, AttemptFolder(attempt.folder).spool(), Clock::System().Now());
+  const std::string text = Describe(intake);
+  if (text.empty()) return;
+  metrics_.CountMetricPoints(intake.points);
+  metrics_.CountLostPoints(intake.lost_points);
+  log_.Write({.level = intake.problems.empty() ? LogEvent::Level::kInfo : LogEvent::Level::kWarning,
+              .event = "attempt.spool",
+              .message = text,
+              .job = JobName(attempt.id.job),
+              .attempt = attempt.id.attempt});
+}
+
+std::unique_ptr<Server> Coordinator::Listen() {
+  const std::vector<grpc::Service*> services = {jobs_.get(), hosts_.get(), workers_.get(),
+                                                &series_,    &logs_,       &admin_};
+  const auto former = FormerAddress(options_.data / "server.json", options_.server.addresses[0]);
+  if (former && HasPortZero(options_.server.addresses[0])) {
+    Server::Options again = options_.server;
+    again.addresses[0] = *former;
+    try {
+      return std::make_unique<Server>(again, gate_, services);
+    } catch (const Error& error) {
+      // Somebody else has it now: any other will do.
+      if (error.code() != ErrorCode::kUnavailable) throw;
+    }
+  }
+  return std::make_unique<Server>(options_.server, gate_, services);
+}
+
+ClusterFigures Coordinator::Figures() const {
+  ClusterFigures figures{.queue_length = static_cast<int64_t>(controller_->Queue().size())};
+  for (const Controller::HostView& host : controller_->Hosts()) {
+    ++figures.hosts;
+    figures.slots += host.capacity.slots;
+    figures.used_slots += host.used_slots;
+    if (!host.capacity.unusable.empty()) ++figures.unavailable_hosts;
+  }
+  return figures;
+}
+
+void Coordinator::Run(const EndSignals& signals) {
+  if (options_.admin_token_file) authenticator_.WriteFirstAdminToken(*options_.admin_token_file);
+  // Listens first, so that the jobs that are started know where; answers when all is adopted.
+  server_ = Listen();
+  const std::string address = server_->addresses()[0];
+  job_launch_.coordinator_address =
+      options_.advertise.empty() ? ReachableAddress(address) : options_.advertise;
+  controller_->Start();
+  if (options_.http != "off") {
+    http_ = std::make_unique<HttpServer>(
+        HttpServer::Options{.address = options_.http,
+                            .ready = [this] { return gate_.serving(); },
+                            .metrics = [this] { return metrics_.Text(); }});
+  }
+  const std::string http = http_ ? http_->address() : "";
+  const nlohmann::json record = {{"grpc", address}, {"http", http}, {"pid", ::getpid()}};
+  WriteFileAtomically(options_.data / "server.json", record.dump() + "\n");
+  server_->SetServing(true);
+  std::printf("syncbn serves on %s (http %s), data in %s\n", address.c_str(),
+              http.empty() ? "off" : http.c_str(), options_.data.c_str());
+  std::fflush(stdout);
+  const int signal = signals.Wait();
+  Log("server.end",
+      std::string("ends on ") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") + "; jobs go on");
+  http_.reset();
+  followers_.Stop();
+  server_->Shutdown(kGrace);
+  server_.reset();
+  controller_.reset();
+}
+
+}  // namespace
+
+int Serve(ServeOptions options) {
+  const EndSignals signals;
+  // It becomes part of paths that workers get, whatever their own folder is.
+  options.data = fs::weakly_canonical(fs::absolute(options.data));
+  Coordinator(std::move(options)).Run(signals);
+  return 0;
+}
+
+}  // namespace syncbn::app

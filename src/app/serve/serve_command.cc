@@ -1,0 +1,249 @@
+#include <memory>
+
+#include "app/commands.h"
+#include "app/serve/serve.h"
+#include "base/error.h"
+
+namespace syncbn::app {
+namespace {
+
+using std::chrono::microseconds;
+
+struct Arguments {
+  ServeOptions options;
+  std::string tls_certificate, tls_key, tls_client_ca;
+  std::string log_format = "text";
+};
+
+// An option of seconds, fractions allowed; the default is what the target holds.
+CLI::Option* AddSeconds(CLI::App* command, const std::string& name, microseconds* target,
+                        const std::string& help) {
+  const double now = std::chrono::duration<double>(*target).count();
+  return command
+      ->add_option_function<double>(
+          name,
+          [target](double seconds) { *target = microseconds(static_cast<int64_t>(seconds * 1e6)); },
+          help)
+      ->type_name("SECONDS")
+      // So that a script can add its own to those of a unit file.
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+      ->default_str(CLI::detail::to_string(now))
+      // Not CLI11's range, which lets "nan" pass.
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            double seconds = 0;
+            const bool good = CLI::detail::lexical_cast(text, seconds) && seconds >= 0 && seconds <= 1e9;
+            return good ? std::string() : "expected seconds from 0 to 1e9, found " + text;
+          },
+          ""));
+}
+
+void AddMain(CLI::App* command, ServeOptions& options) {
+  command->add_option("--data", options.data, "the coordinator's folder: all it keeps is here")
+      ->type_name("DIR")
+      ->required();
+  command
+      ->add_option("--listen", options.server.addresses, "address of the API; port 0: a free one")
+      ->type_name("HOST:PORT")
+      ->allow_extra_args(false)
+      ->capture_default_str();
+  command->add_option("--http", options.http, "address of health and Prometheus figures, or off")
+      ->type_name("HOST:PORT")
+      ->capture_default_str();
+  command->add_option("--hosts", options.hosts_file, "the machines, in YAML")->type_name("FILE");
+  command
+      ->add_option("--launcher", options.launcher,
+                   "local, hosts or slurm (default: hosts with --hosts, else local)")
+      ->check(CLI::IsMember({"local", "hosts", "slurm"}).description(""));
+  command
+      ->add_option("--slots", options.slots,
+                   "slots of this machine, with the launcher local (default: its cores)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 65536).description(""));
+  command
+      ->add_option("--output-root", options.output_root,
+                   "jobs write below this folder (default: DIR/output)")
+      ->type_name("DIR");
+  command
+      ->add_option("--data-root", options.data_roots,
+                   "run files may read data below this folder; may be repeated")
+      ->type_name("DIR")
+      ->check(CLI::ExistingDirectory.description(""))
+      ->allow_extra_args(false);
+  command
+      ->add_option("--allow-env", options.allowed_variables,
+                   "a variable that jobs may set for their workers; may be repeated")
+      ->type_name("NAME")
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](const std::string& name) {
+            const bool plain = !name.empty() && name.find_first_not_of(
+                                                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                    "abcdefghijklmnopqrstuvwxyz"
+                                                    "0123456789_") == std::string::npos;
+            const bool own = name.starts_with("SYNCBN_") || name == "PATH" ||
+                             name.starts_with("LD_") || name == "TMPDIR";
+            return plain && !own ? std::string() : "'" + name + "' cannot be a variable of jobs";
+          },
+          ""));
+}
+
+void AddSecurity(CLI::App* command, Arguments& arguments) {
+  const char* group = "Security";
+  ServeOptions& options = arguments.options;
+  command->add_option("--tls-cert", arguments.tls_certificate, "the server's certificate, PEM")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--tls-key", arguments.tls_key, "its key, PEM")
+      ->type_name("FILE")
+      ->group(group);
+  command
+      ->add_option("--tls-client-ca", arguments.tls_client_ca,
+                   "clients must show a certificate that this one signed")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--worker-ca", options.worker_ca, "what workers trust when TLS is on, PEM")
+      ->type_name("FILE")
+      ->group(group);
+  command
+      ->add_option("--worker-cert", options.worker_certificate,
+                   "what workers show when clients must show a certificate, PEM")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--worker-key", options.worker_key, "its key, PEM")
+      ->type_name("FILE")
+      ->group(group);
+  command
+      ->add_flag("--allow-plaintext", options.server.allow_plaintext,
+                 "listen without TLS beyond this machine: the network is trusted")
+      ->group(group);
+  command
+      ->add_option("--admin-token-file", options.admin_token_file,
+                   "write the first admin's token here, if there is no admin yet")
+      ->type_name("FILE")
+      ->group(group);
+  command
+      ->add_option("--calls-per-second", options.calls_per_second,
+                   "of each user's token, on average")
+      ->type_name("N")
+      ->check(CLI::Range(0.1, 1e6).description(""))
+      ->capture_default_str()
+      ->group(group);
+}
+
+void AddAdvanced(CLI::App* command, Arguments& arguments) {
+  ServeOptions& options = arguments.options;
+  coordinator::JobPolicy& policy = options.job_policy;
+  auto seconds = [&](const char* name, microseconds* target, const char* help) {
+    AddSeconds(command, name, target, help)->group("Advanced");
+  };
+  seconds("--heartbeat", &options.monitor.heartbeat_interval, "between two reports of a worker");
+  seconds("--stale-after", &options.monitor.stale_after, "without a report of a rank");
+  seconds("--unreachable-after", &options.monitor.unreachable_after, "without one of any rank");
+  seconds("--stall-after", &options.monitor.stall_after, "without progress a job is restarted");
+  seconds("--start-limit", &policy.start_limit, "until all ranks must have registered");
+  seconds("--silence-limit", &policy.silence_limit, "unheard for so long a job is restarted");
+  seconds("--queue-limit", &policy.queue_limit, "the longest wait in the queue");
+  seconds("--pause-limit", &policy.pause_limit, "the longest pause");
+  seconds("--force-limit", &policy.force_limit, "for force, until an attempt is given up");
+  seconds("--backoff", &policy.first_backoff, "before the first restart; doubles with each");
+  seconds("--longest-backoff", &policy.last_backoff, "up to this");
+  seconds("--ask-time", &options.ladder.ask, "to leave when asked, before SIGUSR1");
+  seconds("--checkpoint-time", &options.ladder.checkpoint, "from there to SIGTERM");
+  seconds("--terminate-time", &options.ladder.terminate, "from there to ending mpirun");
+  seconds("--launcher-time", &options.ladder.launcher, "from there to SIGKILL");
+  seconds("--host-exclusion", &options.host_policy.exclusion, "of a host that keeps failing");
+  seconds("--keep-batches", &options.retention.batches, "for watches of metrics to go on");
+  command
+      ->add_option("--max-retries", policy.max_retries, "restarts of a job that says nothing else")
+      ->check(CLI::Range(0, 1000).description(""))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Advanced");
+  command
+      ->add_option("--host-failures", options.host_policy.failures,
+                   "failed attempts in an hour that exclude a host")
+      ->check(CLI::Range(1, 1000).description(""))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Advanced");
+  command
+      ->add_option_function<double>(
+          "--keep-jobs",
+          [&options](double days) {
+            options.retention.ended_jobs = microseconds(static_cast<int64_t>(days * 86400e6));
+          },
+          "forget jobs that ended so long ago (default: never)")
+      ->type_name("DAYS")
+      ->check(CLI::Range(0.0, 1e5).description(""))
+      ->group("Advanced");
+  command
+      ->add_option("--advertise", options.advertise,
+                   "where workers reach this server (default: the first --listen)")
+      ->type_name("HOST:PORT")
+      ->group("Advanced");
+  command->add_option("--slurm-partition", options.slurm.partition, "for jobs, with slurm")
+      ->group("Advanced");
+  command->add_option("--slurm-option", options.slurm.extra, "for sbatch; may be repeated")
+      ->allow_extra_args(false)
+      ->group("Advanced");
+  command
+      ->add_flag("--slurm-mpirun", options.slurm.use_mpirun,
+                 "start ranks by mpirun, not by srun, in an allocation")
+      ->group("Advanced");
+  command->add_option("--log-format", arguments.log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}).description(""))
+      ->capture_default_str()
+      ->group("Advanced");
+  command->add_option("--log-file", options.log.path, "instead of standard error")
+      ->type_name("FILE")
+      ->group("Advanced");
+}
+
+void Complete(Arguments& arguments) {
+  ServeOptions& options = arguments.options;
+  if (arguments.tls_certificate.empty() != arguments.tls_key.empty())
+    throw Error(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key go together");
+  if (!arguments.tls_certificate.empty()) {
+    options.server.tls =
+        coordinator::TlsFiles{.certificate = arguments.tls_certificate, .key = arguments.tls_key};
+    // Otherwise every job would run unheard.
+    if (!options.worker_ca) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "with TLS, workers must know whom to trust: --worker-ca FILE (the authority that signed "
+                  "--tls-cert; its path must be the same on all hosts)");
+    }
+    if (!arguments.tls_client_ca.empty()) {
+      options.server.tls->client_ca = arguments.tls_client_ca;
+      if (!options.worker_certificate || !options.worker_key) {
+        throw Error(ErrorCode::kInvalidArgument,
+                    "with --tls-client-ca workers need a certificate too: --worker-cert and --worker-key");
+      }
+    }
+  } else if (!arguments.tls_client_ca.empty()) {
+    throw Error(ErrorCode::kInvalidArgument, "--tls-client-ca needs --tls-cert and --tls-key");
+  }
+  if (arguments.log_format == "json") options.log.format = coordinator::EventLog::Format::kJson;
+}
+
+}  // namespace
+
+void AddServeCommand(CommandLine& line) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = line.parser.add_subcommand(
+      "serve", "Run the coordinator: takes jobs, starts them, keeps what they report");
+  command->footer(
+      "SIGTERM or Ctrl-C ends the coordinator; jobs go on, and the next `syncbn serve` on the "
+      "same\n"
+      "folder takes them over.\n\n"
+      "  syncbn serve --data /var/lib/syncbn --data-root /data");
+  AddMain(command, arguments->options);
+  AddSecurity(command, *arguments);
+  AddAdvanced(command, *arguments);
+  command->callback([arguments, &line] {
+    Complete(*arguments);
+    line.exit_code = Serve(arguments->options);
+  });
+}
+
+}  // namespace syncbn::app
