@@ -288,6 +288,49 @@ TEST_P(CpuKernels, NormalizingLosesNothingAtALargeMean) {
   }
 }
 
+TEST_P(CpuKernels, ALargeTensorHasTheBitsOfItsParts) {
+  // Large results are written past the cache where the vectors lie at aligned places.
+  constexpr int64_t kParts = 3;
+  for (const int64_t channels : {1, 16, 24, 100}) {
+    const int64_t rows = (int64_t{5} << 20) / channels / kParts * kParts;
+    Tensor x({rows, channels}, DType::kFloat32), dy(x.shape(), DType::kFloat32);
+    RandomStream random{RandomKey(12)};
+    for (Tensor* tensor : {&x, &dy}) {
+      for (float& value : tensor->Span<float>()) value = random.Uniform() - 0.5f;
+    }
+    Normalization norm{.layout = {.samples = rows, .channels = channels},
+                       .mean = Tensor::Zeros({1, channels}, DType::kFloat64),
+                       .inv_std = Tensor::Zeros({1, channels}, DType::kFloat64),
+                       .gamma = Random({channels}, 13),
+                       .beta = Random({channels}, 14, 0, 0.1),
+                       .relu = true};
+    std::ranges::fill(norm.inv_std.Span<double>(), 3.3);
+    Tensor a({1, channels}, DType::kFloat64), b({1, channels}, DType::kFloat64);
+    std::ranges::fill(a.Span<double>(), 1e-3);
+    std::ranges::fill(b.Span<double>(), 2e-3);
+    Normalization of_part = norm;
+    of_part.layout.samples = rows / kParts;
+    const Tensor y = executor_->NormalizeForward(norm, x, {});
+    const Tensor added = executor_->NormalizeForward(norm, x, dy);
+    Tensor masked;
+    const Tensor dx = executor_->NormalizeBackwardInput(norm, x, added, dy, a, b, &masked);
+    for (int64_t part = 0; part < kParts; ++part) {
+      const int64_t begin = part * rows / kParts, end = begin + rows / kParts;
+      const auto same = [&](const Tensor& whole, const Tensor& one) {
+        return DigestOf(whole.Rows(begin, end).Bytes()) == DigestOf(one.Bytes());
+      };
+      const Tensor x1 = x.Rows(begin, end), dy1 = dy.Rows(begin, end);
+      EXPECT_TRUE(same(y, executor_->NormalizeForward(of_part, x1, {}))) << channels;
+      EXPECT_TRUE(same(added, executor_->NormalizeForward(of_part, x1, dy1))) << channels;
+      Tensor masked1;
+      EXPECT_TRUE(same(dx, executor_->NormalizeBackwardInput(of_part, x1, added.Rows(begin, end),
+                                                             dy1, a, b, &masked1)))
+          << channels;
+      EXPECT_TRUE(same(masked, masked1)) << channels;
+    }
+  }
+}
+
 TEST_P(CpuKernels, SigmoidAndTanhAreWithinAFewUnitsOfTheLastPlace) {
   std::vector<float> points;
   for (double x = -110; x <= 110; x += 0.00713) points.push_back(static_cast<float>(x));

@@ -37,7 +37,31 @@ struct Affine {
   }
 };
 
-template <bool kRelu, bool kResidual>
+// Where the results go: into the cache, or past it.
+template <bool kStream>
+inline void Put(float* p, Vec v, Full lanes) {
+  if constexpr (kStream) {
+    Stream(p, v);
+  } else {
+    Store(p, v, lanes);
+  }
+}
+template <bool kStream>
+inline void Put(float* p, Vec v, Part lanes) {
+  Store(p, v, lanes);
+}
+
+bool IsAligned(const float* p) { return reinterpret_cast<uintptr_t>(p) % (kLanes * 4) == 0; }
+
+// The result is large, and its whole vectors are all at aligned places.
+bool Streams(const Segments& layout, const float* result) {
+  const int64_t size = layout.rows * layout.channels;
+  return layout.segments * size * 4 >= kFarBytes && IsAligned(result) &&
+         (layout.segments == 1 || size % kLanes == 0) &&
+         MakeGrid(layout.rows, layout.channels).width % kLanes == 0;
+}
+
+template <bool kRelu, bool kResidual, bool kStream>
 void NormalizeSegments(const NormalizeArgs& args, const float* residual, float* y, void* memory) {
   const Grid grid = MakeGrid(args.layout.rows, args.layout.channels);
   Scratch scratch(memory);
@@ -54,12 +78,31 @@ void NormalizeSegments(const NormalizeArgs& args, const float* residual, float* 
       const Vec shift = Load(affine.shift + column, lanes);
       for (int r = 0; r < n.kValue; ++r) {
         const int64_t i = at + r * grid.width;
+        if constexpr (kStream) {
+          PrefetchNear(in + i);
+          if constexpr (kResidual) PrefetchNear(add + i);
+        }
         Vec value = Fma(Sub(Load(in + i, lanes), center), scale, shift);
         if constexpr (kResidual) value = Add(value, Load(add + i, lanes));
         if constexpr (kRelu) value = Max(Broadcast(0), value);
-        Store(out + i, value, lanes);
+        Put<kStream>(out + i, value, lanes);
       }
     });
+  }
+  if constexpr (kStream) StreamFence();
+}
+
+// body with the flags as template arguments.
+template <bool... kFlags, typename Body>
+void WithFlags(Body body) {
+  body.template operator()<kFlags...>();
+}
+template <bool... kFlags, typename Body, typename... More>
+void WithFlags(Body body, bool flag, More... more) {
+  if (flag) {
+    WithFlags<kFlags..., true>(body, more...);
+  } else {
+    WithFlags<kFlags..., false>(body, more...);
   }
 }
 
@@ -128,7 +171,7 @@ void SumSegments(const NormalizeArgs& args, const float* y, const float* dy, dou
 
 // dx = scale * dy + slope * (x - center) + offset, where
 //   slope = -inv_std^2 b,  offset = -inv_std a - slope lo.
-template <Gate kGate, bool kStatistics, bool kResidual>
+template <Gate kGate, bool kStatistics, bool kResidual, bool kStream>
 void InputSegments(const NormalizeArgs& args, const NormalizeInputArgs& gradients, void* memory) {
   const Grid grid = MakeGrid(args.layout.rows, args.layout.channels);
   Scratch scratch(memory);
@@ -165,6 +208,11 @@ void InputSegments(const NormalizeArgs& args, const NormalizeInputArgs& gradient
       }
       for (int r = 0; r < n.kValue; ++r) {
         const int64_t i = at + r * grid.width;
+        if constexpr (kStream) {
+          PrefetchNear(dy + i);
+          if constexpr (kStatistics || kGate == Gate::kFromInput) PrefetchNear(in + i);
+          if constexpr (kGate == Gate::kFromOutput) PrefetchNear(out + i);
+        }
         Vec g = Load(dy + i, lanes);
         Vec centered{};
         if constexpr (kStatistics || kGate == Gate::kFromInput) {
@@ -175,32 +223,27 @@ void InputSegments(const NormalizeArgs& args, const NormalizeInputArgs& gradient
         } else if constexpr (kGate == Gate::kFromInput) {
           g = Keep(Greater(Fma(centered, scale, shift), Broadcast(0)), g);
         }
-        if constexpr (kResidual) Store(dresidual + i, g, lanes);
+        if constexpr (kResidual) Put<kStream>(dresidual + i, g, lanes);
         if constexpr (kStatistics) {
           g = Fma(scale, g, Fma(k, centered, m));
         } else {
           g = Mul(scale, g);
         }
-        Store(dx + i, g, lanes);
+        Put<kStream>(dx + i, g, lanes);
       }
     });
   }
+  if constexpr (kStream) StreamFence();
 }
 
 }  // namespace
 
 void Normalize(const NormalizeArgs& args, const float* residual, float* y, void* scratch) {
-  if (args.relu) {
-    if (residual != nullptr) {
-      NormalizeSegments<true, true>(args, residual, y, scratch);
-    } else {
-      NormalizeSegments<true, false>(args, residual, y, scratch);
-    }
-  } else if (residual != nullptr) {
-    NormalizeSegments<false, true>(args, residual, y, scratch);
-  } else {
-    NormalizeSegments<false, false>(args, residual, y, scratch);
-  }
+  WithFlags(
+      [&]<bool kRelu, bool kResidual, bool kStream>() {
+        NormalizeSegments<kRelu, kResidual, kStream>(args, residual, y, scratch);
+      },
+      args.relu, residual != nullptr, Streams(args.layout, y));
 }
 
 void NormalizeSums(const NormalizeArgs& args, const float* y, const float* dy, double* sum_dy,
@@ -216,19 +259,16 @@ void NormalizeSums(const NormalizeArgs& args, const float* y, const float* dy, d
 }
 
 void NormalizeInput(const NormalizeArgs& args, const NormalizeInputArgs& gradients, void* scratch) {
+  const bool residual = gradients.dresidual != nullptr;
+  // Lines of dy that dx takes the place of are in the cache already.
+  const bool stream = gradients.dx != gradients.dy && Streams(args.layout, gradients.dx) &&
+                      (!residual || IsAligned(gradients.dresidual));
   WithGate(args, gradients.y, [&]<Gate kGate>() {
-    const bool residual = gradients.dresidual != nullptr;
-    if (gradients.a != nullptr) {
-      if (residual) {
-        InputSegments<kGate, true, true>(args, gradients, scratch);
-      } else {
-        InputSegments<kGate, true, false>(args, gradients, scratch);
-      }
-    } else if (residual) {
-      InputSegments<kGate, false, true>(args, gradients, scratch);
-    } else {
-      InputSegments<kGate, false, false>(args, gradients, scratch);
-    }
+    WithFlags(
+        [&]<bool kStatistics, bool kResidual, bool kStream>() {
+          InputSegments<kGate, kStatistics, kResidual, kStream>(args, gradients, scratch);
+        },
+        gradients.a != nullptr, residual, stream);
   });
 }
 

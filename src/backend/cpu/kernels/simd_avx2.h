@@ -32,6 +32,10 @@ inline void Store(float* p, Vec v, Full) {
 inline void Store(float* p, Vec v, Part part) {
   _mm256_maskstore_ps(p, part.mask, v);
 }
+// Past the cache, to a whole vector at an aligned place.
+inline void Stream(float* p, Vec v) {
+  _mm256_stream_ps(p, v);
+}
 inline Vec Broadcast(float v) {
   return _mm256_set1_ps(v);
 }

@@ -31,6 +31,10 @@ inline void Store(float* p, Vec v, Full) {
 inline void Store(float* p, Vec v, Part part) {
   _mm512_mask_storeu_ps(p, part.mask, v);
 }
+// Past the cache, to a whole vector at an aligned place.
+inline void Stream(float* p, Vec v) {
+  _mm512_stream_ps(p, v);
+}
 inline Vec Broadcast(float v) {
   return _mm512_set1_ps(v);
 }
