@@ -255,7 +255,7 @@ void Register() {
       // Statistics of each sample: instance norm of 8 x 8 images, and vectors of 1,024 features.
       add(kernel, "L2", {(int64_t{640} << 10) / 4 / kernel.streams / 64 / 16, 64, 16});
       add(kernel, "L2", {(int64_t{640} << 10) / 4 / kernel.streams / 64 / 64, 64, 64});
-      add(kernel, "L2", {(int64_t{640} << 10) / 4 / kernel.streams / 1024, 1, 1024});
+      add(kernel, "L2", {(int64_t{640} << 10) / 4 / kernel.streams / 1024, 1024, 1});
     }
   }
 }

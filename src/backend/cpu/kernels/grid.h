@@ -43,9 +43,16 @@ struct RowCount {
 
 // op(RowCount<n>, at, column, lanes): n wide rows at `column`; the first begins at element `at`,
 // the next is grid.width further. Wide rows [begin, end), and the rest with the last.
-template <typename Op>
+template <int kMost = 4, typename Op>
 inline void SweepRows(const Grid& grid, int64_t begin, int64_t end, Op op) {
   int64_t row = begin;
+  if constexpr (kMost == 8) {
+    for (; row + 8 <= end; row += 8) {
+      ForVectors(grid.width, [&](int64_t column, auto lanes) {
+        op(RowCount<8>{}, row * grid.width + column, column, lanes);
+      });
+    }
+  }
   for (; row + 4 <= end; row += 4) {
     ForVectors(grid.width, [&](int64_t column, auto lanes) {
       op(RowCount<4>{}, row * grid.width + column, column, lanes);
@@ -111,7 +118,7 @@ struct Totals {
   }
 
   // op(RowCount<n>, at, column, lanes, Vec sums[kSums]) sets the sums over the n rows.
-  template <typename Op>
+  template <int kMost = 4, typename Op>
   void Run(const Grid& grid, Op op) {
     if (grid.repeat == 1 && grid.rows <= kFewRows) return RunFewRows(grid, op);
     for (int s = 0; s < kSums; ++s) {
@@ -121,7 +128,7 @@ struct Totals {
     int64_t row = 0;
     do {
       const int64_t end = row + kRowsInFloat < grid.rows ? row + kRowsInFloat : grid.rows;
-      SweepRows(grid, row, end, [&](auto rows, int64_t at, int64_t column, auto lanes) {
+      SweepRows<kMost>(grid, row, end, [&](auto rows, int64_t at, int64_t column, auto lanes) {
         Vec sums[kSums];
         op(rows, at, column, lanes, sums);
         for (int s = 0; s < kSums; ++s) {

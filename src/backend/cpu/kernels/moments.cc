@@ -58,8 +58,9 @@ void MomentsOfFewRows(int64_t rows, int64_t channels, const float* x, double* me
 // K: of some rows, the value nearest to their mean; small integers stay small integers. The rows
 // are at irregular places: regular ones would all lie in the same column of an image.
 void GuessShift(const Grid& grid, int64_t rows, const float* x, float* shift) {
-  // A multiple of 4, from 8 to 32.
-  const int64_t samples = rows >= 128 ? 32 : rows / 16 * 4;
+  // A multiple of 4, from 8 to 32; about a row of 32, for they are read twice.
+  const int64_t wanted = rows / 128 * 4;
+  const int64_t samples = wanted < 8 ? 8 : wanted > 32 ? 32 : wanted;
   const float inverse = 1.0f / static_cast<float>(samples);
   // Multiples of the golden ratio's fraction, in 32 bits, are spread evenly at every count.
   const auto row_of = [&](int64_t i) {
@@ -91,14 +92,20 @@ void GuessShift(const Grid& grid, int64_t rows, const float* x, float* shift) {
 // sum(x - K) and sum((x - K)^2)
 template <bool kFar>
 void SumShifted(const Grid& grid, const float* x, const float* shift, Totals<2>& totals) {
-  totals.Run(grid, [&](auto n, int64_t at, int64_t column, auto lanes, Vec* sums) {
+  totals.template Run<8>(grid, [&](auto n, int64_t at, int64_t column, auto lanes, Vec* sums) {
     const Vec k = Load(shift + column, lanes);
     const auto row = [&](int r) {
       if constexpr (kFar) PrefetchAhead(x + at + r * grid.width);
       return Sub(Load(x + at + r * grid.width, lanes), k);
     };
     // Two by two: shorter chains, and half as many additions between a value and its total.
-    if constexpr (n.kValue == 4) {
+    if constexpr (n.kValue == 8) {
+      const Vec d0 = row(0), d1 = row(1), d2 = row(2), d3 = row(3);
+      const Vec d4 = row(4), d5 = row(5), d6 = row(6), d7 = row(7);
+      sums[0] = Add(Add(Add(d0, d1), Add(d2, d3)), Add(Add(d4, d5), Add(d6, d7)));
+      sums[1] = Add(Add(Fma(d0, d0, Mul(d1, d1)), Fma(d2, d2, Mul(d3, d3))),
+                    Add(Fma(d4, d4, Mul(d5, d5)), Fma(d6, d6, Mul(d7, d7))));
+    } else if constexpr (n.kValue == 4) {
       const Vec d0 = row(0), d1 = row(1), d2 = row(2), d3 = row(3);
       sums[0] = Add(Add(d0, d1), Add(d2, d3));
       sums[1] = Add(Fma(d0, d0, Mul(d1, d1)), Fma(d2, d2, Mul(d3, d3)));
