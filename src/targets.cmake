@@ -22,6 +22,9 @@ function(syncbn_library name)
   target_link_libraries(syncbn_${name} PUBLIC syncbn_flags ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
 endfunction()
 
+# Builds the tests labelled `threads`.
+add_custom_target(threaded_tests)
+
 # syncbn_test(name SOURCES a_test.cc ... DEPS target ... [LABELS label ...] [TIMEOUT seconds])
 # Declares one GoogleTest program and registers it as one CTest test of the same name.
 function(syncbn_test name)
@@ -33,6 +36,9 @@ function(syncbn_test name)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE syncbn_flags ${ARG_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
+  if("threads" IN_LIST ARG_LABELS)
+    add_dependencies(threaded_tests ${name})
+  endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
     ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rtc_hwloc_vmhole=none;OMP_NUM_THREADS=1")
 endfunction()
