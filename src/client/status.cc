@@ -80,7 +80,9 @@ std::string AdviceOn(const std::string& message, const CallTarget& target) {
   if (target.tls && Mentions(message, "andshake")) {
     return "the TLS handshake failed: compare --tls-ca, --tls-cert and --tls-key with the server's";
   }
-  if (!target.tls && (Mentions(message, "ocket closed") || Mentions(message, "onnection reset"))) {
+  // Which of them depends on who hangs up in the middle of whose words.
+  if (!target.tls && (Mentions(message, "ocket closed") || Mentions(message, "onnection reset") ||
+                      Mentions(message, "roken pipe"))) {
     return "something listens there and hangs up: if the server uses TLS, give --tls-ca FILE";
   }
   return "start one with 'syncbn serve --data DIR', or name another with --coordinator HOST:PORT "

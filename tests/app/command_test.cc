@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "tests/app/run_command.h"
+#include "tests/support/closed_port.h"
 #include "tests/support/temp_folder.h"
 
 namespace syncbn {
@@ -219,11 +220,8 @@ TEST(Verbs, ResumeOnAnotherNumberOfProcessesKeepsTheOtherResources) {
 }
 
 TEST(Commands, WithoutACoordinatorEndWith9AndSayWhatToDo) {
-  std::string address;
-  {
-    FakeCoordinator fake;
-    address = fake.address();
-  }
+  const ClosedPort nobody;
+  const std::string& address = nobody.address();
   for (std::vector<std::string> arguments :
        {std::vector<std::string>{"jobs"}, {"job", "17"}, {"watch", "17"}, {"watch"}, {"logs", "17"},
         {"metrics", "17"}, {"cancel", "17"}, {"hosts"}, {"queue"}}) {

@@ -12,6 +12,7 @@
 #include "client/watches.h"
 #include "coordinator/api_error.h"
 #include "tests/client/fake_coordinator.h"
+#include "tests/support/closed_port.h"
 
 namespace syncbn::client {
 namespace {
@@ -86,9 +87,8 @@ TEST(Connection, SendsTheTokenWithEveryCall) {
 }
 
 TEST(Connection, NamesTheAddressAndWhatToDoWhereNothingListens) {
-  FakeCoordinator fake;
-  const std::string address = fake.address();
-  fake.Stop();
+  const ClosedPort nobody;
+  const std::string& address = nobody.address();
   Connection connection({.address = address, .tries = 2, .first_pause = std::chrono::milliseconds(10)});
   const std::string text =
       Thrown([&] { connection.Call(&v1::JobService::Stub::GetJob, v1::GetJobRequest()); });
@@ -203,9 +203,8 @@ TEST(WatchJobs, OfAJobThatIsNotThereFails) {
 }
 
 TEST(WatchJobs, GivesUpWhereNoCoordinatorEverAnswered) {
-  FakeCoordinator fake;
-  const std::string address = fake.address();
-  fake.Stop();
+  const ClosedPort nobody;
+  const std::string& address = nobody.address();
   Connection connection({.address = address});
   const auto events = WatchJobs(connection, {});
   EXPECT_THAT(Thrown([&] { events->Next(std::chrono::seconds(60)); }),

@@ -1,11 +1,15 @@
 // A small distributed program in which the last rank misbehaves; started under mpirun by mpi_fault_test.
 //
-//   mpi_fault_program kill|exit|leave|stop|stall|throw|native_mismatch
+//   mpi_fault_program kill|exit|leave|stop|stall|throw|native_mismatch FOLDER
+//
+// In the folder each rank leaves a file when it has said what it met.
 #include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <stdexcept>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <thread>
 
@@ -22,17 +26,15 @@ constexpr int kFaultStep = 5;
 
 // Steps of one replica: what it reports, what it reduces; the last rank goes wrong at kFaultStep.
 void Steps(const std::string& fault, bool faulty, ReplicaLink link) {
-  for (int step = 0; step < 100000; ++step) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (int step = 0;; ++step) {
     link.reducer->Report(link.replica, step, "backward", "layer2.0.bn1");
     int64_t elements = 33;
+    // After some heartbeats: what was last seen is to be named.
+    if (faulty && fault == "stop" && std::chrono::steady_clock::now() - begin > 1s) ::raise(SIGSTOP);
     if (faulty && step == kFaultStep) {
       if (fault == "kill") ::kill(::getpid(), SIGKILL);
       if (fault == "exit") ::_exit(3);
-      if (fault == "stop") {
-        // Long enough for a heartbeat, also on a busy machine: what was last seen is to be named.
-        std::this_thread::sleep_for(400ms);
-        ::raise(SIGSTOP);
-      }
       if (fault == "stall") std::this_thread::sleep_for(60s);
       if (fault == "leave") return;
       if (fault == "throw") throw Error(ErrorCode::kDataLoss, "sample 41 is damaged");
@@ -44,14 +46,25 @@ void Steps(const std::string& fault, bool faulty, ReplicaLink link) {
   }
 }
 
-int Main(const std::string& fault) {
+// Until all who live have spoken: the first to abort ends the others.
+void WaitForTheOthers(const std::string& fault, const std::filesystem::path& folder, int rank, int ranks) {
+  std::ofstream(folder / std::to_string(rank)) << "said\n";
+  const bool faulty_speaks = fault == "throw" || fault == "native_mismatch";
+  const auto end = std::chrono::steady_clock::now() + 20s;
+  while (std::distance(std::filesystem::directory_iterator(folder), {}) < ranks - !faulty_speaks &&
+         std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(10ms);
+  }
+}
+
+int Main(const std::string& fault, const std::filesystem::path& folder) {
   MpiSession session;
   Communicator& world = session.world();
   try {
     const auto reducer = MakeReducer(
         world, {.kind = fault == "native_mismatch" ? ReducerKind::kNative : ReducerKind::kTree,
                 .replicas = world.size(),
-                .stall_timeout = 2s});
+                .stall_timeout = fault == "stop" || fault == "stall" ? 2s : 30s});
     const ReplicaLink link{reducer.get(), world.rank()};
     try {
       Steps(fault, world.rank() == world.size() - 1, link);
@@ -61,8 +74,7 @@ int Main(const std::string& fault) {
     }
   } catch (const Error& error) {
     std::fprintf(stderr, "%s: %s\n", std::string(ErrorCodeName(error.code())).c_str(), error.what());
-    // The other ranks have the same to say.
-    std::this_thread::sleep_for(400ms);
+    WaitForTheOthers(fault, folder, world.rank(), world.size());
     world.Abort(42);
   }
   return 0;
@@ -72,5 +84,5 @@ int Main(const std::string& fault) {
 }  // namespace syncbn::comm
 
 int main(int argc, char** argv) {
-  return argc == 2 ? syncbn::comm::Main(argv[1]) : 2;
+  return argc == 3 ? syncbn::comm::Main(argv[1], argv[2]) : 2;
 }

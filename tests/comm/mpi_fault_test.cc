@@ -8,11 +8,13 @@
 #include <cstdio>
 #include <string>
 
+#include "tests/support/temp_folder.h"
+
 namespace syncbn::comm {
 namespace {
 
 using namespace std::chrono_literals;
-using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
@@ -23,10 +25,11 @@ struct Outcome {
 };
 
 Outcome RunFault(const std::string& fault, int ranks) {
+  const TempFolder folder;
   const std::string command = std::string("timeout -k 5 50 ") + SYNCBN_MPIEXEC + " -np " +
                               std::to_string(ranks) +
                               " --oversubscribe --bind-to none --tag-output " + SYNCBN_FAULT_PROGRAM +
-                              " " + fault + " 2>&1";
+                              " " + fault + " " + folder.path().string() + " 2>&1";
   const auto begin = std::chrono::steady_clock::now();
   Outcome outcome;
   FILE* pipe = ::popen(command.c_str(), "r");
@@ -44,7 +47,7 @@ Outcome RunFault(const std::string& fault, int ranks) {
 TEST(MpiFault, AKilledRankEndsTheJob) {
   const Outcome outcome = RunFault("kill", 3);
   EXPECT_EQ(outcome.exit_code, 137) << outcome.output;
-  EXPECT_LT(outcome.took, 15s);
+  EXPECT_LT(outcome.took, 45s);
   EXPECT_THAT(outcome.output, ContainsRegex("process rank 2 .*on signal 9"));
 }
 
@@ -52,25 +55,29 @@ TEST(MpiFault, ARankThatExitsEndsTheJob) {
   const Outcome outcome = RunFault("exit", 3);
   EXPECT_NE(outcome.exit_code, 0);
   EXPECT_NE(outcome.exit_code, 124) << "ran into the limit";
-  EXPECT_LT(outcome.took, 15s);
+  EXPECT_LT(outcome.took, 45s);
 }
 
 TEST(MpiFault, AStoppedRankIsNamed) {
   const Outcome outcome = RunFault("stop", 3);
   EXPECT_EQ(outcome.exit_code, 42) << outcome.output;
-  EXPECT_LT(outcome.took, 20s);
+  EXPECT_LT(outcome.took, 45s);
   for (const std::string rank : {"0", "1"}) {
     EXPECT_THAT(outcome.output, ContainsRegex("\\[1," + rank + "\\]<stderr>:DEADLINE_EXCEEDED"));
   }
-  EXPECT_THAT(outcome.output,
-              AllOf(ContainsRegex("rank 2 on .* has not been heard of for [0-9.]+ s; last seen: step "),
-                    HasSubstr("backward, layer2.0.bn1")));
+  // Which is noticed first depends on whether its last sign of life told of a new step.
+  EXPECT_THAT(
+      outcome.output,
+      AnyOf(ContainsRegex("rank 2 on .* has not been heard of for [0-9.]+ s; last seen: step [0-9]+, "
+                          "backward, layer2.0.bn1"),
+            ContainsRegex("replica 2 \\(rank 2 on .*\\): step [0-9]+, backward, layer2.0.bn1, no "
+                          "progress for [0-9.]+ s")));
 }
 
 TEST(MpiFault, AStalledRankIsNamed) {
   const Outcome outcome = RunFault("stall", 3);
   EXPECT_EQ(outcome.exit_code, 42) << outcome.output;
-  EXPECT_LT(outcome.took, 20s);
+  EXPECT_LT(outcome.took, 45s);
   for (const std::string rank : {"0", "1"}) {
     EXPECT_THAT(outcome.output, ContainsRegex("\\[1," + rank + "\\]<stderr>:DEADLINE_EXCEEDED"));
   }

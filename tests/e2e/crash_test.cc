@@ -120,7 +120,7 @@ INSTANTIATE_TEST_SUITE_P(Moments, SupervisorKilledAt,
 
 TEST_F(CrashTest, ASupervisorKilledWhileTheJobTrainsCostsOneAttempt) {
   // The ranks may outlive their supervisor by a moment: were they to end in it, they would have ended.
-  Pace(10);
+  Pace(200, 20);
   Serve();
   const int steps = 200;
   const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
@@ -131,6 +131,8 @@ TEST_F(CrashTest, ASupervisorKilledWhileTheJobTrainsCostsOneAttempt) {
   // 64-bit numbers are texts in the JSON of messages.
   ASSERT_EQ(::kill(pid.is_string() ? std::stoi(pid.get<std::string>()) : pid.get<int>(), SIGKILL),
             0);
+  WaitFor(name, "a second attempt", [](const v1::Job& job) { return job.attempt() == 2; });
+  Pace(0);
   WaitForEndSurely(name);
   ExpectDoneOnce(name, steps);
   EXPECT_EQ(Attempts(name).size(), 2u) << Describe(name);

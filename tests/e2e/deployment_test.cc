@@ -157,7 +157,7 @@ TEST(Deployment, TheHostsFilesAreTakenByTheCoordinator) {
     TempFolder folder;
     Process serve({.argv = {SyncbnProgram(), "serve", "--data", folder.path() / "data", "--listen",
                             "127.0.0.1:0", "--http", "off", "--hosts", kRoot / file}});
-    EXPECT_TRUE(serve.WaitForText("syncbn serves on ", std::chrono::seconds(30)))
+    EXPECT_TRUE(serve.WaitForText("syncbn serves on ", std::chrono::seconds(90)))
         << file << ": " << serve.Err();
     serve.Signal(SIGTERM);
     EXPECT_EQ(serve.Wait().status, 0) << file;

@@ -25,13 +25,15 @@ class OutageTest : public ResilienceTest {
 };
 
 TEST_F(OutageTest, AfterAKilledWorkerEveryStepIsThereOnceAndTheEarlierAttemptIsKept) {
-  Pace(10);
+  Pace(200, 30);
   Serve();
   const int steps = 200;
   const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
   WaitForState(name, v1::Job::RUNNING);
   WaitForSteps(name, 30);
   ASSERT_EQ(::kill(static_cast<pid_t>(Attempts(name).at(0).ranks(1).pid()), SIGKILL), 0);
+  WaitFor(name, "a second attempt", [](const v1::Job& job) { return job.attempt() == 2; });
+  Pace(0);
   WaitForEnd(name);
   ExpectDoneOnce(name, steps);
   // Where the second went on from: everything before is the first's.
@@ -59,12 +61,15 @@ TEST_F(OutageTest, AfterAKilledWorkerEveryStepIsThereOnceAndTheEarlierAttemptIsK
 }
 
 TEST_F(OutageTest, WithoutACoordinatorFromTheStartToTheEndEverythingArrivesAfterwards) {
-  const std::string mark = (data() / "killed-once").string();
-  PutOnPath("mpirun", "mkdir " + mark + " 2>/dev/null && kill -KILL $(sed "
+  // Not before it has answered who submitted the job.
+  const fs::path answered = tools_.path() / "answered";
+  PutOnPath("mpirun", "until [ -e " + answered.string() + " ]; do sleep 0.02; done\n"
+                      "mkdir " + (data() / "killed-once").string() + " 2>/dev/null && kill -KILL $(sed "
                       "'s/.*\"pid\":\\([0-9]*\\).*/\\1/' " + (data() / "server.json").string() +
                       ")\nexec /usr/bin/mpirun \"$@\"\n");
   Serve();
   const std::string name = Submit(MakeJob(TinyRun(40), 2)).name();
+  WriteFileAtomically(answered, "");
   WaitUntilGone(name);
   ASSERT_TRUE(ServerHasDied());
   Kill();
@@ -82,9 +87,9 @@ TEST_F(OutageTest, AFullDiskOfTheStoreRefusesJobsAndLosesNothingOfThoseThatRun) 
   if (!disk.mounted()) GTEST_SKIP() << "mounting a file system is not permitted here";
   // Jobs write to a disk that has room.
   fs::create_symlink(elsewhere.path(), data() / "output");
-  Pace(10);
+  Pace(100, 10);
   Serve();
-  const int steps = 400;
+  const int steps = 200;
   const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
   WaitForState(name, v1::Job::RUNNING);
   WaitForSteps(name, 10);
@@ -109,7 +114,9 @@ TEST_F(OutageTest, AFullDiskOfTheStoreRefusesJobsAndLosesNothingOfThoseThatRun) 
                         "some space and send it again"));
   EXPECT_THAT(status.error_details(), HasSubstr("STORE_FULL"));
   WaitForSteps(name, before + 20);
+  ASSERT_LT(StepsDone(name), steps) << "it was to be under way still";
   fs::remove(ballast);
+  Pace(0);
   WaitForEnd(name);
   EXPECT_EQ(Get(name).state(), v1::Job::SUCCEEDED) << Describe(name);
   EXPECT_EQ(Attempts(name).size(), 1u);

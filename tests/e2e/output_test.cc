@@ -19,6 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// For anything that takes a moment, on a busy machine.
+constexpr std::chrono::seconds kPatience{60};
+
 class OutputTest : public testing::Test {
  protected:
   OutputTest() {
@@ -40,7 +43,8 @@ class OutputTest : public testing::Test {
   }
   bool WaitForCheckpoint() const {
     const train::CheckpointStore store({.out = out_});
-    for (int i = 0; i < 3000 && store.Steps().empty(); ++i) ::usleep(10'000);
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (store.Steps().empty() && std::chrono::steady_clock::now() < end) ::usleep(10'000);
     return !store.Steps().empty();
   }
 
@@ -58,7 +62,7 @@ TEST_F(OutputTest, AClosedStandardOutputDoesNotEndUpInTheRunsFiles) {
 }
 
 TEST_F(OutputTest, OverwritingALiveRunEndsItAndLeavesTheNewOneWhole) {
-  Process first({.argv = Endless()});
+  Process first({.argv = Endless(), .timeout = kPatience * 3});
   ASSERT_TRUE(WaitForCheckpoint());
   const ProcessResult second = RunProcess(
       {.argv = Command({"--overwrite", "--set", "seed=2", "--set", "train.max_steps=3"})});
@@ -72,14 +76,14 @@ TEST_F(OutputTest, OverwritingALiveRunEndsItAndLeavesTheNewOneWhole) {
 }
 
 TEST_F(OutputTest, AStopWithoutItsCheckpointSaysSo) {
-  Process process({.argv = Endless()});
+  Process process({.argv = Endless(), .timeout = kPatience * 3});
   ASSERT_TRUE(WaitForCheckpoint());
   // In one operation: the run may be about to write one.
   const fs::path file = folder_.path() / "in-the-way";
   std::ofstream(file) << "a file";
   ASSERT_EQ(::renameat2(AT_FDCWD, file.c_str(), AT_FDCWD, (out_ / "checkpoints").c_str(), RENAME_EXCHANGE),
             0);
-  ASSERT_TRUE(process.WaitForText("was not written", std::chrono::seconds(30))) << process.Err();
+  ASSERT_TRUE(process.WaitForText("was not written", kPatience)) << process.Err();
   process.Signal(SIGTERM);
   const ProcessResult result = process.Wait();
   EXPECT_EQ(result.status, 4) << result.err;
@@ -87,10 +91,10 @@ TEST_F(OutputTest, AStopWithoutItsCheckpointSaysSo) {
 }
 
 TEST_F(OutputTest, AnOutputFolderThatVanishesIsReported) {
-  Process process({.argv = Endless()});
+  Process process({.argv = Endless(), .timeout = kPatience * 3});
   ASSERT_TRUE(WaitForCheckpoint());
   fs::rename(out_, folder_.path() / "elsewhere");
-  EXPECT_TRUE(process.WaitForText("is no longer there", std::chrono::seconds(30))) << process.Err();
+  EXPECT_TRUE(process.WaitForText("is no longer there", kPatience)) << process.Err();
   process.Signal(SIGTERM);
   EXPECT_EQ(process.Wait().status, 4);
   EXPECT_FALSE(fs::exists(out_ / "checkpoints"));

@@ -93,7 +93,8 @@ TEST_F(SecurityTest, TokensOpenWhatTheirRolesAllow) {
 
   // A watch that is open ends with the token, at the latest when something would be sent.
   Process watch({.argv = {SyncbnProgram(), "watch", "--token-file", Path("viewer.token")},
-                 .environment = {{"SYNCBN_SERVER", address_}}});
+                 .environment = {{"SYNCBN_SERVER", address_}},
+                 .timeout = std::chrono::seconds(200)});
   for (int i = 0; i < 20 && watch.Out().find("jobs/") == std::string::npos; ++i) {
     EXPECT_EQ(Run({"submit", RunFile(), "--token-file", Path("submitter.token")}).status, 0);
     watch.WaitForText("jobs/", std::chrono::seconds(2));

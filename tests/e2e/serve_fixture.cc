@@ -1,6 +1,6 @@
 #include "tests/e2e/serve_fixture.h"
 
-#include <fstream>
+#include "base/error.h"
 
 namespace syncbn {
 namespace {
@@ -8,7 +8,14 @@ namespace {
 namespace fs = std::filesystem;
 using coordinator::MarkedProcess;
 
-std::string ReadIfThere(const fs::path& path) { return fs::exists(path) ? ReadFile(path) : ""; }
+// Empty where there is none, or none any more: a process may be gone between two looks.
+std::string ReadIfThere(const fs::path& path) {
+  try {
+    return ReadFile(path);
+  } catch (const Error&) {
+    return "";
+  }
+}
 
 // All processes whose marker begins so: the marker of a store, or of a job of it.
 std::vector<MarkedProcess> FindMarkedFrom(const std::string& prefix) {
@@ -17,13 +24,11 @@ std::vector<MarkedProcess> FindMarkedFrom(const std::string& prefix) {
   for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(entry.path() / "environ", std::ios::binary);
-    const std::string environment((std::istreambuf_iterator<char>(file)), {});
+    const std::string environment = ReadIfThere(entry.path() / "environ");
     for (size_t at = 0; at < environment.size();) {
       const size_t end = std::min(environment.find('\0', at), environment.size());
       if (environment.compare(at, wanted.size(), wanted) == 0) {
-        std::ifstream command(entry.path() / "cmdline", std::ios::binary);
-        std::string words((std::istreambuf_iterator<char>(command)), {});
+        std::string words = ReadIfThere(entry.path() / "cmdline");
         std::replace(words.begin(), words.end(), '\0', ' ');
         found.push_back({.pid = std::stoll(name), .command = words});
         break;
@@ -134,13 +139,17 @@ void ServeTest::PutOnPath(const std::string& name, const std::string& script) {
   environment_["PATH"] = folder.string() + ":" + std::getenv("PATH");
 }
 
-void ServeTest::Pace(int milliseconds) {
+void ServeTest::Pace(int milliseconds, int from_step) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   // Their run-time libraries insist on being the first; steps take long enough with them.
-  PutOnPath("mpirun", std::string("LD_PRELOAD=") + SYNCBN_PACE_LIBRARY + " SYNCBN_TEST_PACE=" +
-                          std::to_string(milliseconds) + " exec /usr/bin/mpirun \"$@\"\n");
+  const fs::path file = tools_.path() / "pace";
+  if (!fs::exists(file)) {
+    PutOnPath("mpirun", std::string("LD_PRELOAD=") + SYNCBN_PACE_LIBRARY + " SYNCBN_TEST_PACE=" +
+                            file.string() + " exec /usr/bin/mpirun \"$@\"\n");
+  }
+  WriteFileAtomically(file, std::to_string(from_step) + " " + std::to_string(milliseconds) + "\n");
 #else
-  (void)milliseconds;
+  (void)milliseconds, (void)from_step;
 #endif
 }
 
@@ -286,13 +295,17 @@ int ServeTest::Ends(const std::string& name) {
 }
 
 std::vector<MarkedProcess> ServeTest::Processes(const std::string& name) const {
-  // Known from the first attempt that was started.
-  for (const fs::directory_entry& entry :
-       fs::recursive_directory_iterator(data(), fs::directory_options::skip_permission_denied)) {
-    if (entry.path().filename() != "attempt.json") continue;
-    const std::string marker = nlohmann::json::parse(ReadFile(entry.path()))["marker"];
-    const std::string store = marker.substr(0, marker.find('/') + 1);
-    return FindMarkedFrom(name.empty() ? store : store + name + "/");
+  // Known from the first attempt that was started. What jobs write comes and goes: only their
+  // attempts are looked at.
+  std::error_code none;
+  for (const fs::directory_entry& job : fs::directory_iterator(data() / "jobs", none)) {
+    for (const fs::directory_entry& attempt : fs::directory_iterator(job.path() / "attempts", none)) {
+      const std::string text = ReadIfThere(attempt.path() / "attempt.json");
+      if (text.empty()) continue;
+      const std::string marker = nlohmann::json::parse(text)["marker"];
+      const std::string store = marker.substr(0, marker.find('/') + 1);
+      return FindMarkedFrom(name.empty() ? store : store + name + "/");
+    }
   }
   return {};
 }

@@ -52,9 +52,10 @@ class ServeTest : public ::testing::Test {
   static std::string TinyRun(int steps = 20, int replicas = 4);
   // A program of this name goes before others on the PATH of coordinators that are started later.
   void PutOnPath(const std::string& name, const std::string& script);
-  // From the next start on: a step of a job takes at least these milliseconds, on any machine. For
-  // what has to happen while a run that ends by itself is under way.
-  void Pace(int milliseconds);
+  // Jobs of a coordinator that is started later rest so long at every step from this one on (counted
+  // anew in each attempt), on any machine: for what has to happen while a run that ends by itself is
+  // under way. Called again it changes the pace of those that run: Pace(0) lets them go.
+  void Pace(int milliseconds, int from_step = 0);
   // One that is still under way when a test has done what it wants.
   static std::string LongRun() { return TinyRun(1'000'000); }
   v1::Job MakeJob(const std::string& run_file, int processes = 1) const;

@@ -105,21 +105,25 @@ TEST_F(ServeTest, AJobIsCancelledWhileItRecovers) {
   WaitForState(name, v1::Job::RUNNING);
   const int64_t pid = Attempts(name).at(0).ranks(1).pid();
   ASSERT_EQ(::kill(static_cast<pid_t>(pid), SIGKILL), 0);
-  const v1::Job recovering = WaitForState(name, v1::Job::RECOVERING);
-  EXPECT_EQ(Cancel(name).state(), recovering.has_retry_time() ? v1::Job::CANCELLED
-                                                              : v1::Job::CANCELLING);
+  // All of the attempt has gone, and the next waits for its time.
+  WaitFor(name, "a time to start again", [](const v1::Job& job) {
+    return job.state() == v1::Job::RECOVERING && job.has_retry_time();
+  });
+  EXPECT_EQ(Cancel(name).state(), v1::Job::CANCELLED);
   EXPECT_EQ(WaitForEnd(name).state(), v1::Job::CANCELLED);
   EXPECT_EQ(Get(name).failure().class_(), v1::Failure::INFRA) << Describe(name);
 }
 
 TEST_F(ServeTest, AKilledWorkerCostsOneAttemptAndNotOneBit) {
-  Pace(10);
+  Pace(200, 20);
   Serve();
   const int steps = 200;
   const std::string name = Submit(MakeJob(TinyRun(steps), 2)).name();
   WaitForState(name, v1::Job::RUNNING);
   WaitForSteps(name, 20);
   ASSERT_EQ(::kill(static_cast<pid_t>(Attempts(name).at(0).ranks(1).pid()), SIGKILL), 0);
+  WaitFor(name, "a second attempt", [](const v1::Job& job) { return job.attempt() == 2; });
+  Pace(0);
   ASSERT_EQ(WaitForEnd(name).state(), v1::Job::SUCCEEDED) << Describe(name);
   EXPECT_EQ(Get(name).attempt(), 2);
   const v1::Failure failure = Attempts(name).at(0).failure();
@@ -132,7 +136,7 @@ TEST_F(ServeTest, AKilledWorkerCostsOneAttemptAndNotOneBit) {
 }
 
 TEST_F(ServeTest, APausedJobGoesOnAtAnotherNumberOfProcessesWithTheSameBits) {
-  Pace(10);
+  Pace(200, 10);
   Serve();
   const int steps = 200;
   const std::string name = Submit(MakeJob(TinyRun(steps), 3)).name();
@@ -141,6 +145,7 @@ TEST_F(ServeTest, APausedJobGoesOnAtAnotherNumberOfProcessesWithTheSameBits) {
   Pause(name);
   ASSERT_EQ(WaitForState(name, v1::Job::PAUSED).state(), v1::Job::PAUSED);
   EXPECT_TRUE(Processes(name).empty());
+  Pace(0);
   const v1::Job resumed = Resume(name, 1);
   EXPECT_EQ(resumed.resources().processes(), 1);
   ASSERT_EQ(WaitForEnd(name).state(), v1::Job::SUCCEEDED) << Describe(name);
@@ -150,13 +155,14 @@ TEST_F(ServeTest, APausedJobGoesOnAtAnotherNumberOfProcessesWithTheSameBits) {
 }
 
 TEST_F(ServeTest, AJobOutlivesItsCoordinator) {
-  Pace(10);
+  Pace(200, 5);
   Serve();
   const std::string name = Submit(MakeJob(TinyRun(200), 2)).name();
   WaitForState(name, v1::Job::RUNNING);
   WaitForSteps(name, 5);
   EXPECT_EQ(Kill(), 128 + SIGKILL);
   Serve();
+  Pace(0);
   ASSERT_EQ(WaitForEnd(name).state(), v1::Job::SUCCEEDED) << Describe(name);
   EXPECT_EQ(Get(name).attempt(), 1) << "it was never disturbed";
   EXPECT_EQ(Ends(name), 1);
@@ -164,11 +170,13 @@ TEST_F(ServeTest, AJobOutlivesItsCoordinator) {
 }
 
 TEST_F(ServeTest, AJobThatEndsWhileThereIsNoCoordinatorHasEndedWhenThereIsOneAgain) {
-  Pace(10);
+  Pace(200);
   Serve();
   const std::string name = Submit(MakeJob(TinyRun(100), 2)).name();
   WaitForState(name, v1::Job::RUNNING);
   EXPECT_EQ(Stop(), 0);
+  EXPECT_FALSE(Processes(name).empty()) << "it was to be under way still";
+  Pace(0);
   const auto end = std::chrono::steady_clock::now() + kPatience;
   while (!Processes(name).empty() && std::chrono::steady_clock::now() < end)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -81,8 +81,8 @@ class FakeCoordinator : public v1::WorkerService::Service {
   std::atomic<v1::Job::DesiredState> desired{v1::Job::RUN};
   std::atomic<bool> superseded{false};
   std::atomic<int> heartbeat_ms{50};
-  // Before each answer to a batch.
-  std::atomic<int> delay_ms{0};
+  // While it is set, no batch is answered.
+  std::atomic<bool> silent{false};
   std::atomic<int> answers_per_batch{1};
   // The stream fails with SEQUENCE_GAP for this many batches to come.
   std::atomic<int> gaps_to_claim{0};
@@ -133,7 +133,9 @@ class FakeCoordinator : public v1::WorkerService::Service {
       if (request.batch().ByteSizeLong() > report::kLargestBatch) {
         return Failure(grpc::StatusCode::INVALID_ARGUMENT, "TOO_LARGE");
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
+      while (silent && !context->IsCancelled()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
       v1::ReportMetricsResponse response;
       response.set_acknowledged(Store(number, request.batch()));
       if (cut_after.load() >= 0 && cut_after.fetch_sub(1) == 0) {

@@ -15,7 +15,7 @@ struct ProcessOptions {
   // Added to the environment of the test.
   std::map<std::string, std::string> environment;
   // Killed with its process group after this.
-  std::chrono::seconds timeout{60};
+  std::chrono::seconds timeout{120};
   std::string working_folder;
 };
 

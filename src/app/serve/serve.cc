@@ -284,9 +284,10 @@ void Coordinator::Run(const EndSignals& signals) {
                             .metrics = [this] { return metrics_.Text(); }});
   }
   const std::string http = http_ ? http_->address() : "";
+  server_->SetServing(true);
+  // Whoever finds it finds a coordinator that answers.
   const nlohmann::json record = {{"grpc", address}, {"http", http}, {"pid", ::getpid()}};
   WriteFileAtomically(options_.data / "server.json", record.dump() + "\n");
-  server_->SetServing(true);
   std::printf("syncbn serves on %s (http %s), data in %s\n", address.c_str(),
               http.empty() ? "off" : http.c_str(), options_.data.c_str());
   std::fflush(stdout);

@@ -333,9 +333,15 @@ TEST_F(ControllerTest, AnAttemptThatWasRecordedAndNeverStartedCostsNoRetry) {
   Submit();
   const int64_t job = Submit();
   WaitForState(job, JobState::kStarting);
-  // Its start waits behind the other one's when the coordinator ends.
-  std::thread ending([&] { End(); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  // Its start waits behind the other one's when the coordinator ends. What ends lets go of nothing
+  // that shows it, so that it gets the time for its first words.
+  std::atomic<bool> begun = false;
+  std::thread ending([&] {
+    begun = true;
+    End();
+  });
+  WaitUntil("the end has begun", [&] { return begun.load(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
   go = true;
   ending.join();
   EXPECT_EQ(launcher.Starts({job, 1}), 0);

@@ -17,7 +17,7 @@
 namespace syncbn::coordinator {
 
 inline void WaitUntil(const std::string& what, const std::function<bool()>& holds) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (!holds()) {
     ASSERT_TRUE(std::chrono::steady_clock::now() < end) << "waited in vain until " << what;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

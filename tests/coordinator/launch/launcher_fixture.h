@@ -45,7 +45,7 @@ class SupervisedLauncherTest : public ::testing::Test {
     return *launcher_;
   }
   v1::ExitRecord WaitForEnd() {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(90);
     while (std::chrono::steady_clock::now() < end) {
       Observation seen = launcher().Observe(request.attempt);
       if (seen.kind == Observation::Kind::kEnded) return *seen.exit;
@@ -57,7 +57,7 @@ class SupervisedLauncherTest : public ::testing::Test {
   }
   void WaitForLog(const std::string& text) {
     const auto file = AttemptFolder(request.attempt.folder).output_log();
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(90);
     while (!std::filesystem::exists(file) || ReadFile(file).find(text) == std::string::npos) {
       ASSERT_TRUE(std::chrono::steady_clock::now() < end)
           << "the log never said: " << text << "\n" << Logs();

@@ -43,12 +43,15 @@ int main(int argc, char** argv) {
     if (what == "abort") MPI_Abort(MPI_COMM_WORLD, code);
     if (what == "leave") std::_Exit(0);
   }
-  for (int i = 0; i < 6000 && stop == 0; ++i) {
+  for (int i = 0; i < 6000; ++i) {
+    // Which of two signals came first is not seen: what is to be done before leaving is done first.
+    const bool leaving = stop != 0;
     if (checkpoint != 0) {
       checkpoint = 0;
       std::printf("rank %d writes a checkpoint\n", rank);
       std::fflush(stdout);
     }
+    if (leaving) break;
     ::usleep(10'000);
   }
   std::printf("rank %d leaves\n", rank);

@@ -33,8 +33,8 @@ struct Attempt {
     request.program = std::move(program);
     request.working_folder = folder;
     request.ladder = {.ask = milliseconds(300),
-                      .checkpoint = milliseconds(500),
-                      .terminate = seconds(10),
+                      .checkpoint = seconds(3),
+                      .terminate = seconds(30),
                       .launcher = seconds(5)};
   }
   AttemptFolder Folder() const { return AttemptFolder(request.attempt.folder); }

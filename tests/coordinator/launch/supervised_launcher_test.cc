@@ -95,6 +95,25 @@ TEST_F(SupervisedLauncherTest, AFrozenSupervisorIsEndedByForceWithAllItHolds) {
   EXPECT_TRUE(FindMarked(request.marker).empty());
 }
 
+// Until no process has this folder in its command line.
+void WaitUntilNoneNames(const std::filesystem::path& folder) {
+  const auto there = [&] {
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      try {
+        if (ReadFile(entry.path() / "cmdline").find(folder.string()) != std::string::npos) return true;
+      } catch (const Error&) {
+        // Not a process, or it has just ended.
+      }
+    }
+    return false;
+  };
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(90);
+  while (there()) {
+    ASSERT_TRUE(std::chrono::steady_clock::now() < end) << "somebody is still busy with " << folder;
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+}
+
 // A coordinator that dies at any moment of Start: its successor finds the attempt running or closes
 // it, and it never runs twice or unseen.
 TEST_F(SupervisedLauncherTest,
@@ -129,8 +148,8 @@ TEST_F(SupervisedLauncherTest,
       ++never;
       ASSERT_EQ(seen.kind, Observation::Kind::kEnded);
       EXPECT_EQ(seen.exit->cause(), v1::ExitRecord::NEVER_RAN);
-      // A supervisor that was just being started has met the closed attempt by now.
-      std::this_thread::sleep_for(milliseconds(300));
+      // A supervisor that was just being started meets the closed attempt.
+      WaitUntilNoneNames(request.attempt.folder);
       EXPECT_FALSE(std::filesystem::exists(folder.path() / ("ran" + std::to_string(round))));
     }
     EXPECT_TRUE(FindMarked(request.marker).empty());

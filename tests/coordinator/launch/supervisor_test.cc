@@ -80,7 +80,7 @@ class SupervisorTest : public ::testing::Test {
   CommandResult Again() {
     return RunCommand({std::string(TEST_BIN) + "/coordinator_supervise_tool", "supervise",
                        "--folder", attempt.path()},
-                      milliseconds(10'000));
+                      milliseconds(60'000));
   }
   void Order(v1::StopLevel level) {
     v1::StopOrder order;
@@ -89,7 +89,7 @@ class SupervisorTest : public ::testing::Test {
     attempt.WriteStop(order);
   }
   static bool WaitFor(const std::function<bool()>& condition,
-                      milliseconds time = milliseconds(20'000)) {
+                      milliseconds time = milliseconds(60'000)) {
     const auto end = std::chrono::steady_clock::now() + time;
     while (!condition()) {
       if (std::chrono::steady_clock::now() > end) return false;
@@ -210,9 +210,11 @@ TEST_F(SupervisorTest, OrphansInOtherSessionsAreFoundAndKilled) {
 }
 
 TEST_F(SupervisorTest, AProcessThatHasLostMarkerParentAndSessionIsKilledAsAnAdoptedChild) {
-  const auto pid_file = folder.path() / "pid";
-  Script("(setsid env -u SYNCBN_ATTEMPT sh -c 'echo $$ > " + pid_file.string() +
-         "; sleep 63 & sleep 64' &); sleep 0.3");
+  // The launcher ends when all three are there.
+  const std::string pid_file = folder.path() / "pid";
+  Script("(setsid env -u SYNCBN_ATTEMPT sh -c 'sleep 63 & sleep 64 & echo $$ > " + pid_file +
+         ".new; mv " + pid_file + ".new " + pid_file + "; wait' &); until [ -e " + pid_file +
+         " ]; do sleep 0.02; done");
   Supervise();
   const v1::ExitRecord exit = WaitForExit();
   EXPECT_EQ(exit.swept_size(), 3) << exit.DebugString();
@@ -220,10 +222,10 @@ TEST_F(SupervisorTest, AProcessThatHasLostMarkerParentAndSessionIsKilledAsAnAdop
 }
 
 TEST_F(SupervisorTest, SigtermToTheSupervisorEndsTheAttemptAsAShutdownOfItsHost) {
-  Script("trap 'echo told; exit 9' TERM; while :; do sleep 0.05; done");
+  spec.mutable_ladder()->set_terminate_seconds(30);
+  Script("trap 'echo told; exit 9' TERM; echo ready; while :; do sleep 0.05; done");
   Supervise();
-  ASSERT_TRUE(WaitFor([&] { return !FindMarked(spec.marker()).empty(); }));
-  std::this_thread::sleep_for(milliseconds(100));
+  ASSERT_TRUE(WaitFor([&] { return LogHas("ready"); }));
   ::kill(static_cast<pid_t>(SupervisorPid()), SIGTERM);
   const v1::ExitRecord exit = WaitForExit();
   EXPECT_EQ(exit.cause(), v1::ExitRecord::HOST_SHUTDOWN);
@@ -233,10 +235,9 @@ TEST_F(SupervisorTest, SigtermToTheSupervisorEndsTheAttemptAsAShutdownOfItsHost)
 
 TEST_F(SupervisorTest, WhenTheSupervisorIsKilledTheKernelEndsTheLauncher) {
   Script("trap 'echo bye > " + (folder.path() / "bye").string() +
-         "; exit 0' TERM; while :; do sleep 0.05; done");
+         "; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
   Supervise();
-  ASSERT_TRUE(WaitFor([&] { return !FindMarked(spec.marker()).empty(); }));
-  std::this_thread::sleep_for(milliseconds(200));
+  ASSERT_TRUE(WaitFor([&] { return LogHas("ready"); }));
   ::kill(static_cast<pid_t>(SupervisorPid()), SIGKILL);
   EXPECT_TRUE(WaitFor([&] { return FindMarked(spec.marker()).empty(); }));
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "bye"));
@@ -286,7 +287,7 @@ TEST_F(SupervisorTest, AHostThatDoesNotAnswerIsNamedAndDoesNotHoldUpTheEnd) {
   const auto start = std::chrono::steady_clock::now();
   Order(v1::STOP_LEVEL_KILL);
   const v1::ExitRecord exit = WaitForExit();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(8000));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(40'000)) << "it sleeps for 60 s";
   EXPECT_THAT(
       std::vector<std::string>(exit.unverified_hosts().begin(), exit.unverified_hosts().end()),
       ::testing::ElementsAre("silent", "refusing"));
@@ -361,7 +362,9 @@ TEST_F(SupervisorTest, LinesOfAllRanksOfMpirunCarryTheirRank) {
 
 TEST_F(SupervisorTest, AGracefulStopGoesThroughCheckpointAndTerminateAndTheRanksLeaveByThemselves) {
   // A SIGTERM while mpirun ends the job by itself can crash it, so it gets the time it needs.
-  spec.mutable_ladder()->set_terminate_seconds(10);
+  spec.mutable_ladder()->set_terminate_seconds(30);
+  // And SIGUSR1 that which it takes through mpirun: SIGTERM goes to the ranks themselves.
+  spec.mutable_ladder()->set_checkpoint_seconds(3);
   Mpirun(2, {"wait"});
   Supervise();
   ASSERT_TRUE(WaitFor([&] { return LogHas("rank 1 of 2 is up"); }));

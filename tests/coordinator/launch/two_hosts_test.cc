@@ -111,7 +111,7 @@ TEST_F(TwoHostsTest, AHostThatIsCutOffDoesNotKeepAStopFromEnding) {
   const auto start = std::chrono::steady_clock::now();
   launcher().Stop(request.attempt, StopLevel::kGraceful, "test");
   const v1::ExitRecord exit = WaitForEnd();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(15));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
   EXPECT_EQ(exit.cause(), v1::ExitRecord::STOPPED);
 }
 

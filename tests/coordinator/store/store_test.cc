@@ -308,14 +308,16 @@ TEST_F(StoreTest, TheSecondCoordinatorOnAFolderIsToldWhoHasIt) {
 
 TEST_F(StoreTest, ACopyMadeWhileOthersWriteIsWholeAndCanBeOpened) {
   const int64_t id = AddJob(*store);
-  std::atomic<bool> stop = false;
+  std::atomic<bool> stop = false, written = false;
   std::thread writer([&] {
     for (int64_t next = 1; !stop; next += 100) {
       store->Write([&](Tables& tables) {
         tables.metrics.Insert({id, 1, 0}, TestBatch(next, 100), kTestNow);
       });
+      written = true;
     }
   });
+  while (!written) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   const auto copy = folder.path() / "copy" / "store.db";
   std::filesystem::create_directories(copy.parent_path());
   for (int i = 0; i < 5; ++i) {
