@@ -222,7 +222,9 @@ TEST_F(SupervisorTest, AProcessThatHasLostMarkerParentAndSessionIsKilledAsAnAdop
 }
 
 TEST_F(SupervisorTest, SigtermToTheSupervisorEndsTheAttemptAsAShutdownOfItsHost) {
-  spec.mutable_ladder()->set_terminate_seconds(30);
+  // It is no rank: its turn comes after theirs.
+  spec.mutable_ladder()->set_terminate_seconds(0.1);
+  spec.mutable_ladder()->set_launcher_seconds(30);
   Script("trap 'echo told; exit 9' TERM; echo ready; while :; do sleep 0.05; done");
   Supervise();
   ASSERT_TRUE(WaitFor([&] { return LogHas("ready"); }));
