@@ -26,4 +26,13 @@ class ApiError : public Error {
   std::map<std::string, std::string> metadata_;
 };
 
+// FIELD_INVALID, of which programs learn the field's name: the only place that makes one. `more` is
+// further metadata.
+[[noreturn]] inline void ThrowFieldInvalid(const std::string& field, const std::string& message,
+                                           ErrorCode code = ErrorCode::kInvalidArgument,
+                                           std::map<std::string, std::string> more = {}) {
+  more["field"] = field;
+  throw ApiError(code, "FIELD_INVALID", message, std::move(more));
+}
+
 }  // namespace syncbn::coordinator

@@ -45,10 +45,8 @@ RankMonitor::RankMonitor(int processes, const RankMonitorPolicy& policy, Monoton
 
 void RankMonitor::CheckRank(int rank) const {
   if (rank < 0 || rank >= static_cast<int>(ranks_.size())) {
-    throw ApiError(
-        ErrorCode::kInvalidArgument, "FIELD_INVALID",
-        "rank " + std::to_string(rank) + " of an attempt of " + std::to_string(ranks_.size()),
-        {{"field", "rank"}});
+    ThrowFieldInvalid("rank.rank", "rank " + std::to_string(rank) + " of an attempt of " +
+                                       std::to_string(ranks_.size()));
   }
 }
 

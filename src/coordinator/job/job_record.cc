@@ -34,6 +34,8 @@ std::optional<Number> ParseNumber(std::string_view text) {
   return number;
 }
 
+// Of a name that is none, in messages.
+constexpr size_t kMostShown = 100;
 constexpr std::string_view kJobs = "jobs/", kAttempts = "/attempts/";
 
 }  // namespace
@@ -46,25 +48,23 @@ std::string AttemptName(int64_t id, int attempt) {
   return JobName(id) + std::string(kAttempts) + std::to_string(attempt);
 }
 
-int64_t ParseJobName(std::string_view name) {
+int64_t ParseJobName(std::string_view name, const std::string& field) {
   if (name.starts_with(kJobs)) {
     if (const auto id = ParseNumber<int64_t>(name.substr(kJobs.size()))) return *id;
   }
-  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                 "'" + std::string(name) + "' is not the name of a job; they look like jobs/17");
+  ThrowFieldInvalid(field, "'" + std::string(name.substr(0, kMostShown)) +
+                               "' is not the name of a job; they look like jobs/17");
 }
 
-AttemptId ParseAttemptName(std::string_view name) {
+AttemptId ParseAttemptName(std::string_view name, const std::string& field) {
   const size_t middle = name.find(kAttempts);
   if (middle != std::string_view::npos) {
     if (const auto attempt = ParseNumber<int>(name.substr(middle + kAttempts.size()))) {
-      return {ParseJobName(name.substr(0, middle)), *attempt};
+      return {ParseJobName(name.substr(0, middle), field), *attempt};
     }
   }
-  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                 "'" + std::string(name) +
-                     "' is not the name of an attempt; they look like "
-                     "jobs/17/attempts/2");
+  ThrowFieldInvalid(field, "'" + std::string(name.substr(0, kMostShown)) +
+                               "' is not the name of an attempt; they look like jobs/17/attempts/2");
 }
 
 std::string Etag(int64_t revision) {

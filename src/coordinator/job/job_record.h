@@ -29,13 +29,13 @@ struct JobRecord {
 std::string JobName(int64_t id);
 // "jobs/17/attempts/2"
 std::string AttemptName(int64_t id, int attempt);
-// The inverses; INVALID_ARGUMENT for what is no such name.
-int64_t ParseJobName(std::string_view name);
+// The inverses; FIELD_INVALID, of the field of the request that held it, for what is no such name.
+int64_t ParseJobName(std::string_view name, const std::string& field = "name");
 struct AttemptId {
   int64_t job = 0;
   int attempt = 0;
 };
-AttemptId ParseAttemptName(std::string_view name);
+AttemptId ParseAttemptName(std::string_view name, const std::string& field = "name");
 
 std::string Etag(int64_t revision);
 

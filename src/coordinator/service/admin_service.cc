@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "coordinator/api_error.h"
+#include "coordinator/service/request_info.h"
 #include "coordinator/service/status.h"
 
 namespace syncbn::coordinator {
@@ -46,17 +48,19 @@ int64_t ParsePageToken(const std::string& token) {
 grpc::Status AdminService::CreateToken(grpc::ServerContext* context,
                                        const v1::CreateTokenRequest* request,
                                        v1::CreateTokenResponse* response) {
-  return gate_.Run(*context, "AdminService/CreateToken", request, [&](Call& call) {
+  constexpr std::string_view kMethod = "AdminService/CreateToken";
+  return gate_.Run(*context, kMethod, request, [&](Call& call) {
     const v1::Token& token = request->token();
     call.SetResource(token.name().substr(0, 63));
     if (token.role() < v1::Token::VIEWER || token.role() > v1::Token::ADMIN) {
-      throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                     "a token needs a role: viewer, submitter or admin", {{"field", "token.role"}});
+      ThrowFieldInvalid("token.role", "a token needs a role: viewer, submitter or admin");
     }
     std::optional<WallTime> expire_time;
     if (token.has_expire_time()) expire_time = FromProto(token.expire_time());
+    const RequestInfo info =
+        RequestInfoOf(call.caller(), kMethod, request->request_id(), *request, false);
     response->set_secret(gate_.options().authenticator->Create(
-        token.name(), static_cast<Role>(token.role()), expire_time));
+        token.name(), static_cast<Role>(token.role()), expire_time, info.key));
     *response->mutable_token() = token;
     *response->mutable_token()->mutable_create_time() = ToProto(gate_.options().clock->Now());
   });
@@ -75,8 +79,11 @@ grpc::Status AdminService::ListTokens(grpc::ServerContext* context,
 grpc::Status AdminService::RevokeToken(grpc::ServerContext* context,
                                        const v1::RevokeTokenRequest* request,
                                        google::protobuf::Empty*) {
-  return gate_.Run(*context, "AdminService/RevokeToken", request, [&](Call&) {
-    gate_.options().authenticator->Revoke(request->name());
+  constexpr std::string_view kMethod = "AdminService/RevokeToken";
+  return gate_.Run(*context, kMethod, request, [&](Call& call) {
+    const RequestInfo info =
+        RequestInfoOf(call.caller(), kMethod, request->request_id(), *request, false);
+    gate_.options().authenticator->Revoke(request->name(), info.key);
   });
 }
 
@@ -85,10 +92,8 @@ grpc::Status AdminService::ListAudit(grpc::ServerContext* context,
                                      v1::ListAuditResponse* response) {
   return gate_.Run(*context, "AdminService/ListAudit", request, [&](Call&) {
     if (request->page_size() < 0 || request->page_size() > kMostOnPage) {
-      throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                     "page_size is " + std::to_string(request->page_size()) +
-                         "; it can be 1 to " + std::to_string(kMostOnPage),
-                     {{"field", "page_size"}});
+      ThrowFieldInvalid("page_size", "page_size is " + std::to_string(request->page_size()) +
+                                         "; it can be 1 to " + std::to_string(kMostOnPage));
     }
     const int size = request->page_size() == 0 ? kDefaultPage : request->page_size();
     const int64_t before = ParsePageToken(request->page_token());

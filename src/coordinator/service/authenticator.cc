@@ -40,11 +40,10 @@ void CheckTokenName(const std::string& name) {
   static constexpr std::string_view kOwn[] = {"local",   "scheduler", "timer",    "launcher", "workers",
                                               "startup", "monitor",   "retention"};
   if (fits && std::find(std::begin(kOwn), std::end(kOwn), name) == std::end(kOwn)) return;
-  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                 "'" + name.substr(0, 80) +
-                     "' cannot be the name of a token: 1 to 63 letters, digits, . _ - @, and not a "
-                     "name of the coordinator's own such as local or scheduler",
-                 {{"field", "token.name"}});
+  ThrowFieldInvalid("token.name",
+                    "'" + name.substr(0, 80) +
+                        "' cannot be the name of a token: 1 to 63 letters, digits, . _ - @, and not "
+                        "a name of the coordinator's own such as local or scheduler");
 }
 
 }  // namespace
@@ -124,17 +123,16 @@ std::optional<Caller> Authenticator::FindWorker(const std::string& hash) {
 }
 
 std::string Authenticator::Create(const std::string& name, Role role,
-                                  std::optional<WallTime> expire_time) {
+                                  std::optional<WallTime> expire_time, const RequestKey& request) {
   CheckTokenName(name);
   const WallTime now = clock_.Now();
   if (expire_time && *expire_time <= now) {
-    throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                   "the token would have expired at " + FormatTime(*expire_time) +
-                       ", which is in the past",
-                   {{"field", "token.expire_time"}});
+    ThrowFieldInvalid("token.expire_time", "the token would have expired at " +
+                                               FormatTime(*expire_time) + ", which is in the past");
   }
   const std::string secret = NewSecret();
-  store_.Write([&](Tables& tables) {
+  bool made = false;
+  store_.Mutate(request, now, [&](Tables& tables) {
     const std::vector<TokenRecord> all = tables.tokens.All();
     const bool has_admin = std::any_of(
         all.begin(), all.end(), [&](const TokenRecord& token) { return IsLiveAdmin(token, now); });
@@ -149,16 +147,27 @@ std::string Authenticator::Create(const std::string& name, Role role,
                        .role = static_cast<int>(role),
                        .create_time = now,
                        .expire_time = expire_time});
+    made = true;
+    // The secret is not kept, so there is no answer to give again.
+    return std::string();
   });
+  if (!made) {
+    throw ApiError(ErrorCode::kAlreadyExists, "TOKEN_EXISTS",
+                   "this request has made the token '" + name +
+                       "' before, and its secret was in that answer only. If it was lost on the "
+                       "way, revoke '" + name + "' and make another token",
+                   {{"name", name}});
+  }
   Reload();
   return secret;
 }
 
-void Authenticator::Revoke(const std::string& name) {
+void Authenticator::Revoke(const std::string& name, const RequestKey& request) {
   const WallTime now = clock_.Now();
-  store_.Write([&](Tables& tables) {
+  store_.Mutate(request, now, [&](Tables& tables) {
     if (!tables.tokens.Remove(name)) {
-      throw ApiError(ErrorCode::kNotFound, "TOKEN_NOT_FOUND", "there is no token '" + name + "'");
+      throw ApiError(ErrorCode::kNotFound, "TOKEN_NOT_FOUND", "there is no token '" + name + "'",
+                     {{"name", name}});
     }
     const std::vector<TokenRecord> left = tables.tokens.All();
     if (std::none_of(left.begin(), left.end(),
@@ -166,6 +175,7 @@ void Authenticator::Revoke(const std::string& name) {
       throw ApiError(ErrorCode::kFailedPrecondition, "LAST_ADMIN",
                      "'" + name + "' is the last admin's token: make another before revoking it");
     }
+    return std::string();
   });
   Reload();
 }

@@ -36,10 +36,13 @@ class Authenticator {
   bool HasTokens() const;
 
   // Adds a token and returns its secret, which is stored nowhere. FIELD_INVALID for a bad name,
-  // TOKEN_EXISTS; LAST_ADMIN while there is no admin's token and this is none.
-  std::string Create(const std::string& name, Role role, std::optional<WallTime> expire_time);
-  // TOKEN_NOT_FOUND; LAST_ADMIN when nobody would be left to make tokens.
-  void Revoke(const std::string& name);
+  // TOKEN_EXISTS, also when `request` comes again; LAST_ADMIN while there is no admin's token and
+  // this is none.
+  std::string Create(const std::string& name, Role role, std::optional<WallTime> expire_time,
+                     const RequestKey& request = {});
+  // TOKEN_NOT_FOUND; LAST_ADMIN when nobody would be left to make tokens. Does nothing when `request`
+  // comes again.
+  void Revoke(const std::string& name, const RequestKey& request = {});
 
   // Makes an admin's token and writes its secret to `path`, readable by this user only, unless
   // there is an admin's token already. Returns whether it did. ALREADY_EXISTS when the file is

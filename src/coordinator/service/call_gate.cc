@@ -157,7 +157,8 @@ void CallGate::Call::Admit(const Message* request) {
       throw ApiError(ErrorCode::kResourceExhausted, "TOO_LARGE",
                      "the request has " + std::to_string(bytes) +
                          " bytes; this server takes at most " +
-                         std::to_string(gate_.options_.max_message_bytes),
+                         std::to_string(gate_.options_.max_message_bytes) +
+                         ": send less, e.g. a shorter run file",
                      {{"bytes", std::to_string(bytes)},
                       {"limit", std::to_string(gate_.options_.max_message_bytes)}});
     }

@@ -181,7 +181,7 @@ grpc::Status JobService::ListAttempts(grpc::ServerContext* context,
                                       const v1::ListAttemptsRequest* request,
                                       v1::ListAttemptsResponse* response) {
   return options_.gate->Run(*context, "JobService/ListAttempts", request, [&](Call&) {
-    const int64_t id = ParseJobName(request->parent());
+    const int64_t id = ParseJobName(request->parent(), "parent");
     const std::vector<v1::Attempt> attempts = options_.store->Read([&](Tables& tables) {
       tables.jobs.Get(id);
       return tables.attempts.List(id);
@@ -195,7 +195,7 @@ grpc::Status JobService::ListTransitions(grpc::ServerContext* context,
                                          v1::ListTransitionsResponse* response) {
   return options_.gate->Run(*context, "JobService/ListTransitions", request, [&](Call&) {
     std::optional<int64_t> job;
-    if (request->parent() != "jobs/-") job = ParseJobName(request->parent());
+    if (request->parent() != "jobs/-") job = ParseJobName(request->parent(), "parent");
     const int64_t after = ParseHistoryToken(request->page_token());
     const int size = PageSize(request->page_size());
     const std::vector<v1::Transition> history = options_.store->Read([&](Tables& tables) {

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <set>
 
+#include "coordinator/api_error.h"
 #include "coordinator/service/cursor.h"
 
 namespace syncbn::coordinator {
@@ -39,10 +40,9 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
       : store_(store), view_(std::move(view)) {
     if (!request.job().empty()) {
       if (!request.filter().empty()) {
-        throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                       "give a job or a filter, not both", {{"field", "filter"}});
+        ThrowFieldInvalid("filter", "give a job or a filter, not both");
       }
-      job_ = ParseJobName(request.job());
+      job_ = ParseJobName(request.job(), "job");
     }
     filter_ = JobFilter::Parse(request.filter());
     // Before the first read, so that nothing falls in between.

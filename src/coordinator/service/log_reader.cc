@@ -80,10 +80,11 @@ LogPiece LogReader::Read(int64_t offset, int64_t max_bytes, std::optional<int> r
                          bool complete) {
   LogPiece piece{.size = size()};
   if (offset > piece.size) {
-    throw ApiError(ErrorCode::kOutOfRange, "FIELD_INVALID",
-                   "offset " + std::to_string(offset) + " is beyond the end of the log, which has " +
-                       std::to_string(piece.size) + " bytes",
-                   {{"field", "offset"}, {"size", std::to_string(piece.size)}});
+    ThrowFieldInvalid("offset",
+                      "offset " + std::to_string(offset) +
+                          " is beyond the end of the log, which has " + std::to_string(piece.size) +
+                          " bytes",
+                      ErrorCode::kOutOfRange, {{"size", std::to_string(piece.size)}});
   }
   if (offset < 0) offset = std::max<int64_t>(0, piece.size + offset);
   offset = StartOfLine(offset);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "coordinator/api_error.h"
 #include "coordinator/launch/attempt_folder.h"
 #include "coordinator/service/log_reader.h"
 
@@ -25,11 +26,9 @@ LogName ParseLogName(const std::string& name) {
   const size_t logs = name.find("/logs/");
   const std::string kind = logs == std::string::npos ? "" : name.substr(logs + 6);
   if (kind != "output" && kind != "supervisor") {
-    throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                   "'" + name.substr(0, 100) +
-                       "' is not the name of a log: write jobs/JOB/attempts/ATTEMPT/logs/output or "
-                       ".../logs/supervisor",
-                   {{"field", "name"}});
+    ThrowFieldInvalid("name", "'" + name.substr(0, 100) +
+                                  "' is not the name of a log: write "
+                                  "jobs/JOB/attempts/ATTEMPT/logs/output or .../logs/supervisor");
   }
   return {ParseAttemptName(name.substr(0, logs)), kind == "output"};
 }
@@ -49,10 +48,9 @@ bool IsComplete(const Store& store, AttemptId id) {
 
 void CheckRank(const LogName& name, const std::optional<int>& rank) {
   if (!rank || (name.output && *rank >= 0)) return;
-  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                 name.output ? "rank is " + std::to_string(*rank) + "; ranks begin at 0"
-                             : std::string("the supervisor's log has no ranks: leave rank out"),
-                 {{"field", "rank"}});
+  ThrowFieldInvalid("rank", name.output
+                                ? "rank is " + std::to_string(*rank) + "; ranks begin at 0"
+                                : "the supervisor's log has no ranks: leave rank out");
 }
 
 // An attempt that never came so far that it printed has no log, now that it is over.
@@ -135,14 +133,14 @@ grpc::Status LogService::ListLogs(grpc::ServerContext* context, const v1::ListLo
   return gate_.Run(*context, "LogService/ListLogs", request, [&](Call&) {
     std::vector<AttemptId> attempts;
     if (request->parent().find("/attempts/") != std::string::npos) {
-      attempts.push_back(ParseAttemptName(request->parent()));
+      attempts.push_back(ParseAttemptName(request->parent(), "parent"));
     } else {
-      const int64_t job = ParseJobName(request->parent());
-      const size_t count = store_.Read([&](Tables& tables) {
+      const int64_t job = ParseJobName(request->parent(), "parent");
+      store_.Read([&](Tables& tables) {
         tables.jobs.Get(job);
-        return tables.attempts.List(job).size();
+        for (const v1::Attempt& one : tables.attempts.List(job))
+          attempts.push_back(ParseAttemptName(one.name()));
       });
-      for (size_t i = 1; i <= count; ++i) attempts.push_back({job, static_cast<int>(i)});
     }
     for (const AttemptId id : attempts) {
       const bool complete = IsComplete(store_, id);
@@ -172,10 +170,8 @@ grpc::Status LogService::ReadLog(grpc::ServerContext* context, const v1::ReadLog
     if (request->has_rank()) rank = request->rank();
     CheckRank(name, rank);
     if (request->max_bytes() < 0 || request->max_bytes() > kMostBytes) {
-      throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                     "max_bytes is " + std::to_string(request->max_bytes()) + "; it can be 1 to " +
-                         std::to_string(kMostBytes),
-                     {{"field", "max_bytes"}});
+      ThrowFieldInvalid("max_bytes", "max_bytes is " + std::to_string(request->max_bytes()) +
+                                         "; it can be 1 to " + std::to_string(kMostBytes));
     }
     const int64_t bytes = request->max_bytes() == 0 ? kDefaultBytes : request->max_bytes();
     const bool complete = IsComplete(store_, name.id);

@@ -48,7 +48,7 @@ class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
                 const Waker& waker)
       : store_(store),
         reader_(reader),
-        job_(ParseJobName(request.job())),
+        job_(ParseJobName(request.job(), "job")),
         names_(request.names().begin(), request.names().end()) {
     // Before the first read, so that nothing falls in between.
     metrics_ = store.changes().Subscribe(Change::Kind::kMetrics, job_, waker);
@@ -158,7 +158,7 @@ grpc::Status MetricsService::ListSeries(grpc::ServerContext* context,
                                         const v1::ListSeriesRequest* request,
                                         v1::ListSeriesResponse* response) {
   return gate_.Run(*context, "MetricsService/ListSeries", request, [&](Call&) {
-    const int64_t job = ParseJobName(request->job());
+    const int64_t job = ParseJobName(request->job(), "job");
     *response = store_.Read([&](Tables& tables) {
       tables.jobs.Get(job);
       return tables.metrics.ListSeries(job);
@@ -170,7 +170,7 @@ grpc::Status MetricsService::QueryMetrics(grpc::ServerContext* context,
                                           const v1::QueryMetricsRequest* request,
                                           v1::QueryMetricsResponse* response) {
   return gate_.Run(*context, "MetricsService/QueryMetrics", request, [&](Call&) {
-    const int64_t job = ParseJobName(request->job());
+    const int64_t job = ParseJobName(request->job(), "job");
     *response = store_.Read([&](Tables& tables) {
       tables.jobs.Get(job);
       return tables.metrics.Query(*request);

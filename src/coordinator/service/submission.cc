@@ -93,7 +93,9 @@ config::RunFile CheckRunFileOf(const v1::Job& job, const SubmissionPolicy& polic
     throw ApiError(ErrorCode::kInvalidArgument, "TOO_LARGE",
                    "the run file has " + std::to_string(job.run_file().size()) +
                        " bytes; at most " + std::to_string(policy.max_run_file_bytes) +
-                       " are allowed");
+                       " are allowed",
+                   {{"bytes", std::to_string(job.run_file().size())},
+                    {"limit", std::to_string(policy.max_run_file_bytes)}});
   }
   CheckText("run_file_name", job.run_file_name(), 255);
   CheckCount("overrides", job.overrides_size(), kMostEntries);
@@ -105,10 +107,6 @@ config::RunFile CheckRunFileOf(const v1::Job& job, const SubmissionPolicy& polic
 }
 
 }  // namespace
-
-void ThrowFieldInvalid(const std::string& field, const std::string& message) {
-  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID", message, {{"field", field}});
-}
 
 void CheckText(const std::string& field, const std::string& text, size_t most) {
   if (text.size() > most) {

@@ -52,7 +52,4 @@ void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy);
 // Texts of requests: at most so many bytes, no control characters. FIELD_INVALID.
 void CheckText(const std::string& field, const std::string& text, size_t most);
 
-// FIELD_INVALID with the field's name.
-[[noreturn]] void ThrowFieldInvalid(const std::string& field, const std::string& message);
-
 }  // namespace syncbn::coordinator

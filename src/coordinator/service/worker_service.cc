@@ -17,7 +17,7 @@ constexpr size_t kMostText = 16 * 1024;
 
 // The attempt that a rank says it belongs to, which must be the one whose token it showed.
 AttemptId AttemptOf(const Call& call, const v1::RankName& rank) {
-  const AttemptId id = ParseAttemptName(rank.attempt());
+  const AttemptId id = ParseAttemptName(rank.attempt(), "rank.attempt");
   call.CheckAttempt(id);
   return id;
 }
@@ -99,9 +99,9 @@ grpc::Status WorkerService::ReportExit(grpc::ServerContext* context,
                                        v1::ReportExitResponse* /*response*/) {
   return options_.gate->Run(*context, "WorkerService/ReportExit", request, [&](Call& call) {
     const AttemptId id = AttemptOf(call, request->rank());
-    CheckLength("message", request->exit().message());
-    CheckText("host", request->exit().host(), 255);
-    for (const std::string& frame : request->exit().frames()) CheckLength("frames", frame);
+    CheckLength("exit.message", request->exit().message());
+    CheckText("exit.host", request->exit().host(), 255);
+    for (const std::string& frame : request->exit().frames()) CheckLength("exit.frames", frame);
     options_.controller->ReportExit(id, request->rank().rank(), request->exit());
   });
 }

@@ -14,9 +14,8 @@ namespace {
 constexpr int kDefaultBuckets = 1000, kMostBuckets = 20'000;
 
 [[noreturn]] void FailBatch(StreamId stream, const std::string& what) {
-  throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                 "metric batch of " + AttemptName(stream.job, stream.attempt) + ", rank " +
-                     std::to_string(stream.rank) + ": " + what);
+  ThrowFieldInvalid("batch", "metric batch of " + AttemptName(stream.job, stream.attempt) +
+                                 ", rank " + std::to_string(stream.rank) + ": " + what);
 }
 
 bool IsMetricName(const std::string& name) {
@@ -213,11 +212,10 @@ v1::ListSeriesResponse MetricTable::ListSeries(int64_t job) const {
 }
 
 v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& request) const {
-  const int64_t job = ParseJobName(request.job());
+  const int64_t job = ParseJobName(request.job(), "job");
   if (request.max_buckets() < 0 || request.max_buckets() > kMostBuckets) {
-    throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                   "max_buckets is " + std::to_string(request.max_buckets()) + "; it can be 1 to " +
-                       std::to_string(kMostBuckets));
+    ThrowFieldInvalid("max_buckets", "max_buckets is " + std::to_string(request.max_buckets()) +
+                                         "; it can be 1 to " + std::to_string(kMostBuckets));
   }
   const int buckets = request.max_buckets() == 0 ? kDefaultBuckets : request.max_buckets();
 

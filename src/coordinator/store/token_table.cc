@@ -14,7 +14,8 @@ WallTime FromMicros(int64_t micros) {
 void TokenTable::Add(const TokenRecord& token) {
   if (database_.Query("SELECT 1 FROM tokens WHERE name = ?", token.name).Next()) {
     throw ApiError(ErrorCode::kAlreadyExists, "TOKEN_EXISTS",
-                   "there is a token '" + token.name + "' already: revoke it or choose another name");
+                   "there is a token '" + token.name + "' already: revoke it or choose another name",
+                   {{"name", token.name}});
   }
   std::optional<int64_t> expire;
   if (token.expire_time) expire = token.expire_time->time_since_epoch().count();

@@ -147,6 +147,59 @@ TEST_F(AccessTest, TokensAreMadeListedAndRevokedAndNeverStoredInTheOpen) {
   EXPECT_EQ(ReadFile(server.folder.path() / "log").find(secret), std::string::npos);
 }
 
+TEST_F(AccessTest, ARequestForATokenThatComesAgainMakesNothingAndSaysThatItHasMadeOne) {
+  const std::string root = server.authenticator.Create("root", Role::kAdmin, std::nullopt);
+  Start();
+  v1::CreateTokenRequest request;
+  v1::CreateTokenResponse response;
+  request.mutable_token()->set_name("anna");
+  request.mutable_token()->set_role(v1::Token::SUBMITTER);
+  request.set_request_id("a");
+  const auto create = [&] {
+    Context context(root);
+    response.Clear();
+    return admin->CreateToken(&context, request, &response);
+  };
+  ASSERT_EQ(Say(create()), "OK");
+  const std::string secret = response.secret();
+  const grpc::Status again = create();
+  EXPECT_EQ(Say(again),
+            "ALREADY_EXISTS TOKEN_EXISTS: this request has made the token 'anna' before, and its "
+            "secret was in that answer only. If it was lost on the way, revoke 'anna' and make "
+            "another token");
+  EXPECT_EQ(InfoOf(again).metadata().at("name"), "anna");
+  EXPECT_EQ(response.secret(), "");
+  EXPECT_EQ(Get("jobs/1", secret), "NOT_FOUND JOB_NOT_FOUND: there is no job jobs/1")
+      << "the token of the first answer stays good";
+  request.mutable_token()->set_role(v1::Token::VIEWER);
+  EXPECT_THAT(Say(create()), StartsWith("ALREADY_EXISTS REQUEST_ID_REUSED: "));
+  for (const auto& file : std::filesystem::directory_iterator(server.folder.path() / "data")) {
+    EXPECT_EQ(ReadFile(file.path()).find(secret), std::string::npos) << file.path();
+  }
+}
+
+TEST_F(AccessTest, ARequestToRevokeATokenThatComesAgainDoesNotTouchANewOneOfThatName) {
+  const std::string root = server.authenticator.Create("root", Role::kAdmin, std::nullopt);
+  server.authenticator.Create("anna", Role::kViewer, std::nullopt);
+  Start();
+  v1::RevokeTokenRequest request;
+  request.set_name("anna");
+  request.set_request_id("r");
+  const auto revoke = [&] {
+    Context context(root);
+    google::protobuf::Empty empty;
+    return Say(admin->RevokeToken(&context, request, &empty));
+  };
+  EXPECT_EQ(revoke(), "OK");
+  EXPECT_EQ(revoke(), "OK");
+  const std::string second = server.authenticator.Create("anna", Role::kViewer, std::nullopt);
+  EXPECT_EQ(revoke(), "OK");
+  EXPECT_EQ(Get("jobs/1", second), "NOT_FOUND JOB_NOT_FOUND: there is no job jobs/1");
+  request.set_request_id("another");
+  EXPECT_EQ(revoke(), "OK");
+  EXPECT_THAT(Get("jobs/1", second), StartsWith("UNAUTHENTICATED "));
+}
+
 TEST_F(AccessTest, AnExpiredTokenIsRefusedByName) {
   Start();
   ManualClock clock;
@@ -213,9 +266,10 @@ TEST_F(AccessTest, AMessageThatIsTooLargeIsRefusedWithItsSize) {
   Start();
   EXPECT_EQ(Get(std::string(1000, 'x')),
             "RESOURCE_EXHAUSTED TOO_LARGE: the request has 1003 bytes; this server takes at most "
-            "1000");
-  // Far beyond, gRPC itself refuses it before anybody reads it.
-  EXPECT_THAT(Get(std::string(3 << 20, 'x')), StartsWith("RESOURCE_EXHAUSTED "));
+            "1000: send less, e.g. a shorter run file");
+  // Far beyond, gRPC itself refuses it before anybody reads it; the client makes TOO_LARGE of that.
+  EXPECT_EQ(Get(std::string(3 << 20, 'x')),
+            "RESOURCE_EXHAUSTED : Received message larger than max (3145733 vs. 1050576)");
 }
 
 TEST_F(AccessTest, AHundredFaultsArriveAtAClientThatTakesThemAndSomeAtAnyOther) {

@@ -21,6 +21,7 @@ struct ApiMethod {
   std::string name;
   std::string comment;
   bool stream = false;
+  bool has_request_id = false;
 };
 
 // Every method of every service in the folder of protos, as the compiler reads them.
@@ -37,6 +38,15 @@ std::vector<ApiMethod> AllMethods() {
   EXPECT_EQ(result.status, 0) << result.err;
   google::protobuf::FileDescriptorSet set;
   EXPECT_TRUE(set.ParseFromString(ReadFile(out)));
+  // Messages with a field request_id.
+  std::set<std::string> with_id;
+  for (const auto& file : set.file()) {
+    for (const auto& message : file.message_type()) {
+      for (const auto& field : message.field()) {
+        if (field.name() == "request_id") with_id.insert("." + file.package() + "." + message.name());
+      }
+    }
+  }
   std::vector<ApiMethod> methods;
   for (const auto& file : set.file()) {
     for (int s = 0; s < file.service_size(); ++s) {
@@ -51,7 +61,8 @@ std::vector<ApiMethod> AllMethods() {
         }
         std::replace(comment.begin(), comment.end(), '\n', ' ');
         methods.push_back({file.service(s).name() + "/" + method.name(), comment,
-                           method.client_streaming() || method.server_streaming()});
+                           method.client_streaming() || method.server_streaming(),
+                           with_id.contains(method.input_type())});
       }
     }
   }
@@ -100,6 +111,13 @@ TEST(MethodTable, KnowsStreamsAndWhatChangesSomething) {
       reads |= verb.starts_with(one);
     }
     EXPECT_EQ(rule->mutates, !reads) << method.name;
+  }
+}
+
+TEST(MethodTable, WhatChangesSomethingCanBeSentTwice) {
+  for (const ApiMethod& method : AllMethods()) {
+    if (!FindMethodRule(method.name)->mutates) continue;
+    EXPECT_TRUE(method.has_request_id) << method.name;
   }
 }
 
