@@ -57,6 +57,16 @@ TEST_F(ClientTest, WhatIsNotUtf8IsSaidAsByCheckAndNotSent) {
   EXPECT_THAT(label.err, HasSubstr("is not UTF-8 text"));
 }
 
+TEST_F(ClientTest, ARunFileThatGrpcItselfRefusesForItsSizeIsToldWithTheServersLimit) {
+  Serve();
+  const ProcessResult result =
+      Run({"submit", Write(TinyRun() + "#" + std::string(12 << 20, 'x') + "\n")});
+  EXPECT_EQ(result.status, 4);
+  EXPECT_THAT(result.err, testing::StartsWith("syncbn: the request has 125"));
+  EXPECT_THAT(result.err, HasSubstr(" bytes; this server takes at most 4194304: send less"));
+  EXPECT_EQ(result.out, "");
+}
+
 TEST_F(ClientTest, AVerbTriesAllItsJobsAndSaysWhichRefused) {
   Serve();
   for (int i = 0; i < 2; ++i) Submit(MakeJob(LongRun()));
@@ -68,13 +78,15 @@ TEST_F(ClientTest, AVerbTriesAllItsJobsAndSaysWhichRefused) {
   WaitForState("jobs/2", v1::Job::CANCELLED);
 }
 
-TEST_F(ClientTest, AJobTakesNoFolderThatAnotherStoresJobHasLeft) {
+TEST_F(ClientTest, AJobGetsNoNumberOfWhichAnotherStoresJobHasLeftAFolder) {
   std::filesystem::create_directories(data() / "output" / "job-1");
   WriteFileAtomically(data() / "output" / "job-1" / ".syncbn-job", "other/jobs/1\n");
   Serve();
   const v1::Job job = SubmitAndWait(MakeJob(TinyRun()));
   EXPECT_EQ(job.state(), v1::Job::SUCCEEDED);
-  EXPECT_THAT(job.output_folder(), testing::EndsWith("/job-1-2"));
+  EXPECT_EQ(job.name(), "jobs/2");
+  EXPECT_THAT(job.output_folder(), testing::EndsWith("/job-2"));
+  EXPECT_THAT(Run({"job", "2"}).out, HasSubstr("number 1 is passed over: folders of such jobs"));
 }
 
 TEST_F(ClientTest, FollowEndsWith0AndEveryViewOfTheJobWorks) {

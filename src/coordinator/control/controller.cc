@@ -41,6 +41,15 @@ void CheckApplied(const JobRecord& record, const Outcome& outcome) {
                  {{"state", std::string(JobStateName(record.status.state))}});
 }
 
+// Why the numbers from `next` to before `given` were not given.
+std::string PassedOverText(int64_t next, int64_t given) {
+  if (given == next) return "";
+  const bool one = given == next + 1;
+  return (one ? "number " + std::to_string(next) + " is"
+              : "numbers " + std::to_string(next) + " to " + std::to_string(given - 1) + " are") +
+         " passed over: folders of such jobs, which this store does not know, are there already";
+}
+
 void CheckDeletable(const JobRecord& record) {
   if (IsEnded(record.status.state)) return;
   const std::string state(JobStateName(record.status.state));
@@ -89,6 +98,15 @@ void Controller::CheckFits(int64_t job, const v1::Resources& resources) const {
   }
 }
 
+std::filesystem::path Controller::DefaultOutput(int64_t job) const {
+  return options_.output_root / ("job-" + std::to_string(job));
+}
+
+bool Controller::IsTaken(int64_t job) const {
+  return std::filesystem::exists(options_.store->folder() / JobName(job)) ||
+         std::filesystem::exists(DefaultOutput(job));
+}
+
 v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
                            const RequestInfo& info) {
   CheckFits(0, spec.resources());
@@ -102,24 +120,24 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
     return job;
   }
   std::optional<Applied> created;
+  std::string passed_over;
   const std::string answer = options_.store->Mutate(info.key, now, [&](Tables& tables) {
-    const JobStatus status = NewJob(options_.job_policy, now);
-    const int64_t id =
-        tables.jobs.Create(spec, run_file, status, {info.key.actor, "CREATE", ""}, now);
-    if (spec.output_folder().empty()) {
-      v1::Job placed = spec;
-      std::filesystem::path folder = options_.output_root / ("job-" + std::to_string(id));
-      // What another store's job of that number has left is not this job's to go on with.
-      for (int i = 2; std::filesystem::exists(folder) && i < 10'000; ++i) {
-        folder = options_.output_root / ("job-" + std::to_string(id) + "-" + std::to_string(i));
-      }
-      placed.set_output_folder(folder.string());
-      tables.jobs.UpdateSpec(id, placed);
-    }
+    // What another store's job of that number has left, or one that came after the backup from which
+    // this store was restored, is not this job's to go on with.
+    const int64_t next = tables.jobs.NextId();
+    int64_t id = next;
+    while (IsTaken(id)) ++id;
+    passed_over = PassedOverText(next, id);
+    v1::Job placed = spec;
+    if (spec.output_folder().empty()) placed.set_output_folder(DefaultOutput(id).string());
+    tables.jobs.Create(placed, run_file, NewJob(options_.job_policy, now),
+                       {info.key.actor, "CREATE", passed_over}, now, id);
     created = Applied{.record = tables.jobs.Get(id)};
     return ToProto(created->record, now).SerializeAsString();
   });
-  if (created) Note(*created);
+  if (!created) return ParseJob(answer);
+  if (!passed_over.empty()) options_.log(JobName(created->record.id) + ": " + passed_over);
+  Note(*created);
   return ParseJob(answer);
 }
 
@@ -278,11 +296,10 @@ int64_t Controller::Register(AttemptId id, int rank, const Registration& registr
     OpenJob& open = LiveAttempt(id);
     const int asked = RequestOf(id.job, open.record.spec.resources()).processes;
     if (registration.processes != asked) {
-      throw ApiError(ErrorCode::kInvalidArgument, "FIELD_INVALID",
-                     AttemptName(id.job, id.attempt) + " was started with " + ProcessesText(asked) +
-                         ", but rank " + std::to_string(rank) + " sees " +
-                         std::to_string(registration.processes),
-                     {{"field", "processes"}});
+      ThrowFieldInvalid("processes", AttemptName(id.job, id.attempt) + " was started with " +
+                                         ProcessesText(asked) + ", but rank " +
+                                         std::to_string(rank) + " sees " +
+                                         std::to_string(registration.processes));
     }
     open.monitor->Register(rank, registration.host, options_.clock->Monotonic());
     if (registration.total_steps > 0) {

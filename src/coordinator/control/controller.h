@@ -180,6 +180,10 @@ class Controller {
   void Close(AttemptId id, const v1::ExitRecord& exit);
   void Adopt(AttemptId id);
 
+  // Where a job writes that does not say where.
+  std::filesystem::path DefaultOutput(int64_t job) const;
+  // Folders that a job of this number would use are there.
+  bool IsTaken(int64_t job) const;
   std::vector<HostCapacity> HostsNow(WallTime now) const;  // mutex_ held
   HostView ViewOfHost(HostCapacity host) const;            // mutex_ held
   void CheckFits(int64_t job, const v1::Resources& resources) const;

@@ -68,9 +68,17 @@ void Controller::Place(int64_t job, int64_t revision, const Placement& placement
   const Applied applied = options_.store->Write([&](Tables& tables) {
     // Paused and resumed with other resources meanwhile, perhaps.
     if (tables.jobs.Get(job).revision != revision) return Applied();
-    return ApplyIn(tables, job, {.kind = EventKind::kPlaced}, {.actor = "scheduler"},
+    // After a backup was restored, attempts that it does not know may have left their folders.
+    const int next = tables.jobs.Get(job).status.attempt + 1;
+    int number = next;
+    while (std::filesystem::exists(FolderOf({job, number}))) ++number;
+    const std::string reason =
+        number == next ? ""
+                       : "attempts before " + std::to_string(number) +
+                             " have folders that this store does not know: passed over";
+    return ApplyIn(tables, job, {.kind = EventKind::kPlaced, .passed_over = number - next},
+                   {.actor = "scheduler", .reason = reason},
                    [&](Tables& in, Applied& placed) {
-                     const int number = placed.outcome.status.attempt;
                      v1::Attempt attempt;
                      attempt.set_name(AttemptName(job, number));
                      *attempt.mutable_start_time() = ToProto(now);

@@ -149,7 +149,7 @@ class Step {
 
   Outcome Placed() {
     if (s_.state != JobState::kQueued) return Rejected("only a QUEUED job can be placed");
-    ++s_.attempt;
+    s_.attempt += 1 + event_.passed_over;
     s_.attempt_live = true;
     s_.attempt_start = now_;
     Enter(JobState::kStarting, policy_.start_limit);

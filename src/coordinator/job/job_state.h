@@ -116,6 +116,7 @@ struct Event {
   Liveness liveness = Liveness::kUnknown;
   AttemptOutcome outcome = AttemptOutcome::kCompleted;
   std::optional<Failure> failure;
+  int passed_over = 0;  // with kPlaced: numbers of attempts that are not to be given
 };
 
 // What to do after the new status is durable.

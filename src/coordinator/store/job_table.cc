@@ -89,15 +89,20 @@ std::optional<Blob> AsBlob(const std::optional<std::string>& bytes) {
 
 }  // namespace
 
+int64_t JobTable::NextId() const {
+  Rows rows = database_.Query("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'");
+  return rows.Next() ? rows.Int(0) + 1 : 1;
+}
+
 int64_t JobTable::Create(const v1::Job& spec, const RunFileText& run_file, const JobStatus& status,
-                         const Deed& deed, WallTime now) {
+                         const Deed& deed, WallTime now, std::optional<int64_t> wanted) {
   SYNCBN_CHECK(spec.run_file().empty() && spec.effective_run_file().empty())
       << "run files are kept apart";
   database_.Run(
-      "INSERT INTO jobs(display_name, submitter, priority, spec, create_time, revision, progress, "
+      "INSERT INTO jobs(id, display_name, submitter, priority, spec, create_time, revision, progress, "
       "state, desired, liveness, attempt, attempt_live, forced, retries, since, deadline, used, "
-      "failure_class) VALUES (?, ?, ?, ?, ?, 1, x'', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
-      spec.display_name(), spec.submitter(), spec.resources().priority(),
+      "failure_class) VALUES (?, ?, ?, ?, ?, ?, 1, x'', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+      wanted, spec.display_name(), spec.submitter(), spec.resources().priority(),
       Blob{spec.SerializeAsString()}, Micros(now), static_cast<int>(status.state),
       static_cast<int>(status.desired), static_cast<int>(status.liveness), status.attempt,
       status.attempt_live, status.forced, status.retries, Micros(status.since),

@@ -34,9 +34,12 @@ class JobTable {
   JobTable(Database& database, std::vector<Change>* changes)
       : database_(database), changes_(changes) {}
 
-  // Adds a job and the first entry of its history; returns its number.
+  // The number that Create gives next. Numbers grow and are never given twice.
+  int64_t NextId() const;
+  // Adds a job and the first entry of its history; returns its number, which is `id` (NextId() or
+  // larger) where that is given.
   int64_t Create(const v1::Job& spec, const RunFileText& run_file, const JobStatus& status,
-                 const Deed& deed, WallTime now);
+                 const Deed& deed, WallTime now, std::optional<int64_t> id = std::nullopt);
 
   // NOT_FOUND if there is none.
   JobRecord Get(int64_t id) const;

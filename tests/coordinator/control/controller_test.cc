@@ -239,5 +239,41 @@ TEST_F(ControllerTest, AJobThatDoesNotSayWhereItWritesGetsAFolderOfItsOwn) {
   EXPECT_EQ(View(job).output_folder(), (options.output_root / ("job-" + std::to_string(job))));
 }
 
+// As after a backup was restored: the store knows less than there is on disk.
+TEST_F(ControllerTest, ANumberOfWhichThereAreFoldersAlreadyIsNotGivenToAJob) {
+  const int64_t first = Submit();
+  std::filesystem::create_directories(controller().FolderOf({first + 1, 1}));
+  std::filesystem::create_directories(options.output_root / ("job-" + std::to_string(first + 2)));
+  std::filesystem::create_directories(options.output_root / ("job-" + std::to_string(first + 4)));
+  const int64_t second = Submit();
+  EXPECT_EQ(second, first + 3);
+  EXPECT_EQ(View(second).output_folder(), options.output_root / ("job-" + std::to_string(second)));
+  const auto history = store.Read([&](Tables& tables) { return tables.jobs.History(second, 0, 1); });
+  const std::string text =
+      "numbers " + std::to_string(first + 1) + " to " + std::to_string(first + 2) +
+      " are passed over: folders of such jobs, which this store does not know, are there already";
+  EXPECT_EQ(history.at(0).reason(), text);
+  {
+    std::lock_guard lock(mutex);
+    EXPECT_THAT(lines, ::testing::Contains(JobName(second) + ": " + text));
+  }
+  EXPECT_EQ(Submit(), first + 5);
+  EXPECT_EQ(Submit(), first + 6) << "its own folders are in nobody's way";
+}
+
+TEST_F(ControllerTest, AnAttemptDoesNotGetAFolderThatIsThereAlready) {
+  const int64_t job = AddJob(store);
+  for (const int attempt : {1, 2}) {
+    std::filesystem::create_directories(store.folder() / AttemptName(job, attempt));
+  }
+  controller();
+  WaitForAttempt(job, 3);
+  const auto history = store.Read([&](Tables& tables) { return tables.jobs.History(job, 0, 10); });
+  EXPECT_EQ(history.at(1).event(), "PLACED");
+  EXPECT_EQ(history.at(1).reason(),
+            "attempts before 3 have folders that this store does not know: passed over");
+  EXPECT_EQ(AttemptOf(job, 3).name(), AttemptName(job, 3));
+}
+
 }  // namespace
 }  // namespace syncbn::coordinator
