@@ -1,15 +1,37 @@
 #include "client/connection.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
 #include <thread>
 
+#include "base/certificate.h"
 #include "base/file.h"
 
 namespace syncbn::client {
 namespace {
+
+constexpr int kMaxAnswerBytes = 64 << 20;
+
+// What gRPC has for the whole process only. What went wrong with a connection is told once, in our
+// words; its own lines come on top of a live line and are for its developers.
+void SilenceGrpc() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (std::getenv("GRPC_VERBOSITY") != nullptr) return;
+    gpr_set_log_function([](gpr_log_func_args* line) {
+      // It ends the program after this one.
+      if (std::strncmp(line->message, "assertion failed", 16) == 0) {
+        std::fprintf(stderr, "%s:%d: %s\n", line->file, line->line, line->message);
+      }
+    });
+  });
+}
 
 void CheckAddress(const std::string& address) {
   const size_t colon = address.rfind(':');
@@ -33,6 +55,12 @@ std::shared_ptr<grpc::ChannelCredentials> CredentialsOf(const Connection::Option
   if (options.tls_cert.empty() != options.tls_key.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key go together: one is missing");
   }
+  // gRPC would only say that it has no address to connect to.
+  CheckCertificate(options.tls_ca);
+  if (!options.tls_cert.empty()) {
+    CheckKeyOf(options.tls_cert, options.tls_key);
+    CheckNotExpired(options.tls_cert, Clock::System().Now());
+  }
   grpc::SslCredentialsOptions ssl;
   ssl.pem_root_certs = ReadFile(options.tls_ca);
   if (!options.tls_cert.empty()) {
@@ -54,7 +82,7 @@ grpc::ChannelArguments Arguments() {
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
   // Every mistake of a long run file comes in the trailers, which gRPC cuts at 8 KiB otherwise.
   arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, 4 << 20);
-  arguments.SetMaxReceiveMessageSize(64 << 20);
+  arguments.SetMaxReceiveMessageSize(kMaxAnswerBytes);
   // Proxies are for the web; a coordinator is reached directly.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
@@ -63,6 +91,7 @@ grpc::ChannelArguments Arguments() {
 }  // namespace
 
 Connection::Connection(Options options) : options_(std::move(options)) {
+  SilenceGrpc();
   CheckAddress(options_.address);
   if (options_.token.find_first_of("\r\n") != std::string::npos) {
     throw Error(ErrorCode::kInvalidArgument, "the token has a line break in it");
@@ -82,7 +111,19 @@ void Connection::Prepare(grpc::ClientContext& context) const {
 CallTarget Connection::target() const {
   return {.address = options_.address,
           .tls = !options_.tls_ca.empty(),
-          .deadline_seconds = std::chrono::duration<double>(options_.call_deadline).count()};
+          .shows_certificate = !options_.tls_cert.empty(),
+          .deadline_seconds = std::chrono::duration<double>(options_.call_deadline).count(),
+          .max_answer_bytes = kMaxAnswerBytes};
+}
+
+int64_t Connection::MaxRequestBytes() {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + options_.call_deadline);
+  Prepare(context);
+  v1::Server server;
+  const grpc::Status status =
+      stub<v1::ClusterService::Stub>().GetServer(&context, v1::GetServerRequest(), &server);
+  return status.ok() ? server.max_message_bytes() : 0;
 }
 
 void Connection::Retry(const std::function<grpc::Status(grpc::ClientContext&)>& call) {
@@ -94,7 +135,9 @@ void Connection::Retry(const std::function<grpc::Status(grpc::ClientContext&)>& 
     const grpc::Status status = call(context);
     if (status.ok()) return;
     if (left <= 1 || status.error_code() != grpc::StatusCode::UNAVAILABLE) {
-      ThrowStatus(status, target());
+      CallTarget whom = target();
+      if (IsRefusedForSize(status)) whom.max_request_bytes = MaxRequestBytes();
+      ThrowStatus(status, whom);
     }
     std::this_thread::sleep_for(pause);
     pause *= 2;

@@ -43,8 +43,9 @@ class Connection {
     std::chrono::milliseconds first_pause = std::chrono::milliseconds(100);
   };
 
-  // Throws INVALID_ARGUMENT for an address or settings that cannot be right, and what reading the
-  // TLS files throws.
+  // Throws INVALID_ARGUMENT for an address, settings or TLS files that cannot be right (no PEM, a key
+  // that does not fit, expired), and what reading the files throws. Keeps gRPC's own log lines off
+  // standard error unless GRPC_VERBOSITY is set.
   explicit Connection(Options options);
 
   // One call, e.g. Call(&v1::JobService::Stub::GetJob, request). Throws as ThrowStatus does.
@@ -72,6 +73,8 @@ class Connection {
   CallTarget target() const;
 
  private:
+  // The largest request that the server takes; 0 where it does not say.
+  int64_t MaxRequestBytes();
   void Retry(const std::function<grpc::Status(grpc::ClientContext&)>& call);
 
   Options options_;

@@ -96,6 +96,15 @@ class EventStream {
  private:
   static constexpr size_t kMostWaiting = 256;
 
+  struct Presence {
+    explicit Presence(EventStream& stream) : stream(stream) {}
+    ~Presence() {
+      std::lock_guard lock(stream.mutex_);
+      stream.context_ = nullptr;
+    }
+    EventStream& stream;
+  };
+
   void Read() {
     try {
       ReadUntilEnd();
@@ -116,6 +125,8 @@ class EventStream {
     while (true) {
       grpc::ClientContext context;
       connection_.Prepare(context);
+      // Before the context goes, also when something below throws, nobody may cancel it any more.
+      const Presence presence(*this);
       if (!Enter(context)) return;
       std::unique_ptr<grpc::ClientReader<Response>> reader = source_.open(&context);
       Response response;

@@ -1,6 +1,8 @@
 #include "client/status.h"
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <optional>
@@ -59,34 +61,86 @@ ErrorCode CodeOf(grpc::StatusCode code) {
 
 // What gRPC says of a connection is a chain of reasons; the last one is the cause.
 std::string CauseOf(const std::string& message) {
-  for (const std::string_view lead : {"to remote host: ", "last error: ", "UNKNOWN: "}) {
+  size_t begin = 0;
+  for (const std::string_view lead : {"to remote host: ", "last error: ", "UNKNOWN: ", "UNAVAILABLE: "}) {
     const size_t at = message.rfind(lead);
-    if (at != std::string::npos) return message.substr(at + lead.size());
+    if (at != std::string::npos) begin = std::max(begin, at + lead.size());
   }
-  return message.empty() ? "no reason given" : message;
+  return begin == message.size() ? "no reason given" : message.substr(begin);
 }
 
 bool Mentions(const std::string& text, std::string_view word) {
   return text.find(word) != std::string::npos;
 }
 
-std::string AdviceOn(const std::string& message, const CallTarget& target) {
-  if (target.tls && Mentions(message, "WRONG_VERSION_NUMBER")) {
-    return "the server does not use TLS: leave out --tls-ca";
-  }
-  if (target.tls && (Mentions(message, "CERTIFICATE_VERIFY_FAILED") || Mentions(message, "Peer name"))) {
-    return "the server's certificate is not signed by the authority in --tls-ca, or is for another name";
-  }
-  if (target.tls && Mentions(message, "andshake")) {
-    return "the TLS handshake failed: compare --tls-ca, --tls-cert and --tls-key with the server's";
-  }
+// What is wrong between a server and a client of which at least one speaks TLS, and what to do. gRPC
+// tells it in words of its library; what the server has against a client's certificate it does not
+// tell at all, but hangs up.
+std::optional<std::string> TlsFault(const std::string& message, const CallTarget& target) {
+  const std::string& at = target.address;
   // Which of them depends on who hangs up in the middle of whose words.
-  if (!target.tls && (Mentions(message, "ocket closed") || Mentions(message, "onnection reset") ||
-                      Mentions(message, "roken pipe"))) {
-    return "something listens there and hangs up: if the server uses TLS, give --tls-ca FILE";
+  const bool hung_up = Mentions(message, "ocket closed") || Mentions(message, "onnection reset") ||
+                       Mentions(message, "roken pipe") || Mentions(message, "nwrap failed");
+  if (!target.tls) {
+    if (!hung_up) return std::nullopt;
+    return "what listens at " + at + " hung up\n  if it uses TLS, give --tls-ca FILE or SYNCBN_TLS_CA; "
+           "if not, it is just ending, or no coordinator";
   }
-  return "start one with 'syncbn serve --data DIR', or name another with --coordinator HOST:PORT "
-         "or SYNCBN_SERVER";
+  if (Mentions(message, "wrong version number") || Mentions(message, "WRONG_VERSION_NUMBER")) {
+    return "what listens at " + at + " does not use TLS\n  leave out --tls-ca and SYNCBN_TLS_CA";
+  }
+  if (Mentions(message, "Peer name")) {
+    return "the certificate of the server at " + at + " is for another name than " +
+           at.substr(0, at.rfind(':')) + "\n  give --coordinator a name that is in it: 'openssl s_client "
+           "-connect " + at + " | openssl x509 -noout -ext subjectAltName' shows them";
+  }
+  if (Mentions(message, "certificate verify failed") || Mentions(message, "CERTIFICATE_VERIFY_FAILED")) {
+    return "the certificate of the server at " + at + " is not signed by the authority in --tls-ca, or "
+           "has expired\n  give the file of the right authority with --tls-ca or SYNCBN_TLS_CA, or have "
+           "the server's certificate renewed";
+  }
+  if (Mentions(message, "andshake")) {
+    return "the server at " + at + " and this program cannot agree on TLS: " + CauseOf(message) +
+           "\n  compare --tls-ca, --tls-cert and --tls-key with what the server was started with";
+  }
+  if (!hung_up) return std::nullopt;
+  return "the server at " + at + " hung up after the TLS handshake\n  " +
+         (target.shows_certificate
+              ? "it does not take the certificate in --tls-cert, which the authority that the server "
+                "trusts (its --tls-client-ca) must have signed; or it is just ending"
+              : "if it asks for certificates of its clients, give --tls-cert and --tls-key; if not, "
+                "it is just ending");
+}
+
+// gRPC's own limits, of which it tells in its message only: "... larger than max (SIZE vs. LIMIT)".
+struct SizeRefusal {
+  int64_t bytes = 0, limit = 0;
+};
+std::optional<SizeRefusal> SizeRefusalOf(const grpc::Status& status) {
+  if (status.error_code() != grpc::StatusCode::RESOURCE_EXHAUSTED || !status.error_details().empty()) {
+    return std::nullopt;
+  }
+  constexpr std::string_view kLead = "message larger than max (";
+  const size_t at = status.error_message().find(kLead);
+  if (at == std::string::npos) return std::nullopt;
+  SizeRefusal refusal;
+  const int read = std::sscanf(status.error_message().c_str() + at + kLead.size(),
+                               "%" SCNd64 " vs. %" SCNd64, &refusal.bytes, &refusal.limit);
+  return read == 2 ? std::optional(refusal) : std::nullopt;
+}
+
+[[noreturn]] void ThrowTooLarge(const SizeRefusal& refusal, const CallTarget& target) {
+  const bool answer = refusal.limit == target.max_answer_bytes;
+  const int64_t limit =
+      answer || target.max_request_bytes == 0 ? refusal.limit : target.max_request_bytes;
+  throw coordinator::ApiError(
+      ErrorCode::kResourceExhausted, "TOO_LARGE",
+      (answer ? "the answer of the coordinator at " + target.address + " has "
+              : "the request has ") +
+          std::to_string(refusal.bytes) + " bytes; " + (answer ? "this program" : "this server") +
+          " takes at most " + std::to_string(limit) +
+          (answer ? ": ask for less at once" : ": send less, e.g. a shorter run file"),
+      {{"bytes", std::to_string(refusal.bytes)}, {"limit", std::to_string(limit)}});
 }
 
 // The faults as `syncbn check` prints them. A server sends as many as fit into gRPC's headers.
@@ -116,6 +170,7 @@ void ThrowStatus(const grpc::Status& status, const CallTarget& target) {
     }
     throw coordinator::ApiError(CodeOf(status.error_code()), details.info->reason(), message, metadata);
   }
+  if (const auto refusal = SizeRefusalOf(status)) ThrowTooLarge(*refusal, target);
   switch (status.error_code()) {
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       throw Unreachable("the coordinator at " + target.address + " did not answer within " +
@@ -128,10 +183,16 @@ void ThrowStatus(const grpc::Status& status, const CallTarget& target) {
     default: break;
   }
   if (IsLostConnection(status)) {
-    throw Unreachable("no coordinator answers at " + target.address + ": " + CauseOf(message) + "\n  " +
-                      AdviceOn(message, target));
+    if (const auto fault = TlsFault(message, target)) throw Unreachable(*fault);
+    throw Unreachable("no coordinator answers at " + target.address + ": " + CauseOf(message) +
+                      "\n  start one with 'syncbn serve --data DIR', or name another with --coordinator "
+                      "HOST:PORT or SYNCBN_SERVER");
   }
   throw Error(CodeOf(status.error_code()), message).AddFrame("asking the coordinator at " + target.address);
+}
+
+bool IsRefusedForSize(const grpc::Status& status) {
+  return SizeRefusalOf(status).has_value();
 }
 
 bool IsLostConnection(const grpc::Status& status) {

@@ -130,6 +130,32 @@ TEST(Connection, RefusesAddressesAndTlsSettingsThatCannotBeRight) {
   EXPECT_THAT(Thrown([] { Connection({.tls_ca = "/nowhere/ca.pem"}); }), HasSubstr("/nowhere/ca.pem"));
 }
 
+// As gRPC ends a call whose message is far beyond the limit: without a reason of the coordinator's.
+TEST(ThrowStatus, MakesAReasonOfWhatGrpcItselfFindsTooLarge) {
+  const grpc::Status status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                            "Received message larger than max (12000000 vs. 9437184)");
+  const auto thrown = [&](const CallTarget& target) {
+    try {
+      ThrowStatus(status, target);
+    } catch (const coordinator::ApiError& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
+      EXPECT_EQ(error.reason(), "TOO_LARGE");
+      EXPECT_EQ(error.metadata().at("bytes"), "12000000");
+      return error.metadata().at("limit") + ": " + error.message();
+    }
+    return std::string();
+  };
+  EXPECT_EQ(thrown({.address = "a:1", .max_answer_bytes = 1 << 26, .max_request_bytes = 4194304}),
+            "4194304: the request has 12000000 bytes; this server takes at most 4194304: send less, e.g. a "
+            "shorter run file");
+  EXPECT_EQ(thrown({.address = "a:1", .max_answer_bytes = 1 << 26}),
+            "9437184: the request has 12000000 bytes; this server takes at most 9437184: send less, e.g. a "
+            "shorter run file");
+  EXPECT_EQ(thrown({.address = "a:1", .max_answer_bytes = 9437184}),
+            "9437184: the answer of the coordinator at a:1 has 12000000 bytes; this program takes at most "
+            "9437184: ask for less at once");
+}
+
 TEST(Connection, TellsOfAServiceThatIsNotThere) {
   grpc::ServerBuilder builder;
   int port = 0;
@@ -191,6 +217,22 @@ TEST(WatchJobs, FindsACoordinatorThatWasRestarted) {
   ASSERT_TRUE(event);
   EXPECT_EQ(event->change().transition().sequence(), 2);
   EXPECT_FALSE(events->lost());
+}
+
+TEST(EventStream, AFaultOfItsReaderReachesTheCallerAndEndsIt) {
+  FakeCoordinator fake;
+  fake.jobs.watch.push_back(Change(1));
+  Connection connection(OptionsFor(fake));
+  JobEvents events(connection,
+                   {.open = [&](grpc::ClientContext* context) {
+                      return connection.stub<v1::JobService::Stub>().WatchJobs(context, {});
+                    },
+                    .advance = [](const v1::WatchJobsResponse&) {
+                      throw Error(ErrorCode::kInternal, "the place cannot be kept");
+                    }});
+  EXPECT_EQ(Thrown([&] { events.Next(std::chrono::seconds(60)); }), "the place cannot be kept");
+  // Its context is gone: there is nothing left to cancel.
+  events.Stop();
 }
 
 TEST(WatchJobs, OfAJobThatIsNotThereFails) {

@@ -29,7 +29,4 @@ struct TlsFiles {
 std::shared_ptr<grpc::ServerCredentials> MakeTlsCredentials(const TlsFiles& files,
                                                             const Clock& clock = Clock::System());
 
-// When the first certificate of the file expires.
-WallTime ExpiryOf(const std::filesystem::path& certificate);
-
 }  // namespace syncbn::coordinator

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/certificate.h"
 #include "tests/coordinator/service/service_fixture.h"
 #include "tests/support/process.h"
 
