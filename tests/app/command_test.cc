@@ -62,6 +62,27 @@ TEST(Submit, SendsTheRunFileAsItIsWithEverythingAsked) {
   EXPECT_EQ(resources.max_retries(), 0);
 }
 
+TEST(Submit, RefusesNumbersThatMeanNothing) {
+  TempFolder folder;
+  const auto path = folder.path() / "run.yaml";
+  WriteFileAtomically(path, kRunFile);
+  FakeCoordinator fake;
+  struct Wrong {
+    std::string option, value;
+    int least = 1;
+  };
+  for (const Wrong& wrong :
+       {Wrong{"-n", "0"}, Wrong{"--processes", "-2"}, Wrong{"-n", "two"}, Wrong{"--threads", "0"},
+        Wrong{"--per-host", "0"}, Wrong{"--memory", "-1", 0}, Wrong{"--max-retries", "-1", 0}}) {
+    const ProcessResult result =
+        RunCommand(fake, {"submit", path.string(), wrong.option + (wrong.option == "-n" ? "" : "=") + wrong.value});
+    EXPECT_EQ(result.status, 2) << wrong.option;
+    EXPECT_THAT(result.err, HasSubstr("expected a whole number of at least " +
+                                      std::to_string(wrong.least) + ", found '" + wrong.value + "'"));
+  }
+  EXPECT_TRUE(fake.jobs.created.empty());
+}
+
 TEST(Submit, CheckSubmitsNothing) {
   TempFolder folder;
   const auto path = folder.path() / "run.yaml";

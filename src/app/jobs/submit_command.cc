@@ -134,11 +134,11 @@ void AddSubmitCommand(CommandLine& line) {
 
   const char* group = "Resources";
   command->add_option("--processes,-n", arguments->processes, "processes, 1 to the run file's replicas")
-      ->type_name("N")->capture_default_str()->group(group);
+      ->type_name("N")->capture_default_str()->check(WholeNumberFrom(1))->group(group);
   command->add_option("--threads", arguments->threads, "cores of each process")
-      ->type_name("N")->capture_default_str()->group(group);
+      ->type_name("N")->capture_default_str()->check(WholeNumberFrom(1))->group(group);
   command->add_option("--memory", arguments->memory, "memory of each process (default: not counted)")
-      ->type_name("MIB")->group(group);
+      ->type_name("MIB")->check(WholeNumberFrom(0))->group(group);
   command->add_option("--priority", arguments->priority, "higher runs first, -1000 to 1000")
       ->type_name("N")->capture_default_str()->group(group);
   command->add_option("--time-limit", arguments->time_limit,
@@ -152,7 +152,7 @@ void AddSubmitCommand(CommandLine& line) {
   list("--host", arguments->hosts, "only this host; may be given again", "HOST")->group(group);
   list("--not-host", arguments->excluded_hosts, "never this host; may be given again", "HOST")->group(group);
   command->add_option("--per-host", arguments->per_host, "at most N processes on a host")
-      ->type_name("N")->group(group);
+      ->type_name("N")->check(WholeNumberFrom(1))->group(group);
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
     return Submit(connection, options, *arguments, *command);
   });

@@ -45,7 +45,7 @@ bool TrainingFigures::Update(const v1::Progress& progress) {
     request.set_max_buckets(20000);
     const auto test = connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request);
     for (const v1::Series& series : test.series()) {
-      if (series.mean().empty()) continue;
+      if (series.mean().empty() || series.last_step().empty()) continue;
       newest = std::max(newest, series.last_step().rbegin()[0]);
       values[series.name()] = series.mean().rbegin()[0];
     }

@@ -223,9 +223,11 @@ int StoreVersion() {
 void ConfigureConnection(Database& database, bool synced) {
   database.Execute("PRAGMA journal_mode = WAL");
   database.Execute(synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+  // The log of changes is carried over every 4000 pages, 16 MB; a long read can make it longer, and
+  // then it is cut to that again.
   database.Execute(
       "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
-      "PRAGMA cache_size = -65536; PRAGMA journal_size_limit = 67108864;"
+      "PRAGMA cache_size = -65536; PRAGMA journal_size_limit = 16777216;"
       "PRAGMA wal_autocheckpoint = 4000");
 }
 

@@ -424,6 +424,30 @@ TEST_F(StoreTest, AFileThatIsNoStoreIsRefused) {
   EXPECT_THAT(ErrorOf([&] { Store wrong({.folder = other}); }), HasSubstr("DATA_LOSS: the store "));
 }
 
+TEST(Store, ItsLogOfChangesIsCutToItsUsualSizeAfterALongReadAndGoneAtTheEnd) {
+  TempFolder folder;
+  constexpr uintmax_t kUsual = 16 << 20;
+  const auto log = folder.path() / "store.db-wal";
+  auto store = std::make_unique<Store>(Store::Options{.folder = folder.path(), .synced = false});
+  const RunFileText large{std::string(1 << 20, 'x'), ""};
+  store->Read([&](Tables& seen) {
+    // While this read, which begins with its first query, lasts, the log holds all that is written.
+    EXPECT_EQ(seen.jobs.Count(), 0);
+    for (int i = 0; i < 24; ++i) {
+      store->Write([&](Tables& tables) {
+        tables.jobs.Create(TestSpec(), large, NewJob({}, kTestNow), {"anna", "CREATE", ""}, kTestNow);
+      });
+    }
+  });
+  EXPECT_GT(std::filesystem::file_size(log), kUsual + (kUsual >> 2));
+  // The first of these carries everything over, the second begins the log anew.
+  AddJob(*store);
+  AddJob(*store);
+  EXPECT_LE(std::filesystem::file_size(log), kUsual);
+  store.reset();
+  EXPECT_FALSE(std::filesystem::exists(log));
+}
+
 TEST(StoreSchema, AnOlderStoreIsBroughtUpToDateWithACopyOfWhatItWas) {
   TempFolder folder;
   const auto file = folder.path() / "store.db";
