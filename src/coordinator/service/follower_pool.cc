@@ -104,7 +104,9 @@ void FollowerPool::Loop() {
     } else if (timers_.empty()) {
       work_.wait(lock);
     } else {
-      work_.wait_until(lock, timers_.begin()->first);
+      // A copy: the timer may be taken away while this one waits, and the time is looked at afterwards.
+      const auto next = timers_.begin()->first;
+      work_.wait_until(lock, next);
     }
   }
 }

@@ -10,7 +10,9 @@ Downsampler::Downsampler(int64_t first_step, int64_t last_step, int max_buckets)
     : first_step_(first_step), max_buckets_(static_cast<size_t>(std::max(max_buckets, 1))) {
   // Unsigned: the range of all 64-bit steps does not fit into a signed difference.
   const uint64_t range = static_cast<uint64_t>(last_step) - static_cast<uint64_t>(first_step);
-  width_ = static_cast<int64_t>(range / max_buckets_) + 1;
+  width_ = range / max_buckets_;
+  // The width of one bucket of all 2^64 steps does not fit; IndexOf keeps the last step in it.
+  if (width_ < std::numeric_limits<uint64_t>::max()) ++width_;
 }
 
 void Downsampler::Add(const MetricPoint& point) {
@@ -73,9 +75,9 @@ void Downsampler::Merge(Bucket& into, const Bucket& bucket) {
   into.time_us = bucket.time_us;
 }
 
-int64_t Downsampler::IndexOf(int64_t step) const {
+uint64_t Downsampler::IndexOf(int64_t step) const {
   const uint64_t offset = static_cast<uint64_t>(step) - static_cast<uint64_t>(first_step_);
-  return static_cast<int64_t>(offset / static_cast<uint64_t>(width_));
+  return std::min<uint64_t>(offset / width_, max_buckets_ - 1);
 }
 
 void Downsampler::Place(const Bucket& bucket) {

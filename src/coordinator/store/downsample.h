@@ -39,11 +39,11 @@ class Downsampler {
 
   static Bucket MakeBucket(const MetricPoint& point);
   static void Merge(Bucket& into, const Bucket& bucket);
-  int64_t IndexOf(int64_t step) const;
+  uint64_t IndexOf(int64_t step) const;
   void Place(const Bucket& bucket);
 
   int64_t first_step_;
-  int64_t width_;
+  uint64_t width_;
   size_t max_buckets_;
   bool divided_ = false;
   int64_t points_ = 0;

@@ -355,5 +355,14 @@ TEST(Downsampler, TheWholeRangeOfStepsFits) {
   EXPECT_THAT(series.count(), ElementsAre(2, 2));
 }
 
+TEST(Downsampler, TheWholeRangeOfStepsIsOneBucketAndNeverMore) {
+  Downsampler downsampler(INT64_MIN, INT64_MAX, 1);
+  for (int64_t step : {INT64_MIN, int64_t{0}, INT64_MAX - 1, INT64_MAX})
+    downsampler.Add({.step = step, .value = 1});
+  v1::Series series;
+  downsampler.Finish(series);
+  EXPECT_THAT(series.count(), ElementsAre(4));
+}
+
 }  // namespace
 }  // namespace syncbn::coordinator
