@@ -2,7 +2,6 @@
 
 #include <google/protobuf/stubs/common.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -28,12 +27,6 @@ std::map<std::string, std::string> LibraryVersions() {
           {"Protobuf", google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)},
           {"MPI", comm::MpiVersion()},
           {"cpu", backend::MakeCpuBackend()->Description()}};
-}
-
-std::string HostName() {
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  return name;
 }
 
 int AvailableCores() {

@@ -16,7 +16,6 @@ std::filesystem::path ProgramPath();
 std::string ProgramDigest();
 // Name to version, of the libraries in use: "oneDNN", "Open MPI", "gRPC", ...
 std::map<std::string, std::string> LibraryVersions();
-std::string HostName();
 // Cores this process may use.
 int AvailableCores();
 // This process's share of them, when mpirun started several on this host.

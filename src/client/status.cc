@@ -5,39 +5,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
-#include <optional>
 
 #include "base/text.h"
 #include "coordinator/api_error.h"
-#include "syncbn/v1/error.pb.h"
+#include "rpc/status.h"
 
 namespace syncbn::client {
 namespace {
-
-struct Details {
-  std::optional<v1::ErrorInfo> info;
-  v1::RunFileErrors run_file;
-};
-
-// Detail messages may carry the type URLs of google.rpc: the fields are the same.
-bool Holds(const google::protobuf::Any& any, std::string_view name) {
-  const std::string_view url = any.type_url();
-  return url.substr(url.rfind('/') + 1).ends_with(name);
-}
-
-Details DetailsOf(const grpc::Status& status) {
-  Details details;
-  v1::ErrorStatus parsed;
-  if (status.error_details().empty() || !parsed.ParseFromString(status.error_details())) {
-    return details;
-  }
-  for (const google::protobuf::Any& any : parsed.details()) {
-    v1::ErrorInfo info;
-    if (Holds(any, ".ErrorInfo") && info.ParseFromString(any.value())) details.info = info;
-    if (Holds(any, ".RunFileErrors")) (void)details.run_file.ParseFromString(any.value());
-  }
-  return details;
-}
 
 ErrorCode CodeOf(grpc::StatusCode code) {
   switch (code) {
@@ -144,14 +118,15 @@ std::optional<SizeRefusal> SizeRefusalOf(const grpc::Status& status) {
 }
 
 // The faults as `syncbn check` prints them. A server sends as many as fit into gRPC's headers.
-std::string RunFileText(const std::string& message, const Details& details) {
+std::string RunFileText(const std::string& message, const v1::ErrorInfo& info,
+                        const v1::RunFileErrors& errors) {
   std::string text;
-  for (const v1::RunFileError& error : details.run_file.errors()) text += error.text();
+  for (const v1::RunFileError& error : errors.errors()) text += error.text();
   if (message.starts_with(text)) return message;
-  const auto counted = details.info->metadata().find("errors");
-  const int shown = details.run_file.errors_size();
-  const int all = counted == details.info->metadata().end() ? shown : std::atoi(counted->second.c_str());
-  text += Plural(std::max(all, shown), "error") + " in " + details.run_file.errors(0).file();
+  const auto counted = info.metadata().find("errors");
+  const int shown = errors.errors_size();
+  const int all = counted == info.metadata().end() ? shown : std::atoi(counted->second.c_str());
+  text += Plural(std::max(all, shown), "error") + " in " + errors.errors(0).file();
   if (all > shown) text += "; the first " + std::to_string(shown) + " are shown";
   return text;
 }
@@ -159,16 +134,16 @@ std::string RunFileText(const std::string& message, const Details& details) {
 }  // namespace
 
 void ThrowStatus(const grpc::Status& status, const CallTarget& target) {
-  const Details details = DetailsOf(status);
   std::string message = status.error_message();
-  if (details.info) {
-    const std::map<std::string, std::string> metadata(details.info->metadata().begin(),
-                                                      details.info->metadata().end());
-    if (details.run_file.errors_size() > 0) message = RunFileText(message, details);
+  if (const auto info = rpc::DetailOf<v1::ErrorInfo>(status)) {
+    const std::map<std::string, std::string> metadata(info->metadata().begin(),
+                                                      info->metadata().end());
+    const auto errors = rpc::DetailOf<v1::RunFileErrors>(status);
+    if (errors && errors->errors_size() > 0) message = RunFileText(message, *info, *errors);
     if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
       message += "\n  give your token with --token-file FILE or SYNCBN_USER_TOKEN";
     }
-    throw coordinator::ApiError(CodeOf(status.error_code()), details.info->reason(), message, metadata);
+    throw coordinator::ApiError(CodeOf(status.error_code()), info->reason(), message, metadata);
   }
   if (const auto refusal = SizeRefusalOf(status)) ThrowTooLarge(*refusal, target);
   switch (status.error_code()) {
@@ -204,11 +179,6 @@ bool IsLostConnection(const grpc::Status& status) {
     case grpc::StatusCode::CANCELLED: return status.error_details().empty();
     default: return false;
   }
-}
-
-std::string ReasonOf(const grpc::Status& status) {
-  const Details details = DetailsOf(status);
-  return details.info ? details.info->reason() : std::string();
 }
 
 }  // namespace syncbn::client

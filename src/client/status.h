@@ -42,7 +42,4 @@ bool IsRefusedForSize(const grpc::Status& status);
 // Whether the connection failed, not the request: the same call may work a moment later.
 bool IsLostConnection(const grpc::Status& status);
 
-// The machine-readable reason that came with the status (error.proto), or nothing.
-std::string ReasonOf(const grpc::Status& status);
-
 }  // namespace syncbn::client

@@ -1,23 +1,15 @@
 #include "comm/reducer_base.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <functional>
 #include <utility>
 
+#include "base/host.h"
+
 namespace syncbn::comm {
-namespace {
 
 using std::chrono::nanoseconds;
-
-std::string HostName() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown host";
-}
-
-}  // namespace
 
 class ReducerBase::Ticket : public Reducer::Pending {
  public:

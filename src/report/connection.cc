@@ -5,40 +5,21 @@
 #include <algorithm>
 
 #include "base/file.h"
-#include "syncbn/v1/error.pb.h"
+#include "rpc/status.h"
 
 namespace syncbn::report {
 
 using std::chrono::milliseconds;
 
-std::string ReasonOf(const grpc::Status& status) {
-  v1::ErrorStatus details;
-  if (!details.ParseFromString(status.error_details())) return "";
-  for (const google::protobuf::Any& detail : details.details()) {
-    // Packed as syncbn.v1.ErrorInfo or, which is the same on the wire, google.rpc.ErrorInfo.
-    v1::ErrorInfo info;
-    if (detail.type_url().ends_with(".ErrorInfo") && info.ParseFromString(detail.value())) {
-      return info.reason();
-    }
-  }
-  return "";
-}
-
 bool IsSuperseded(const grpc::Status& status) {
-  return status.error_code() == grpc::StatusCode::ABORTED &&
-         ReasonOf(status) == "ATTEMPT_SUPERSEDED";
+  if (status.error_code() != grpc::StatusCode::ABORTED) return false;
+  const auto info = rpc::DetailOf<v1::ErrorInfo>(status);
+  return info && info->reason() == "ATTEMPT_SUPERSEDED";
 }
 
 std::string Describe(const grpc::Status& status) {
-  static constexpr const char* kNames[] = {
-      "OK",          "CANCELLED",        "UNKNOWN",           "INVALID_ARGUMENT",
-      "DEADLINE_EXCEEDED", "NOT_FOUND",  "ALREADY_EXISTS",    "PERMISSION_DENIED",
-      "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-      "UNIMPLEMENTED", "INTERNAL",       "UNAVAILABLE",       "DATA_LOSS",
-      "UNAUTHENTICATED"};
-  const auto code = static_cast<size_t>(status.error_code());
-  const std::string name = code < std::size(kNames) ? kNames[code] : std::to_string(code);
-  return name + (status.error_message().empty() ? "" : ": " + status.error_message());
+  return std::string(rpc::StatusCodeName(status.error_code())) +
+         (status.error_message().empty() ? "" : ": " + status.error_message());
 }
 
 Connection::Connection(const ReportSettings& settings)

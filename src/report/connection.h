@@ -13,8 +13,6 @@
 
 namespace syncbn::report {
 
-// The machine-readable reason (error.proto) that came with a status; empty if none did.
-std::string ReasonOf(const grpc::Status& status);
 // The worker's attempt has been given up: it must leave.
 bool IsSuperseded(const grpc::Status& status);
 // "UNAVAILABLE: connection refused"

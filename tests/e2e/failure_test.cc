@@ -1,5 +1,6 @@
 // What keeps a job from starting: each a clear failure, of the right class, within its deadline.
 #include "base/error.h"
+#include "base/host.h"
 #include "tests/e2e/resilience.h"
 
 namespace syncbn {
@@ -48,8 +49,7 @@ TEST_F(FailureTest, WithoutTheProgramOnAHostAJobFailsAtOnceAndSaysSo) {
   const v1::Failure failure = FailureOf(MakeJob(TinyRun(), 2));
   EXPECT_EQ(failure.class_(), v1::Failure::CONFIG);
   EXPECT_EQ(failure.message(), "the program is not there, or cannot be executed on " +
-                                   coordinator::HostName() +
-                                   ": install the same syncbn on every host");
+                                   HostName() + ": install the same syncbn on every host");
   EXPECT_EQ(Get("jobs/1").attempt(), 1) << "not retried";
 }
 

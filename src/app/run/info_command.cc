@@ -3,6 +3,7 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/versions.h"
+#include "base/host.h"
 
 namespace syncbn::app {
 

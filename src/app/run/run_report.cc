@@ -14,6 +14,7 @@
 #include "app/run/metric_points.h"
 #include "app/versions.h"
 #include "base/clock.h"
+#include "base/host.h"
 #include "train/checkpoint_store.h"
 
 namespace syncbn::app {

@@ -15,6 +15,7 @@
 #include "app/versions.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "base/text.h"
 #include "comm/handshake.h"
 #include "comm/make_reducer.h"

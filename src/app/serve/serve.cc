@@ -12,6 +12,7 @@
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "coordinator/control/spool_intake.h"
 #include "coordinator/launch/attempt_folder.h"
 #include "coordinator/launch/process.h"
@@ -52,10 +53,6 @@ class EndSignals {
  private:
   sigset_t set_;
 };
-
-fs::path OwnExecutable() {
-  return fs::read_symlink("/proc/self/exe");
-}
 
 bool HasPortZero(const std::string& address) {
   return address.ends_with(":0");
@@ -175,7 +172,7 @@ Coordinator::Coordinator(ServeOptions options)
 }
 
 void Coordinator::ChooseLauncher() {
-  const fs::path own = OwnExecutable();
+  const fs::path own = ProgramPath();
   std::string& name = options_.launcher;
   if (name.empty()) name = options_.hosts_file ? "hosts" : "local";
   if ((name == "hosts") != options_.hosts_file.has_value()) {

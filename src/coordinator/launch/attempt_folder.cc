@@ -7,6 +7,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 
 namespace syncbn::coordinator {
 namespace {

@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "base/host.h"
 #include "coordinator/launch/process.h"
 
 namespace syncbn::coordinator {

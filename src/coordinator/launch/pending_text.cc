@@ -3,13 +3,10 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "coordinator/job/job_record.h"
 
 namespace syncbn::coordinator {
 namespace {
-
-std::string JobText(int64_t job) {
-  return "jobs/" + std::to_string(job);
-}
 
 // Slots that a job holds on hosts the request could use.
 struct Held {
@@ -42,7 +39,7 @@ std::string HeldText(const std::vector<Held>& held) {
   std::vector<std::string> parts;
   for (size_t i = 0; i < std::min(kMost, held.size()); ++i) {
     parts.push_back(std::to_string(held[i].slots) + (i == 0 ? " held by " : " by ") +
-                    JobText(held[i].job));
+                    JobName(held[i].job));
   }
   std::string text = Join(parts, ", ");
   if (held.size() > kMost) {
@@ -124,7 +121,7 @@ PendingReason ExplainBehind(const SlotRequest& request, const SlotRequest& first
                        .blocking_jobs = {first.job}};
   reason.message = "needs " + Plural(request.slots(), "slot") + ", " +
                    std::to_string(reason.free_slots) + " free, but would delay " +
-                   JobText(first.job) + ", which is first in line and needs " +
+                   JobName(first.job) + ", which is first in line and needs " +
                    std::to_string(first.slots());
   if (!first_starts_by) return reason;
   const auto longest = *first_starts_by - now - ending_margin;

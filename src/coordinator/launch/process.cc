@@ -196,10 +196,4 @@ SweepResult Sweep(std::string_view marker, std::chrono::milliseconds time) {
   return result;
 }
 
-std::string HostName() {
-  char name[256] = "";
-  if (::gethostname(name, sizeof name - 1) != 0) return "unknown";
-  return name;
-}
-
 }  // namespace syncbn::coordinator

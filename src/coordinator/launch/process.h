@@ -76,6 +76,4 @@ std::vector<CommandResult> RunCommands(const std::vector<std::vector<std::string
                                        std::chrono::milliseconds time,
                                        size_t most_output = size_t{1} << 20);
 
-std::string HostName();
-
 }  // namespace syncbn::coordinator

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <map>
 #include <random>
@@ -25,14 +26,6 @@ constexpr auto kData = static_cast<RecordType>(101);   // a piece of it
 constexpr auto kEnd = static_cast<RecordType>(102);    // all was sent
 constexpr size_t kPiece = 512 * 1024;
 constexpr size_t kMostFetched = size_t{512} << 20;
-
-// ssh hands its arguments to a shell.
-bool IsPlain(const std::string& text) {
-  return std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return std::isalnum(c) || std::string_view("/._-+").find(static_cast<char>(c)) !=
-                                  std::string_view::npos;
-  });
-}
 
 // Only what a spool may hold: a name from elsewhere must not lead anywhere else.
 bool IsSpoolName(std::string_view name) {
@@ -95,11 +88,17 @@ std::vector<std::string> SweepCommand(const v1::AttemptSpec& spec, const std::st
   return command;
 }
 
+bool IsPlainWord(std::string_view word) {
+  return !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '/' || c == '.' || c == '_' || c == '-' || c == '+';
+  });
+}
+
 std::vector<std::string> FetchSpools(const v1::AttemptSpec& spec,
                                      const std::vector<std::string>& hosts, const fs::path& folder,
                                      const std::function<void(const std::string&)>& note) {
   if (hosts.empty()) return {};
-  if (!IsPlain(folder.string())) {
+  if (!IsPlainWord(folder.string())) {
     note("spools are not fetched: the path " + folder.string() +
          " has characters that a remote shell would change");
     return hosts;

@@ -22,6 +22,10 @@ namespace syncbn::coordinator {
 std::vector<std::string> SweepCommand(const v1::AttemptSpec& spec, const std::string& host,
                                       const std::vector<std::string>& arguments);
 
+// Whether a word can be part of such a command: ssh hands its arguments to a shell, which would
+// change other words. Letters, digits and / . _ - + only, and not empty.
+bool IsPlainWord(std::string_view word);
+
 // Fetches the spool folder of every host of `hosts` into `folder`, which is its path there, too, and
 // removes it there. Takes at most twice the ladder's remote_seconds. Returns the hosts from which it
 // could not be fetched whole; its files are still there then. note() gets the reasons.

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "coordinator/job/job_record.h"
 #include "coordinator/launch/spool_transfer.h"
 

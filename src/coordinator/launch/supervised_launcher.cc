@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "base/text.h"
 #include "coordinator/launch/process.h"
 #include "coordinator/launch/spool_transfer.h"
@@ -17,12 +18,6 @@ namespace syncbn::coordinator {
 namespace {
 
 using std::chrono::milliseconds;
-
-bool IsPlain(const std::string& path) {
-  return !path.empty() && std::all_of(path.begin(), path.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '/' || c == '.' || c == '_' || c == '-' || c == '+';
-  });
-}
 
 double Seconds(std::chrono::microseconds time) {
   return std::chrono::duration<double>(time).count();
@@ -155,7 +150,7 @@ v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds 
 
 SupervisedLauncher::SupervisedLauncher(Options options) : options_(std::move(options)) {
   ValidateMpirunSettings(options_.mpirun);
-  if (!IsPlain(options_.remote_program)) {
+  if (!IsPlainWord(options_.remote_program)) {
     throw Error(ErrorCode::kInvalidArgument, "the path of syncbn on the hosts, '" +
                                                  options_.remote_program +
                                                  "', may have letters, digits and / . _ - + only");

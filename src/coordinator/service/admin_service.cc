@@ -5,6 +5,7 @@
 #include "coordinator/api_error.h"
 #include "coordinator/service/request_info.h"
 #include "coordinator/service/status.h"
+#include "rpc/status.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -28,7 +29,7 @@ v1::AuditRecord Show(const AuditEntry& entry) {
   record.set_peer(entry.peer);
   record.set_method(entry.method);
   record.set_resource(entry.resource);
-  record.set_code(std::string(StatusCodeName(static_cast<grpc::StatusCode>(entry.code))));
+  record.set_code(std::string(rpc::StatusCodeName(static_cast<grpc::StatusCode>(entry.code))));
   record.set_detail(entry.detail);
   return record;
 }

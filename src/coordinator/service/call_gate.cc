@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "coordinator/service/status.h"
+#include "rpc/status.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -248,7 +249,7 @@ void CallGate::Call::Record(const grpc::Status& status, const std::string& detai
     gate_.options_.metrics->AddStream(method_, -1);
   }
   const auto took = gate_.options_.clock->Monotonic() - start_;
-  gate_.options_.metrics->CountCall(method_, StatusCodeName(code), stream, took);
+  gate_.options_.metrics->CountCall(method_, rpc::StatusCodeName(code), stream, took);
 
   const bool refused = IsRefusal(code) && !status.ok();
   const bool mutates = rule_ != nullptr && rule_->mutates;
@@ -270,7 +271,7 @@ void CallGate::Call::Record(const grpc::Status& status, const std::string& detai
                  .message = status.ok() ? std::string(method_) : std::string(method_) + ": " + detail,
                  .job = resource_.starts_with("jobs/") ? resource_ : "",
                  .actor = known_ ? caller_.name : "",
-                 .fields = {{"code", std::string(StatusCodeName(code))}, {"peer", caller_.peer}}};
+                 .fields = {{"code", std::string(rpc::StatusCodeName(code))}, {"peer", caller_.peer}}};
   gate_.options_.log->Write(event);
 }
 

@@ -94,16 +94,6 @@ grpc::StatusCode ToStatusCode(ErrorCode code) {
   return grpc::StatusCode::UNKNOWN;
 }
 
-std::string_view StatusCodeName(grpc::StatusCode code) {
-  static constexpr std::string_view kNames[] = {
-      "OK",           "CANCELLED",     "UNKNOWN",           "INVALID_ARGUMENT",  "DEADLINE_EXCEEDED",
-      "NOT_FOUND",    "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
-      "ABORTED",      "OUT_OF_RANGE",  "UNIMPLEMENTED",     "INTERNAL",          "UNAVAILABLE",
-      "DATA_LOSS",    "UNAUTHENTICATED"};
-  const auto index = static_cast<size_t>(code);
-  return index < std::size(kNames) ? kNames[index] : "UNKNOWN";
-}
-
 std::string ReasonOf(const Error& error) {
   if (const auto* api = dynamic_cast<const ApiError*>(&error)) return api->reason();
   if (error.code() == ErrorCode::kResourceExhausted &&

@@ -6,7 +6,6 @@
 
 #include <exception>
 #include <string>
-#include <string_view>
 
 #include "config/diagnostic.h"
 #include "coordinator/api_error.h"
@@ -41,7 +40,6 @@ grpc::Status ToStatus(const std::exception_ptr& thrown, size_t max_details = kUs
 
 // OUT_OF_RANGE and so on. Ours have the same names and meaning as gRPC's.
 grpc::StatusCode ToStatusCode(ErrorCode code);
-std::string_view StatusCodeName(grpc::StatusCode code);
 
 // The reason of an error that was thrown without one: that of ApiErrors, STORE_FULL for a full
 // disk, else the name of the code.

@@ -1,18 +1,10 @@
 #include "coordinator/store/attempt_table.h"
 
 #include "coordinator/api_error.h"
+#include "coordinator/store/column.h"
 
 namespace syncbn::coordinator {
 namespace {
-
-template <typename Message>
-Message Parse(std::string_view bytes, const char* what) {
-  Message message;
-  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    throw Error(ErrorCode::kDataLoss, std::string("the store holds a damaged ") + what);
-  }
-  return message;
-}
 
 [[noreturn]] void FailNoAttempt(AttemptId id) {
   throw ApiError(ErrorCode::kNotFound, "ATTEMPT_NOT_FOUND",
@@ -39,7 +31,7 @@ v1::Attempt AttemptTable::Get(AttemptId id) const {
   Rows rows = database_.Query("SELECT record FROM attempts WHERE job = ? AND number = ?", id.job,
                               id.attempt);
   if (!rows.Next()) FailNoAttempt(id);
-  auto attempt = Parse<v1::Attempt>(rows.Bytes(0), "attempt");
+  auto attempt = ParseColumn<v1::Attempt>(rows.Bytes(0), "attempt");
   AddRanks(id, attempt);
   return attempt;
 }
@@ -49,7 +41,7 @@ std::vector<v1::Attempt> AttemptTable::List(int64_t job) const {
   Rows rows =
       database_.Query("SELECT number, record FROM attempts WHERE job = ? ORDER BY number", job);
   while (rows.Next()) {
-    attempts.push_back(Parse<v1::Attempt>(rows.Bytes(1), "attempt"));
+    attempts.push_back(ParseColumn<v1::Attempt>(rows.Bytes(1), "attempt"));
     AddRanks({job, static_cast<int>(rows.Int(0))}, attempts.back());
   }
   return attempts;
@@ -84,7 +76,7 @@ std::vector<AttemptTable::RankExitReport> AttemptTable::RankExits(AttemptId id) 
       id.job, id.attempt);
   while (rows.Next()) {
     exits.push_back(
-        {static_cast<int>(rows.Int(0)), Parse<v1::RankExit>(rows.Bytes(1), "exit report")});
+        {static_cast<int>(rows.Int(0)), ParseColumn<v1::RankExit>(rows.Bytes(1), "exit report")});
   }
   return exits;
 }
@@ -106,7 +98,7 @@ void AttemptTable::AddRanks(AttemptId id, v1::Attempt& attempt) const {
     rank.set_host(rows.Text(1));
     rank.set_pid(rows.Int(2));
     if (rows.IsNull(3)) continue;
-    const auto exit = Parse<v1::RankExit>(rows.Bytes(3), "exit report");
+    const auto exit = ParseColumn<v1::RankExit>(rows.Bytes(3), "exit report");
     rank.set_outcome(exit.outcome());
     rank.set_message(exit.message());
   }
@@ -130,8 +122,7 @@ void RequestTable::Remember(const RequestKey& key, const std::string& response, 
   if (key.id.empty()) return;
   database_.Run(
       "INSERT INTO requests(actor, id, method, digest, response, time) VALUES (?, ?, ?, ?, ?, ?)",
-      key.actor, key.id, key.method, key.digest, Blob{response},
-      int64_t{now.time_since_epoch().count()});
+      key.actor, key.id, key.method, key.digest, Blob{response}, Micros(now));
 }
 
 }  // namespace syncbn::coordinator

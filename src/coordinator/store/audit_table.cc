@@ -1,13 +1,15 @@
 #include "coordinator/store/audit_table.h"
 
+#include "coordinator/store/column.h"
+
 namespace syncbn::coordinator {
 
 void AuditTable::Add(const AuditEntry& entry) {
   database_.Run(
       "INSERT INTO audit(time, actor, peer, method, resource, code, detail) VALUES (?, ?, ?, ?, ?, "
       "?, ?)",
-      int64_t{entry.time.time_since_epoch().count()}, entry.actor, entry.peer, entry.method,
-      entry.resource, entry.code, entry.detail);
+      Micros(entry.time), entry.actor, entry.peer, entry.method, entry.resource, entry.code,
+      entry.detail);
 }
 
 std::vector<AuditEntry> AuditTable::List(int64_t before, int limit) const {
@@ -18,7 +20,7 @@ std::vector<AuditEntry> AuditTable::List(int64_t before, int limit) const {
       before, limit);
   while (rows.Next()) {
     entries.push_back({.sequence = rows.Int(0),
-                       .time = WallTime(std::chrono::microseconds(rows.Int(1))),
+                       .time = FromMicros(rows.Int(1)),
                        .actor = rows.Text(2),
                        .peer = rows.Text(3),
                        .method = rows.Text(4),

@@ -1,13 +1,8 @@
 #include "coordinator/store/host_table.h"
 
+#include "coordinator/store/column.h"
+
 namespace syncbn::coordinator {
-namespace {
-
-WallTime FromMicros(int64_t micros) {
-  return WallTime(std::chrono::microseconds(micros));
-}
-
-}  // namespace
 
 HostHealth HostTable::Get(const std::string& name) const {
   for (HostHealth& health : All()) {
@@ -38,18 +33,15 @@ std::vector<HostHealth> HostTable::All() const {
 }
 
 void HostTable::Put(const HostHealth& health) {
-  std::optional<int64_t> until;
-  if (health.excluded_until) until = health.excluded_until->time_since_epoch().count();
   database_.Run(
       "INSERT INTO hosts(name, drained, reason, exclusions, excluded_until) VALUES (?, ?, ?, ?, ?) "
       "ON CONFLICT DO UPDATE SET drained = excluded.drained, reason = excluded.reason, "
       "exclusions = excluded.exclusions, excluded_until = excluded.excluded_until",
-      health.name, health.drained, health.reason, health.exclusions, until);
+      health.name, health.drained, health.reason, health.exclusions, Micros(health.excluded_until));
   database_.Run("DELETE FROM host_failures WHERE host = ?", health.name);
   for (const HostFailure& failure : health.failures) {
     database_.Run("INSERT INTO host_failures(host, time, attempt, message) VALUES (?, ?, ?, ?)",
-                  health.name, int64_t{failure.time.time_since_epoch().count()}, failure.attempt,
-                  failure.message);
+                  health.name, Micros(failure.time), failure.attempt, failure.message);
   }
 }
 

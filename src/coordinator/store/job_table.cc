@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "coordinator/api_error.h"
+#include "coordinator/store/column.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -14,35 +15,14 @@ constexpr const char* kColumns =
     "attempt, attempt_live, forced, retries, since, deadline, attempt_start, running_since, used, "
     "cause, failure";
 
-int64_t Micros(WallTime time) {
-  return time.time_since_epoch().count();
-}
-WallTime FromMicros(int64_t micros) {
-  return WallTime(std::chrono::microseconds(micros));
-}
-
-std::optional<int64_t> Micros(const std::optional<WallTime>& time) {
-  if (!time) return std::nullopt;
-  return Micros(*time);
-}
-
 std::optional<WallTime> OptionalTime(const Rows& rows, int column) {
   if (rows.IsNull(column)) return std::nullopt;
   return FromMicros(rows.Int(column));
 }
 
-template <typename Message>
-Message Parse(std::string_view bytes, const char* what) {
-  Message message;
-  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    throw Error(ErrorCode::kDataLoss, std::string("the store holds a damaged ") + what);
-  }
-  return message;
-}
-
 std::optional<Failure> OptionalFailure(const Rows& rows, int column) {
   if (rows.IsNull(column)) return std::nullopt;
-  return FromProto(Parse<v1::Failure>(rows.Bytes(column), "failure"));
+  return FromProto(ParseColumn<v1::Failure>(rows.Bytes(column), "failure"));
 }
 
 std::optional<std::string> Bytes(const std::optional<Failure>& failure) {
@@ -53,12 +33,12 @@ std::optional<std::string> Bytes(const std::optional<Failure>& failure) {
 JobRecord Read(const Rows& rows) {
   JobRecord record;
   record.id = rows.Int(0);
-  record.spec = Parse<v1::Job>(rows.Bytes(1), "job");
+  record.spec = ParseColumn<v1::Job>(rows.Bytes(1), "job");
   record.create_time = FromMicros(rows.Int(2));
   record.start_time = OptionalTime(rows, 3);
   record.end_time = OptionalTime(rows, 4);
   record.revision = rows.Int(5);
-  record.progress = Parse<v1::Progress>(rows.Bytes(6), "progress report");
+  record.progress = ParseColumn<v1::Progress>(rows.Bytes(6), "progress report");
   JobStatus& status = record.status;
   status.state = static_cast<JobState>(rows.Int(7));
   status.desired = static_cast<DesiredState>(rows.Int(8));

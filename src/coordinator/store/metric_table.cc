@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "coordinator/api_error.h"
+#include "coordinator/store/column.h"
 #include "coordinator/store/downsample.h"
 
 namespace syncbn::coordinator {
@@ -100,8 +101,7 @@ int64_t MetricTable::Insert(StreamId stream, const v1::MetricBatch& batch, WallT
   const std::string bytes =
       first == 0 ? batch.SerializeAsString() : DropFirst(batch, first).SerializeAsString();
   database_.Run("INSERT INTO batches(job, attempt, rank, time, batch) VALUES (?, ?, ?, ?, ?)",
-                stream.job, stream.attempt, stream.rank, int64_t{now.time_since_epoch().count()},
-                Blob{bytes});
+                stream.job, stream.attempt, stream.rank, Micros(now), Blob{bytes});
   SYNCBN_CHECK(changes_ != nullptr) << "a change inside a read";
   changes_->push_back({Change::Kind::kMetrics, stream.job});
   return last;
@@ -203,7 +203,7 @@ v1::ListSeriesResponse MetricTable::ListSeries(int64_t job) const {
     info.set_first_step(rows.Int(2));
     info.set_last_step(rows.Int(3));
     info.set_last_value(rows.Real(4));
-    *info.mutable_last_time() = ToProto(WallTime(std::chrono::microseconds(rows.Int(5))));
+    *info.mutable_last_time() = ToProto(FromMicros(rows.Int(5)));
   }
   Rows lost = database_.Query("SELECT coalesce(sum(lost), 0) FROM streams WHERE job = ?", job);
   lost.Next();

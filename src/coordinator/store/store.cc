@@ -3,18 +3,10 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/host.h"
 #include "coordinator/store/store_schema.h"
 
 namespace syncbn::coordinator {
-namespace {
-
-std::string HostName() {
-  char name[256] = "";
-  if (::gethostname(name, sizeof name - 1) != 0) return "unknown";
-  return name;
-}
-
-}  // namespace
 
 Store::Store(const Options& options) : folder_(options.folder) {
   std::error_code failure;

@@ -1,15 +1,9 @@
 #include "coordinator/store/token_table.h"
 
 #include "coordinator/api_error.h"
+#include "coordinator/store/column.h"
 
 namespace syncbn::coordinator {
-namespace {
-
-WallTime FromMicros(int64_t micros) {
-  return WallTime(std::chrono::microseconds(micros));
-}
-
-}  // namespace
 
 void TokenTable::Add(const TokenRecord& token) {
   if (database_.Query("SELECT 1 FROM tokens WHERE name = ?", token.name).Next()) {
@@ -17,12 +11,10 @@ void TokenTable::Add(const TokenRecord& token) {
                    "there is a token '" + token.name + "' already: revoke it or choose another name",
                    {{"name", token.name}});
   }
-  std::optional<int64_t> expire;
-  if (token.expire_time) expire = token.expire_time->time_since_epoch().count();
   database_.Run(
       "INSERT INTO tokens(hash, name, role, create_time, expire_time) VALUES (?, ?, ?, ?, ?)",
-      Blob{token.hash}, token.name, token.role,
-      int64_t{token.create_time.time_since_epoch().count()}, expire);
+      Blob{token.hash}, token.name, token.role, Micros(token.create_time),
+      Micros(token.expire_time));
 }
 
 bool TokenTable::Remove(const std::string& name) {

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "coordinator/launch/attempt_folder.h"
 #include "coordinator/launch/mpirun_command.h"
 #include "coordinator/launch/slurm_launcher.h"

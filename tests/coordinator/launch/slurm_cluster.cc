@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/host.h"
 
 namespace syncbn::coordinator {
 namespace {

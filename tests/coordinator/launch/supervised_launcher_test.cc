@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/host.h"
 #include "coordinator/job/classify.h"
 #include "coordinator/launch/process.h"
 #include "tests/coordinator/launch/launcher_fixture.h"

@@ -18,6 +18,7 @@
 #include "coordinator/service/server.h"
 #include "coordinator/service/status.h"
 #include "coordinator/store/retention.h"
+#include "rpc/status.h"
 #include "syncbn/v1/worker.grpc.pb.h"
 #include "tests/coordinator/store/store_fixture.h"
 #include "tests/support/temp_folder.h"
@@ -27,19 +28,14 @@ namespace syncbn::coordinator {
 using namespace std::chrono_literals;
 
 inline v1::ErrorInfo InfoOf(const grpc::Status& status) {
-  v1::ErrorStatus wire;
-  v1::ErrorInfo info;
-  if (wire.ParseFromString(status.error_details())) {
-    for (const auto& detail : wire.details()) detail.UnpackTo(&info);
-  }
-  return info;
+  return rpc::DetailOf<v1::ErrorInfo>(status).value_or(v1::ErrorInfo());
 }
 
 // "NOT_FOUND JOB_NOT_FOUND: there is no job jobs/7", or "OK".
 inline std::string Say(const grpc::Status& status) {
   if (status.ok()) return "OK";
-  return std::string(StatusCodeName(status.error_code())) + " " + InfoOf(status).reason() + ": " +
-         status.error_message();
+  return std::string(rpc::StatusCodeName(status.error_code())) + " " + InfoOf(status).reason() +
+         ": " + status.error_message();
 }
 
 // A client's context that ends, whatever happens.
