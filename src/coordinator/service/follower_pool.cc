@@ -24,9 +24,11 @@ FollowerPool::~FollowerPool() {
 FollowerPool::Id FollowerPool::Add(Follower* follower) {
   std::lock_guard lock(mutex_);
   const Id id = next_++;
+  // A stream that has nothing to send begins with a bookmark: a client that comes back knows that it
+  // is connected again.
+  const Time long_ago = std::chrono::steady_clock::now() - options_.bookmark_every;
   Entry& entry =
-      entries_.emplace(id, Entry{.follower = follower, .last_sent = std::chrono::steady_clock::now()})
-          .first->second;
+      entries_.emplace(id, Entry{.follower = follower, .last_sent = long_ago}).first->second;
   Enqueue(id, entry);
   return id;
 }
