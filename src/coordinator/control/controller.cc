@@ -363,25 +363,28 @@ int64_t Controller::ReportMetrics(AttemptId id, int rank, const v1::MetricBatch&
   });
 }
 
+void Controller::OpenJob::AdvanceTo(const v1::RankExit& exit) {
+  v1::Progress& progress = record.progress;
+  if (exit.outcome() != v1::ATTEMPT_OUTCOME_FAILED && exit.step() > progress.step()) {
+    progress.set_step(exit.step());
+    progress_changed = true;
+  }
+  if (exit.has_checkpoint_step() && exit.checkpoint_step() > progress.checkpoint_step()) {
+    progress.set_checkpoint_step(exit.checkpoint_step());
+    progress_changed = true;
+  }
+  if (exit.lost_points() > progress.lost_points()) {
+    progress.set_lost_points(exit.lost_points());
+    progress_changed = true;
+  }
+}
+
 void Controller::ReportExit(AttemptId id, int rank, const v1::RankExit& exit) {
   {
     std::lock_guard lock(mutex_);
     OpenJob& open = LiveAttempt(id);
     open.monitor->Exited(rank);
-    // Its last heartbeat may be some steps older.
-    v1::Progress& progress = open.record.progress;
-    if (exit.outcome() != v1::ATTEMPT_OUTCOME_FAILED && exit.step() > progress.step()) {
-      progress.set_step(exit.step());
-      open.progress_changed = true;
-    }
-    if (exit.has_checkpoint_step() && exit.checkpoint_step() > progress.checkpoint_step()) {
-      progress.set_checkpoint_step(exit.checkpoint_step());
-      open.progress_changed = true;
-    }
-    if (exit.lost_points() > progress.lost_points()) {
-      progress.set_lost_points(exit.lost_points());
-      open.progress_changed = true;
-    }
+    open.AdvanceTo(exit);
   }
   options_.store->Write([&](Tables& tables) { tables.attempts.PutRankExit(id, rank, exit); });
 }

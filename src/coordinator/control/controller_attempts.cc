@@ -106,6 +106,13 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
     for (auto& report : tables.attempts.RankExits(id))
       reports.push_back({report.rank, std::move(report.exit)});
   });
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = open_.find(id.job);
+    if (found != open_.end() && found->second.record.status.attempt == id.attempt) {
+      for (const RankReport& report : reports) found->second.AdvanceTo(report.exit);
+    }
+  }
   Verdict verdict = Classify(exit, reports, processes, id.attempt);
   Event event{.kind = EventKind::kEnded,
               .attempt = id.attempt,

@@ -17,6 +17,9 @@ struct Controller::OpenJob {
   std::optional<Failure> start_failure;
   bool progress_changed = false;
   std::string waiting;  // what a batch system says while it has it in its queue
+
+  // A rank's last heartbeat may be older than its exit report, by as long as the coordinator was away.
+  void AdvanceTo(const v1::RankExit& exit);
 };
 
 // Adds those that are not in the list yet.

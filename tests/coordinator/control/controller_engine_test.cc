@@ -173,6 +173,21 @@ TEST_F(ControllerTest, WhatWorkersCouldNotDeliverIsTakenInBeforeTheirEndIsJudged
   EXPECT_EQ(AllPoints(store, job).size(), 6u);
 }
 
+TEST_F(ControllerTest, TheProgressOfAJobThatEndedUnseenIsThatOfItsSpool) {
+  options.take_in_spool = [this](const AttemptRef& attempt) {
+    v1::RankExit exit;
+    exit.set_outcome(v1::ATTEMPT_OUTCOME_COMPLETED);
+    exit.set_step(2000);
+    exit.set_checkpoint_step(1995);
+    store.Write([&](Tables& tables) { tables.attempts.PutRankExit(attempt.id, 0, exit); });
+  };
+  const int64_t job = SubmitRunning();
+  launcher.End({job, 1}, FakeLauncher::Ended(0));
+  WaitForState(job, JobState::kSucceeded);
+  EXPECT_EQ(View(job).progress().step(), 2000);
+  EXPECT_EQ(View(job).progress().checkpoint_step(), 1995);
+}
+
 TEST_F(ControllerTest, ASpoolThatCannotBeReadDoesNotKeepTheJobFromEnding) {
   options.take_in_spool = [](const AttemptRef&) {
     throw Error(ErrorCode::kDataLoss, "the spool is damaged");
