@@ -104,7 +104,9 @@ void Reporter::Loop() {
       lock.lock();
       if (!all) continue;
     }
-    milliseconds pause = !well ? backoff.Next() : registering ? milliseconds(0) : interval_;
+    // A plan that was made during the call is told at once.
+    const bool at_once = registering || register_due_;
+    milliseconds pause = !well ? backoff.Next() : at_once ? milliseconds(0) : interval_;
     if (exit_) pause = std::min(pause, kLastPause);
     if (well) backoff.Reset();
     const bool was_due = register_due_, had_exit = exit_.has_value();
@@ -247,7 +249,11 @@ void Reporter::Hear(Order order, const std::string& reason) {
   changed_.notify_all();
 }
 
-void Reporter::FillExit(v1::RankExit& exit) const {
+void Reporter::FillExit(v1::RankExit& exit) {
+  {
+    std::lock_guard lock(mutex_);
+    exit.set_total_steps(total_steps_);
+  }
   exit.set_host(options_.settings.host);
   exit.set_lost_points(outbox_.figures().lost);
 }

@@ -94,7 +94,7 @@ class Reporter {
   void Hear(Order order, const std::string& reason);
   void SpoolLeaving(const std::string& reason);
   void Warn(const std::string& warning) const;
-  void FillExit(v1::RankExit& exit) const;
+  void FillExit(v1::RankExit& exit);
 
   const Options options_;
   const v1::RankName rank_;

@@ -115,6 +115,7 @@ TEST_F(ReporterTest, RegistersBeatsSendsPointsAndLeavesWithNothingLeftOnDisk) {
   ASSERT_EQ(rank.exits.size(), 1u);
   EXPECT_EQ(rank.exits[0].digest(), "abc");
   EXPECT_EQ(rank.exits[0].host(), "here");
+  EXPECT_EQ(rank.exits[0].total_steps(), 100);
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "spool"));
   EXPECT_EQ(warnings, "");
 }

@@ -178,6 +178,7 @@ void RunReport::Deliver(v1::RankExit exit, std::chrono::milliseconds time) {
   {
     std::lock_guard lock(mutex_);
     if (exit.step() == 0) exit.set_step(steps_);
+    exit.set_epoch(epoch_);
     if (checkpoint_) exit.set_checkpoint_step(*checkpoint_);
   }
   const report::Delivery delivery = reporter_->Finish(std::move(exit), time);

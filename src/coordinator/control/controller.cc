@@ -367,6 +367,11 @@ void Controller::OpenJob::AdvanceTo(const v1::RankExit& exit) {
   v1::Progress& progress = record.progress;
   if (exit.outcome() != v1::ATTEMPT_OUTCOME_FAILED && exit.step() > progress.step()) {
     progress.set_step(exit.step());
+    progress.set_epoch(std::max(progress.epoch(), exit.epoch()));
+    progress_changed = true;
+  }
+  if (exit.total_steps() > 0 && exit.total_steps() != progress.total_steps()) {
+    progress.set_total_steps(exit.total_steps());
     progress_changed = true;
   }
   if (exit.has_checkpoint_step() && exit.checkpoint_step() > progress.checkpoint_step()) {
