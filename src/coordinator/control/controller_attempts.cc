@@ -113,18 +113,23 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
       for (const RankReport& report : reports) found->second.AdvanceTo(report.exit);
     }
   }
+  // It may have ended while there was no coordinator.
+  std::optional<WallTime> end_time;
+  if (exit.has_end_time()) end_time = FromProto(exit.end_time());
   Verdict verdict = Classify(exit, reports, processes, id.attempt);
   Event event{.kind = EventKind::kEnded,
               .attempt = id.attempt,
               .outcome = verdict.outcome,
-              .failure = verdict.failure};
+              .failure = verdict.failure,
+              .end_time = end_time};
   if (verdict.never_ran) {
-    event = {.kind = EventKind::kNotStarted, .attempt = id.attempt};
+    event = {.kind = EventKind::kNotStarted, .attempt = id.attempt, .end_time = end_time};
     if (start_failure) {
       event = {.kind = EventKind::kEnded,
                .attempt = id.attempt,
                .outcome = AttemptOutcome::kFailed,
-               .failure = start_failure};
+               .failure = start_failure,
+               .end_time = end_time};
     }
   }
   std::vector<HostHealth> changed;
@@ -134,7 +139,8 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
       [&](Tables& tables, Applied& applied) {
         const WallTime now = options_.clock->Now();
         v1::Attempt record = tables.attempts.Get(id);
-        *record.mutable_end_time() = ToProto(now);
+        const WallTime start = std::min(now, FromProto(record.start_time()));
+        *record.mutable_end_time() = ToProto(std::clamp(end_time.value_or(now), start, now));
         if (!verdict.never_ran || start_failure)
           record.set_outcome(static_cast<v1::AttemptOutcome>(event.outcome));
         // What the job says of the attempt (a stall, a time limit) is more than what its end looks

@@ -87,7 +87,7 @@ v1::Job ToProto(const JobRecord& record, WallTime now) {
   *job.mutable_progress() = record.progress;
   *job.mutable_create_time() = ToProto(record.create_time);
   if (record.start_time) *job.mutable_start_time() = ToProto(*record.start_time);
-  if (record.end_time) *job.mutable_end_time() = ToProto(*record.end_time);
+  if (status.end_time) *job.mutable_end_time() = ToProto(*status.end_time);
   *job.mutable_update_time() = ToProto(status.since);
   *job.mutable_used_time() = TimeUtil::MicrosecondsToDuration(UsedTime(status, now).count());
   job.set_etag(Etag(record.revision));

@@ -21,7 +21,6 @@ struct JobRecord {
   int64_t revision = 0;
   WallTime create_time;
   std::optional<WallTime> start_time;
-  std::optional<WallTime> end_time;
   v1::Progress progress;
 };
 

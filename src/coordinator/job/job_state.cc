@@ -24,7 +24,7 @@ std::string Describe(Time time) {
 class Step {
  public:
   Step(const JobStatus& status, const Event& event, const JobPolicy& policy, WallTime now)
-      : s_(status), event_(event), policy_(policy), now_(now) {}
+      : s_(status), event_(event), policy_(policy), now_(now), end_(now) {}
 
   Outcome Run() {
     SYNCBN_CHECK_EQ(event_.attempt.has_value(), IsOfAttempt(event_.kind)) << EventName(event_.kind);
@@ -110,8 +110,12 @@ class Step {
 
   // Nothing of the attempt is left, or it is given up.
   void CloseAttempt() {
-    s_.used = UsedTime(s_, now_);
-    if (s_.running_since && now_ - *s_.running_since >= policy_.retries_forgotten_after)
+    if (event_.end_time) {
+      const WallTime start = std::min(now_, s_.attempt_start.value_or(now_));
+      end_ = std::clamp(*event_.end_time, start, now_);
+    }
+    s_.used = UsedTime(s_, end_);
+    if (s_.running_since && end_ - *s_.running_since >= policy_.retries_forgotten_after)
       s_.retries = 0;
     s_.attempt_live = false;
     s_.forced = false;
@@ -121,7 +125,10 @@ class Step {
     s_.cause.reset();
   }
 
-  void End(JobState state) { Enter(state, std::nullopt); }
+  void End(JobState state) {
+    Enter(state, std::nullopt);
+    s_.end_time = end_;
+  }
 
   void Queue() { Enter(JobState::kQueued, policy_.queue_limit); }
 
@@ -363,6 +370,7 @@ class Step {
   }
 
   Outcome Cancel(DesiredState desired, StopLevel level) {
+    if (s_.state == JobState::kCancelled) return Ignored();
     if (IsEnded(s_.state)) return Rejected("it has ended");
     if (desired <= s_.desired) return Ignored();
     s_.desired = desired;
@@ -393,6 +401,7 @@ class Step {
   Outcome StartAnew() {
     s_.desired = DesiredState::kRun;
     s_.retries = 0;
+    s_.end_time.reset();
     Queue();
     return Applied();
   }
@@ -401,6 +410,7 @@ class Step {
   const Event& event_;
   const JobPolicy& policy_;
   WallTime now_;
+  WallTime end_;  // of the attempt that is closed in this step
   std::vector<Effect> effects_;
   std::string message_;
 };

@@ -79,6 +79,7 @@ struct JobStatus {
   bool forced = false;        // force from outside has been asked for
   int retries = 0;
   WallTime since;                         // of the present state
+  std::optional<WallTime> end_time;       // of the job, where it has ended
   std::optional<WallTime> deadline;       // when the present state is left by itself
   std::optional<WallTime> attempt_start;  // of the live attempt
   std::optional<WallTime> running_since;  // all its ranks had registered
@@ -116,6 +117,9 @@ struct Event {
   Liveness liveness = Liveness::kUnknown;
   AttemptOutcome outcome = AttemptOutcome::kCompleted;
   std::optional<Failure> failure;
+  // When the attempt ended, with kNotStarted and kEnded: the coordinator may have been away. The time
+  // that is passed to Apply otherwise.
+  std::optional<WallTime> end_time = {};
   int passed_over = 0;  // with kPlaced: numbers of attempts that are not to be given
 };
 

@@ -36,7 +36,6 @@ JobRecord Read(const Rows& rows) {
   record.spec = ParseColumn<v1::Job>(rows.Bytes(1), "job");
   record.create_time = FromMicros(rows.Int(2));
   record.start_time = OptionalTime(rows, 3);
-  record.end_time = OptionalTime(rows, 4);
   record.revision = rows.Int(5);
   record.progress = ParseColumn<v1::Progress>(rows.Bytes(6), "progress report");
   JobStatus& status = record.status;
@@ -48,6 +47,7 @@ JobRecord Read(const Rows& rows) {
   status.forced = rows.Int(12) != 0;
   status.retries = static_cast<int>(rows.Int(13));
   status.since = FromMicros(rows.Int(14));
+  status.end_time = OptionalTime(rows, 4);
   status.deadline = OptionalTime(rows, 15);
   status.attempt_start = OptionalTime(rows, 16);
   status.running_since = OptionalTime(rows, 17);
@@ -119,8 +119,6 @@ void JobTable::Update(int64_t id, const JobStatus& next, const Deed& deed, WallT
   const JobRecord before = Get(id);
   const std::optional<WallTime> start =
       next.attempt_start && !before.start_time ? next.attempt_start : before.start_time;
-  std::optional<int64_t> end;
-  if (IsEnded(next.state)) end = Micros(before.end_time.value_or(now));
   const std::optional<std::string> cause = Bytes(next.cause), failure = Bytes(next.failure);
   database_.Run(
       "UPDATE jobs SET revision = revision + 1, start_time = ?, end_time = ?, state = ?, desired = "
@@ -129,7 +127,7 @@ void JobTable::Update(int64_t id, const JobStatus& next, const Deed& deed, WallT
       "?, "
       "attempt_start = ?, running_since = ?, used = ?, cause = ?, failure = ?, failure_class = ? "
       "WHERE id = ?",
-      Micros(start), end, static_cast<int>(next.state), static_cast<int>(next.desired),
+      Micros(start), Micros(next.end_time), static_cast<int>(next.state), static_cast<int>(next.desired),
       static_cast<int>(next.liveness), next.attempt, next.attempt_live, next.forced, next.retries,
       Micros(next.since), Micros(next.deadline), Micros(next.attempt_start),
       Micros(next.running_since), int64_t{next.used.count()}, AsBlob(cause), AsBlob(failure),

@@ -179,6 +179,8 @@ TEST_F(ControllerTest, TheProgressOfAJobThatEndedUnseenIsThatOfItsSpool) {
     exit.set_outcome(v1::ATTEMPT_OUTCOME_COMPLETED);
     exit.set_step(2000);
     exit.set_checkpoint_step(1995);
+    exit.set_total_steps(2000);
+    exit.set_epoch(4);
     store.Write([&](Tables& tables) { tables.attempts.PutRankExit(attempt.id, 0, exit); });
   };
   const int64_t job = SubmitRunning();
@@ -186,6 +188,24 @@ TEST_F(ControllerTest, TheProgressOfAJobThatEndedUnseenIsThatOfItsSpool) {
   WaitForState(job, JobState::kSucceeded);
   EXPECT_EQ(View(job).progress().step(), 2000);
   EXPECT_EQ(View(job).progress().checkpoint_step(), 1995);
+  EXPECT_EQ(View(job).progress().total_steps(), 2000);
+  EXPECT_EQ(View(job).progress().epoch(), 4);
+}
+
+TEST_F(ControllerTest, AJobThatEndedWhileTheCoordinatorWasAwayEndedThenAndUsedSoMuch) {
+  const int64_t job = SubmitRunning();
+  End();
+  const WallTime start = clock.Now();
+  clock.Advance(std::chrono::minutes(3));
+  v1::ExitRecord record = FakeLauncher::Ended(0);
+  *record.mutable_end_time() = ToProto(clock.Now());
+  launcher.End({job, 1}, record);
+  clock.Advance(std::chrono::hours(8));
+  controller();
+  WaitForState(job, JobState::kSucceeded);
+  EXPECT_EQ(FromProto(View(job).end_time()), start + std::chrono::minutes(3));
+  EXPECT_EQ(View(job).used_time().seconds(), 180);
+  EXPECT_EQ(FromProto(AttemptOf(job, 1).end_time()), start + std::chrono::minutes(3));
 }
 
 TEST_F(ControllerTest, ASpoolThatCannotBeReadDoesNotKeepTheJobFromEnding) {

@@ -226,8 +226,8 @@ CANCELLED
   STATE_TIMER      ignored
   TIME_LIMIT       ignored
   PAUSE            rejected
-  CANCEL           rejected
-  KILL             rejected
+  CANCEL           ignored
+  KILL             ignored
   RESUME           rejected
   RETRY            QUEUED
 )";

@@ -83,6 +83,56 @@ TEST_F(JobStory, AnAttemptThatRanForLongRefillsTheBudget) {
   EXPECT_EQ(*status.deadline - now, seconds(10));
 }
 
+TEST_F(JobStory, WhatEndedUnseenEndedThenAndNotWhenItWasSeen) {
+  StartAndRun(minutes(10));
+  const WallTime start = now - minutes(10), end = now;
+  now += hours(8);
+  Do({.kind = EventKind::kEnded, .end_time = end});
+  EXPECT_EQ(status.state, JobState::kSucceeded);
+  EXPECT_EQ(status.end_time, end);
+  EXPECT_EQ(status.since, now);
+  EXPECT_EQ(status.used, end - start);
+
+  // The eight hours in which nobody looked do not refill the budget, and the wait begins now.
+  status = NewJob(policy, now);
+  StartAndRun(minutes(1));
+  End(FailureClass::kInfra);
+  EXPECT_EQ(status.end_time, std::nullopt);
+  LetTimerPass();
+  StartAndRun(minutes(1));
+  const WallTime second_end = now;
+  now += hours(8);
+  Do({.kind = EventKind::kEnded,
+      .outcome = AttemptOutcome::kFailed,
+      .failure = MakeFailure(FailureClass::kInfra),
+      .end_time = second_end});
+  EXPECT_EQ(status.retries, 2);
+  EXPECT_EQ(*status.deadline - now, seconds(20));
+  EXPECT_EQ(status.used, minutes(2));
+}
+
+TEST_F(JobStory, AnEndThatAnotherHostsClockPutsOutsideTheAttemptIsMovedIntoIt) {
+  for (const auto shift : {-hours(1), hours(1)}) {
+    status = NewJob(policy, now);
+    StartAndRun(minutes(1));
+    Do({.kind = EventKind::kEnded, .end_time = now + shift});
+    EXPECT_EQ(status.end_time, shift < hours(0) ? now - minutes(1) : now);
+    EXPECT_EQ(status.used, shift < hours(0) ? minutes(0) : minutes(1));
+  }
+}
+
+TEST_F(JobStory, AnEndedJobHasAnEndTimeAndARetriedOneNoLonger) {
+  StartAndRun(minutes(1));
+  End(FailureClass::kUser);
+  EXPECT_EQ(status.end_time, now);
+  now += minutes(5);
+  Do({.kind = EventKind::kRetry});
+  EXPECT_EQ(status.end_time, std::nullopt);
+  now += minutes(1);
+  Do({.kind = EventKind::kCancel});
+  EXPECT_EQ(status.end_time, now);
+}
+
 TEST_F(JobStory, ConfigUserAndOomAreNotRetried) {
   for (FailureClass failure_class :
        {FailureClass::kConfig, FailureClass::kUser, FailureClass::kOom}) {
@@ -209,7 +259,8 @@ TEST_F(JobStory, RefusalsSayWhatTheStateIsAndWhatToDo) {
   EXPECT_EQ(Do({.kind = EventKind::kPlaced}).message,
             "the job is PAUSED: only a QUEUED job can be placed");
   Do({.kind = EventKind::kCancel});
-  EXPECT_EQ(Do({.kind = EventKind::kCancel}).message, "the job is CANCELLED: it has ended");
+  EXPECT_EQ(Do({.kind = EventKind::kCancel}).verdict, Outcome::Verdict::kIgnored) << "as it was told";
+  EXPECT_EQ(Do({.kind = EventKind::kPause}).message, "the job is CANCELLED: it has ended");
   EXPECT_EQ(Do({.kind = EventKind::kResume}).message,
             "the job is CANCELLED: only a PAUSED job can be resumed");
 }
