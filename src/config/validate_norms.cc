@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "config/norm_fit.h"
 #include "config/schema.h"
 #include "config/validate.h"
 
@@ -38,18 +39,6 @@ std::vector<PlacedNorm> NormsOf(const v1::ModelSpec& model) {
     CollectNorms(model.layers(), "model.layers", norms);
   }
   return norms;
-}
-
-// Samples of every aligned group of `group` replicas, where that is one number.
-std::optional<int64_t> SamplesOfGroups(const std::vector<int64_t>& batches, size_t group) {
-  std::optional<int64_t> samples;
-  for (size_t begin = 0; begin < batches.size(); begin += group) {
-    int64_t sum = 0;
-    for (size_t i = begin; i < begin + group; ++i) sum += batches[i];
-    if (samples && *samples != sum) return std::nullopt;
-    samples = sum;
-  }
-  return samples;
 }
 
 // A number of samples fits when it is at most the largest batch of a replica (whose batches are
@@ -108,14 +97,6 @@ void ValidateRunning(const RunCheck& check, const std::vector<PlacedNorm>& norms
                      " has another",
                  "Give it once, as model.norm.running; a single norm may have `running: none`.");
   }
-}
-
-// The largest divisor of `channels` that is not above `groups`.
-int64_t FittingGroups(int64_t channels, int64_t groups) {
-  for (int64_t divisor = std::min(channels, groups); divisor > 1; --divisor) {
-    if (channels % divisor == 0) return divisor;
-  }
-  return 1;
 }
 
 void ValidateMlpNorm(const RunCheck& check) {

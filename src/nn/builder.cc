@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "config/norm_fit.h"
 #include "nn/batch_norm.h"
 #include "nn/sample_norm.h"
 
@@ -81,7 +82,7 @@ std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::
     case v1::NORM_KIND_INSTANCE:
       return sample_norm(channels);
     case v1::NORM_KIND_GROUP:
-      return sample_norm(FittingGroups(channels, spec.groups()));
+      return sample_norm(config::FittingGroups(channels, spec.groups()));
     case v1::NORM_KIND_BATCH:
       break;
     default:

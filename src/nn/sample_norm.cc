@@ -25,12 +25,6 @@ void MergeChannels(int64_t size, double elements, double* mean, double* m2) {
 
 }  // namespace
 
-int64_t FittingGroups(int64_t channels, int64_t groups) {
-  int64_t fitting = std::min(channels, groups);
-  while (channels % fitting != 0) --fitting;
-  return fitting;
-}
-
 SampleNorm::SampleNorm(std::string name, const Options& options, int64_t channels, int64_t groups)
     : Norm(std::move(name), options), channels_(channels), groups_(groups) {
   SYNCBN_CHECK_EQ(channels % groups, 0) << "groups of " << this->name();

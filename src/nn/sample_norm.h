@@ -16,9 +16,6 @@
 
 namespace syncbn::nn {
 
-// The largest divisor of `channels` that is not larger than `groups`.
-int64_t FittingGroups(int64_t channels, int64_t groups);
-
 class SampleNorm : public Norm {
  public:
   // Precondition: groups divides channels.

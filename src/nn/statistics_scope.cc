@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "config/norm_fit.h"
 
 namespace syncbn::nn {
 namespace {
@@ -21,18 +22,6 @@ std::vector<int64_t> BatchOfEachReplica(const v1::ClusterSpec& cluster) {
                                                  "; give one number, or one for each replica");
   }
   return batches;
-}
-
-// The samples of every aligned group of g replicas, if that is one number.
-std::optional<int64_t> SamplesOfGroups(const std::vector<int64_t>& batches, size_t g) {
-  std::optional<int64_t> samples;
-  for (size_t begin = 0; begin < batches.size(); begin += g) {
-    int64_t sum = 0;
-    for (size_t i = begin; i < begin + g; ++i) sum += batches[i];
-    if (samples && *samples != sum) return std::nullopt;
-    samples = sum;
-  }
-  return samples;
 }
 
 }  // namespace
@@ -60,7 +49,7 @@ StatisticsScope ResolveScope(const v1::NormBatch& batch, const v1::ClusterSpec& 
   std::vector<std::string> possible = {"any number up to " + std::to_string(largest)};
   for (size_t g = 2; g <= batches.size(); ++g) {
     if (batches.size() % g != 0) continue;
-    const std::optional<int64_t> samples = SamplesOfGroups(batches, g);
+    const std::optional<int64_t> samples = config::SamplesOfGroups(batches, g);
     if (samples == n) return {.replicas_per_group = static_cast<int>(g)};
     if (samples && *samples > largest) possible.push_back(std::to_string(*samples));
   }

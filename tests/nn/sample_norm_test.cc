@@ -50,14 +50,6 @@ TEST(SampleNorm, GroupNormIsOverGroupsOfConsecutiveChannels) {
   EXPECT_TRUE(Near(Forward(net, part), expected, 1e-13));
 }
 
-TEST(SampleNorm, GroupsAreReducedToTheLargestDivisorThatIsNotLarger) {
-  EXPECT_EQ(FittingGroups(64, 32), 32);
-  EXPECT_EQ(FittingGroups(16, 32), 16);
-  EXPECT_EQ(FittingGroups(20, 32), 20);
-  EXPECT_EQ(FittingGroups(48, 32), 24);
-  EXPECT_EQ(FittingGroups(7, 4), 1);
-}
-
 TEST(SampleNorm, OneGroupIsLayerNormAndAsManyAsChannelsIsInstanceNorm) {
   const NormNet layer(3, 2, 4, "kind: NORM_KIND_LAYER"),
       instance(3, 2, 4, "kind: NORM_KIND_INSTANCE");
