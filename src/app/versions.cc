@@ -1,7 +1,6 @@
 #include "app/versions.h"
 
 #include <google/protobuf/stubs/common.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -9,6 +8,7 @@
 #include "backend/backend.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "comm/mpi/mpi_session.h"
 
 namespace syncbn::app {
@@ -27,13 +27,6 @@ std::map<std::string, std::string> LibraryVersions() {
           {"Protobuf", google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)},
           {"MPI", comm::MpiVersion()},
           {"cpu", backend::MakeCpuBackend()->Description()}};
-}
-
-int AvailableCores() {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  if (::sched_getaffinity(0, sizeof cores, &cores) != 0) return 1;
-  return std::max(1, CPU_COUNT(&cores));
 }
 
 int CoresPerProcess() {

@@ -16,9 +16,7 @@ std::filesystem::path ProgramPath();
 std::string ProgramDigest();
 // Name to version, of the libraries in use: "oneDNN", "Open MPI", "gRPC", ...
 std::map<std::string, std::string> LibraryVersions();
-// Cores this process may use.
-int AvailableCores();
-// This process's share of them, when mpirun started several on this host.
+// This process's share of the cores it may use, when mpirun started several on this host.
 int CoresPerProcess();
 
 }  // namespace syncbn::app

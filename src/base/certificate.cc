@@ -1,12 +1,15 @@
 #include "base/certificate.h"
 
 #include <openssl/bio.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
 
 #include <ctime>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -35,6 +38,19 @@ Certificate ReadCertificate(const std::filesystem::path& file) {
   return certificate;
 }
 
+// All of the file, at least one.
+std::vector<Certificate> ReadCertificates(const std::filesystem::path& file) {
+  std::vector<Certificate> certificates;
+  certificates.push_back(ReadCertificate(file));
+  const std::string text = ReadFile(file);
+  const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
+  X509_free(PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr));  // the first
+  while (X509* next = PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr))
+    certificates.emplace_back(next, X509_free);
+  ERR_clear_error();
+  return certificates;
+}
+
 Key ReadKey(const std::filesystem::path& file) {
   const std::string text = ReadFile(file);
   const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
@@ -60,6 +76,26 @@ WallTime ExpiryOf(const std::filesystem::path& certificate) {
 void CheckNotExpired(const std::filesystem::path& certificate, WallTime now) {
   const WallTime expiry = ExpiryOf(certificate);
   if (expiry <= now) Fail(certificate, "the certificate expired at " + FormatTime(expiry));
+}
+
+void CheckSignedBy(const std::filesystem::path& certificate,
+                   const std::filesystem::path& authorities) {
+  const std::vector<Certificate> chain = ReadCertificates(certificate);
+  const std::vector<Certificate> trusted = ReadCertificates(authorities);
+  const std::unique_ptr<X509_STORE, decltype(&X509_STORE_free)> store(X509_STORE_new(),
+                                                                      X509_STORE_free);
+  const std::unique_ptr<X509_STORE_CTX, decltype(&X509_STORE_CTX_free)> context(
+      X509_STORE_CTX_new(), X509_STORE_CTX_free);
+  const std::unique_ptr<STACK_OF(X509), void (*)(STACK_OF(X509)*)> others(
+      sk_X509_new_null(), [](STACK_OF(X509)* stack) { sk_X509_free(stack); });
+  for (const Certificate& one : trusted) X509_STORE_add_cert(store.get(), one.get());
+  for (size_t i = 1; i < chain.size(); ++i) sk_X509_push(others.get(), chain[i].get());
+  X509_STORE_CTX_init(context.get(), store.get(), chain[0].get(), others.get());
+  // An authority need not be a root, and whether something has expired is asked elsewhere.
+  X509_STORE_CTX_set_flags(context.get(), X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME);
+  if (X509_verify_cert(context.get()) == 1) return;
+  Fail(certificate, "is not signed by the authority in " + authorities.string() + " (" +
+                        X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get())) + ")");
 }
 
 void CheckKeyOf(const std::filesystem::path& certificate, const std::filesystem::path& key) {

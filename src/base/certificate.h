@@ -17,6 +17,10 @@ void CheckNotExpired(const std::filesystem::path& certificate, WallTime now);
 // The file holds a private key without a password, and it is that of the certificate.
 void CheckKeyOf(const std::filesystem::path& certificate, const std::filesystem::path& key);
 
+// The certificate is signed by one of `authorities`, if need be through others in its own file.
+void CheckSignedBy(const std::filesystem::path& certificate,
+                   const std::filesystem::path& authorities);
+
 // When the first certificate of the file expires.
 WallTime ExpiryOf(const std::filesystem::path& certificate);
 

@@ -1,11 +1,18 @@
 // The machine this process runs on.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace syncbn {
 
 // As `hostname` prints it; "unknown" where the system does not tell.
 std::string HostName();
+
+// Cores this process may use.
+int AvailableCores();
+
+// Memory that it may use: the machine's, or less where its control group says so.
+int64_t MemoryBytes();
 
 }  // namespace syncbn

@@ -191,7 +191,9 @@ TEST(Jobs, SaysThatThereAreMoreAndWhatToDoWhenThereAreNone) {
   EXPECT_EQ(fake.jobs.listed.back().filter(), "state = FAILED");
   EXPECT_EQ(RunCommand(fake, {"jobs", "--state", "open", "--label", "team=vision", "--filter", "name : r"}).out,
             "No jobs match.\n");
-  EXPECT_EQ(fake.jobs.listed.back().filter(), "name : r AND state = open AND labels.team = vision");
+  EXPECT_EQ(fake.jobs.listed.back().filter(), "name : r AND state = open AND labels.team = \"vision\"");
+  RunCommand(fake, {"jobs", "--label", "note=the \"good\" one"});
+  EXPECT_EQ(fake.jobs.listed.back().filter(), "labels.note = 'the \"good\" one'");
   for (int id = 1; id <= 5; ++id) AddJob(fake, id, v1::Job::SUCCEEDED, 10);
   const ProcessResult two = RunCommand(fake, {"jobs", "--most", "2"});
   EXPECT_EQ(two.err, "The newest 2; --all shows the rest.\n");

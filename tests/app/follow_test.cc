@@ -205,6 +205,25 @@ TEST(Metrics, PutsSeriesOfTheSameStepsSideBySide) {
   const ProcessResult both = RunCommand(fake, {"metrics", "17", "a", "--csv", "--curve"});
   EXPECT_EQ(both.status, 2);
   EXPECT_EQ(both.err, "syncbn: --curve and --csv exclude each other\n");
+  const ProcessResult part = RunCommand(fake, {"metrics", "17", "train/loss", "--follow", "--from", "3"});
+  EXPECT_EQ(part.status, 2);
+  EXPECT_EQ(part.err, "syncbn: --follow and --from exclude each other\n");
+}
+
+TEST(Metrics, SaysWhichSeriesThereAreNotAndWhichHaveNoPoints) {
+  FakeCoordinator fake;
+  AddSeries(fake, "train/loss");
+  fake.metrics.query.add_series()->set_name("evaluation/loss");
+  for (const char* form : {"", "--csv", "--curve", "--json"}) {
+    std::vector<std::string> command = {"metrics", "17", "train/los", "train/*", "evaluation/loss"};
+    if (*form != '\0') command.push_back(form);
+    const ProcessResult result = RunCommand(fake, command);
+    EXPECT_EQ(result.status, 0);
+    EXPECT_THAT(result.out, HasSubstr("train/loss"));
+    EXPECT_EQ(result.err,
+              "No series 'train/los'; 'syncbn metrics 17' lists what there is.\n"
+              "evaluation/loss has no points that match.\n");
+  }
 }
 
 }  // namespace

@@ -121,6 +121,13 @@ TEST_F(SecurityTest, UsersAndWorkersSpeakMutualTls) {
                 "--tls-key", Path("server.key")}});
   EXPECT_EQ(unheard.status, 2);
   EXPECT_THAT(unheard.err, HasSubstr("--worker-ca"));
+  // Nor with an authority that is not the certificate's: no worker could connect.
+  const ProcessResult distrusted = RunProcess(
+      {.argv = {SyncbnProgram(), "serve", "--data", Path("other"), "--tls-cert", Path("server.pem"),
+                "--tls-key", Path("server.key"), "--worker-ca", Path("user.pem")}});
+  EXPECT_EQ(distrusted.status, 2);
+  EXPECT_THAT(distrusted.err, HasSubstr("server.pem: is not signed by the authority in " +
+                                        Path("user.pem") + " ("));
   Serve({"--tls-cert", Path("server.pem"), "--tls-key", Path("server.key"), "--tls-client-ca",
          Path("ca.pem"), "--worker-ca", Path("ca.pem"), "--worker-cert", Path("worker.pem"),
          "--worker-key", Path("worker.key")});

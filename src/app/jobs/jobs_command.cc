@@ -30,7 +30,9 @@ std::string FilterOf(const Arguments& arguments) {
   }
   for (const std::string& label : arguments.labels) {
     const auto [key, value] = ParsePair(label, "--label");
-    terms.push_back("labels." + key + " = " + value);
+    // A value may hold blanks; of the two quotes, one that it does not hold.
+    const std::string quote = value.find('"') == std::string::npos ? "\"" : "'";
+    terms.push_back("labels." + key + " = " + quote + value + quote);
   }
   return Join(terms, " AND ");
 }

@@ -1,4 +1,4 @@
-#include <cmath>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -81,6 +81,7 @@ void PrintTables(const v1::QueryMetricsResponse& response, const Terminal& termi
   std::map<std::vector<std::pair<int64_t, int64_t>>, std::vector<const v1::Series*>> groups;
   std::vector<std::vector<std::pair<int64_t, int64_t>>> order;
   for (const v1::Series& series : response.series()) {
+    if (series.mean().empty()) continue;
     std::vector<std::pair<int64_t, int64_t>> buckets;
     for (int i = 0; i < series.mean_size(); ++i) {
       buckets.emplace_back(series.first_step(i), series.last_step(i));
@@ -114,13 +115,34 @@ void PrintTables(const v1::QueryMetricsResponse& response, const Terminal& termi
 void PrintCurves(const v1::QueryMetricsResponse& response, const Terminal& terminal) {
   bool first = true;
   for (const v1::Series& series : response.series()) {
+    if (series.mean().empty()) continue;
     std::vector<CurvePoint> points;
     for (int i = 0; i < series.mean_size(); ++i) points.push_back({series.last_step(i), series.mean(i)});
     std::printf("%s%s, %s points, last %.6g\n", first ? "" : "\n",
                 terminal.Paint(series.name(), Tone::kStrong).c_str(), Thousands(series.points()).c_str(),
-                points.empty() ? NAN : points.back().value);
-    if (!points.empty()) std::printf("%s", DrawCurve(points, std::min(terminal.width, 100), 12).c_str());
+                points.back().value);
+    std::printf("%s", DrawCurve(points, std::min(terminal.width, 100), 12).c_str());
     first = false;
+  }
+}
+
+bool IsMatch(const std::string& name, const std::string& pattern) {
+  return pattern.ends_with('*') ? name.starts_with(pattern.substr(0, pattern.size() - 1))
+                                : name == pattern;
+}
+
+// To standard error, so that what is read by a program stays what it is.
+void SayWhatIsMissing(const Arguments& arguments, const v1::QueryMetricsResponse& response) {
+  for (const std::string& name : arguments.names) {
+    const bool found = std::any_of(response.series().begin(), response.series().end(),
+                                   [&](const v1::Series& series) { return IsMatch(series.name(), name); });
+    if (found) continue;
+    std::fprintf(stderr, "No series '%s'; 'syncbn metrics %s' lists what there is.\n", name.c_str(),
+                 LastPart(JobNameOf(arguments.job)).c_str());
+  }
+  for (const v1::Series& series : response.series()) {
+    if (series.mean().empty())
+      std::fprintf(stderr, "%s has no points that match.\n", series.name().c_str());
   }
 }
 
@@ -142,14 +164,12 @@ int Query(client::Connection& connection, const ClientOptions& options, const Ar
     for (const v1::Series& series : response.series()) std::printf("%s\n", JsonLine(series).c_str());
   } else if (arguments.csv) {
     PrintCsv(response);
-  } else if (response.series().empty()) {
-    std::printf("%s has no such points; 'syncbn metrics %s' lists what there is.\n",
-                request.job().c_str(), LastPart(request.job()).c_str());
   } else if (arguments.curve) {
     PrintCurves(response, terminal);
   } else {
     PrintTables(response, terminal);
   }
+  SayWhatIsMissing(arguments, response);
   return kSuccess;
 }
 
@@ -215,6 +235,9 @@ void AddMetricsCommand(CommandLine& line) {
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
     RequireOneOf(*command, {"--curve", "--csv", "--follow"});
     RequireOneOf(*command, {"--curve", "--csv", "--json"});
+    // Points are followed as they come: all of them.
+    for (const char* choice : {"--from", "--to", "--points", "--rank", "--attempt"})
+      RequireOneOf(*command, {"--follow", choice});
     if (arguments->follow) return Follow(connection, options, *arguments);
     const bool choose = !arguments->names.empty() || arguments->csv || arguments->curve;
     if (!choose) return ListSeries(connection, options, JobNameOf(arguments->job));

@@ -17,6 +17,7 @@
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "comm/in_process.h"
 #include "comm/make_reducer.h"
 #include "data/batch_plan.h"

@@ -4,9 +4,9 @@
 #include <set>
 #include <sstream>
 
-#include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "config/decode.h"
 #include "syncbn/v1/hosts.pb.h"
 
@@ -60,7 +60,10 @@ Cluster LoadHostsFile(const std::filesystem::path& path) {
 
 Cluster ThisMachine(int slots) {
   Cluster cluster;
-  cluster.hosts = {{.name = "localhost", .slots = slots, .cores = AvailableCores()}};
+  cluster.hosts = {{.name = "localhost",
+                    .slots = slots,
+                    .cores = AvailableCores(),
+                    .memory_mib = MemoryBytes() >> 20}};
   cluster.mpirun.hosts = cluster.hosts;
   return cluster;
 }

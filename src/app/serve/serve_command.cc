@@ -2,6 +2,7 @@
 
 #include "app/commands.h"
 #include "app/serve/serve.h"
+#include "base/certificate.h"
 #include "base/error.h"
 
 namespace syncbn::app {
@@ -213,6 +214,7 @@ void Complete(Arguments& arguments) {
                   "with TLS, workers must know whom to trust: --worker-ca FILE (the authority that signed "
                   "--tls-cert; its path must be the same on all hosts)");
     }
+    CheckSignedBy(arguments.tls_certificate, *options.worker_ca);
     if (!arguments.tls_client_ca.empty()) {
       options.server.tls->client_ca = arguments.tls_client_ca;
       if (!options.worker_certificate || !options.worker_key) {

@@ -21,6 +21,9 @@ const std::vector<std::string> kFields = {"state",    "name",    "submitter",
 constexpr bool IsBlank(char c) {
   return c == ' ' || c == '\t' || c == '\n';
 }
+constexpr bool IsQuote(char c) {
+  return c == '"' || c == '\'';
+}
 constexpr bool IsOperator(char c) {
   return c == '=' || c == '!' || c == '<' || c == '>' || c == ':';
 }
@@ -67,7 +70,7 @@ class FilterParser {
     SkipBlanks();
     const size_t start = at_;
     while (at_ < text_.size() && !IsBlank(text_[at_]) && !IsOperator(text_[at_]) &&
-           text_[at_] != '"') {
+           !IsQuote(text_[at_])) {
       ++at_;
     }
     return std::string(text_.substr(start, at_ - start));
@@ -88,9 +91,10 @@ class FilterParser {
     SkipBlanks();
     value_at_ = at_;
     std::string value;
-    if (at_ < text_.size() && text_[at_] == '"') {
-      for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) value += text_[at_];
-      if (at_ == text_.size()) Fail(value_at_, "a double quote without its end");
+    if (at_ < text_.size() && IsQuote(text_[at_])) {
+      const char quote = text_[at_];
+      for (++at_; at_ < text_.size() && text_[at_] != quote; ++at_) value += text_[at_];
+      if (at_ == text_.size()) Fail(value_at_, "a quote without its end");
       ++at_;
       return value;
     }

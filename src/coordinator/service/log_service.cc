@@ -46,11 +46,21 @@ bool IsComplete(const Store& store, AttemptId id) {
   });
 }
 
-void CheckRank(const LogName& name, const std::optional<int>& rank) {
-  if (!rank || (name.output && *rank >= 0)) return;
-  ThrowFieldInvalid("rank", name.output
-                                ? "rank is " + std::to_string(*rank) + "; ranks begin at 0"
-                                : "the supervisor's log has no ranks: leave rank out");
+void CheckRank(const Store& store, const LogName& name, const std::optional<int>& rank) {
+  if (!rank) return;
+  if (!name.output) ThrowFieldInvalid("rank", "the supervisor's log has no ranks: leave rank out");
+  int processes = 0;
+  const v1::Attempt attempt =
+      store.Read([&](Tables& tables) { return tables.attempts.Get(name.id); });
+  for (const v1::HostShare& share : attempt.hosts()) processes += share.processes();
+  // Under a batch system it may not be known where the processes are.
+  if (*rank >= 0 && (*rank < processes || processes == 0)) return;
+  ThrowFieldInvalid("rank", AttemptName(name.id.job, name.id.attempt) + " has no rank " +
+                                std::to_string(*rank) +
+                                (processes == 0   ? "; ranks begin at 0"
+                                 : processes == 1 ? "; its only rank is 0"
+                                                  : "; its ranks are 0 to " +
+                                                        std::to_string(processes - 1)));
 }
 
 // An attempt that never came so far that it printed has no log, now that it is over.
@@ -77,13 +87,13 @@ class LogSource final : public StreamSource<v1::FollowLogResponse> {
         rank_(request.has_rank() ? std::optional<int>(request.rank()) : std::nullopt),
         offset_(request.offset()),
         reader_(PathOf(store, name_)) {
-    CheckRank(name_, rank_);
     job_changes_ =
         store.changes().Subscribe(Change::Kind::kJob, name_.id.job, [this, waker] {
           job_changed_ = true;
           waker();
         });
     complete_ = IsComplete(store_, name_.id);
+    CheckRank(store_, name_, rank_);
     CheckThere(store_, name_, complete_);
   }
 
@@ -168,13 +178,13 @@ grpc::Status LogService::ReadLog(grpc::ServerContext* context, const v1::ReadLog
     const LogName name = ParseLogName(request->name());
     std::optional<int> rank;
     if (request->has_rank()) rank = request->rank();
-    CheckRank(name, rank);
     if (request->max_bytes() < 0 || request->max_bytes() > kMostBytes) {
       ThrowFieldInvalid("max_bytes", "max_bytes is " + std::to_string(request->max_bytes()) +
                                          "; it can be 1 to " + std::to_string(kMostBytes));
     }
     const int64_t bytes = request->max_bytes() == 0 ? kDefaultBytes : request->max_bytes();
     const bool complete = IsComplete(store_, name.id);
+    CheckRank(store_, name, rank);
     CheckThere(store_, name, complete);
     LogReader reader(PathOf(store_, name));
     LogPiece piece = reader.Read(request->offset(), bytes, rank, complete);

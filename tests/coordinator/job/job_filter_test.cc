@@ -69,6 +69,8 @@ TEST_F(JobFilterTest, FindsByEveryField) {
   EXPECT_THAT(Find("create_time > 2019-12-20T12:00:00Z"), ElementsAre(2));
   EXPECT_THAT(Find("end_time > 2019-01-01T00:00:00Z"), ElementsAre(2));
   EXPECT_THAT(Find("labels.team = \"' OR 1=1 --\""), ElementsAre());
+  EXPECT_THAT(Find("labels.team = 'vision'"), ElementsAre(1));
+  EXPECT_THAT(Find("name : 'with \"'"), ElementsAre(2));
 }
 
 TEST_F(JobFilterTest, MistakesAreShownWithColumnAndAdvice) {
@@ -89,7 +91,8 @@ TEST_F(JobFilterTest, MistakesAreShownWithColumnAndAdvice) {
   EXPECT_EQ(error("state < QUEUED"),
             start + "7: operator '<' does not go with this field, in: state < QUEUED");
   EXPECT_EQ(error("name ="), start + "7: expected a value, in: name =");
-  EXPECT_EQ(error("name = \"x"), start + "8: a double quote without its end, in: name = \"x");
+  EXPECT_EQ(error("name = \"x"), start + "8: a quote without its end, in: name = \"x");
+  EXPECT_EQ(error("name = 'x\""), start + "8: a quote without its end, in: name = 'x\"");
   EXPECT_EQ(error("priority = high"),
             start + "12: expected a whole number, not 'high', in: priority = high");
   EXPECT_EQ(error("create_time > yesterday"),

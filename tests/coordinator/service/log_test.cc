@@ -103,7 +103,16 @@ TEST_F(LogStreamTest, LogsRefuseWhatIsNotThere) {
             "INVALID_ARGUMENT FIELD_INVALID: the supervisor's log has no ranks: leave rank out");
   request.set_rank(-1);
   EXPECT_EQ(read("jobs/1/attempts/1/logs/output"),
-            "INVALID_ARGUMENT FIELD_INVALID: rank is -1; ranks begin at 0");
+            "INVALID_ARGUMENT FIELD_INVALID: jobs/1/attempts/1 has no rank -1; ranks begin at 0");
+  request.clear_rank();
+  server.store.Write([&](Tables& tables) {
+    v1::Attempt attempt = tables.attempts.Get(id);
+    for (const int processes : {2, 1}) attempt.add_hosts()->set_processes(processes);
+    tables.attempts.Update(id, attempt);
+  });
+  request.set_rank(3);
+  EXPECT_EQ(read("jobs/1/attempts/1/logs/output"),
+            "INVALID_ARGUMENT FIELD_INVALID: jobs/1/attempts/1 has no rank 3; its ranks are 0 to 2");
   request.clear_rank();
   request.set_max_bytes(4 << 20);
   EXPECT_EQ(read("jobs/1/attempts/1/logs/output"),
