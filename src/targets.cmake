@@ -22,10 +22,10 @@ function(syncbn_library name)
   target_link_libraries(syncbn_${name} PUBLIC syncbn_flags ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
 endfunction()
 
-# syncbn_runs_under_mpi(program): its sanitizers leave the leaks of Open MPI alone.
-function(syncbn_runs_under_mpi program)
+# syncbn_is_run_by_tests(program): its sanitizers leave the leaks of Open MPI alone, and preloading alone.
+function(syncbn_is_run_by_tests program)
   if(SYNCBN_SANITIZE MATCHES address)
-    target_sources(${program} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/leaks_under_mpi.cc)
+    target_sources(${program} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/sanitized_program.cc)
   endif()
 endfunction()
 

@@ -140,17 +140,12 @@ void ServeTest::PutOnPath(const std::string& name, const std::string& script) {
 }
 
 void ServeTest::Pace(int milliseconds, int from_step) {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  // Their run-time libraries insist on being the first; steps take long enough with them.
   const fs::path file = tools_.path() / "pace";
   if (!fs::exists(file)) {
     PutOnPath("mpirun", std::string("LD_PRELOAD=") + SYNCBN_PACE_LIBRARY + " SYNCBN_TEST_PACE=" +
                             file.string() + " exec /usr/bin/mpirun \"$@\"\n");
   }
   WriteFileAtomically(file, std::to_string(from_step) + " " + std::to_string(milliseconds) + "\n");
-#else
-  (void)milliseconds, (void)from_step;
-#endif
 }
 
 v1::Job ServeTest::MakeJob(const std::string& run_file, int processes) const {

@@ -60,11 +60,7 @@ class Train : public Test {
   std::map<std::string, std::string> Paced(int milliseconds) const {
     const fs::path file = folder_.path() / "pace";
     WriteFileAtomically(file, "0 " + std::to_string(milliseconds) + "\n");
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return {};  // their run-time libraries insist on being the first
-#else
     return {{"LD_PRELOAD", SYNCBN_PACE_LIBRARY}, {"SYNCBN_TEST_PACE", file.string()}};
-#endif
   }
   static std::string Everything(const ProcessResult& result) {
     return "exit code " + std::to_string(result.status) + "\n" + result.out + result.err;
