@@ -40,26 +40,34 @@ bool MetricStream::Send(v1::MetricBatch batch, milliseconds time) {
   if (!started_) {
     started_ = true;
     call_->StartCall(this);
-    if (!Wait(time)) return false;
+    over_ = !Wait(time);
+    if (over_) return false;
   }
   v1::ReportMetricsRequest request;
   if (!std::exchange(named_, true)) *request.mutable_rank() = rank_;
   *request.mutable_batch() = std::move(batch);
   call_->Write(request, this);
-  return Wait(time);
+  over_ = !Wait(time);
+  return !over_;
 }
 
 std::optional<int64_t> MetricStream::Receive(milliseconds time) {
   v1::ReportMetricsResponse response;
   call_->Read(&response, this);
-  if (!Wait(time)) return std::nullopt;
+  all_read_ = over_ = !Wait(time);
+  if (over_) return std::nullopt;
   return response.acknowledged();
 }
 
 grpc::Status MetricStream::Finish() {
   if (std::exchange(finished_, true)) return grpc::Status::OK;
-  // The call may be alive (the stream is given up between two batches): it ends now.
-  context_.TryCancel();
+  if (over_) {
+    // The other side has ended it, and says why behind its last answer.
+    while (!all_read_ && Receive(kCancelled)) {
+    }
+  } else {
+    context_.TryCancel();  // given up between two batches
+  }
   grpc::Status status;
   call_->Finish(&status, this);
   Wait(kCancelled);

@@ -34,6 +34,8 @@ class MetricStream {
   std::unique_ptr<grpc::ClientAsyncReaderWriter<v1::ReportMetricsRequest, v1::ReportMetricsResponse>>
       call_;
   bool started_ = false, named_ = false, timed_out_ = false, finished_ = false;
+  bool over_ = false;      // the call has ended, or was made to
+  bool all_read_ = false;  // no answer will come
 };
 
 }  // namespace syncbn::report

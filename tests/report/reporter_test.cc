@@ -169,7 +169,9 @@ TEST_F(ReporterTest, AfterAClaimedGapItSendsAgain) {
   ASSERT_TRUE(Arrives(100));
   ExpectAll();
   std::lock_guard lock(mutex);
-  EXPECT_NE(warnings.find("does not take metrics"), std::string::npos) << warnings;
+  EXPECT_NE(warnings.find("the coordinator does not take metrics: FAILED_PRECONDITION"),
+            std::string::npos)
+      << warnings;
 }
 
 TEST_F(ReporterTest, AStoreThatWasRestoredGetsTheRestAndIsToldWhatIsGone) {

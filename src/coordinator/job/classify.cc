@@ -138,6 +138,14 @@ Failure Guess(const v1::ExitRecord& exit, const std::vector<RankReport>& reports
             .signal = exit.signal(),
             .excerpt = excerpt};
   }
+  // The launcher passes on how a process was ended, as shells do, where it does not come to say which
+  // (mpirun of one that is killed before MPI has started).
+  constexpr int kSignalled = 128, kLastSignal = 64;
+  if (exit.exit_code() > kSignalled && exit.exit_code() <= kSignalled + kLastSignal) {
+    return FromVerdict({.kind = LauncherVerdict::Kind::kRankSignal,
+                        .signal = exit.exit_code() - kSignalled},
+                       exit);
+  }
   const bool memory =
       Mentions(excerpt, {"std::bad_alloc", "out of memory", "Cannot allocate memory"});
   const bool config = exit.exit_code() == kExitConfig;

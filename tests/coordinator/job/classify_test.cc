@@ -285,6 +285,14 @@ TEST(Classify, WhatNobodyExplainsShowsTheLastLines) {
   EXPECT_EQ(Text(verdict), "FAILED USER the launcher ended with exit code 9 and no rank said why");
   EXPECT_EQ(verdict.failure->excerpt, "0: epoch 1\n1: oh no\n");
   EXPECT_EQ(verdict.failure->exit_code, 9);
+  // Killed before MPI had started: mpirun says nothing of whom, its exit code says how.
+  exit.set_exit_code(137);
+  EXPECT_EQ(Of(exit), "FAILED INFRA a rank was ended by SIGKILL");
+  exit.set_exit_code(139);
+  EXPECT_EQ(Of(exit), "FAILED USER a rank was ended by SIGSEGV");
+  exit.set_exit_code(200);
+  EXPECT_EQ(Of(exit), "FAILED USER the launcher ended with exit code 200 and no rank said why");
+  exit.set_exit_code(9);
   exit.set_output_tail("0: terminate called after throwing an instance of 'std::bad_alloc'\n");
   EXPECT_THAT(Of(exit), HasSubstr("FAILED OOM"));
   exit.clear_exit_code();
