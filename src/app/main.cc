@@ -78,6 +78,9 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     std::fprintf(stderr, "syncbn: %s\n", error.what());
     return app::ExitCodeOf(error.code());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "syncbn: out of memory\n");
+    return app::kResources;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "syncbn: %s\n", error.what());
     return app::kFailure;

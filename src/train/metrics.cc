@@ -4,11 +4,15 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 
 namespace syncbn::train {
 namespace {
@@ -24,18 +28,75 @@ std::vector<std::string_view> WholeLines(std::string_view text) {
   }
 }
 
-// The lines that a run resumed at `step` keeps.
-std::string LinesBefore(int64_t step, std::string_view content) {
-  std::string kept;
+// Of the lines of a file, those that a run resumed at `step` keeps, and what is not among them.
+struct KeptLines {
+  std::string text;
+  std::vector<int64_t> missing;  // steps before `step` that no line of training tells of
+  int64_t unreadable = 0;        // lines
+  int64_t repeated = 0;          // lines that say again what another has said
+};
+
+// A line that a crash has cut off begins as every line does.
+bool IsTornLineBefore(int64_t step, std::string_view text) {
+  long long torn = 0;
+  return std::sscanf(std::string(text).c_str(), "{\"step\":%lld,", &torn) == 1 && torn < step;
+}
+
+KeptLines LinesBefore(int64_t step, std::string_view content) {
+  KeptLines kept;
+  using Place = std::tuple<int64_t, std::string, std::string>;
+  std::set<Place> seen;
   for (std::string_view line : WholeLines(content)) {
     try {
-      if (MetricRecord::FromJson(line).step >= step) continue;
+      const MetricRecord record = MetricRecord::FromJson(line);
+      if (record.step >= step) continue;
+      if (!seen.insert({record.step, record.split, record.evaluation.value_or("")}).second) {
+        ++kept.repeated;
+        continue;
+      }
     } catch (const Error&) {
-      continue;  // torn: its step will be written again, or was lost with the machine
+      ++kept.unreadable;
+      continue;
     }
-    kept.append(line) += '\n';
+    kept.text.append(line) += '\n';
+  }
+  if (IsTornLineBefore(step, content.substr(content.rfind('\n') + 1))) ++kept.unreadable;
+  for (int64_t i = 0; i < step; ++i) {
+    if (!seen.contains({i, "train", ""})) kept.missing.push_back(i);
   }
   return kept;
+}
+
+// "4, 7 to 12 and 20"; the first few of many.
+std::string Ranges(const std::vector<int64_t>& steps) {
+  constexpr size_t kMost = 5;
+  std::vector<std::string> ranges;
+  for (size_t begin = 0; begin < steps.size();) {
+    size_t end = begin + 1;
+    while (end < steps.size() && steps[end] == steps[end - 1] + 1) ++end;
+    if (ranges.size() == kMost) {
+      ranges.push_back("others");
+      break;
+    }
+    ranges.push_back(std::to_string(steps[begin]) +
+                     (end == begin + 1 ? "" : " to " + std::to_string(steps[end - 1])));
+    begin = end;
+  }
+  const std::string last = ranges.back();
+  ranges.pop_back();
+  return ranges.empty() ? last : Join(ranges, ", ") + " and " + last;
+}
+
+// Empty when nothing is wrong.
+std::string FaultsOf(const KeptLines& kept) {
+  std::vector<std::string> faults;
+  if (!kept.missing.empty()) {
+    faults.push_back((kept.missing.size() == 1 ? "step " : "steps ") + Ranges(kept.missing) +
+                     (kept.missing.size() == 1 ? " is missing" : " are missing"));
+  }
+  if (kept.unreadable > 0) faults.push_back(Plural(kept.unreadable, "line") + " could not be read");
+  if (kept.repeated > 0) faults.push_back(Plural(kept.repeated, "line") + " stood there twice");
+  return Join(faults, "; ");
 }
 
 }  // namespace
@@ -43,15 +104,30 @@ std::string LinesBefore(int64_t step, std::string_view content) {
 JsonlSink::JsonlSink(JsonlSinkOptions options) : options_(std::move(options)) {
   const std::filesystem::path& path = options_.path;
   std::string kept;
-  if (options_.resume_at_step && std::filesystem::exists(path)) {
-    const std::string content = ReadFile(path);
-    kept = LinesBefore(*options_.resume_at_step, content);
-    if (kept != content) WriteFileAtomically(path, kept);
-  }
+  if (options_.resume_at_step) kept = TakeUp(*options_.resume_at_step);
   const int truncate = options_.resume_at_step ? 0 : O_TRUNC;
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | truncate, 0666);
   if (fd_ < 0) ThrowErrno("open", path);
   length_ = static_cast<int64_t>(kept.size());
+}
+
+std::string JsonlSink::TakeUp(int64_t step) const {
+  const std::filesystem::path& path = options_.path;
+  if (!std::filesystem::exists(path)) {
+    if (step > 0 && options_.on_warning) {
+      options_.on_warning(path.string() +
+                          " is missing: it will hold the steps from here on only");
+    }
+    return "";
+  }
+  const std::string content = ReadFile(path);
+  KeptLines kept = LinesBefore(step, content);
+  if (const std::string faults = FaultsOf(kept); !faults.empty() && options_.on_warning) {
+    options_.on_warning(path.string() + " is damaged: " + faults + "; the run goes on from step " +
+                        std::to_string(step));
+  }
+  if (kept.text != content) WriteFileAtomically(path, kept.text);
+  return std::move(kept.text);
 }
 
 JsonlSink::~JsonlSink() {

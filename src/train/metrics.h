@@ -40,9 +40,10 @@ struct JsonlSinkOptions {
   std::filesystem::path path;
   // Nothing: start a new file. Else: go on with the lines of steps below this one (the step of the
   // checkpoint the run goes on from), so that each step is there once; later lines, and lines torn
-  // by a crash, are dropped.
+  // by a crash, are dropped. What is not there of the steps before is a warning.
   std::optional<int64_t> resume_at_step;
-  // Told when lines cannot be written, and when they can again. May be empty.
+  // Told what is wrong with the file, when lines cannot be written, and when they can again. May be
+  // empty.
   std::function<void(const std::string& warning)> on_warning;
 };
 
@@ -62,6 +63,8 @@ class JsonlSink : public MetricSink {
   void Flush() override;
 
  private:
+  // The lines that a run resumed at `step` goes on from; the file holds nothing else afterwards.
+  std::string TakeUp(int64_t step) const;
   // False (errno says why) when lines are left in waiting_.
   bool WriteWaiting();
 

@@ -188,6 +188,29 @@ TEST_F(MetricsTest, AResumeDropsTornLines) {
   EXPECT_EQ(ReadFile(path_), zero + one);
 }
 
+TEST_F(MetricsTest, AResumeSaysWhatIsNotThereOfTheStepsBefore) {
+  auto line = [](int64_t step) { return Train(step).ToJson() + "\n"; };
+  auto resume = [&](const std::string& content) {
+    WritePlainly(path_, content);
+    warnings_.clear();
+    Sink(6);
+    EXPECT_LE(warnings_.size(), 1u);
+    return warnings_.empty() ? "" : warnings_[0];
+  };
+  const std::string start = path_.string() + " is damaged: ", end = "; the run goes on from step 6";
+  const std::string two = line(0) + line(1), rest = line(3) + line(4) + line(5);
+  EXPECT_EQ(resume(two + line(2) + rest + line(6)), "");
+  EXPECT_EQ(resume(two + line(2) + rest + line(6).substr(0, 20)), "") << "a step that comes again";
+  EXPECT_EQ(resume(two), start + "steps 2 to 5 are missing" + end);
+  EXPECT_EQ(resume(two + "{garbage\n" + rest),
+            start + "step 2 is missing; 1 line could not be read" + end);
+  EXPECT_EQ(resume(two + line(3) + rest), start + "step 2 is missing; 1 line stood there twice" + end);
+  EXPECT_THAT(StepsOnDisk(), ElementsAre(0, 1, 3, 4, 5));
+  EXPECT_EQ(resume(two + line(2) + line(3) + line(4) + line(5).substr(0, 20)),
+            start + "step 5 is missing; 1 line could not be read" + end);
+  EXPECT_EQ(resume(line(1) + line(3) + line(5)), start + "steps 0, 2 and 4 are missing" + end);
+}
+
 TEST_F(MetricsTest, AResumeWithNothingToDropLeavesTheFileAsItIs) {
   const std::string content = Train(0).ToJson() + "\n";
   WritePlainly(path_, content);
@@ -200,6 +223,12 @@ TEST_F(MetricsTest, AResumeWithNothingToDropLeavesTheFileAsItIs) {
 TEST_F(MetricsTest, AResumeWithoutAFileStartsOne) {
   Sink(5).Write(Train(5));
   EXPECT_THAT(StepsOnDisk(), ElementsAre(5));
+  EXPECT_THAT(warnings_, ElementsAre(path_.string() +
+                                     " is missing: it will hold the steps from here on only"));
+  std::filesystem::remove(path_);
+  warnings_.clear();
+  Sink(0);
+  EXPECT_THAT(warnings_, IsEmpty()) << "nothing was done yet";
 }
 
 TEST_F(MetricsTest, AFullDiskLosesNoLineAndTearsNone) {

@@ -1,7 +1,5 @@
 #include "app/run/output_folder.h"
 
-#include <fstream>
-
 #include "base/error.h"
 #include "base/file.h"
 
@@ -33,8 +31,10 @@ void PrepareOutputFolder(const fs::path& out, OutputUse use) {
   MakeOutputFolder(out, "--out");
   // Found now, not after an hour of training.
   const fs::path probe = out / ".writable";
-  if (!std::ofstream(probe).put('\n').flush()) {
-    throw Error(ErrorCode::kPermissionDenied, "cannot write into the output folder " + out.string());
+  try {
+    WriteFileAtomically(probe, "\n");
+  } catch (const Error& error) {
+    throw Error(error.code(), "the output folder cannot be written: " + error.message());
   }
   fs::remove(probe);
 }

@@ -307,9 +307,6 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
       report_.Finish(false, from, trainer.StateDigest().Hex());
       return kSuccess;
     }
-    if (root_ && from > 0 && !fs::exists(out_ / "metrics.jsonl")) {
-      observer.OnWarning("metrics.jsonl is missing: it will hold the steps from here on only");
-    }
     if (root_ && !request_.quiet) {
       std::printf(from > 0 ? "resumed after step %lld\n" : "no checkpoint yet: starting at the first step\n",
                   static_cast<long long>(from));
@@ -381,6 +378,22 @@ void Session::Introduce(const comm::ReplicaMap& map) const {
   std::fflush(stdout);
 }
 
+// Only Errors leave it: what fails outside a step (a model larger than the memory) has a code and a
+// text, too.
+int RunSession(const RunRequest& request, const LocalRun& run, comm::Communicator& communicator,
+               RunReport& report) {
+  try {
+    return Session(request, run, communicator, report).Run();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::kResourceExhausted,
+                "out of memory: the model, its gradients and the optimizer's state do not fit");
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::kInternal, error.what());
+  }
+}
+
 }  // namespace
 
 int RunTraining(const RunRequest& given) {
@@ -410,7 +423,7 @@ int RunTraining(const RunRequest& given) {
   comm::MpiSession mpi;
   comm::Communicator& communicator = mpi.world();
   try {
-    return Session(request, *run, communicator, report).Run();
+    return RunSession(request, *run, communicator, report);
   } catch (const Error& error) {
     const bool superseded = dynamic_cast<const train::AttemptSuperseded*>(&error) != nullptr;
     const int code = superseded ? kGivenUp : ExitCodeOf(error.code());
