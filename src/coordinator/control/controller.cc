@@ -107,11 +107,26 @@ bool Controller::IsTaken(int64_t job) const {
          std::filesystem::exists(DefaultOutput(job));
 }
 
+void Controller::CheckOutput(const v1::Job& spec) const {
+  if (spec.output_folder().empty()) return;
+  options_.check_output(spec.output_folder());
+  // One that has not started has left nothing there yet.
+  std::lock_guard lock(mutex_);
+  for (const auto& [id, open] : open_) {
+    if (open.record.spec.output_folder() != spec.output_folder()) continue;
+    throw ApiError(ErrorCode::kAlreadyExists, "OUTPUT_FOLDER_TAKEN",
+                   "output_folder " + spec.output_folder() + " is that of " + JobName(id) +
+                       ": choose another one",
+                   {{"path", spec.output_folder()}});
+  }
+}
+
 v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
                            const RequestInfo& info) {
   CheckFits(0, spec.resources());
   const WallTime now = options_.clock->Now();
   if (info.validate_only) {
+    CheckOutput(spec);
     v1::Job job = ToProto(
         {.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now}, now);
     // It has none: nothing was made.
@@ -122,6 +137,8 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
   std::optional<Applied> created;
   std::string passed_over;
   const std::string answer = options_.store->Mutate(info.key, now, [&](Tables& tables) {
+    // Here, where the same request made again has had its answer already.
+    CheckOutput(spec);
     // What another store's job of that number has left, or one that came after the backup from which
     // this store was restored, is not this job's to go on with.
     const int64_t next = tables.jobs.NextId();

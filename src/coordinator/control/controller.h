@@ -66,6 +66,9 @@ class Controller {
     // What to start: the worker's program, environment and folders.
     std::function<LaunchRequest(const JobRecord&, const RunFileText&, const LaunchContext&)>
         make_launch;
+    // Throws when a new job must not write into a folder.
+    std::function<void(const std::filesystem::path& output)> check_output =
+        [](const std::filesystem::path&) {};
     // Takes in what the workers of an ended attempt could not deliver.
     std::function<void(const AttemptRef&)> take_in_spool = [](const AttemptRef&) {};
     std::function<void(const std::string&)> log = [](const std::string&) {};
@@ -86,13 +89,14 @@ class Controller {
   // Stops watching. Jobs go on.
   ~Controller();
 
-  // Adopts or closes every attempt that may be alive, then begins to watch. Serve after it returns.
+  // Adopts or closes every attempt that may be alive, ends those that the store does not know (a
+  // backup from before them took its place), then begins to watch. Serve after it returns.
   void Start();
 
   // --- For users. Errors carry a reason (api_error.h).
 
   // `spec` has all defaults and no run file. Refuses with NEVER_FITS what no state of the cluster
-  // can place.
+  // can place, and with OUTPUT_FOLDER_TAKEN another job's folder.
   v1::Job Submit(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info);
   v1::Job Act(int64_t job, const VerbRequest& verb, const RequestInfo& info);
   // A job that has ended, with its folder.
@@ -179,6 +183,7 @@ class Controller {
   void HandleObservation(AttemptId id, const Observation& observation);
   void Close(AttemptId id, const v1::ExitRecord& exit);
   void Adopt(AttemptId id);
+  void EndUnknownAttempts();
 
   // Where a job writes that does not say where.
   std::filesystem::path DefaultOutput(int64_t job) const;
@@ -187,6 +192,7 @@ class Controller {
   std::vector<HostCapacity> HostsNow(WallTime now) const;  // mutex_ held
   HostView ViewOfHost(HostCapacity host) const;            // mutex_ held
   void CheckFits(int64_t job, const v1::Resources& resources) const;
+  void CheckOutput(const v1::Job& spec) const;
   std::optional<WallTime> EndsBy(const JobRecord& record) const;
   OpenJob& LiveAttempt(AttemptId id);  // mutex_ held
   void Guarded(const std::string& doing, const std::function<void()>& body) const;

@@ -4,6 +4,19 @@
 #include "coordinator/control/open_job.h"
 
 namespace syncbn::coordinator {
+namespace {
+
+// What it took to end an attempt on order: the rung of the supervisor's ladder, for people.
+std::string EndText(const std::string& rung) {
+  if (rung.empty()) return "";
+  if (rung == "ask") return "its workers left when they were asked to";
+  if (rung == "checkpoint") return "its workers left after a signal to write a checkpoint";
+  if (rung == "terminate") return "its workers were ended with SIGTERM";
+  if (rung == "launcher") return "its launcher was told to end its workers";
+  return "its processes were killed";
+}
+
+}  // namespace
 
 void Controller::Launch(AttemptId id) {
   const std::string name = AttemptName(id.job, id.attempt);
@@ -135,7 +148,7 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
   std::vector<HostHealth> changed;
   const Outcome outcome = ApplyEvent(
       id.job, event,
-      {.actor = "supervisor", .reason = exit.rung().empty() ? "" : "ended at rung " + exit.rung()},
+      {.actor = "supervisor", .reason = EndText(exit.rung())},
       [&](Tables& tables, Applied& applied) {
         const WallTime now = options_.clock->Now();
         v1::Attempt record = tables.attempts.Get(id);

@@ -8,6 +8,7 @@
 #include "coordinator/control/controller.h"
 #include "coordinator/control/open_job.h"
 #include "coordinator/control/secret.h"
+#include "coordinator/launch/attempt_folder.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -237,9 +238,29 @@ void Controller::Start() {
     });
   }
   looked_at.wait();
+  EndUnknownAttempts();
   const MonotonicTime now = options_.clock->Monotonic();
   last_schedule_ = last_observation_ = last_progress_ = last_retention_ = now;
   thread_ = std::thread([this] { Loop(); });
+}
+
+void Controller::EndUnknownAttempts() {
+  for (const AttemptId id : UnendedAttempts(options_.store->folder())) {
+    const bool known = options_.store->Read([&](Tables& tables) { return tables.attempts.Has(id); });
+    if (known) continue;
+    pool_->Post(id.job, [this, id] {
+      const std::string name = AttemptName(id.job, id.attempt);
+      Guarded("ending " + name + ", which the store does not know", [&] {
+        const AttemptRef attempt{id, FolderOf(id)};
+        if (options_.launcher->Observe(attempt).kind == Observation::Kind::kEnded) return;
+        options_.log(name + " is under way, but the store does not know it (was a backup from before "
+                            "it restored?): it is being ended");
+        // Its workers are strangers here: the supervisor alone can tell them.
+        options_.launcher->Stop(attempt, StopLevel::kTerminate,
+                                "the coordinator's store does not know this attempt");
+      });
+    });
+  }
 }
 
 void Controller::Adopt(AttemptId id) {

@@ -91,6 +91,29 @@ std::optional<FolderLock> AttemptFolder::TryLock() const {
                              "process " + std::to_string(::getpid()) + " on " + HostName());
 }
 
+std::vector<AttemptId> UnendedAttempts(const std::filesystem::path& data) {
+  namespace fs = std::filesystem;
+  std::vector<AttemptId> found;
+  // What cannot be read, or is gone the next moment, is nothing to be found here.
+  std::error_code none;
+  for (const fs::directory_entry& job : fs::directory_iterator(data / "jobs", none)) {
+    for (const fs::directory_entry& attempt :
+         fs::directory_iterator(job.path() / "attempts", none)) {
+      if (!fs::exists(attempt.path() / "attempt.json", none) ||
+          fs::exists(attempt.path() / "exit.json", none)) {
+        continue;
+      }
+      try {
+        found.push_back(ParseAttemptName("jobs/" + job.path().filename().string() + "/attempts/" +
+                                         attempt.path().filename().string()));
+      } catch (const Error&) {
+        continue;  // not a folder of ours
+      }
+    }
+  }
+  return found;
+}
+
 ScratchFolders ScratchOf(const std::string& marker) {
   // Short: names of sockets below it are limited to about 100 characters.
   const std::string name =

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "coordinator/job/job_record.h"
 #include "coordinator/store/folder_lock.h"
 #include "coordinator/launch/process.h"
 #include "coordinator/launch/stop_ladder.h"
@@ -45,6 +47,9 @@ class AttemptFolder {
  private:
   std::filesystem::path path_;
 };
+
+// The attempts below a data folder that were begun and have no exit record.
+std::vector<AttemptId> UnendedAttempts(const std::filesystem::path& data);
 
 // Two folders for temporary files of an attempt, on disk and in shared memory, named after its
 // marker so that whoever clears up after it finds them. mpirun killed hard leaves files there.

@@ -27,6 +27,11 @@ void AttemptTable::Update(AttemptId id, const v1::Attempt& record) {
   }
 }
 
+bool AttemptTable::Has(AttemptId id) const {
+  return database_.Query("SELECT 1 FROM attempts WHERE job = ? AND number = ?", id.job, id.attempt)
+      .Next();
+}
+
 v1::Attempt AttemptTable::Get(AttemptId id) const {
   Rows rows = database_.Query("SELECT record FROM attempts WHERE job = ? AND number = ?", id.job,
                               id.attempt);

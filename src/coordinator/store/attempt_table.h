@@ -21,6 +21,7 @@ class AttemptTable {
   // Replaces the record (times, outcome, failure, hosts that may hold processes).
   void Update(AttemptId id, const v1::Attempt& record);
 
+  bool Has(AttemptId id) const;
   // With its ranks. NOT_FOUND if there is none.
   v1::Attempt Get(AttemptId id) const;
   // Of one job, oldest first, with their ranks.

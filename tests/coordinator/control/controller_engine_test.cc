@@ -2,6 +2,7 @@
 #include <random>
 
 #include "coordinator/api_error.h"
+#include "coordinator/launch/attempt_folder.h"
 #include "tests/coordinator/control/controller_fixture.h"
 
 namespace syncbn::coordinator {
@@ -190,6 +191,24 @@ TEST_F(ControllerTest, TheProgressOfAJobThatEndedUnseenIsThatOfItsSpool) {
   EXPECT_EQ(View(job).progress().checkpoint_step(), 1995);
   EXPECT_EQ(View(job).progress().total_steps(), 2000);
   EXPECT_EQ(View(job).progress().epoch(), 4);
+}
+
+TEST_F(ControllerTest, AnAttemptThatTheStoreDoesNotKnowIsEndedAndNamed) {
+  // As after a backup from before it was restored.
+  const AttemptRef unknown{{77, 1}, store.folder() / "jobs/77/attempts/1"};
+  AttemptFolder(unknown.folder).Create({});
+  launcher.Start({.attempt = unknown});
+  const int64_t job = SubmitRunning();
+  WaitUntil("the stranger is ended", [&] { return !launcher.IsAlive({77, 1}); });
+  EXPECT_THAT(launcher.Get({77, 1}).stops, ElementsAre(StopLevel::kTerminate));
+  EXPECT_THAT(lines, Contains("jobs/77/attempts/1 is under way, but the store does not know it (was a "
+                              "backup from before it restored?): it is being ended"));
+  EXPECT_TRUE(launcher.IsAlive({job, 1}));
+  // One that the store knows is taken over as ever.
+  AttemptFolder(store.folder() / AttemptName(job, 1)).Create({});
+  End();
+  controller();
+  EXPECT_TRUE(launcher.IsAlive({job, 1}));
 }
 
 TEST_F(ControllerTest, AJobThatEndedWhileTheCoordinatorWasAwayEndedThenAndUsedSoMuch) {
