@@ -111,6 +111,11 @@ std::string Ago(const google::protobuf::Timestamp& time, WallTime now) {
   return RoughDuration(seconds) + " ago";
 }
 
+std::string In(const google::protobuf::Timestamp& time, WallTime now) {
+  const double seconds = std::chrono::duration<double>(TimeOf(time) - now).count();
+  return seconds < 0.5 ? "now" : "in " + RoughDuration(seconds);
+}
+
 std::string LocalTime(const google::protobuf::Timestamp& time) {
   return Local(TimeOf(time), "%Y-%m-%d %H:%M:%S %Z");
 }

@@ -33,6 +33,8 @@ double SecondsOf(const google::protobuf::Duration& duration);
 
 // "12 s ago", "3 min ago", "5 h ago", "2 days ago", "in 8 s".
 std::string Ago(const google::protobuf::Timestamp& time, WallTime now);
+// "in 10 s", of what is to come; "now" where it is due.
+std::string In(const google::protobuf::Timestamp& time, WallTime now);
 // The same without "ago".
 std::string RoughDuration(double seconds);
 // "2026-11-22 21:03:11 UTC", in the time zone of this machine.

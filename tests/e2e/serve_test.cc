@@ -186,6 +186,27 @@ TEST_F(ServeTest, AJobThatEndsWhileThereIsNoCoordinatorHasEndedWhenThereIsOneAga
   EXPECT_EQ(Ends(name), 1);
 }
 
+TEST_F(ServeTest, AJobThatARestoredBackupDoesNotKnowIsEnded) {
+  Serve();
+  ASSERT_EQ(Stop(), 0);
+  const std::filesystem::path store = data() / "store.db", backup = tools_.path() / "backup.db";
+  std::filesystem::copy_file(store, backup);
+  Serve();
+  const std::string name = Submit(MakeJob(LongRun(), 2)).name();
+  WaitForSteps(name, 5);
+  Kill();
+  for (const char* end : {"", "-wal", "-shm"}) std::filesystem::remove(store.string() + end);
+  std::filesystem::copy_file(backup, store);
+  EXPECT_FALSE(Processes(name).empty());
+  Serve();
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!Processes(name).empty()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), end) << "it still runs";
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  EXPECT_EQ(SubmitAndWait(MakeJob(TinyRun(), 2)).state(), v1::Job::SUCCEEDED);
+}
+
 TEST_F(ServeTest, ASecondCoordinatorOnTheSameFolderRefusesAndNamesTheFirst) {
   Serve();
   const ProcessResult second =
@@ -196,17 +217,38 @@ TEST_F(ServeTest, ASecondCoordinatorOnTheSameFolderRefusesAndNamesTheFirst) {
                                     std::to_string(ServerPid()) + " on "));
 }
 
-TEST_F(ServeTest, AJobInAFolderOfAnotherJobFailsAndTouchesNothing) {
+TEST_F(ServeTest, AFolderOfAnotherJobIsRefusedOrTheJobFailsAndTouchesNothing) {
   Serve();
   v1::Job spec = MakeJob(TinyRun());
   spec.set_output_folder("shared");
-  ASSERT_EQ(SubmitAndWait(spec).state(), v1::Job::SUCCEEDED);
-  const std::string before = ReadFile(data() / "output" / "shared" / "summary.json");
-  const v1::Job second = SubmitAndWait(spec);
-  EXPECT_EQ(second.state(), v1::Job::FAILED);
-  EXPECT_EQ(second.failure().class_(), v1::Failure::CONFIG);
-  EXPECT_THAT(second.failure().message(), HasSubstr("belongs to jobs/1: give the job another one"));
-  EXPECT_EQ(ReadFile(data() / "output" / "shared" / "summary.json"), before);
+  auto refusal = [&] {
+    grpc::ClientContext context;
+    v1::CreateJobRequest request;
+    v1::Job made;
+    *request.mutable_job() = spec;
+    return jobs().CreateJob(&context, request, &made).error_message();
+  };
+  const std::filesystem::path folder = data() / "output" / "shared";
+  Pace(100);
+  const std::string first = Submit(spec).name();
+  EXPECT_EQ(refusal(), "output_folder " + folder.string() + " is that of jobs/1: choose another one");
+  Pace(0);
+  ASSERT_EQ(WaitForEnd(first).state(), v1::Job::SUCCEEDED);
+  const std::string before = ReadFile(folder / "summary.json");
+  EXPECT_EQ(refusal(), "output_folder " + folder.string() + " belongs to jobs/1: choose another one");
+  // One that becomes another's between submission and start.
+  spec.set_output_folder("late");
+  const std::string holder = Submit(MakeJob(LongRun(), 4)).name();
+  const std::string second = Submit(spec).name();
+  const std::filesystem::path late = data() / "output" / "late";
+  std::filesystem::create_directories(late);
+  WriteFileAtomically(late / ".syncbn-job", "another/jobs/7\n");
+  Cancel(holder, /*kill=*/true);
+  const v1::Job end = WaitForEnd(second);
+  EXPECT_EQ(end.state(), v1::Job::FAILED);
+  EXPECT_EQ(end.failure().class_(), v1::Failure::CONFIG) << Describe(second);
+  EXPECT_THAT(end.failure().message(), HasSubstr("belongs to jobs/7: give the job another one"));
+  EXPECT_EQ(ReadFile(folder / "summary.json"), before);
 }
 
 }  // namespace

@@ -217,7 +217,7 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
   }
   if (job.retries() > 0) out.Row("restarts", Plural(job.retries(), "automatic restart"));
   if (job.has_retry_time() && job.state() == v1::Job::RECOVERING) {
-    out.Row("next attempt", Ago(job.retry_time(), now));
+    out.Row("next attempt", In(job.retry_time(), now));
   }
   if (!job.possibly_held_hosts().empty()) {
     out.Row("held hosts", Words(job.possibly_held_hosts()) +

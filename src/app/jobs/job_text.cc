@@ -66,7 +66,7 @@ std::string NoteOf(const v1::Job& job, WallTime now) {
     case v1::Job::RECOVERING: {
       std::string note = "attempt " + std::to_string(job.attempt()) + " failed, " +
                          FailureLine(job.failure());
-      if (job.has_retry_time()) note += "; again " + Ago(job.retry_time(), now);
+      if (job.has_retry_time()) note += "; again " + In(job.retry_time(), now);
       notes.push_back(note);
       break;
     }

@@ -20,7 +20,7 @@ struct Arguments {
   std::vector<std::string> names;
   int64_t from = 0, to = 0;
   int points = 0, rank = 0, attempt = 0;
-  bool curve = false, csv = false, follow = false;
+  bool of_rank = false, curve = false, csv = false, follow = false;
 };
 
 int ListSeries(client::Connection& connection, const ClientOptions& options, const std::string& job) {
@@ -137,8 +137,9 @@ void SayWhatIsMissing(const Arguments& arguments, const v1::QueryMetricsResponse
     const bool found = std::any_of(response.series().begin(), response.series().end(),
                                    [&](const v1::Series& series) { return IsMatch(series.name(), name); });
     if (found) continue;
-    std::fprintf(stderr, "No series '%s'; 'syncbn metrics %s' lists what there is.\n", name.c_str(),
-                 LastPart(JobNameOf(arguments.job)).c_str());
+    const std::string rank = arguments.of_rank ? " of rank " + std::to_string(arguments.rank) : "";
+    std::fprintf(stderr, "No series '%s'%s; 'syncbn metrics %s' lists what there is.\n", name.c_str(),
+                 rank.c_str(), LastPart(JobNameOf(arguments.job)).c_str());
   }
   for (const v1::Series& series : response.series()) {
     if (series.mean().empty())
@@ -153,7 +154,7 @@ int Query(client::Connection& connection, const ClientOptions& options, const Ar
   for (const std::string& name : arguments.names) request.add_names(name);
   if (command.count("--from") > 0) request.set_first_step(arguments.from);
   if (command.count("--to") > 0) request.set_last_step(arguments.to);
-  if (command.count("--rank") > 0) request.set_rank(arguments.rank);
+  if (arguments.of_rank) request.set_rank(arguments.rank);
   if (command.count("--attempt") > 0) request.set_attempt(arguments.attempt);
   const bool table = !options.json && !arguments.csv && !arguments.curve;
   request.set_max_buckets(arguments.points > 0 ? arguments.points : table ? 20 : 1000);
@@ -233,6 +234,7 @@ void AddMetricsCommand(CommandLine& line) {
   command->add_flag("--csv", arguments->csv, "print CSV");
   command->add_flag("--follow,-f", arguments->follow, "print points as they arrive, from the\nfirst on, as CSV");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
+    arguments->of_rank = command->count("--rank") > 0;
     RequireOneOf(*command, {"--curve", "--csv", "--follow"});
     RequireOneOf(*command, {"--curve", "--csv", "--json"});
     // Points are followed as they come: all of them.

@@ -30,12 +30,15 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments, const CLI::App& comma
   v1::Job& job = *request.mutable_job();
   const std::string text = ReadFile(arguments.run_file);
   // It could not even be sent: said as by `syncbn check`.
-  if (!IsUtf8(text)) config::ParseRunFile(text, arguments.run_file, arguments.sets);
+  if (!IsUtf8(text) || text.empty()) config::ParseRunFile(text, arguments.run_file, arguments.sets);
   job.set_run_file(text);
   job.set_run_file_name(arguments.run_file);
   for (const std::string& set : arguments.sets) job.add_overrides(set);
   for (const std::string& label : arguments.labels) {
-    job.mutable_labels()->insert({ParsePair(label, "--label").first, ParsePair(label, "--label").second});
+    const auto [key, value] = ParsePair(label, "--label");
+    if (!job.mutable_labels()->insert({key, value}).second) {
+      throw Error(ErrorCode::kInvalidArgument, "--label: \"" + key + "\" is given twice");
+    }
   }
   for (const std::string& variable : arguments.variables) {
     const auto [name, value] = ParsePair(variable, "--env");

@@ -24,6 +24,7 @@
 #include "coordinator/service/job_service.h"
 #include "coordinator/service/log_service.h"
 #include "coordinator/service/metrics_service.h"
+#include "coordinator/service/submission.h"
 #include "coordinator/service/worker_service.h"
 
 namespace syncbn::app {
@@ -128,7 +129,13 @@ Coordinator::Coordinator(ServeOptions options)
              .user_rate = {.per_second = options_.calls_per_second,
                            .burst = 2 * options_.calls_per_second}}) {
   if (options_.output_root.empty()) options_.output_root = options_.data / "output";
-  fs::create_directories(options_.output_root);
+  std::error_code cause;
+  fs::create_directories(options_.output_root, cause);
+  if (cause) {
+    throw Error(ErrorCode::kInvalidArgument, "cannot make the folder of outputs " +
+                                                 options_.output_root.string() + ": " +
+                                                 cause.message() + "; choose another --output-root");
+  }
   options_.output_root = fs::canonical(options_.output_root);
   for (fs::path& root : options_.data_roots) root = fs::absolute(root);
   ChooseLauncher();
@@ -210,6 +217,7 @@ Controller::Options Coordinator::ControllerOptions() {
                      const LaunchContext& context) {
                 return MakeJobLaunch(job_launch_, record, run_file, context);
               },
+          .check_output = CheckOutputIsFree,
           .take_in_spool = [this](const AttemptRef& attempt) { TakeIn(attempt); },
           .log =
               [this](const std::string& line) {

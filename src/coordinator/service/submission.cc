@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "config/run_file.h"
 #include "coordinator/api_error.h"
@@ -170,6 +171,22 @@ fs::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& po
                  "output_folder '" + folder + "' is not below the output root of this server, " +
                      root.string(),
                  {{"path", folder}});
+}
+
+void CheckOutputIsFree(const fs::path& folder) {
+  auto refuse = [&](const std::string& why) {
+    throw ApiError(ErrorCode::kAlreadyExists, "OUTPUT_FOLDER_TAKEN",
+                   "output_folder " + folder.string() + " " + why + ": choose another one",
+                   {{"path", folder.string()}});
+  };
+  if (fs::exists(folder / kOutputOwnerFile)) {
+    std::string owner = ReadFile(folder / kOutputOwnerFile);
+    while (!owner.empty() && owner.back() == '\n') owner.pop_back();
+    // Empty where the coordinator died while it wrote it: then nothing was started there.
+    if (!owner.empty()) refuse("belongs to " + owner.substr(owner.find('/') + 1));
+  } else if (fs::exists(folder / "run.yaml") || fs::exists(folder / "checkpoints")) {
+    refuse("holds a run that no job of this server has written");
+  }
 }
 
 void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy) {

@@ -46,6 +46,9 @@ inline constexpr const char* kOutputOwnerFile = ".syncbn-job";
 // NOT_ALLOWED_PATH for any other, and for one inside another job's folder.
 std::filesystem::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& policy);
 
+// OUTPUT_FOLDER_TAKEN when the folder is another job's, or holds a run that no job has written.
+void CheckOutputIsFree(const std::filesystem::path& folder);
+
 // NOT_ALLOWED_PATH when the run reads from outside the data roots.
 void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy);
 

@@ -165,7 +165,7 @@ JobPage JobTable::List(const JobFilter& filter, int page_size,
     if (code != std::errc() || std::string(at, end) != "." + filter.Fingerprint()) {
       throw ApiError(
           ErrorCode::kInvalidArgument, "PAGE_TOKEN_INVALID",
-          "page token '" + page_token + "' is not of a list with this filter: start anew");
+          "page token '" + page_token.substr(0, 80) + "' is not of a list with this filter: start anew");
     }
   }
   Rows rows = database_.Start(std::string("SELECT ") + kColumns + " FROM jobs WHERE " +
