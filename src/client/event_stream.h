@@ -31,7 +31,7 @@ struct EventStreamOptions {
   // Without any response for this long the connection counts as lost.
   std::chrono::milliseconds silence = std::chrono::seconds(45);
   std::chrono::milliseconds first_pause = std::chrono::milliseconds(100);
-  std::chrono::milliseconds longest_pause = std::chrono::seconds(3);
+  std::chrono::milliseconds longest_pause = std::chrono::seconds(1);
   // Opening the stream is tried this often before the coordinator counts as not there.
   int first_tries = 4;
 };

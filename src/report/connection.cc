@@ -27,8 +27,9 @@ Connection::Connection(const ReportSettings& settings)
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
                    static_cast<int>(settings.first_backoff.count()));
+  // In spite of its name: the time that one try may take, with the handshake of TLS on a busy machine.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
-                   static_cast<int>(settings.first_backoff.count()));
+                   static_cast<int>(settings.connect_time.count()));
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
                    static_cast<int>(settings.last_backoff.count()));
   // The server allows one ping in 20 s.

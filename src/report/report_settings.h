@@ -33,6 +33,8 @@ struct ReportSettings {
   // Delays between tries to reach the coordinator, doubling.
   std::chrono::milliseconds first_backoff = std::chrono::milliseconds(200);
   std::chrono::milliseconds last_backoff = std::chrono::seconds(10);
+  // One try to connect.
+  std::chrono::milliseconds connect_time = std::chrono::seconds(5);
   // A call that is not answered for so long is given up and made again.
   std::chrono::milliseconds call_time = std::chrono::seconds(10);
   // The spool takes no more of the disk.

@@ -31,7 +31,7 @@ std::vector<std::string_view> WholeLines(std::string_view text) {
 // Of the lines of a file, those that a run resumed at `step` keeps, and what is not among them.
 struct KeptLines {
   std::string text;
-  std::vector<int64_t> missing;  // steps before `step` that no line of training tells of
+  std::vector<int64_t> missing;  // steps before `step` that a line should tell of and none does
   int64_t unreadable = 0;        // lines
   int64_t repeated = 0;          // lines that say again what another has said
 };
@@ -42,7 +42,7 @@ bool IsTornLineBefore(int64_t step, std::string_view text) {
   return std::sscanf(std::string(text).c_str(), "{\"step\":%lld,", &torn) == 1 && torn < step;
 }
 
-KeptLines LinesBefore(int64_t step, std::string_view content) {
+KeptLines LinesBefore(int64_t step, int64_t every_steps, std::string_view content) {
   KeptLines kept;
   using Place = std::tuple<int64_t, std::string, std::string>;
   std::set<Place> seen;
@@ -61,19 +61,19 @@ KeptLines LinesBefore(int64_t step, std::string_view content) {
     kept.text.append(line) += '\n';
   }
   if (IsTornLineBefore(step, content.substr(content.rfind('\n') + 1))) ++kept.unreadable;
-  for (int64_t i = 0; i < step; ++i) {
+  for (int64_t i = every_steps - 1; i < step; i += every_steps) {
     if (!seen.contains({i, "train", ""})) kept.missing.push_back(i);
   }
   return kept;
 }
 
-// "4, 7 to 12 and 20"; the first few of many.
-std::string Ranges(const std::vector<int64_t>& steps) {
+// "4, 7 to 12 and 20", of every so many steps; the first few of many.
+std::string Ranges(const std::vector<int64_t>& steps, int64_t every_steps) {
   constexpr size_t kMost = 5;
   std::vector<std::string> ranges;
   for (size_t begin = 0; begin < steps.size();) {
     size_t end = begin + 1;
-    while (end < steps.size() && steps[end] == steps[end - 1] + 1) ++end;
+    while (end < steps.size() && steps[end] == steps[end - 1] + every_steps) ++end;
     if (ranges.size() == kMost) {
       ranges.push_back("others");
       break;
@@ -88,11 +88,11 @@ std::string Ranges(const std::vector<int64_t>& steps) {
 }
 
 // Empty when nothing is wrong.
-std::string FaultsOf(const KeptLines& kept) {
+std::string FaultsOf(const KeptLines& kept, int64_t every_steps) {
   std::vector<std::string> faults;
   if (!kept.missing.empty()) {
-    faults.push_back((kept.missing.size() == 1 ? "step " : "steps ") + Ranges(kept.missing) +
-                     (kept.missing.size() == 1 ? " is missing" : " are missing"));
+    faults.push_back((kept.missing.size() == 1 ? "no line of step " : "no line of steps ") +
+                     Ranges(kept.missing, every_steps));
   }
   if (kept.unreadable > 0) faults.push_back(Plural(kept.unreadable, "line") + " could not be read");
   if (kept.repeated > 0) faults.push_back(Plural(kept.repeated, "line") + " stood there twice");
@@ -121,9 +121,9 @@ std::string JsonlSink::TakeUp(int64_t step) const {
     return "";
   }
   const std::string content = ReadFile(path);
-  KeptLines kept = LinesBefore(step, content);
-  if (const std::string faults = FaultsOf(kept); !faults.empty() && options_.on_warning) {
-    options_.on_warning(path.string() + " is damaged: " + faults + "; the run goes on from step " +
+  KeptLines kept = LinesBefore(step, options_.every_steps, content);
+  if (const std::string faults = FaultsOf(kept, options_.every_steps); !faults.empty() && options_.on_warning) {
+    options_.on_warning(path.string() + ": " + faults + "; the run goes on from step " +
                         std::to_string(step));
   }
   if (kept.text != content) WriteFileAtomically(path, kept.text);

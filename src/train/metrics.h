@@ -42,6 +42,8 @@ struct JsonlSinkOptions {
   // checkpoint the run goes on from), so that each step is there once; later lines, and lines torn
   // by a crash, are dropped. What is not there of the steps before is a warning.
   std::optional<int64_t> resume_at_step;
+  // Of a run that writes a line every so many steps, after the last of them.
+  int64_t every_steps = 1;
   // Told what is wrong with the file, when lines cannot be written, and when they can again. May be
   // empty.
   std::function<void(const std::string& warning)> on_warning;

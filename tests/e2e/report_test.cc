@@ -42,6 +42,12 @@ class Report : public testing::Test {
     options.timeout = seconds(100);
     return options;
   }
+  // Options of a run that is still under way when a test has done what it wants.
+  static std::vector<std::string> WithoutEnd(std::vector<std::string> more = {}) {
+    more.insert(more.end(),
+                {"--set", "train.max_steps=1000000", "--set", "train.epochs=1000000"});
+    return more;
+  }
   fs::path Out() const { return folder_.path() / "out"; }
   fs::path Spool() const { return folder_.path() / "attempt" / "spool"; }
 
@@ -144,7 +150,7 @@ TEST_F(Report, ACoordinatorThatComesBackInTheMiddleHearsEverythingOnce) {
 
 TEST_F(Report, AskedToPauseAllRanksLeaveAtOneStepWithACheckpoint) {
   coordinator_.desired = v1::Job::PAUSE;
-  const ProcessResult result = RunProcess(Command(2, {"--set", "train.max_steps=100000"}));
+  const ProcessResult result = RunProcess(Command(2, WithoutEnd()));
   EXPECT_EQ(result.status, 75) << result.out << result.err;
   const v1::RankExit exit = coordinator_.rank(0).exits.at(0);
   EXPECT_EQ(exit.outcome(), v1::ATTEMPT_OUTCOME_STOPPED);
@@ -156,8 +162,8 @@ TEST_F(Report, AskedToPauseAllRanksLeaveAtOneStepWithACheckpoint) {
 
 TEST_F(Report, SupersededOrKilledItLeavesAtOnceWithoutACheckpoint) {
   for (const bool killed : {false, true}) {
-    Process process(Command(0, {"--overwrite", "--set", "train.max_steps=100000", "--set",
-                                "train.checkpoint={every_epochs: 0}"}));
+    Process process(Command(
+        0, WithoutEnd({"--overwrite", "--set", "train.checkpoint={every_epochs: 0}"})));
     ASSERT_TRUE(coordinator_.WaitFor(0, [](const auto& rank) {
       return rank.acknowledged > 0 && rank.beats.size() > 0 && rank.beats.back().step() > 0;
     })) << process.Err();
@@ -223,8 +229,7 @@ TEST_F(Report, AStalledRankIsNamedByTheOneThatWaitsForIt) {
 }
 
 TEST_F(Report, AnAttemptThatALaterOneHasTakenOverWritesNoCheckpointAndLeaves) {
-  Process process(Command(0, {"--set", "train.max_steps=100000", "--set",
-                              "train.checkpoint={every_epochs: 0}"}));
+  Process process(Command(0, WithoutEnd({"--set", "train.checkpoint={every_epochs: 0}"})));
   ASSERT_TRUE(coordinator_.WaitFor(0, [](const auto& rank) {
     return !rank.beats.empty() && rank.beats.back().step() > 0;
   })) << process.Err();

@@ -284,6 +284,46 @@ TEST_F(Train, AFullDiskLeavesThePreviousCheckpointAndTrainingGoesOn) {
   ::umount2(small.c_str(), MNT_DETACH);
 }
 
+TEST_F(Train, ADiskThatIsFullAtTheStartIsToldAsThat) {
+  const fs::path small = folder_.path() / "full-disk";
+  fs::create_directory(small);
+  if (::mount("none", small.c_str(), "tmpfs", 0, "size=64k") != 0) {
+    GTEST_SKIP() << "mounting a small file system is not permitted here";
+  }
+  {
+    std::ofstream filler(small / "filler");
+    while (filler.write(std::string(4096, 'x').data(), 4096).flush()) {
+    }
+  }
+  const ProcessResult result = Run(0, "full-disk/out");
+  EXPECT_EQ(result.status, 4) << Everything(result);
+  EXPECT_NE(result.err.find("the output folder cannot be written: "), std::string::npos)
+      << Everything(result);
+  EXPECT_NE(result.err.find(": No space left on device\n"), std::string::npos) << Everything(result);
+  ::umount2(small.c_str(), MNT_DETACH);
+}
+
+TEST_F(Train, AModelLargerThanTheMemoryIsToldAsThat) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the address sanitizer needs more address space than this test leaves";
+#endif
+  const std::string too_large = "model={architecture: mlp, hidden: [65536, 65536]}";
+  for (const int processes : {0, 2}) {
+    std::vector<std::string> command = {"/usr/bin/prlimit", "--as=6000000000"};
+    for (const std::string& word : Command("large", {"--overwrite", "--set", too_large})) {
+      command.push_back(word);
+    }
+    const ProcessOptions options =
+        processes == 0 ? ProcessOptions{.argv = command} : UnderMpirun(processes, command);
+    const ProcessResult result = RunProcess(options);
+    EXPECT_EQ(result.status, 4) << Everything(result);
+    EXPECT_NE(result.err.find("out of memory: the model, its gradients and the optimizer's state do "
+                              "not fit"),
+              std::string::npos)
+        << Everything(result);
+  }
+}
+
 TEST_F(Train, VerifyComparesNumbersOfProcesses) {
   const ProcessResult result = RunProcess(
       {.argv = {SyncbnProgram(), "verify", run_file_.string(), "--processes", "1,2,3", "--steps", "6"},

@@ -197,18 +197,36 @@ TEST_F(MetricsTest, AResumeSaysWhatIsNotThereOfTheStepsBefore) {
     EXPECT_LE(warnings_.size(), 1u);
     return warnings_.empty() ? "" : warnings_[0];
   };
-  const std::string start = path_.string() + " is damaged: ", end = "; the run goes on from step 6";
+  const std::string start = path_.string() + ": ", end = "; the run goes on from step 6";
   const std::string two = line(0) + line(1), rest = line(3) + line(4) + line(5);
   EXPECT_EQ(resume(two + line(2) + rest + line(6)), "");
   EXPECT_EQ(resume(two + line(2) + rest + line(6).substr(0, 20)), "") << "a step that comes again";
-  EXPECT_EQ(resume(two), start + "steps 2 to 5 are missing" + end);
+  EXPECT_EQ(resume(two), start + "no line of steps 2 to 5" + end);
   EXPECT_EQ(resume(two + "{garbage\n" + rest),
-            start + "step 2 is missing; 1 line could not be read" + end);
-  EXPECT_EQ(resume(two + line(3) + rest), start + "step 2 is missing; 1 line stood there twice" + end);
+            start + "no line of step 2; 1 line could not be read" + end);
+  EXPECT_EQ(resume(two + line(3) + rest), start + "no line of step 2; 1 line stood there twice" + end);
   EXPECT_THAT(StepsOnDisk(), ElementsAre(0, 1, 3, 4, 5));
   EXPECT_EQ(resume(two + line(2) + line(3) + line(4) + line(5).substr(0, 20)),
-            start + "step 5 is missing; 1 line could not be read" + end);
-  EXPECT_EQ(resume(line(1) + line(3) + line(5)), start + "steps 0, 2 and 4 are missing" + end);
+            start + "no line of step 5; 1 line could not be read" + end);
+  EXPECT_EQ(resume(line(1) + line(3) + line(5)), start + "no line of steps 0, 2 and 4" + end);
+}
+
+TEST_F(MetricsTest, AResumeExpectsTheLinesThatTheRunWrites) {
+  auto resume = [&](std::initializer_list<int64_t> steps) {
+    std::string content;
+    for (const int64_t step : steps) content += Train(step).ToJson() + "\n";
+    WritePlainly(path_, content);
+    warnings_.clear();
+    JsonlSink({.path = path_,
+               .resume_at_step = 13,
+               .every_steps = 3,
+               .on_warning = [this](const std::string& text) { warnings_.push_back(text); }});
+  };
+  resume({2, 5, 8, 11});
+  EXPECT_THAT(warnings_, IsEmpty());
+  resume({2, 11});
+  EXPECT_THAT(warnings_, ElementsAre(path_.string() +
+                                     ": no line of steps 5 to 8; the run goes on from step 13"));
 }
 
 TEST_F(MetricsTest, AResumeWithNothingToDropLeavesTheFileAsItIs) {

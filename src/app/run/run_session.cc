@@ -315,6 +315,7 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
   if (root_) {
     sink.Open({.path = out_ / "metrics.jsonl",
                .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
+               .every_steps = run_.spec().output().every_steps(),
                .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
     WriteFileAtomically(out_ / "run.yaml", run_.file().EffectiveYaml());
   }
