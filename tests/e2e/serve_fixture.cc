@@ -283,6 +283,15 @@ nlohmann::json ServeTest::SummaryOf(const std::string& name) const {
   return nlohmann::json::parse(ReadIfThere(OutputOf(name) / "summary.json"), nullptr, false);
 }
 
+int64_t ServeTest::PointsOf(const std::string& job, const std::string& series) {
+  v1::QueryMetricsRequest query;
+  query.set_job(job);
+  query.add_names(series);
+  const auto answer = Ask<v1::QueryMetricsResponse>(
+      [&](auto& context, auto& response) { return metrics_->QueryMetrics(&context, query, &response); });
+  return answer.series_size() == 1 ? answer.series(0).points() : 0;
+}
+
 int ServeTest::Ends(const std::string& name) {
   int ends = 0;
   for (const v1::Transition& one : History(name)) ends += one.to_state() >= v1::Job::SUCCEEDED;

@@ -82,6 +82,8 @@ class ServeTest : public ::testing::Test {
   std::filesystem::path OutputOf(const std::string& name) const;
   std::filesystem::path AttemptFolderOf(const std::string& name, int attempt) const;
   nlohmann::json SummaryOf(const std::string& name) const;
+  // How many points of a series are in the store.
+  int64_t PointsOf(const std::string& job, const std::string& series);
   // The transitions into a state that is an end.
   int Ends(const std::string& name);
   // Processes that carry the marker of a job (or of any job of this server).

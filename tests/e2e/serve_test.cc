@@ -40,14 +40,7 @@ TEST_F(ServeTest, ARunsMetricsAndLogAreThereAfterItsEnd) {
   Serve();
   const v1::Job job = SubmitAndWait(MakeJob(TinyRun(), 2));
   ASSERT_EQ(job.state(), v1::Job::SUCCEEDED) << Describe(job.name());
-  grpc::ClientContext context;
-  v1::QueryMetricsRequest query;
-  v1::QueryMetricsResponse answer;
-  query.set_job(job.name());
-  query.add_names("train/loss");
-  ASSERT_TRUE(metrics().QueryMetrics(&context, query, &answer).ok());
-  ASSERT_EQ(answer.series_size(), 1) << Describe(job.name());
-  EXPECT_EQ(answer.series(0).points(), 20);
+  EXPECT_EQ(PointsOf(job.name(), "train/loss"), 20) << Describe(job.name());
   EXPECT_THAT(ReadFile(AttemptFolderOf(job.name(), 1) / "output.log"), HasSubstr("4 replicas"));
 }
 

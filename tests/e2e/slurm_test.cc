@@ -39,14 +39,7 @@ TEST_F(ServeSlurmTest, AJobSucceedsWithTheSameDigestAtOneAndTwoProcesses) {
     ASSERT_EQ(attempts.size(), 1u);
     EXPECT_EQ(attempts[0].ranks_size(), processes);
     EXPECT_THAT(ReadFile(AttemptFolderOf(job.name(), 1) / "output.log"), HasSubstr("4 replicas"));
-    grpc::ClientContext context;
-    v1::QueryMetricsRequest query;
-    v1::QueryMetricsResponse answer;
-    query.set_job(job.name());
-    query.add_names("train/loss");
-    ASSERT_TRUE(metrics().QueryMetrics(&context, query, &answer).ok());
-    ASSERT_EQ(answer.series_size(), 1) << Describe(job.name());
-    EXPECT_EQ(answer.series(0).points(), 20);
+    EXPECT_EQ(PointsOf(job.name(), "train/loss"), 20) << Describe(job.name());
     digests.push_back(SummaryOf(job.name())["digest"]);
   }
   EXPECT_EQ(digests[0], digests[1]);
