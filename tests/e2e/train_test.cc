@@ -309,7 +309,7 @@ TEST_F(Train, AModelLargerThanTheMemoryIsToldAsThat) {
 #endif
   const std::string too_large = "model={architecture: mlp, hidden: [65536, 65536]}";
   for (const int processes : {0, 2}) {
-    std::vector<std::string> command = {"/usr/bin/prlimit", "--as=6000000000"};
+    std::vector<std::string> command = {"/usr/bin/prlimit", "--as=12000000000"};
     for (const std::string& word : Command("large", {"--overwrite", "--set", too_large})) {
       command.push_back(word);
     }
