@@ -25,7 +25,8 @@ void AddBackupCommand(CommandLine& line) {
   OnRun(AddClientCommand(
             line, "backup", "Copy a coordinator's store while it serves",
             "The copy is in the folder `backups` of the coordinator's data folder. To use it, stop the\n"
-            "coordinator, put the copy in the place of store.db and remove store.db-wal and store.db-shm.\n\n"
+            "coordinator, put the copy in the place of store.db and remove store.db-wal and store.db-shm.\n"
+            "Jobs that came after the copy are then not known any more: those that still run are ended.\n\n"
             "  syncbn backup"),
         line, BackUp);
 }

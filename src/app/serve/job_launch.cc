@@ -42,11 +42,9 @@ OutputState TakeOutputFolder(const fs::path& out, const std::string& owner) {
   }
   const fs::path file = out / coordinator::kOutputOwnerFile;
   // A run that nobody started through this coordinator is nobody's to go on with.
-  if (!fs::exists(file) && (fs::exists(out / "run.yaml") || fs::exists(out / "checkpoints")))
-    return OutputState::kNew;
+  if (coordinator::HoldsForeignRun(out)) return OutputState::kNew;
   if (TryOwn(file, owner)) return OutputState::kNew;
-  std::string present = ReadFile(file);
-  while (!present.empty() && present.back() == '\n') present.pop_back();
+  std::string present = coordinator::OwnerOfOutput(out);
   if (present.empty()) {
     // Its owner died between the two writes; nothing was started in it.
     WriteFileAtomically(file, owner + "\n");
@@ -54,7 +52,7 @@ OutputState TakeOutputFolder(const fs::path& out, const std::string& owner) {
   }
   if (present != owner) {
     throw Error(ErrorCode::kInvalidArgument, "the output folder " + out.string() + " belongs to " +
-                                                 present.substr(present.find('/') + 1) +
+                                                 coordinator::JobOfOwner(present) +
                                                  ": give the job another one");
   }
   // The program writes run.yaml after it has restored and before its first step.

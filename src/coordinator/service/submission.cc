@@ -173,20 +173,29 @@ fs::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& po
                  {{"path", folder}});
 }
 
+std::string OwnerOfOutput(const fs::path& folder) {
+  std::string owner = ReadFile(folder / kOutputOwnerFile);
+  while (!owner.empty() && owner.back() == '\n') owner.pop_back();
+  return owner;
+}
+
+std::string JobOfOwner(const std::string& owner) { return owner.substr(owner.find('/') + 1); }
+
+bool HoldsForeignRun(const fs::path& folder) {
+  return !fs::exists(folder / kOutputOwnerFile) &&
+         (fs::exists(folder / "run.yaml") || fs::exists(folder / "checkpoints"));
+}
+
 void CheckOutputIsFree(const fs::path& folder) {
   auto refuse = [&](const std::string& why) {
     throw ApiError(ErrorCode::kAlreadyExists, "OUTPUT_FOLDER_TAKEN",
                    "output_folder " + folder.string() + " " + why + ": choose another one",
                    {{"path", folder.string()}});
   };
-  if (fs::exists(folder / kOutputOwnerFile)) {
-    std::string owner = ReadFile(folder / kOutputOwnerFile);
-    while (!owner.empty() && owner.back() == '\n') owner.pop_back();
-    // Empty where the coordinator died while it wrote it: then nothing was started there.
-    if (!owner.empty()) refuse("belongs to " + owner.substr(owner.find('/') + 1));
-  } else if (fs::exists(folder / "run.yaml") || fs::exists(folder / "checkpoints")) {
-    refuse("holds a run that no job of this server has written");
-  }
+  if (HoldsForeignRun(folder)) refuse("holds a run that no job of this server has written");
+  if (!fs::exists(folder / kOutputOwnerFile)) return;
+  const std::string owner = OwnerOfOutput(folder);
+  if (!owner.empty()) refuse("belongs to " + JobOfOwner(owner));
 }
 
 void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy) {

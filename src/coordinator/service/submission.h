@@ -46,6 +46,13 @@ inline constexpr const char* kOutputOwnerFile = ".syncbn-job";
 // NOT_ALLOWED_PATH for any other, and for one inside another job's folder.
 std::filesystem::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& policy);
 
+// What the file above says: "STORE/jobs/17"; empty where a coordinator died while it wrote it, and
+// nothing was started there. Throws what ReadFile throws.
+std::string OwnerOfOutput(const std::filesystem::path& folder);
+// "jobs/17" of it.
+std::string JobOfOwner(const std::string& owner);
+// The folder holds a run that no job has written.
+bool HoldsForeignRun(const std::filesystem::path& folder);
 // OUTPUT_FOLDER_TAKEN when the folder is another job's, or holds a run that no job has written.
 void CheckOutputIsFree(const std::filesystem::path& folder);
 
