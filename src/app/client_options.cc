@@ -26,7 +26,7 @@ std::string TokenOf(const ClientOptions& options) {
   return token.substr(begin, token.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
-void AddConnectionOptions(CLI::App* command, const std::shared_ptr<ClientOptions>& options) {
+void AddConnectionOptions(Command command, const std::shared_ptr<ClientOptions>& options) {
   command
       ->add_option("--coordinator", options->address, "where the coordinator listens")
       ->type_name("HOST:PORT")
@@ -68,7 +68,7 @@ int Run(const ClientOptions& options,
 
 }  // namespace
 
-ClientCommand AddClientCommand(CLI::App& parent, const std::string& name,
+ClientCommand AddClientCommand(Command parent, const std::string& name,
                                const std::string& description, const std::string& help) {
   ClientCommand result{parent.add_subcommand(name, description), std::make_shared<ClientOptions>()};
   result.command->footer(help);
@@ -97,7 +97,7 @@ void OnRun(const ClientCommand& command, CommandLine& line,
   });
 }
 
-void RequireOneOf(const CLI::App& command, const std::vector<std::string>& options) {
+void RequireOneOf(const Command& command, const std::vector<std::string>& options) {
   std::string given;
   for (const std::string& option : options) {
     if (command.count(option) == 0) continue;

@@ -2,8 +2,6 @@
 // errors and its exit codes.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,20 +23,20 @@ struct ClientOptions {
 // to run, which returns the exit code. What body throws is printed; no coordinator answering ends
 // with kUnreachable.
 struct ClientCommand {
-  CLI::App* command = nullptr;
+  Command command;
   std::shared_ptr<ClientOptions> options;
 };
 ClientCommand AddClientCommand(CommandLine& line, const std::string& name,
                                const std::string& description, const std::string& help);
 // The same below `parent`.
-ClientCommand AddClientCommand(CLI::App& parent, const std::string& name,
+ClientCommand AddClientCommand(Command parent, const std::string& name,
                                const std::string& description, const std::string& help);
 
 void OnRun(const ClientCommand& command, CommandLine& line,
            std::function<int(client::Connection&, const ClientOptions&)> body);
 
 // Throws INVALID_ARGUMENT where more than one of these options is given.
-void RequireOneOf(const CLI::App& command, const std::vector<std::string>& options);
+void RequireOneOf(const Command& command, const std::vector<std::string>& options);
 
 // Notes SIGINT and SIGTERM for its lifetime, so that a command that follows can leave in order.
 class InterruptFlag {

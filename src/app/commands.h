@@ -1,15 +1,15 @@
 // The subcommands, by folder: each adds itself to the command line and, when chosen, leaves its exit code.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <string>
 #include <vector>
+
+#include "app/command_line.h"
 
 namespace syncbn::app {
 
 struct CommandLine {
-  CLI::App& parser;
+  Command parser;
   // argv as given, for records.
   std::vector<std::string> argv;
   int exit_code = 0;

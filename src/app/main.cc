@@ -3,6 +3,8 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <new>
+#include <optional>
 
 #include "app/commands.h"
 #include "app/exit_code.h"
@@ -11,7 +13,8 @@
 
 namespace {
 
-// A file that is opened must never get the number of a standard stream: what is printed would go into it.
+// A file that is opened must never get the number of a standard stream: what is printed would go
+// into it.
 void HoldStandardStreams() {
   for (int stream = 0; stream < 3; ++stream) {
     if (::fcntl(stream, F_GETFD) >= 0) continue;
@@ -26,28 +29,22 @@ int main(int argc, char** argv) {
   HoldStandardStreams();
   // A closed pipe (`syncbn ... | head`) must not end a run: writes report it instead.
   std::signal(SIGPIPE, SIG_IGN);
-  CLI::App parser(
+  app::CommandLineParser parser(
+      "syncbn",
       "syncbn trains networks with synchronized batch normalization: the same result, to the last\n"
       "bit, at any number of processes.\n\n"
       "  syncbn train configs/shapes-demo.yaml               one process\n"
       "  mpirun -np 4 syncbn train configs/shapes-demo.yaml  the same run on four\n"
-      "  syncbn submit configs/shapes-demo.yaml --follow     queued and run by a coordinator");
-  parser.name("syncbn");
-  parser.get_formatter()->column_width(26);
-  parser.require_subcommand(1);
-  parser.set_version_flag("--version", "syncbn " + app::ProgramVersion());
-  parser.failure_message(CLI::FailureMessage::help);
-  parser.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return "syncbn: " + std::string(error.what()) + "\nRun 'syncbn --help' or 'syncbn COMMAND --help'.\n";
-  });
-  app::CommandLine line{parser, std::vector<std::string>(argv, argv + argc)};
+      "  syncbn submit configs/shapes-demo.yaml --follow     queued and run by a coordinator",
+      "syncbn " + app::ProgramVersion());
+  app::CommandLine line{parser.root(), std::vector<std::string>(argv, argv + argc)};
   app::AddTrainCommand(line);
   app::AddCheckCommand(line);
   app::AddExplainCommand(line);
   app::AddVerifyCommand(line);
   app::AddReplayCommand(line);
   app::AddInfoCommand(line);
-  for (CLI::App* command : parser.get_subcommands(nullptr)) command->group("Training");
+  for (app::Command command : line.parser.subcommands()) command.group("Training");
   app::AddServeCommand(line);
   app::AddSuperviseCommands(line);
   app::AddSubmitCommand(line);
@@ -68,13 +65,10 @@ int main(int argc, char** argv) {
   app::AddBackupCommand(line);
   app::AddAuditCommand(line);
   for (const char* name : {"serve", "status", "token", "backup", "audit"}) {
-    parser.get_subcommand(name)->group("Service");
+    line.parser.subcommand(name).group("Service");
   }
   try {
-    parser.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = parser.exit(error);
-    return code == 0 ? app::kSuccess : app::kWrongInput;
+    if (const std::optional<int> code = parser.Parse(argc, argv)) return *code;
   } catch (const Error& error) {
     std::fprintf(stderr, "syncbn: %s\n", error.what());
     return app::ExitCodeOf(error.code());
@@ -88,7 +82,8 @@ int main(int argc, char** argv) {
   // What was asked for has not arrived; a run's own files are not concerned.
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     std::fprintf(stderr, "syncbn: standard output could not be written: is the disk full?\n");
-    if (line.exit_code == app::kSuccess && !parser.got_subcommand("train")) return app::kResources;
+    if (line.exit_code == app::kSuccess && !line.parser.got_subcommand("train"))
+      return app::kResources;
   }
   return line.exit_code;
 }

@@ -107,14 +107,14 @@ void AddHostsCommand(CommandLine& line) {
 
   auto drained = std::make_shared<Arguments>();
   const ClientCommand drain = AddClientCommand(
-      *hosts.command, "drain", "Start nothing more on a host; what runs there goes on",
+      hosts.command, "drain", "Start nothing more on a host; what runs there goes on",
       "  syncbn hosts drain node2 --reason 'new memory'");
   drain.command->add_option("HOST", drained->host, "its name")->required();
   drain.command->add_option("--reason", drained->reason, "why; shown in 'syncbn hosts'")->type_name("TEXT");
 
   auto restored = std::make_shared<Arguments>();
   const ClientCommand restore = AddClientCommand(
-      *hosts.command, "restore", "Take a drained or excluded host into use again",
+      hosts.command, "restore", "Take a drained or excluded host into use again",
       "  syncbn hosts restore node2");
   restore.command->add_option("HOST", restored->host, "its name")->required();
 
@@ -133,7 +133,7 @@ void AddHostsCommand(CommandLine& line) {
   });
   OnRun(hosts, line, [command = hosts.command](client::Connection& connection, const ClientOptions& options) {
     // A subcommand has run already.
-    return command->get_subcommands().empty() ? ShowHosts(connection, options) : kSuccess;
+    return command->got_subcommand() ? kSuccess : ShowHosts(connection, options);
   });
 }
 

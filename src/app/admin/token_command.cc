@@ -128,26 +128,26 @@ void AddTokenCommand(CommandLine& line) {
       "  syncbn token revoke anna\n\n"
       "Without tokens everybody on the coordinator's machine is an admin; the first token must be\n"
       "an admin's, and from then on everybody needs one (--token-file or SYNCBN_USER_TOKEN).");
-  token.command->require_subcommand(1);
+  token.command->require_subcommand(1, 1);
 
   auto given = std::make_shared<Arguments>();
   const ClientCommand create =
-      AddClientCommand(*token.command, "create", "Make a token; its secret is shown this once",
+      AddClientCommand(token.command, "create", "Make a token; its secret is shown this once",
                        "  syncbn token create anna --role submitter --out anna.token");
   create.command->add_option("NAME", given->name, "whose; shown in histories")->required();
   create.command->add_option("--role", given->role, "what it allows: viewer, submitter or admin")
       ->required()
       ->type_name("ROLE")
-      ->check(CLI::IsMember({"viewer", "submitter", "admin"}).description(""));
+      ->is_member({"viewer", "submitter", "admin"});
   create.command->add_option("--days", given->days, "how long it is good (default: for ever)")
       ->type_name("N")
-      ->check(CLI::Range(0.001, 36500.0).description(""));
+      ->range(0.001, 36500.0);
   create.command->add_option("--out", given->out, "write it to a new file instead, for its owner only")
       ->type_name("FILE");
-  const ClientCommand list = AddClientCommand(*token.command, "list", "Show whose tokens there are",
+  const ClientCommand list = AddClientCommand(token.command, "list", "Show whose tokens there are",
                                               "  syncbn token list");
   auto revoked = std::make_shared<Arguments>();
-  const ClientCommand revoke = AddClientCommand(*token.command, "revoke", "Refuse a token from now on",
+  const ClientCommand revoke = AddClientCommand(token.command, "revoke", "Refuse a token from now on",
                                                 "  syncbn token revoke anna");
   revoke.command->add_option("NAME", revoked->name, "whose")->required();
 

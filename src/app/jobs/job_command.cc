@@ -82,7 +82,7 @@ void AddJobCommand(CommandLine& line) {
                  "print the run file in effect, with the origin of each value");
   OnRun(client, line, [=, command = client.command](client::Connection& connection,
                                                     const ClientOptions& options) {
-    RequireOneOf(*command, {"--run-file", "--effective", "--json"});
+    RequireOneOf(command, {"--run-file", "--effective", "--json"});
     return ShowJob(connection, options, *arguments);
   });
 }

@@ -154,7 +154,7 @@ void AddLogsCommand(CommandLine& line) {
       "command goes on until the job has ended, through its restarts; Ctrl-C ends only the command.\n\n"
       "  syncbn logs 17 --tail 20 --follow\n"
       "  syncbn logs 17 --attempt 1 --rank 3");
-  CLI::App* command = client.command;
+  Command command = client.command;
   command->add_option("JOB", arguments->job, "its number, as in 17 or jobs/17")->required();
   command->add_flag("--follow,-f", arguments->follow, "print what is added, too");
   command->add_option("--tail", arguments->tail, "begin N lines before the end")
@@ -169,7 +169,7 @@ void AddLogsCommand(CommandLine& line) {
   command->add_flag("--supervisor", arguments->supervisor,
                     "what the attempt's supervisor did, instead");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
-    RequireOneOf(*command, {"--rank", "--supervisor"});
+    RequireOneOf(command, {"--rank", "--supervisor"});
     arguments->has_rank = command->count("--rank") > 0;
     arguments->has_tail = command->count("--tail") > 0;
     return Logs(connection, options, *arguments).Run();

@@ -148,7 +148,7 @@ void SayWhatIsMissing(const Arguments& arguments, const v1::QueryMetricsResponse
 }
 
 int Query(client::Connection& connection, const ClientOptions& options, const Arguments& arguments,
-          const CLI::App& command) {
+          const Command& command) {
   v1::QueryMetricsRequest request;
   request.set_job(JobNameOf(arguments.job));
   for (const std::string& name : arguments.names) request.add_names(name);
@@ -214,7 +214,7 @@ void AddMetricsCommand(CommandLine& line) {
       "  syncbn metrics 17\n"
       "  syncbn metrics 17 train/loss --curve\n"
       "  syncbn metrics 17 'train/*' --csv --points 20000 > train.csv");
-  CLI::App* command = client.command;
+  Command command = client.command;
   command->add_option("JOB", arguments->job, "its number, as in 17 or jobs/17")->required();
   command->add_option("NAME", arguments->names,
                       "series; a name that ends in '*' stands for all that begin so");
@@ -235,15 +235,15 @@ void AddMetricsCommand(CommandLine& line) {
   command->add_flag("--follow,-f", arguments->follow, "print points as they arrive, from the\nfirst on, as CSV");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
     arguments->of_rank = command->count("--rank") > 0;
-    RequireOneOf(*command, {"--curve", "--csv", "--follow"});
-    RequireOneOf(*command, {"--curve", "--csv", "--json"});
+    RequireOneOf(command, {"--curve", "--csv", "--follow"});
+    RequireOneOf(command, {"--curve", "--csv", "--json"});
     // Points are followed as they come: all of them.
     for (const char* choice : {"--from", "--to", "--points", "--rank", "--attempt"})
-      RequireOneOf(*command, {"--follow", choice});
+      RequireOneOf(command, {"--follow", choice});
     if (arguments->follow) return Follow(connection, options, *arguments);
     const bool choose = !arguments->names.empty() || arguments->csv || arguments->curve;
     if (!choose) return ListSeries(connection, options, JobNameOf(arguments->job));
-    return Query(connection, options, *arguments, *command);
+    return Query(connection, options, *arguments, command);
   });
 }
 

@@ -24,7 +24,7 @@ struct Arguments {
   bool check = false, follow = false;
 };
 
-v1::CreateJobRequest RequestOf(const Arguments& arguments, const CLI::App& command) {
+v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& command) {
   v1::CreateJobRequest request;
   request.set_validate_only(arguments.check);
   v1::Job& job = *request.mutable_job();
@@ -84,7 +84,7 @@ v1::Job Create(client::Connection& connection, const v1::CreateJobRequest& reque
 }
 
 int Submit(client::Connection& connection, const ClientOptions& options, const Arguments& arguments,
-           const CLI::App& command) {
+           const Command& command) {
   const v1::Job job = Create(connection, RequestOf(arguments, command));
   const Terminal terminal = Terminal::Of(stdout);
   if (options.json) {
@@ -120,7 +120,7 @@ void AddSubmitCommand(CommandLine& line) {
       "  syncbn submit run.yaml --set train.epochs=3 --time-limit 2h --label team=vision\n\n"
       "Exit codes: 0 submitted, or with --follow succeeded; 2 refused; 9 no coordinator answers;\n"
       "with --follow also 10 failed, 11 cancelled, 130 left by Ctrl-C.");
-  CLI::App* command = client.command;
+  Command command = client.command;
   command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
   const auto list = [&](const char* name, std::vector<std::string>& target, const char* help,
                         const char* type) {
@@ -157,7 +157,7 @@ void AddSubmitCommand(CommandLine& line) {
   command->add_option("--per-host", arguments->per_host, "at most N processes on a host")
       ->type_name("N")->check(WholeNumberFrom(1))->group(group);
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
-    return Submit(connection, options, *arguments, *command);
+    return Submit(connection, options, *arguments, command);
   });
 }
 

@@ -24,7 +24,7 @@ void AddWatchCommand(CommandLine& line) {
       ->type_name("TERMS");
   OnRun(client, line, [=, command = client.command](client::Connection& connection,
                                                     const ClientOptions& options) {
-    RequireOneOf(*command, {"JOB", "--filter"});
+    RequireOneOf(command, {"JOB", "--filter"});
     if (arguments->job.empty()) return FollowAllJobs(connection, arguments->filter, options.json);
     return FollowJob(connection, {.job = JobNameOf(arguments->job), .json = options.json});
   });

@@ -20,7 +20,7 @@ struct Arguments {
 
 void AddCheckCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = line.parser.add_subcommand(
+  Command command = line.parser.add_subcommand(
       "check", "Validate a run file without running it; reports all its errors");
   command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
   command->add_option("--set", arguments->sets, "override a key, e.g. --set train.epochs=3; of two values\nthe last counts")

@@ -8,7 +8,7 @@ namespace syncbn::app {
 
 void AddExplainCommand(CommandLine& line) {
   auto key = std::make_shared<std::string>();
-  CLI::App* command = line.parser.add_subcommand(
+  Command command = line.parser.add_subcommand(
       "explain", "Explain a key of the run file: type, default, range and meaning");
   command->add_option("KEY", *key, "e.g. train.optimizer.momentum; none: the top level");
   command->callback([key] { std::printf("%s", config::Explain(*key).c_str()); });

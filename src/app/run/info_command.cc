@@ -8,7 +8,7 @@
 namespace syncbn::app {
 
 void AddInfoCommand(CommandLine& line) {
-  CLI::App* command = line.parser.add_subcommand(
+  Command command = line.parser.add_subcommand(
       "info", "Show versions, instruction set, back ends and transports");
   command->callback([] {
     std::vector<std::vector<std::string>> rows = {

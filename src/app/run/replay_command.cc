@@ -241,7 +241,7 @@ int Replay(const Arguments& arguments) {
 
 void AddReplayCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = line.parser.add_subcommand(
+  Command command = line.parser.add_subcommand(
       "replay", "Play one step of a run again, on one process, and look inside");
   command->footer("Exit codes: 0 as recorded, 8 different, else as `syncbn train --help` says.");
   command->add_option("OUT", arguments->out, "output folder of the run")->required();

@@ -13,7 +13,7 @@ void AddTrainCommand(CommandLine& line) {
   auto live = std::make_shared<bool>(false);
   auto attempt = std::make_shared<int>(0);
   auto coordinator = std::make_shared<std::string>();
-  CLI::App* command = line.parser.add_subcommand(
+  Command command = line.parser.add_subcommand(
       "train", "Train by a run file; under mpirun, on all its processes");
   command->footer(
       "The output folder holds run.yaml (the effective run file), metrics.jsonl (a JSON object a line),\n"

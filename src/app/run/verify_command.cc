@@ -194,7 +194,7 @@ int Verify(const Arguments& arguments) {
 
 void AddVerifyCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = line.parser.add_subcommand(
+  Command command = line.parser.add_subcommand(
       "verify", "Run the same steps on several numbers of processes, compare bits");
   command->footer("Exit codes: 0 identical, 8 different, else as `syncbn train --help` says.");
   command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();

@@ -1,6 +1,8 @@
+#include <charconv>
 #include <memory>
 
 #include "app/commands.h"
+#include "app/console.h"
 #include "app/serve/serve.h"
 #include "base/certificate.h"
 #include "base/error.h"
@@ -17,29 +19,29 @@ struct Arguments {
 };
 
 // An option of seconds, fractions allowed; the default is what the target holds.
-CLI::Option* AddSeconds(CLI::App* command, const std::string& name, microseconds* target,
-                        const std::string& help) {
+Option AddSeconds(Command command, const std::string& name, microseconds* target,
+                  const std::string& help) {
   const double now = std::chrono::duration<double>(*target).count();
   return command
-      ->add_option_function<double>(
+      ->add_option_function(
           name,
           [target](double seconds) { *target = microseconds(static_cast<int64_t>(seconds * 1e6)); },
           help)
       ->type_name("SECONDS")
       // So that a script can add its own to those of a unit file.
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
-      ->default_str(CLI::detail::to_string(now))
+      ->take_last()
+      ->default_str(Format("%g", now))
       // Not CLI11's range, which lets "nan" pass.
-      ->check(CLI::Validator(
-          [](const std::string& text) {
-            double seconds = 0;
-            const bool good = CLI::detail::lexical_cast(text, seconds) && seconds >= 0 && seconds <= 1e9;
-            return good ? std::string() : "expected seconds from 0 to 1e9, found " + text;
-          },
-          ""));
+      ->check([](const std::string& text) {
+        double seconds = -1;
+        const char* end = text.data() + text.size();
+        const auto [rest, error] = std::from_chars(text.data(), end, seconds);
+        const bool good = error == std::errc() && rest == end && seconds >= 0 && seconds <= 1e9;
+        return good ? std::string() : "expected seconds from 0 to 1e9, found " + text;
+      });
 }
 
-void AddMain(CLI::App* command, ServeOptions& options) {
+void AddMain(Command command, ServeOptions& options) {
   command->add_option("--data", options.data, "the coordinator's folder: all it keeps is here")
       ->type_name("DIR")
       ->required();
@@ -55,12 +57,12 @@ void AddMain(CLI::App* command, ServeOptions& options) {
   command
       ->add_option("--launcher", options.launcher,
                    "local, hosts or slurm (default: hosts with --hosts, else local)")
-      ->check(CLI::IsMember({"local", "hosts", "slurm"}).description(""));
+      ->is_member({"local", "hosts", "slurm"});
   command
       ->add_option("--slots", options.slots,
                    "slots of this machine, with the launcher local (default: its cores)")
       ->type_name("N")
-      ->check(CLI::Range(1, 65536).description(""));
+      ->range(1, 65536);
   command
       ->add_option("--output-root", options.output_root,
                    "jobs write below this folder (default: DIR/output)")
@@ -69,27 +71,25 @@ void AddMain(CLI::App* command, ServeOptions& options) {
       ->add_option("--data-root", options.data_roots,
                    "run files may read data below this folder; may be repeated")
       ->type_name("DIR")
-      ->check(CLI::ExistingDirectory.description(""))
+      ->existing_directory()
       ->allow_extra_args(false);
   command
       ->add_option("--allow-env", options.allowed_variables,
                    "a variable that jobs may set for their workers; may be repeated")
       ->type_name("NAME")
       ->allow_extra_args(false)
-      ->check(CLI::Validator(
-          [](const std::string& name) {
-            const bool plain = !name.empty() && name.find_first_not_of(
-                                                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                    "abcdefghijklmnopqrstuvwxyz"
-                                                    "0123456789_") == std::string::npos;
-            const bool own = name.starts_with("SYNCBN_") || name == "PATH" ||
-                             name.starts_with("LD_") || name == "TMPDIR";
-            return plain && !own ? std::string() : "'" + name + "' cannot be a variable of jobs";
-          },
-          ""));
+      ->check([](const std::string& name) {
+        const bool plain = !name.empty() && name.find_first_not_of(
+                                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                "abcdefghijklmnopqrstuvwxyz"
+                                                "0123456789_") == std::string::npos;
+        const bool own = name.starts_with("SYNCBN_") || name == "PATH" || name.starts_with("LD_") ||
+                         name == "TMPDIR";
+        return plain && !own ? std::string() : "'" + name + "' cannot be a variable of jobs";
+      });
 }
 
-void AddSecurity(CLI::App* command, Arguments& arguments) {
+void AddSecurity(Command command, Arguments& arguments) {
   const char* group = "Security";
   ServeOptions& options = arguments.options;
   command->add_option("--tls-cert", arguments.tls_certificate, "the server's certificate, PEM")
@@ -127,12 +127,12 @@ void AddSecurity(CLI::App* command, Arguments& arguments) {
       ->add_option("--calls-per-second", options.calls_per_second,
                    "of each user's token, on average")
       ->type_name("N")
-      ->check(CLI::Range(0.1, 1e6).description(""))
+      ->range(0.1, 1e6)
       ->capture_default_str()
       ->group(group);
 }
 
-void AddAdvanced(CLI::App* command, Arguments& arguments) {
+void AddAdvanced(Command command, Arguments& arguments) {
   ServeOptions& options = arguments.options;
   coordinator::JobPolicy& policy = options.job_policy;
   auto seconds = [&](const char* name, microseconds* target, const char* help) {
@@ -157,26 +157,26 @@ void AddAdvanced(CLI::App* command, Arguments& arguments) {
   seconds("--keep-batches", &options.retention.batches, "for watches of metrics to go on");
   command
       ->add_option("--max-retries", policy.max_retries, "restarts of a job that says nothing else")
-      ->check(CLI::Range(0, 1000).description(""))
+      ->range(0, 1000)
       ->type_name("N")
       ->capture_default_str()
       ->group("Advanced");
   command
       ->add_option("--host-failures", options.host_policy.failures,
                    "failed attempts in an hour that exclude a host")
-      ->check(CLI::Range(1, 1000).description(""))
+      ->range(1, 1000)
       ->type_name("N")
       ->capture_default_str()
       ->group("Advanced");
   command
-      ->add_option_function<double>(
+      ->add_option_function(
           "--keep-jobs",
           [&options](double days) {
             options.retention.ended_jobs = microseconds(static_cast<int64_t>(days * 86400e6));
           },
           "forget jobs that ended so long ago (default: never)")
       ->type_name("DAYS")
-      ->check(CLI::Range(0.0, 1e5).description(""))
+      ->range(0.0, 1e5)
       ->group("Advanced");
   command
       ->add_option("--advertise", options.advertise,
@@ -193,7 +193,7 @@ void AddAdvanced(CLI::App* command, Arguments& arguments) {
                  "start ranks by mpirun, not by srun, in an allocation")
       ->group("Advanced");
   command->add_option("--log-format", arguments.log_format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}).description(""))
+      ->is_member({"text", "json"})
       ->capture_default_str()
       ->group("Advanced");
   command->add_option("--log-file", options.log.path, "instead of standard error")
@@ -210,16 +210,18 @@ void Complete(Arguments& arguments) {
         coordinator::TlsFiles{.certificate = arguments.tls_certificate, .key = arguments.tls_key};
     // Otherwise every job would run unheard.
     if (!options.worker_ca) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "with TLS, workers must know whom to trust: --worker-ca FILE (the authority that signed "
-                  "--tls-cert; its path must be the same on all hosts)");
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          "with TLS, workers must know whom to trust: --worker-ca FILE (the authority that signed "
+          "--tls-cert; its path must be the same on all hosts)");
     }
     CheckSignedBy(arguments.tls_certificate, *options.worker_ca);
     if (!arguments.tls_client_ca.empty()) {
       options.server.tls->client_ca = arguments.tls_client_ca;
       if (!options.worker_certificate || !options.worker_key) {
-        throw Error(ErrorCode::kInvalidArgument,
-                    "with --tls-client-ca workers need a certificate too: --worker-cert and --worker-key");
+        throw Error(
+            ErrorCode::kInvalidArgument,
+            "with --tls-client-ca workers need a certificate too: --worker-cert and --worker-key");
       }
     }
   } else if (!arguments.tls_client_ca.empty()) {
@@ -232,7 +234,7 @@ void Complete(Arguments& arguments) {
 
 void AddServeCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = line.parser.add_subcommand(
+  Command command = line.parser.add_subcommand(
       "serve", "Run the coordinator: takes jobs, starts them, keeps what they report");
   command->footer(
       "SIGTERM or Ctrl-C ends the coordinator; jobs go on, and the next `syncbn serve` on the "

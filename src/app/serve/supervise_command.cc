@@ -9,14 +9,14 @@ namespace syncbn::app {
 
 void AddSuperviseCommands(CommandLine& line) {
   auto options = std::make_shared<coordinator::SupervisorOptions>();
-  CLI::App* supervise = line.parser.add_subcommand("supervise", "Watch over an attempt of a job");
+  Command supervise = line.parser.add_subcommand("supervise", "Watch over an attempt of a job");
   supervise->group("");
   supervise->add_option("--folder", options->folder, "the attempt's folder")->required();
   supervise->add_flag("!--foreground", options->detach, "stay until the attempt is over");
   supervise->callback([options, &line] { line.exit_code = coordinator::RunSupervisor(*options); });
 
   auto sweep_options = std::make_shared<coordinator::SweepOptions>();
-  CLI::App* sweep = line.parser.add_subcommand("sweep", "End what is left of an attempt here");
+  Command sweep = line.parser.add_subcommand("sweep", "End what is left of an attempt here");
   sweep->group("");
   sweep->add_option("--marker", sweep_options->marker, "the attempt's marker")->required();
   sweep->add_flag("--terminate", sweep_options->terminate, "only ask the ranks to leave");

@@ -1,0 +1,192 @@
+#include "app/command_line.h"
+
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+
+#include "app/exit_code.h"
+
+namespace syncbn::app {
+
+Option Option::type_name(const std::string& name) const {
+  option_->type_name(name);
+  return *this;
+}
+
+Option Option::group(const std::string& name) const {
+  option_->group(name);
+  return *this;
+}
+
+Option Option::required(bool value) const {
+  option_->required(value);
+  return *this;
+}
+
+Option Option::envname(const std::string& name) const {
+  option_->envname(name);
+  return *this;
+}
+
+Option Option::capture_default_str() const {
+  option_->capture_default_str();
+  return *this;
+}
+
+Option Option::default_str(const std::string& text) const {
+  option_->default_str(text);
+  return *this;
+}
+
+Option Option::delimiter(char character) const {
+  option_->delimiter(character);
+  return *this;
+}
+
+Option Option::allow_extra_args(bool value) const {
+  option_->allow_extra_args(value);
+  return *this;
+}
+
+Option Option::take_last() const {
+  option_->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  return *this;
+}
+
+Option Option::excludes(const std::string& option) const {
+  option_->excludes(option);
+  return *this;
+}
+
+// What a check expects stands in the option's own words: CLI11 shall add nothing to the help.
+
+Option Option::check(const Check& check) const {
+  option_->check(CLI::Validator([check](std::string& text) { return check(text); }, ""));
+  return *this;
+}
+
+Option Option::range(int least, int most) const {
+  option_->check(CLI::Range(least, most).description(""));
+  return *this;
+}
+
+Option Option::range(double least, double most) const {
+  option_->check(CLI::Range(least, most).description(""));
+  return *this;
+}
+
+Option Option::is_member(const std::vector<std::string>& names) const {
+  option_->check(CLI::IsMember(names).description(""));
+  return *this;
+}
+
+Option Option::existing_directory() const {
+  option_->check(CLI::ExistingDirectory.description(""));
+  return *this;
+}
+
+Command Command::add_subcommand(const std::string& name, const std::string& description) const {
+  return Command(command_->add_subcommand(name, description));
+}
+
+template <typename T>
+Option Command::add_option(const std::string& name, T& value,
+                           const std::string& description) const {
+  return Option(command_->add_option(name, value, description));
+}
+template Option Command::add_option(const std::string&, std::string&, const std::string&) const;
+template Option Command::add_option(const std::string&, int&, const std::string&) const;
+template Option Command::add_option(const std::string&, int64_t&, const std::string&) const;
+template Option Command::add_option(const std::string&, double&, const std::string&) const;
+template Option Command::add_option(const std::string&, std::filesystem::path&, const std::string&) const;
+template Option Command::add_option(const std::string&, std::optional<std::filesystem::path>&,
+                                    const std::string&) const;
+template Option Command::add_option(const std::string&, std::vector<std::filesystem::path>&,
+                                    const std::string&) const;
+template Option Command::add_option(const std::string&, std::vector<int>&,
+                                    const std::string&) const;
+template Option Command::add_option(const std::string&, std::vector<std::string>&,
+                                    const std::string&) const;
+
+Option Command::add_option_function(const std::string& name,
+                                    const std::function<void(double)>& take,
+                                    const std::string& description) const {
+  return Option(command_->add_option_function<double>(
+      name, [take](const double& value) { take(value); }, description));
+}
+
+Option Command::add_flag(const std::string& name, bool& value,
+                         const std::string& description) const {
+  return Option(command_->add_flag(name, value, description));
+}
+
+Command Command::group(const std::string& name) const {
+  command_->group(name);
+  return *this;
+}
+
+Command Command::footer(const std::string& text) const {
+  command_->footer(text);
+  return *this;
+}
+
+Command Command::callback(const std::function<void()>& run) const {
+  command_->callback(run);
+  return *this;
+}
+
+Command Command::require_subcommand(int least, int most) const {
+  command_->require_subcommand(least, most);
+  return *this;
+}
+
+size_t Command::count(const std::string& option) const {
+  return command_->count(option);
+}
+
+bool Command::got_subcommand() const {
+  return !command_->get_subcommands().empty();
+}
+
+bool Command::got_subcommand(const std::string& name) const {
+  return command_->got_subcommand(name);
+}
+
+Command Command::subcommand(const std::string& name) const {
+  return Command(command_->get_subcommand(name));
+}
+
+std::vector<Command> Command::subcommands() const {
+  std::vector<Command> commands;
+  for (CLI::App* command : command_->get_subcommands(nullptr)) commands.push_back(Command(command));
+  return commands;
+}
+
+CommandLineParser::CommandLineParser(const std::string& name, const std::string& description,
+                                     const std::string& version)
+    : parser_(std::make_unique<CLI::App>(description, name)) {
+  parser_->get_formatter()->column_width(26);
+  parser_->require_subcommand(1);
+  parser_->set_version_flag("--version", version);
+  parser_->failure_message([name](const CLI::App*, const CLI::Error& error) {
+    return name + ": " + error.what() + "\nRun '" + name + " --help' or '" + name +
+           " COMMAND --help'.\n";
+  });
+}
+
+CommandLineParser::~CommandLineParser() = default;
+
+Command CommandLineParser::root() {
+  return Command(parser_.get());
+}
+
+std::optional<int> CommandLineParser::Parse(int argc, char** argv) {
+  try {
+    parser_->parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return parser_->exit(error) == 0 ? kSuccess : kWrongInput;
+  }
+  return std::nullopt;
+}
+
+}  // namespace syncbn::app
