@@ -73,24 +73,27 @@ endfunction()
 add_custom_target(threaded_tests)
 
 # syncbn_test(name SOURCES a_test.cc ... DEPS target ... [LABELS label ...] [TIMEOUT seconds]
-#             [PRECOMPILED test|test_rpc])
+#             [PRECOMPILED test|test_rpc])    by default test_rpc where DEPS name what speaks gRPC
 # Declares one GoogleTest program and registers it as one CTest test of the same name.
 function(syncbn_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS" ${ARGN})
   if(NOT ARG_PRECOMPILED)
     set(ARG_PRECOMPILED test)
+    if(ARG_DEPS MATCHES "syncbn_(client|coordinator|fake_coordinator|report|resilience|rpc|serve_fixture|service)")
+      set(ARG_PRECOMPILED test_rpc)
+    endif()
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${name} PRIVATE syncbn_flags ${ARG_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE syncbn_flags ${ARG_DEPS} syncbn_test_main GTest::gtest GTest::gmock)
   target_precompile_headers(${name} REUSE_FROM syncbn_precompiled_${ARG_PRECOMPILED})
   add_test(NAME ${name} COMMAND ${name})
   if("threads" IN_LIST ARG_LABELS)
     add_dependencies(threaded_tests ${name})
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" SKIP_RETURN_CODE 77
     ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rtc_hwloc_vmhole=none;OMP_NUM_THREADS=1")
 endfunction()

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cmath>
 #include <filesystem>
 
 #include "app/exit_code.h"
@@ -72,7 +73,12 @@ Option Option::range(int least, int most) const {
 
 Option Option::range(double least, double most) const {
   option_->check(CLI::Range(least, most).description(""));
-  return *this;
+  // CLI11 takes "nan" for a number within every range.
+  return check([](const std::string& text) {
+    double value = 0;
+    const bool number = CLI::detail::lexical_cast(text, value) && std::isfinite(value);
+    return number ? std::string() : "expected a number, found " + text;
+  });
 }
 
 Option Option::is_member(const std::vector<std::string>& names) const {

@@ -37,14 +37,15 @@ void ManualClock::Advance(std::chrono::microseconds by) {
 }
 
 std::string FormatTime(WallTime time) {
-  const auto micros = time.time_since_epoch().count();
-  const std::time_t seconds = micros / 1'000'000;
+  // Rounded down, so that the fraction of a time before 1970 is one of its second, too.
+  const auto whole = std::chrono::floor<std::chrono::seconds>(time);
+  const std::time_t seconds = whole.time_since_epoch().count();
   std::tm parts{};
   gmtime_r(&seconds, &parts);
-  char text[40];
+  char text[80];
   std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06ldZ", parts.tm_year + 1900,
                 parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
-                static_cast<long>(micros % 1'000'000));
+                static_cast<long>((time - whole) / std::chrono::microseconds(1)));
   return text;
 }
 

@@ -123,6 +123,15 @@ TEST_F(GetData, CifarArchivesAreUnpackedIntoTheFolder) {
                                       "data_batch_5.bin", "test_batch.bin"}));
 }
 
+TEST_F(GetData, AFolderMayBeNamedFromTheWorkingFolder) {
+  MakeMnistMirror();
+  const Outcome outcome =
+      Shell("cd " + folder_.path().string() + " && SYNCBN_MIRROR=file://" + mirror().string() +
+            " SYNCBN_MD5SUMS=sums " GET_DATA " mnist data");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_EQ(Names().size(), 5u);
+}
+
 TEST_F(GetData, NothingIsLeftOfADownloadThatFails) {
   MakeMnistMirror();
   fs::remove(mirror() / "t10k-labels-idx1-ubyte.gz");

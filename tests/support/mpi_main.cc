@@ -7,6 +7,7 @@
 
 #include "comm/mpi/mpi_session.h"
 #include "tests/support/mpi_world.h"
+#include "tests/support/test_report.h"
 
 namespace syncbn {
 namespace {
@@ -44,6 +45,8 @@ int main(int argc, char** argv) {
       testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
       delete listeners.Release(listeners.default_result_printer());
       listeners.Append(new syncbn::FailurePrinter);
+    } else {
+      syncbn::ReportTestResults();
     }
     failed = RUN_ALL_TESTS();
     // A rank that leaves early would take the others' reports with it.

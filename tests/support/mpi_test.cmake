@@ -20,7 +20,7 @@ function(add_mpi_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/support/mpi_main.cc)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${name} PRIVATE syncbn_flags syncbn_comm ${ARG_DEPS} GTest::gtest GTest::gmock)
+  target_link_libraries(${name} PRIVATE syncbn_flags syncbn_comm syncbn_test_report ${ARG_DEPS} GTest::gtest GTest::gmock)
   if(SYNCBN_SANITIZE MATCHES thread)
     return()  # ThreadSanitizer does not see the MPI library's own synchronization
   endif()

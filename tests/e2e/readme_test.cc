@@ -1,0 +1,93 @@
+// The README's commands run as they stand there, copied whole.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "tests/support/process.h"
+#include "tests/support/temp_folder.h"
+
+namespace syncbn {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+const fs::path kRoot = SYNCBN_SOURCE;
+
+std::string Text(const fs::path& file) {
+  std::ifstream stream(file);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+// The first block of shell commands below a heading.
+std::string BlockBelow(const std::string& heading) {
+  const std::string readme = Text(kRoot / "README.md");
+  const size_t section = readme.find("\n## " + heading + "\n");
+  if (section == std::string::npos) return "";
+  const std::string fence = "```sh\n";
+  const size_t begin = readme.find(fence, section) + fence.size();
+  return readme.substr(begin, readme.find("```", begin) - begin);
+}
+
+// A mirror of CIFAR-10 as its publisher packs it, every image black, and the sums of its archive.
+void MakeCifarMirror(const fs::path& mirror) {
+  const fs::path folder = mirror / "cifar-10-batches-bin";
+  fs::create_directories(folder);
+  const std::string record(1 + 3072, '\0');
+  std::string images;
+  for (int i = 0; i < 10'000; ++i) images += record;
+  for (const char* name : {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4",
+                           "data_batch_5", "test_batch"}) {
+    std::ofstream(folder / (std::string(name) + ".bin"), std::ios::binary) << images;
+  }
+  std::ofstream(folder / "batches.meta.txt") << "airplane\n";
+  const ProcessResult packed = RunProcess(
+      {.argv = {"sh", "-c",
+                "tar c cifar-10-batches-bin | gzip -1 > cifar-10-binary.tar.gz && "
+                "rm -r cifar-10-batches-bin && md5sum cifar-10-binary.tar.gz > sums"},
+       .working_folder = mirror});
+  ASSERT_EQ(packed.status, 0) << packed.err;
+}
+
+TEST(Readme, TheTrainBlockRunsAsItStands) {
+  if (std::system("command -v curl >/dev/null") != 0) GTEST_SKIP() << "curl is not installed";
+  const std::string block = BlockBelow("Train");
+  ASSERT_THAT(block, HasSubstr("launch/get-data"));
+  ASSERT_THAT(block, HasSubstr("mpirun"));
+  TempFolder folder;
+  MakeCifarMirror(folder.path() / "mirror");
+  const fs::path tree = folder.path() / "tree";
+  fs::create_directories(tree / "build/bin");
+  fs::create_directory_symlink(kRoot / "launch", tree / "launch");
+  fs::create_directory_symlink(kRoot / "configs", tree / "configs");
+  fs::create_symlink(SyncbnProgram(), tree / "build/bin/syncbn");
+
+  // By Debian's plain shell: a newcomer's need not be bash. It takes note of SIGTERM only when mpirun has ended.
+  Process shell({.argv = {"dash", "-e", "-c", "trap : TERM\n" + block},
+                 .environment = {{"SYNCBN_MIRROR", "file://" + (folder.path() / "mirror").string()},
+                                 {"SYNCBN_MD5SUMS", (folder.path() / "mirror/sums").string()}},
+                 .timeout = std::chrono::seconds(240),
+                 .working_folder = tree});
+  // Twenty epochs take hours; the first step shows that data, configuration and program fit together.
+  const fs::path metrics = tree / "runs/r20/metrics.jsonl";
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(200);
+  while (Text(metrics).find("\"step\"") == std::string::npos) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << shell.Out() << shell.Err();
+    ASSERT_EQ(::kill(shell.pid(), 0), 0) << shell.Out() << shell.Err();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  EXPECT_THAT(shell.Out(), HasSubstr("cifar10 is complete in "));
+  ::kill(-shell.pid(), SIGTERM);
+  EXPECT_FALSE(shell.Wait().timed_out);
+}
+
+}  // namespace
+}  // namespace syncbn
