@@ -95,6 +95,8 @@ int ResilienceTest::StepsDone(const std::string& name) const {
 }
 
 std::string ResilienceTest::DigestOfUndisturbed(int steps) {
+  std::string& digest = undisturbed_[steps];
+  if (!digest.empty()) return digest;
   const fs::path out = tools_.path() / ("undisturbed-" + std::to_string(steps));
   const fs::path file = tools_.path() / "undisturbed.yaml";
   WriteFileAtomically(file, TinyRun(steps));
@@ -102,7 +104,7 @@ std::string ResilienceTest::DigestOfUndisturbed(int steps) {
       {.argv = {SyncbnProgram(), "train", file.string(), "--out", out.string(), "--no-live"},
        .timeout = kPatience});
   EXPECT_EQ(result.status, 0) << result.err;
-  return nlohmann::json::parse(ReadFile(out / "summary.json"))["digest"];
+  return digest = nlohmann::json::parse(ReadFile(out / "summary.json"))["digest"];
 }
 
 void ResilienceTest::ExpectDoneOnce(const std::string& name, int steps) {

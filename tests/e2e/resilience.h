@@ -34,6 +34,8 @@ class ResilienceTest : public ServeTest {
  private:
   // The job as it is now, unless nobody answers.
   std::optional<v1::Job> TryGet(const std::string& name);
+
+  std::map<int, std::string> undisturbed_;  // digest by number of steps
 };
 
 }  // namespace syncbn
