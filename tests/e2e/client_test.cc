@@ -67,6 +67,21 @@ TEST_F(ClientTest, ARunFileThatGrpcItselfRefusesForItsSizeIsToldWithTheServersLi
   EXPECT_EQ(result.out, "");
 }
 
+TEST_F(ClientTest, ARelativeDataPathIsOneOfTheSubmittersFolder) {
+  Serve();
+  const std::string path = Write(
+      "data: {dataset: mnist, path: 'data/my mnist: 1'}\nmodel: {architecture: lenet}\n"
+      "cluster: {replicas: 1, batch_per_replica: 8}\ntrain: {epochs: 1}\n");
+  // The coordinator reads data below the folder in which it was started, which is this test's.
+  ProcessResult result = Run({"submit", path, "--check"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  ProcessOptions elsewhere = Command({"submit", path, "--check"});
+  elsewhere.working_folder = "/tmp";
+  result = RunProcess(elsewhere);
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, HasSubstr("data.path '/tmp/data/my mnist: 1' is outside the data folders"));
+}
+
 TEST_F(ClientTest, AVerbTriesAllItsJobsAndSaysWhichRefused) {
   Serve();
   for (int i = 0; i < 2; ++i) Submit(MakeJob(LongRun()));

@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "app/client_options.h"
 #include "app/client_text.h"
@@ -24,6 +26,19 @@ struct Arguments {
   bool check = false, follow = false;
 };
 
+// A relative data.path means the folder in which the submitter stands, not one in which a worker happens to
+// start. What is wrong with the run file is the coordinator's to tell.
+void ResolveDataPath(const Arguments& arguments, v1::Job& job) {
+  const config::CheckedRunFile checked =
+      config::CheckRunFile(job.run_file(), arguments.run_file, arguments.sets);
+  if (!checked.diagnostics.empty()) return;
+  const std::filesystem::path path = checked.file.spec.data().path();
+  if (path.empty() || path.is_absolute()) return;
+  const std::string absolute = std::filesystem::absolute(path).lexically_normal().string();
+  // A text in JSON is one in YAML, whatever it holds.
+  job.add_overrides("data.path=" + nlohmann::json(absolute).dump());
+}
+
 v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& command) {
   v1::CreateJobRequest request;
   request.set_validate_only(arguments.check);
@@ -34,6 +49,7 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& comman
   job.set_run_file(text);
   job.set_run_file_name(arguments.run_file);
   for (const std::string& set : arguments.sets) job.add_overrides(set);
+  ResolveDataPath(arguments, job);
   for (const std::string& label : arguments.labels) {
     const auto [key, value] = ParsePair(label, "--label");
     if (!job.mutable_labels()->insert({key, value}).second) {
@@ -114,7 +130,8 @@ void AddSubmitCommand(CommandLine& line) {
   const ClientCommand client = AddClientCommand(
       line, "submit", "Hand a run file to a coordinator, which queues and runs it",
       "The run file is checked by the coordinator; its mistakes are printed as 'syncbn check' prints\n"
-      "them. Processes are no part of the run file: their number does not change the result.\n"
+      "them. Processes are no part of the run file: their number does not change the result. A relative\n"
+      "data.path is taken from the folder in which you stand.\n"
       "With --follow, Ctrl-C leaves the job running.\n\n"
       "  syncbn submit configs/shapes-demo.yaml --processes 2 --follow\n"
       "  syncbn submit run.yaml --set train.epochs=3 --time-limit 2h --label team=vision\n\n"

@@ -137,6 +137,12 @@ Coordinator::Coordinator(ServeOptions options)
                                                  cause.message() + "; choose another --output-root");
   }
   options_.output_root = fs::canonical(options_.output_root);
+  // Where nothing is said: the folder in which it is started, unless that is where its own secrets are.
+  if (options_.data_roots.empty()) {
+    const fs::path here = fs::current_path();
+    const fs::path within = here.lexically_relative(options_.data);
+    if (within.empty() || *within.begin() == "..") options_.data_roots.push_back(here);
+  }
   for (fs::path& root : options_.data_roots) root = fs::absolute(root);
   ChooseLauncher();
   job_launch_ = {.program = cluster_.program,

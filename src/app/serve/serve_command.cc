@@ -69,7 +69,8 @@ void AddMain(Command command, ServeOptions& options) {
       ->type_name("DIR");
   command
       ->add_option("--data-root", options.data_roots,
-                   "run files may read data below this folder; may be repeated")
+                   "run files may read data below this folder; may be repeated\n"
+                   "(default: the folder in which the coordinator is started)")
       ->type_name("DIR")
       ->existing_directory()
       ->allow_extra_args(false);
