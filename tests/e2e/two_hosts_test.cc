@@ -98,6 +98,25 @@ TEST_F(TwoHostsE2eTest, AJobAcrossBothHasTheBitsOfOneHost) {
   for (const int i : {1, 2}) EXPECT_EQ(attempts[0].ranks(i - 1).host(), Host(i));
 }
 
+TEST_F(TwoHostsE2eTest, HostsCheckTriesEveryHostAndAStepAcrossThem) {
+  ServeBoth(1);
+  const ProcessOptions check{
+      .argv = {SyncbnProgram(), "hosts", "check", data() / "hosts.yaml", "--data", data()},
+      .environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}}};
+  ProcessResult result = RunProcess(check);
+  EXPECT_EQ(result.status, 0) << result.out << result.err;
+  EXPECT_THAT(result.out, HasSubstr("One training step under mpirun across 2 hosts: done in "));
+  ASSERT_EQ(Shell("ip link set " + Link(2) + " down").exit_code, 0);
+  result = RunProcess(check);
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.out, HasSubstr(Host(2) + ": not reached (ssh: connect to host " + Host(2) +
+                                    " port 22: No route to host)"));
+  EXPECT_THAT(result.out, testing::Not(HasSubstr(Host(1) + ": ")));
+  for (const auto& entry : std::filesystem::directory_iterator(data())) {
+    EXPECT_THAT(entry.path().filename().string(), testing::Not(testing::StartsWith(".hosts-check"))) << "left";
+  }
+}
+
 TEST_F(TwoHostsE2eTest, AHostThatIsCutOffIsNamedAndTheJobGoesOnWithTheOther) {
   Pace(100);
   // Ranks show no progress while MPI starts, which takes its time on a busy machine.

@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include "app/admin/hosts_check.h"
 #include "app/client_options.h"
 #include "app/client_text.h"
 #include "app/exit_code.h"
@@ -101,9 +102,23 @@ void AddHostsCommand(CommandLine& line) {
       line, "hosts", "Show hosts, their slots and what runs there; drain and restore them",
       "  syncbn hosts\n"
       "  syncbn hosts drain node2 --reason 'new memory'\n"
-      "  syncbn hosts restore node2");
+      "  syncbn hosts restore node2\n"
+      "  syncbn hosts check hosts.yaml --data /shared/coordinator");
   // After a subcommand its options are its own.
   hosts.command->require_subcommand(0, 1);
+
+  auto file = std::make_shared<std::filesystem::path>();
+  auto folder = std::make_shared<std::filesystem::path>();
+  Command check = hosts.command->add_subcommand(
+      "check", "Try the machines of a hosts file before a job does");
+  check.footer(
+      "Where the coordinator is to run, as its user: reaches every host, compares program, processor,\n"
+      "MPI and clock, looks whether the coordinator's folder is shared, and does one training step\n"
+      "under mpirun across all. Ends with 0 where a job would start, 1 where not.\n\n"
+      "  syncbn hosts check hosts.yaml --data /shared/coordinator");
+  check.add_option("HOSTS.yaml", *file, "the hosts file")->required();
+  check.add_option("--data", *folder, "the coordinator's folder, as in syncbn serve")->type_name("DIR")->required();
+  check.callback([file, folder, &line] { line.exit_code = CheckHosts(*file, *folder); });
 
   auto drained = std::make_shared<Arguments>();
   const ClientCommand drain = AddClientCommand(
@@ -131,9 +146,9 @@ void AddHostsCommand(CommandLine& line) {
     PrintHost(connection.Call(&v1::ClusterService::Stub::RestoreHost, request), options);
     return kSuccess;
   });
-  OnRun(hosts, line, [command = hosts.command](client::Connection& connection, const ClientOptions& options) {
+  OnRun(hosts, line, [command = hosts.command, &line](client::Connection& connection, const ClientOptions& options) {
     // A subcommand has run already.
-    return command->got_subcommand() ? kSuccess : ShowHosts(connection, options);
+    return command->got_subcommand() ? line.exit_code : ShowHosts(connection, options);
   });
 }
 

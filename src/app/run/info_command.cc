@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
 
 #include "app/commands.h"
 #include "app/console.h"
@@ -10,7 +12,18 @@ namespace syncbn::app {
 void AddInfoCommand(CommandLine& line) {
   Command command = line.parser.add_subcommand(
       "info", "Show versions, instruction set, back ends and transports");
-  command->callback([] {
+  auto json = std::make_shared<bool>(false);
+  command->add_flag("--json", *json, "print one JSON object");
+  command->callback([json] {
+    if (*json) {
+      nlohmann::json all = LibraryVersions();
+      all["program"] = ProgramPath().string();
+      all["build"] = ProgramDigest();
+      all["host"] = HostName();
+      all["cores"] = AvailableCores();
+      std::printf("%s\n", all.dump().c_str());
+      return;
+    }
     std::vector<std::vector<std::string>> rows = {
         {"program", ProgramPath().string()},
         {"build", ProgramDigest()},
