@@ -13,6 +13,12 @@ std::string HostName() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
 }
 
+std::string BootId() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  return file >> id ? id : "";
+}
+
 int AvailableCores() {
   cpu_set_t cores;
   CPU_ZERO(&cores);

@@ -9,6 +9,10 @@ namespace syncbn {
 // As `hostname` prints it; "unknown" where the system does not tell.
 std::string HostName();
 
+// Names the present start of the machine; another after the next. Empty where the system does not
+// tell.
+std::string BootId();
+
 // Cores this process may use.
 int AvailableCores();
 

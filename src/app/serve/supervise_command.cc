@@ -20,6 +20,8 @@ void AddSuperviseCommands(CommandLine& line) {
   sweep->group("");
   sweep->add_option("--marker", sweep_options->marker, "the attempt's marker")->required();
   sweep->add_flag("--terminate", sweep_options->terminate, "only ask the ranks to leave");
+  sweep->add_flag("--look", sweep_options->look,
+                  "only print what the ranks have had of the processors");
   sweep->add_option("--send-spool", sweep_options->send_spool, "write this spool folder to the output");
   sweep->add_option("--drop-spool", sweep_options->drop_spool, "remove this spool folder");
   sweep->add_option("--home", sweep_options->home, "the file by which a shared disk is known");

@@ -81,11 +81,14 @@ Failure FromVerdict(const LauncherVerdict& verdict, const v1::ExitRecord& exit) 
     failure.failure_class = FailureClass::kConfig;
     failure.message += ": it could not be started";
   }
-  // The kernel says only that it killed something for want of memory, not whom: together with a
-  // rank that was killed and by none of us that is telling enough.
-  if (verdict.signal == SIGKILL && exit.oom_kills() > 0) {
+  if (verdict.signal == SIGKILL && exit.oom_killed_size() > 0) {
     failure.failure_class = FailureClass::kOom;
-    failure.message += " when memory ran out: give the job more memory or fewer replicas on a host";
+    failure.message += " when memory ran out (the kernel's log names process " +
+                       std::to_string(exit.oom_killed(0).pid()) +
+                       "): give the job more memory or fewer replicas on a host";
+  } else if (verdict.signal == SIGKILL && exit.oom_kills() > 0) {
+    // It may have been somebody else's process: the next attempt may do better.
+    failure.message += "; memory ran out on the supervisor's host meanwhile, perhaps for it";
   }
   if (failure.failure_class == FailureClass::kUser &&
       Mentions(failure.excerpt, {"std::bad_alloc", "out of memory"})) {

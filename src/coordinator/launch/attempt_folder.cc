@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -86,6 +89,22 @@ std::optional<v1::ExitRecord> AttemptFolder::Exit() const {
   return Read<v1::ExitRecord>(path_ / "exit.json");
 }
 
+int64_t AttemptFolder::Written() const {
+  namespace fs = std::filesystem;
+  int64_t bytes = 0;
+  // What is not there, or is gone the next moment, counts nothing.
+  auto add = [&](const fs::path& file) {
+    std::error_code none;
+    const auto size = fs::file_size(file, none);
+    if (!none) bytes += static_cast<int64_t>(size);
+  };
+  add(output_log());
+  std::error_code none;
+  for (fs::directory_iterator file(spool(), none), end; !none && file != end; file.increment(none))
+    add(file->path());
+  return bytes;
+}
+
 std::optional<FolderLock> AttemptFolder::TryLock() const {
   return FolderLock::TryLock(path_ / "lock",
                              "process " + std::to_string(::getpid()) + " on " + HostName());
@@ -119,23 +138,40 @@ ScratchFolders ScratchOf(const std::string& marker) {
   const std::string name =
       "syncbn-" +
       DigestOf(std::as_bytes(std::span(marker.data(), marker.size()))).Hex().substr(0, 12);
-  return {std::filesystem::temp_directory_path() / name, std::filesystem::path("/dev/shm") / name};
+  ScratchFolders folders;
+  std::error_code gone;
+  std::filesystem::path base = std::filesystem::temp_directory_path(gone);
+  if (gone) {
+    base = "/tmp";
+    folders.warning =
+        "TMPDIR of the coordinator is no folder: temporary files of this attempt are in /tmp";
+  }
+  folders.disk = base / name;
+  folders.memory = std::filesystem::path("/dev/shm") / name;
+  return folders;
 }
 
 ScratchFolders MakeScratch(const std::string& marker) {
   ScratchFolders folders = ScratchOf(marker);
   for (std::filesystem::path* folder : {&folders.disk, &folders.memory}) {
     // One that is there already may be somebody else's trap: only our own, made now, is used.
-    if (::mkdir(folder->c_str(), 0700) != 0) folder->clear();
+    if (::mkdir(folder->c_str(), 0700) == 0) continue;
+    folders.warning += (folders.warning.empty() ? "" : "; ") + std::string("cannot make ") +
+                       folder->string() + " (" + std::strerror(errno) +
+                       "): temporary files go where Open MPI puts them";
+    folder->clear();
   }
   return folders;
 }
 
 void RemoveScratch(const std::string& marker) {
   const ScratchFolders folders = ScratchOf(marker);
-  std::error_code ignored;
-  std::filesystem::remove_all(folders.disk, ignored);
-  std::filesystem::remove_all(folders.memory, ignored);
+  // TMPDIR may have come or gone since they were made.
+  const std::filesystem::path other = std::filesystem::path("/tmp") / folders.disk.filename();
+  for (const std::filesystem::path& folder : {folders.disk, folders.memory, other}) {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder, ignored);
+  }
 }
 
 StopLadder::Times LadderTimes(const v1::LadderSpec& spec) {

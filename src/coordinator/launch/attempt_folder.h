@@ -41,6 +41,9 @@ class AttemptFolder {
   void WriteExit(const v1::ExitRecord& record) const;
   std::optional<v1::ExitRecord> Exit() const;
 
+  // Bytes in output.log and in the spools now.
+  int64_t Written() const;
+
   // The lock that the supervisor holds while it lives; nothing while another process has it.
   std::optional<FolderLock> TryLock() const;
 
@@ -56,9 +59,12 @@ std::vector<AttemptId> UnendedAttempts(const std::filesystem::path& data);
 struct ScratchFolders {
   std::filesystem::path disk;
   std::filesystem::path memory;
+  // Why they are not where they should be; empty: they are.
+  std::string warning;
 };
+// Below TMPDIR, or below /tmp when that is no folder (any more). Does not throw.
 ScratchFolders ScratchOf(const std::string& marker);
-// Makes both, for this user only; empty paths where that fails.
+// Makes both, for this user only; empty paths, and a warning, where that fails. Does not throw.
 ScratchFolders MakeScratch(const std::string& marker);
 void RemoveScratch(const std::string& marker);
 

@@ -14,8 +14,9 @@
 
 #include "coordinator/job/job_record.h"
 #include "coordinator/job/job_state.h"
-#include "coordinator/schedule/placement.h"
+#include "coordinator/launch/process.h"
 #include "coordinator/launch/stop_ladder.h"
+#include "coordinator/schedule/placement.h"
 #include "syncbn/v1/attempt.pb.h"
 
 namespace syncbn::coordinator {
@@ -60,6 +61,9 @@ struct Observation {
   Kind kind = Kind::kUnknown;
   std::optional<v1::ExitRecord> exit;
   std::string detail;
+  // Of one that is alive: how much it has left in its log and its spools so far. Changes when a
+  // rank says something, whether or not the coordinator hears it.
+  int64_t written = 0;
 };
 
 class Launcher {
@@ -82,6 +86,11 @@ class Launcher {
 
   // Tells the supervisor to end it. Only ever more severe.
   virtual void Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) = 0;
+
+  // What its ranks have had of the processors so far. Nothing where some of them cannot be seen.
+  virtual std::optional<RankActivity> LookAtRanks(const AttemptRef& /*attempt*/) {
+    return std::nullopt;
+  }
 
   // Ends it without its supervisor's help, and its supervisor.
   virtual Observation Force(const AttemptRef& attempt) = 0;

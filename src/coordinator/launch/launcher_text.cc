@@ -135,6 +135,10 @@ std::optional<LauncherVerdict> ReadLauncherText(std::string_view text) {
   return std::nullopt;
 }
 
+bool StartedNothing(const LauncherVerdict& verdict) {
+  return verdict.kind == Kind::kRefusedRoot || verdict.kind == Kind::kBadOption;
+}
+
 FailureClass ClassOf(const LauncherVerdict& verdict) {
   switch (verdict.kind) {
     case Kind::kRankSignal:

@@ -39,6 +39,9 @@ struct LauncherVerdict {
 // `text` is what the launcher itself printed. Nothing where it says nothing that is known.
 std::optional<LauncherVerdict> ReadLauncherText(std::string_view text);
 
+// The launcher refused before it had started anything on any host.
+bool StartedNothing(const LauncherVerdict& verdict);
+
 // The class and the message of what the launcher said.
 FailureClass ClassOf(const LauncherVerdict& verdict);
 std::string MessageOf(const LauncherVerdict& verdict);

@@ -11,10 +11,12 @@
 #include <csignal>
 #include <map>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -23,6 +25,7 @@ struct Stat {
   char state = 0;
   int64_t parent = 0;
   int64_t start_ticks = 0;
+  int64_t processor_ticks = 0;
 };
 
 std::string ProcFile(int64_t pid, const char* name) {
@@ -53,14 +56,16 @@ std::optional<Stat> ReadStat(int64_t pid) {
     fields.push_back(rest.substr(0, length));
     rest.remove_prefix(length);
   }
-  // Field 3 of the manual is the first here, so the start (22) is at 19.
+  // Field 3 of the manual is the first here, so the start (22) is at 19, the times in the program
+  // and in the kernel (14, 15) at 11 and 12.
   if (fields.size() < 20 || fields[0].size() != 1) return std::nullopt;
   auto number = [](std::string_view field) {
     int64_t value = 0;
     std::from_chars(field.data(), field.data() + field.size(), value);
     return value;
   };
-  return Stat{fields[0][0], number(fields[1]), number(fields[19])};
+  return Stat{fields[0][0], number(fields[1]), number(fields[19]),
+              number(fields[11]) + number(fields[12])};
 }
 
 bool IsDead(const Stat& stat) {
@@ -107,12 +112,6 @@ std::string CommandOf(int64_t pid) {
   if (!command.empty() && command.back() == '\0') command.pop_back();
   std::replace(command.begin(), command.end(), '\0', ' ');
   return command.substr(0, 200);
-}
-
-std::string BootId() {
-  std::string id = ReadFile("/proc/sys/kernel/random/boot_id");
-  while (!id.empty() && id.back() == '\n') id.pop_back();
-  return id;
 }
 
 }  // namespace
@@ -176,6 +175,37 @@ std::vector<MarkedProcess> RanksOf(const std::vector<MarkedProcess>& processes) 
     if (process.is_rank && ranks.count(process.parent) == 0) result.push_back(process);
   }
   return result;
+}
+
+RankActivity ActivityOf(std::string_view marker) {
+  const int64_t ticks_a_second = ::sysconf(_SC_CLK_TCK);
+  RankActivity activity;
+  for (const MarkedProcess& rank : RanksOf(FindMarked(marker))) {
+    const std::optional<Stat> stat = ReadStat(rank.pid);
+    if (!stat) continue;
+    ++activity.ranks;
+    activity.processor_time +=
+        std::chrono::microseconds(stat->processor_ticks * 1'000'000 / ticks_a_second);
+  }
+  return activity;
+}
+
+std::string ActivityText(const RankActivity& activity) {
+  return "activity " + std::to_string(activity.ranks) + " " +
+         std::to_string(activity.processor_time.count()) + "\n";
+}
+
+std::optional<RankActivity> ParseActivity(std::string_view output) {
+  // A login may print words of its own before.
+  const size_t at = output.rfind("activity ");
+  if (at == std::string_view::npos) return std::nullopt;
+  std::istringstream words{std::string(output.substr(at))};
+  std::string word;
+  int64_t time = 0;
+  RankActivity activity;
+  if (!(words >> word >> activity.ranks >> time)) return std::nullopt;
+  activity.processor_time = std::chrono::microseconds(time);
+  return activity;
 }
 
 SweepResult Sweep(std::string_view marker, std::chrono::milliseconds time) {

@@ -50,6 +50,20 @@ bool SignalMarked(int64_t pid, std::string_view marker, int signal);
 // The ranks among them, without what the ranks themselves have started.
 std::vector<MarkedProcess> RanksOf(const std::vector<MarkedProcess>& processes);
 
+// What is seen of ranks from outside.
+struct RankActivity {
+  int ranks = 0;
+  std::chrono::microseconds processor_time{0};
+
+  bool operator==(const RankActivity&) const = default;
+};
+
+// Of the ranks with the marker on this host.
+RankActivity ActivityOf(std::string_view marker);
+// A line for another host, and the last such line in what came from there, where one did.
+std::string ActivityText(const RankActivity& activity);
+std::optional<RankActivity> ParseActivity(std::string_view output);
+
 struct SweepResult {
   std::vector<MarkedProcess> killed;
   std::vector<MarkedProcess> survivors;  // still there after the time: waiting in the kernel

@@ -111,6 +111,15 @@ std::optional<SlurmJob> SlurmLauncher::Find(const AttemptRef& attempt) {
 }
 
 Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
+  Observation seen = Look(attempt);
+  if (seen.kind == Observation::Kind::kEnded) {
+    std::lock_guard lock(mutex_);
+    clearing_since_.erase(attempt.folder);
+  }
+  return seen;
+}
+
+Observation SlurmLauncher::Look(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder);
   auto exit = folder.Exit();
   if (exit && (IsClean(*exit) || !exit->batch_state().empty())) {
@@ -121,7 +130,7 @@ Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
     job = Find(attempt);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kDataLoss) throw;
-    if (exit && !MayWait(*exit)) return {.kind = Observation::Kind::kEnded, .exit = exit};
+    if (exit && !MayWait(folder)) return {.kind = Observation::Kind::kEnded, .exit = exit};
     return {.kind = Observation::Kind::kUnknown, .detail = error.message()};
   }
   if (exit) return ObserveEnding(folder, *exit, job);
@@ -130,7 +139,7 @@ Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
             .detail = "Slurm: " + job->state + " (" + job->reason + ")"};
   }
   if (job && job->phase == SlurmPhase::kRunning) {
-    return {.kind = Observation::Kind::kAlive, .detail = job->nodes};
+    return {.kind = Observation::Kind::kAlive, .detail = job->nodes, .written = folder.Written()};
   }
   const auto end = std::chrono::steady_clock::now() + options_.record_time;
   while (std::chrono::steady_clock::now() < end && folder.Supervisor()) {
@@ -152,14 +161,17 @@ Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
   return {.kind = Observation::Kind::kEnded, .exit = record};
 }
 
-bool SlurmLauncher::MayWait(const v1::ExitRecord& exit) const {
-  return Clock::System().Now() - FromProto(exit.end_time()) < options_.clear_time;
+bool SlurmLauncher::MayWait(const AttemptFolder& folder) {
+  const MonotonicTime now = Clock::System().Monotonic();
+  std::lock_guard lock(mutex_);
+  const auto [since, first] = clearing_since_.emplace(folder.path(), now);
+  return now - since->second < options_.clear_time;
 }
 
 Observation SlurmLauncher::ObserveEnding(const AttemptFolder& folder, v1::ExitRecord exit,
                                          const std::optional<SlurmJob>& job) {
   if (job && job->phase != SlurmPhase::kEnded) {
-    if (MayWait(exit)) {
+    if (MayWait(folder)) {
       return {.kind = Observation::Kind::kAlive, .detail = "Slurm clears up on " + job->nodes};
     }
     exit.add_unverified_hosts(job->nodes);

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <mutex>
 #include <string>
 
 #include "coordinator/launch/attempt_folder.h"
@@ -40,15 +42,21 @@ class SlurmLauncher : public Launcher {
   Observation Force(const AttemptRef& attempt) override;
 
  private:
+  Observation Look(const AttemptRef& attempt);
   // Of the attempt, by its number or its name; nothing where Slurm does not know it.
   std::optional<SlurmJob> Find(const AttemptRef& attempt);
   // Of an attempt whose supervisor has written how it ended, other than well.
   Observation ObserveEnding(const AttemptFolder& folder, v1::ExitRecord exit,
                             const std::optional<SlurmJob>& job);
-  bool MayWait(const v1::ExitRecord& exit) const;
+  // Slurm still has time to clear up. By this machine's clock and from the first look on: the
+  // record's time is another host's.
+  bool MayWait(const AttemptFolder& folder);
   CommandResult Run(const std::vector<std::string>& command);
 
   Options options_;
+  std::mutex mutex_;
+  // Of attempts that Slurm clears up after: when their record was seen first.
+  std::map<std::filesystem::path, MonotonicTime> clearing_since_;
 };
 
 }  // namespace syncbn::coordinator

@@ -52,9 +52,9 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
 bool SupervisedAttempt::StartLauncher() {
   std::vector<std::string> command(spec_.command().begin(), spec_.command().end());
   std::vector<std::string> environment(spec_.environment().begin(), spec_.environment().end());
-  AddInherited(spec_.inherit(), environment);
   environment.push_back(std::string(kMarkerVariable) + "=" + spec_.marker());
   if (!scratch_.disk.empty()) environment.push_back("TMPDIR=" + scratch_.disk.string());
+  AddInherited(spec_.inherit(), environment);
   // Open MPI's shared memory goes where it is found again; other hosts do not have the folder.
   if (!scratch_.memory.empty() && spec_.remote_hosts().empty()) {
     for (const char* name : {"btl_vader", "osc_sm", "osc_rdma"}) {

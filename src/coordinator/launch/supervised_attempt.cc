@@ -1,6 +1,7 @@
 #include "coordinator/launch/supervised_attempt.h"
 
 #include <fcntl.h>
+#include <google/protobuf/util/time_util.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -16,6 +17,7 @@
 #include "base/file.h"
 #include "base/host.h"
 #include "coordinator/job/job_record.h"
+#include "coordinator/launch/launcher_text.h"
 #include "coordinator/launch/spool_transfer.h"
 
 namespace syncbn::coordinator {
@@ -25,7 +27,7 @@ namespace {
 constexpr int kTickMilliseconds = 100;
 
 MonotonicTime Now() {
-  return std::chrono::steady_clock::now();
+  return Clock::System().Monotonic();
 }
 
 std::chrono::milliseconds Milliseconds(double seconds) {
@@ -110,6 +112,7 @@ void SupervisedAttempt::Run() {
         .max_bytes = spec_.max_log_bytes() > 0 ? spec_.max_log_bytes() : int64_t{1} << 30,
         .tagged = spec_.tagged_output()});
     scratch_ = MakeScratch(spec_.marker());
+    if (!scratch_.warning.empty()) Warn(scratch_.warning);
     if (StartLauncher()) {
       WatchLauncher();
       ClearUp();
@@ -122,6 +125,7 @@ void SupervisedAttempt::Run() {
     Sweep(spec_.marker(), Milliseconds(spec_.ladder().kill_seconds()));
   }
   exit_.set_oom_kills(OomKills() - oom_kills);
+  ReadKernelLog();
   WriteExit();
 }
 
@@ -133,22 +137,24 @@ void SupervisedAttempt::WatchLauncher() {
     ReadSignals();
     ReadOrders();
     while (const auto rung = ladder_.Advance(Now())) TakeRung(*rung);
-    EndLauncherWithoutRanks();
+    LookAtRanks();
     Reap();
   }
 }
 
-void SupervisedAttempt::EndLauncherWithoutRanks() {
+void SupervisedAttempt::LookAtRanks() {
+  if (Now() < next_look_) return;
+  next_look_ = Now() + std::chrono::seconds(1);
+  const std::vector<MarkedProcess> present = RanksOf(FindMarked(spec_.marker()));
+  for (const MarkedProcess& rank : present) ranks_.emplace(rank.pid, rank);
   // Only where all ranks are on this machine and it is the launcher's turn to end by itself.
   const bool elsewhere = !spec_.remote_hosts().empty() || !spec_.inherit().empty();
-  if (elsewhere || ladder_.rung() != StopLadder::Rung::kNone || Now() < next_look_) return;
-  next_look_ = Now() + std::chrono::seconds(1);
-  if (!RanksOf(FindMarked(spec_.marker())).empty()) {
-    had_ranks_ = true;
+  if (elsewhere || ladder_.rung() != StopLadder::Rung::kNone) return;
+  if (!present.empty()) {
     alone_since_.reset();
-  } else if (had_ranks_ && !alone_since_) {
+  } else if (!ranks_.empty() && !alone_since_) {
     alone_since_ = Now();
-  } else if (had_ranks_ && Now() - *alone_since_ >= kAloneTime) {
+  } else if (!ranks_.empty() && Now() - *alone_since_ >= kAloneTime) {
     Note("no rank is left and " + spec_.command(0) + " has not ended: killing it");
     ::kill(launcher_, SIGKILL);
     next_look_ = Now() + kAloneTime;
@@ -262,10 +268,20 @@ void SupervisedAttempt::ClearUp() {
   // A clean end speaks for the other hosts as well: mpirun has heard from each of their daemons.
   const bool clean =
       exit_.cause() == v1::ExitRecord::ENDED && exit_.exit_code() == 0 && exit_.signal() == 0;
-  if (!clean) SweepRemoteHosts();
-  FetchRemoteSpools();
   Reap();
   Pump();
+  // One that refused has been to no other host, and says nothing about them.
+  const auto verdict = ReadLauncherText(log_->launcher_text());
+  if (!clean && verdict && StartedNothing(*verdict)) return;
+  if (!clean) SweepRemoteHosts();
+  FetchRemoteSpools();
+}
+
+void SupervisedAttempt::ReadKernelLog() {
+  for (const int64_t pid : kernel_log_.OomKilled()) {
+    const auto rank = ranks_.find(pid);
+    if (rank != ranks_.end()) AddProcess(exit_.mutable_oom_killed(), HostName(), rank->second);
+  }
 }
 
 void SupervisedAttempt::KillAdopted() {
@@ -330,6 +346,8 @@ void SupervisedAttempt::WriteExit() {
     exit_.set_output_tail(log_->tail());
   }
   *exit_.mutable_end_time() = ToProto(Clock::System().Now());
+  *exit_.mutable_run_time() = google::protobuf::util::TimeUtil::MicrosecondsToDuration(
+      std::chrono::duration_cast<std::chrono::microseconds>(Now() - start_).count());
   // The disk may be full now and not later; the coordinator waits for this file.
   for (int wait = 1;; wait = std::min(wait * 2, 60)) {
     try {
@@ -339,10 +357,16 @@ void SupervisedAttempt::WriteExit() {
     } catch (const std::exception& error) {
       Note(std::string("cannot write exit.json: ") + error.what());
       // Without its folder there is nobody left to tell.
-      if (!std::filesystem::exists(folder_.path())) return;
+      std::error_code unknown;
+      if (!std::filesystem::exists(folder_.path(), unknown) && !unknown) return;
       ::sleep(static_cast<unsigned>(wait));
     }
   }
+}
+
+void SupervisedAttempt::Warn(const std::string& text) {
+  Note(text);
+  log_->AddNote("syncbn: warning: " + text);
 }
 
 void SupervisedAttempt::Note(const std::string& text) {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "coordinator/launch/attempt_folder.h"
+#include "coordinator/launch/kernel_log.h"
 #include "coordinator/launch/output_log.h"
 #include "coordinator/launch/stop_ladder.h"
 
@@ -30,8 +32,8 @@ class SupervisedAttempt {
   // Starts the launcher; false when it cannot be, with the reason in exit_.
   bool StartLauncher();
   void WatchLauncher();
-  // A launcher that has lost all its ranks and does not end is killed.
-  void EndLauncherWithoutRanks();
+  // Now and then: who is there. A launcher that has lost all its ranks and does not end is killed.
+  void LookAtRanks();
   void ReadOrders();
   void ReadSignals();
   void TakeRung(StopLadder::Rung rung);
@@ -44,9 +46,13 @@ class SupervisedAttempt {
   void SweepRemoteHosts();
   // From the hosts that answer; the others are named in the exit record.
   void FetchRemoteSpools();
+  // What the kernel says of the end of the ranks here.
+  void ReadKernelLog();
   void WriteExit();
   // A line with the time in supervisor.log.
   void Note(const std::string& text);
+  // The same, and in the job's log, for its owner.
+  void Warn(const std::string& text);
 
   AttemptFolder folder_;
   v1::AttemptSpec spec_;
@@ -54,6 +60,9 @@ class SupervisedAttempt {
   StopLadder ladder_;
   std::optional<OutputLog> log_;
   ScratchFolders scratch_;
+  const MonotonicTime start_ = Clock::System().Monotonic();
+  KernelLog kernel_log_;
+  std::map<int64_t, MarkedProcess> ranks_;  // of this host, by number, all that were seen
   int note_file_ = -1;
   int signals_ = -1;
   int outputs_[2] = {-1, -1};
@@ -61,7 +70,6 @@ class SupervisedAttempt {
   bool launcher_ended_ = false;
   bool host_shutdown_ = false;
   int ordered_level_ = 0;
-  bool had_ranks_ = false;
   std::optional<MonotonicTime> alone_since_;
   MonotonicTime next_look_{};
 };

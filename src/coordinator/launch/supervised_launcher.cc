@@ -106,32 +106,43 @@ v1::AttemptSpec MakeAttemptSpec(const LaunchRequest& request) {
 
 v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds patience) {
   v1::ExitRecord record;
-  const auto supervisor = folder.Supervisor();
-  std::optional<v1::AttemptSpec> spec;
-  try {
-    spec = folder.Spec();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNotFound) throw;
-  }
-  if (spec) record.set_marker(spec->marker());
+  // Whatever of it is damaged or cannot be done: it is said, and the attempt is closed.
+  auto add_problem = [&](const std::string& problem) {
+    record.set_message(record.message() + (record.message().empty() ? "" : "; ") + problem);
+  };
+  auto read = [&](auto&& get) {
+    decltype(get()) result;
+    try {
+      result = get();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kNotFound) add_problem(error.message());
+    }
+    return result;
+  };
+  const auto supervisor = read([&] { return folder.Supervisor(); });
+  const auto spec = read([&] { return std::optional(folder.Spec()); });
+  const std::string marker = spec ? spec->marker() : supervisor ? supervisor->marker() : "";
+  record.set_marker(marker);
   *record.mutable_end_time() = ToProto(Clock::System().Now());
-  if (!supervisor || !spec) {
+  if (marker.empty() || (!supervisor && record.message().empty())) {
     record.set_cause(v1::ExitRecord::NEVER_RAN);
-    record.set_message("its supervisor was never started");
+    add_problem("its supervisor was never started");
     std::filesystem::create_directories(folder.path());
     folder.WriteExit(record);
     return record;
   }
   record.set_cause(v1::ExitRecord::SUPERVISOR_LOST);
-  record.set_message("its supervisor (process " + std::to_string(supervisor->pid()) + " on " +
-                     supervisor->host() + ") died");
-  *record.mutable_start_time() = supervisor->start_time();
+  if (supervisor) {
+    add_problem("its supervisor (process " + std::to_string(supervisor->pid()) + " on " +
+                supervisor->host() + ") died");
+    *record.mutable_start_time() = supervisor->start_time();
+  }
   // The kernel has told mpirun to end, and that ends the ranks on all hosts in good order.
   const auto end = std::chrono::steady_clock::now() + patience;
-  while (std::chrono::steady_clock::now() < end && !FindMarked(spec->marker()).empty()) {
+  while (std::chrono::steady_clock::now() < end && !FindMarked(marker).empty()) {
     std::this_thread::sleep_for(milliseconds(20));
   }
-  const SweepResult swept = Sweep(spec->marker(), milliseconds(5000));
+  const SweepResult swept = Sweep(marker, milliseconds(5000));
   auto add = [](auto* list, const MarkedProcess& process) {
     v1::ProcessRecord& one = *list->Add();
     one.set_host(HostName());
@@ -140,8 +151,12 @@ v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds 
   };
   for (const MarkedProcess& process : swept.killed) add(record.mutable_swept(), process);
   for (const MarkedProcess& process : swept.survivors) add(record.mutable_survivors(), process);
-  SweepRemote(*spec, folder, record);
-  RemoveScratch(spec->marker());
+  try {
+    if (spec) SweepRemote(*spec, folder, record);
+  } catch (const std::exception& error) {
+    add_problem(error.what());
+  }
+  RemoveScratch(marker);
   record.set_output_tail(Tail(folder.output_log()));
   record.set_launcher_text(LauncherLines(record.output_tail()));
   folder.WriteExit(record);
@@ -191,16 +206,39 @@ void SupervisedLauncher::Start(const LaunchRequest& request) {
 
 Observation SupervisedLauncher::Observe(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder);
-  if (auto exit = folder.Exit())
-    return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
+  auto ended = [&]() -> std::optional<v1::ExitRecord> {
+    try {
+      return folder.Exit();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kDataLoss) throw;
+      // Nobody will write it again: it is closed like one that has none.
+      return std::nullopt;
+    }
+  };
+  if (auto exit = ended()) return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
   std::filesystem::create_directories(folder.path());
   const std::optional<FolderLock> lock = folder.TryLock();
-  if (!lock) return {.kind = Observation::Kind::kAlive};
+  if (!lock) return {.kind = Observation::Kind::kAlive, .written = folder.Written()};
   // It may have written its record and left between the two looks.
-  if (auto exit = folder.Exit())
-    return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
+  if (auto exit = ended()) return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
   return {.kind = Observation::Kind::kEnded,
           .exit = CloseWithoutSupervisor(folder, options_.end_time)};
+}
+
+std::optional<RankActivity> SupervisedLauncher::LookAtRanks(const AttemptRef& attempt) {
+  const v1::AttemptSpec spec = AttemptFolder(attempt.folder).Spec();
+  std::vector<std::vector<std::string>> commands;
+  for (const std::string& host : spec.remote_hosts())
+    commands.push_back(SweepCommand(spec, host, {"--look"}));
+  RankActivity all = ActivityOf(spec.marker());
+  for (const CommandResult& result : RunCommands(
+           commands, milliseconds(static_cast<int64_t>(spec.ladder().remote_seconds() * 1000)))) {
+    const auto there = ParseActivity(result.output);
+    if (result.timed_out || result.exit_code != 0 || !there) return std::nullopt;
+    all.ranks += there->ranks;
+    all.processor_time += there->processor_time;
+  }
+  return all;
 }
 
 void SupervisedLauncher::Stop(const AttemptRef& attempt, StopLevel level,

@@ -33,6 +33,7 @@ class SupervisedLauncher : public Launcher {
   void Start(const LaunchRequest& request) override;
   Observation Observe(const AttemptRef& attempt) override;
   void Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) override;
+  std::optional<RankActivity> LookAtRanks(const AttemptRef& attempt) override;
   Observation Force(const AttemptRef& attempt) override;
 
  private:
@@ -45,7 +46,7 @@ v1::AttemptSpec MakeAttemptSpec(const LaunchRequest& request);
 
 // Closes an attempt whose lock the caller holds and that has no exit record: kills what is left
 // here and on its other hosts, and writes the record. Waits `patience` for what is ending by
-// itself.
+// itself. Throws only where the record cannot be written; what else goes wrong is in its message.
 v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder,
                                       std::chrono::milliseconds patience);
 

@@ -109,6 +109,10 @@ int RunSweep(const SweepOptions& options) {
     if (!std::filesystem::exists(options.drop_spool / options.home)) DropSpool(options.drop_spool);
     return 0;
   }
+  if (options.look) {
+    std::printf("%s", ActivityText(ActivityOf(options.marker)).c_str());
+    return 0;
+  }
   if (options.terminate) {
     for (const MarkedProcess& rank : RanksOf(FindMarked(options.marker))) {
       if (SignalMarked(rank.pid, options.marker, SIGTERM)) {

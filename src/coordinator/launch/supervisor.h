@@ -32,6 +32,8 @@ struct SweepOptions {
   std::string marker;
   // Only asks the ranks to leave (SIGTERM) and does not wait.
   bool terminate = false;
+  // Only prints what they have had of the processors (ActivityText).
+  bool look = false;
   double seconds = 5;
   // Instead of all that (spool_transfer.h): send the files of this spool folder, or remove them. A
   // folder with the file `home` in it is the coordinator's own, and left alone.

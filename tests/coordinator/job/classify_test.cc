@@ -78,14 +78,21 @@ TEST(Classify, ARankThatWasKilledFromOutsideIsInfra) {
   EXPECT_THAT(verdict.bad_hosts, ElementsAre("vm"));
 }
 
-TEST(Classify, ARankThatWasKilledWhileTheKernelWasShortOfMemoryIsOom) {
+TEST(Classify, ARankThatTheKernelsLogNamesIsOomAndOneThatDiedWhileOthersDidIsNot) {
   auto exit = Ended(
       137,
       "mpirun noticed that process rank 0 with PID 0 on node vm exited on signal 9 (Killed).\n");
+  // The counter is of everybody's processes.
   exit.set_oom_kills(1);
-  EXPECT_EQ(Of(exit),
-            "FAILED OOM rank 0 on vm was ended by SIGKILL when memory ran out: give the job more "
-            "memory or fewer replicas on a host");
+  EXPECT_EQ(
+      Of(exit),
+      "FAILED INFRA rank 0 on vm was ended by SIGKILL; memory ran out on the supervisor's host "
+      "meanwhile, perhaps for it");
+  exit.add_oom_killed()->set_pid(4711);
+  EXPECT_EQ(
+      Of(exit),
+      "FAILED OOM rank 0 on vm was ended by SIGKILL when memory ran out (the kernel's log names "
+      "process 4711): give the job more memory or fewer replicas on a host");
 }
 
 TEST(Classify, CrashesAreTheProgramsOwn) {

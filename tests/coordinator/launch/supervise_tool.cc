@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
       SweepOptions options;
       for (int i = 2; i < argc; ++i) {
         if (std::strcmp(argv[i], "--terminate") == 0) options.terminate = true;
+        if (std::strcmp(argv[i], "--look") == 0) options.look = true;
         if (std::strcmp(argv[i], "--marker") == 0 && i + 1 < argc) options.marker = argv[++i];
         if (std::strcmp(argv[i], "--send-spool") == 0 && i + 1 < argc) options.send_spool = argv[++i];
         if (std::strcmp(argv[i], "--drop-spool") == 0 && i + 1 < argc) options.drop_spool = argv[++i];

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <functional>
 #include <thread>
 
@@ -29,6 +30,7 @@ TEST_F(SupervisedLauncherTest, AJobRunsToItsEndAndItsEndStays) {
   EXPECT_EQ(exit.exit_code(), 0) << exit.output_tail();
   EXPECT_THAT(exit.output_tail(), HasSubstr("1: rank 1 of 2 is up\n"));
   EXPECT_EQ(WaitForEnd().SerializeAsString(), exit.SerializeAsString());
+  EXPECT_GT(exit.run_time().seconds() * 1'000'000'000 + exit.run_time().nanos(), 1'000'000);
   const auto mode = std::filesystem::status(request.attempt.folder).permissions();
   EXPECT_EQ(mode, std::filesystem::perms::owner_all) << "the token is in there";
 }
@@ -94,6 +96,88 @@ TEST_F(SupervisedLauncherTest, AFrozenSupervisorIsEndedByForceWithAllItHolds) {
   const Observation seen = launcher().Force(request.attempt);
   EXPECT_EQ(seen.kind, Observation::Kind::kEnded);
   EXPECT_TRUE(FindMarked(request.marker).empty());
+}
+
+// TMPDIR of this process, and of the supervisors it starts, is a folder that is gone.
+class GoneTemporaryFolder {
+ public:
+  explicit GoneTemporaryFolder(const std::filesystem::path& gone) {
+    if (const char* value = std::getenv("TMPDIR")) before_ = value;
+    ::setenv("TMPDIR", gone.c_str(), 1);
+  }
+  ~GoneTemporaryFolder() {
+    if (before_) {
+      ::setenv("TMPDIR", before_->c_str(), 1);
+    } else {
+      ::unsetenv("TMPDIR");
+    }
+  }
+
+ private:
+  std::optional<std::string> before_;
+};
+
+TEST_F(SupervisedLauncherTest, ATemporaryFolderThatIsGoneKeepsNoJobFromRunningAndIsWarnedOf) {
+  const GoneTemporaryFolder gone(folder.path() / "gone");
+  launcher().Start(request);
+  const v1::ExitRecord exit = WaitForEnd();
+  EXPECT_EQ(exit.exit_code(), 0) << exit.output_tail();
+  EXPECT_THAT(exit.output_tail(),
+              HasSubstr("syncbn: warning: TMPDIR of the coordinator is no folder"));
+  EXPECT_FALSE(std::filesystem::exists(ScratchOf(request.marker).disk));
+}
+
+TEST_F(SupervisedLauncherTest, ATemporaryFolderThatIsGoneKeepsNoAttemptFromBeingClosed) {
+  request.program = {kWorker, "ignore"};
+  launcher().Start(request);
+  WaitForLog("rank 1 of 2 is up");
+  ::kill(static_cast<pid_t>(SupervisorPid()), SIGKILL);
+  const ScratchFolders scratch = ScratchOf(request.marker);
+  {
+    const GoneTemporaryFolder gone(folder.path() / "gone");
+    EXPECT_EQ(WaitForEnd().cause(), v1::ExitRecord::SUPERVISOR_LOST);
+  }
+  std::filesystem::remove_all(scratch.disk);
+}
+
+TEST_F(SupervisedLauncherTest, DamagedWordsInItsFolderKeepNoAttemptFromBeingClosed) {
+  for (const char* file : {"exit.json", "attempt.json", "supervisor.json"}) {
+    request.attempt.folder = folder.path() / file;
+    launcher().Start(request);
+    WaitForEnd();
+    if (file != std::string("exit.json"))
+      std::filesystem::remove(request.attempt.folder / "exit.json");
+    WriteFileAtomically(request.attempt.folder / file, "{half a rec");
+    const v1::ExitRecord exit = WaitForEnd();
+    EXPECT_EQ(exit.cause(), v1::ExitRecord::SUPERVISOR_LOST) << file;
+    EXPECT_EQ(exit.marker(), request.marker) << file;
+    if (file != std::string("exit.json")) EXPECT_THAT(exit.message(), HasSubstr("is damaged"));
+  }
+}
+
+TEST_F(SupervisedLauncherTest, RanksAreSeenToWorkAndSeenToBeFrozen) {
+  request.program = {"/bin/sh", "-c", "while :; do :; done"};
+  request.request.processes = 1;
+  request.placement = {{"localhost", 1}};
+  launcher().Start(request);
+  const auto look = [&] { return launcher().LookAtRanks(request.attempt).value(); };
+  const auto wait_for = [&](const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!condition() && std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(milliseconds(10));
+    return condition();
+  };
+  ASSERT_TRUE(wait_for([&] { return look().ranks == 1; }));
+  const RankActivity first = look();
+  EXPECT_TRUE(wait_for([&] { return look().processor_time > first.processor_time; }));
+  for (const MarkedProcess& rank : RanksOf(FindMarked(request.marker)))
+    SignalMarked(rank.pid, request.marker, SIGSTOP);
+  std::this_thread::sleep_for(milliseconds(50));
+  const RankActivity frozen = look();
+  std::this_thread::sleep_for(milliseconds(200));
+  EXPECT_EQ(look(), frozen);
+  launcher().Stop(request.attempt, StopLevel::kKill, "test");
+  WaitForEnd();
 }
 
 // Until no process has this folder in its command line.

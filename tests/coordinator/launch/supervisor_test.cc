@@ -295,6 +295,19 @@ TEST_F(SupervisorTest, AHostThatDoesNotAnswerIsNamedAndDoesNotHoldUpTheEnd) {
       ::testing::ElementsAre("silent", "refusing"));
 }
 
+TEST_F(SupervisorTest, ALauncherThatRefusesToStartAnythingSaysNothingOfOtherHosts) {
+  spec.add_launch_agent("/bin/false");
+  spec.set_remote_program("syncbn");
+  spec.add_remote_hosts("node7");
+  // As mpirun does for root without permission.
+  Script("echo mpirun has detected an attempt to run as root. >&2; exit 1");
+  Supervise();
+  const v1::ExitRecord exit = WaitForExit();
+  EXPECT_EQ(exit.exit_code(), 1);
+  EXPECT_EQ(exit.unverified_hosts_size(), 0);
+  EXPECT_EQ(exit.message(), "");
+}
+
 TEST_F(SupervisorTest, SpoolsOfOtherHostsAreBroughtHereAndThoseOfASharedDiskStay) {
   // "far" has a disk of its own, where the path of the attempt leads elsewhere; "near" shares this
   // one; "broken" ends in the middle of its answer; "silent" gives none.
