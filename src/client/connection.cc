@@ -108,6 +108,14 @@ void Connection::Prepare(grpc::ClientContext& context) const {
   if (!options_.token.empty()) context.AddMetadata("authorization", "Bearer " + options_.token);
 }
 
+bool Connection::Rest(std::chrono::milliseconds time) {
+  if (channel_->GetState(false) == GRPC_CHANNEL_READY) {
+    std::this_thread::sleep_for(time);
+    return false;
+  }
+  return channel_->WaitForConnected(std::chrono::system_clock::now() + time);
+}
+
 CallTarget Connection::target() const {
   return {.address = options_.address,
           .tls = !options_.tls_ca.empty(),
@@ -139,7 +147,7 @@ void Connection::Retry(const std::function<grpc::Status(grpc::ClientContext&)>& 
       if (IsRefusedForSize(status)) whom.max_request_bytes = MaxRequestBytes();
       ThrowStatus(status, whom);
     }
-    std::this_thread::sleep_for(pause);
+    Rest(pause);
     pause *= 2;
   }
 }

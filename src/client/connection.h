@@ -68,6 +68,9 @@ class Connection {
   Stub& stub() {
     return *std::get<std::unique_ptr<Stub>>(stubs_);
   }
+  // Between two tries: rests for `time`, or until there is a connection where there was none; true
+  // then. gRPC makes connections only while somebody waits for one.
+  bool Rest(std::chrono::milliseconds time);
   // Puts the token into the context.
   void Prepare(grpc::ClientContext& context) const;
   CallTarget target() const;

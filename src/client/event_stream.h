@@ -177,8 +177,18 @@ class EventStream {
     return stop_;
   }
   bool Wait(std::chrono::milliseconds pause) {
-    std::unique_lock lock(mutex_);
-    return !changed_.wait_for(lock, pause, [&] { return stop_; });
+    // In pieces, so that it is stopped soon.
+    constexpr std::chrono::milliseconds kPiece{100};
+    const auto end = std::chrono::steady_clock::now() + pause;
+    while (true) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          end - std::chrono::steady_clock::now());
+      {
+        std::lock_guard lock(mutex_);
+        if (stop_) return false;
+      }
+      if (left.count() <= 0 || connection_.Rest(std::min(left, kPiece))) return true;
+    }
   }
   bool Deliver(Response response) {
     std::unique_lock lock(mutex_);

@@ -58,9 +58,20 @@ void Connection::Prepare(grpc::ClientContext& context) const {
   if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
 }
 
-void Connection::Prepare(grpc::ClientContext& context, milliseconds time) const {
+void Connection::Prepare(grpc::ClientContext& context, milliseconds time, bool waits) const {
   Prepare(context);
+  context.set_wait_for_ready(waits);
   context.set_deadline(std::chrono::system_clock::now() + time);
+}
+
+bool Connection::IsAbsence(const grpc::Status& status) {
+  const grpc::StatusCode code = status.error_code();
+  return code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::CANCELLED ||
+         (code == grpc::StatusCode::DEADLINE_EXCEEDED && !IsUp());
+}
+
+void Connection::Hurry() {
+  grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
 }
 
 Backoff::Backoff(const ReportSettings& settings)

@@ -27,9 +27,16 @@ class Connection {
   v1::WorkerService::Stub& stub() { return *stub_; }
   // Connected at this moment.
   bool IsUp() { return channel_->GetState(false) == GRPC_CHANNEL_READY; }
-  // Gives a context the token and, if given, a time.
+  // Gives a context the token.
   void Prepare(grpc::ClientContext& context) const;
-  void Prepare(grpc::ClientContext& context, std::chrono::milliseconds time) const;
+  // And a time. `waits`: in it the call waits for a coordinator that is not there. gRPC makes
+  // connections only while somebody waits for one: calls that all fail at once and are made again
+  // later would find the coordinator seconds after it is back.
+  void Prepare(grpc::ClientContext& context, std::chrono::milliseconds time, bool waits) const;
+  // The call has failed because nobody is there.
+  bool IsAbsence(const grpc::Status& status);
+  // Tries to connect now, and soon again: it has been tried long enough for the pauses to be long.
+  void Hurry();
 
  private:
   const std::string authorization_;

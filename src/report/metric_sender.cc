@@ -119,8 +119,7 @@ MetricSender::Step MetricSender::SendNext() {
 MetricSender::Step MetricSender::Explain(const grpc::Status& status) {
   if (IsSuperseded(status)) return Step::kSuperseded;
   // An absent coordinator is no news to anybody who looks at this process.
-  const bool absent = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-                      status.error_code() == grpc::StatusCode::CANCELLED;
+  const bool absent = connection_.IsAbsence(status);
   if (!absent && options_.on_warning) {
     const std::string warning = "the coordinator does not take metrics: " + Describe(status) +
                                 "; they are kept and sent again";

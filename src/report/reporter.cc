@@ -118,9 +118,9 @@ void Reporter::Loop() {
 }
 
 template <typename Call>
-grpc::Status Reporter::Make(Call&& call) {
+grpc::Status Reporter::Make(Call&& call, bool waits) {
   grpc::ClientContext context;
-  connection_.Prepare(context, options_.settings.call_time);
+  connection_.Prepare(context, options_.settings.call_time, waits);
   {
     std::lock_guard lock(mutex_);
     if (stop_) return grpc::Status::CANCELLED;
@@ -142,8 +142,7 @@ bool Reporter::Judge(const char* doing, const grpc::Status& status) {
     superseded_ = true;
     lock.unlock();
     Hear(Order::kLeave, status.error_message());
-  } else if (status.error_code() != grpc::StatusCode::UNAVAILABLE &&
-             status.error_code() != grpc::StatusCode::CANCELLED) {
+  } else if (!connection_.IsAbsence(status)) {
     const std::string warning = std::string("cannot ") + doing + ": " + Describe(status) +
                                 "; training goes on, and it is tried again";
     if (warning != last_warning_) Warn(warning);
@@ -166,8 +165,9 @@ bool Reporter::Register() {
     register_due_ = false;
   }
   v1::RegisterResponse response;
-  const grpc::Status status =
-      Make([&](auto& stub, auto* context) { return stub.Register(context, request, &response); });
+  // The only call that waits for a coordinator: one that comes back must hear it first of all.
+  const grpc::Status status = Make(
+      [&](auto& stub, auto* context) { return stub.Register(context, request, &response); }, true);
   if (!Judge("register with the coordinator", status)) return false;
   interval_ = IntervalOf(response.heartbeat_interval(), interval_);
   if (sender_) return true;
@@ -255,7 +255,9 @@ void Reporter::FillExit(v1::RankExit& exit) {
     exit.set_total_steps(total_steps_);
   }
   exit.set_host(options_.settings.host);
-  exit.set_lost_points(outbox_.figures().lost);
+  const Outbox::Figures figures = outbox_.figures();
+  exit.set_lost_points(figures.lost);
+  exit.set_last_sequence(figures.last);
 }
 
 void Reporter::SpoolLeaving(const std::string& reason) {
@@ -280,6 +282,7 @@ Delivery Reporter::Finish(v1::RankExit exit, milliseconds time) {
     std::unique_lock lock(mutex_);
     exit_ = std::move(exit);
     changed_.notify_all();
+    connection_.Hurry();
     changed_.wait_until(lock, deadline, [&] { return exit_delivered_ || left_; });
     delivery.exit_delivered = exit_delivered_;
   }

@@ -89,7 +89,7 @@ class Reporter {
   bool ReportExit();
   // Makes a call that Stop can end; the context is prepared here.
   template <typename Call>
-  grpc::Status Make(Call&& call);
+  grpc::Status Make(Call&& call, bool waits = false);
   bool Judge(const char* doing, const grpc::Status& status);
   void Hear(Order order, const std::string& reason);
   void SpoolLeaving(const std::string& reason);

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <future>
+#include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -323,6 +324,34 @@ TEST_F(ReporterTest, WhatAFullDiskAndAFullMemoryPreventIsCountedAndSaid) {
   const FakeCoordinator::Rank rank = coordinator.rank(1);
   EXPECT_EQ(rank.exits[0].lost_points(), delivery.lost_points);
   EXPECT_EQ(rank.lost + static_cast<int64_t>(rank.points.size()), rank.acknowledged);
+}
+
+TEST_F(ReporterTest, ACoordinatorThatIsBackIsFoundAtOnceAndNotWhenSomebodyHappensToLook) {
+  // The fastest of three: what is otherwise on the machine does not count.
+  auto fastest = seconds(1000) + steady_clock::duration(0);
+  for (int i = 0; i < 3; ++i) {
+    const int known = coordinator.rank(1).registrations;
+    Reporter reporter(options);
+    ASSERT_TRUE(
+        coordinator.WaitFor(1, [&](const auto& rank) { return rank.registrations > known; }));
+    coordinator.Kill();
+    // Long enough for a first try in vain.
+    std::this_thread::sleep_for(milliseconds(300));
+    const int before = coordinator.rank(1).registrations;
+    coordinator.Start();
+    const auto start = steady_clock::now();
+    ASSERT_TRUE(
+        coordinator.WaitFor(1, [&](const auto& rank) { return rank.registrations > before; }));
+    fastest = std::min(fastest, steady_clock::now() - start);
+  }
+  EXPECT_LT(fastest, seconds(2));
+}
+
+TEST_F(ReporterTest, TheEndSaysTheLastPointSoThatWhatNeverArrivesIsKnownToBeLost) {
+  Reporter reporter(options);
+  Add(reporter, 30);
+  EXPECT_TRUE(reporter.Finish(Completed(), seconds(20)).exit_delivered);
+  EXPECT_EQ(coordinator.rank(1).exits[0].last_sequence(), 30);
 }
 
 TEST_F(ReporterTest, WithoutASpoolItReportsAllTheSameAndSaysSo) {
