@@ -1,7 +1,10 @@
 #include "base/clock.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
+
+#include "base/host.h"
 
 namespace syncbn {
 namespace {
@@ -12,6 +15,7 @@ class SystemClock : public Clock {
     return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
   }
   MonotonicTime Monotonic() const override { return std::chrono::steady_clock::now(); }
+  std::string Boot() const override { return BootId(); }
 };
 
 }  // namespace
@@ -23,17 +27,52 @@ Clock& Clock::System() {
 
 WallTime ManualClock::Now() const {
   std::lock_guard lock(mutex_);
-  return now_;
+  return wall_;
 }
 
 MonotonicTime ManualClock::Monotonic() const {
   std::lock_guard lock(mutex_);
-  return MonotonicTime(now_.time_since_epoch());
+  return monotonic_;
+}
+
+std::string ManualClock::Boot() const {
+  std::lock_guard lock(mutex_);
+  return "boot " + std::to_string(boots_);
 }
 
 void ManualClock::Advance(std::chrono::microseconds by) {
   std::lock_guard lock(mutex_);
-  now_ += by;
+  wall_ += by;
+  monotonic_ += by;
+}
+
+void ManualClock::SetWall(WallTime time) {
+  std::lock_guard lock(mutex_);
+  wall_ = time;
+}
+
+void ManualClock::Reboot() {
+  std::lock_guard lock(mutex_);
+  monotonic_ = MonotonicTime();
+  ++boots_;
+}
+
+DurableClock::DurableClock(const Clock& clock, const std::optional<Mark>& mark)
+    : clock_(clock), start_(clock.Now().time_since_epoch()), since_(clock.Monotonic()) {
+  if (!mark) return;
+  start_ = mark->time;
+  // A container may show another monotonic time of the same boot: then it is as after another.
+  if (mark->boot == clock.Boot()) since_ = std::min(since_, mark->monotonic);
+}
+
+Moment DurableClock::Now() const {
+  const MonotonicTime now = clock_.Monotonic();
+  return {clock_.Now(), start_ + std::chrono::duration_cast<duration>(now - since_)};
+}
+
+DurableClock::Mark DurableClock::MarkNow() const {
+  const MonotonicTime now = clock_.Monotonic();
+  return {start_ + std::chrono::duration_cast<duration>(now - since_), now, clock_.Boot()};
 }
 
 std::string FormatTime(WallTime time) {

@@ -228,7 +228,8 @@ void FillWithJobs(const fs::path& data) {
         (*spec.mutable_labels())["team"] = "team" + std::to_string(i % 7);
         const int64_t id =
             tables.jobs.Create(spec, {std::string(2000, 'x'), std::string(4000, 'y')},
-                               NewJob({}, now), {spec.submitter(), "CREATE", ""}, now);
+                               NewJob({}, {now, DurableTime(now.time_since_epoch())}),
+                               {spec.submitter(), "CREATE", ""}, now);
         if (i % 10 == 0) continue;
         JobStatus status = tables.jobs.Get(id).status;
         status = Apply(status, {.kind = EventKind::kPlaced}, {}, now).status;

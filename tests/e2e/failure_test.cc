@@ -83,12 +83,50 @@ TEST_F(FailureTest, ALaunchAgentThatHangsIsEndedWithinItsDeadlineAndTheHostNamed
              {"--max-retries=0", "--start-limit=1", "--terminate-time=0.2", "--launcher-time=0.5"});
   const v1::Failure failure = FailureOf(MakeJob(TinyRun(), 2));
   EXPECT_EQ(failure.class_(), v1::Failure::INFRA);
-  EXPECT_EQ(failure.message(),
-            "not all ranks had registered after 1 s (missing: ranks 0 and 1 on far): either they did "
-            "not start, or they cannot reach the coordinator (its --advertise, --worker-ca)");
+  const nlohmann::json record = nlohmann::json::parse(ReadFile(data() / "server.json"));
+  EXPECT_EQ(
+      failure.message(),
+      "not all ranks had registered after 1 s (missing: ranks 0 and 1 on far): either they did "
+      "not start, or they cannot reach the coordinator at " +
+          record["grpc"].get<std::string>() + " (its --advertise, --worker-ca)");
   const v1::Job job = Get("jobs/1");
   ASSERT_EQ(job.possibly_held_hosts_size(), 1) << Describe("jobs/1");
   EXPECT_EQ(job.possibly_held_hosts(0), "far");
+}
+
+TEST_F(FailureTest, AnAddressThatNobodyKnowsIsRefusedBeforeAJobRunsUnheard) {
+  // A name that is too long is looked up nowhere.
+  const std::string nowhere(70, 'x');
+  const ProcessResult result =
+      RunProcess({.argv = {SyncbnProgram(), "serve", "--data", data().string(), "--listen",
+                           "127.0.0.1:0", "--http", "off", "--advertise", nowhere + ":7700"}});
+  EXPECT_EQ(result.status, 2) << result.out;
+  EXPECT_NE(result.err.find("--advertise " + nowhere + ":7700 has no address here: "),
+            std::string::npos)
+      << result.err;
+  EXPECT_NE(result.err.find("say with --advertise HOST:PORT where workers reach it"),
+            std::string::npos)
+      << result.err;
+}
+
+TEST_F(FailureTest, ALoneRankThatFreezesIsReplaced) {
+  Pace(20);
+  Serve({"--stale-after=1", "--stall-after=6"});
+  const std::string name = Submit(MakeJob(LongRun())).name();
+  WaitForSteps(name, 2);
+  for (const coordinator::MarkedProcess& process : Processes(name)) {
+    if (process.command.find(" train ") != std::string::npos &&
+        process.command.find("mpirun") == std::string::npos)
+      ::kill(static_cast<pid_t>(process.pid), SIGSTOP);
+  }
+  const v1::Job job =
+      WaitFor(name, "its second attempt", [](const v1::Job& one) { return one.attempt() == 2; });
+  EXPECT_EQ(job.failure().class_(), v1::Failure::STALL) << Describe(name);
+  EXPECT_NE(job.failure().message().find("the processors have done nothing for them"),
+            std::string::npos)
+      << job.failure().message();
+  Cancel(name, true);
+  WaitForEnd(name);
 }
 
 }  // namespace

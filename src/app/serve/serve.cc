@@ -18,6 +18,7 @@
 #include "coordinator/launch/process.h"
 #include "coordinator/launch/slurm_launcher.h"
 #include "coordinator/launch/supervised_launcher.h"
+#include "coordinator/service/address.h"
 #include "coordinator/service/admin_service.h"
 #include "coordinator/service/cluster_service.h"
 #include "coordinator/service/http_server.h"
@@ -86,6 +87,8 @@ class Coordinator {
  private:
   void ChooseLauncher();
   Controller::Options ControllerOptions();
+  // Workers must be able to find this server.
+  void CheckAdvertised();
   std::unique_ptr<Server> Listen();
   ClusterFigures Figures() const;
   void TakeIn(const AttemptRef& attempt);
@@ -225,6 +228,7 @@ Controller::Options Coordinator::ControllerOptions() {
               },
           .check_output = CheckOutputIsFree,
           .take_in_spool = [this](const AttemptRef& attempt) { TakeIn(attempt); },
+          .worker_address = [this] { return job_launch_.coordinator_address; },
           .log =
               [this](const std::string& line) {
                 log_.Write(
@@ -250,6 +254,27 @@ void Coordinator::TakeIn(const AttemptRef& attempt) {
               .message = text,
               .job = JobName(attempt.id.job),
               .attempt = attempt.id.attempt});
+}
+
+void Coordinator::CheckAdvertised() {
+  const bool chosen = !options_.advertise.empty();
+  const std::string address =
+      chosen ? options_.advertise : ReachableAddress(options_.server.addresses[0]);
+  const auto why = WhyUnresolved(address);
+  if (!why) return;
+  const std::string message = (chosen ? "--advertise " + address
+                                      : "workers would look for this server at " + address +
+                                            " (because it listens on all interfaces), which") +
+                              " has no address here: " + *why;
+  // Other machines may know names that this one does not, if they were told so on purpose.
+  if (chosen && launcher_->Name() != "local") {
+    log_.Write({.level = LogEvent::Level::kWarning, .event = "server.address", .message = message});
+    return;
+  }
+  throw Error(ErrorCode::kInvalidArgument,
+              message +
+                  "; every job would run unheard: say with --advertise HOST:PORT where workers "
+                  "reach it");
 }
 
 std::unique_ptr<Server> Coordinator::Listen() {
@@ -282,6 +307,7 @@ ClusterFigures Coordinator::Figures() const {
 
 void Coordinator::Run(const EndSignals& signals) {
   if (options_.admin_token_file) authenticator_.WriteFirstAdminToken(*options_.admin_token_file);
+  CheckAdvertised();
   // Listens first, so that the jobs that are started know where; answers when all is adopted.
   server_ = Listen();
   const std::string address = server_->addresses()[0];

@@ -9,6 +9,7 @@
 #include "coordinator/api_error.h"
 #include "coordinator/control/open_job.h"
 #include "coordinator/control/secret.h"
+#include "coordinator/control/spool_intake.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -67,7 +68,7 @@ v1::Job ParseJob(const std::string& bytes) {
 
 }  // namespace
 
-v1::PendingReason ToProto(const PendingReason& reason) {
+v1::PendingReason ToProto(const PendingReason& reason, Moment now) {
   v1::PendingReason proto;
   proto.set_code(static_cast<v1::PendingReason::Code>(reason.code));
   proto.set_message(reason.message);
@@ -75,7 +76,8 @@ v1::PendingReason ToProto(const PendingReason& reason) {
   proto.set_needed_slots(reason.needed_slots);
   proto.set_free_slots(reason.free_slots);
   for (const int64_t job : reason.blocking_jobs) proto.add_blocking_jobs(JobName(job));
-  if (reason.latest_start) *proto.mutable_latest_start() = ToProto(*reason.latest_start);
+  if (reason.latest_start)
+    *proto.mutable_latest_start() = ToProto(now.WallAt(*reason.latest_start));
   return proto;
 }
 
@@ -124,11 +126,11 @@ void Controller::CheckOutput(const v1::Job& spec) const {
 v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
                            const RequestInfo& info) {
   CheckFits(0, spec.resources());
-  const WallTime now = options_.clock->Now();
+  const Moment now = Now();
   if (info.validate_only) {
     CheckOutput(spec);
     v1::Job job = ToProto(
-        {.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now}, now);
+        {.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now.wall}, now);
     // It has none: nothing was made.
     job.clear_name();
     job.clear_etag();
@@ -136,7 +138,7 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
   }
   std::optional<Applied> created;
   std::string passed_over;
-  const std::string answer = options_.store->Mutate(info.key, now, [&](Tables& tables) {
+  const std::string answer = options_.store->Mutate(info.key, now.wall, [&](Tables& tables) {
     // Here, where the same request made again has had its answer already.
     CheckOutput(spec);
     // What another store's job of that number has left, or one that came after the backup from which
@@ -148,7 +150,7 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
     v1::Job placed = spec;
     if (spec.output_folder().empty()) placed.set_output_folder(DefaultOutput(id).string());
     tables.jobs.Create(placed, run_file, NewJob(options_.job_policy, now),
-                       {info.key.actor, "CREATE", passed_over}, now, id);
+                       {info.key.actor, "CREATE", passed_over}, now.wall, id);
     created = Applied{.record = tables.jobs.Get(id)};
     return ToProto(created->record, now).SerializeAsString();
   });
@@ -159,7 +161,7 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
 }
 
 v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo& info) {
-  const WallTime now = options_.clock->Now();
+  const Moment now = Now();
   const Event event{.kind = verb.verb};
   if (verb.resources) CheckFits(job, *verb.resources);
   if (info.validate_only) {
@@ -172,7 +174,7 @@ v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo&
     return ToProto(record, now);
   }
   std::optional<Applied> applied;
-  const std::string answer = options_.store->Mutate(info.key, now, [&](Tables& tables) {
+  const std::string answer = options_.store->Mutate(info.key, now.wall, [&](Tables& tables) {
     const JobRecord before = tables.jobs.Get(job);
     CheckEtag(before, verb.etag);
     applied = ApplyIn(tables, job, event,
@@ -213,15 +215,19 @@ void Controller::Delete(int64_t job, const std::string& etag, const RequestInfo&
 
 v1::Job Controller::View(const JobRecord& record) const {
   std::lock_guard lock(mutex_);
-  v1::Job job = ToProto(record, options_.clock->Now());
+  const Moment now = Now();
+  v1::Job job = ToProto(record, now);
   const auto open = open_.find(record.id);
   if (open != open_.end()) {
     *job.mutable_progress() = open->second.record.progress;
-    if (!open->second.waiting.empty()) job.mutable_pending()->set_message(open->second.waiting);
+    const bool starting = record.status.state == JobState::kStarting;
+    const std::string& why =
+        starting && open->second.waiting.empty() ? open->second.unheard : open->second.waiting;
+    if (!why.empty()) job.mutable_pending()->set_message(why);
   }
   if (record.status.state != JobState::kQueued) return job;
   for (const Schedule::Wait& wait : waits_) {
-    if (wait.job == record.id) *job.mutable_pending() = ToProto(wait.reason);
+    if (wait.job == record.id) *job.mutable_pending() = ToProto(wait.reason, now);
   }
   return job;
 }
@@ -251,7 +257,7 @@ Controller::HostView Controller::ViewOfHost(HostCapacity host) const {
 std::vector<Controller::HostView> Controller::Hosts() const {
   std::lock_guard lock(mutex_);
   std::vector<HostView> views;
-  for (HostCapacity& host : HostsNow(options_.clock->Now())) {
+  for (HostCapacity& host : HostsNow(Now())) {
     views.push_back(ViewOfHost(std::move(host)));
   }
   return views;
@@ -263,10 +269,10 @@ Controller::HostView Controller::SetDrained(const std::string& host, bool draine
                                   [&](const HostCapacity& one) { return one.name == host; });
   if (known == options_.hosts.end())
     throw ApiError(ErrorCode::kNotFound, "HOST_NOT_FOUND", "there is no host '" + host + "'");
-  const WallTime now = options_.clock->Now();
+  const Moment now = Now();
   std::optional<HostHealth> changed;
   if (!info.validate_only) {
-    options_.store->Mutate(info.key, now, [&](Tables& tables) {
+    options_.store->Mutate(info.key, now.wall, [&](Tables& tables) {
       // Restoring forgets everything, also an exclusion.
       HostHealth next{.name = host};
       if (drained) {
@@ -353,7 +359,7 @@ DesiredState Controller::Heartbeat(AttemptId id, int rank, const WorkerReport& r
   JobStatus& status = open.record.status;
   if (status.state == JobState::kRunning) {
     // A sign of life moves the deadline only here: it need not be stored.
-    status.deadline = options_.clock->Now() + options_.job_policy.silence_limit;
+    status.deadline = Now().durable + options_.job_policy.silence_limit;
   }
   v1::Progress& progress = open.record.progress;
   if (const auto slowest = open.monitor->Slowest()) {
@@ -364,7 +370,7 @@ DesiredState Controller::Heartbeat(AttemptId id, int rank, const WorkerReport& r
   if (report.checkpoint_step) {
     progress.set_checkpoint_step(std::max(progress.checkpoint_step(), *report.checkpoint_step));
   }
-  progress.set_lost_points(std::max(progress.lost_points(), report.lost_points));
+  open.Lose(rank, report.lost_points);
   *progress.mutable_report_time() = ToProto(options_.clock->Now());
   open.progress_changed = true;
   return DesiredOf(status);
@@ -395,20 +401,36 @@ void Controller::OpenJob::AdvanceTo(const v1::RankExit& exit) {
     progress.set_checkpoint_step(exit.checkpoint_step());
     progress_changed = true;
   }
-  if (exit.lost_points() > progress.lost_points()) {
-    progress.set_lost_points(exit.lost_points());
-    progress_changed = true;
-  }
+}
+
+void Controller::OpenJob::Lose(int rank, int64_t points) {
+  int64_t& known = lost_points[rank];
+  known = std::max(known, points);
+  int64_t all = 0;
+  for (const auto& [each, lost] : lost_points) all += lost;
+  record.progress.set_lost_points(std::max(record.progress.lost_points(), all));
+}
+
+void Controller::OpenJob::LostInStore(int64_t points) {
+  if (points <= record.progress.lost_points()) return;
+  record.progress.set_lost_points(points);
+  progress_changed = true;
 }
 
 void Controller::ReportExit(AttemptId id, int rank, const v1::RankExit& exit) {
   {
     std::lock_guard lock(mutex_);
     OpenJob& open = LiveAttempt(id);
-    open.monitor->Exited(rank);
+    open.monitor->Exited(rank, options_.clock->Monotonic());
     open.AdvanceTo(exit);
   }
-  options_.store->Write([&](Tables& tables) { tables.attempts.PutRankExit(id, rank, exit); });
+  const int64_t lost = options_.store->Write([&](Tables& tables) {
+    PutRankExit(tables, id, rank, exit);
+    return tables.metrics.LostPoints(id.job);
+  });
+  std::lock_guard lock(mutex_);
+  const auto found = open_.find(id.job);
+  if (found != open_.end()) found->second.LostInStore(lost);
 }
 
 std::filesystem::path Controller::FolderOf(AttemptId id) const {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "coordinator/control/keyed_pool.h"
+#include "coordinator/control/newest_revisions.h"
 #include "coordinator/control/rank_monitor.h"
 #include "coordinator/job/classify.h"
 #include "coordinator/launch/launcher.h"
@@ -71,6 +72,8 @@ class Controller {
         [](const std::filesystem::path&) {};
     // Takes in what the workers of an ended attempt could not deliver.
     std::function<void(const AttemptRef&)> take_in_spool = [](const AttemptRef&) {};
+    // Where workers are told to find this server, for messages.
+    std::function<std::string()> worker_address = [] { return std::string(); };
     std::function<void(const std::string&)> log = [](const std::string&) {};
     JobPolicy job_policy;
     SchedulerPolicy scheduler;
@@ -81,6 +84,9 @@ class Controller {
     std::chrono::milliseconds observe_every = std::chrono::milliseconds(500);
     std::chrono::milliseconds store_progress_every = std::chrono::seconds(2);
     std::chrono::milliseconds retention_every = std::chrono::minutes(10);
+    // A longer time between two ticks is one in which this process was stopped, or starved:
+    // nobody's silence in it counts.
+    std::chrono::milliseconds longest_tick = std::chrono::seconds(5);
     int launcher_threads = 4;
     const Clock* clock = &Clock::System();
   };
@@ -101,6 +107,8 @@ class Controller {
   v1::Job Act(int64_t job, const VerbRequest& verb, const RequestInfo& info);
   // A job that has ended, with its folder.
   void Delete(int64_t job, const std::string& etag, const RequestInfo& info);
+  // Of its limits, and for people.
+  Moment Now() const { return time_.Now(); }
   // As the API shows it, with what only this object knows: why it waits, where it is.
   v1::Job View(const JobRecord& record) const;
   // In the order in which they are served.
@@ -147,6 +155,7 @@ class Controller {
   std::filesystem::path FolderOf(AttemptId id) const;
 
  private:
+  static Options Checked(Options options);
   struct OpenJob;
   struct Applied {
     Outcome outcome;
@@ -170,16 +179,25 @@ class Controller {
   // The thread that watches. It never holds mutex_ while it writes: writes take it.
   void Loop();
   void Tick();
-  void ApplyDueEvents(WallTime now);
-  void RunSchedule(WallTime now);
+  // Whether this process did not run for long before `now`: then those who are waited for get that
+  // time.
+  bool ExcuseOwnPause(MonotonicTime now);
+  void ApplyDueEvents(Moment now, MonotonicTime monotonic);
+  // STARTING, its time is up, and it says something that is not heard: it gets more time.
+  bool GetsMoreTimeToStart(OpenJob& open, DurableTime now, MonotonicTime monotonic);  // mutex_ held
+  void RunSchedule(Moment now);
   // Only if the job is still the one that was placed.
-  void Place(int64_t job, int64_t revision, const Placement& placement, WallTime now);
+  void Place(int64_t job, int64_t revision, const Placement& placement, Moment now);
   void ObserveAll();
+  void LookAtRanks(AttemptId id);
   void StoreProgress();
+  void StoreClock();
   void RunRetention();
 
   // On the launcher's threads.
   void Launch(AttemptId id);
+  // What the launcher throws is an observation, too: of the kind kUnknown.
+  Observation Observe(const AttemptRef& attempt) const;
   void HandleObservation(AttemptId id, const Observation& observation);
   void Close(AttemptId id, const v1::ExitRecord& exit);
   void Adopt(AttemptId id);
@@ -189,29 +207,33 @@ class Controller {
   std::filesystem::path DefaultOutput(int64_t job) const;
   // Folders that a job of this number would use are there.
   bool IsTaken(int64_t job) const;
-  std::vector<HostCapacity> HostsNow(WallTime now) const;  // mutex_ held
+  std::vector<HostCapacity> HostsNow(Moment now) const;    // mutex_ held
   HostView ViewOfHost(HostCapacity host) const;            // mutex_ held
   void CheckFits(int64_t job, const v1::Resources& resources) const;
   void CheckOutput(const v1::Job& spec) const;
-  std::optional<WallTime> EndsBy(const JobRecord& record) const;
+  std::optional<DurableTime> EndsBy(const JobRecord& record) const;
   OpenJob& LiveAttempt(AttemptId id);  // mutex_ held
   void Guarded(const std::string& doing, const std::function<void()>& body) const;
 
   Options options_;
+  DurableClock time_;
+  const WallTime calendar_start_;  // of this process
+  const MonotonicTime start_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::map<int64_t, OpenJob> open_;
-  std::map<int64_t, int64_t> revisions_;  // newest that was noted, of every job since the start
+  NewestRevisions revisions_;
   std::vector<Schedule::Wait> waits_;
   std::map<std::string, HostHealth> health_;
   bool schedule_due_ = true;
   bool stop_ = false;
-  MonotonicTime last_schedule_, last_observation_, last_progress_, last_retention_;
+  MonotonicTime last_tick_, last_schedule_, last_observation_, last_progress_, last_retention_,
+      last_mark_;
   std::thread thread_;
   // Last: its tasks use everything above.
   std::unique_ptr<KeyedPool> pool_;
 };
 
-v1::PendingReason ToProto(const PendingReason& reason);
+v1::PendingReason ToProto(const PendingReason& reason, Moment now);
 
 }  // namespace syncbn::coordinator

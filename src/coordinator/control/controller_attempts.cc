@@ -1,4 +1,6 @@
 // The controller's dealings with attempts through the launcher: start, observe, close.
+#include <google/protobuf/util/time_util.h>
+
 #include "coordinator/api_error.h"
 #include "coordinator/control/controller.h"
 #include "coordinator/control/open_job.h"
@@ -69,8 +71,15 @@ void Controller::Launch(AttemptId id) {
   }
   if (started) return;
   // It may have started all the same; if it has not, looking makes sure that it never will.
-  Guarded("looking at " + name,
-          [&] { HandleObservation(id, options_.launcher->Observe(attempt)); });
+  Guarded("looking at " + name, [&] { HandleObservation(id, Observe(attempt)); });
+}
+
+Observation Controller::Observe(const AttemptRef& attempt) const {
+  try {
+    return options_.launcher->Observe(attempt);
+  } catch (const std::exception& error) {
+    return {.kind = Observation::Kind::kUnknown, .detail = error.what()};
+  }
 }
 
 void Controller::HandleObservation(AttemptId id, const Observation& observation) {
@@ -84,19 +93,32 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       if (found == open_.end() || found->second.record.status.state != JobState::kStarting) return;
       // The time in a batch system's queue is not that of a start.
       found->second.waiting = observation.detail;
-      found->second.record.status.deadline =
-          options_.clock->Now() + options_.job_policy.start_limit;
+      JobStatus& status = found->second.record.status;
+      status.attempt_start = Now().durable;
+      status.deadline = *status.attempt_start + options_.job_policy.start_limit;
       break;
     }
     case Observation::Kind::kAlive: {
       std::lock_guard lock(mutex_);
       const auto found = open_.find(id.job);
-      if (found != open_.end()) found->second.waiting.clear();
+      if (found == open_.end() || found->second.record.status.attempt != id.attempt) return;
+      OpenJob& open = found->second;
+      open.waiting.clear();
+      open.unseen.clear();
+      if (open.written != 0 && open.written != observation.written)
+        open.last_written = options_.clock->Monotonic();
+      open.written = observation.written;
       break;
     }
-    case Observation::Kind::kUnknown:
+    case Observation::Kind::kUnknown: {
+      std::lock_guard lock(mutex_);
+      const auto found = open_.find(id.job);
+      // Once, not at every look.
+      if (found == open_.end() || found->second.unseen == observation.detail) return;
+      found->second.unseen = observation.detail;
       options_.log(AttemptName(id.job, id.attempt) + " cannot be observed: " + observation.detail);
       break;
+    }
   }
 }
 
@@ -114,7 +136,9 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
           [&] { options_.take_in_spool(attempt); });
   std::vector<RankReport> reports;
   int processes = 1;
+  int64_t lost = 0;
   options_.store->Read([&](Tables& tables) {
+    lost = tables.metrics.LostPoints(id.job);
     processes = RequestOf(id.job, tables.jobs.Get(id.job).spec.resources()).processes;
     for (auto& report : tables.attempts.RankExits(id))
       reports.push_back({report.rank, std::move(report.exit)});
@@ -124,17 +148,24 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
     const auto found = open_.find(id.job);
     if (found != open_.end() && found->second.record.status.attempt == id.attempt) {
       for (const RankReport& report : reports) found->second.AdvanceTo(report.exit);
+      found->second.LostInStore(lost);
     }
   }
   // It may have ended while there was no coordinator.
   std::optional<WallTime> end_time;
+  std::optional<std::chrono::microseconds> run_time;
   if (exit.has_end_time()) end_time = FromProto(exit.end_time());
+  if (exit.has_run_time()) {
+    run_time = std::chrono::microseconds(
+        google::protobuf::util::TimeUtil::DurationToMicroseconds(exit.run_time()));
+  }
   Verdict verdict = Classify(exit, reports, processes, id.attempt);
   Event event{.kind = EventKind::kEnded,
               .attempt = id.attempt,
               .outcome = verdict.outcome,
               .failure = verdict.failure,
-              .end_time = end_time};
+              .end_time = end_time,
+              .run_time = run_time};
   if (verdict.never_ran) {
     event = {.kind = EventKind::kNotStarted, .attempt = id.attempt, .end_time = end_time};
     if (start_failure) {
@@ -147,13 +178,13 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
   }
   std::vector<HostHealth> changed;
   const Outcome outcome = ApplyEvent(
-      id.job, event,
-      {.actor = "supervisor", .reason = EndText(exit.rung())},
+      id.job, event, {.actor = "supervisor", .reason = EndText(exit.rung())},
       [&](Tables& tables, Applied& applied) {
-        const WallTime now = options_.clock->Now();
+        const Moment now = Now();
         v1::Attempt record = tables.attempts.Get(id);
-        const WallTime start = std::min(now, FromProto(record.start_time()));
-        *record.mutable_end_time() = ToProto(std::clamp(end_time.value_or(now), start, now));
+        const WallTime start = std::min(now.wall, FromProto(record.start_time()));
+        *record.mutable_end_time() =
+            ToProto(std::clamp(end_time.value_or(now.wall), start, now.wall));
         if (!verdict.never_ran || start_failure)
           record.set_outcome(static_cast<v1::AttemptOutcome>(event.outcome));
         // What the job says of the attempt (a stall, a time limit) is more than what its end looks
@@ -183,7 +214,7 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
           const std::string message = event.failure
                                           ? event.failure->message
                                           : "may still hold processes of " + record.name();
-          put(AfterFailure(tables.hosts.Get(host), {now, record.name(), message},
+          put(AfterFailure(tables.hosts.Get(host), {now.durable, record.name(), message},
                            options_.host_policy));
         }
         if (event.outcome != AttemptOutcome::kCompleted || verdict.never_ran) return;

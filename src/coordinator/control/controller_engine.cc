@@ -15,30 +15,14 @@ namespace {
 
 // Tasks that are of no job.
 constexpr int64_t kHousekeeping = 0;
+// Only after another start of the machine is the mark's own age of any weight.
+constexpr std::chrono::minutes kMarkEvery{1};
 
 Placement PlacementOf(const v1::Attempt& attempt) {
   Placement placement;
   for (const v1::HostShare& share : attempt.hosts())
     placement.push_back({share.host(), share.processes()});
   return placement;
-}
-
-// "ranks 2 and 3 on node2". Ranks are placed in the order of the shares.
-Failure MissingRanks(const std::vector<int>& ranks, const Placement& placement) {
-  Failure failure{.ranks = ranks};
-  if (ranks.empty()) return failure;
-  std::vector<std::string> hosts;
-  int first = 0;
-  for (const Share& share : placement) {
-    const int end = first + share.processes;
-    const bool missing = std::any_of(ranks.begin(), ranks.end(),
-                                     [&](int rank) { return first <= rank && rank < end; });
-    if (missing) hosts.push_back(share.host);
-    first = end;
-  }
-  failure.message = (ranks.size() == 1 ? "rank " : "ranks ") + RangesText(ranks) + (hosts.empty() ? "" : " on " + Join(hosts, ", "));
-  if (hosts.size() == 1) failure.host = hosts[0];
-  return failure;
 }
 
 }  // namespace
@@ -50,8 +34,17 @@ void AddHosts(google::protobuf::RepeatedPtrField<std::string>* list,
   }
 }
 
-Controller::Controller(Options options) : options_(std::move(options)) {
-  SYNCBN_CHECK(options_.store != nullptr && options_.launcher != nullptr);
+Controller::Options Controller::Checked(Options options) {
+  SYNCBN_CHECK(options.store != nullptr && options.launcher != nullptr);
+  return options;
+}
+
+Controller::Controller(Options options)
+    : options_(Checked(std::move(options))),
+      time_(*options_.clock,
+            options_.store->Read([](Tables& tables) { return tables.clock.Get(); })),
+      calendar_start_(options_.clock->Now()),
+      start_(options_.clock->Monotonic()) {
   // A job that goes over its time limit is ended for certain only after all of this.
   options_.scheduler.ending_margin =
       std::max(options_.scheduler.ending_margin,
@@ -81,7 +74,7 @@ void Controller::Guarded(const std::string& doing, const std::function<void()>& 
 
 Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event& event,
                                         const Deed& deed, const Extra& extra) {
-  const WallTime now = options_.clock->Now();
+  const Moment now = Now();
   Applied applied{.record = tables.jobs.Get(job)};
   const bool moved = OverlaySignsOfLife(applied.record);
   applied.outcome =
@@ -94,7 +87,7 @@ Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event
   const std::string& message = applied.outcome.message;
   if (!message.empty() && full.reason != message)
     full.reason += (full.reason.empty() ? "" : ": ") + message;
-  tables.jobs.Update(job, applied.outcome.status, full, now);
+  tables.jobs.Update(job, applied.outcome.status, full, now.wall);
   // With the last change of all nobody comes back to store it.
   if (moved) tables.jobs.UpdateProgress(job, applied.record.progress);
   for (const Effect& effect : applied.outcome.effects) {
@@ -124,6 +117,10 @@ bool Controller::OverlaySignsOfLife(JobRecord& record) const {
   if (known.deadline && record.status.deadline) {
     record.status.deadline = std::max(*known.deadline, *record.status.deadline);
   }
+  // The time in a batch system's queue is not that of the attempt.
+  if (known.attempt_start && record.status.attempt_start) {
+    record.status.attempt_start = std::max(*known.attempt_start, *record.status.attempt_start);
+  }
   return moved;
 }
 
@@ -137,10 +134,7 @@ Outcome Controller::ApplyEvent(int64_t job, const Event& event, Deed deed, const
 void Controller::Note(const Applied& applied) {
   const JobRecord& record = applied.record;
   std::lock_guard lock(mutex_);
-  // Two changes of a job may be noted in another order than they were stored: the newest counts.
-  int64_t& newest = revisions_[record.id];
-  if (record.revision > newest) {
-    newest = record.revision;
+  if (revisions_.Advance(record.id, record.revision, IsEnded(record.status.state))) {
     Remember(record);
     schedule_due_ = true;
     wake_.notify_one();
@@ -162,10 +156,7 @@ void Controller::Remember(const JobRecord& record) {
   open.record = record;
   open.record.progress = progress;
   if (!record.status.attempt_live || other_attempt) {
-    open.monitor.reset();
-    open.started = false;
-    open.waiting.clear();
-    open.start_failure.reset();
+    open.ForgetAttempt();
   }
   if (!record.status.attempt_live) {
     open.placement.clear();
@@ -214,7 +205,7 @@ void Controller::Start() {
     for (const JobRecord& record : jobs) {
       OpenJob& open = open_[record.id];
       open.record = record;
-      revisions_[record.id] = record.revision;
+      revisions_.Advance(record.id, record.revision, false);
       if (!record.status.attempt_live) continue;
       const v1::Attempt attempt = tables.attempts.Get({record.id, record.status.attempt});
       open.placement = PlacementOf(attempt);
@@ -223,6 +214,8 @@ void Controller::Start() {
       for (const v1::RankRecord& rank : attempt.ranks()) {
         if (rank.pid() > 0)
           open.monitor->Register(rank.rank(), rank.host(), options_.clock->Monotonic());
+        if (rank.outcome() != v1::ATTEMPT_OUTCOME_UNSPECIFIED)
+          open.monitor->Exited(rank.rank(), options_.clock->Monotonic());
       }
     }
   });
@@ -239,8 +232,10 @@ void Controller::Start() {
   }
   looked_at.wait();
   EndUnknownAttempts();
+  StoreClock();
   const MonotonicTime now = options_.clock->Monotonic();
-  last_schedule_ = last_observation_ = last_progress_ = last_retention_ = now;
+  last_tick_ = last_schedule_ = last_observation_ = last_progress_ = last_retention_ = last_mark_ =
+      now;
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -252,7 +247,7 @@ void Controller::EndUnknownAttempts() {
       const std::string name = AttemptName(id.job, id.attempt);
       Guarded("ending " + name + ", which the store does not know", [&] {
         const AttemptRef attempt{id, FolderOf(id)};
-        if (options_.launcher->Observe(attempt).kind == Observation::Kind::kEnded) return;
+        if (Observe(attempt).kind == Observation::Kind::kEnded) return;
         options_.log(name + " is under way, but the store does not know it (was a backup from before "
                             "it restored?): it is being ended");
         // Its workers are strangers here: the supervisor alone can tell them.
@@ -269,11 +264,9 @@ void Controller::Adopt(AttemptId id) {
     std::lock_guard lock(mutex_);
     open_.at(id.job).started = true;
   }
-  const Observation seen = options_.launcher->Observe({id, FolderOf(id)});
-  if (seen.kind == Observation::Kind::kEnded) {
-    Close(id, *seen.exit);
-    return;
-  }
+  const Observation seen = Observe({id, FolderOf(id)});
+  HandleObservation(id, seen);
+  if (seen.kind == Observation::Kind::kEnded) return;
   ApplyEvent(id.job, {.kind = EventKind::kAdopted, .attempt = id.attempt},
              {.actor = "startup", .reason = "found running when the coordinator was started"});
   bool complete = false;
@@ -300,9 +293,11 @@ void Controller::Loop() {
 }
 
 void Controller::Tick() {
-  const WallTime now = options_.clock->Now();
+  const Moment now = Now();
   const MonotonicTime monotonic = options_.clock->Monotonic();
-  Guarded("timers", [&] { ApplyDueEvents(now); });
+  // What has ended meanwhile is looked at before anything is ended for being late.
+  const bool paused = ExcuseOwnPause(monotonic);
+  if (!paused) Guarded("timers", [&] { ApplyDueEvents(now, monotonic); });
   bool schedule = false;
   {
     std::lock_guard lock(mutex_);
@@ -314,7 +309,7 @@ void Controller::Tick() {
     last_schedule_ = monotonic;
     Guarded("scheduling", [&] { RunSchedule(now); });
   }
-  if (monotonic - last_observation_ >= options_.observe_every) {
+  if (paused || monotonic - last_observation_ >= options_.observe_every) {
     last_observation_ = monotonic;
     ObserveAll();
   }
@@ -322,69 +317,13 @@ void Controller::Tick() {
     last_progress_ = monotonic;
     Guarded("storing progress", [&] { StoreProgress(); });
   }
+  if (monotonic - last_mark_ >= kMarkEvery) {
+    last_mark_ = monotonic;
+    Guarded("storing the time", [&] { StoreClock(); });
+  }
   if (monotonic - last_retention_ >= options_.retention_every && pool_->IsIdle(kHousekeeping)) {
     last_retention_ = monotonic;
     pool_->Post(kHousekeeping, [this] { Guarded("retention", [&] { RunRetention(); }); });
-  }
-}
-
-void Controller::ApplyDueEvents(WallTime now) {
-  struct Due {
-    int64_t job;
-    Event event;
-    std::string actor;
-  };
-  std::vector<Due> due;
-  {
-    std::lock_guard lock(mutex_);
-    const MonotonicTime monotonic = options_.clock->Monotonic();
-    for (const auto& [id, open] : open_) {
-      const JobStatus& status = open.record.status;
-      if (const auto timer = DueTimer(status, PolicyOf(open.record, options_.job_policy), now)) {
-        Event event{.kind = *timer};
-        if (status.state == JobState::kStarting && open.monitor)
-          event.failure = MissingRanks(open.monitor->Missing(), open.placement);
-        due.push_back({id, std::move(event), "timer"});
-        continue;
-      }
-      if (status.state != JobState::kRunning) continue;
-      const RankMonitor::Assessment assessment = open.monitor->Assess(monotonic);
-      if (assessment.stall) {
-        Event event{.kind = EventKind::kStalled, .attempt = status.attempt};
-        event.failure = *assessment.stall;
-        event.failure->attempt = status.attempt;
-        due.push_back({id, std::move(event), "monitor"});
-      } else if (assessment.liveness != status.liveness) {
-        const bool better = assessment.liveness == Liveness::kLive;
-        Event event{.kind = better ? EventKind::kHeartbeat : EventKind::kSilent,
-                    .attempt = status.attempt};
-        event.liveness = assessment.liveness;
-        due.push_back({id, std::move(event), "monitor"});
-      }
-    }
-  }
-  for (const Due& one : due) {
-    Guarded(JobName(one.job) + ": " + std::string(EventName(one.event.kind)),
-            [&] { ApplyEvent(one.job, one.event, {.actor = one.actor}); });
-  }
-}
-
-void Controller::ObserveAll() {
-  std::vector<AttemptId> attempts;
-  {
-    std::lock_guard lock(mutex_);
-    for (const auto& [id, open] : open_) {
-      if (open.started && open.record.status.attempt_live)
-        attempts.push_back({id, open.record.status.attempt});
-    }
-  }
-  for (const AttemptId id : attempts) {
-    if (!pool_->IsIdle(id.job)) continue;
-    pool_->Post(id.job, [this, id] {
-      Guarded("observing " + AttemptName(id.job, id.attempt), [&] {
-        HandleObservation(id, options_.launcher->Observe({id, FolderOf(id)}));
-      });
-    });
   }
 }
 
@@ -403,14 +342,22 @@ void Controller::StoreProgress() {
   });
 }
 
+void Controller::StoreClock() {
+  options_.store->Write([&](Tables& tables) { tables.clock.Put(time_.MarkNow()); });
+}
+
 void Controller::RunRetention() {
+  // A calendar that was set ahead does not make anything old: it goes on from that of the start.
+  const WallTime calendar = calendar_start_ + std::chrono::duration_cast<std::chrono::microseconds>(
+                                                  options_.clock->Monotonic() - start_);
+  const WallTime now = std::min(options_.clock->Now(), calendar);
   RetentionStep step{.more = true};
   while (step.more) {
     {
       std::lock_guard lock(mutex_);
       if (stop_) return;
     }
-    step = Forget(*options_.store, options_.retention, options_.clock->Now());
+    step = Forget(*options_.store, options_.retention, now);
     for (const int64_t job : step.deleted_jobs) {
       std::error_code ignored;
       std::filesystem::remove_all(options_.store->folder() / JobName(job), ignored);

@@ -7,7 +7,7 @@
 
 namespace syncbn::coordinator {
 
-std::vector<HostCapacity> Controller::HostsNow(WallTime now) const {
+std::vector<HostCapacity> Controller::HostsNow(Moment now) const {
   std::vector<HostCapacity> hosts = options_.hosts;
   for (HostCapacity& host : hosts) {
     const auto found = health_.find(host.name);
@@ -16,7 +16,7 @@ std::vector<HostCapacity> Controller::HostsNow(WallTime now) const {
   return hosts;
 }
 
-std::optional<WallTime> Controller::EndsBy(const JobRecord& record) const {
+std::optional<DurableTime> Controller::EndsBy(const JobRecord& record) const {
   const JobStatus& status = record.status;
   const JobPolicy policy = PolicyOf(record, options_.job_policy);
   if (status.state != JobState::kStarting && status.state != JobState::kRunning) {
@@ -27,7 +27,7 @@ std::optional<WallTime> Controller::EndsBy(const JobRecord& record) const {
          options_.scheduler.ending_margin;
 }
 
-void Controller::RunSchedule(WallTime now) {
+void Controller::RunSchedule(Moment now) {
   std::vector<HostCapacity> hosts;
   std::vector<RunningJob> running;
   std::vector<WaitingJob> waiting;
@@ -51,7 +51,7 @@ void Controller::RunSchedule(WallTime now) {
   }
   Schedule schedule;
   if (options_.places) {
-    schedule = MakeSchedule(hosts, running, std::move(waiting), options_.scheduler, now);
+    schedule = MakeSchedule(hosts, running, std::move(waiting), options_.scheduler, now.durable);
   } else {
     for (const WaitingJob& job : waiting) schedule.starts.push_back({.job = job.request.job});
   }
@@ -63,7 +63,7 @@ void Controller::RunSchedule(WallTime now) {
   waits_ = std::move(schedule.waits);
 }
 
-void Controller::Place(int64_t job, int64_t revision, const Placement& placement, WallTime now) {
+void Controller::Place(int64_t job, int64_t revision, const Placement& placement, Moment now) {
   const std::string token = NewSecret();
   const Applied applied = options_.store->Write([&](Tables& tables) {
     // Paused and resumed with other resources meanwhile, perhaps.
@@ -81,7 +81,7 @@ void Controller::Place(int64_t job, int64_t revision, const Placement& placement
                    [&](Tables& in, Applied& placed) {
                      v1::Attempt attempt;
                      attempt.set_name(AttemptName(job, number));
-                     *attempt.mutable_start_time() = ToProto(now);
+                     *attempt.mutable_start_time() = ToProto(now.wall);
                      for (const Share& share : placement) {
                        v1::HostShare& host = *attempt.add_hosts();
                        host.set_host(share.host);

@@ -17,6 +17,21 @@ struct Controller::OpenJob {
   std::optional<Failure> start_failure;
   bool progress_changed = false;
   std::string waiting;  // what a batch system says while it has it in its queue
+  std::string unheard;  // STARTING for longer than it should take, and why it goes on
+  std::string unseen;   // why it could not be observed the last time, as logged
+  int64_t written = 0;  // what it had left on disk when it was observed last
+  std::optional<MonotonicTime> last_written;  // when that was seen to change
+  bool looking = false;                       // its ranks are being looked at
+  MonotonicTime last_look{};
+
+  // Of the live attempt no longer, or not yet.
+  void ForgetAttempt();
+
+  // Of ranks of the live attempt, as they say, until the store knows.
+  std::map<int, int64_t> lost_points;
+  void Lose(int rank, int64_t points);
+  // Of all attempts.
+  void LostInStore(int64_t points);
 
   // A rank's last heartbeat may be older than its exit report, by as long as the coordinator was away.
   void AdvanceTo(const v1::RankExit& exit);

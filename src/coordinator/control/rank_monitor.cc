@@ -63,6 +63,7 @@ void RankMonitor::Register(int rank, const std::string& host, MonotonicTime now)
   one.registered = true;
   one.host = host;
   one.heard = now;
+  activity_.reset();
 }
 
 void RankMonitor::Heartbeat(int rank, const RankHeartbeat& heartbeat, MonotonicTime now) {
@@ -73,10 +74,28 @@ void RankMonitor::Heartbeat(int rank, const RankHeartbeat& heartbeat, MonotonicT
                      heartbeat.step > one.newest->step;
   if (moved) last_progress_ = now;
   one.newest = heartbeat;
+  activity_.reset();
 }
 
-void RankMonitor::Exited(int rank) {
-  At(rank).exited = true;
+void RankMonitor::Exited(int rank, MonotonicTime now) {
+  Rank& one = At(rank);
+  one.exited = true;
+  one.heard = now;
+}
+
+void RankMonitor::Saw(const std::optional<RankActivity>& activity, MonotonicTime now) {
+  if (activity != activity_) last_activity_ = now;
+  activity_ = activity;
+  last_look_ = now;
+}
+
+void RankMonitor::Excuse(MonotonicTime::duration time, MonotonicTime now) {
+  // Who has spoken since is as new as that.
+  auto move = [&](MonotonicTime& when) { when = std::min(now, when + time); };
+  for (Rank& rank : ranks_) move(rank.heard);
+  move(last_progress_);
+  move(last_activity_);
+  move(last_look_);
 }
 
 bool RankMonitor::AllRegistered() const {
@@ -122,10 +141,46 @@ RankMonitor::Assessment RankMonitor::Assess(MonotonicTime now) const {
   if (!any_heard && !all_exited && now - LastHeard() >= policy_.unreachable_after) {
     assessment.liveness = Liveness::kUnreachable;
   }
-  if (any_heard && now - last_progress_ >= policy_.stall_after) {
-    assessment.stall = MakeStall(assessment.silent, now);
+  assessment.nobody_heard = !any_heard && !all_exited;
+  if (any_heard) {
+    if (now - last_progress_ >= policy_.stall_after)
+      assessment.stall = MakeStall(assessment.silent, now);
+  } else {
+    assessment.stall = StallInSilence(assessment.silent, all_exited, now);
   }
   return assessment;
+}
+
+std::optional<Failure> RankMonitor::StallInSilence(const std::vector<int>& silent, bool all_exited,
+                                                   MonotonicTime now) const {
+  const MonotonicTime::duration silence = now - LastHeard();
+  Failure failure{.failure_class = FailureClass::kStall};
+  if (all_exited) {
+    if (silence < policy_.leave_after) return std::nullopt;
+    failure.message = "all ranks reported their end " + Duration(silence) +
+                      " ago, and their launcher has not ended";
+    return failure;
+  }
+  if (silence < policy_.stall_after) return std::nullopt;
+  const Rank& first = ranks_[static_cast<size_t>(silent[0])];
+  failure.rank = silent[0];
+  failure.ranks = silent;
+  failure.host = first.host;
+  failure.message = "no progress for " + Duration(silence) + ": " + Ranks(silent) +
+                    (silent.size() == 1 && !first.host.empty() ? " on " + first.host : "") +
+                    (silent.size() == 1 ? " has" : " have") + " not been heard for " +
+                    Duration(now - first.heard);
+  if (silent.size() < ranks_.size()) {
+    failure.message += "; the others have reported their end";
+    return failure;
+  }
+  // A job that trains is never ended for what may be the network's fault.
+  const auto idle = last_look_ - last_activity_;
+  if (!activity_ || idle < policy_.stall_after / 2) return std::nullopt;
+  failure.message += activity_->ranks == 0
+                         ? "; no process of theirs is there"
+                         : "; the processors have done nothing for them for " + Duration(idle);
+  return failure;
 }
 
 Failure RankMonitor::MakeStall(const std::vector<int>& silent, MonotonicTime now) const {

@@ -2,9 +2,13 @@
 // Pure: time is passed in. Not thread-safe.
 //
 // A rank that is not heard may be well, and so may the whole job: a worker never stops because it
-// cannot reach the coordinator, and the coordinator never ends a job for that. It ends one when
-// ranks that can be heard make no progress for long, and names those that hold up the others: the
-// ones in the smallest reduction, and the ones that are silent.
+// cannot reach the coordinator, and the coordinator never ends a job for that. It ends one
+//   - when ranks that can be heard make no progress for long, and names those that hold up the
+//   others:
+//     the ones in the smallest reduction, and the ones that are silent;
+//   - when the others have reported their end and the rest is silent: nothing is left to train;
+//   - when nobody is heard and, as its launcher sees, no rank gets anything done either;
+//   - when all have reported their end and the launcher does not end.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +19,7 @@
 #include "base/clock.h"
 #include "coordinator/job/failure.h"
 #include "coordinator/job/job_state.h"
+#include "coordinator/launch/process.h"
 
 namespace syncbn::coordinator {
 
@@ -27,6 +32,8 @@ struct RankMonitorPolicy {
   // No progress of any rank for so long: stalled. Longer than the workers' own watchdog, which
   // knows more and goes first.
   std::chrono::microseconds stall_after = std::chrono::minutes(10);
+  // All ranks have reported their end: for the launcher to end as well.
+  std::chrono::microseconds leave_after = std::chrono::minutes(2);
 };
 
 struct RankHeartbeat {
@@ -47,7 +54,12 @@ class RankMonitor {
   void Register(int rank, const std::string& host, MonotonicTime now);
   void Heartbeat(int rank, const RankHeartbeat& heartbeat, MonotonicTime now);
   // The rank has left: its silence no longer means anything.
-  void Exited(int rank);
+  void Exited(int rank, MonotonicTime now);
+  // What the launcher sees of all ranks that have not left, asked while Assessment::nobody_heard:
+  // how many there are, and the processor time they have had. Nothing: it cannot see them (all).
+  void Saw(const std::optional<RankActivity>& activity, MonotonicTime now);
+  // The coordinator itself did not run for so long: what was not heard then was perhaps said.
+  void Excuse(MonotonicTime::duration time, MonotonicTime now);
 
   bool AllRegistered() const;
   // Ranks that have not registered.
@@ -57,6 +69,8 @@ class RankMonitor {
     Liveness liveness = Liveness::kLive;
     // Ranks without a recent report.
     std::vector<int> silent;
+    // No rank that is still there is among the others: only the launcher can tell how they are.
+    bool nobody_heard = false;
     // No progress for too long: whom the others wait for.
     std::optional<Failure> stall;
   };
@@ -77,11 +91,17 @@ class RankMonitor {
   };
 
   Rank& At(int rank);
+  // Of an attempt in which nobody speaks any more.
+  std::optional<Failure> StallInSilence(const std::vector<int>& silent, bool all_exited,
+                                        MonotonicTime now) const;
   Failure MakeStall(const std::vector<int>& silent, MonotonicTime now) const;
 
   RankMonitorPolicy policy_;
   std::vector<Rank> ranks_;
   MonotonicTime last_progress_;
+  std::optional<RankActivity> activity_;  // since a rank was heard last
+  MonotonicTime last_activity_,
+      last_look_;  // when it changed, or was seen first; when it was seen last
 };
 
 // "0-3, 7 and 9"

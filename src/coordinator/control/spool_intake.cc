@@ -57,12 +57,20 @@ void TakeInRank(Store& store, AttemptId attempt, report::SpoolReader& reader, in
   });
   intake.Flush();
   if (const auto exit = reader.ReadExit()) {
-    store.Write([&](Tables& tables) { tables.attempts.PutRankExit(attempt, rank, *exit); });
+    result.lost_points +=
+        store.Write([&](Tables& tables) { return PutRankExit(tables, attempt, rank, *exit); });
     ++result.exits;
   }
 }
 
 }  // namespace
+
+int64_t PutRankExit(Tables& tables, AttemptId attempt, int rank, const v1::RankExit& exit) {
+  const int64_t before = tables.metrics.LostPoints(attempt.job);
+  tables.attempts.PutRankExit(attempt, rank, exit);
+  tables.metrics.End({attempt.job, attempt.attempt, rank}, exit.last_sequence());
+  return tables.metrics.LostPoints(attempt.job) - before;
+}
 
 SpoolIntake TakeInSpool(Store& store, AttemptId attempt, const std::filesystem::path& folder,
                         WallTime now) {

@@ -18,6 +18,10 @@ struct SpoolIntake {
   std::vector<std::string> problems;
 };
 
+// Stores a rank's report of its end, after which none of its points comes any more; returns how
+// many of them are newly known to be lost.
+int64_t PutRankExit(Tables& tables, AttemptId attempt, int rank, const v1::RankExit& exit);
+
 // Reads every rank's files in `folder` (none if it is not there) and removes those that were taken in
 // whole. May be repeated: nothing is stored twice. Call when no worker of the attempt writes any more.
 // Does not throw for what is wrong with one rank's files or with storing them: that is a problem.

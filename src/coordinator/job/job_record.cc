@@ -71,7 +71,7 @@ std::string Etag(int64_t revision) {
   return "r" + std::to_string(revision);
 }
 
-v1::Job ToProto(const JobRecord& record, WallTime now) {
+v1::Job ToProto(const JobRecord& record, Moment now) {
   const JobStatus& status = record.status;
   v1::Job job = record.spec;
   job.set_name(JobName(record.id));
@@ -82,14 +82,15 @@ v1::Job ToProto(const JobRecord& record, WallTime now) {
   job.set_attempt(status.attempt);
   job.set_retries(status.retries);
   if (status.state == JobState::kRecovering && !status.attempt_live && status.deadline) {
-    *job.mutable_retry_time() = ToProto(*status.deadline);
+    *job.mutable_retry_time() = ToProto(now.WallAt(*status.deadline));
   }
   *job.mutable_progress() = record.progress;
   *job.mutable_create_time() = ToProto(record.create_time);
   if (record.start_time) *job.mutable_start_time() = ToProto(*record.start_time);
   if (status.end_time) *job.mutable_end_time() = ToProto(*status.end_time);
   *job.mutable_update_time() = ToProto(status.since);
-  *job.mutable_used_time() = TimeUtil::MicrosecondsToDuration(UsedTime(status, now).count());
+  *job.mutable_used_time() =
+      TimeUtil::MicrosecondsToDuration(UsedTime(status, now.durable).count());
   job.set_etag(Etag(record.revision));
   return job;
 }

@@ -39,7 +39,7 @@ AttemptId ParseAttemptName(std::string_view name, const std::string& field = "na
 std::string Etag(int64_t revision);
 
 // The job as the API shows it, all but the run file and what only the scheduler knows (`pending`).
-v1::Job ToProto(const JobRecord& record, WallTime now);
+v1::Job ToProto(const JobRecord& record, Moment now);
 
 // The limits of this job: `defaults`, changed by what its resources say.
 JobPolicy PolicyOf(const JobRecord& record, const JobPolicy& defaults);

@@ -23,7 +23,7 @@ std::string Describe(Time time) {
 // One application: a copy of the status that the handlers change.
 class Step {
  public:
-  Step(const JobStatus& status, const Event& event, const JobPolicy& policy, WallTime now)
+  Step(const JobStatus& status, const Event& event, const JobPolicy& policy, Moment now)
       : s_(status), event_(event), policy_(policy), now_(now), end_(now) {}
 
   Outcome Run() {
@@ -96,9 +96,9 @@ class Step {
 
   void Enter(JobState state, std::optional<Time> limit) {
     s_.state = state;
-    s_.since = now_;
+    s_.since = now_.wall;
     s_.deadline.reset();
-    if (limit) s_.deadline = now_ + *limit;
+    if (limit) s_.deadline = now_.durable + *limit;
   }
 
   // Ends the live attempt through its supervisor.
@@ -110,12 +110,13 @@ class Step {
 
   // Nothing of the attempt is left, or it is given up.
   void CloseAttempt() {
-    if (event_.end_time) {
-      const WallTime start = std::min(now_, s_.attempt_start.value_or(now_));
-      end_ = std::clamp(*event_.end_time, start, now_);
-    }
-    s_.used = UsedTime(s_, end_);
-    if (s_.running_since && end_ - *s_.running_since >= policy_.retries_forgotten_after)
+    const DurableTime start = std::min(s_.attempt_start.value_or(now_.durable), now_.durable);
+    if (event_.end_time) end_.wall = std::clamp(*event_.end_time, now_.WallAt(start), now_.wall);
+    // Without a duration (of a supervisor that died, or of an older one) by the calendar.
+    end_.durable = event_.run_time ? std::min(start + *event_.run_time, now_.durable)
+                                   : now_.durable - (now_.wall - end_.wall);
+    s_.used = UsedTime(s_, end_.durable);
+    if (s_.running_since && end_.durable - *s_.running_since >= policy_.retries_forgotten_after)
       s_.retries = 0;
     s_.attempt_live = false;
     s_.forced = false;
@@ -127,7 +128,7 @@ class Step {
 
   void End(JobState state) {
     Enter(state, std::nullopt);
-    s_.end_time = end_;
+    s_.end_time = end_.wall;
   }
 
   void Queue() { Enter(JobState::kQueued, policy_.queue_limit); }
@@ -158,7 +159,7 @@ class Step {
     if (s_.state != JobState::kQueued) return Rejected("only a QUEUED job can be placed");
     s_.attempt += 1 + event_.passed_over;
     s_.attempt_live = true;
-    s_.attempt_start = now_;
+    s_.attempt_start = now_.durable;
     Enter(JobState::kStarting, policy_.start_limit);
     effects_.push_back({.kind = Effect::Kind::kLaunch, .attempt = s_.attempt});
     return Applied();
@@ -176,7 +177,7 @@ class Step {
 
   Outcome Registered() {
     if (s_.state != JobState::kStarting) return Heartbeat();
-    s_.running_since = now_;
+    s_.running_since = now_.durable;
     s_.liveness = Liveness::kLive;
     Enter(JobState::kRunning, policy_.silence_limit);
     return Applied();
@@ -186,7 +187,7 @@ class Step {
     if (s_.state != JobState::kRunning) return Ignored();
     const bool better = s_.liveness != Liveness::kLive;
     s_.liveness = Liveness::kLive;
-    s_.deadline = now_ + policy_.silence_limit;
+    s_.deadline = now_.durable + policy_.silence_limit;
     return Applied(better);
   }
 
@@ -267,10 +268,10 @@ class Step {
     // The time in which nobody was there to hear the workers does not count against them.
     switch (s_.state) {
       case JobState::kStarting:
-        s_.deadline = now_ + policy_.start_limit;
+        s_.deadline = now_.durable + policy_.start_limit;
         break;
       case JobState::kRunning:
-        s_.deadline = now_ + policy_.silence_limit;
+        s_.deadline = now_.durable + policy_.silence_limit;
         break;
       default:
         // The order may have been lost with the coordinator that was about to give it.
@@ -289,7 +290,7 @@ class Step {
     if (BeingEnded()) {
       if (!s_.forced) {
         s_.forced = true;
-        s_.deadline = now_ + policy_.force_limit;
+        s_.deadline = now_.durable + policy_.force_limit;
         effects_.push_back({.kind = Effect::Kind::kForceStop, .attempt = s_.attempt});
         message_ =
             "the supervisor has not ended the attempt within " + Describe(policy_.stop_limit);
@@ -327,10 +328,10 @@ class Step {
     Failure failure = event_.failure.value_or(Failure{});
     const std::string missing = failure.message.empty() ? "" : " (missing: " + failure.message + ")";
     failure.failure_class = FailureClass::kInfra;
-    failure.message = "not all ranks had registered after " + Describe(policy_.start_limit) +
-                      missing +
-                      ": either they did not start, or they cannot reach the coordinator (its "
-                      "--advertise, --worker-ca)";
+    failure.message =
+        "not all ranks had registered after " + Describe(policy_.start_limit) + missing +
+        ": either they did not start, or they cannot reach the coordinator" +
+        (event_.address.empty() ? "" : " at " + event_.address) + " (its --advertise, --worker-ca)";
     failure.attempt = s_.attempt;
     return failure;
   }
@@ -362,7 +363,7 @@ class Step {
       s_.failure = s_.cause;
       s_.cause.reset();
       s_.state = JobState::kPausing;
-      s_.since = now_;
+      s_.since = now_.wall;
     } else {
       Enter(JobState::kPaused, policy_.pause_limit);
     }
@@ -409,19 +410,19 @@ class Step {
   JobStatus s_;
   const Event& event_;
   const JobPolicy& policy_;
-  WallTime now_;
-  WallTime end_;  // of the attempt that is closed in this step
+  Moment now_;
+  Moment end_;  // of the attempt that is closed in this step
   std::vector<Effect> effects_;
   std::string message_;
 };
 
 }  // namespace
 
-JobStatus NewJob(const JobPolicy& policy, WallTime now) {
-  return {.since = now, .deadline = now + policy.queue_limit};
+JobStatus NewJob(const JobPolicy& policy, Moment now) {
+  return {.since = now.wall, .deadline = now.durable + policy.queue_limit};
 }
 
-Outcome Apply(const JobStatus& status, const Event& event, const JobPolicy& policy, WallTime now) {
+Outcome Apply(const JobStatus& status, const Event& event, const JobPolicy& policy, Moment now) {
   return Step(status, event, policy, now).Run();
 }
 

@@ -1,5 +1,6 @@
 // The life of a job as a pure function: (status, event, policy, now) -> (status, effects).
 //
+// Limits and used time are durable times (base/clock.h); calendar times are for people.
 // Nothing here reads a clock, a file or a process. The caller loads a status, applies an event,
 // stores the new status in one transaction, and carries out the effects only after that; an effect
 // lost in a crash is asked for again by kAdopted. Every state that is not an end has a timer that
@@ -78,11 +79,11 @@ struct JobStatus {
   bool attempt_live = false;  // it may have processes
   bool forced = false;        // force from outside has been asked for
   int retries = 0;
-  WallTime since;                         // of the present state
-  std::optional<WallTime> end_time;       // of the job, where it has ended
-  std::optional<WallTime> deadline;       // when the present state is left by itself
-  std::optional<WallTime> attempt_start;  // of the live attempt
-  std::optional<WallTime> running_since;  // all its ranks had registered
+  WallTime since;                            // of the present state
+  std::optional<WallTime> end_time;          // of the job, where it has ended
+  std::optional<DurableTime> deadline;       // when the present state is left by itself
+  std::optional<DurableTime> attempt_start;  // of the live attempt
+  std::optional<DurableTime> running_since;  // all its ranks had registered
   JobPolicy::Time used{0};                // by attempts that have ended
   std::optional<Failure> cause;           // why the live attempt is being ended, if not on request
   std::optional<Failure> failure;         // of the last attempt that failed
@@ -117,10 +118,14 @@ struct Event {
   Liveness liveness = Liveness::kUnknown;
   AttemptOutcome outcome = AttemptOutcome::kCompleted;
   std::optional<Failure> failure;
-  // When the attempt ended, with kNotStarted and kEnded: the coordinator may have been away. The time
-  // that is passed to Apply otherwise.
+  // With kNotStarted and kEnded: when the attempt ended, by the calendar of the host that says so,
+  // and how long it had lasted. The coordinator may have been away. The time that is passed to
+  // Apply otherwise.
   std::optional<WallTime> end_time = {};
+  std::optional<JobPolicy::Time> run_time = {};
   int passed_over = 0;  // with kPlaced: numbers of attempts that are not to be given
+  // With kStateTimer in STARTING: where the workers were told to find the coordinator.
+  std::string address = {};
 };
 
 // What to do after the new status is durable.
@@ -154,17 +159,18 @@ struct Outcome {
 };
 
 // The status of a new job.
-JobStatus NewJob(const JobPolicy& policy, WallTime now);
+JobStatus NewJob(const JobPolicy& policy, Moment now);
 
-Outcome Apply(const JobStatus& status, const Event& event, const JobPolicy& policy, WallTime now);
+Outcome Apply(const JobStatus& status, const Event& event, const JobPolicy& policy, Moment now);
 
 // The timer event that is due, if any: to be applied until there is none.
-std::optional<EventKind> DueTimer(const JobStatus& status, const JobPolicy& policy, WallTime now);
+std::optional<EventKind> DueTimer(const JobStatus& status, const JobPolicy& policy,
+                                  DurableTime now);
 
 // When DueTimer will next return something.
-std::optional<WallTime> NextTimer(const JobStatus& status, const JobPolicy& policy);
+std::optional<DurableTime> NextTimer(const JobStatus& status, const JobPolicy& policy);
 
 // Time in STARTING and RUNNING so far.
-JobPolicy::Time UsedTime(const JobStatus& status, WallTime now);
+JobPolicy::Time UsedTime(const JobStatus& status, DurableTime now);
 
 }  // namespace syncbn::coordinator

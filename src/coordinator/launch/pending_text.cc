@@ -112,9 +112,9 @@ PendingReason ExplainCapacity(const SlotRequest& request, const FreeCapacity& fr
 }
 
 PendingReason ExplainBehind(const SlotRequest& request, const SlotRequest& first,
-                            const std::optional<WallTime>& first_starts_by,
+                            const std::optional<DurableTime>& first_starts_by,
                             const FreeCapacity& free, std::chrono::microseconds ending_margin,
-                            WallTime now) {
+                            DurableTime now) {
   PendingReason reason{.code = PendingCode::kBehind,
                        .needed_slots = request.slots(),
                        .free_slots = Count(request, free).slots,

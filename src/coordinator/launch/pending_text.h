@@ -13,9 +13,9 @@ PendingReason ExplainCapacity(const SlotRequest& request, const FreeCapacity& fr
 
 // There is room, but it is kept for `first`.
 PendingReason ExplainBehind(const SlotRequest& request, const SlotRequest& first,
-                            const std::optional<WallTime>& first_starts_by,
+                            const std::optional<DurableTime>& first_starts_by,
                             const FreeCapacity& free, std::chrono::microseconds ending_margin,
-                            WallTime now);
+                            DurableTime now);
 
 // It would fit if all hosts were in use.
 PendingReason ExplainHosts(const SlotRequest& request, const FreeCapacity& free);

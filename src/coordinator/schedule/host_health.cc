@@ -30,14 +30,14 @@ HostHealth AfterSuccess(HostHealth health) {
   return health;
 }
 
-bool IsUsable(const HostHealth& health, WallTime now) {
+bool IsUsable(const HostHealth& health, DurableTime now) {
   return !health.drained && !(health.excluded_until && now < *health.excluded_until);
 }
 
-std::string WhyUnusable(const HostHealth& health, WallTime now) {
+std::string WhyUnusable(const HostHealth& health, Moment now) {
   if (health.drained) return "drained" + (health.reason.empty() ? "" : ": " + health.reason);
-  if (IsUsable(health, now)) return "";
-  return "excluded until " + FormatTime(*health.excluded_until) + ": " + health.reason;
+  if (IsUsable(health, now.durable)) return "";
+  return "excluded until " + FormatTime(now.WallAt(*health.excluded_until)) + ": " + health.reason;
 }
 
 }  // namespace syncbn::coordinator

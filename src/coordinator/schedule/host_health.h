@@ -19,7 +19,7 @@ struct HostPolicy {
 };
 
 struct HostFailure {
-  WallTime time;
+  DurableTime time;
   std::string attempt;  // "jobs/17/attempts/2"
   std::string message;
 
@@ -32,7 +32,7 @@ struct HostHealth {
   bool drained = false;  // by an administrator
   std::string reason;    // why it is drained or excluded
   int exclusions = 0;    // in a row
-  std::optional<WallTime> excluded_until;
+  std::optional<DurableTime> excluded_until;
   std::vector<HostFailure> failures;  // since the last exclusion, oldest first
 
   bool operator==(const HostHealth&) const = default;
@@ -45,9 +45,9 @@ HostHealth AfterFailure(HostHealth health, const HostFailure& failure, const Hos
 // An attempt on it ran well: what was before no longer counts.
 HostHealth AfterSuccess(HostHealth health);
 
-bool IsUsable(const HostHealth& health, WallTime now);
+bool IsUsable(const HostHealth& health, DurableTime now);
 
 // Why it is not usable: "drained: disk swap", "excluded until 2026-...: 3 attempts failed: ...".
-std::string WhyUnusable(const HostHealth& health, WallTime now);
+std::string WhyUnusable(const HostHealth& health, Moment now);
 
 }  // namespace syncbn::coordinator

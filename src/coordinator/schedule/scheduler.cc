@@ -12,13 +12,13 @@ namespace {
 struct Reservation {
   const WaitingJob* job = nullptr;
   // When it is certain; nothing where a job without a time limit stands in the way.
-  std::optional<WallTime> time;
+  std::optional<DurableTime> time;
   // Free at that time beside the first in line.
   std::optional<FreeCapacity> beside;
 };
 
 Reservation Reserve(const WaitingJob& job, const FreeCapacity& free,
-                    std::vector<RunningJob> running, WallTime now) {
+                    std::vector<RunningJob> running, DurableTime now) {
   Reservation reservation{.job = &job};
   std::erase_if(running, [](const RunningJob& one) { return !one.ends_by; });
   std::stable_sort(running.begin(), running.end(), [](const RunningJob& a, const RunningJob& b) {
@@ -41,7 +41,7 @@ Reservation Reserve(const WaitingJob& job, const FreeCapacity& free,
 // Whether a job that would be placed so leaves the reservation as it is.
 bool LeavesAlone(const Reservation& reservation, const WaitingJob& job, const Placement& placement,
                  const std::vector<HostCapacity>& hosts, const SchedulerPolicy& policy,
-                 WallTime now) {
+                 DurableTime now) {
   if (reservation.time) {
     if (job.time_limit && now + *job.time_limit + policy.ending_margin <= *reservation.time)
       return true;
@@ -67,7 +67,7 @@ bool LeavesAlone(const Reservation& reservation, const WaitingJob& job, const Pl
 // that are reserved while another is not, so those are tried without.
 std::optional<Placement> FindBeside(const Reservation& reservation, const WaitingJob& job,
                                     const FreeCapacity& free, const SchedulerPolicy& policy,
-                                    WallTime now) {
+                                    DurableTime now) {
   const std::vector<HostCapacity>& hosts = free.hosts();
   const std::optional<Placement> best = free.Find(job.request);
   if (!best || LeavesAlone(reservation, job, *best, hosts, policy, now)) return best;
@@ -91,7 +91,7 @@ bool FitsWhenIdle(const SlotRequest& request, const std::vector<HostCapacity>& h
 
 Schedule MakeSchedule(const std::vector<HostCapacity>& hosts,
                       const std::vector<RunningJob>& running, std::vector<WaitingJob> waiting,
-                      const SchedulerPolicy& policy, WallTime now) {
+                      const SchedulerPolicy& policy, DurableTime now) {
   std::stable_sort(waiting.begin(), waiting.end(), [](const WaitingJob& a, const WaitingJob& b) {
     return a.priority != b.priority ? a.priority > b.priority : a.request.job < b.request.job;
   });

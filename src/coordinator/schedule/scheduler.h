@@ -28,7 +28,7 @@ struct WaitingJob {
 struct RunningJob {
   Holding holding;
   // When it has ended for certain: its time limit and the time that ending takes.
-  std::optional<WallTime> ends_by;
+  std::optional<DurableTime> ends_by;
 };
 
 // Numbers are those of syncbn.v1.PendingReason.Code.
@@ -41,7 +41,7 @@ struct PendingReason {
   int needed_slots = 0;
   int free_slots = 0;
   std::vector<int64_t> blocking_jobs;
-  std::optional<WallTime> latest_start;
+  std::optional<DurableTime> latest_start;
 };
 
 struct Schedule {
@@ -67,6 +67,6 @@ struct SchedulerPolicy {
 
 Schedule MakeSchedule(const std::vector<HostCapacity>& hosts,
                       const std::vector<RunningJob>& running, std::vector<WaitingJob> waiting,
-                      const SchedulerPolicy& policy, WallTime now);
+                      const SchedulerPolicy& policy, DurableTime now);
 
 }  // namespace syncbn::coordinator

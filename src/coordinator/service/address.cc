@@ -1,5 +1,8 @@
 #include "coordinator/service/address.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
+
 #include "base/error.h"
 
 namespace syncbn::coordinator {
@@ -20,6 +23,19 @@ std::pair<std::string, int> SplitAddress(const std::string& address) {
                     "free one) or unix:/PATH");
   }
   return {host, port};
+}
+
+std::optional<std::string> WhyUnresolved(const std::string& address) {
+  if (address.starts_with("unix:")) return std::nullopt;
+  std::string host = SplitAddress(address).first;
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int failure = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  if (failure != 0) return ::gai_strerror(failure);
+  ::freeaddrinfo(found);
+  return std::nullopt;
 }
 
 bool IsLoopback(const std::string& address) {

@@ -17,7 +17,7 @@ std::string ParseHostName(const std::string& name) {
       "name", "'" + name.substr(0, 80) + "' is not the name of a host; they look like hosts/node1");
 }
 
-v1::Host HostToProto(const Controller::HostView& view, WallTime now) {
+v1::Host HostToProto(const Controller::HostView& view, Moment now) {
   v1::Host host;
   host.set_name(std::string(kHosts) + view.capacity.name);
   host.set_slots(view.capacity.slots);
@@ -35,10 +35,11 @@ v1::Host HostToProto(const Controller::HostView& view, WallTime now) {
   host.set_recent_failures(static_cast<int>(health.failures.size()));
   if (!health.failures.empty()) host.set_last_failure(health.failures.back().message);
   host.set_state(v1::Host::READY);
-  if (IsUsable(health, now)) return host;
+  if (IsUsable(health, now.durable)) return host;
   host.set_state(health.drained ? v1::Host::DRAINED : v1::Host::EXCLUDED);
   host.set_reason(health.reason);
-  if (health.excluded_until) *host.mutable_excluded_until() = ToProto(*health.excluded_until);
+  if (health.excluded_until)
+    *host.mutable_excluded_until() = ToProto(now.WallAt(*health.excluded_until));
   return host;
 }
 
@@ -62,7 +63,7 @@ grpc::Status ClusterService::ListHosts(grpc::ServerContext* context,
                                        v1::ListHostsResponse* response) {
   return options_.gate->Run(*context, "ClusterService/ListHosts", request, [&](Call&) {
     for (const Controller::HostView& view : options_.controller->Hosts())
-      *response->add_hosts() = HostToProto(view, options_.clock->Now());
+      *response->add_hosts() = HostToProto(view, options_.controller->Now());
   });
 }
 
@@ -77,7 +78,7 @@ grpc::Status ClusterService::DrainHost(grpc::ServerContext* context,
                                            request->validate_only());
     *response = HostToProto(
         options_.controller->SetDrained(ParseHostName(request->name()), true, reason, info),
-        options_.clock->Now());
+        options_.controller->Now());
   });
 }
 
@@ -90,7 +91,7 @@ grpc::Status ClusterService::RestoreHost(grpc::ServerContext* context,
                                            request->validate_only());
     *response = HostToProto(
         options_.controller->SetDrained(ParseHostName(request->name()), false, "", info),
-        options_.clock->Now());
+        options_.controller->Now());
   });
 }
 
@@ -113,7 +114,7 @@ grpc::Status ClusterService::GetQueue(grpc::ServerContext* context,
         entry.set_job(JobName(wait.job));
         entry.set_display_name(record.spec.display_name());
         entry.set_priority(record.spec.resources().priority());
-        *entry.mutable_pending() = ToProto(wait.reason);
+        *entry.mutable_pending() = ToProto(wait.reason, options_.controller->Now());
         *entry.mutable_queue_time() = ToProto(record.status.since);
       }
     });

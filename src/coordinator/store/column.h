@@ -11,13 +11,20 @@
 
 namespace syncbn::coordinator {
 
-// Microseconds since 1970, UTC.
-inline int64_t Micros(WallTime time) { return time.time_since_epoch().count(); }
-inline std::optional<int64_t> Micros(const std::optional<WallTime>& time) {
+// Microseconds: of WallTime since 1970, UTC; of DurableTime since it began (DurableClock).
+template <typename Clock>
+int64_t Micros(std::chrono::time_point<Clock, std::chrono::microseconds> time) {
+  return time.time_since_epoch().count();
+}
+template <typename Time>
+std::optional<int64_t> Micros(const std::optional<Time>& time) {
   if (!time) return std::nullopt;
   return Micros(*time);
 }
-inline WallTime FromMicros(int64_t micros) { return WallTime(std::chrono::microseconds(micros)); }
+template <typename Time = WallTime>
+Time FromMicros(int64_t micros) {
+  return Time(std::chrono::microseconds(micros));
+}
 
 // Throws DATA_LOSS, calling it `what`, when the bytes are no such message.
 template <typename Message>

@@ -21,12 +21,13 @@ std::vector<HostHealth> HostTable::All() const {
     health.drained = rows.Int(1) != 0;
     health.reason = rows.Text(2);
     health.exclusions = static_cast<int>(rows.Int(3));
-    if (!rows.IsNull(4)) health.excluded_until = FromMicros(rows.Int(4));
+    if (!rows.IsNull(4)) health.excluded_until = FromMicros<DurableTime>(rows.Int(4));
     Rows failures = database_.Query(
         "SELECT time, attempt, message FROM host_failures WHERE host = ? ORDER BY time, rowid",
         health.name);
     while (failures.Next()) {
-      health.failures.push_back({FromMicros(failures.Int(0)), failures.Text(1), failures.Text(2)});
+      health.failures.push_back(
+          {FromMicros<DurableTime>(failures.Int(0)), failures.Text(1), failures.Text(2)});
     }
   }
   return hosts;

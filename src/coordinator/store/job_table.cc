@@ -15,9 +15,10 @@ constexpr const char* kColumns =
     "attempt, attempt_live, forced, retries, since, deadline, attempt_start, running_since, used, "
     "cause, failure";
 
-std::optional<WallTime> OptionalTime(const Rows& rows, int column) {
+template <typename Time = WallTime>
+std::optional<Time> OptionalTime(const Rows& rows, int column) {
   if (rows.IsNull(column)) return std::nullopt;
-  return FromMicros(rows.Int(column));
+  return FromMicros<Time>(rows.Int(column));
 }
 
 std::optional<Failure> OptionalFailure(const Rows& rows, int column) {
@@ -48,9 +49,9 @@ JobRecord Read(const Rows& rows) {
   status.retries = static_cast<int>(rows.Int(13));
   status.since = FromMicros(rows.Int(14));
   status.end_time = OptionalTime(rows, 4);
-  status.deadline = OptionalTime(rows, 15);
-  status.attempt_start = OptionalTime(rows, 16);
-  status.running_since = OptionalTime(rows, 17);
+  status.deadline = OptionalTime<DurableTime>(rows, 15);
+  status.attempt_start = OptionalTime<DurableTime>(rows, 16);
+  status.running_since = OptionalTime<DurableTime>(rows, 17);
   status.used = std::chrono::microseconds(rows.Int(18));
   status.cause = OptionalFailure(rows, 19);
   status.failure = OptionalFailure(rows, 20);
@@ -118,7 +119,7 @@ RunFileText JobTable::RunFile(int64_t id) const {
 void JobTable::Update(int64_t id, const JobStatus& next, const Deed& deed, WallTime now) {
   const JobRecord before = Get(id);
   const std::optional<WallTime> start =
-      next.attempt_start && !before.start_time ? next.attempt_start : before.start_time;
+      next.attempt_start && !before.start_time ? now : before.start_time;
   const std::optional<std::string> cause = Bytes(next.cause), failure = Bytes(next.failure);
   database_.Run(
       "UPDATE jobs SET revision = revision + 1, start_time = ?, end_time = ?, state = ?, desired = "

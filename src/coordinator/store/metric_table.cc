@@ -175,6 +175,21 @@ int64_t MetricTable::Acknowledged(StreamId stream) const {
   return rows.Next() ? rows.Int(0) : 0;
 }
 
+void MetricTable::End(StreamId stream, int64_t last_sequence) {
+  const int64_t lost = last_sequence - Acknowledged(stream);
+  if (lost <= 0) return;
+  database_.Run(
+      "INSERT INTO streams(job, attempt, rank, acknowledged, lost) VALUES (?, ?, ?, ?, ?) "
+      "ON CONFLICT DO UPDATE SET acknowledged = excluded.acknowledged, lost = lost + excluded.lost",
+      stream.job, stream.attempt, stream.rank, last_sequence, lost);
+}
+
+int64_t MetricTable::LostPoints(int64_t job) const {
+  Rows rows = database_.Query("SELECT coalesce(sum(lost), 0) FROM streams WHERE job = ?", job);
+  rows.Next();
+  return rows.Int(0);
+}
+
 int64_t MetricTable::CountPoints() const {
   Rows rows = database_.Query("SELECT coalesce(sum(points), 0) FROM series");
   rows.Next();
@@ -205,9 +220,7 @@ v1::ListSeriesResponse MetricTable::ListSeries(int64_t job) const {
     info.set_last_value(rows.Real(4));
     *info.mutable_last_time() = ToProto(FromMicros(rows.Int(5)));
   }
-  Rows lost = database_.Query("SELECT coalesce(sum(lost), 0) FROM streams WHERE job = ?", job);
-  lost.Next();
-  response.set_lost_points(lost.Int(0));
+  response.set_lost_points(LostPoints(job));
   return response;
 }
 

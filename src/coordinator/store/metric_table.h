@@ -38,6 +38,10 @@ class MetricTable {
   // kMostSeries.
   int64_t Insert(StreamId stream, const v1::MetricBatch& batch, WallTime now);
   int64_t Acknowledged(StreamId stream) const;
+  // The stream has ended with this sequence: what is not there of it is lost. May be repeated.
+  void End(StreamId stream, int64_t last_sequence);
+  // Of all streams of a job.
+  int64_t LostPoints(int64_t job) const;
 
   // Of all jobs.
   int64_t CountPoints() const;

@@ -22,6 +22,7 @@
 #include "coordinator/store/attempt_table.h"
 #include "coordinator/store/audit_table.h"
 #include "coordinator/store/change_feed.h"
+#include "coordinator/store/clock_table.h"
 #include "coordinator/store/folder_lock.h"
 #include "coordinator/store/group_writer.h"
 #include "coordinator/store/host_table.h"
@@ -42,7 +43,8 @@ struct Tables {
         metrics(database, changes),
         hosts(database),
         tokens(database),
-        audit(database) {}
+        audit(database),
+        clock(database) {}
 
   Database& database;
   JobTable jobs;
@@ -52,6 +54,7 @@ struct Tables {
   HostTable hosts;
   TokenTable tokens;
   AuditTable audit;
+  ClockTable clock;
 };
 
 class Store {

@@ -13,7 +13,9 @@ namespace {
 // "SBN1" in the file's header, so that a wrong file is not taken for a store.
 constexpr int64_t kApplicationId = 0x53424e31;
 
-// Times are microseconds since 1970 UTC; states and classes are the numbers of the protos.
+// Times are microseconds: those in deadline, attempt_start, running_since and of hosts durable ones
+// (base/clock.h; meta has where their clock stood), all others since 1970 UTC. States and classes
+// are the numbers of the protos.
 constexpr const char* kVersion1 = R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('store_id', lower(hex(randomblob(16))));

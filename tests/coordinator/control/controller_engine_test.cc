@@ -312,9 +312,10 @@ TEST_F(ControllerTest, RanksThatDoNotRegisterInTimeEndTheAttempt) {
   WaitUntil("it has ended", [&] { return launcher.AllAlive() == 0; });
   WaitForState(job, JobState::kRecovering);
   WaitUntil("it says why", [&] { return View(job).has_failure(); });
-  EXPECT_EQ(View(job).failure().message(),
-            "not all ranks had registered after 2 min (missing: rank 0 on node1): either they did not "
-            "start, or they cannot reach the coordinator (its --advertise, --worker-ca)");
+  EXPECT_EQ(
+      View(job).failure().message(),
+      "not all ranks had registered after 2 min (missing: rank 0 on node1): either they did not "
+      "start, or they cannot reach the coordinator at here:7700 (its --advertise, --worker-ca)");
 }
 
 TEST_F(ControllerTest, AnAttemptThatDoesNotEndIsForcedThenGivenUpAndItsHostNamed) {

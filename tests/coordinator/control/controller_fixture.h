@@ -53,8 +53,18 @@ class FakeLauncher : public Launcher {
       kept_[NameOf(attempt)].exit = record;
     }
     const Kept& kept = kept_.at(NameOf(attempt));
-    if (!kept.exit) return {.kind = Observation::Kind::kAlive};
+    if (!kept.exit && waiting) return {.kind = Observation::Kind::kWaiting, .detail = "PENDING"};
+    if (!kept.exit) return {.kind = Observation::Kind::kAlive, .written = written};
     return {.kind = Observation::Kind::kEnded, .exit = kept.exit};
+  }
+  std::optional<RankActivity> LookAtRanks(const AttemptRef&) override {
+    std::lock_guard lock(mutex_);
+    ++looks_;
+    return activity;
+  }
+  int Looks() const {
+    std::lock_guard lock(mutex_);
+    return looks_;
   }
   void Stop(const AttemptRef& attempt, StopLevel level, const std::string&) override {
     std::lock_guard lock(mutex_);
@@ -124,6 +134,9 @@ class FakeLauncher : public Launcher {
   std::function<void(const AttemptRef&)> on_observe;
   std::atomic<bool> obedient = true;      // attempts end when they are told to
   std::atomic<bool> unreachable = false;  // force fails
+  std::atomic<bool> waiting = false;      // a batch system has what lives in its queue
+  std::atomic<int64_t> written = 1;       // by what lives
+  std::optional<RankActivity> activity;
 
  private:
   static std::string NameOf(const AttemptRef& attempt) {
@@ -133,6 +146,7 @@ class FakeLauncher : public Launcher {
   mutable std::mutex mutex_;
   std::map<std::string, Kept> kept_;
   std::map<std::string, int> starts_;
+  int looks_ = 0;
 };
 
 class ControllerTest : public ::testing::Test {
@@ -146,6 +160,9 @@ class ControllerTest : public ::testing::Test {
     options.tick = options.observe_every = options.store_progress_every =
         std::chrono::milliseconds(0);
     options.tick = std::chrono::milliseconds(1);
+    // The clock makes leaps in tests.
+    options.longest_tick = std::chrono::hours(24 * 365);
+    options.worker_address = [] { return std::string("here:7700"); };
     options.make_launch = [this](const JobRecord&, const RunFileText&,
                                  const LaunchContext& context) {
       std::lock_guard lock(mutex);

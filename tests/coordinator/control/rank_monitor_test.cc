@@ -110,12 +110,87 @@ TEST_F(RankMonitorTest, ARankThatHasFallenSilentIsNamedBeforeThoseThatWait) {
   EXPECT_THAT(stall->ranks, ElementsAre(3));
 }
 
+TEST_F(RankMonitorTest, ARankThatFreezesAfterTheOthersHaveLeftIsAStallThatNamesIt) {
+  Beat({0, 1, 2, 3}, 128, 10);
+  now += minutes(1);
+  for (int rank : {0, 1, 2}) monitor.Exited(rank, now);
+  now += minutes(9);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+  now += minutes(1);
+  const auto stall = monitor.Assess(now).stall;
+  ASSERT_TRUE(stall.has_value());
+  EXPECT_EQ(
+      stall->message,
+      "no progress for 10 min: rank 3 on node1 has not been heard for 11 min; the others have "
+      "reported their end");
+  EXPECT_THAT(stall->ranks, ElementsAre(3));
+  EXPECT_EQ(stall->failure_class, FailureClass::kStall);
+}
+
+TEST_F(RankMonitorTest, RanksThatNobodyHearsAreStalledOnceTheProcessorsDoNothingForThem) {
+  const auto look = [&](int64_t milliseconds) {
+    monitor.Saw(RankActivity{4, std::chrono::milliseconds(milliseconds)}, now);
+  };
+  // They train, behind a network that is down.
+  for (int i = 0; i < 60; ++i) {
+    now += seconds(30);
+    ASSERT_FALSE(monitor.Assess(now).stall.has_value());
+    ASSERT_TRUE(monitor.Assess(now).nobody_heard);
+    look(1000 * i);
+  }
+  now += minutes(4);
+  look(59'000);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+  // What was seen long ago says nothing of now.
+  now += minutes(2);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+  look(59'000);
+  const auto stall = monitor.Assess(now).stall;
+  ASSERT_TRUE(stall.has_value());
+  EXPECT_EQ(
+      stall->message,
+      "no progress for 36 min: ranks 0-3 have not been heard for 36 min; the processors have done "
+      "nothing for them for 6 min");
+  EXPECT_THAT(stall->ranks, ElementsAre(0, 1, 2, 3));
+  // Heard again, all of that is past.
+  Beat({0, 1, 2, 3}, 7, 7);
+  now += minutes(11);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+  // Where they cannot be seen nothing is concluded.
+  monitor.Saw(std::nullopt, now);
+  now += minutes(6);
+  monitor.Saw(std::nullopt, now);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+}
+
+TEST_F(RankMonitorTest, ALauncherThatDoesNotEndAfterAllItsRanksIsAStall) {
+  for (int rank : {0, 1, 2, 3}) monitor.Exited(rank, now);
+  now += seconds(119);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+  now += seconds(1);
+  const auto stall = monitor.Assess(now).stall;
+  ASSERT_TRUE(stall.has_value());
+  EXPECT_EQ(stall->message,
+            "all ranks reported their end 2 min ago, and their launcher has not ended");
+}
+
+TEST_F(RankMonitorTest, WhatTheCoordinatorDidNotHearWhileItWasStoppedIsHeldAgainstNobody) {
+  Beat({0, 1, 2, 3}, 1, 1);
+  now += minutes(20);
+  Beat({0}, 1, 1);  // the first to speak again
+  monitor.Excuse(minutes(20), now);
+  EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kLive);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+  now += seconds(30);
+  EXPECT_THAT(monitor.Assess(now).silent, ElementsAre(0, 1, 2, 3));
+}
+
 TEST_F(RankMonitorTest, ARankThatHasLeftIsNotMissed) {
-  monitor.Exited(3);
+  monitor.Exited(3, now);
   now += seconds(40);
   Beat({0, 1, 2}, 1, 1);
   EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kLive);
-  for (int rank : {0, 1, 2}) monitor.Exited(rank);
+  for (int rank : {0, 1, 2}) monitor.Exited(rank, now);
   now += std::chrono::hours(1);
   EXPECT_EQ(monitor.Assess(now).liveness, Liveness::kLive);
 }

@@ -100,6 +100,23 @@ TEST_F(SpoolIntakeTest, PointsThatDamageTookAreCountedAndTheOthersStored) {
   EXPECT_EQ(listed.lost_points(), 4);
 }
 
+TEST_F(SpoolIntakeTest, PointsAfterTheLastThatCouldBeKeptAreCountedFromTheExitReport) {
+  {
+    report::Spool rank0(Options(0));
+    ASSERT_TRUE(rank0.Append(TestBatch(1, 4)));
+    v1::RankExit exit = Exit("disk full");
+    exit.set_last_sequence(11);
+    rank0.WriteExit(exit);
+  }
+  EXPECT_EQ(TakeIn().lost_points, 7);
+  const auto lost = [&] {
+    return store.Read([&](Tables& tables) { return tables.metrics.LostPoints(attempt.job); });
+  };
+  EXPECT_EQ(lost(), 7);
+  store.Write([&](Tables& tables) { tables.metrics.End({attempt.job, attempt.attempt, 0}, 11); });
+  EXPECT_EQ(lost(), 7) << "said twice";
+}
+
 TEST_F(SpoolIntakeTest, TheSpoolOfAnotherAttemptIsNotTaken) {
   {
     report::SpoolOptions options = Options(0);

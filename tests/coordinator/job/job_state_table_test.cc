@@ -17,7 +17,12 @@ using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-const WallTime kNow = WallTime(hours(24 * 365 * 50));
+// Other numbers, so that none can stand for the other.
+const Moment kNow = {WallTime(hours(24 * 365 * 50)), DurableTime(hours(1000))};
+
+Moment After(Moment moment, std::chrono::microseconds time) {
+  return moment += time;
+}
 
 JobPolicy PolicyWithTimeLimit() {
   JobPolicy policy;
@@ -37,10 +42,11 @@ struct Situation {
 };
 
 std::vector<Situation> Situations() {
-  JobStatus idle{.attempt = 2, .since = kNow, .deadline = kNow + hours(1), .used = minutes(5)};
+  JobStatus idle{
+      .attempt = 2, .since = kNow.wall, .deadline = kNow.durable + hours(1), .used = minutes(5)};
   JobStatus live = idle;
   live.attempt_live = true;
-  live.attempt_start = kNow - minutes(1);
+  live.attempt_start = kNow.durable - minutes(1);
   live.liveness = Liveness::kStale;
   auto with = [](JobStatus status, JobState state, DesiredState desired, bool forced = false) {
     status.state = state;
@@ -54,7 +60,7 @@ std::vector<Situation> Situations() {
   };
   const auto run = DesiredState::kRun, pause = DesiredState::kPause, cancel = DesiredState::kCancel;
   JobStatus running = with(live, JobState::kRunning, run);
-  running.running_since = kNow - seconds(30);
+  running.running_since = kNow.durable - seconds(30);
   JobStatus ended = with(idle, JobState::kSucceeded, run);
   ended.deadline.reset();
   return {
@@ -194,7 +200,7 @@ TEST(JobState, EveryPairOfStateAndEventDoesWhatTheTableSays) {
   for (const Situation& situation : Situations()) {
     for (const auto& [name, event] : Events()) {
       SCOPED_TRACE(situation.name + " " + name);
-      const Outcome outcome = Apply(situation.status, event, policy, kNow + seconds(1));
+      const Outcome outcome = Apply(situation.status, event, policy, After(kNow, seconds(1)));
       // No attempt lives there, so whatever speaks of one is late.
       const bool late = event.attempt && !situation.status.attempt_live;
       const auto entry = table.find({situation.name, name});
@@ -232,22 +238,25 @@ TEST(JobState, TimersAloneEndEveryAttemptInEverySituation) {
   const JobPolicy policy;
   for (const Situation& situation : Situations()) {
     JobStatus status = situation.status;
-    WallTime now = kNow;
+    Moment now = kNow;
+    const auto wait_until = [&](DurableTime time) {
+      now += std::max(time, now.durable) - now.durable;
+    };
     int steps = 0;
     while (status.attempt_live) {
       SCOPED_TRACE(situation.name);
-      const std::optional<WallTime> next = NextTimer(status, policy);
+      const std::optional<DurableTime> next = NextTimer(status, policy);
       ASSERT_TRUE(next.has_value());
-      now = std::max(now, *next);
-      const auto due = DueTimer(status, policy, now);
+      wait_until(*next);
+      const auto due = DueTimer(status, policy, now.durable);
       ASSERT_TRUE(due.has_value());
       status = Apply(status, {.kind = *due}, policy, now).status;
       ASSERT_LT(++steps, 5);
     }
     // Without anybody's help a job that is not resumed or placed ends as well.
     while (!IsEnded(status.state)) {
-      now = *NextTimer(status, policy);
-      status = Apply(status, {.kind = *DueTimer(status, policy, now)}, policy, now).status;
+      wait_until(*NextTimer(status, policy));
+      status = Apply(status, {.kind = *DueTimer(status, policy, now.durable)}, policy, now).status;
       ASSERT_LT(++steps, 9);
     }
     EXPECT_FALSE(NextTimer(status, policy).has_value());
@@ -276,7 +285,8 @@ TEST(JobState, TheInvariantsHoldInEveryReachableStatus) {
     for (auto [name, event] : Events()) {
       if (event.attempt) event.attempt = status.attempt;
       if (event.kind == EventKind::kTimeLimit && IsEnded(status.state)) continue;
-      const Outcome outcome = Apply(status, event, policy, status.since + seconds(1));
+      const Outcome outcome =
+          Apply(status, event, policy, After(kNow, status.since + seconds(1) - kNow.wall));
       if (outcome.verdict != Outcome::Verdict::kApplied) continue;
       SCOPED_TRACE(key(status) + " " + name);
       CheckInvariants(outcome.status);
@@ -297,7 +307,7 @@ TEST(JobState, RandomStoriesNeverHaveTwoLiveAttemptsAndAlwaysEnd) {
   const auto events = Events();
   JobPolicy policy = PolicyWithTimeLimit();
   for (int story = 0; story < 3000; ++story) {
-    WallTime now = kNow;
+    Moment now = kNow;
     JobStatus status = NewJob(policy, now);
     int launched = 0, closed = 0;
     auto apply = [&](const Event& event) {
@@ -310,7 +320,7 @@ TEST(JobState, RandomStoriesNeverHaveTwoLiveAttemptsAndAlwaysEnd) {
     };
     for (int i = 0; i < 40; ++i) {
       now += seconds(random() % 200);
-      while (auto due = DueTimer(status, policy, now)) apply({.kind = *due});
+      while (auto due = DueTimer(status, policy, now.durable)) apply({.kind = *due});
       Event event = events[random() % events.size()].second;
       if (event.kind == EventKind::kTimeLimit || event.kind == EventKind::kStateTimer) continue;
       if (event.attempt) event.attempt = status.attempt - static_cast<int>(random() % 4 == 0);
@@ -318,8 +328,8 @@ TEST(JobState, RandomStoriesNeverHaveTwoLiveAttemptsAndAlwaysEnd) {
       if (HasFatalFailure()) return;
     }
     for (int i = 0; i < 12 && !IsEnded(status.state); ++i) {
-      now = std::max(now, *NextTimer(status, policy));
-      apply({.kind = *DueTimer(status, policy, now)});
+      now += std::max(*NextTimer(status, policy), now.durable) - now.durable;
+      apply({.kind = *DueTimer(status, policy, now.durable)});
     }
     ASSERT_TRUE(IsEnded(status.state));
   }

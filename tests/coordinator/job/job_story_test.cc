@@ -33,12 +33,13 @@ class JobStory : public ::testing::Test {
     now += time;
   }
   void LetTimerPass() {
-    now = *NextTimer(status, policy);
-    Do({.kind = *DueTimer(status, policy, now)});
+    now += *NextTimer(status, policy) - now.durable;
+    Do({.kind = *DueTimer(status, policy, now.durable)});
   }
 
   JobPolicy policy;
-  WallTime now = WallTime(hours(24 * 365 * 50));
+  // Other numbers, so that none can stand for the other.
+  Moment now = {WallTime(hours(24 * 365 * 50)), DurableTime(hours(1000))};
   JobStatus status = NewJob(policy, now);
 };
 
@@ -47,7 +48,7 @@ TEST_F(JobStory, RetriesWaitTenTwentyFortySecondsThenTheJobFails) {
     StartAndRun(minutes(1));
     End(FailureClass::kInfra);
     ASSERT_EQ(status.state, JobState::kRecovering);
-    EXPECT_EQ(*status.deadline - now, seconds(wait));
+    EXPECT_EQ(*status.deadline - now.durable, seconds(wait));
     LetTimerPass();
     ASSERT_EQ(status.state, JobState::kQueued);
   }
@@ -65,7 +66,7 @@ TEST_F(JobStory, TheWaitBetweenRetriesIsAtMostSixMinutes) {
   for (int i = 0; i < 40; ++i) {
     StartAndRun(minutes(1));
     End(FailureClass::kStall);
-    waits.push_back(std::chrono::duration_cast<seconds>(*status.deadline - now).count());
+    waits.push_back(std::chrono::duration_cast<seconds>(*status.deadline - now.durable).count());
     LetTimerPass();
   }
   EXPECT_EQ(waits[5], 320);
@@ -80,17 +81,17 @@ TEST_F(JobStory, AnAttemptThatRanForLongRefillsTheBudget) {
   StartAndRun(hours(2));
   End(FailureClass::kInfra);
   EXPECT_EQ(status.retries, 1);
-  EXPECT_EQ(*status.deadline - now, seconds(10));
+  EXPECT_EQ(*status.deadline - now.durable, seconds(10));
 }
 
 TEST_F(JobStory, WhatEndedUnseenEndedThenAndNotWhenItWasSeen) {
   StartAndRun(minutes(10));
-  const WallTime start = now - minutes(10), end = now;
+  const WallTime start = now.wall - minutes(10), end = now.wall;
   now += hours(8);
   Do({.kind = EventKind::kEnded, .end_time = end});
   EXPECT_EQ(status.state, JobState::kSucceeded);
   EXPECT_EQ(status.end_time, end);
-  EXPECT_EQ(status.since, now);
+  EXPECT_EQ(status.since, now.wall);
   EXPECT_EQ(status.used, end - start);
 
   // The eight hours in which nobody looked do not refill the budget, and the wait begins now.
@@ -100,14 +101,14 @@ TEST_F(JobStory, WhatEndedUnseenEndedThenAndNotWhenItWasSeen) {
   EXPECT_EQ(status.end_time, std::nullopt);
   LetTimerPass();
   StartAndRun(minutes(1));
-  const WallTime second_end = now;
+  const WallTime second_end = now.wall;
   now += hours(8);
   Do({.kind = EventKind::kEnded,
       .outcome = AttemptOutcome::kFailed,
       .failure = MakeFailure(FailureClass::kInfra),
       .end_time = second_end});
   EXPECT_EQ(status.retries, 2);
-  EXPECT_EQ(*status.deadline - now, seconds(20));
+  EXPECT_EQ(*status.deadline - now.durable, seconds(20));
   EXPECT_EQ(status.used, minutes(2));
 }
 
@@ -115,22 +116,43 @@ TEST_F(JobStory, AnEndThatAnotherHostsClockPutsOutsideTheAttemptIsMovedIntoIt) {
   for (const auto shift : {-hours(1), hours(1)}) {
     status = NewJob(policy, now);
     StartAndRun(minutes(1));
-    Do({.kind = EventKind::kEnded, .end_time = now + shift});
-    EXPECT_EQ(status.end_time, shift < hours(0) ? now - minutes(1) : now);
+    Do({.kind = EventKind::kEnded, .end_time = now.wall + shift});
+    EXPECT_EQ(status.end_time, shift < hours(0) ? now.wall - minutes(1) : now.wall);
     EXPECT_EQ(status.used, shift < hours(0) ? minutes(0) : minutes(1));
   }
+}
+
+TEST_F(JobStory, ACalendarThatIsSetEndsNothingAndCountsForNothing) {
+  policy.time_limit = minutes(50);
+  StartAndRun(minutes(10));
+  for (const auto step : {hours(1), -hours(5), hours(12)}) {
+    now.wall += step;
+    EXPECT_FALSE(DueTimer(status, policy, now.durable).has_value());
+    EXPECT_EQ(UsedTime(status, now.durable), minutes(10));
+  }
+  // The supervisor has counted by a clock that nobody sets; its calendar is for people.
+  now += minutes(5);
+  Do({.kind = EventKind::kEnded, .end_time = now.wall - hours(7), .run_time = minutes(13)});
+  EXPECT_EQ(status.used, minutes(13));
+  EXPECT_EQ(status.end_time, now.wall - minutes(15)) << "within the attempt, by today's calendar";
+}
+
+TEST_F(JobStory, AnAttemptOfAnotherHostsCountIsNoLongerThanItWasHere) {
+  StartAndRun(minutes(1));
+  Do({.kind = EventKind::kEnded, .end_time = now.wall, .run_time = hours(9)});
+  EXPECT_EQ(status.used, minutes(1));
 }
 
 TEST_F(JobStory, AnEndedJobHasAnEndTimeAndARetriedOneNoLonger) {
   StartAndRun(minutes(1));
   End(FailureClass::kUser);
-  EXPECT_EQ(status.end_time, now);
+  EXPECT_EQ(status.end_time, now.wall);
   now += minutes(5);
   Do({.kind = EventKind::kRetry});
   EXPECT_EQ(status.end_time, std::nullopt);
   now += minutes(1);
   Do({.kind = EventKind::kCancel});
-  EXPECT_EQ(status.end_time, now);
+  EXPECT_EQ(status.end_time, now.wall);
 }
 
 TEST_F(JobStory, ConfigUserAndOomAreNotRetried) {
@@ -162,10 +184,10 @@ TEST_F(JobStory, TheTimeLimitCountsAllAttemptsButNoWaiting) {
   Do({.kind = EventKind::kStateTimer});
   now += hours(5);
   StartAndRun(minutes(3));
-  EXPECT_FALSE(DueTimer(status, policy, now).has_value());
-  EXPECT_EQ(*NextTimer(status, policy), now + minutes(1));
+  EXPECT_FALSE(DueTimer(status, policy, now.durable).has_value());
+  EXPECT_EQ(*NextTimer(status, policy), now.durable + minutes(1));
   now += minutes(1);
-  ASSERT_EQ(DueTimer(status, policy, now), EventKind::kTimeLimit);
+  ASSERT_EQ(DueTimer(status, policy, now.durable), EventKind::kTimeLimit);
   const Outcome outcome = Do({.kind = EventKind::kTimeLimit});
   EXPECT_EQ(outcome.message, "the time limit of 10 min has passed");
   EXPECT_EQ(status.state, JobState::kCancelling);
@@ -202,7 +224,7 @@ TEST_F(JobStory, HeartbeatsKeepARunningJobAliveAndNeedNotBeStored) {
   StartAndRun(minutes(0));
   for (int i = 0; i < 100; ++i) {
     now += hours(5);
-    ASSERT_FALSE(DueTimer(status, policy, now).has_value());
+    ASSERT_FALSE(DueTimer(status, policy, now.durable).has_value());
     EXPECT_FALSE(Do({.kind = EventKind::kHeartbeat}).durable);
   }
   Do({.kind = EventKind::kSilent, .liveness = Liveness::kStale});
@@ -224,12 +246,12 @@ TEST_F(JobStory, HeartbeatsDoNotPostponeTheEndOfAnAttemptThatIsBeingEnded) {
 
 TEST_F(JobStory, ACancelThatNobodyFollowsEndsInThreeAndAHalfMinutes) {
   StartAndRun(minutes(1));
-  const WallTime asked = now;
+  const DurableTime asked = now.durable;
   Do({.kind = EventKind::kCancel});
   LetTimerPass();
   LetTimerPass();
   EXPECT_EQ(status.state, JobState::kCancelled);
-  EXPECT_EQ(now - asked, minutes(3) + seconds(30));
+  EXPECT_EQ(now.durable - asked, minutes(3) + seconds(30));
 }
 
 TEST_F(JobStory, AdoptedOrdersAreGivenAgainAtTheLevelThatWasAskedFor) {

@@ -9,9 +9,14 @@ namespace {
 using std::chrono::hours;
 using std::chrono::minutes;
 
-const WallTime kNow = WallTime(hours(24 * 365 * 50));
+const DurableTime kNow = DurableTime(hours(24 * 365 * 50));
 
-HostFailure At(WallTime time, int job) {
+// Where the calendar says what the durable clock says.
+Moment At(DurableTime time) {
+  return {WallTime(time.time_since_epoch()), time};
+}
+
+HostFailure At(DurableTime time, int job) {
   return {time, "jobs/" + std::to_string(job) + "/attempts/1", "daemon lost"};
 }
 
@@ -24,9 +29,9 @@ TEST(HostHealth, ThreeAttemptsThatFailWithinAnHourExcludeAHostForHalfAnHour) {
   EXPECT_FALSE(IsUsable(health, kNow + minutes(69)));
   EXPECT_TRUE(IsUsable(health, kNow + minutes(70)));
   EXPECT_EQ(
-      WhyUnusable(health, kNow + minutes(41)),
+      WhyUnusable(health, At(kNow + minutes(41))),
       "excluded until 2019-12-20T01:10:00.000000Z: 3 attempts failed there; the last: daemon lost");
-  EXPECT_EQ(WhyUnusable(health, kNow + minutes(70)), "");
+  EXPECT_EQ(WhyUnusable(health, At(kNow + minutes(70))), "");
 }
 
 TEST(HostHealth, SeveralReportsOfOneAttemptCountOnce) {
@@ -46,7 +51,7 @@ TEST(HostHealth, FailuresOlderThanTheWindowDoNotCount) {
 
 TEST(HostHealth, EveryExclusionInARowIsTwiceAsLongUpToADay) {
   HostHealth health{.name = "node1"};
-  WallTime now = kNow;
+  DurableTime now = kNow;
   std::vector<int64_t> lengths;
   for (int i = 0; i < 8; ++i) {
     for (int job = 0; job < 3; ++job) health = AfterFailure(health, At(now, 10 * i + job), {});
@@ -63,7 +68,7 @@ TEST(HostHealth, EveryExclusionInARowIsTwiceAsLongUpToADay) {
 TEST(HostHealth, ADrainedHostIsNotUsableUntilItIsRestored) {
   HostHealth health{.name = "node1", .drained = true, .reason = "disk swap"};
   EXPECT_FALSE(IsUsable(health, kNow + hours(1000)));
-  EXPECT_EQ(WhyUnusable(health, kNow), "drained: disk swap");
+  EXPECT_EQ(WhyUnusable(health, At(kNow)), "drained: disk swap");
 }
 
 }  // namespace

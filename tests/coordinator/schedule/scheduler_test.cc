@@ -16,7 +16,7 @@ using std::chrono::microseconds;
 using std::chrono::minutes;
 using ::testing::ElementsAre;
 
-const WallTime kNow = WallTime(hours(24 * 365 * 50));
+const DurableTime kNow = DurableTime(hours(24 * 365 * 50));
 
 HostCapacity Host(std::string name, int slots, int64_t memory = 0,
                   std::vector<std::string> tags = {}) {
@@ -310,7 +310,7 @@ class Simulation {
  private:
   struct Live {
     RunningJob job;
-    WallTime ends;
+    DurableTime ends;
   };
 
   int Draw(int bound) { return static_cast<int>(random_() % static_cast<unsigned>(bound)); }
@@ -347,7 +347,7 @@ class Simulation {
     if (schedule.waits.empty()) return;
     // The promise: as long as a job is first in line its latest start never moves back.
     const int64_t first = schedule.waits[0].job;
-    const std::optional<WallTime> latest = schedule.waits[0].reason.latest_start;
+    const std::optional<DurableTime> latest = schedule.waits[0].reason.latest_start;
     if (promised_.count(first)) {
       ASSERT_TRUE(latest.has_value()) << "the promise to jobs/" << first << " was taken back";
       ASSERT_LE(*latest, promised_[first]);
@@ -380,8 +380,8 @@ class Simulation {
   std::vector<HostCapacity> hosts_;
   std::vector<WaitingJob> waiting_;
   std::vector<Live> running_;
-  std::map<int64_t, WallTime> promised_;
-  WallTime now_ = kNow;
+  std::map<int64_t, DurableTime> promised_;
+  DurableTime now_ = kNow;
 };
 
 int Simulation::passed_ = 0;

@@ -49,8 +49,9 @@ struct Acknowledgement {
       const int64_t count = store.Read([](Tables& tables) { return tables.jobs.Count(); });
       const RequestKey key{"anna", "job-" + std::to_string(count + 1), "CreateJob", "d"};
       const std::string answer = store.Mutate(key, kTestNow, [](Tables& tables) {
-        const int64_t id = tables.jobs.Create(TestSpec(), {"a", "b"}, NewJob({}, kTestNow),
-                                              {"anna", "CREATE", ""}, kTestNow);
+        const int64_t id =
+            tables.jobs.Create(TestSpec(), {"a", "b"}, NewJob({}, MomentAt(kTestNow)),
+                               {"anna", "CREATE", ""}, kTestNow);
         const Outcome outcome =
             Apply(tables.jobs.Get(id).status, {.kind = EventKind::kPlaced}, {}, kTestNow);
         tables.jobs.Update(id, outcome.status, {"scheduler", "PLACED", ""}, kTestNow);

@@ -13,6 +13,11 @@ namespace syncbn::coordinator {
 
 inline const WallTime kTestNow = WallTime(std::chrono::hours(24 * 365 * 50));
 
+// With durable times that are equal to calendar times.
+inline Moment MomentAt(WallTime now) {
+  return {now, DurableTime(now.time_since_epoch())};
+}
+
 inline v1::Job TestSpec(const std::string& name = "small", const std::string& submitter = "anna") {
   v1::Job spec;
   spec.set_display_name(name);
@@ -23,8 +28,8 @@ inline v1::Job TestSpec(const std::string& name = "small", const std::string& su
 
 inline int64_t AddJob(Store& store, const v1::Job& spec = TestSpec(), WallTime now = kTestNow) {
   return store.Write([&](Tables& tables) {
-    return tables.jobs.Create(spec, {"seed: 1\n", "seed: 1  # run.yaml:1\n"}, NewJob({}, now),
-                              {spec.submitter(), "CREATE", ""}, now);
+    return tables.jobs.Create(spec, {"seed: 1\n", "seed: 1  # run.yaml:1\n"},
+                              NewJob({}, MomentAt(now)), {spec.submitter(), "CREATE", ""}, now);
   });
 }
 
@@ -33,7 +38,7 @@ inline Outcome ApplyTo(Store& store, int64_t id, Event event, WallTime now = kTe
   return store.Write([&](Tables& tables) {
     const JobRecord record = tables.jobs.Get(id);
     if (IsOfAttempt(event.kind)) event.attempt = record.status.attempt;
-    Outcome outcome = Apply(record.status, event, PolicyOf(record, {}), now);
+    Outcome outcome = Apply(record.status, event, PolicyOf(record, {}), MomentAt(now));
     if (outcome.verdict == Outcome::Verdict::kApplied) {
       tables.jobs.Update(id, outcome.status,
                          {"test", std::string(EventName(event.kind)), outcome.message}, now);

@@ -65,7 +65,7 @@ TEST(StoreSpeed, TenThousandJobsAreListedFilteredAndOpenedQuickly) {
           (*spec.mutable_labels())["team"] = "team" + std::to_string(i % 7);
           const int64_t id =
               tables.jobs.Create(spec, {std::string(2000, 'x'), std::string(4000, 'y')},
-                                 NewJob({}, kTestNow), {"anna", "CREATE", ""}, kTestNow);
+                                 NewJob({}, MomentAt(kTestNow)), {"anna", "CREATE", ""}, kTestNow);
           JobStatus status = tables.jobs.Get(id).status;
           // Nine of ten have ended, as in a service that has run for long.
           status = Apply(status, {.kind = EventKind::kPlaced}, {}, kTestNow).status;

@@ -69,7 +69,7 @@ TEST_F(StoreTest, TheHistoryTellsWhoDidWhatWhenAndWhy) {
   const int64_t id = AddJob(*store), other = AddJob(*store);
   store->Write([&](Tables& tables) {
     const JobRecord job = tables.jobs.Get(id);
-    const Outcome outcome = Apply(job.status, {.kind = EventKind::kCancel}, {}, kTestNow);
+    const Outcome outcome = Apply(job.status, {.kind = EventKind::kCancel}, {}, MomentAt(kTestNow));
     tables.jobs.Update(id, outcome.status, {"bert", "CANCEL", "wrong data"}, kTestNow);
   });
   const auto history = store->Read([&](Tables& tables) { return tables.jobs.History(id, 0, 10); });
@@ -94,8 +94,8 @@ TEST_F(StoreTest, AWriteThatThrowsLeavesNothingAndTakesNothingFromOthers) {
     threads.emplace_back([&, i] {
       try {
         store->Write([&](Tables& tables) {
-          tables.jobs.Create(TestSpec("job" + std::to_string(i)), {}, NewJob({}, kTestNow),
-                             {"a", "CREATE", ""}, kTestNow);
+          tables.jobs.Create(TestSpec("job" + std::to_string(i)), {},
+                             NewJob({}, MomentAt(kTestNow)), {"a", "CREATE", ""}, kTestNow);
           if (i % 2 == 0) throw Error(ErrorCode::kAborted, "no");
         });
       } catch (const Error& error) {
@@ -247,9 +247,9 @@ TEST_F(StoreTest, HostsAreRememberedWithTheirFailures) {
                     .drained = true,
                     .reason = "disk",
                     .exclusions = 2,
-                    .excluded_until = kTestNow,
-                    .failures = {{kTestNow, "jobs/1/attempts/1", "gone"},
-                                 {kTestNow, "jobs/2/attempts/1", "gone"}}};
+                    .excluded_until = MomentAt(kTestNow).durable,
+                    .failures = {{MomentAt(kTestNow).durable, "jobs/1/attempts/1", "gone"},
+                                 {MomentAt(kTestNow).durable, "jobs/2/attempts/1", "gone"}}};
   store->Write([&](Tables& tables) { tables.hosts.Put(health); });
   Reopen();
   store->Read([&](Tables& tables) {
@@ -435,7 +435,8 @@ TEST(Store, ItsLogOfChangesIsCutToItsUsualSizeAfterALongReadAndGoneAtTheEnd) {
     EXPECT_EQ(seen.jobs.Count(), 0);
     for (int i = 0; i < 24; ++i) {
       store->Write([&](Tables& tables) {
-        tables.jobs.Create(TestSpec(), large, NewJob({}, kTestNow), {"anna", "CREATE", ""}, kTestNow);
+        tables.jobs.Create(TestSpec(), large, NewJob({}, MomentAt(kTestNow)),
+                           {"anna", "CREATE", ""}, kTestNow);
       });
     }
   });
