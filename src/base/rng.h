@@ -4,7 +4,7 @@
 // Generator: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 // Keys are made by folding integers and names into a parent key:
 //
-//   RandomKey key = RandomKey(seed).Fold("dropout").Fold(epoch).Fold(sample).Fold("features.3");
+//   RandomKey key = RandomKey(seed).Fold("dropout").Fold(epoch).Fold(sample).Fold("fc").Fold(call);
 //   RandomStream stream(key);
 //   float u = stream.Uniform();
 #pragma once

@@ -104,6 +104,7 @@ std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const I
   const RunningRule rule = running_rule_.value_or(RunningRule{.kind = RunningRule::Kind::kNone});
   auto model = std::make_unique<Model>(std::move(body), std::move(parameters_), std::move(state_),
                                        rule, input);
+  model->set_dropouts(std::move(dropouts_));
   model->set_statistics_cross_replicas(statistics_cross_replicas_);
   return model;
 }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nn/composite.h"
@@ -38,6 +39,8 @@ class ModelBuilder {
   std::unique_ptr<Norm> MakeNorm(const std::string& name, const v1::NormSpec& spec,
                                  int64_t channels, double initial_gamma);
 
+  void AddDropout(DropoutSite site) { dropouts_.push_back(std::move(site)); }
+
   // Takes the layers; the builder is used up.
   std::unique_ptr<Model> Finish(std::unique_ptr<Layer> body, const InputSpec& input);
 
@@ -51,6 +54,7 @@ class ModelBuilder {
   ParameterLayout parameters_;
   StateLayout state_;
   std::set<std::string> names_;
+  std::vector<DropoutSite> dropouts_;
   std::optional<RunningRule> running_rule_;
   bool statistics_cross_replicas_ = false;
 };

@@ -103,6 +103,7 @@ void Chain::Flatten(const std::string& name) {
 }
 
 void Chain::Dropout(const std::string& name, double probability) {
+  builder_->AddDropout({.layer = name, .probability = probability, .sample = shape_});
   Append(std::make_unique<nn::Dropout>(name, probability));
 }
 

@@ -58,7 +58,7 @@ Tensor Residual::Forward(Tensor x, StepContext& context) const {
   const Tensor side = shortcut_->Forward(std::move(x), context);
   Tensor y = InLayer(*last_, "forward", context,
                      [&] { return last_->Finish(std::move(pending), side, context); });
-  context.Observe(last_->name(), "output", y);
+  context.Observe(last_->name(), last_->sum_is(), y);
   return y;
 }
 

@@ -6,7 +6,7 @@ Tensor RunForward(const Layer& layer, Tensor x, StepContext& context) {
   if (layer.composite()) return layer.Forward(std::move(x), context);
   Tensor y =
       InLayer(layer, "forward", context, [&] { return layer.Forward(std::move(x), context); });
-  context.Observe(layer.name(), "output", y);
+  context.Observe(layer.name(), layer.output_is(), y);
   return y;
 }
 

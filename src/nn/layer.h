@@ -31,6 +31,10 @@ class Layer {
   // of the images; only `flatten` may stand before it.
   virtual Tensor Backward(Tensor dy, StepContext& context) const = 0;
 
+  // What an observer is told that the layer's output is: more than "output" where others were fused
+  // into the layer.
+  virtual std::string_view output_is() const { return "output"; }
+
   // Made of layers, which report themselves.
   virtual bool composite() const { return false; }
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "nn/layer.h"
 #include "nn/parameters.h"
@@ -15,6 +17,13 @@ namespace syncbn::nn {
 struct InputSpec {
   int64_t height = 0, width = 0, channels = 0;
   int64_t classes = 0;
+};
+
+// A layer that drops inputs at random.
+struct DropoutSite {
+  std::string layer;
+  double probability = 0;
+  Shape sample;  // of its input for one sample: [1, ...]
 };
 
 class Model {
@@ -33,6 +42,10 @@ class Model {
   // if the context does not ask for it).
   Tensor Backward(Tensor dlogits, StepContext& context) const;
 
+  // In forward order.
+  const std::vector<DropoutSite>& dropouts() const { return dropouts_; }
+  void set_dropouts(std::vector<DropoutSite> sites) { dropouts_ = std::move(sites); }
+
   // True when replicas need each other's statistics inside a pass: then all must be in flight at
   // once.
   bool statistics_cross_replicas() const { return statistics_cross_replicas_; }
@@ -44,6 +57,7 @@ class Model {
   StateLayout state_;
   RunningRule running_rule_;
   InputSpec input_;
+  std::vector<DropoutSite> dropouts_;
   bool statistics_cross_replicas_ = false;
 };
 

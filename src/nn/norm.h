@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/specs.h"
@@ -28,6 +29,11 @@ class Norm : public Layer {
   Norm(std::string name, const Options& options) : Layer(std::move(name)), options_(options) {}
 
   Shape OutputShape(const Shape& input) const override { return input; }
+  std::string_view output_is() const override { return relu_ ? "output behind ReLU" : "output"; }
+  // The same of a pass with a residual.
+  std::string_view sum_is() const {
+    return relu_ ? "sum with the shortcut, behind ReLU" : "sum with the shortcut";
+  }
   Tensor Forward(Tensor x, StepContext& context) const final;
   Tensor Backward(Tensor dy, StepContext& context) const final;
 

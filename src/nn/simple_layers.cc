@@ -1,5 +1,6 @@
 #include "nn/simple_layers.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -88,6 +89,17 @@ Tensor Dropout::Backward(Tensor dy, StepContext& context) const {
   if (probability_ == 0) return dy;
   const StepContext::Record record = context.Restore(this);
   return context.executor().Dropout(std::move(dy), record.keys, probability_);
+}
+
+Tensor DropoutFactors(backend::Executor& executor, const DropoutSite& site, uint64_t seed,
+                      int64_t epoch, std::span<const uint64_t> sample_ids) {
+  const Shape shape = site.sample.WithLeading(static_cast<int64_t>(sample_ids.size()));
+  Tensor ones(shape, DType::kFloat64);
+  std::ranges::fill(ones.Span<double>(), 1.0);
+  ones = ones.As(executor.dtype());
+  if (site.probability == 0) return ones;
+  const std::vector<RandomKey> keys = SampleKeys(seed, "dropout", epoch, sample_ids, site.layer, 0);
+  return executor.Dropout(std::move(ones), keys, site.probability);
 }
 
 }  // namespace syncbn::nn

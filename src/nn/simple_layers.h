@@ -1,10 +1,13 @@
 // Layers without parameters: activations, pools, changes of layout, dropout.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 
 #include "backend/specs.h"
 #include "nn/layer.h"
+#include "nn/model.h"
 
 namespace syncbn::nn {
 
@@ -65,5 +68,10 @@ class Dropout : public Layer {
  private:
   const double probability_;
 };
+
+// What a training pass multiplies the layer's input with, of the executor's type [samples, ...]: 0,
+// or 1 / (1 - probability).
+Tensor DropoutFactors(backend::Executor& executor, const DropoutSite& site, uint64_t seed,
+                      int64_t epoch, std::span<const uint64_t> sample_ids);
 
 }  // namespace syncbn::nn

@@ -9,6 +9,18 @@
 
 namespace syncbn::nn {
 
+std::vector<RandomKey> SampleKeys(uint64_t seed, std::string_view purpose, int64_t epoch,
+                                  std::span<const uint64_t> sample_ids, std::string_view layer_name,
+                                  int call) {
+  const RandomKey root = RandomKey(seed).Fold(purpose).Fold(static_cast<uint64_t>(epoch));
+  std::vector<RandomKey> keys;
+  keys.reserve(sample_ids.size());
+  for (uint64_t sample : sample_ids) {
+    keys.push_back(root.Fold(sample).Fold(layer_name).Fold(static_cast<uint64_t>(call)));
+  }
+  return keys;
+}
+
 StepContext::StepContext(StepInputs inputs) : inputs_(std::move(inputs)) {
   SYNCBN_CHECK(inputs_.executor != nullptr) << "a step context needs an executor";
   SYNCBN_CHECK(inputs_.parameter_layout != nullptr && inputs_.state_layout != nullptr);
@@ -111,15 +123,8 @@ std::span<double> StepContext::MomentsOf(int norm) {
 
 std::vector<RandomKey> StepContext::SampleKeys(std::string_view purpose, const void* layer,
                                                std::string_view layer_name) {
-  const int call = calls_[layer]++;
-  const RandomKey root =
-      RandomKey(inputs_.seed).Fold(purpose).Fold(static_cast<uint64_t>(inputs_.epoch));
-  std::vector<RandomKey> keys;
-  keys.reserve(inputs_.sample_ids.size());
-  for (uint64_t sample : inputs_.sample_ids) {
-    keys.push_back(root.Fold(sample).Fold(layer_name).Fold(static_cast<uint64_t>(call)));
-  }
-  return keys;
+  return nn::SampleKeys(inputs_.seed, purpose, inputs_.epoch, inputs_.sample_ids, layer_name,
+                        calls_[layer]++);
 }
 
 void StepContext::Enter(std::string_view phase, std::string_view layer) {

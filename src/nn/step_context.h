@@ -26,8 +26,8 @@ enum class Mode {
   kBatchStatistics,  // batch statistics, moments logged, no dropout; no tape
 };
 
-// What an observer is told after a layer's forward ("output") or backward ("gradient" of its
-// input).
+// What an observer is told after a layer's forward (Layer::output_is(): "output", or what it is
+// behind more than the layer alone) or backward ("gradient" of its input).
 using TensorObserver =
     std::function<void(std::string_view layer, std::string_view what, const Tensor& tensor)>;
 
@@ -53,6 +53,12 @@ struct StepInputs {
   // For replay and probes; usually empty.
   TensorObserver observer;
 };
+
+// One key for each sample: (seed, purpose, epoch, sample, layer, number of the layer's call in the
+// step, from 0).
+std::vector<RandomKey> SampleKeys(uint64_t seed, std::string_view purpose, int64_t epoch,
+                                  std::span<const uint64_t> sample_ids, std::string_view layer_name,
+                                  int call);
 
 class StepContext {
  public:
@@ -104,8 +110,7 @@ class StepContext {
 
   // -- Random keys ------------------------------------------------------------------------------
 
-  // One key for each sample: (seed, purpose, epoch, sample, layer, number of the call in this
-  // step).
+  // Those of this step's samples; counts the call.
   std::vector<RandomKey> SampleKeys(std::string_view purpose, const void* layer,
                                     std::string_view layer_name);
 

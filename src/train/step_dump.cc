@@ -15,25 +15,56 @@
 
 namespace syncbn::train {
 
-std::filesystem::path WriteStepDump(const std::filesystem::path& out,
-                                    const nn::ParameterLayout& parameter_layout,
-                                    const nn::StateLayout& state_layout, const StepDump& dump) {
+namespace {
+
+template <typename T>
+void CopyChannelsFirst(const Tensor& from, Tensor& to) {
+  const Shape& shape = from.shape();
+  const int64_t pixels = shape[1] * shape[2], channels = shape[3];
+  const T* in = from.Data<T>();
+  T* out = to.Data<T>();
+  for (int64_t n = 0; n < shape[0]; ++n, in += pixels * channels, out += pixels * channels) {
+    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+      for (int64_t c = 0; c < channels; ++c) out[c * pixels + pixel] = in[pixel * channels + c];
+    }
+  }
+}
+
+// [N, H, W, C] -> [N, C, H, W]; other ranks have one layout only.
+Tensor ChannelsFirst(const Tensor& tensor) {
+  const Shape& shape = tensor.shape();
+  if (shape.rank() != 4) return tensor;
+  Tensor result({shape[0], shape[3], shape[1], shape[2]}, tensor.dtype());
+  if (tensor.dtype() == DType::kFloat64) {
+    CopyChannelsFirst<double>(tensor, result);
+  } else {
+    CopyChannelsFirst<float>(tensor, result);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::filesystem::path WriteStepDump(const std::filesystem::path& out, const TensorLayouts& layouts,
+                                    const StepDump& dump) {
   const int64_t samples = dump.images.shape()[0];
   for (const Tensor* column : {&dump.labels, &dump.replica, &dump.sample_ids}) {
     SYNCBN_CHECK_EQ(column->shape(), Shape({samples}));
   }
-  std::vector<NamedTensor> tensors{{"input.images", dump.images},
+  std::vector<NamedTensor> tensors{{"input.images", ChannelsFirst(dump.images)},
                                    {"input.labels", dump.labels},
                                    {"input.replica", dump.replica},
                                    {"input.sample_ids", dump.sample_ids}};
-  auto append = [&](std::vector<NamedTensor> more) {
-    std::ranges::move(more, std::back_inserter(tensors));
+  for (const NamedTensor& entry : dump.dropouts) {
+    tensors.push_back({"dropout." + entry.name, ChannelsFirst(entry.tensor)});
+  }
+  auto append = [&](const std::string& prefix, const std::vector<NamedTensor>& more) {
+    for (const NamedTensor& entry : more) tensors.push_back({prefix + entry.name, entry.tensor});
   };
-  append(ParameterTensors(parameter_layout, dump.parameters_before, "before."));
-  append(RunningTensors(state_layout, dump.running_before, "before."));
-  append(ParameterTensors(parameter_layout, dump.gradients, "gradient."));
-  append(ParameterTensors(parameter_layout, dump.parameters_after, "after."));
-  append(RunningTensors(state_layout, dump.running_after, "after."));
+  append("before.", CheckpointTensors(layouts, dump.before));
+  tensors.push_back({"output.logits", dump.logits});
+  append("gradient.", ParameterTensors(*layouts.parameters, dump.gradients));
+  append("after.", CheckpointTensors(layouts, dump.after));
 
   std::map<std::string, std::string> metadata = dump.notes;
   metadata["step"] = std::to_string(dump.step);
@@ -41,9 +72,11 @@ std::filesystem::path WriteStepDump(const std::filesystem::path& out,
   metadata["learning_rate"] = FormatDouble(dump.learning_rate);
   metadata["loss"] = FormatDouble(dump.loss);
   metadata["gradient_scale"] = FormatDouble(dump.gradient_scale);
+  metadata["optimizer_updates"] = std::to_string(dump.before.optimizer.updates);
   metadata["accepted"] = dump.accepted ? "true" : "false";
   metadata["digest"] =
-      StateDigest(parameter_layout, state_layout, dump.parameters_after, dump.running_after).Hex();
+      StateDigest(*layouts.parameters, *layouts.running, dump.after.parameters, dump.after.running)
+          .Hex();
 
   const std::filesystem::path folder = out / "steps";
   if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST) ThrowErrno("create", folder);

@@ -1,5 +1,6 @@
 #include "train/train_step.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "base/check.h"
@@ -8,6 +9,16 @@ namespace syncbn::train {
 namespace {
 
 enum SumIndex { kLoss, kCorrect, kSamples, kCheckpoint, kStop, kSums };
+
+// The logits of one replica in their place among those of all, which are zero: their sum over the
+// replicas is all of them.
+Tensor AmongAll(const Tensor& logits, int replica, const std::vector<int64_t>& rows) {
+  const size_t at = static_cast<size_t>(replica);
+  SYNCBN_CHECK_EQ(logits.shape()[0], rows.at(at + 1) - rows[at]) << "rows of replica " << replica;
+  Tensor all = Tensor::Zeros(logits.shape().WithLeading(rows.back()), logits.dtype());
+  std::ranges::copy(logits.Bytes(), all.Rows(rows[at], rows[at + 1]).Bytes().begin());
+  return all;
+}
 
 }  // namespace
 
@@ -23,6 +34,10 @@ TrainStep::TrainStep(Engine& engine, double bucket_bytes)
 
 void TrainStep::Run(const StepSettings& settings, const BatchSource& batches,
                     const ObserverSource& observers) {
+  logits_ = settings.logit_rows.empty()
+                ? Tensor()
+                : Tensor({settings.logit_rows.back(), engine_.model().input().classes},
+                         engine_.backend().dtype());
   engine_.Run([&](int replica) { RunReplica(replica, settings, batches, observers); });
   const std::span<const double> sums = std::as_const(sums_).Span<double>();
   totals_ = {.loss = sums[kLoss],
@@ -40,7 +55,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
   const bool receives = replica == engine_.first_replica();
 
   std::vector<comm::Reducer::Handle> handles;
-  handles.reserve(buckets_.size() + 2);
+  handles.reserve(buckets_.size() + 3);
   Tensor sums = Tensor::Zeros({kSums}, DType::kFloat64);
   Tensor moments;
   {
@@ -59,6 +74,9 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     executor.SetWeightsVersion(settings.parameters_version);
     Tensor gradients = executor.New({model.parameters().flat_elements()});
     BucketCounter counter(buckets_);
+    nn::TensorObserver observer = observers ? observers(replica) : nn::TensorObserver();
+    // Nobody trains the images; who watches a step may want their gradient.
+    const bool input_gradient = observer != nullptr;
     nn::StepContext context({
         .executor = &executor,
         .parameter_layout = &model.parameters(),
@@ -72,8 +90,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
         .epoch = settings.epoch,
         .step = settings.step,
         .sample_ids = batch.sample_ids,
-        // Nobody trains the images; who watches a step may want their gradient.
-        .input_gradient = static_cast<bool>(observers),
+        .input_gradient = input_gradient,
         .on_gradient_ready =
             [&](int parameter) {
               const int index = counter.Complete(parameter);
@@ -88,7 +105,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
                    .name = bucket.name}));
               link.reducer->Progress();
             },
-        .observer = observers ? observers(replica) : nn::TensorObserver(),
+        .observer = std::move(observer),
     });
 
     Tensor logits = model.Forward(batch.images.As(executor.dtype()), context);
@@ -103,6 +120,13 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     if (receives) {
       totals[kCheckpoint] = settings.wants_checkpoint ? 1 : 0;
       totals[kStop] = settings.wants_stop ? 1 : 0;
+    }
+    if (!settings.logit_rows.empty()) {
+      handles.push_back(link.Start({.operation = comm::Operation::kSum,
+                                    .group = all_,
+                                    .contribution = AmongAll(logits, replica, settings.logit_rows),
+                                    .result = receives ? logits_ : Tensor(),
+                                    .name = "logits"}));
     }
     logits = Tensor();
     model.Backward(std::move(loss.dlogits), context);

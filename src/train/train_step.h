@@ -29,6 +29,9 @@ struct StepSettings {
   // Changes with every update of the parameters.
   uint64_t parameters_version = 0;
   Tensor norm_state;  // flat F64
+  // Where the rows of each replica begin in the logits of the step, and their number: R + 1
+  // entries, the same in every process. Empty: nobody wants the logits.
+  std::vector<int64_t> logit_rows = {};
 };
 
 // Sums over all replicas.
@@ -49,14 +52,16 @@ class TrainStep {
   // Makes an observer for a replica's pass; may return an empty function.
   using ObserverSource = std::function<nn::TensorObserver(int replica)>;
 
-  // Collective: every process runs the same step. On return gradients(), moments() and totals() are
-  // those of all replicas, with the same bits in every process.
+  // Collective: every process runs the same step. On return gradients(), moments(), totals() and,
+  // if wanted, logits() are those of all replicas, with the same bits in every process.
   void Run(const StepSettings& settings, const BatchSource& batches,
            const ObserverSource& observers = {});
 
   const Tensor& gradients() const { return gradients_; }  // flat, of the mean loss
   const Tensor& moments() const { return moments_; }      // flat F64, as StateLayout lays them out
   const StepTotals& totals() const { return totals_; }
+  // [samples of the step, classes], replicas in order; undefined where nobody wanted them.
+  const Tensor& logits() const { return logits_; }
 
  private:
   void RunReplica(int replica, const StepSettings& settings, const BatchSource& batches,
@@ -69,6 +74,7 @@ class TrainStep {
   Tensor moments_;
   Tensor sums_;  // F64 [5]
   StepTotals totals_;
+  Tensor logits_;
 };
 
 }  // namespace syncbn::train

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "nn/simple_layers.h"
 #include "train/step_dump.h"
 #include "train/tensor_names.h"
 
@@ -163,32 +164,46 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   const int64_t step_in_epoch = step % plan_.steps_per_epoch();
   const int64_t global_batch = plan_.Step(step_in_epoch).size();
   const double rate = learning_rate_.At(step);
-  const bool dumps = Dumps(step);
-  const Tensor parameters_before = dumps ? state_.parameters.Clone() : Tensor();
-  const Tensor running_before = state_.running;  // replaced, never written to
+  TrainingState before;
+  std::vector<int64_t> logit_rows;
+  const bool writes_dump = Dumps(step) && !options_.out.empty();
+  if (writes_dump) {
+    before = {.parameters = state_.parameters.Clone(),
+              .running = state_.running,  // replaced, never written to
+              .optimizer = state_.optimizer.Clone()};
+  }
+  if (Dumps(step)) {
+    const int64_t first = plan_.Step(step_in_epoch).begin;
+    for (int replica = 0; replica < plan_.replicas(); ++replica) {
+      logit_rows.push_back(plan_.Slice(step_in_epoch, replica).begin - first);
+    }
+    logit_rows.push_back(global_batch);
+  }
   const auto start = std::chrono::steady_clock::now();
 
   engine_.clock().Restart();
-  step_.Run({.step = step,
-             .epoch = epoch,
-             .seed = spec_.seed(),
-             .global_batch = global_batch,
-             .label_smoothing = spec_.train().label_smoothing(),
-             .wants_checkpoint = wishes.checkpoint,
-             .wants_stop = wishes.stop,
-             .parameters = state_.parameters,
-             .parameters_version = version_,
-             .norm_state = state_.running},
-            [&](int replica) {
-              data::LoadedBatch loaded = loader_->Next(replica);
-              SYNCBN_CHECK(loaded.epoch == epoch && loaded.step == step_in_epoch)
-                  << "the loader is at epoch " << loaded.epoch << " step " << loaded.step;
-              if (options_.on_batch) options_.on_batch(step, replica, loaded.batch);
-              return std::move(loaded.batch);
-            },
-            [&](int replica) {
-              return options_.observe ? options_.observe(step, replica) : nn::TensorObserver();
-            });
+  step_.Run(
+      {.step = step,
+       .epoch = epoch,
+       .seed = spec_.seed(),
+       .global_batch = global_batch,
+       .label_smoothing = spec_.train().label_smoothing(),
+       .wants_checkpoint = wishes.checkpoint,
+       .wants_stop = wishes.stop,
+       .parameters = state_.parameters,
+       .parameters_version = version_,
+       .norm_state = state_.running,
+       .logit_rows = std::move(logit_rows)},
+      [&](int replica) {
+        data::LoadedBatch loaded = loader_->Next(replica);
+        SYNCBN_CHECK(loaded.epoch == epoch && loaded.step == step_in_epoch)
+            << "the loader is at epoch " << loaded.epoch << " step " << loaded.step;
+        if (options_.on_batch) options_.on_batch(step, replica, loaded.batch);
+        return std::move(loaded.batch);
+      },
+      [&](int replica) {
+        return options_.observe ? options_.observe(step, replica) : nn::TensorObserver();
+      });
   const Accepted accepted = Commit(rate);
   const TimeShares shares = engine_.clock().Read();
   const double seconds =
@@ -217,7 +232,7 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   epoch_samples_ += totals.samples;
   last_epoch_ = {.loss = epoch_loss_ / epoch_samples_, .accuracy = epoch_correct_ / epoch_samples_};
 
-  if (dumps) Dump(accepted, rate, parameters_before, running_before);
+  if (writes_dump) Dump(accepted, rate, std::move(before));
   if (options_.metrics == nullptr && options_.observer == nullptr) return;
   MetricRecord record{.step = step,
                       .epoch = epoch,
@@ -305,8 +320,7 @@ void Trainer::SaveCheckpoint() {
   }
 }
 
-void Trainer::Dump(const Accepted& accepted, double learning_rate, const Tensor& parameters_before,
-                   const Tensor& running_before) {
+void Trainer::Dump(const Accepted& accepted, double learning_rate, TrainingState before) {
   const int64_t step = counters_.step - 1;
   const int64_t epoch = step / plan_.steps_per_epoch();
   const int64_t step_in_epoch = step % plan_.steps_per_epoch();
@@ -326,26 +340,29 @@ void Trainer::Dump(const Accepted& accepted, double learning_rate, const Tensor&
                 .labels = batch.labels,
                 .replica = Tensor({range.size()}, DType::kInt32),
                 .sample_ids = Tensor({range.size()}, DType::kInt64),
-                .parameters_before = parameters_before,
-                .parameters_after = state_.parameters,
+                .logits = step_.logits(),
                 .gradients = step_.gradients(),
-                .running_before = running_before,
-                .running_after = state_.running};
+                .before = std::move(before),
+                .after = state_};
+  for (const nn::DropoutSite& site : engine_.model().dropouts()) {
+    dump.dropouts.push_back(
+        {site.layer, nn::DropoutFactors(engine_.executors().main(), site, spec_.seed(), epoch,
+                                        batch.sample_ids)});
+  }
   std::ranges::copy(batch.sample_ids, dump.sample_ids.Data<int64_t>());
   for (int replica = 0; replica < plan_.replicas(); ++replica) {
     const data::PositionRange slice = plan_.Slice(step_in_epoch, replica);
     std::fill_n(dump.replica.Data<int32_t>() + (slice.begin - range.begin), slice.size(), replica);
   }
   try {
-    WriteStepDump(options_.out, *layouts_.parameters, *layouts_.running, dump);
+    WriteStepDump(options_.out, layouts_, dump);
   } catch (const Error& error) {
     Warn("step " + std::to_string(step) + " was not dumped: " + error.message());
   }
 }
 
 bool Trainer::Dumps(int64_t step) const {
-  return !options_.out.empty() && step >= options_.dump_from &&
-         step < options_.dump_from + options_.dump_steps;
+  return step >= options_.dump_from && step < options_.dump_from + options_.dump_steps;
 }
 
 bool Trainer::CompletedEpochs(double every) const {

@@ -39,9 +39,9 @@ struct TrainerOptions {
   RunObserver* observer = nullptr;
   // Filled in at each checkpoint: what does not change (attempt, run file, environment).
   Manifest manifest;
-  // Where steps are dumped: the run's output folder.
+  // Where steps are dumped: the run's output folder. Empty but on the root.
   std::filesystem::path out;
-  // Steps [dump_from, dump_from + dump_steps) are dumped.
+  // Steps [dump_from, dump_from + dump_steps) are dumped. The same in every process.
   int64_t dump_from = 0, dump_steps = 0;
   // Stop when this many steps are done, without counting that as the end of the run (replay).
   std::optional<int64_t> stop_at;
@@ -88,8 +88,8 @@ class Trainer {
   Accepted Commit(double learning_rate);
   void Evaluate(Summary& summary);
   void SaveCheckpoint();
-  void Dump(const Accepted& accepted, double learning_rate, const Tensor& parameters_before,
-            const Tensor& running_before);
+  void Dump(const Accepted& accepted, double learning_rate, TrainingState before);
+  // Whether the step is dumped: by the root, for which every process gives its logits.
   bool Dumps(int64_t step) const;
   // Whether `every` epochs were completed by the step that was just done.
   bool CompletedEpochs(double every) const;

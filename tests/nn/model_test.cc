@@ -410,8 +410,10 @@ TEST(Model, RefusesImagesOfAnotherSize) {
 TEST(Model, TellsAnObserverWhatEveryLayerGivesAndReceives) {
   const auto observed = [](bool fuse) {
     const auto model = MakeModel(
-        "layers {conv {out: 2 padding: 1}} layers {residual {body {conv {out: 2 padding: 1}} "
-        "body {norm {}}}} layers {relu {}} layers {flatten {}} layers {linear {out: 3}}",
+        "layers {conv {out: 2 padding: 1}} layers {norm {}} layers {relu {}} "
+        "layers {residual {body {conv {out: 2 padding: 1}} body {norm {}}}} layers {relu {}} "
+        "layers {residual {body {conv {out: 2 padding: 1}} body {norm {}}}} layers {flatten {}} "
+        "layers {linear {out: 3}}",
         kTiny, MakeCluster(1, {2}), {.fuse = fuse});
     const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
     Tensor gradients(Shape{model->parameters().flat_elements()}, DType::kFloat64);
@@ -432,13 +434,21 @@ TEST(Model, TellsAnObserverWhatEveryLayerGivesAndReceives) {
     return seen;
   };
   EXPECT_THAT(observed(true),
-              ElementsAre("0 output", "1.body.0 output", "1.body.1 output", "3 output", "4 output",
-                          "4 gradient", "3 gradient", "1.body.1 gradient", "1.body.0 gradient",
+              ElementsAre("0 output", "1 output behind ReLU", "3.body.0 output",
+                          "3.body.1 sum with the shortcut, behind ReLU", "5.body.0 output",
+                          "5.body.1 sum with the shortcut", "6 output", "7 output",
+                          //
+                          "7 gradient", "6 gradient", "5.body.1 gradient", "5.body.0 gradient",
+                          "5 gradient", "3.body.1 gradient", "3.body.0 gradient", "3 gradient",
                           "1 gradient", "0 gradient"));
   EXPECT_THAT(observed(false),
-              ElementsAre("0 output", "1.body.0 output", "1.body.1 output", "1 output", "2 output",
-                          "3 output", "4 output", "4 gradient", "3 gradient", "2 gradient",
-                          "1.body.1 gradient", "1.body.0 gradient", "1 gradient", "0 gradient"));
+              ElementsAre("0 output", "1 output", "2 output", "3.body.0 output", "3.body.1 output",
+                          "3 output", "4 output", "5.body.0 output", "5.body.1 output", "5 output",
+                          "6 output", "7 output",
+                          //
+                          "7 gradient", "6 gradient", "5.body.1 gradient", "5.body.0 gradient",
+                          "5 gradient", "4 gradient", "3.body.1 gradient", "3.body.0 gradient",
+                          "3 gradient", "2 gradient", "1 gradient", "0 gradient"));
 }
 
 }  // namespace

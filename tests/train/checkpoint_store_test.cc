@@ -296,6 +296,7 @@ TEST_F(CheckpointStoreTest, AWriterKilledAtAnyMomentLeavesWholeCheckpoints) {
     EXPECT_THAT(warnings_, IsEmpty());
   }
   Store().Claim(2);
+  EXPECT_FALSE(Names().empty());
   for (const std::string& name : Names()) EXPECT_FALSE(name.starts_with(".")) << name;
 }
 

@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "tests/support/in_process_run.h"
 #include "tests/support/small_run.h"
 #include "tests/support/temp_folder.h"
@@ -16,6 +19,12 @@
 
 namespace syncbn::train {
 namespace {
+
+// Digests of two runs, step by step.
+void ExpectEqualSteps(const InProcessRunResult& a, const InProcessRunResult& b) {
+  EXPECT_FALSE(a.StepDigests().empty());
+  EXPECT_EQ(a.StepDigests(), b.StepDigests());
+}
 
 class EqualBits : public testing::TestWithParam<std::string> {};
 
@@ -27,7 +36,9 @@ TEST_P(EqualBits, At8ReplicasOn1To8Processes) {
   EXPECT_EQ(one.summary.skipped_steps, 0);
   for (int processes : {2, 3, 4, 8}) {
     const InProcessRunResult many = RunInProcess(spec, {.processes = processes});
-    EXPECT_EQ(many.StepDigests(), one.StepDigests()) << processes << " processes";
+    SCOPED_TRACE(processes);
+    ExpectEqualSteps(many, one);
+    ASSERT_EQ(many.digests.size(), static_cast<size_t>(processes));
     for (const Digest& digest : many.digests) EXPECT_EQ(digest, one.digests[0]);
     ASSERT_EQ(many.records.size(), one.records.size());
     for (size_t i = 0; i < one.records.size(); ++i) {
@@ -46,8 +57,8 @@ TEST(Trainer, GivesEqualBitsAt6ReplicasOn4And5Processes) {
   const v1::RunSpec spec = RunSpecFromYaml(SmallRun(6, 5, "global"));
   const InProcessRunResult one = RunInProcess(spec, {.processes = 1});
   for (int processes : {4, 5}) {
-    EXPECT_EQ(RunInProcess(spec, {.processes = processes}).StepDigests(), one.StepDigests())
-        << processes << " processes";
+    SCOPED_TRACE(processes);
+    ExpectEqualSteps(RunInProcess(spec, {.processes = processes}), one);
   }
 }
 
@@ -55,8 +66,7 @@ TEST(Trainer, GivesEqualBitsWhateverTheBucketsAndTheConcurrency) {
   v1::RunSpec spec = RunSpecFromYaml(SmallRun(6, 5, "replica"));
   const InProcessRunResult small = RunInProcess(spec, {.processes = 2, .concurrency = 1});
   spec.mutable_cluster()->set_bucket_mib(64);
-  EXPECT_EQ(RunInProcess(spec, {.processes = 2, .concurrency = 3}).StepDigests(),
-            small.StepDigests());
+  ExpectEqualSteps(RunInProcess(spec, {.processes = 2, .concurrency = 3}), small);
 }
 
 TEST(Trainer, ResumesWithTheSameBitsOnAnotherNumberOfProcesses) {
@@ -94,6 +104,7 @@ TEST(Trainer, SkipsNonFiniteStepsWithoutATrace) {
   // Neither parameters nor running statistics moved in that step, and the run went on.
   EXPECT_EQ(run.records.at(3).digest, run.records.at(2).digest);
   EXPECT_NE(run.records.at(4).digest, run.records.at(3).digest);
+  ASSERT_GT(run.state.running.elements(), 0);
   for (double value : std::as_const(run.state.running).Span<double>()) {
     EXPECT_TRUE(std::isfinite(value));
   }
@@ -151,7 +162,7 @@ TEST(Trainer, UnevenAndEmptyReplicasTrain) {
   spec.mutable_train()->set_max_steps(8);
   const InProcessRunResult one = RunInProcess(spec, {.processes = 1});
   EXPECT_EQ(one.summary.skipped_steps, 0);
-  EXPECT_EQ(RunInProcess(spec, {.processes = 3}).StepDigests(), one.StepDigests());
+  ExpectEqualSteps(RunInProcess(spec, {.processes = 3}), one);
 }
 
 TEST(Trainer, DumpsWhatAStepSawAndDid) {
@@ -164,19 +175,46 @@ TEST(Trainer, DumpsWhatAStepSawAndDid) {
                options.dump_steps = 1;
              }});
   const SafetensorsFile dump = ReadSafetensors(out.path() / "steps" / "000003.safetensors");
+  std::map<std::string, Tensor> tensors;
+  for (const NamedTensor& entry : dump.tensors) tensors[entry.name] = entry.tensor;
   // The epoch's last step: 4 samples, one for each replica.
-  for (const NamedTensor& tensor : dump.tensors) {
-    if (tensor.name == "input.images") {
-      EXPECT_EQ(tensor.tensor.shape(), (Shape{4, 32, 32, 3}));
-    }
-    if (tensor.name == "input.replica") {
-      EXPECT_EQ(std::vector<int32_t>(tensor.tensor.Span<int32_t>().begin(),
-                                     tensor.tensor.Span<int32_t>().end()),
-                (std::vector<int32_t>{0, 1, 2, 3}));
-    }
+  EXPECT_EQ(tensors["input.images"].shape(), (Shape{4, 3, 32, 32}));
+  ASSERT_EQ(tensors["input.replica"].shape(), (Shape{4}));
+  const std::span<const int32_t> replicas = std::as_const(tensors["input.replica"]).Span<int32_t>();
+  EXPECT_EQ(std::vector<int32_t>(replicas.begin(), replicas.end()),
+            (std::vector<int32_t>{0, 1, 2, 3}));
+  EXPECT_EQ(tensors["output.logits"].shape(), (Shape{4, 10}));
+  EXPECT_EQ(tensors["dropout.5"].shape(), (Shape{4, 8, 8, 8}));
+  // Every replica dropped, and none all.
+  for (int64_t i = 0; i < 4; ++i) {
+    const Tensor factors = tensors["dropout.5"].Rows(i, i + 1).As(DType::kFloat64);
+    const auto dropped = std::ranges::count(factors.Span<double>(), 0.0);
+    EXPECT_GT(dropped, 50) << i;
+    EXPECT_LT(dropped, 300) << i;
   }
+  EXPECT_TRUE(tensors["before.optimizer.velocity.7.weight"].defined());
+  EXPECT_TRUE(tensors["after.optimizer.velocity.7.weight"].defined());
+  EXPECT_EQ(dump.metadata.at("optimizer_updates"), "3");
   EXPECT_EQ(dump.metadata.at("digest"), run.records.at(3).digest->Hex());
   EXPECT_FALSE(std::filesystem::exists(out.path() / "steps" / "000002.safetensors"));
+}
+
+TEST(Trainer, DumpsTheSameBitsOnAnyNumberOfProcesses) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(5);
+  std::vector<std::string> files;
+  for (const int processes : {1, 3}) {
+    TempFolder out;
+    RunInProcess(
+        spec,
+        {.processes = processes, .out = out.path(), .adjust = [](int, TrainerOptions& options) {
+           options.dump_from = 3;
+           options.dump_steps = 1;
+         }});
+    files.push_back(ReadFile(out.path() / "steps" / "000003.safetensors"));
+  }
+  EXPECT_GT(files[0].size(), 10000u);
+  EXPECT_TRUE(files[0] == files[1]);
 }
 
 // Where replicas take turns, activations are held by those that compute and by no others.

@@ -55,7 +55,7 @@ void Fault::OnBatch(int64_t at_step, int at_replica, data::Batch& batch) const {
 nn::TensorObserver Fault::Observe(int64_t at_step, int at_replica) const {
   if (layer.empty() || at_step != step || at_replica != replica) return {};
   return [this](std::string_view name, std::string_view what, const Tensor&) {
-    if (name == layer && what == "output") Strike();
+    if (name == layer && what != "gradient") Strike();
   };
 }
 

@@ -213,6 +213,9 @@ int Session::Run() {
   const std::string settings = config::CanonicalText(spec, config::CanonicalScope::kAll);
   compared.push_back({"run file with the settings that change no result",
                       DigestOf(std::as_bytes(std::span(settings))).Hex()});
+  compared.push_back(
+      {"steps to dump (--dump-from + --dump-steps)",
+       std::to_string(request_.dump_from) + " + " + std::to_string(request_.dump_steps)});
   hosts_ = comm::Handshake(communicator_, HostName(), compared);
 
   Observer observer({.quiet = request_.quiet,

@@ -87,19 +87,26 @@ std::map<int64_t, Digest> Digests(const fs::path& out) {
 }
 
 // Names of a dumped step in the order in which a step makes them: what was fed, running statistics
-// (forward order), gradients (backward order), what came out.
+// (forward order), logits, gradients (backward order), what came out.
 std::vector<std::string> InOrderOfComputation(const train::SafetensorsFile& dump) {
-  std::vector<std::string> fed, statistics, gradients, after;
+  std::vector<std::string> fed, statistics, outputs, gradients, after;
   for (const train::NamedTensor& tensor : dump.tensors) {
     const std::string& name = tensor.name;
     const bool running = name.find(".running_") != std::string::npos ||
                          name.find(".num_batches") != std::string::npos;
-    if (name.starts_with("input.") || name.starts_with("before.")) fed.push_back(name);
-    else if (name.starts_with("after.") && running) statistics.push_back(name);
-    else if (name.starts_with("gradient.")) gradients.insert(gradients.begin(), name);
-    else after.push_back(name);
+    const std::string kind = name.substr(0, name.find('.'));
+    if (kind == "input" || kind == "dropout" || kind == "before") {
+      fed.push_back(name);
+    } else if (kind == "output") {
+      outputs.push_back(name);
+    } else if (kind == "gradient") {
+      gradients.insert(gradients.begin(), name);
+    } else {
+      (running ? statistics : after).push_back(name);
+    }
   }
-  for (auto* part : {&statistics, &gradients, &after}) fed.insert(fed.end(), part->begin(), part->end());
+  for (auto* part : {&statistics, &outputs, &gradients, &after})
+    fed.insert(fed.end(), part->begin(), part->end());
   return fed;
 }
 
@@ -117,9 +124,11 @@ std::string FirstDifference(const fs::path& left, const fs::path& right) {
   return "";
 }
 
-// "gradient.layer1.0.bn1.weight" -> "layer1.0.bn1"
+// "gradient.layer1.0.bn1.weight", "after.optimizer.velocity.layer1.0.bn1.weight" -> "layer1.0.bn1"
 std::string LayerOf(const std::string& tensor) {
-  const size_t begin = tensor.find('.') + 1, end = tensor.rfind('.');
+  size_t begin = tensor.find('.') + 1;
+  const size_t end = tensor.rfind('.');
+  if (tensor.compare(begin, 10, "optimizer.") == 0) begin = tensor.find('.', begin + 10) + 1;
   return end > begin ? tensor.substr(begin, end - begin) : tensor;
 }
 

@@ -1,0 +1,262 @@
+// One step of all replicas of a process, apart from what a trainer makes of it.
+#include "train/train_step.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+#include <thread>
+
+#include "backend/backend.h"
+#include "base/rng.h"
+#include "comm/in_process.h"
+#include "comm/make_reducer.h"
+#include "tests/support/in_process_run.h"
+#include "tests/support/small_run.h"
+
+namespace syncbn::train {
+namespace {
+
+constexpr nn::InputSpec kImages{.height = 8, .width = 8, .channels = 3, .classes = 10};
+
+// Batches of random images of these sizes, and what a step of theirs needs.
+class StepBatches {
+ public:
+  explicit StepBatches(std::vector<int64_t> sizes) : sizes_(std::move(sizes)), rows_{0} {
+    for (int64_t size : sizes_) rows_.push_back(rows_.back() + size);
+    images_ = Tensor({total(), kImages.height, kImages.width, kImages.channels}, DType::kFloat32);
+    labels_ = Tensor({total()}, DType::kInt32);
+    RandomStream stream{RandomKey(5)};
+    for (float& x : images_.Span<float>()) x = 2 * stream.Uniform() - 1;
+    for (int32_t& x : labels_.Span<int32_t>()) x = static_cast<int32_t>(stream.Below(10));
+  }
+
+  int replicas() const { return static_cast<int>(sizes_.size()); }
+  int64_t total() const { return rows_.back(); }
+  const std::vector<int64_t>& rows() const { return rows_; }
+  // The same samples as one replica's batch.
+  StepBatches Together() const {
+    StepBatches one({total()});
+    one.images_ = images_;
+    one.labels_ = labels_;
+    return one;
+  }
+  data::Batch Of(int replica) const {
+    const int64_t begin = rows_.at(static_cast<size_t>(replica));
+    const int64_t end = rows_.at(static_cast<size_t>(replica) + 1);
+    data::Batch batch{.images = images_.Rows(begin, end), .labels = labels_.Rows(begin, end)};
+    batch.sample_ids.resize(static_cast<size_t>(end - begin));
+    std::iota(batch.sample_ids.begin(), batch.sample_ids.end(), static_cast<uint64_t>(begin));
+    return batch;
+  }
+
+ private:
+  std::vector<int64_t> sizes_, rows_;
+  Tensor images_, labels_;
+};
+
+struct StepResult {
+  Tensor gradients, moments, logits;
+  StepTotals totals;
+};
+
+struct StepOptions {
+  std::string norm_batch = "global";
+  int processes = 1;
+  double bucket_bytes = 1e9;
+  bool logits = true;
+  TrainStep::ObserverSource observers = {};
+  // Changes what a process asks for.
+  std::function<void(int process, StepSettings& settings)> adjust = {};
+};
+
+std::unique_ptr<nn::Model> MakeModel(int replicas, const std::string& norm_batch) {
+  const v1::RunSpec spec = RunSpecFromYaml(SmallRun(replicas, 4, norm_batch));
+  return nn::BuildModel(spec.model(), spec.cluster(), kImages);
+}
+
+// One step on virtual processes; the results of each.
+std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& options = {}) {
+  const int replicas = batches.replicas();
+  const auto model = MakeModel(replicas, options.norm_batch);
+  const auto backend = backend::MakeReferenceBackend();
+  const Tensor parameters = nn::InitialParameters(model->parameters(), 1, backend->dtype());
+  const Tensor before = parameters.Clone();
+  auto communicators = comm::MakeInProcessCommunicators(options.processes);
+  std::vector<StepResult> results(static_cast<size_t>(options.processes));
+  auto run_process = [&](int process) {
+    const auto reducer =
+        comm::MakeReducer(*communicators[static_cast<size_t>(process)], {.replicas = replicas});
+    const comm::Group local = comm::ReplicaMap(replicas, options.processes).OfProcess(process);
+    Engine engine({.first_replica = local.begin, .replicas = local.size(), .concurrency = 2},
+                  *model, *backend, *reducer);
+    TrainStep step(engine, options.bucket_bytes);
+    StepSettings settings{.seed = 1,
+                          .global_batch = batches.total(),
+                          .parameters = parameters,
+                          .parameters_version = 1,
+                          .norm_state = nn::InitialState(model->state())};
+    if (options.logits) settings.logit_rows = batches.rows();
+    if (options.adjust) options.adjust(process, settings);
+    step.Run(
+        settings, [&](int replica) { return batches.Of(replica); }, options.observers);
+    results[static_cast<size_t>(process)] = {.gradients = step.gradients().Clone(),
+                                             .moments = step.moments().Clone(),
+                                             .logits = step.logits(),
+                                             .totals = step.totals()};
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (int process = 0; process < options.processes; ++process) {
+      threads.emplace_back([&, process] { run_process(process); });
+    }
+  }
+  EXPECT_TRUE(std::ranges::equal(parameters.Bytes(), before.Bytes()))
+      << "a step must change no parameter";
+  return results;
+}
+
+void ExpectEqualBits(const Tensor& a, const Tensor& b, const char* what) {
+  ASSERT_EQ(a.shape(), b.shape()) << what;
+  EXPECT_TRUE(std::ranges::equal(a.Bytes(), b.Bytes())) << what;
+}
+
+// Sums in another order: a few units in the last place of the largest.
+void ExpectNear(const Tensor& a, const Tensor& b, const char* what) {
+  ASSERT_EQ(a.shape(), b.shape()) << what;
+  ASSERT_GT(a.elements(), 0) << what;
+  const std::span<const double> x = a.Span<double>(), y = b.Span<double>();
+  double largest = 0, difference = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    largest = std::max(largest, std::abs(x[i]));
+    difference = std::max(difference, std::abs(x[i] - y[i]));
+  }
+  EXPECT_GT(largest, 0) << what;
+  EXPECT_LE(difference, 1e-13 * largest) << what;
+}
+
+TEST(TrainStep, OfUnevenAndEmptyReplicasIsThatOfAllSamplesTogether) {
+  // Dropout among it: what it drops hangs on the samples, not on where they lie.
+  const StepBatches batches({3, 0, 4, 1});
+  const StepResult apart = RunStep(batches).front();
+  const StepResult together = RunStep(batches.Together()).front();
+  EXPECT_EQ(apart.totals.samples, 8);
+  EXPECT_EQ(apart.totals.correct, together.totals.correct);
+  EXPECT_NEAR(apart.totals.loss, together.totals.loss, 1e-13 * together.totals.loss);
+  ExpectNear(apart.gradients, together.gradients, "gradients");
+  ExpectNear(apart.moments, together.moments, "moments");
+  ExpectNear(apart.logits, together.logits, "logits");
+}
+
+TEST(TrainStep, GivesEveryProcessTheSameBitsAndThoseOfOneProcess) {
+  for (const char* norm_batch : {"global", "replica", "2"}) {
+    const StepBatches batches({4, 4, 4, 4});
+    const StepResult one = RunStep(batches, {.norm_batch = norm_batch}).front();
+    const auto many = RunStep(batches, {.norm_batch = norm_batch, .processes = 3});
+    ASSERT_EQ(many.size(), 3u);
+    for (const StepResult& result : many) {
+      ExpectEqualBits(result.gradients, one.gradients, "gradients");
+      ExpectEqualBits(result.moments, one.moments, "moments");
+      ExpectEqualBits(result.logits, one.logits, "logits");
+      EXPECT_EQ(result.totals.loss, one.totals.loss);
+      EXPECT_EQ(result.totals.correct, one.totals.correct);
+    }
+  }
+}
+
+TEST(TrainStep, GivesTheSameGradientsInBucketsOfAnySize) {
+  const StepBatches batches({4, 4});
+  const StepResult whole = RunStep(batches).front();
+  for (const double bytes : {1.0, 500.0, 5000.0}) {
+    const StepResult cut = RunStep(batches, {.bucket_bytes = bytes}).front();
+    ExpectEqualBits(cut.gradients, whole.gradients, "gradients");
+  }
+}
+
+TEST(TrainStep, LogitsOfEachReplicaLieInItsRows) {
+  const StepBatches batches({2, 0, 3});
+  // As observers see them, replica by replica.
+  std::vector<Tensor> seen(3);
+  const auto watch = [&](int replica) -> nn::TensorObserver {
+    return [&seen, replica](std::string_view layer, std::string_view, const Tensor& tensor) {
+      if (layer == "logits") seen[static_cast<size_t>(replica)] = tensor.Clone();
+    };
+  };
+  const StepResult result = RunStep(batches, {.observers = watch}).front();
+  ASSERT_EQ(result.logits.shape(), (Shape{5, 10}));
+  for (size_t replica = 0; replica < 3; ++replica) {
+    ASSERT_TRUE(seen[replica].defined()) << replica;
+    ExpectEqualBits(result.logits.Rows(batches.rows()[replica], batches.rows()[replica + 1]),
+                    seen[replica], "logits");
+  }
+  EXPECT_FALSE(RunStep(batches, {.logits = false}).front().logits.defined());
+}
+
+// A model of no parameters that notes whether it was asked for the gradient of the images.
+class AskedLayer : public nn::Layer {
+ public:
+  explicit AskedLayer(std::vector<int>& asked) : Layer("asked"), asked_(asked) {}
+  Shape OutputShape(const Shape& input) const override { return {input[0], kImages.classes}; }
+  Tensor Forward(Tensor x, nn::StepContext& context) const override {
+    return Tensor::Zeros(OutputShape(x.shape()), context.executor().dtype());
+  }
+  Tensor Backward(Tensor dy, nn::StepContext& context) const override {
+    asked_.at(static_cast<size_t>(context.link().replica)) =
+        context.inputs().input_gradient ? 1 : 0;
+    return {};
+  }
+
+ private:
+  std::vector<int>& asked_;
+};
+
+// The first layer's gradient of its input costs as much as its forward pass, and nobody trains
+// images.
+TEST(TrainStep, ComputesTheGradientOfTheImagesForThoseWhoWatchAlone) {
+  const StepBatches batches({2, 2});
+  const auto asked_with = [&](const TrainStep::ObserverSource& observers) {
+    std::vector<int> asked(2, -1);
+    const nn::Model model(std::make_unique<AskedLayer>(asked), {}, {}, {}, kImages);
+    const auto backend = backend::MakeReferenceBackend();
+    auto communicators = comm::MakeInProcessCommunicators(1);
+    const auto reducer = comm::MakeReducer(*communicators.front(), {.replicas = 2});
+    Engine engine({.replicas = 2}, model, *backend, *reducer);
+    TrainStep step(engine, 1e9);
+    step.Run(
+        {.global_batch = batches.total(),
+         .parameters = Tensor::Zeros({0}, backend->dtype()),
+         .norm_state = Tensor::Zeros({0}, DType::kFloat64)},
+        [&](int replica) { return batches.Of(replica); }, observers);
+    return asked;
+  };
+  EXPECT_EQ(asked_with({}), (std::vector<int>{0, 0}));
+  // The trainer always has a source of observers; what counts is whether one comes out of it.
+  EXPECT_EQ(asked_with([](int) { return nn::TensorObserver(); }), (std::vector<int>{0, 0}));
+  EXPECT_EQ(asked_with([](int replica) -> nn::TensorObserver {
+              if (replica == 0) return {};
+              return [](std::string_view, std::string_view, const Tensor&) {};
+            }),
+            (std::vector<int>{0, 1}));
+}
+
+TEST(TrainStep, WishesOfAnyProcessReachAll) {
+  const StepBatches batches({2, 2, 2});
+  const auto ask = [](int process, StepSettings& settings) {
+    settings.wants_stop = process == 1;
+    settings.wants_checkpoint = process == 2;
+  };
+  const auto results = RunStep(batches, {.processes = 3, .adjust = ask});
+  ASSERT_EQ(results.size(), 3u);
+  for (const StepResult& result : results) {
+    EXPECT_TRUE(result.totals.stop_wanted);
+    EXPECT_TRUE(result.totals.checkpoint_wanted);
+  }
+  const StepResult none = RunStep(batches).front();
+  EXPECT_FALSE(none.totals.stop_wanted);
+  EXPECT_FALSE(none.totals.checkpoint_wanted);
+}
+
+}  // namespace
+}  // namespace syncbn::train
