@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -73,6 +74,7 @@ class Train : public Test {
 // Digests of two runs, step by step.
 void ExpectEqualSteps(const std::vector<train::MetricRecord>& a,
                       const std::vector<train::MetricRecord>& b) {
+  ASSERT_FALSE(a.empty());
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) {
     EXPECT_EQ(a[i].step, b[i].step);
@@ -345,6 +347,17 @@ TEST_F(Train, ReplayPlaysAStepAgainFromTheNearestCheckpoint) {
       << Everything(result);
   EXPECT_NE(result.out.find("from the checkpoint after 21 steps"), std::string::npos) << result.out;
   EXPECT_TRUE(fs::exists(folder_.path() / "out/replay/steps/000023.safetensors"));
+  // Little by default, all of it when asked.
+  const auto lines = [](const std::string& text) { return std::ranges::count(text, '\n'); };
+  EXPECT_LE(lines(result.out), 14) << result.out;
+  EXPECT_NE(result.out.find("largest gradient: "), std::string::npos) << result.out;
+  const ProcessResult layers =
+      RunProcess({.argv = {SyncbnProgram(), "replay", (folder_.path() / "out").string(), "--step",
+                           "23", "--layers"}});
+  EXPECT_EQ(layers.status, 0) << Everything(layers);
+  EXPECT_GT(lines(layers.out), 20) << layers.out;
+  EXPECT_NE(layers.out.find("3.body.4      sum with the shortcut, behind ReLU"), std::string::npos)
+      << layers.out;
 }
 
 TEST_F(Train, ReplayNamesTheFirstValueThatIsNotFinite) {

@@ -1,8 +1,6 @@
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <map>
 #include <memory>
 
 #include <nlohmann/json.hpp>
@@ -12,6 +10,7 @@
 #include "app/exit_code.h"
 #include "app/run/local_run.h"
 #include "app/run/output_folder.h"
+#include "app/run/range_report.h"
 #include "app/run/tensor_ranges.h"
 #include "app/validators.h"
 #include "app/versions.h"
@@ -35,6 +34,7 @@ struct Arguments {
   int64_t step = 0;
   std::string dump;
   std::string backend = "cpu";
+  bool layers = false;
   bool all = false;
 };
 
@@ -64,54 +64,6 @@ std::optional<train::MetricRecord> RecordedStep(const fs::path& out, int64_t ste
     if (record.split == "train" && record.step == step) return record;
   }
   return std::nullopt;
-}
-
-// One line for each layer and pass: the range over all replicas, or each replica's.
-std::string RangeTable(const std::vector<TensorRange>& ranges, bool all) {
-  std::vector<TensorRange> merged;
-  std::map<std::pair<std::string, std::string>, size_t> places;
-  for (const TensorRange& range : ranges) {
-    if (all) {
-      merged.push_back(range);
-      continue;
-    }
-    const auto [place, added] = places.try_emplace({range.layer, range.what}, merged.size());
-    if (added) {
-      merged.push_back(range);
-      continue;
-    }
-    TensorRange& sum = merged[place->second];
-    sum.min = std::min(sum.min, range.min);
-    sum.max = std::max(sum.max, range.max);
-    sum.not_finite += range.not_finite;
-    sum.elements += range.elements;
-  }
-  std::vector<std::vector<std::string>> rows = {{"layer", "tensor", "smallest", "largest", "not finite"}};
-  if (all) rows.front().insert(rows.front().begin(), "replica");
-  for (const TensorRange& range : merged) {
-    rows.push_back({range.layer, range.what, Format("%.4g", range.min), Format("%.4g", range.max),
-                    range.not_finite == 0 ? "-" : std::to_string(range.not_finite)});
-    if (all) rows.back().insert(rows.back().begin(), std::to_string(range.replica));
-  }
-  return FormatTable(rows, all ? std::vector<bool>{true, false, false, true, true, true}
-                               : std::vector<bool>{false, false, true, true, true});
-}
-
-// The first value that is not finite, in the order of computation: replicas run side by side, so the
-// earliest position within a replica counts, then the smaller replica.
-const TensorRange* FirstNotFinite(const std::vector<TensorRange>& ranges) {
-  const TensorRange* first = nullptr;
-  size_t first_position = 0, position = 0;
-  int replica = -1;
-  for (const TensorRange& range : ranges) {
-    position = range.replica == replica ? position + 1 : 0;
-    replica = range.replica;
-    if (range.not_finite > 0 && (first == nullptr || position < first_position)) {
-      first = &range;
-      first_position = position;
-    }
-  }
-  return first;
 }
 
 void WriteRanges(const fs::path& path, const std::vector<TensorRange>& ranges) {
@@ -208,7 +160,12 @@ int Replay(const Arguments& arguments) {
   trainer.Run();
   observer.Finish();
   const std::vector<TensorRange> all = ranges.Ranges();
-  std::printf("%s", RangeTable(all, arguments.all).c_str());
+  if (arguments.all || arguments.layers) {
+    const RangeDetail detail = arguments.all ? RangeDetail::kReplicas : RangeDetail::kLayers;
+    std::printf("%s", RangeTable(all, detail).c_str());
+  } else {
+    std::printf("%s", RangeSummary(all).c_str());
+  }
   if (const TensorRange* bad = FirstNotFinite(all)) {
     const data::BatchPlan plan(run.train().dataset().size(), data::BatchPerReplica(run.spec().cluster()),
                                run.spec().data().last_batch());
@@ -250,7 +207,9 @@ void AddReplayCommand(CommandLine& line) {
       ->check(WholeNumberFrom(0));
   command->add_option("--dump", arguments->dump, "where to write the step (default: OUT/replay)")
       ->type_name("DIR");
-  command->add_flag("--all", arguments->all, "show the ranges of each replica");
+  command->add_flag("--layers", arguments->layers,
+                    "show the range of every layer's output and gradient");
+  command->add_flag("--all", arguments->all, "show those of each replica");
   command->add_option("--backend", arguments->backend, "cpu or reference")->capture_default_str();
   command->callback([arguments, &line] { line.exit_code = Replay(*arguments); });
 }

@@ -14,7 +14,7 @@ namespace syncbn::app {
 struct TensorRange {
   int replica = 0;
   std::string layer;
-  std::string what;  // "output" or "gradient"
+  std::string what;  // as observers are told: "output", "output behind ReLU", "gradient", ...
   // Over the finite values; 0 and 0 when there are none.
   double min = 0, max = 0;
   int64_t elements = 0;
