@@ -1,17 +1,20 @@
-// A model, its data and its training step, for benchmarks: what a trainer does in a step, without input,
-// output and evaluation.
+// A trainer that takes one step when it is told to, for benchmarks: what is timed is a step of
+// train::Trainer, with its loader, its acceptance of the step and its metrics, as `syncbn train`
+// runs it.
 #pragma once
 
 #include <memory>
+#include <semaphore>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "backend/backend.h"
 #include "comm/make_reducer.h"
 #include "data/batch_maker.h"
+#include "data/dataset.h"
 #include "nn/model.h"
-#include "train/engine.h"
-#include "train/optimizer.h"
-#include "train/train_step.h"
+#include "train/trainer.h"
 
 namespace syncbn::bench {
 
@@ -22,28 +25,36 @@ struct StepSetup {
   bool synchronized = false;  // statistics over all replicas, else over each one's batch
 };
 
-class StepFixture {
+class StepFixture : private train::RunObserver {
  public:
-  // `first` and `count`: the replicas of this process. The reducer must outlive the fixture.
-  StepFixture(const StepSetup& setup, const backend::Backend& backend, comm::Reducer& reducer, int first,
-              int count);
+  // `first` and `count`: the replicas of this process. Back end and reducer must outlive the
+  // fixture.
+  StepFixture(const StepSetup& setup, const backend::Backend& backend, comm::Reducer& reducer,
+              int first, int count);
+  // Takes one more step, in which every process is told to stop: collective.
+  ~StepFixture() override;
 
-  // One step: forward, loss, backward, reductions, norm of the gradients, update. Collective.
+  // One step. Collective. The trainer runs on a thread of its own; handing over costs microseconds.
   void Step();
 
   const nn::Model& model() const { return *model_; }
-  double loss() const { return step_->totals().loss / step_->totals().samples; }
+  // Of the newest step, mean over the samples.
+  double loss() const { return loss_; }
 
  private:
-  StepSetup setup_;
+  void OnStep(const train::MetricRecord& record) override;
+
+  v1::RunSpec spec_;
+  data::DatasetPair data_;
   std::unique_ptr<nn::Model> model_;
-  std::unique_ptr<train::Engine> engine_;
-  std::unique_ptr<train::TrainStep> step_;
-  std::unique_ptr<train::Optimizer> optimizer_;
-  train::OptimizerState optimizer_state_;
-  Tensor parameters_, running_;
+  std::unique_ptr<data::BatchMaker> maker_;
   data::Batch batch_;  // the same for every replica and step
-  int64_t done_ = 0;
+  std::unique_ptr<train::Engine> engine_;
+  std::unique_ptr<train::Trainer> trainer_;
+  double loss_ = 0;
+  bool stop_ = false;
+  std::binary_semaphore wanted_{0}, done_{0};
+  std::jthread thread_;  // last: it uses the rest
 };
 
 struct Spread {
