@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "config/character.h"
 
 namespace syncbn::config {
 namespace {
@@ -18,16 +19,16 @@ struct Excerpt {
 };
 
 Excerpt Cut(std::string_view line, int column) {
-  // Split into characters, so that a cut never breaks one; control characters would move the caret.
+  // Split into characters, so that a cut never breaks one; what is invisible would move the caret.
   std::vector<std::string> characters;
-  for (char c : line) {
-    const bool continues = (c & 0xc0) == 0x80;
-    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    if (continues && !characters.empty()) {
-      characters.back() += c;
-    } else {
-      characters.emplace_back(1, control || continues ? ' ' : c);
-    }
+  while (!line.empty()) {
+    const size_t length = std::max<size_t>(1, Utf8CharacterLength(line));
+    const std::string_view character = line.substr(0, length);
+    const char32_t code = CodePoint(character);
+    const bool broken = length == 1 && (character[0] & 0x80) != 0;
+    const bool hidden = broken || IsControl(code) || InvisibleName(code) != nullptr;
+    characters.emplace_back(hidden ? " " : character);
+    line.remove_prefix(length);
   }
   constexpr int kMost = 86, kBefore = 60;
   const int size = static_cast<int>(characters.size());

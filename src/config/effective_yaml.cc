@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "config/character.h"
 #include "config/schema.h"
 
 namespace syncbn::config {
@@ -54,12 +55,9 @@ class Writer {
 
   void WriteLine(std::string line, std::string comment) {
     constexpr size_t kCommentColumn = 44;
-    // A file's name may hold anything; a comment ends with its line.
-    std::replace_if(
-        comment.begin(), comment.end(),
-        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
     line.resize(std::max(line.size() + 2, kCommentColumn), ' ');
-    text_ += line + "# " + comment + "\n";
+    // A file's name may hold anything; a comment ends with its line.
+    text_ += line + "# " + Printable(comment) + "\n";
   }
 
   const Origins& origins_;

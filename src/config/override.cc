@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "config/decoder.h"
+#include "config/yaml_text.h"
 #include "config/yaml_tree.h"
 
 namespace syncbn::config {
@@ -185,7 +186,10 @@ void ApplyOverride(const std::string& text, Message& root, DecodeState& state) {
     state.diagnostics.Add({source, size_t{0}}, "", "an override has one line");
     return;
   }
-  Walk(source, equals, state).Run(root);
+  const bool plain = IsUtf8(text);  // else the value is reported
+  const size_t before = state.diagnostics.all().size();
+  if (plain) ReportInvisible(source, 0, equals, state.diagnostics);
+  if (state.diagnostics.all().size() == before) Walk(source, equals, state).Run(root);
 }
 
 }  // namespace syncbn::config

@@ -1,9 +1,11 @@
 // Values of messages by reflection: the parts of schema.h that look into a message.
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 
 #include "base/check.h"
 #include "base/text.h"
+#include "config/character.h"
 #include "config/scalar.h"
 #include "config/schema.h"
 
@@ -57,6 +59,21 @@ bool HasValue(const Message& message, const FieldDescriptor& field) {
   return !RulesOf(field).default_value().empty();
 }
 
+namespace {
+
+// The shortest text that reads back as the same number, in a form that every reader of YAML takes
+// for one: YAML 1.1 wants a point before an exponent (1e-05 is a text to PyYAML).
+std::string NumberText(double value) {
+  std::string text = FormatDouble(value);
+  const size_t exponent = text.find('e');
+  if (exponent != std::string::npos && text.find('.') == std::string::npos) {
+    text.insert(exponent, ".0");
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string ValueText(const Message& message, const FieldDescriptor& field, int index) {
   const auto& r = *message.GetReflection();
   const bool at = field.is_repeated();
@@ -78,11 +95,11 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
       return std::to_string(at ? r.GetRepeatedUInt64(message, &field, index)
                                : r.GetUInt64(message, &field));
     case FieldDescriptor::CPPTYPE_FLOAT:
-      return FormatDouble(at ? r.GetRepeatedFloat(message, &field, index)
-                             : r.GetFloat(message, &field));
+      return NumberText(at ? r.GetRepeatedFloat(message, &field, index)
+                           : r.GetFloat(message, &field));
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      return FormatDouble(at ? r.GetRepeatedDouble(message, &field, index)
-                             : r.GetDouble(message, &field));
+      return NumberText(at ? r.GetRepeatedDouble(message, &field, index)
+                           : r.GetDouble(message, &field));
     case FieldDescriptor::CPPTYPE_ENUM:
       return EnumText(
           *(at ? r.GetRepeatedEnum(message, &field, index) : r.GetEnum(message, &field)));
@@ -121,15 +138,22 @@ std::string QuoteText(std::string_view text) {
       !ReadsAsOtherThanText(text);
   if (plain) return std::string(text);
   std::string quoted = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      const char* digits = "0123456789abcdef";
-      const auto byte = static_cast<unsigned char>(c);
-      quoted += std::string("\\x") + digits[byte >> 4] + digits[byte & 15];
+  for (size_t i = 0; i < text.size();) {
+    // A message's text is UTF-8.
+    const std::string_view c =
+        text.substr(i, std::max<size_t>(1, Utf8CharacterLength(text.substr(i))));
+    const char32_t code = CodePoint(c);
+    if (c == "\"" || c == "\\") quoted += '\\';
+    // What nobody sees, and what readers of YAML refuse or take for the end of the line.
+    if (IsControl(code) || InvisibleName(code) != nullptr) {
+      char escape[16];
+      std::snprintf(escape, sizeof escape, code < 0x100 ? "\\x%02x" : "\\u%04x",
+                    static_cast<unsigned>(code));
+      quoted += escape;
     } else {
       quoted += c;
     }
+    i += c.size();
   }
   return quoted + "\"";
 }

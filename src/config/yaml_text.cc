@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "config/character.h"
 
 namespace syncbn::config {
 namespace {
@@ -19,16 +20,17 @@ bool CheckCharacters(const std::shared_ptr<const Source>& source, size_t begin,
   }
   for (size_t i = begin; i < text.size();) {
     const size_t length = Utf8CharacterLength(text.substr(i));
-    const unsigned char c = static_cast<unsigned char>(text[i]);
+    const char c = text[i];
+    const char32_t code = CodePoint(text.substr(i, length));
     const bool line_end = c == '\n' || (c == '\r' && i + 1 < text.size() && text[i + 1] == '\n');
     if (length == 0) {
       diagnostics.Add({source, i}, "", "this is not UTF-8 text; save the file as UTF-8");
       return false;
     }
-    if ((c < 0x20 && c != '\t' && !line_end) || c == 0x7f) {
-      diagnostics.Add(
-          {source, i}, "",
-          "a control character (code " + std::to_string(c) + ") stands here; remove it");
+    if (IsControl(code) && c != '\t' && !line_end && InvisibleName(code) == nullptr) {
+      diagnostics.Add({source, i}, "",
+                      "a control character (code " + std::to_string(static_cast<unsigned>(code)) +
+                          ") stands here; remove it");
       return false;
     }
     i += length;
@@ -40,23 +42,64 @@ bool IsBlank(char c) {
   return c == ' ' || c == '\t';
 }
 
+// Whether a quotation mark that follows `before` opens a text.
+bool QuoteOpensAfter(char before) {
+  return IsBlank(before) || before == '\n' || before == '[' || before == '{' || before == ',' ||
+         before == ':';
+}
+
 }  // namespace
+
+void ReportInvisible(const std::shared_ptr<const Source>& source, size_t begin, size_t end,
+                     Diagnostics& diagnostics) {
+  const std::string_view text = std::string_view(source->text()).substr(0, end);
+  char before = '\n';
+  bool reported = false;  // the one just before this character: one report for a row of them
+  for (size_t i = begin; i < end;) {
+    const size_t length = Utf8CharacterLength(text.substr(i));
+    const char c = text[i];
+    if (c == '#' && (IsBlank(before) || before == '\n')) return;
+    if ((c == '"' || c == '\'') && QuoteOpensAfter(before)) {
+      const std::optional<size_t> close = ClosingQuote(text, i);
+      if (!close) return;  // reported as that
+      i = *close + 1;
+      before = c;
+      continue;
+    }
+    const char32_t code = CodePoint(text.substr(i, length));
+    const char* const name = InvisibleName(code);
+    if (name != nullptr && !reported) {
+      diagnostics.Add({source, i}, "",
+                      "an invisible character stands here: " + CodePointText(code) + " " + name,
+                      "YAML takes it for a letter. Write an ordinary blank or remove it; where it "
+                      "belongs to a text, put that text in quotation marks.");
+    }
+    reported = name != nullptr;
+    // Behind it a comment or a quoted text may begin: it was meant to be a blank.
+    before = reported ? ' ' : c;
+    i += length;
+  }
+}
 
 void CheckRawText(const std::shared_ptr<const Source>& source, size_t begin,
                   Diagnostics& diagnostics) {
   if (!CheckCharacters(source, begin, diagnostics)) return;
-  if (begin > 0) return;  // an override: one line, no indentation
+  if (begin > 0) {  // an override: one line, no indentation
+    ReportInvisible(source, begin, source->text().size(), diagnostics);
+    return;
+  }
   for (int number = 1; number <= source->lines(); ++number) {
     const std::string_view line = source->Line(number);
+    const size_t start = source->LineStart(number);
+    ReportInvisible(source, start, start + line.size(), diagnostics);
     const size_t indent = std::min(line.find_first_not_of(" \t"), line.size());
     const size_t tab = line.substr(0, indent).find('\t');
     if (tab != std::string_view::npos && indent < line.size() && line[indent] != '#') {
-      diagnostics.Add({source, source->LineStart(number) + tab}, "",
+      diagnostics.Add({source, start + tab}, "",
                       "a tab stands in the indentation; indent with blanks");
     }
     if (line.starts_with('%')) {
-      diagnostics.Add({source, source->LineStart(number)}, "",
-                      "directives (`%...`) are not supported; remove it");
+      diagnostics.Add({source, start}, "", "directives (`%...`) are not supported; remove it");
     }
   }
 }
@@ -81,9 +124,7 @@ std::optional<size_t> ClosingQuote(std::string_view text, size_t open) {
 std::optional<size_t> FindOpenQuote(std::string_view text, size_t begin) {
   for (size_t i = begin; i < text.size(); ++i) {
     const char before = i == 0 ? '\n' : text[i - 1];
-    const bool starts = IsBlank(before) || before == '\n' || before == '[' || before == '{' ||
-                        before == ',' || before == ':';
-    if (!starts) continue;
+    if (!QuoteOpensAfter(before)) continue;
     if (text[i] == '#' && (IsBlank(before) || before == '\n')) {
       i = std::min(text.find('\n', i), text.size()) - 1;
     } else if (text[i] == '"' || text[i] == '\'') {

@@ -11,10 +11,17 @@
 
 namespace syncbn::config {
 
-// Reports bytes that are not UTF-8, control characters, a byte order mark, tabs in indentation and
-// directives, in the text from byte `begin` on.
+// Reports bytes that are not UTF-8, control characters, a byte order mark, invisible characters
+// outside of quoted texts and comments, tabs in indentation and directives, in the text from byte
+// `begin` on.
 void CheckRawText(const std::shared_ptr<const Source>& source, size_t begin,
                   Diagnostics& diagnostics);
+
+// Reports invisible characters outside of quoted texts and comments in the bytes [begin, end), a
+// part of a line: YAML takes them for letters, so that what looks like a key is none, and yaml-cpp
+// complains lines below.
+void ReportInvisible(const std::shared_ptr<const Source>& source, size_t begin, size_t end,
+                     Diagnostics& diagnostics);
 
 // Where the quoted text that opens at `open` is closed on the same line, if it is.
 std::optional<size_t> ClosingQuote(std::string_view text, size_t open);

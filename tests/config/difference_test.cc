@@ -63,7 +63,7 @@ TEST(ResultDifferences, LeaveOutFieldsWithoutEffect) {
   // The epsilon of adamw is nobody's under sgd.
   EXPECT_THAT(Between({"model.norm=none"}, {"model.norm=layer"}),
               ElementsAre(Difference{"model.norm.kind", "none", "layer"},
-                          Difference{"model.norm.epsilon", "(none)", "1e-05"},
+                          Difference{"model.norm.epsilon", "(none)", "1.0e-05"},
                           Difference{"model.norm.placement", "(none)", "before_activation"},
                           Difference{"model.norm.affine", "(none)", "true"}));
 }

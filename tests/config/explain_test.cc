@@ -4,9 +4,12 @@
 #include <google/protobuf/descriptor.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "base/error.h"
+#include "config/scalar.h"
 #include "config/schema.h"
 #include "config/schema_comments.h"
 #include "config/source.h"
@@ -111,6 +114,32 @@ TEST(Explain, EveryKeyHasACommentAndFitsAHundredColumns) {
                 }
               });
   EXPECT_GT(keys, 100);
+}
+
+// Readers of YAML 1.1 take `on`, `y`, `1e-5` and others for something else than what stands there.
+TEST(Schema, NoKeyWordOrDefaultIsReadDifferentlyByOthers) {
+  int words = 0;
+  ForEveryKey(*v1::RunSpec::descriptor(), "", {},
+              [&](const std::string& path, const FieldDescriptor& field) {
+                SCOPED_TRACE(path);
+                std::vector<std::string> texts = {field.name()};
+                if (field.enum_type() != nullptr) {
+                  std::ranges::move(EnumTexts(*field.enum_type()), std::back_inserter(texts));
+                }
+                const v1::FieldRules& rules = RulesOf(field);
+                texts.insert(texts.end(), rules.one_of().begin(), rules.one_of().end());
+                for (const std::string& text : texts) {
+                  EXPECT_FALSE(ReadsAsOtherThanText(text)) << text;
+                  ++words;
+                }
+                const std::string& number = rules.default_value();
+                if (field.cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE) {
+                  EXPECT_TRUE(number.find('e') == std::string::npos ||
+                              number.find('.') != std::string::npos)
+                      << number;
+                }
+              });
+  EXPECT_GT(words, 150);
 }
 
 // What the decoder relies on, for every field that is ever added to the schema.

@@ -16,6 +16,7 @@ std::vector<std::string> Texts() {
   for (const auto& entry : std::filesystem::directory_iterator(CONFIGS_FOLDER)) {
     if (entry.path().extension() == ".yaml") texts.push_back(ReadFile(entry.path()));
   }
+  EXPECT_GE(texts.size(), 7u) << CONFIGS_FOLDER;
   return texts;
 }
 

@@ -86,24 +86,59 @@ TEST(EffectiveYaml, ReadsBackUnderOverridesOfEveryKind) {
       {"cluster.replicas=3", "cluster.batch_per_replica=[5, 4, 0]", "model.norm.batch=global"},
       {"name=\"123\"", "seed=18446744073709551615", "train.optimizer.weight_decay=1e-7"},
   };
-  for (const auto& path : Configs()) {
-    for (const auto& overrides : arms) {
+  for (const auto& overrides : arms) {
+    // Not every run file takes every override.
+    int taken = 0;
+    for (const auto& path : Configs()) {
       SCOPED_TRACE(path.string() + " " + overrides.front());
       const CheckedRunFile checked = CheckRunFile(ReadFile(path), path.string(), overrides);
-      if (checked.diagnostics.empty()) ExpectRoundTrip(checked.file);
+      if (!checked.diagnostics.empty()) continue;
+      ++taken;
+      ExpectRoundTrip(checked.file);
     }
+    EXPECT_GE(taken, 2) << overrides.front();
   }
 }
 
 TEST(EffectiveYaml, OddTextsReadBack) {
-  for (const char* path : {"/données", "a \"b\" \\ #c", "true", "~", "010", "a: b", "- x", "yes",
-                           "@x", " x ", "a\tb", "/a/b-c.d_e", "'"}) {
+  for (const char* path : {"/données", "a \"b\" \\ #c", "true",    "~",          "010",
+                           "a: b",     "- x",           "yes",     "@x",         " x ",
+                           "a\tb",     "/a/b-c.d_e",    "'",       "=",          "<<",
+                           "1:30",     "0o17",          "1e5",     "2026-11-28", "null",
+                           "No",       "OFF",           ".inf",    "a\u00a0b",   "\u200b",
+                           "a\u2028b", "\u0085",        "\ufeffa", "/\u0090",    "/日本 語"}) {
     v1::RunSpec spec;
     const CheckedRunFile first = CheckRunFile(kSmall, "run.yaml");
     RunFile file = first.file;
     file.spec.mutable_data()->set_dataset(v1::DATASET_MNIST);
     file.spec.mutable_data()->set_path(path);
     EXPECT_EQ(ParseRunFile(file.EffectiveYaml(), "again.yaml").spec.data().path(), path);
+  }
+}
+
+TEST(EffectiveYaml, NumbersHaveAPointBeforeTheirExponent) {
+  const std::string text = ParseRunFile(kSmall +
+                                            "train:\n  optimizer: {weight_decay: 5e-4}\n"
+                                            "  learning_rate: 2.5e-7\n  clip_norm: 1e22\n"
+                                            "  epochs: 20\n",
+                                        "run.yaml")
+                               .EffectiveYaml();
+  EXPECT_THAT(text, HasSubstr(" weight_decay: 5.0e-04 "));
+  EXPECT_THAT(text, HasSubstr(" epsilon: 1.0e-05 "));
+  EXPECT_THAT(text, HasSubstr(" base: 2.5e-07 "));
+  EXPECT_THAT(text, HasSubstr(" clip_norm: 1.0e+22 "));
+  EXPECT_THAT(text, HasSubstr(" epochs: 20 "));
+}
+
+TEST(EffectiveYaml, HoldsNothingThatOtherReadersTakeForTheEndOfALine) {
+  RunFile file = ParseRunFile(kSmall, "odd\u2028name\u0085 \xff.yaml", {});
+  file.spec.mutable_data()->set_dataset(v1::DATASET_MNIST);
+  file.spec.mutable_data()->set_path("/a\u0085b\u2028c\u2029d\u0090\u00a0");
+  const std::string text = file.EffectiveYaml();
+  EXPECT_THAT(text, HasSubstr("  path: \"/a\\x85b\\u2028c\\u2029d\\x90\\xa0\""));
+  EXPECT_THAT(text, HasSubstr("# odd?name? ?.yaml:1\n"));
+  for (const char* odd : {"\u0085", "\u2028", "\u2029", "\u0090", "\xff"}) {
+    EXPECT_THAT(text, Not(HasSubstr(odd)));
   }
 }
 
