@@ -12,7 +12,9 @@ import tempfile
 import time
 import uuid
 
-SKIPPED = 77  # CTest's SKIP_RETURN_CODE
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import test_report  # noqa: E402
+
 PATIENCE = 120
 
 RUN_FILE = """\
@@ -28,8 +30,7 @@ try:
     import grpc
     import google.protobuf  # noqa: F401
 except ImportError as error:
-    print(f"skipped: {error}; install python3-grpcio and python3-protobuf")
-    sys.exit(SKIPPED)
+    test_report.skip(f"{error}; install python3-grpcio and python3-protobuf")
 
 
 def generate_stubs(protos, protoc, plugin, folder):
@@ -139,7 +140,7 @@ def main():
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
-    print("passed")
+    test_report.end(passed=1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,284 @@
+"""The model of an effective run file, written with PyTorch's own operations on [N, C, H, W].
+
+Nothing here knows how syncbn computes: layers come from torch.nn.functional, gradients from
+autograd. What the run file means is taken from its documentation (`syncbn explain`).
+"""
+import torch
+import torch.nn.functional as F
+
+NORM_LAYERS = ("batch", "layer", "instance", "group")
+
+
+def statistics_groups(batch, cluster, replica):
+    """Indices of the samples that share statistics, for samples whose replicas are `replica`."""
+    samples = batch.get("samples")
+    mine = [[i for i, r in enumerate(replica) if r == k] for k in range(cluster["replicas"])]
+    if samples is None:
+        groups = mine if batch["scope"] == "replica" else [sum(mine, [])]
+    else:
+        sizes = cluster["batch_per_replica"]
+        if not isinstance(sizes, list):
+            sizes = [sizes] * cluster["replicas"]
+        groups = None
+        if samples < max(sizes):
+            groups = []
+            for own in mine:
+                count = -(-len(own) // samples)
+                for i in range(count):  # balanced, the larger first
+                    begin = i * (len(own) // count) + min(i, len(own) % count)
+                    size = len(own) // count + (1 if i < len(own) % count else 0)
+                    groups.append(own[begin:begin + size])
+        elif samples == max(sizes):
+            groups = mine
+        else:
+            for width in range(2, len(sizes) + 1):
+                starts = range(0, len(sizes), width)
+                if len(sizes) % width == 0 and all(sum(sizes[s:s + width]) == samples
+                                                   for s in starts):
+                    groups = [sum(mine[s:s + width], []) for s in starts]
+                    break
+            assert groups is not None, f"no group of replicas holds {samples} samples"
+    return [group for group in groups if group]
+
+
+class Pass:
+    """One forward pass. `parameters` are leaves by name; `running` is updated in place."""
+
+    def __init__(self, spec, parameters, running, replica, dropout):
+        self.spec = spec
+        self.model = spec["model"]
+        self.norm_spec = self.model.get("norm", {})  # left out where no layer uses it
+        self.parameters = parameters
+        self.running = running
+        self.replica = replica
+        self.dropout_factors = dropout
+        self.weights = set()  # names of what convolutions and linear layers multiply with
+        self.used = set()
+        self.x = None
+
+    def parameter(self, name):
+        self.used.add(name)
+        return self.parameters[name]
+
+    def weight(self, name, weight_norm):
+        if not weight_norm:
+            self.weights.add(name + ".weight")
+            return self.parameter(name + ".weight")
+        self.weights.add(name + ".weight_v")
+        return torch._weight_norm(self.parameter(name + ".weight_v"),
+                                  self.parameter(name + ".weight_g"), 0)
+
+    def conv(self, name, bias, weight_norm, stride=1, padding=0, groups=1):
+        self.x = F.conv2d(self.x, self.weight(name, weight_norm),
+                          self.parameter(name + ".bias") if bias else None,
+                          stride=stride, padding=padding, groups=groups)
+
+    def linear(self, name, bias=True, weight_norm=False):
+        self.x = F.linear(self.x, self.weight(name, weight_norm),
+                          self.parameter(name + ".bias") if bias else None)
+
+    def norm(self, name, spec=None):
+        spec = spec or self.norm_spec
+        kind = spec["kind"]
+        if kind not in NORM_LAYERS:
+            return
+        scale = shift = None
+        if spec["affine"]:
+            scale, shift = self.parameter(name + ".weight"), self.parameter(name + ".bias")
+        if kind == "batch":
+            self.batch_norm(name, spec, scale, shift)
+        elif kind == "instance":
+            self.x = F.instance_norm(self.x, weight=scale, bias=shift, eps=spec["epsilon"])
+        else:
+            channels = self.x.shape[1]
+            groups = 1 if kind == "layer" else next(
+                g for g in range(min(spec["groups"], channels), 0, -1) if channels % g == 0)
+            self.x = F.group_norm(self.x, groups, scale, shift, spec["epsilon"])
+
+    def batch_norm(self, name, spec, scale, shift):
+        x, parts, order = self.x, [], []
+        for group in statistics_groups(spec["batch"], self.spec["cluster"], self.replica):
+            part = x[group]
+            if part.numel() == part.shape[1]:
+                # One value of each channel, which PyTorch refuses: it is its own mean.
+                part = (part - part) * (scale if scale is not None else 1)
+                part = part + (shift if shift is not None else 0)
+            else:
+                part = F.batch_norm(part, None, None, scale, shift, training=True,
+                                    eps=spec["epsilon"])
+            parts.append(part)
+            order += group
+        assert order == list(range(len(x))), "every sample is in one group"
+        self.x = torch.cat(parts)
+        if spec["running"]["kind"] == "none":
+            return
+        # The running statistics are moved by all samples of the step, whatever the groups.
+        batches = self.running[name + ".num_batches_tracked"]
+        batches += 1
+        average = spec["running"]["kind"] == "cumulative"
+        F.batch_norm(x.detach().double(), self.running[name + ".running_mean"],
+                     self.running[name + ".running_var"], training=True,
+                     momentum=1 / batches.item() if average else spec["running"]["momentum"])
+
+    def activate(self, kind=None):
+        kind = kind or self.model.get("activation", "relu")
+        self.x = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}[kind](self.x)
+
+    def drop(self, name, probability):
+        if probability > 0:
+            self.used.add("dropout " + name)
+            self.x = self.x * self.dropout_factors[name]
+
+    # -- Named architectures ---------------------------------------------------------------------
+
+    def normed(self):
+        """Settings of a weight whose output the model's norm takes."""
+        layer = self.norm_spec["kind"] in NORM_LAYERS
+        after = layer and self.norm_spec["placement"] == "after_activation"
+        return {"bias": not layer or after, "weight_norm": self.norm_spec["kind"] == "weight"}
+
+    def after(self):
+        return self.norm_spec.get("placement") == "after_activation"
+
+    def norm_and_activate(self, name):
+        if not self.after():
+            self.norm(name)
+        self.activate()
+        if self.after():
+            self.norm(name)
+
+    def mlp(self):
+        self.x = self.x.flatten(1)
+        hidden = self.model["hidden"]
+        for i in range(1, len(hidden) + 1):
+            self.linear(f"fc{i}", **self.normed())
+            self.norm_and_activate(f"bn{i}")
+        self.drop("dropout", self.model["dropout"])
+        self.linear(f"fc{len(hidden) + 1}")
+
+    def lenet(self):
+        for i in ("1", "2"):
+            self.conv("conv" + i, **self.normed())
+            self.norm_and_activate("bn" + i)
+            self.x = F.max_pool2d(self.x, 2)
+        self.x = self.x.flatten(1)
+        if self.norm_spec["kind"] == "instance":  # features have no height and width
+            self.linear("fc1")
+            self.activate()
+        else:
+            self.linear("fc1", **self.normed())
+            self.norm_and_activate("bn3")
+        self.drop("dropout", self.model["dropout"])
+        self.linear("fc2")
+
+    def vgg(self, stages):
+        norm = self.norm_spec["kind"] in NORM_LAYERS
+        number = 0
+        for convolutions in stages:
+            for _ in range(convolutions):
+                self.conv(f"features.{number}", padding=1, **self.normed())
+                self.norm_and_activate(f"features.{number + (2 if self.after() else 1)}")
+                number += 3 if norm else 2
+            if min(self.x.shape[2:]) > 1:
+                self.x = F.max_pool2d(self.x, 2)
+            number += 1
+        self.x = self.x.mean((2, 3))
+        self.drop("dropout", self.model["dropout"])
+        self.linear("classifier")
+
+    def resnet(self, blocks, bottleneck):
+        self.conv("conv1", padding=1, **self.normed())
+        self.norm_and_activate("bn1")
+        for stage, count in enumerate(blocks):
+            for i in range(count):
+                self.block(f"layer{stage + 1}.{i}", 2 if stage > 0 and i == 0 else 1, bottleneck)
+        self.x = self.x.mean((2, 3))
+        self.drop("dropout", self.model["dropout"])
+        self.linear("fc")
+
+    def block(self, name, stride, bottleneck):
+        before = self.x
+        if bottleneck:
+            self.conv(name + ".conv1", **self.normed())
+            self.norm_and_activate(name + ".bn1")
+            self.conv(name + ".conv2", stride=stride, padding=1, **self.normed())
+            self.norm_and_activate(name + ".bn2")
+            self.conv(name + ".conv3", **self.normed())
+        else:
+            self.conv(name + ".conv1", stride=stride, padding=1, **self.normed())
+            self.norm_and_activate(name + ".bn1")
+            self.conv(name + ".conv2", padding=1, **self.normed())
+        last = name + (".bn3" if bottleneck else ".bn2")
+        if not self.after():
+            self.norm(last)
+        body, self.x = self.x, before
+        if body.shape != before.shape:
+            self.conv(name + ".downsample.0", stride=stride, **self.normed())
+            self.norm(name + ".downsample.1")
+        self.x = body + self.x
+        self.activate()
+        if self.after():
+            self.norm(last)
+
+    # -- Layers by hand --------------------------------------------------------------------------
+
+    def layers(self, layers, prefix=""):
+        for i, layer in enumerate(layers):
+            layer = dict(layer)
+            name = prefix + str(layer.pop("name", i))
+            ((kind, settings),) = layer.items()
+            follows = layers[i + 1].get("norm", {}).get("kind") if i + 1 < len(layers) else None
+            self.layer(name, kind, settings or {}, follows)
+
+    def layer(self, name, kind, settings, follows):
+        bias = settings.get("bias", follows not in NORM_LAYERS)
+        if kind == "conv":
+            self.conv(name, bias, follows == "weight", settings["stride"], settings["padding"],
+                      settings["groups"])
+        elif kind == "linear":
+            self.linear(name, bias, follows == "weight")
+        elif kind == "norm":
+            self.norm(name, settings)
+        elif kind in ("relu", "sigmoid", "tanh"):
+            self.activate(kind)
+        elif kind == "max_pool":
+            self.x = F.max_pool2d(self.x, settings["kernel"],
+                                  settings.get("stride", settings["kernel"]), settings["padding"])
+        elif kind == "average_pool":
+            self.x = F.avg_pool2d(self.x, settings["kernel"],
+                                  settings.get("stride", settings["kernel"]), settings["padding"],
+                                  count_include_pad=False)
+        elif kind == "global_average_pool":
+            self.x = self.x.mean((2, 3))
+        elif kind == "dropout":
+            self.drop(name, settings["probability"])
+        elif kind == "flatten":
+            self.x = self.x.flatten(1)
+        elif kind == "residual":
+            before = self.x
+            self.layers(settings["body"], name + ".body.")
+            body, self.x = self.x, before
+            self.layers(settings.get("shortcut", []), name + ".shortcut.")
+            self.x = body + self.x
+        else:
+            raise AssertionError(f"no layer {kind}")
+
+    def run(self, images):
+        """Logits of the images."""
+        self.x = images
+        architecture = self.model.get("architecture")
+        if architecture is None:
+            self.layers(self.model["layers"])
+        elif architecture in ("mlp", "lenet"):
+            getattr(self, architecture)()
+        elif architecture == "vgg11":
+            self.vgg([1, 1, 2, 2, 2])
+        elif architecture == "resnet20":
+            self.resnet([3, 3, 3], bottleneck=False)
+        elif architecture == "resnet18":
+            self.resnet([2, 2, 2, 2], bottleneck=False)
+        elif architecture == "resnet50":
+            self.resnet([3, 4, 6, 3], bottleneck=True)
+        else:
+            raise AssertionError(f"no architecture {architecture}")
+        return self.x
