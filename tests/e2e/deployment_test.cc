@@ -131,6 +131,7 @@ TEST(Deployment, TheComposeFileHasTheHostsOfItsHostsFileAndKnownOptions) {
     hosts.push_back(host["name"].as<std::string>());
   }
   EXPECT_EQ(std::vector<std::string>(command.begin(), separator), hosts);
+  EXPECT_FALSE(hosts.empty());
   for (const std::string& host : hosts) {
     const YAML::Node service = compose["services"][host];
     ASSERT_TRUE(service.IsDefined()) << "no service " << host;
@@ -143,12 +144,15 @@ TEST(Deployment, TheComposeFileHasTheHostsOfItsHostsFileAndKnownOptions) {
   }
   EXPECT_FALSE(use.options.empty());
   ExpectKnown("docker/compose.yaml", use);
+  EXPECT_EQ(compose["services"].size(), 1 + hosts.size());
   for (const auto& service : compose["services"]) {
-    for (const char* file : {"coordinator", "worker-host"}) {
-      if (service.second["entrypoint"][2].as<std::string>() == file) {
-        EXPECT_TRUE(fs::exists(kRoot / "docker" / file));
-      }
-    }
+    const std::string name = service.first.as<std::string>();
+    EXPECT_EQ(service.second["entrypoint"].as<std::vector<std::string>>(),
+              (std::vector<std::string>{"tini", "--",
+                                        name == "coordinator" ? "coordinator" : "worker-host"}));
+  }
+  for (const char* file : {"coordinator", "worker-host"}) {
+    EXPECT_TRUE(fs::exists(kRoot / "docker" / file));
   }
 }
 

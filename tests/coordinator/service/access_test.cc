@@ -19,6 +19,15 @@ using ::testing::StartsWith;
 
 using AccessTest = ServerTest;
 
+void ExpectNoFileHolds(const std::filesystem::path& folder, const std::string& secret) {
+  int files = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    EXPECT_EQ(ReadFile(file.path()).find(secret), std::string::npos) << file.path();
+    ++files;
+  }
+  EXPECT_GT(files, 0) << folder;
+}
+
 TEST_F(AccessTest, WithoutTokensWhoeverIsOnThisMachineIsAnAdmin) {
   Start();
   AddJob(server.store);
@@ -141,9 +150,7 @@ TEST_F(AccessTest, TokensAreMadeListedAndRevokedAndNeverStoredInTheOpen) {
   EXPECT_EQ(Revoke("carl", secret),
             "FAILED_PRECONDITION LAST_ADMIN: 'carl' is the last admin's token: make another before "
             "revoking it");
-  for (const auto& file : std::filesystem::directory_iterator(server.folder.path() / "data")) {
-    EXPECT_EQ(ReadFile(file.path()).find(secret), std::string::npos) << file.path();
-  }
+  ExpectNoFileHolds(server.folder.path() / "data", secret);
   EXPECT_EQ(ReadFile(server.folder.path() / "log").find(secret), std::string::npos);
 }
 
@@ -173,9 +180,7 @@ TEST_F(AccessTest, ARequestForATokenThatComesAgainMakesNothingAndSaysThatItHasMa
       << "the token of the first answer stays good";
   request.mutable_token()->set_role(v1::Token::VIEWER);
   EXPECT_THAT(Say(create()), StartsWith("ALREADY_EXISTS REQUEST_ID_REUSED: "));
-  for (const auto& file : std::filesystem::directory_iterator(server.folder.path() / "data")) {
-    EXPECT_EQ(ReadFile(file.path()).find(secret), std::string::npos) << file.path();
-  }
+  ExpectNoFileHolds(server.folder.path() / "data", secret);
 }
 
 TEST_F(AccessTest, ARequestToRevokeATokenThatComesAgainDoesNotTouchANewOneOfThatName) {
