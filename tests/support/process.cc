@@ -11,6 +11,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "base/environment.h"
+
 namespace syncbn {
 namespace {
 
@@ -36,12 +38,13 @@ Process::Process(const ProcessOptions& options)
       out_path_(TemporaryFile()),
       err_path_(TemporaryFile()),
       start_(std::chrono::steady_clock::now()) {
-  std::vector<char*> argv;
-  for (std::string& argument : options_.argv) argv.push_back(argument.data());
-  argv.push_back(nullptr);
+  std::vector<std::string> environment = OwnEnvironment();
+  for (const auto& [name, value] : options_.environment) SetVariable(environment, name, value);
+  const std::vector<char*> argv = ExecPointers(options_.argv), variables = ExecPointers(environment);
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("fork failed");
   if (pid_ == 0) {
+    // Tests have threads: nothing that allocates.
     ::setpgid(0, 0);
     const int in = ::open("/dev/null", O_RDONLY);
     const int out = ::open(out_path_.c_str(), O_WRONLY | O_TRUNC);
@@ -49,11 +52,8 @@ Process::Process(const ProcessOptions& options)
     ::dup2(in, 0);
     ::dup2(out, 1);
     ::dup2(err, 2);
-    for (const auto& [name, value] : options_.environment) {
-      ::setenv(name.c_str(), value.c_str(), 1);
-    }
     if (!options_.working_folder.empty() && ::chdir(options_.working_folder.c_str()) != 0) ::_exit(126);
-    ::execvp(argv[0], argv.data());
+    ::execvpe(argv[0], argv.data(), variables.data());
     ::_exit(127);
   }
   ::setpgid(pid_, pid_);

@@ -8,16 +8,19 @@
 #include <cerrno>
 #include <csignal>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
 
 namespace syncbn::app {
 
 int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log) {
-  std::vector<std::string> words = argv;
-  std::vector<char*> pointers;
-  for (std::string& word : words) pointers.push_back(word.data());
-  pointers.push_back(nullptr);
+  std::vector<std::string> words = argv, environment = OwnEnvironment();
+  if (::geteuid() == 0) {
+    SetVariable(environment, "OMPI_ALLOW_RUN_AS_ROOT", "1");
+    SetVariable(environment, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+  }
+  const std::vector<char*> arguments = ExecPointers(words), variables = ExecPointers(environment);
   const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (out < 0) ThrowErrno("create", log);
   const pid_t child = ::fork();
@@ -26,16 +29,13 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
     ThrowErrno("fork for", argv.front());
   }
   if (child == 0) {
+    // Between fork and exec: nothing that allocates.
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     const int in = ::open("/dev/null", O_RDONLY);
     ::dup2(in, 0);
     ::dup2(out, 1);
     ::dup2(out, 2);
-    if (::geteuid() == 0) {
-      ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-      ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
-    }
-    ::execvp(pointers[0], pointers.data());
+    ::execvpe(arguments[0], arguments.data(), variables.data());
     ::_exit(127);
   }
   ::close(out);

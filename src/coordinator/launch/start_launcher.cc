@@ -4,47 +4,33 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 
+#include "base/environment.h"
 #include "base/file.h"
 #include "coordinator/launch/supervised_attempt.h"
 
 namespace syncbn::coordinator {
 namespace {
 
-bool IsSet(const std::vector<std::string>& environment, std::string_view name) {
-  return std::any_of(environment.begin(), environment.end(), [&](std::string_view entry) {
-    return entry.substr(0, entry.find('=')) == name;
-  });
-}
-
 // Variables of this process whose names are wanted, "SLURM_*" for all that begin so. What the
 // coordinator has set stays.
 void AddInherited(const google::protobuf::RepeatedPtrField<std::string>& names,
                   std::vector<std::string>& environment) {
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string_view entry = *variable;
-    const std::string_view name = entry.substr(0, entry.find('='));
-    if (IsSet(environment, name)) continue;
+  for (std::string& entry : OwnEnvironment()) {
+    const std::string name = VariableName(entry);
+    if (HasVariable(environment, name)) continue;
     for (const std::string& wanted : names) {
       const bool prefix = wanted.ends_with('*');
       if (prefix ? name.starts_with(std::string_view(wanted).substr(0, wanted.size() - 1))
                  : name == wanted) {
-        environment.emplace_back(entry);
+        environment.push_back(std::move(entry));
         break;
       }
     }
   }
-}
-
-std::vector<char*> Pointers(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (std::string& text : texts) pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
 }
 
 }  // namespace
@@ -52,17 +38,20 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
 bool SupervisedAttempt::StartLauncher() {
   std::vector<std::string> command(spec_.command().begin(), spec_.command().end());
   std::vector<std::string> environment(spec_.environment().begin(), spec_.environment().end());
-  environment.push_back(std::string(kMarkerVariable) + "=" + spec_.marker());
-  if (!scratch_.disk.empty()) environment.push_back("TMPDIR=" + scratch_.disk.string());
+  SetVariable(environment, std::string(kMarkerVariable), spec_.marker());
+  if (!scratch_.disk.empty()) SetVariable(environment, "TMPDIR", scratch_.disk.string());
   AddInherited(spec_.inherit(), environment);
   // Open MPI's shared memory goes where it is found again; other hosts do not have the folder.
   if (!scratch_.memory.empty() && spec_.remote_hosts().empty()) {
     for (const char* name : {"btl_vader", "osc_sm", "osc_rdma"}) {
-      environment.push_back(std::string("OMPI_MCA_") + name +
-                            "_backing_directory=" + scratch_.memory.string());
+      const std::string variable = std::string("OMPI_MCA_") + name + "_backing_directory";
+      // The operator's own choice counts.
+      if (!HasVariable(environment, variable))
+        SetVariable(environment, variable, scratch_.memory.string());
     }
   }
-  std::vector<char*> arguments = Pointers(command), variables = Pointers(environment);
+  const std::string working_folder = spec_.working_folder();
+  const std::vector<char*> arguments = ExecPointers(command), variables = ExecPointers(environment);
   int output[2], error[2], failure[2];
   for (int* ends : {output, error, failure}) {
     if (::pipe2(ends, O_CLOEXEC) != 0) ThrowErrno("make", "a pipe");
@@ -84,7 +73,7 @@ bool SupervisedAttempt::StartLauncher() {
     ::dup2(null, 0);
     ::dup2(output[1], 1);
     ::dup2(error[1], 2);
-    if (reason == 0 && ::chdir(spec_.working_folder().c_str()) != 0) reason = errno;
+    if (reason == 0 && ::chdir(working_folder.c_str()) != 0) reason = errno;
     if (reason == 0) {
       ::execvpe(arguments[0], arguments.data(), variables.data());
       reason = errno;
