@@ -87,7 +87,7 @@ class Communicator {
   virtual std::unique_ptr<NativeCollectives> MakeNative(
       const std::vector<std::vector<int>>& rank_sets) = 0;
 
-  // Ends all processes of the run with this exit code.
+  // Ends all processes of the run with this exit code, without a word: the caller has said why.
   [[noreturn]] virtual void Abort(int exit_code) = 0;
 };
 

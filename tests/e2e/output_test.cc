@@ -112,6 +112,24 @@ TEST_F(OutputTest, WhatContradictsItselfIsRefused) {
   EXPECT_EQ(one.status, 2) << one.err;
 }
 
+TEST_F(OutputTest, UnderMpirunAnErrorIsSaidOnceAndMpirunDoesNotExplainIt) {
+  auto run = [&](const std::string& setting) {
+    return RunProcess(UnderMpirun(2, Command({"--set", setting})));
+  };
+  // Of the run file, before MPI is used.
+  const ProcessResult early = run("train.epochs=-1");
+  EXPECT_EQ(early.status, 2) << early.err;
+  const size_t first = early.err.find("train.epochs");
+  EXPECT_NE(first, std::string::npos) << early.err;
+  EXPECT_EQ(early.err.find("-----"), std::string::npos) << early.err;
+  // And when it is.
+  WriteFileAtomically(out_, "in the way");
+  const ProcessResult late = run("seed=2");
+  EXPECT_NE(late.status, 0);
+  EXPECT_NE(late.err.find(out_.string()), std::string::npos) << late.err;
+  EXPECT_EQ(late.err.find("-----"), std::string::npos) << late.err;
+}
+
 TEST_F(OutputTest, AFullStandardOutputIsAnErrorWhereItIsTheProduct) {
   const std::string line = SyncbnProgram() + " check --print " + run_file_.string() + " >/dev/full";
   const ProcessResult result = RunProcess({.argv = {"/bin/sh", "-c", line}});

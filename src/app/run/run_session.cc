@@ -416,11 +416,15 @@ int RunTraining(const RunRequest& given) {
     // repeat it.
     if (place.rank == 0) PrintError(error, LaunchPlace());
     report.Fail(error);
+    const int code = ExitCodeOf(error.code());
+    // A process that just leaves makes mpirun explain at length that one did.
+    comm::MpiSession mpi;
     if (place.rank > 0) {
       std::this_thread::sleep_for(std::chrono::seconds(2));
       PrintError(error, place);
     }
-    return ExitCodeOf(error.code());
+    if (mpi.uses_mpi()) mpi.world().Abort(code);
+    return code;
   }
 
   report.SetPhase("start");

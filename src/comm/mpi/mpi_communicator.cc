@@ -12,6 +12,10 @@
 #include "base/check.h"
 #include "comm/mpi/mpi_native.h"
 
+// What MPI_Abort of Open MPI does after it has explained at length that it was called: by then the
+// error has been said. Other MPI libraries do not have it.
+extern "C" __attribute__((weak)) int ompi_mpi_abort(MPI_Comm communicator, int exit_code);
+
 namespace syncbn::comm {
 namespace {
 
@@ -220,6 +224,7 @@ std::unique_ptr<NativeCollectives> MpiCommunicator::MakeNative(
 
 void MpiCommunicator::Abort(int exit_code) {
   // Without the lock: another thread may be stuck inside MPI, and nothing after this call matters.
+  if (ompi_mpi_abort != nullptr) ompi_mpi_abort(port_->comm, exit_code);
   MPI_Abort(port_->comm, exit_code);
   std::_Exit(exit_code);
 }

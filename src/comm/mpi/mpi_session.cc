@@ -38,7 +38,8 @@ MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
 
 MpiSession::~MpiSession() {
   if (!uses_mpi_) return;
-  if (std::uncaught_exceptions() > exceptions_) world_->Abort(1);
+  // Nobody will have said why: MPI's own words are better than none.
+  if (std::uncaught_exceptions() > exceptions_) MPI_Abort(MPI_COMM_WORLD, 1);
   world_.reset();
   MPI_Finalize();
 }
