@@ -20,6 +20,12 @@ using google::protobuf::util::TimeUtil;
 
 constexpr size_t kMostText = 4096;
 constexpr int kMostEntries = 256;
+// Of a whole list. Overrides become arguments of the workers, and mpirun hands all arguments on in one
+// variable, for which Linux has room for 128 KiB; names of hosts become one argument of sbatch, with the
+// same limit; variables share what a process may be started with.
+constexpr size_t kMostTogether = 64 * 1024;
+// Linux takes paths of 4,095 bytes and names of 255. What a run writes has longer paths than its folder.
+constexpr size_t kMostPath = 3 * 1024, kMostPathName = 255;
 
 [[noreturn]] void ThrowResources(const std::string& message) {
   throw ApiError(ErrorCode::kInvalidArgument, "RESOURCES_INVALID", message);
@@ -33,6 +39,24 @@ void CheckCount(const std::string& field, int count, int most) {
   if (count > most) {
     ThrowFieldInvalid(field, field + " has " + std::to_string(count) + " entries; at most " +
                                  std::to_string(most) + " are allowed");
+  }
+}
+
+void CheckTogether(const std::string& field, size_t bytes) {
+  if (bytes > kMostTogether) {
+    ThrowFieldInvalid(field, field + " has " + std::to_string(bytes) + " bytes in all; at most " +
+                                 std::to_string(kMostTogether) +
+                                 " are allowed, as workers are started with them");
+  }
+}
+
+void CheckPath(const std::string& field, const fs::path& path) {
+  CheckText(field, path.string(), kMostPath);
+  for (const fs::path& name : path) {
+    if (name.native().size() <= kMostPathName) continue;
+    ThrowFieldInvalid(field, field + " has a name of " + std::to_string(name.native().size()) +
+                                 " bytes in it; at most " + std::to_string(kMostPathName) +
+                                 " are allowed");
   }
 }
 
@@ -57,6 +81,7 @@ void CheckLabels(const v1::Job& job) {
 
 void CheckEnvironment(const v1::Job& job, const SubmissionPolicy& policy) {
   const std::vector<std::string>& allowed = policy.allowed_variables;
+  size_t bytes = 0;
   for (const auto& [name, value] : job.environment()) {
     if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) {
       throw ApiError(
@@ -66,7 +91,9 @@ void CheckEnvironment(const v1::Job& job, const SubmissionPolicy& policy) {
           {{"variable", name.substr(0, 80)}});
     }
     CheckText("environment", value, kMostText);
+    bytes += name.size() + value.size() + 2;
   }
+  CheckTogether("environment", bytes);
 }
 
 // Whether `path` is `root` or lies below it; both canonical.
@@ -100,7 +127,12 @@ config::RunFile CheckRunFileOf(const v1::Job& job, const SubmissionPolicy& polic
   }
   CheckText("run_file_name", job.run_file_name(), 255);
   CheckCount("overrides", job.overrides_size(), kMostEntries);
-  for (const std::string& one : job.overrides()) CheckText("overrides", one, kMostText);
+  size_t bytes = 0;
+  for (const std::string& one : job.overrides()) {
+    CheckText("overrides", one, kMostText);
+    bytes += one.size() + 1;
+  }
+  CheckTogether("overrides", bytes);
   const std::vector<std::string> overrides(job.overrides().begin(), job.overrides().end());
   config::CheckedRunFile checked = config::CheckRunFile(job.run_file(), FileName(job), overrides);
   if (!checked.diagnostics.empty()) throw RunFileError(checked.diagnostics, FileName(job));
@@ -147,16 +179,23 @@ v1::Resources CheckResources(v1::Resources resources, int replicas) {
   for (const auto* names :
        {&resources.host_tags(), &resources.hosts(), &resources.excluded_hosts()}) {
     CheckCount("resources", names->size(), 10000);
-    for (const std::string& name : *names) CheckText("resources", name, 255);
+    size_t bytes = 0;
+    for (const std::string& name : *names) {
+      CheckText("resources", name, 255);
+      bytes += name.size() + 1;
+    }
+    CheckTogether("resources", bytes);
   }
   return resources;
 }
 
 fs::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& policy) {
   CheckText("output_folder", folder, kMostText);
+  CheckPath("output_folder", folder);
   const fs::path root = Resolve(policy.output_root, "the output root");
   // An absolute one replaces the root here.
   const fs::path path = Resolve(root / folder, "output_folder");
+  CheckPath("output_folder", path);
   if (IsWithin(path, root) && path != root) {
     for (fs::path above = path.parent_path(); above != root; above = above.parent_path()) {
       if (!fs::exists(above / kOutputOwnerFile)) continue;
@@ -202,6 +241,7 @@ void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy) {
   const std::string& text = run.data().path();
   if (text.empty()) return;
   CheckText("data.path", text, kMostText);
+  CheckPath("data.path", text);
   std::vector<std::string> roots;
   for (const fs::path& root : policy.data_roots) roots.push_back(root.string());
   const std::string where =

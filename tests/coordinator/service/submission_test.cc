@@ -226,5 +226,38 @@ TEST_F(SubmissionTest, LabelsAndOtherTextsAreLimited) {
   EXPECT_EQ(Refusal(), "FIELD_INVALID: overrides has 257 entries; at most 256 are allowed");
 }
 
+// Each alone would be taken, and the job would fail at its start.
+TEST_F(SubmissionTest, WhatIsTooMuchToStartWorkersWithIsRefusedWithTheLimit) {
+  for (int i = 0; i < 17; ++i) job.add_overrides("name=" + std::string(4000, 'x'));
+  EXPECT_EQ(Refusal(),
+            "FIELD_INVALID: overrides has 68102 bytes in all; at most 65536 are allowed, as workers are "
+            "started with them");
+  job.clear_overrides();
+  for (int i = 0; i < 20; ++i) {
+    policy.allowed_variables.push_back("V" + std::to_string(i));
+    (*job.mutable_environment())[policy.allowed_variables.back()] = std::string(4000, 'x');
+  }
+  EXPECT_THAT(Refusal(), HasSubstr("FIELD_INVALID: environment has 80"));
+  job.clear_environment();
+  for (int i = 0; i < 1000; ++i) job.mutable_resources()->add_hosts(std::string(200, 'h'));
+  EXPECT_THAT(Refusal(), HasSubstr("FIELD_INVALID: resources has 201000 bytes in all; at most 65536"));
+  job.clear_resources();
+  EXPECT_EQ(Refusal(), "accepted");
+}
+
+TEST_F(SubmissionTest, APathThatLinuxDoesNotTakeIsRefusedWithTheLimit) {
+  job.set_output_folder(std::string(256, 'a'));
+  EXPECT_EQ(Refusal(),
+            "FIELD_INVALID: output_folder has a name of 256 bytes in it; at most 255 are allowed");
+  std::string deep = "a";
+  while (deep.size() <= 3072) deep += "/" + std::string(99, 'a');
+  job.set_output_folder(deep);
+  EXPECT_THAT(Refusal(), HasSubstr("FIELD_INVALID: output_folder has 3"));
+  job.set_output_folder("a/" + std::string(255, 'a'));
+  EXPECT_EQ(Refusal(), "accepted");
+  job.set_run_file(CifarRun("/data/" + std::string(300, 'b')));
+  EXPECT_EQ(Refusal(), "FIELD_INVALID: data.path has a name of 300 bytes in it; at most 255 are allowed");
+}
+
 }  // namespace
 }  // namespace syncbn::coordinator
