@@ -10,6 +10,7 @@
 #include "app/exit_code.h"
 #include "app/versions.h"
 #include "base/error.h"
+#include "coordinator/launch/rank_relay.h"
 
 namespace {
 
@@ -27,6 +28,7 @@ void HoldStandardStreams() {
 int main(int argc, char** argv) {
   using namespace syncbn;
   HoldStandardStreams();
+  coordinator::RelayOutputIfWanted();
   // A closed pipe (`syncbn ... | head`) must not end a run: writes report it instead.
   std::signal(SIGPIPE, SIG_IGN);
   app::CommandLineParser parser(

@@ -32,9 +32,56 @@ class FailureTest : public ResilienceTest {
   }
 };
 
-TEST_F(FailureTest, WithoutMpirunAJobFailsAtOnceAndSaysSo) {
-  environment_["PATH"] = "/nowhere";
+TEST_F(FailureTest, WithoutItsToolsALauncherIsNotServedAndTheyAreNamed) {
+  const std::vector<std::string> serve = {SyncbnProgram(), "serve", "--data=" + data().string(),
+                                          "--listen=127.0.0.1:0", "--http=off"};
+  auto refusal = [&](std::vector<std::string> more, const std::string& path) {
+    more.insert(more.begin(), serve.begin(), serve.end());
+    const ProcessResult result = RunProcess({.argv = more, .environment = {{"PATH", path}}});
+    EXPECT_EQ(result.status, 2) << result.err;
+    return result.err;
+  };
+  const std::string local = refusal({}, "/nowhere");
+  EXPECT_NE(local.find("the launcher local needs mpirun, and cannot find it (PATH is /nowhere): install"),
+            std::string::npos)
+      << local;
+  PutOnPath("squeue", "");
+  const std::string tools = (tools_.path() / "bin").string();
+  const std::string slurm = refusal({"--launcher=slurm"}, tools);
+  EXPECT_NE(slurm.find("the launcher slurm needs sbatch, scancel, and cannot find them (PATH is " + tools),
+            std::string::npos)
+      << slurm;
+  const auto hosts = data() / "hosts.yaml";
+  WriteFileAtomically(hosts, "launch_agent: /no/ssh -x\nhosts: [{name: far, slots: 2}]\n");
+  const std::string here = refusal({"--hosts=" + hosts.string()}, std::getenv("PATH"));
+  EXPECT_NE(here.find("the launcher hosts needs /no/ssh, and cannot find it"), std::string::npos) << here;
+}
+
+// A Slurm that takes nothing, and whose other tools do not work at all.
+TEST_F(FailureTest, AJobThatSlurmDoesNotTakeSaysWhyAndCanBeEnded) {
+  PutOnPath("sbatch",
+            "echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2\n"
+            "echo 'sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job "
+            "submit limit, user'\\''s size and/or time limits)' >&2\nexit 1\n");
+  for (const char* tool : {"squeue", "scancel"}) PutOnPath(tool, "echo no controller >&2; exit 1\n");
+  Serve({"--launcher=slurm", "--start-limit=1"});
+  const std::string name = Submit(MakeJob(TinyRun(), 2)).name();
+  WaitFor(name, "Slurm's words", [](const v1::Job& job) {
+    return job.pending().message() ==
+           "Slurm does not take the job now: sbatch: error: QOSMaxSubmitJobPerUserLimit; sbatch: error: "
+           "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size "
+           "and/or time limits)";
+  });
+  Cancel(name, /*kill=*/true);
+  EXPECT_EQ(WaitForEnd(name).state(), v1::Job::CANCELLED) << Describe(name);
+  EXPECT_EQ(Get(name).possibly_held_hosts_size(), 0);
+}
+
+TEST_F(FailureTest, WhenMpirunGoesAwayAJobFailsAtOnceAndSaysSo) {
+  PutOnPath("mpirun", "");
+  environment_["PATH"] = (tools_.path() / "bin").string();
   Serve();
+  std::filesystem::remove(tools_.path() / "bin" / "mpirun");
   const v1::Failure failure = FailureOf(MakeJob(TinyRun(), 2));
   EXPECT_EQ(failure.class_(), v1::Failure::CONFIG);
   EXPECT_EQ(failure.message(),

@@ -1,6 +1,7 @@
 // Jobs from submission to their end, through a real coordinator, mpirun and workers.
 #include <gmock/gmock.h>
 
+#include "coordinator/launch/attempt_folder.h"
 #include "tests/e2e/serve_fixture.h"
 
 namespace syncbn {
@@ -42,6 +43,24 @@ TEST_F(ServeTest, ARunsMetricsAndLogAreThereAfterItsEnd) {
   ASSERT_EQ(job.state(), v1::Job::SUCCEEDED) << Describe(job.name());
   EXPECT_EQ(PointsOf(job.name(), "train/loss"), 20) << Describe(job.name());
   EXPECT_THAT(ReadFile(AttemptFolderOf(job.name(), 1) / "output.log"), HasSubstr("4 replicas"));
+}
+
+// Also where nobody else would: as process 1 of a container.
+TEST_F(ServeTest, TheCoordinatorIsTheParentOfItsSupervisorsAndLeavesNoneOfThemUnreaped) {
+  Serve();
+  const std::string name = Submit(MakeJob(LongRun(), 1)).name();
+  WaitForState(name, v1::Job::RUNNING);
+  const auto record = coordinator::AttemptFolder(AttemptFolderOf(name, 1)).Supervisor();
+  ASSERT_TRUE(record.has_value());
+  const std::string stat = "/proc/" + std::to_string(record->pid()) + "/stat";
+  const std::string text = ReadFile(stat);
+  EXPECT_EQ(std::stoi(text.substr(text.rfind(')') + 4)), ServerPid()) << text;
+  Cancel(name, /*kill=*/true);
+  EXPECT_EQ(WaitForEnd(name).state(), v1::Job::CANCELLED);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (std::filesystem::exists(stat) && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_FALSE(std::filesystem::exists(stat)) << "a zombie";
 }
 
 TEST_F(ServeTest, AQueuedJobIsCancelledAtOnceAndNothingOfItEverRuns) {

@@ -189,7 +189,8 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
   std::sort(environment.begin(), environment.end());
   out.Row("environment", Join(environment, ", "));
   out.Row("output", OneLine(job.output_folder()));
-  if (job.state() == v1::Job::QUEUED && job.has_pending()) {
+  const bool waiting = job.state() == v1::Job::QUEUED || job.state() == v1::Job::STARTING;
+  if (waiting && job.has_pending()) {
     std::string waits = OneLine(job.pending().message());
     if (job.pending().position() > 0) {
       waits += "; number " + std::to_string(job.pending().position()) + " in the queue";

@@ -61,6 +61,7 @@ std::string NoteOf(const v1::Job& job, WallTime now) {
   std::vector<std::string> notes;
   switch (job.state()) {
     case v1::Job::QUEUED:
+    case v1::Job::STARTING:  // where a batch system lets it wait
       if (job.has_pending()) notes.push_back(OneLine(job.pending().message()));
       break;
     case v1::Job::RECOVERING: {

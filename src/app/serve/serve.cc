@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/host.h"
+#include "base/text.h"
 #include "coordinator/control/spool_intake.h"
 #include "coordinator/launch/attempt_folder.h"
 #include "coordinator/launch/process.h"
@@ -36,7 +38,8 @@ using namespace coordinator;
 
 constexpr std::chrono::milliseconds kGrace = std::chrono::seconds(2);
 
-// Waits for SIGTERM or SIGINT, which no thread of the process handles otherwise.
+// Waits for SIGTERM or SIGINT, which no thread of the process handles otherwise. Meanwhile it sees to
+// it that no child stays behind as a zombie.
 class EndSignals {
  public:
   EndSignals() {
@@ -46,10 +49,12 @@ class EndSignals {
     ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
   }
   int Wait() const {
-    int signal = 0;
-    while (::sigwait(&set_, &signal) != 0) {
+    while (true) {
+      const timespec second{.tv_sec = 1, .tv_nsec = 0};
+      const int signal = ::sigtimedwait(&set_, nullptr, &second);
+      if (signal > 0) return signal;
+      ReapStrays();
     }
-    return signal;
   }
 
  private:
@@ -77,6 +82,24 @@ std::string ReachableAddress(const std::string& address) {
     if (address.starts_with(any)) return HostName() + ":" + address.substr(std::strlen(any));
   }
   return address;
+}
+
+// Jobs would fail one by one for want of them.
+void RequireTools(const Launcher& launcher) {
+  std::vector<std::string> missing;
+  for (const std::string& tool : launcher.Tools()) {
+    if (!FindProgram(tool)) missing.push_back(tool);
+  }
+  if (missing.empty()) return;
+  const char* path = std::getenv("PATH");
+  const bool slurm = launcher.Name() == "slurm";
+  throw Error(ErrorCode::kFailedPrecondition,
+              "the launcher " + launcher.Name() + " needs " + Join(missing, ", ") +
+                  ", and cannot find " + (missing.size() == 1 ? "it" : "them") + " (PATH is " +
+                  (path != nullptr ? path : "not set") + "): install " +
+                  (slurm ? "Slurm's client programs (Debian: slurm-client), or choose another --launcher"
+                         : "Open MPI and ssh (Debian: openmpi-bin, openssh-client), or name them in "
+                           "the hosts file (mpirun, launch_agent)"));
 }
 
 class Coordinator {
@@ -206,13 +229,14 @@ void Coordinator::ChooseLauncher() {
     SlurmLauncher::Options slurm{.settings = options_.slurm};
     slurm.settings.supervise = {own.string(), "supervise"};
     launcher_ = std::make_unique<SlurmLauncher>(std::move(slurm));
-    return;
+  } else {
+    launcher_ = std::make_unique<SupervisedLauncher>(
+        SupervisedLauncher::Options{.name = name,
+                                    .supervise = {own.string(), "supervise"},
+                                    .mpirun = cluster_.mpirun,
+                                    .remote_program = cluster_.program});
   }
-  launcher_ = std::make_unique<SupervisedLauncher>(
-      SupervisedLauncher::Options{.name = name,
-                                  .supervise = {own.string(), "supervise"},
-                                  .mpirun = cluster_.mpirun,
-                                  .remote_program = cluster_.program});
+  RequireTools(*launcher_);
 }
 
 Controller::Options Coordinator::ControllerOptions() {
@@ -342,6 +366,7 @@ void Coordinator::Run(const EndSignals& signals) {
 
 int Serve(ServeOptions options) {
   const EndSignals signals;
+  AdoptOrphans();
   // It becomes part of paths that workers get, whatever their own folder is.
   options.data = fs::weakly_canonical(fs::absolute(options.data));
   Coordinator(std::move(options)).Run(signals);

@@ -240,7 +240,9 @@ void AddServeCommand(CommandLine& line) {
   command->footer(
       "SIGTERM or Ctrl-C ends the coordinator; jobs go on, and the next `syncbn serve` on the "
       "same\n"
-      "folder takes them over.\n\n"
+      "folder takes them over.\n"
+      "Variables OMPI_MCA_*, PMIX_*, PRTE_*, UCX_* and NCCL_* of the coordinator go to mpirun and to the\n"
+      "ranks of every job.\n\n"
       "  syncbn serve --data /var/lib/syncbn --data-root /data");
   AddMain(command, arguments->options);
   AddSecurity(command, *arguments);

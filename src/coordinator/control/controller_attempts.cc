@@ -91,7 +91,7 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       std::lock_guard lock(mutex_);
       const auto found = open_.find(id.job);
       if (found == open_.end() || found->second.record.status.state != JobState::kStarting) return;
-      // The time in a batch system's queue is not that of a start.
+      // The time in a batch system's queue is not that of a start, nor of the job's time limit.
       found->second.waiting = observation.detail;
       JobStatus& status = found->second.record.status;
       status.attempt_start = Now().durable;
@@ -116,6 +116,8 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       // Once, not at every look.
       if (found == open_.end() || found->second.unseen == observation.detail) return;
       found->second.unseen = observation.detail;
+      if (found->second.record.status.state == JobState::kStarting)
+        found->second.waiting = observation.detail;
       options_.log(AttemptName(id.job, id.attempt) + " cannot be observed: " + observation.detail);
       break;
     }

@@ -107,6 +107,8 @@ void Controller::ApplyDueEvents(Moment now, MonotonicTime monotonic) {
           if (GetsMoreTimeToStart(open, now.durable, monotonic)) continue;
           event.failure = MissingRanks(open.monitor->Missing(), open.placement);
           event.address = options_.worker_address();
+          // What the launcher said of it tells more than any guess.
+          event.launcher_words = open.start_failure ? open.start_failure->message : open.waiting;
         }
         due.push_back({id, std::move(event), "timer"});
         continue;

@@ -12,12 +12,13 @@ namespace {
 std::string Excerpt(const std::string& tail, std::optional<int> rank) {
   constexpr size_t kMost = 4096;
   std::string lines, own;
-  const std::string prefix = rank ? std::to_string(*rank) + ": " : "";
+  const std::string prefix = rank ? std::to_string(*rank) : "";
   for (size_t at = 0; at < tail.size();) {
     const size_t end = std::min(tail.find('\n', at), tail.size());
     const std::string line = tail.substr(at, end - at) + "\n";
     lines += line;
-    if (rank && line.starts_with(prefix)) own += line;
+    const std::string lead = line.substr(0, prefix.size() + 2);
+    if (rank && (lead == prefix + ": " || lead == prefix + "+ ")) own += line;
     at = end + 1;
   }
   const std::string& chosen = own.empty() ? lines : own;

@@ -78,7 +78,9 @@ v1::Job ToProto(const JobRecord& record, Moment now) {
   job.set_state(static_cast<v1::Job::State>(status.state));
   job.set_desired_state(static_cast<v1::Job::DesiredState>(status.desired));
   job.set_liveness(static_cast<v1::Job::Liveness>(status.liveness));
-  if (status.failure) *job.mutable_failure() = ToProto(*status.failure);
+  // An attempt that is being ended for a cause has failed by it already.
+  const auto& failure = status.attempt_live && status.cause ? status.cause : status.failure;
+  if (failure) *job.mutable_failure() = ToProto(*failure);
   job.set_attempt(status.attempt);
   job.set_retries(status.retries);
   if (status.state == JobState::kRecovering && !status.attempt_live && status.deadline) {

@@ -329,9 +329,12 @@ class Step {
     const std::string missing = failure.message.empty() ? "" : " (missing: " + failure.message + ")";
     failure.failure_class = FailureClass::kInfra;
     failure.message =
-        "not all ranks had registered after " + Describe(policy_.start_limit) + missing +
-        ": either they did not start, or they cannot reach the coordinator" +
-        (event_.address.empty() ? "" : " at " + event_.address) + " (its --advertise, --worker-ca)";
+        "not all ranks had registered after " + Describe(policy_.start_limit) + missing + ": " +
+        (!event_.launcher_words.empty()
+             ? event_.launcher_words
+             : "either they did not start, or they cannot reach the coordinator" +
+                   (event_.address.empty() ? "" : " at " + event_.address) +
+                   " (its --advertise, --worker-ca)");
     failure.attempt = s_.attempt;
     return failure;
   }

@@ -126,6 +126,7 @@ struct Event {
   int passed_over = 0;  // with kPlaced: numbers of attempts that are not to be given
   // With kStateTimer in STARTING: where the workers were told to find the coordinator.
   std::string address = {};
+  std::string launcher_words = {};  // and what the launcher last said of it, if anything
 };
 
 // What to do after the new status is durable.

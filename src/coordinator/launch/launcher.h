@@ -73,6 +73,10 @@ class Launcher {
   // "local", "hosts" or "slurm".
   virtual std::string Name() const = 0;
 
+  // Programs of this machine without which no attempt can be started: names to be found on the PATH,
+  // or paths.
+  virtual std::vector<std::string> Tools() const { return {}; }
+
   // Starts the attempt's supervisor, which starts the rest. When it returns the attempt can be
   // observed. Throws why it could not be started: INVALID_ARGUMENT when it never can be,
   // UNAVAILABLE when another try may do better. The attempt must be observed all the same after an

@@ -4,6 +4,8 @@
 #include <regex>
 #include <vector>
 
+#include "coordinator/job/classify.h"
+
 namespace syncbn::coordinator {
 namespace {
 
@@ -137,6 +139,17 @@ std::optional<LauncherVerdict> ReadLauncherText(std::string_view text) {
 
 bool StartedNothing(const LauncherVerdict& verdict) {
   return verdict.kind == Kind::kRefusedRoot || verdict.kind == Kind::kBadOption;
+}
+
+bool IsEcho(std::string_view box, const std::function<bool(int rank)>& spoke) {
+  // It comes before the box that names the rank.
+  static const std::regex first(
+      "Primary job terminated normally, but [0-9]+ process(es)? returned a non-zero exit code");
+  if (std::regex_search(Unwrap(box), first)) return true;
+  const auto verdict = ReadLauncherText(box);
+  if (!verdict || !verdict->rank) return false;
+  if (verdict->kind != Kind::kRankExit && verdict->kind != Kind::kRankAbort) return false;
+  return verdict->exit_code == kExitStopped || spoke(*verdict->rank);
 }
 
 FailureClass ClassOf(const LauncherVerdict& verdict) {

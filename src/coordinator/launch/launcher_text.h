@@ -4,6 +4,7 @@
 // Open MPI 4.1 in launcher_text.cc); so the text is read first.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,6 +42,11 @@ std::optional<LauncherVerdict> ReadLauncherText(std::string_view text);
 
 // The launcher refused before it had started anything on any host.
 bool StartedNothing(const LauncherVerdict& verdict);
+
+// A box of mpirun's ("-----" lines and what stands between them) that only repeats that a rank has
+// left with an error of its own, or as it was asked to. `spoke(rank)`: the rank has said something
+// on its standard error.
+bool IsEcho(std::string_view box, const std::function<bool(int rank)>& spoke);
 
 // The class and the message of what the launcher said.
 FailureClass ClassOf(const LauncherVerdict& verdict);

@@ -1,10 +1,14 @@
 #include "coordinator/launch/mpirun_command.h"
 
+#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <cstdlib>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/host.h"
 #include "coordinator/launch/process.h"
@@ -59,13 +63,41 @@ bool OutnumbersCores(const MpirunSettings& settings, const LaunchRequest& reques
 
 // The variables that go to the ranks, by name: their values are in mpirun's own environment and not
 // on a command line that everybody can read.
-void AppendExports(std::vector<std::string>& command, const LaunchRequest& request) {
+void AppendExports(std::vector<std::string>& command, const MpirunSettings& settings,
+                   const LaunchRequest& request) {
   Append(command, {"-x", std::string(kMarkerVariable)});
+  for (const std::string& name : settings.exports) {
+    if (!HasVariable(request.environment, name)) Append(command, {"-x", name});
+  }
   for (const std::string& entry : request.environment) Append(command, {"-x", VariableName(entry)});
 }
 
 void AppendProgram(std::vector<std::string>& command, const LaunchRequest& request) {
   command.insert(command.end(), request.program.begin(), request.program.end());
+}
+
+// How communication libraries are set by variables.
+bool IsOperatorSetting(std::string_view name) {
+  for (const std::string_view prefix : {"OMPI_MCA_", "PMIX_", "PRTE_", "UCX_", "NCCL_"}) {
+    if (name.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+// This process was itself started by mpirun or srun: variables of those kinds tell it which rank of
+// which job it is, and would tell a job's mpirun the same.
+bool IsRank(const std::vector<std::string>& environment) {
+  return HasVariable(environment, "OMPI_COMM_WORLD_RANK") || HasVariable(environment, "PMIX_RANK");
+}
+
+// mpirun needs one to look for its settings in, and crashes where there is none and the user is not in
+// the system's list.
+std::string Home() {
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return home;
+  passwd entry{}, *user = nullptr;
+  std::array<char, 4096> text{};
+  ::getpwuid_r(::geteuid(), &entry, text.data(), text.size(), &user);
+  return user != nullptr && *user->pw_dir != '\0' ? user->pw_dir : "/";
 }
 
 bool IsThisMachine(const std::string& host) {
@@ -105,7 +137,7 @@ std::vector<std::string> MpirunCommand(const MpirunSettings& settings, const Lau
     Append(command, {"--oversubscribe", "--mca", "mpi_yield_when_idle", "1"});
   }
   AppendMca(command, settings.mca);
-  AppendExports(command, request);
+  AppendExports(command, settings, request);
   AppendProgram(command, request);
   return command;
 }
@@ -115,7 +147,7 @@ std::vector<std::string> MpirunInAllocation(const MpirunSettings& settings,
   std::vector<std::string> command = BeginCommand(settings);
   Append(command, {"-np", std::to_string(request.request.processes)});
   AppendMca(command, settings.mca);
-  AppendExports(command, request);
+  AppendExports(command, settings, request);
   AppendProgram(command, request);
   return command;
 }
@@ -128,25 +160,43 @@ std::vector<std::string> RemoteHosts(const Placement& placement) {
   return hosts;
 }
 
-std::string VariableName(const std::string& entry) {
-  return entry.substr(0, entry.find('='));
+std::vector<std::string> BaseEnvironment() {
+  const std::vector<std::string> own = OwnEnvironment();
+  const bool is_rank = IsRank(own);
+  std::vector<std::string> environment;
+  for (const std::string& entry : own) {
+    const std::string name = VariableName(entry);
+    const bool launcher = name.starts_with("OMPI_ALLOW_") || name == "OPAL_PREFIX";
+    const bool locale = name == "LANG" || name.starts_with("LC_");
+    const bool other = name == "PATH" || name == "USER" || name == "LOGNAME" || name == "SHELL" ||
+                       name == "LD_LIBRARY_PATH" || name == "SSH_AUTH_SOCK" || name == "TZ" ||
+                       name == "ASAN_OPTIONS" || name == "TSAN_OPTIONS";
+    const bool settings = IsOperatorSetting(name) && !is_rank;
+    if (launcher || locale || other || settings) environment.push_back(entry);
+  }
+  SetVariable(environment, "HOME", Home());
+  return environment;
 }
 
-std::vector<std::string> BaseEnvironment() {
-  std::vector<std::string> environment;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string entry = *variable;
+std::vector<std::string> LauncherEnvironment(const LaunchRequest& request) {
+  std::vector<std::string> environment = BaseEnvironment();
+  for (const std::string& entry : request.environment) {
     const std::string name = VariableName(entry);
-    // OMPI_ALLOW_RUN_AS_ROOT and the administrator's OMPI_MCA_ settings, but not what mpirun set
-    // for this process if it was started under one.
-    const bool open_mpi = name.starts_with("OMPI_ALLOW_") || name == "OPAL_PREFIX";
-    const bool locale = name == "LANG" || name.starts_with("LC_");
-    const bool other = name == "PATH" || name == "HOME" || name == "USER" || name == "LOGNAME" ||
-                       name == "SHELL" || name == "LD_LIBRARY_PATH" || name == "SSH_AUTH_SOCK" ||
-                       name == "TZ" || name == "ASAN_OPTIONS" || name == "TSAN_OPTIONS";
-    if (open_mpi || locale || other) environment.push_back(entry);
+    SetVariable(environment, name, entry.substr(name.size() + 1));
   }
   return environment;
+}
+
+std::vector<std::string> OperatorSettings() {
+  const std::vector<std::string> own = OwnEnvironment();
+  std::vector<std::string> names;
+  if (IsRank(own)) return names;
+  for (const std::string& entry : own) {
+    std::string name = VariableName(entry);
+    // mpirun takes its own along by itself.
+    if (IsOperatorSetting(name) && !name.starts_with("OMPI_")) names.push_back(std::move(name));
+  }
+  return names;
 }
 
 }  // namespace syncbn::coordinator

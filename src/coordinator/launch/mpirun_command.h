@@ -14,6 +14,8 @@ struct MpirunSettings {
   std::vector<std::string> launch_agent = {"ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"};
   // For --mca, each "name value".
   std::vector<std::string> mca;
+  // Variables of mpirun's own environment that every rank gets, too (OperatorSettings).
+  std::vector<std::string> exports;
   // What there is on each host, to know where processes outnumber cores.
   std::vector<HostCapacity> hosts;
 };
@@ -37,11 +39,15 @@ std::vector<std::string> MpirunInAllocation(const MpirunSettings& settings,
 // Hosts of the placement that are not this machine.
 std::vector<std::string> RemoteHosts(const Placement& placement);
 
-// "NAME" of "NAME=value".
-std::string VariableName(const std::string& entry);
-
-// What a launcher needs of this process's environment (search paths, locale, agents), without what
-// belongs to the coordinator itself.
+// What a launcher needs of this process's environment: search paths, a home, locale, agents, and
+// the settings of communication libraries that the operator has made for it (OMPI_MCA_*, PMIX_*,
+// PRTE_*, UCX_*, NCCL_*). Nothing that belongs to the coordinator itself.
 std::vector<std::string> BaseEnvironment();
+
+// That with the request's own variables, which count more.
+std::vector<std::string> LauncherEnvironment(const LaunchRequest& request);
+
+// Names of those settings that mpirun does not hand to ranks on other hosts unless told to.
+std::vector<std::string> OperatorSettings();
 
 }  // namespace syncbn::coordinator

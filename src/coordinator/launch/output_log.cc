@@ -9,11 +9,14 @@
 #include <optional>
 
 #include "base/file.h"
+#include "coordinator/launch/launcher_text.h"
 
 namespace syncbn::coordinator {
 namespace {
 
 constexpr size_t kLongestLine = 16 * 1024, kTail = 8 * 1024, kLongestTag = 48;
+// mpirun draws its boxes with 74 dashes.
+constexpr size_t kShortestRule = 60, kMostEchoes = 16;
 
 enum class Match { kNo, kPartly, kWhole };
 
@@ -107,27 +110,57 @@ OutputLog::~OutputLog() {
 }
 
 void OutputLog::Add(int stream, std::string_view bytes) {
-  if (!options_.tagged) {
-    AddPiece(stream, TagSplitter::kLauncher, bytes);
-    return;
-  }
-  splitters_[stream].Feed(bytes,
-                          [&](int rank, std::string_view text) { AddPiece(stream, rank, text); });
+  if (!options_.tagged) return AddLabelled(stream, bytes);
+  splitters_[stream].Feed(
+      bytes, [&](int rank, std::string_view text) { AddFromRank(stream, rank, text); });
 }
 
-void OutputLog::AddNote(std::string_view text) {
-  WriteLine(TagSplitter::kLauncher, text);
+void OutputLog::AddLabelled(int stream, std::string_view bytes) {
+  std::string& line = labelled_[stream];
+  while (!bytes.empty()) {
+    const size_t end = bytes.find('\n');
+    line += bytes.substr(0, end);
+    if (end == std::string_view::npos && line.size() <= kLongestLine) return;
+    bytes.remove_prefix(std::min(bytes.size(), end == std::string_view::npos ? end : end + 1));
+    if (end != std::string_view::npos) line += '\n';
+    const auto label = MatchLabel(line);
+    AddFromRank(stream, label ? label->first : TagSplitter::kLauncher,
+                label ? label->second : line);
+    line.clear();
+  }
 }
+
+void OutputLog::AddFromRank(int stream, int rank, std::string_view text) {
+  if (rank == TagSplitter::kLauncher || stream != 0) return AddPiece(stream, rank, text);
+  for (const RankDecoder::Piece& piece : decoders_[rank].Feed(text))
+    AddPiece(piece.stream, rank, piece.bytes);
+}
+
+void OutputLog::AddNote(std::string_view text) { WriteLine(TagSplitter::kLauncher, text, true); }
 
 void OutputLog::Finish() {
   for (int stream : {0, 1}) {
     splitters_[stream].Finish(
-        [&](int rank, std::string_view text) { AddPiece(stream, rank, text); });
+        [&](int rank, std::string_view text) { AddFromRank(stream, rank, text); });
+    if (labelled_[stream].empty()) continue;
+    const auto label = MatchLabel(labelled_[stream]);
+    AddFromRank(stream, label ? label->first : TagSplitter::kLauncher,
+                label ? label->second : labelled_[stream]);
+  }
+  for (auto& [rank, decoder] : decoders_) {
+    for (const RankDecoder::Piece& piece : decoder.Finish())
+      AddPiece(piece.stream, rank, piece.bytes);
   }
   for (auto& [origin, line] : lines_) {
-    if (!line.empty()) WriteLine(origin.second, line);
+    if (!line.empty()) WriteLine(origin.second, line, false);
     line.clear();
   }
+  // A box that was never closed.
+  WriteLines(std::exchange(box_, ""));
+  for (const std::string& echo : echoes_) {
+    if (!IsEcho(echo, [&](int rank) { return spoke_.count(rank) > 0; })) WriteLines(echo);
+  }
+  echoes_.clear();
   if (dropped_ > 0) {
     // Said in the log itself if there is room now.
     const std::string note = "-: " + std::to_string(dropped_) + " lines were dropped here\n";
@@ -137,6 +170,7 @@ void OutputLog::Finish() {
 }
 
 void OutputLog::AddPiece(int stream, int rank, std::string_view text) {
+  if (stream == 1) spoke_.insert(rank);
   std::string& line = lines_[{stream, rank}];
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
@@ -145,26 +179,46 @@ void OutputLog::AddPiece(int stream, int rank, std::string_view text) {
     line += text.substr(0, taken);
     text.remove_prefix(taken);
     const bool whole = !text.empty() && text.front() == '\n';
-    if (!whole && line.size() < kLongestLine) return;
+    // A line is cut only where more of it follows.
+    if (text.empty()) return;
     if (whole) text.remove_prefix(1);
-    WriteLine(rank, line);
+    WriteLine(rank, line, whole);
     line.clear();
   }
 }
 
-void OutputLog::WriteLine(int rank, std::string_view text) {
-  if (rank == TagSplitter::kLauncher && !options_.tagged) {
-    if (const auto label = MatchLabel(text)) {
-      rank = label->first;
-      text = label->second;
-    }
+void OutputLog::WriteLine(int rank, std::string_view text, bool whole) {
+  if (rank != TagSplitter::kLauncher) return Write(rank, text, whole);
+  AppendTail(launcher_text_, std::string(text) + "\n");
+  const bool rule =
+      text.size() >= kShortestRule && text.find_first_not_of('-') == std::string_view::npos;
+  if (!rule && box_.empty()) return Write(rank, text, whole);
+  const bool closes = rule && !box_.empty();
+  box_ += std::string(text) + "\n";
+  // What is too long for a box of mpirun's is none.
+  if (!closes && box_.size() < kLongestLine) return;
+  std::string box = std::exchange(box_, "");
+  if (closes && IsEcho(box, [](int) { return true; }) && echoes_.size() < kMostEchoes) {
+    echoes_.push_back(std::move(box));
+  } else {
+    WriteLines(box);
   }
+}
+
+void OutputLog::WriteLines(std::string_view text) {
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    Write(TagSplitter::kLauncher, text.substr(0, end), true);
+    text.remove_prefix(end + 1);
+  }
+}
+
+void OutputLog::Write(int rank, std::string_view text, bool whole) {
   std::string line = rank == TagSplitter::kLauncher ? "-" : std::to_string(rank);
-  line += ": ";
+  line += whole ? ": " : "+ ";
   line += text;
   line += '\n';
   AppendTail(tail_, line);
-  if (rank == TagSplitter::kLauncher) AppendTail(launcher_text_, std::string(text) + "\n");
   if (written_ + static_cast<int64_t>(line.size()) > options_.max_bytes) {
     ++dropped_;
     return;

@@ -1,15 +1,23 @@
 // The log of an attempt: what its processes print, as whole lines that each begin with their rank.
 //
 // mpirun with --tag-output puts "[1,RANK]<stdout>:" before every piece it passes on, in the middle
-// of lines too; srun with --label puts "RANK: " before every line. Both become "RANK: text"; what
-// the launcher itself prints becomes "-: text".
+// of lines too; srun with --label puts "RANK: " before every line. What ranks send in the form of
+// rank_stream.h is decoded. All becomes "RANK: text"; what the launcher itself prints becomes "-:
+// text". A piece without a line end of its own is led by "RANK+ " instead: a line of more than 16
+// KiB comes in such pieces and an end, and the last line of a rank may never have got one. So
+// nothing is added to what was printed, and nothing taken away, but for mpirun's explanations of an
+// error that a rank has told itself (IsEcho of launcher_text.h); the exit record has these.
 #pragma once
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
+
+#include "coordinator/launch/rank_stream.h"
 
 namespace syncbn::coordinator {
 
@@ -80,7 +88,7 @@ class OutputLog {
   void Add(int stream, std::string_view bytes);
   // A line of the supervisor's own, as the launcher's.
   void AddNote(std::string_view text);
-  // Writes lines that have no end yet, then syncs the file.
+  // Writes what has no end yet, then syncs the file.
   void Finish();
 
   int64_t dropped_lines() const { return dropped_; }
@@ -89,15 +97,29 @@ class OutputLog {
   const std::string& launcher_text() const { return launcher_text_; }
 
  private:
+  // Whole lines of srun, with their labels; what they hold goes on to AddFromRank.
+  void AddLabelled(int stream, std::string_view bytes);
+  // What a rank sent through the launcher's output, perhaps encoded.
+  void AddFromRank(int stream, int rank, std::string_view text);
   void AddPiece(int stream, int rank, std::string_view text);
-  void WriteLine(int rank, std::string_view text);
+  // A whole line, or a piece of one. Those of a box of the launcher are kept until all of it is
+  // there.
+  void WriteLine(int rank, std::string_view text, bool whole);
+  void WriteLines(std::string_view text);
+  void Write(int rank, std::string_view text, bool whole);
 
   Options options_;
   int file_ = -1;
   int64_t written_ = 0;
   int64_t dropped_ = 0;
   TagSplitter splitters_[2];
+  std::string labelled_[2];  // of srun: no end yet
+  std::map<int, RankDecoder> decoders_;
   std::map<std::pair<int, int>, std::string> lines_;  // by stream and rank: no end yet
+  std::set<int> spoke_;                               // ranks that have printed to standard error
+  std::string box_;                                   // begun, and not closed yet
+  std::vector<std::string>
+      echoes_;  // boxes that are left out, if their ranks have spoken by the end
   std::string tail_, launcher_text_;
 };
 

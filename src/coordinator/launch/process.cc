@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +19,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/host.h"
+#include "coordinator/launch/rank_relay.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -24,6 +27,8 @@ namespace {
 struct Stat {
   char state = 0;
   int64_t parent = 0;
+  int64_t group = 0;
+  int64_t session = 0;
   int64_t start_ticks = 0;
   int64_t processor_ticks = 0;
 };
@@ -64,8 +69,12 @@ std::optional<Stat> ReadStat(int64_t pid) {
     std::from_chars(field.data(), field.data() + field.size(), value);
     return value;
   };
-  return Stat{fields[0][0], number(fields[1]), number(fields[19]),
-              number(fields[11]) + number(fields[12])};
+  return Stat{.state = fields[0][0],
+              .parent = number(fields[1]),
+              .group = number(fields[2]),
+              .session = number(fields[3]),
+              .start_ticks = number(fields[19]),
+              .processor_ticks = number(fields[11]) + number(fields[12])};
 }
 
 bool IsDead(const Stat& stat) {
@@ -138,8 +147,9 @@ std::vector<MarkedProcess> FindMarked(std::string_view marker) {
     if (!stat || IsDead(*stat)) continue;
     // Not by SLURM_PROCID: everything in a batch job has one, srun and mpirun too, and srun ends its
     // ranks at once when it gets a SIGTERM.
-    const bool is_rank = HasVariable(environment, "OMPI_COMM_WORLD_RANK") ||
-                         HasVariable(environment, "PMIX_RANK");
+    const bool is_rank = (HasVariable(environment, "OMPI_COMM_WORLD_RANK") ||
+                          HasVariable(environment, "PMIX_RANK")) &&
+                         ReadProc(pid, "comm") != std::string(kRankRelayName) + "\n";
     found.push_back({pid, stat->parent, CommandOf(pid), is_rank});
   }
   return found;
@@ -153,6 +163,24 @@ std::vector<MarkedProcess> ChildrenOfSelf() {
     children.push_back({.pid = pid, .parent = stat->parent, .command = CommandOf(pid)});
   }
   return children;
+}
+
+void AdoptOrphans() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+
+int ReapStrays() {
+  int reaped = 0;
+  while (true) {
+    // Looked at first, and left as it is.
+    siginfo_t ended{};
+    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0)
+      return reaped;
+    const std::optional<Stat> stat = ReadStat(ended.si_pid);
+    // RunCommand starts leaders of process groups in this session, and nobody else does. It takes
+    // their ends within moments; what stands behind them is for the next time.
+    const bool awaited = !stat || (stat->session == ::getsid(0) && stat->group == ended.si_pid);
+    if (awaited || ::waitpid(ended.si_pid, nullptr, WNOHANG) != ended.si_pid) return reaped;
+    ++reaped;
+  }
 }
 
 bool SignalMarked(int64_t pid, std::string_view marker, int signal) {

@@ -33,7 +33,7 @@ struct MarkedProcess {
   int64_t pid = 0;
   int64_t parent = 0;
   std::string command;   // its arguments, cut at 200 characters
-  bool is_rank = false;  // carries a rank of mpirun or srun
+  bool is_rank = false;  // carries a rank of mpirun or srun, and does not only pass on its output
 };
 
 // Processes of this host whose environment has the marker, but for this process and zombies.
@@ -42,6 +42,15 @@ std::vector<MarkedProcess> FindMarked(std::string_view marker);
 
 // The living children of this process; for a subreaper that is all whose parents have died.
 std::vector<MarkedProcess> ChildrenOfSelf();
+
+// Makes this process the parent of what its descendants leave behind, in place of process 1, and so
+// able to see their ends.
+void AdoptOrphans();
+// Takes the ends of children that nobody here waits for: supervisors, which have outlived who
+// started them, and whatever else has become a child of this process because it is process 1 of a
+// container. A command that RunCommand waits for is left to it. To be called now and then; returns
+// how many.
+int ReapStrays();
 
 // Sends a signal to a process if it still carries the marker. A process that has taken over the
 // number meanwhile is never hit. False if it was not there.
@@ -72,6 +81,10 @@ struct SweepResult {
 // SIGKILL for every process with the marker, again and again until there is none or the time is up.
 SweepResult Sweep(std::string_view marker, std::chrono::milliseconds time);
 
+// Where RunCommand finds a program: at its path, or by its name on the PATH; nothing where it does
+// not.
+std::optional<std::filesystem::path> FindProgram(const std::string& name);
+
 struct CommandResult {
   int exit_code = 0;  // 128 + signal where one ended it
   bool timed_out = false;
@@ -80,8 +93,9 @@ struct CommandResult {
 };
 
 // Runs a command without a shell and waits for its end; past `time` it is killed, and what holds
-// its output open is not waited for. Safe with threads. NOT_FOUND or PERMISSION_DENIED if it cannot
-// be started.
+// its output open is not waited for. Safe with threads. If it cannot be started: NOT_FOUND,
+// PERMISSION_DENIED, INVALID_ARGUMENT for a command that is too long, UNAVAILABLE for want of
+// memory or processes.
 CommandResult RunCommand(const std::vector<std::string>& command, std::chrono::milliseconds time);
 
 // The same for several at once; each has the whole time. A command that cannot be started has exit

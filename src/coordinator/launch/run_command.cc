@@ -5,11 +5,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <thread>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "coordinator/launch/process.h"
@@ -79,12 +83,26 @@ void MakePipe(int ends[2]) {
   ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
 }
 
-Running Start(const std::vector<std::string>& command) {
-  std::vector<char*> arguments;
-  for (const std::string& argument : command)
-    arguments.push_back(const_cast<char*>(argument.c_str()));
-  arguments.push_back(nullptr);
+// Of a program that could not be started.
+ErrorCode CodeOfStart(int failure) {
+  switch (failure) {
+    case ENOENT:
+    case ENOTDIR:
+      return ErrorCode::kNotFound;
+    case EACCES:
+    case EPERM:
+    case ENOEXEC:
+      return ErrorCode::kPermissionDenied;
+    case E2BIG:
+      return ErrorCode::kInvalidArgument;
+    default:  // no memory, no more processes
+      return ErrorCode::kUnavailable;
+  }
+}
 
+Running Start(const std::vector<std::string>& command) {
+  std::vector<std::string> words = command;
+  const std::vector<char*> arguments = ExecPointers(words);
   int output[2], error[2];
   MakePipe(output);
   MakePipe(error);
@@ -116,8 +134,7 @@ Running Start(const std::vector<std::string>& command) {
   if (failure != 0) {
     running.Close(0);
     running.Close(1);
-    throw Error(failure == EACCES ? ErrorCode::kPermissionDenied : ErrorCode::kNotFound,
-                "cannot run " + command[0] + ": " + std::strerror(failure));
+    throw Error(CodeOfStart(failure), "cannot run " + command[0] + ": " + std::strerror(failure));
   }
   return running;
 }
@@ -154,6 +171,24 @@ void WaitForAll(std::vector<Running>& commands, std::chrono::milliseconds time) 
 }
 
 }  // namespace
+
+std::optional<std::filesystem::path> FindProgram(const std::string& name) {
+  auto is_program = [](const std::filesystem::path& path) {
+    return std::filesystem::is_regular_file(path) && ::access(path.c_str(), X_OK) == 0;
+  };
+  std::vector<std::filesystem::path> places;
+  if (name.find('/') != std::string::npos) {
+    places.emplace_back(name);
+  } else {
+    const char* path = std::getenv("PATH");
+    std::istringstream folders(path != nullptr ? path : "/bin:/usr/bin");
+    for (std::string folder; std::getline(folders, folder, ':');)
+      places.push_back(std::filesystem::path(folder.empty() ? "." : folder) / name);
+  }
+  const auto found = std::ranges::find_if(places, is_program);
+  if (found == places.end()) return std::nullopt;
+  return *found;
+}
 
 CommandResult RunCommand(const std::vector<std::string>& command, std::chrono::milliseconds time) {
   std::vector<Running> commands;

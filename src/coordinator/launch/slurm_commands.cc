@@ -84,7 +84,8 @@ std::vector<std::string> SbatchCommand(const SlurmSettings& settings, const Laun
 }
 
 std::vector<std::string> SrunCommand(const SlurmSettings& settings, const LaunchRequest& request) {
-  if (settings.use_mpirun) return MpirunInAllocation({.mca = settings.mca}, request);
+  if (settings.use_mpirun)
+    return MpirunInAllocation({.mca = settings.mca, .exports = settings.exports}, request);
   std::vector<std::string> command = {settings.srun,
                                       "--kill-on-bad-exit=1",  // Slurm's own default is 0
                                       "--mpi=pmix",           "--label",

@@ -19,8 +19,8 @@ struct SlurmSettings {
   std::vector<std::string> supervise;
   // How ranks are started in the allocation: by srun, or by mpirun.
   bool use_mpirun = false;
-  // With mpirun: its --mca settings, `name value` each.
-  std::vector<std::string> mca;
+  // With mpirun: its --mca settings, `name value` each, and variables that ranks get, too.
+  std::vector<std::string> mca, exports;
 };
 
 // "syncbn-1a2b3c4d-17.2": unique for the store and the attempt, so that a job can be found again

@@ -1,12 +1,16 @@
 #include "coordinator/launch/slurm_launcher.h"
 
 #include <algorithm>
+#include <sstream>
 #include <thread>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "coordinator/launch/attempt_folder.h"
 #include "coordinator/launch/mpirun_command.h"
+#include "coordinator/launch/rank_relay.h"
+#include "coordinator/launch/slurm_answers.h"
 #include "coordinator/launch/supervised_launcher.h"
 
 namespace syncbn::coordinator {
@@ -16,18 +20,19 @@ std::filesystem::path NumberFile(const std::filesystem::path& folder) {
   return folder / "slurm_job";
 }
 
-std::string FirstLine(const std::string& text) {
-  return text.substr(0, text.find('\n'));
+// What sbatch is started with, for the next try; each word ends with a null character.
+std::filesystem::path CommandFile(const std::filesystem::path& folder) {
+  return folder / "sbatch";
 }
 
-// Of Slurm itself, as opposed to a job that it does not want.
-bool IsTrouble(const std::string& error) {
-  for (const char* text : {"Unable to contact slurm controller", "Socket timed out",
-                           "temporarily unable", "Communication connection failure",
-                           "Zero Bytes were transmitted", "Protocol authentication error"}) {
-    if (error.find(text) != std::string::npos) return true;
+std::vector<std::string> SplitAtNull(const std::string& text) {
+  std::vector<std::string> words;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\0', at), text.size());
+    words.push_back(text.substr(at, end - at));
+    at = end + 1;
   }
-  return false;
+  return words;
 }
 
 std::string EndOf(const SlurmJob& job) {
@@ -44,10 +49,52 @@ bool IsClean(const v1::ExitRecord& exit) {
   return exit.cause() == v1::ExitRecord::ENDED && exit.exit_code() == 0 && exit.signal() == 0;
 }
 
+v1::ExitRecord NeverRan(const std::string& message) {
+  v1::ExitRecord record;
+  record.set_cause(v1::ExitRecord::NEVER_RAN);
+  record.set_message(message);
+  *record.mutable_end_time() = ToProto(Clock::System().Now());
+  return record;
+}
+
 }  // namespace
 
+// Kept as three lines: the kind, the time in microseconds, the words.
+struct SlurmLauncher::Refusal {
+  SlurmRefusal kind = SlurmRefusal::kInDoubt;
+  WallTime time;
+  std::string words;
+
+  static std::filesystem::path File(const std::filesystem::path& folder) {
+    return folder / "slurm_refusal";
+  }
+  static std::optional<Refusal> Read(const std::filesystem::path& folder) {
+    if (!std::filesystem::exists(File(folder))) return std::nullopt;
+    std::istringstream text(ReadFile(File(folder)));
+    std::string kind, words;
+    int64_t time = 0;
+    text >> kind >> time;
+    std::getline(text, words);
+    std::getline(text, words);
+    return Refusal{.kind = kind == "passing" ? SlurmRefusal::kPassing : SlurmRefusal::kInDoubt,
+                   .time = WallTime(std::chrono::microseconds(time)),
+                   .words = words};
+  }
+  void Write(const std::filesystem::path& folder) const {
+    WriteFileAtomically(File(folder), std::string(kind == SlurmRefusal::kPassing ? "passing" : "doubt") +
+                                          "\n" + std::to_string(time.time_since_epoch().count()) +
+                                          "\n" + words + "\n");
+  }
+};
+
 CommandResult SlurmLauncher::Run(const std::vector<std::string>& command) {
-  CommandResult result = options_.run(command, options_.command_time);
+  CommandResult result;
+  try {
+    result = options_.run(command, options_.command_time);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInvalidArgument) throw;  // too long: it always will be
+    throw Error(ErrorCode::kUnavailable, error.message());
+  }
   if (result.timed_out) {
     throw Error(ErrorCode::kUnavailable, command[0] + " did not answer within " +
                                              std::to_string(options_.command_time.count() / 1000) +
@@ -56,13 +103,16 @@ CommandResult SlurmLauncher::Run(const std::vector<std::string>& command) {
   return result;
 }
 
-void SlurmLauncher::Start(const LaunchRequest& request) {
+void SlurmLauncher::Start(const LaunchRequest& asked) {
+  LaunchRequest request = asked;
+  SetVariable(request.environment, kRankRelayVariable, options_.settings.use_mpirun ? "1" : "lines");
   const AttemptFolder folder(request.attempt.folder);
   v1::AttemptSpec spec = MakeAttemptSpec(request);
-  for (std::string& word : SrunCommand(options_.settings, request))
+  SlurmSettings settings = options_.settings;
+  settings.exports = OperatorSettings();
+  for (std::string& word : SrunCommand(settings, request))
     spec.add_command(std::move(word));
-  for (std::string& entry : BaseEnvironment()) spec.add_environment(std::move(entry));
-  for (const std::string& entry : request.environment) spec.add_environment(entry);
+  for (std::string& entry : LauncherEnvironment(request)) spec.add_environment(std::move(entry));
   // The supervisor itself was started with next to no environment, and what it starts would be too.
   spec.add_environment("SLURM_EXPORT_ENV=ALL");
   // srun and mpirun learn the allocation from these; they exist only inside it.
@@ -72,20 +122,86 @@ void SlurmLauncher::Start(const LaunchRequest& request) {
   const std::filesystem::path script = folder.path() / "batch.sh";
   WriteFileAtomically(script, SlurmScript(options_.settings, folder.path()));
 
-  const CommandResult result = Run(SbatchCommand(options_.settings, request, script));
-  if (result.exit_code != 0) {
-    if (IsTrouble(result.error_output)) {
-      throw Error(ErrorCode::kUnavailable,
-                  "Slurm does not take jobs now: " + FirstLine(result.error_output));
+  std::string command;
+  for (const std::string& word : SbatchCommand(options_.settings, request, script))
+    command += word + '\0';
+  WriteFileAtomically(CommandFile(folder.path()), command);
+  if (const auto refusal = Submit(folder); refusal && refusal->kind == SlurmRefusal::kFinal) {
+    folder.WriteExit(NeverRan(refusal->words));
+    throw Error(ErrorCode::kInvalidArgument, "Slurm refused the job: " + refusal->words);
+  }
+}
+
+std::optional<SlurmLauncher::Refusal> SlurmLauncher::Submit(const AttemptFolder& folder) {
+  Refusal refusal{.time = Clock::System().Now(), .words = "sbatch was not heard"};
+  // Should this process end meanwhile.
+  refusal.Write(folder.path());
+  std::optional<int64_t> job;
+  try {
+    // No Run(): of a program that cannot be started nothing is in doubt.
+    const CommandResult result =
+        options_.run(SplitAtNull(ReadFile(CommandFile(folder.path()))), options_.command_time);
+    if (!result.timed_out && result.exit_code == 0) job = ParseSbatch(result.output);
+    refusal.words = OneLineOf(result.error_output.empty() ? result.output : result.error_output);
+    if (result.timed_out) {
+      refusal.words = "sbatch did not answer within " +
+                      std::to_string(options_.command_time.count() / 1000) + " s" +
+                      (refusal.words.empty() ? "" : ": " + refusal.words);
+    } else if (result.exit_code != 0) {
+      refusal.kind = MeaningOf(result.error_output + result.output);
     }
-    throw Error(ErrorCode::kInvalidArgument,
-                "Slurm refused the job: " + FirstLine(result.error_output));
+  } catch (const Error& error) {
+    const bool too_long = error.code() == ErrorCode::kInvalidArgument;
+    refusal.kind = too_long ? SlurmRefusal::kFinal : SlurmRefusal::kPassing;
+    refusal.words = error.message();
   }
-  const std::optional<int64_t> job = ParseSbatch(result.output);
-  if (!job) {
-    throw Error(ErrorCode::kUnavailable, "sbatch answered '" + FirstLine(result.output) + "'");
+  if (job) {
+    WriteFileAtomically(NumberFile(folder.path()), std::to_string(*job) + "\n");
+  } else if (refusal.kind != SlurmRefusal::kFinal) {
+    refusal.Write(folder.path());
+    return refusal;
   }
-  WriteFileAtomically(NumberFile(folder.path()), std::to_string(*job) + "\n");
+  std::filesystem::remove(Refusal::File(folder.path()));
+  if (job) return std::nullopt;
+  return refusal;
+}
+
+Observation SlurmLauncher::ObserveRefused(const AttemptRef& attempt, const Refusal& refusal) {
+  const AttemptFolder folder(attempt.folder);
+  auto end = [&](v1::ExitRecord record) {
+    folder.WriteExit(record);
+    return Observation{.kind = Observation::Kind::kEnded, .exit = std::move(record)};
+  };
+  const std::string waits = "Slurm does not take the job now: " + refusal.words;
+  const bool stopped = folder.Stop().has_value();
+  const bool due = Clock::System().Now() - refusal.time >= options_.retry_time;
+  if (!due && !stopped) return {.kind = Observation::Kind::kWaiting, .detail = waits};
+  if (refusal.kind == SlurmRefusal::kInDoubt) {
+    try {
+      if (Find(attempt)) {
+        std::filesystem::remove(Refusal::File(folder.path()));
+        return Observe(attempt);
+      }
+    } catch (const Error& error) {
+      return {.kind = stopped ? Observation::Kind::kUnknown : Observation::Kind::kWaiting,
+              .detail = waits + "; " + error.message()};
+    }
+  }
+  if (stopped) return end(NeverRan(waits));
+  const std::optional<Refusal> again = Submit(folder);
+  if (again && again->kind == SlurmRefusal::kFinal) {
+    v1::ExitRecord record = NeverRan("Slurm refused the job: " + again->words);
+    record.set_cause(v1::ExitRecord::NOT_STARTED);
+    return end(std::move(record));
+  }
+  return {.kind = Observation::Kind::kWaiting,
+          .detail = again ? "Slurm does not take the job now: " + again->words : "Slurm has taken it"};
+}
+
+void SlurmLauncher::Cancel(const SlurmJob& job) {
+  const CommandResult result = Run(ScancelCommand(options_.settings, job.id));
+  if (result.exit_code == 0 || IsUnknownJob(result.error_output)) return;
+  throw Error(ErrorCode::kUnavailable, "scancel: " + OneLineOf(result.error_output));
 }
 
 std::optional<SlurmJob> SlurmLauncher::Find(const AttemptRef& attempt) {
@@ -100,8 +216,8 @@ std::optional<SlurmJob> SlurmLauncher::Find(const AttemptRef& attempt) {
                  : SqueueCommand(options_.settings, SlurmJobName(folder.Spec().marker())));
   if (result.exit_code != 0) {
     // A number that is too old to be remembered is answered so; anything else is trouble.
-    if (result.error_output.find("Invalid job id") != std::string::npos) return std::nullopt;
-    throw Error(ErrorCode::kUnavailable, "squeue: " + FirstLine(result.error_output));
+    if (IsUnknownJob(result.error_output)) return std::nullopt;
+    throw Error(ErrorCode::kUnavailable, "squeue: " + OneLineOf(result.error_output));
   }
   const std::vector<SlurmJob> jobs = ParseSqueue(result.output);
   if (jobs.empty()) return std::nullopt;
@@ -122,9 +238,12 @@ Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
 Observation SlurmLauncher::Look(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder);
   auto exit = folder.Exit();
-  if (exit && (IsClean(*exit) || !exit->batch_state().empty())) {
+  const bool never_ran = exit && exit->cause() == v1::ExitRecord::NEVER_RAN;
+  if (exit && (never_ran || IsClean(*exit) || !exit->batch_state().empty())) {
     return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
   }
+  if (const auto refusal = Refusal::Read(folder.path()); refusal && !exit)
+    return ObserveRefused(attempt, *refusal);
   std::optional<SlurmJob> job;
   try {
     job = Find(attempt);
@@ -191,19 +310,21 @@ void SlurmLauncher::Stop(const AttemptRef& attempt, StopLevel level, const std::
   order.set_reason(reason);
   *order.mutable_time() = ToProto(Clock::System().Now());
   AttemptFolder(attempt.folder).WriteStop(order);
+  // One that Slurm has not taken is closed by the next look at it.
+  if (Refusal::Read(attempt.folder)) return;
   // One that still waits has no supervisor that could read the order.
   const std::optional<SlurmJob> job = Find(attempt);
-  if (job && job->phase == SlurmPhase::kWaiting)
-    Run(ScancelCommand(options_.settings, job->id));
+  if (job && job->phase == SlurmPhase::kWaiting) Cancel(*job);
 }
 
 Observation SlurmLauncher::Force(const AttemptRef& attempt) {
+  if (Refusal::Read(attempt.folder)) return Observe(attempt);
   try {
     if (const std::optional<SlurmJob> job = Find(attempt);
         job && job->phase != SlurmPhase::kEnded) {
       // A signal would not take a waiting job out of the queue.
       if (job->phase == SlurmPhase::kWaiting) {
-        Run(ScancelCommand(options_.settings, job->id));
+        Cancel(*job);
       } else {
         for (const auto& command : KillCommands(options_.settings, job->id)) Run(command);
       }

@@ -1,6 +1,10 @@
 // The launcher `slurm`: attempts are batch jobs. Slurm chooses the hosts and keeps the queue; the
 // supervisor runs inside the allocation and starts srun (or mpirun) there, and the attempt's folder
 // is on a file system that the nodes share with this machine.
+//
+// A job that Slurm does not take now (a limit on jobs in the queue, a controller that does not
+// answer) waits as one in its queue does: every look hands it in again, until it is taken, refused
+// for good or not wanted any more. What Slurm said is kept in the attempt's folder meanwhile.
 #pragma once
 
 #include <functional>
@@ -29,6 +33,8 @@ class SlurmLauncher : public Launcher {
     // Between an exit record and the end of the job in Slurm's eyes: until then there may be
     // processes on other nodes. After that they are named as not verified.
     std::chrono::milliseconds clear_time = std::chrono::seconds(60);
+    // Between two tries to hand in a job that was not taken.
+    std::chrono::milliseconds retry_time = std::chrono::seconds(15);
     // Runs a command; replaced in tests.
     Runner run = RunCommand;
   };
@@ -36,6 +42,9 @@ class SlurmLauncher : public Launcher {
   explicit SlurmLauncher(Options options) : options_(std::move(options)) {}
 
   std::string Name() const override { return "slurm"; }
+  std::vector<std::string> Tools() const override {
+    return {options_.settings.sbatch, options_.settings.squeue, options_.settings.scancel};
+  }
   void Start(const LaunchRequest& request) override;
   Observation Observe(const AttemptRef& attempt) override;
   void Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) override;
@@ -43,6 +52,12 @@ class SlurmLauncher : public Launcher {
 
  private:
   Observation Look(const AttemptRef& attempt);
+  // Hands the attempt in. Nothing when Slurm has it; otherwise what it said, kept in the folder
+  // unless it is final.
+  struct Refusal;
+  std::optional<Refusal> Submit(const AttemptFolder& folder);
+  // Of an attempt that was not taken when it was last handed in.
+  Observation ObserveRefused(const AttemptRef& attempt, const Refusal& refusal);
   // Of the attempt, by its number or its name; nothing where Slurm does not know it.
   std::optional<SlurmJob> Find(const AttemptRef& attempt);
   // Of an attempt whose supervisor has written how it ended, other than well.
@@ -51,7 +66,10 @@ class SlurmLauncher : public Launcher {
   // Slurm still has time to clear up. By this machine's clock and from the first look on: the
   // record's time is another host's.
   bool MayWait(const AttemptFolder& folder);
+  // Throws UNAVAILABLE for a tool that does not answer or cannot be started.
   CommandResult Run(const std::vector<std::string>& command);
+  // The same for scancel, also where it answers with an error.
+  void Cancel(const SlurmJob& job);
 
   Options options_;
   std::mutex mutex_;

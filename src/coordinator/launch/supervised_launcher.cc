@@ -7,11 +7,13 @@
 #include <csignal>
 #include <thread>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/host.h"
 #include "base/text.h"
 #include "coordinator/launch/process.h"
+#include "coordinator/launch/rank_relay.h"
 #include "coordinator/launch/spool_transfer.h"
 
 namespace syncbn::coordinator {
@@ -172,15 +174,26 @@ SupervisedLauncher::SupervisedLauncher(Options options) : options_(std::move(opt
   }
 }
 
-void SupervisedLauncher::Start(const LaunchRequest& request) {
+std::vector<std::string> SupervisedLauncher::Tools() const {
+  std::vector<std::string> tools = {options_.mpirun.mpirun};
+  Placement all;
+  for (const HostCapacity& host : options_.mpirun.hosts) all.push_back({host.name, 1});
+  if (!RemoteHosts(all).empty()) tools.push_back(options_.mpirun.launch_agent[0]);
+  return tools;
+}
+
+void SupervisedLauncher::Start(const LaunchRequest& asked) {
+  LaunchRequest request = asked;
+  SetVariable(request.environment, kRankRelayVariable, "1");
   const AttemptFolder folder(request.attempt.folder);
   const std::filesystem::path hostfile = folder.path() / "hostfile";
   v1::AttemptSpec spec = MakeAttemptSpec(request);
-  for (std::string& word : MpirunCommand(options_.mpirun, request, hostfile)) {
+  MpirunSettings mpirun = options_.mpirun;
+  mpirun.exports = OperatorSettings();
+  for (std::string& word : MpirunCommand(mpirun, request, hostfile)) {
     spec.add_command(std::move(word));
   }
-  for (std::string& entry : BaseEnvironment()) spec.add_environment(std::move(entry));
-  for (const std::string& entry : request.environment) spec.add_environment(entry);
+  for (std::string& entry : LauncherEnvironment(request)) spec.add_environment(std::move(entry));
   for (std::string& host : RemoteHosts(request.placement)) spec.add_remote_hosts(std::move(host));
   for (const std::string& word : options_.mpirun.launch_agent) spec.add_launch_agent(word);
   spec.set_remote_program(options_.remote_program);

@@ -30,6 +30,7 @@ class SupervisedLauncher : public Launcher {
   explicit SupervisedLauncher(Options options);
 
   std::string Name() const override { return options_.name; }
+  std::vector<std::string> Tools() const override;
   void Start(const LaunchRequest& request) override;
   Observation Observe(const AttemptRef& attempt) override;
   void Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) override;

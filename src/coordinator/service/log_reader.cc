@@ -14,15 +14,15 @@
 namespace syncbn::coordinator {
 namespace {
 
-// Lines of `output` are at most 16 KiB (output_log.h); what is longer is cut.
+// Lines of `output` are at most some 16 KiB (output_log.h); what is longer is cut.
 constexpr int64_t kLongestLine = int64_t{1} << 20;
 
 std::string LinesOf(int rank, std::string_view text) {
-  const std::string prefix = std::to_string(rank) + ": ";
+  const std::string whole = std::to_string(rank) + ": ", piece = std::to_string(rank) + "+ ";
   std::string lines;
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size() - 1) + 1;
-    if (text.starts_with(prefix)) lines += text.substr(0, end);
+    if (text.starts_with(whole) || text.starts_with(piece)) lines += text.substr(0, end);
     text.remove_prefix(end);
   }
   return lines;

@@ -48,9 +48,69 @@ TEST(OutputLog, EveryWayToCutTheOutputGivesTheSameLog) {
   EXPECT_EQ(Logged(bytes), whole);
 }
 
-TEST(OutputLog, WhatHasNoEndIsWrittenAtTheEnd) {
-  EXPECT_EQ(Logged({"[1,0]<stdout>:no end"}), "0: no end\n");
-  EXPECT_EQ(Logged({"text [1,0]<std"}), "-: text [1,0]<std\n");
+TEST(OutputLog, WhatHasNoEndIsWrittenAtTheEndAndSaysSo) {
+  EXPECT_EQ(Logged({"[1,0]<stdout>:no end"}), "0+ no end\n");
+  EXPECT_EQ(Logged({"text [1,0]<std"}), "-+ text [1,0]<std\n");
+}
+
+TEST(OutputLog, WhatARankPrintsIsItsOwnAlsoWhereItLooksLikeATagOrALabel) {
+  RankEncoder encoder;
+  std::string said = encoder.Encode(0, "[1,3]<stdout>:forged\n3: too\n");
+  said += encoder.Encode(1, "back\\slash\n");
+  said += encoder.Encode(0, "no end");
+  const std::string expected = "1: [1,3]<stdout>:forged\n1: 3: too\n1: back\\slash\n1+ no end\n";
+  for (size_t cut = 0; cut <= said.size(); ++cut) {
+    EXPECT_EQ(Logged({"[1,1]<stdout>:" + said.substr(0, cut), "[1,1]<stdout>:" + said.substr(cut)}),
+              expected)
+        << cut;
+    EXPECT_EQ(Logged({"1: " + said.substr(0, cut) + "\n1: " + said.substr(cut) + "\n"}, false),
+              expected)
+        << cut;
+  }
+}
+
+constexpr const char* kRule =
+    "--------------------------------------------------------------------------\n";
+
+TEST(OutputLog, MpirunsBoxAboutAnErrorThatItsRankHasToldIsLeftOut) {
+  const std::string first =
+      std::string(kRule) +
+      "Primary job  terminated normally, but 1 process returned\na non-zero exit "
+      "code. Per user-direction, the job has been aborted.\n" +
+      kRule;
+  const std::string second =
+      std::string(kRule) +
+      "mpirun detected that one or more processes exited with non-zero status, "
+      "thus causing\nthe job to be terminated. The first process to do so was:\n\n"
+      "  Process name: [[21873,1],1]\n  Exit code:    3\n" +
+      kRule;
+  TempFolder folder;
+  for (const bool told : {true, false}) {
+    OutputLog log({.path = folder.path() / (told ? "told" : "silent")});
+    log.Add(1, first + second + "mpirun: more\n");
+    if (told) log.Add(1, "[1,1]<stderr>:syncbn: no such data\n");  // may come in later
+    log.Finish();
+    const std::string text = ReadFile(folder.path() / (told ? "told" : "silent"));
+    EXPECT_EQ(log.launcher_text(), first + second + "mpirun: more\n");
+    if (told) {
+      EXPECT_EQ(text, "-: mpirun: more\n1: syncbn: no such data\n");
+    } else {
+      EXPECT_TRUE(text.starts_with("-: mpirun: more\n-: -----")) << text;
+      EXPECT_NE(text.find("-:   Exit code:    3\n"), std::string::npos) << text;
+    }
+  }
+}
+
+TEST(OutputLog, AnyOtherBoxOfMpirunIsKept) {
+  const std::string box =
+      std::string(kRule) +
+      "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 "
+      "(Killed).\n" +
+      kRule;
+  const std::string text = Logged({"[1,1]<stderr>:x\n" + box});
+  EXPECT_NE(text.find("-: mpirun noticed that process rank 1"), std::string::npos) << text;
+  EXPECT_NE(Logged({std::string(kRule) + "never closed\n"}).find("-: never closed\n"),
+            std::string::npos);
 }
 
 TEST(OutputLog, LabelsOfSrunBecomeRanks) {
@@ -58,12 +118,11 @@ TEST(OutputLog, LabelsOfSrunBecomeRanks) {
             "3: hello\n12: x: y\n-: srun: error: task 3\n-: 4:no\n-: : z\n");
 }
 
-TEST(OutputLog, AVeryLongLineIsCutAndNothingOfItLost) {
-  const std::string log = Logged({"[1,0]<stdout>:" + std::string(40'000, 'x') + "\n"});
-  size_t count = 0;
-  for (char c : log) count += c == 'x';
-  EXPECT_EQ(count, 40'000u);
-  EXPECT_EQ(log.substr(0, 5), "0: xx");
+TEST(OutputLog, AVeryLongLineComesInPiecesThatSayThatTheyAreNoLines) {
+  const std::string piece(16 * 1024, 'x');
+  EXPECT_EQ(Logged({"[1,0]<stdout>:" + piece + piece + "yy\n"}),
+            "0+ " + piece + "\n0+ " + piece + "\n0: yy\n");
+  EXPECT_EQ(Logged({"[1,0]<stdout>:" + piece + "\n"}), "0: " + piece + "\n");
 }
 
 TEST(OutputLog, AFullDiskDropsLinesAndSaysHowMany) {

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "coordinator/job/classify.h"
 #include "coordinator/launch/slurm_launcher.h"
+#include "tests/coordinator/launch/rank_text.h"
 #include "tests/coordinator/launch/slurm_cluster.h"
 
 namespace syncbn::coordinator {
@@ -68,7 +69,8 @@ class SlurmTest : public ::testing::Test {
   }
 
   SlurmLauncher Launcher() {
-    return SlurmLauncher({.settings = settings, .record_time = seconds(1)});
+    return SlurmLauncher(
+        {.settings = settings, .record_time = seconds(1), .retry_time = milliseconds(500)});
   }
   Attempt Make(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), kWorker);
@@ -231,6 +233,28 @@ TEST_F(SlurmTest, TheWarningBeforeSlurmsTimeLimitLeavesTimeForACheckpoint) {
   EXPECT_EQ(Classify(exit, {}, 2, 1).outcome, AttemptOutcome::kStopped);
 }
 
+TEST_F(SlurmTest, EveryByteThatRanksPrintArrivesUnderItsRank) {
+  const auto file = folder.path() / "text";
+  WriteFileAtomically(file, HardText());
+  Attempt attempt = Make({});
+  attempt.request.program = {kTool, "print", file};
+  Launcher().Start(attempt.request);
+  EXPECT_EQ(WaitForEnd(attempt).exit_code(), 0) << attempt.Logs().substr(0, 2000);
+  const std::string log = ReadFile(attempt.Folder().output_log());
+  for (int rank = 0; rank < 2; ++rank)
+    EXPECT_TRUE(PrintedBy(rank, log, {"begins\n"}) == HardText()) << "rank " << rank;
+}
+
+TEST_F(SlurmTest, AJobThatSlurmDoesNotTakeNowIsTakenWhenItDoes) {
+  EXPECT_EQ(cluster_->Ask({"scontrol", "update", "PartitionName=main", "State=INACTIVE"}), "");
+  const Attempt attempt = Make({"ok"});
+  Launcher().Start(attempt.request);
+  const Observation seen = WaitFor(attempt, Observation::Kind::kWaiting);
+  EXPECT_THAT(seen.detail, HasSubstr("Slurm does not take the job now: sbatch: error: "));
+  EXPECT_EQ(cluster_->Ask({"scontrol", "update", "PartitionName=main", "State=UP"}), "");
+  EXPECT_EQ(WaitForEnd(attempt).exit_code(), 0) << attempt.Logs();
+}
+
 // launch/syncbn.sbatch, which needs no coordinator.
 TEST_F(SlurmTest, TheBatchScriptTrainsAndGoesBackIntoTheQueueWhenItsTimeIsUp) {
   const auto run_file = folder.path() / "run.yaml", out = folder.path() / "out";
@@ -277,8 +301,9 @@ TEST_F(SlurmTest, AJobThatSlurmDoesNotWantIsRefusedWithItsReason) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_STREQ(error.message().c_str(),
-                 "Slurm refused the job: sbatch: error: invalid partition specified: nope");
+    EXPECT_THAT(error.message(),
+                HasSubstr("Slurm refused the job: sbatch: error: invalid partition specified: nope; "
+                          "sbatch: error: Batch job submission failed: "));
   }
   EXPECT_EQ(Launcher().Observe(attempt.request.attempt).exit->cause(), v1::ExitRecord::NEVER_RAN);
 }

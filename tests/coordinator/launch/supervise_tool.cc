@@ -1,14 +1,38 @@
 // A program with the two subcommands that supervisors need, so that they can be tested as processes
-// of their own without the rest of the product.
+// of their own without the rest of the product; and a rank that prints a file and then ends as it is
+// told: print FILE [exit N | kill].
+#include <unistd.h>
+
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
+#include "base/file.h"
+#include "coordinator/launch/rank_relay.h"
 #include "coordinator/launch/supervisor.h"
+
+namespace {
+
+int Print(int argc, char** argv) {
+  const std::string text = syncbn::ReadFile(argv[2]);
+  std::fputs("begins\n", stderr);
+  for (size_t at = 0; at < text.size();) {
+    const ssize_t count = ::write(STDOUT_FILENO, text.data() + at, text.size() - at);
+    if (count <= 0) return 9;
+    at += static_cast<size_t>(count);
+  }
+  if (argc > 3 && std::strcmp(argv[3], "kill") == 0) std::raise(SIGKILL);
+  return argc > 4 ? std::atoi(argv[4]) : 0;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace syncbn::coordinator;
+  RelayOutputIfWanted();
   try {
+    if (argc >= 3 && std::strcmp(argv[1], "print") == 0) return Print(argc, argv);
     if (argc >= 2 && std::strcmp(argv[1], "supervise") == 0) {
       SupervisorOptions options;
       for (int i = 2; i < argc; ++i) {

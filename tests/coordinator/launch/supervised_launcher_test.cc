@@ -4,15 +4,18 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <thread>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/host.h"
 #include "coordinator/job/classify.h"
 #include "coordinator/launch/process.h"
@@ -48,6 +51,47 @@ TEST_F(SupervisedLauncherTest, VariablesReachTheWorkersAndTheCommandLineDoesNotS
   const size_t command = log.find("mpirun");
   ASSERT_NE(command, std::string::npos);
   EXPECT_EQ(log.find("geheim", command), std::string::npos);
+}
+
+TEST_F(SupervisedLauncherTest, WhatTheOperatorSetsForMpiReachesMpirunAndItsRanks) {
+  request.request.processes = 1;
+  request.placement = {{"localhost", 1}};
+  request.program = {"/bin/sh", "-c",
+                     "echo $UCX_LOG_LEVEL $OMPI_MCA_syncbn_test; tr '\\0' '\\n' < /proc/$PPID/environ"};
+  ::setenv("UCX_LOG_LEVEL", "error", 1);
+  ::setenv("OMPI_MCA_syncbn_test", "7", 1);
+  launcher().Start(request);
+  ::unsetenv("UCX_LOG_LEVEL");
+  ::unsetenv("OMPI_MCA_syncbn_test");
+  const v1::ExitRecord exit = WaitForEnd();
+  const std::string log = ReadFile(request.attempt.folder / "output.log");
+  EXPECT_THAT(log, HasSubstr("0: error 7\n"));
+  EXPECT_THAT(log, HasSubstr("0: OMPI_MCA_syncbn_test=7\n")) << "of mpirun";
+}
+
+// Supervisors are children of the process that adopts orphans.
+TEST(Strays, AreReapedAndCommandsKeepTheirOwnEnds) {
+  AdoptOrphans();
+  std::atomic<bool> stop = false;
+  std::atomic<int> reaped = 0;
+  std::thread reaper([&] {
+    while (!stop) {
+      reaped += ReapStrays();
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+  });
+  for (int i = 0; i < 20; ++i) {
+    const CommandResult result =
+        RunCommand({"/bin/sh", "-c", "setsid sh -c 'exit 3' & exit 7"}, milliseconds(60'000));
+    EXPECT_EQ(result.exit_code, 7);
+    EXPECT_FALSE(result.timed_out);
+  }
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (reaped < 20 && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(milliseconds(5));
+  stop = true;
+  reaper.join();
+  EXPECT_EQ(reaped, 20);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 TEST_F(SupervisedLauncherTest, ACoordinatorThatIsStartedAnewAdoptsTheAttemptAndCanStopIt) {

@@ -124,8 +124,7 @@ TEST_F(SupervisorTest, ACommandThatEndsLeavesItsCodeItsLogAndNothingElse) {
   EXPECT_EQ(exit.exit_code(), 3);
   EXPECT_EQ(exit.marker(), spec.marker());
   EXPECT_EQ(exit.swept_size(), 0);
-  EXPECT_THAT(Log(), AnyOf("-: out\n-: no newline\n-: err\n", "-: out\n-: err\n-: no newline\n",
-                           "-: err\n-: out\n-: no newline\n"));
+  EXPECT_THAT(Log(), AnyOf("-: out\n-: err\n-+ no newline\n", "-: err\n-: out\n-+ no newline\n"));
 }
 
 TEST_F(SupervisorTest, TheSupervisorIsKnownBeforeTheLauncherRunsAndOutlivesWhoStartedIt) {
