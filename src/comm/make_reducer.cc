@@ -1,5 +1,6 @@
 #include "comm/make_reducer.h"
 
+#include "base/unknown_value.h"
 #include "comm/native_reducer.h"
 #include "comm/tree_reducer.h"
 
@@ -10,7 +11,7 @@ std::unique_ptr<Reducer> MakeReducer(Communicator& communicator, const ReducerOp
     case ReducerKind::kTree: return std::make_unique<TreeReducer>(communicator, options);
     case ReducerKind::kNative: return std::make_unique<NativeReducer>(communicator, options);
   }
-  throw Error(ErrorCode::kInternal, "unknown kind of reducer");
+  ThrowUnknownValue("cluster.reduction", static_cast<int>(options.kind));
 }
 
 }  // namespace syncbn::comm

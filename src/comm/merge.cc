@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::comm {
 namespace {
@@ -79,15 +80,12 @@ void MergeBlock(int64_t channels, double* __restrict dst,
 
 int64_t BlockElements(int64_t channels) { return 1 + 2 * channels; }
 
-}  // namespace
+void CheckSum(const Content& content) {
+  if (content.dtype != DType::kUint8) return;
+  throw Error(ErrorCode::kInvalidArgument, "bytes (U8) cannot be summed: they would overflow");
+}
 
-void CheckContent(const Content& content) {
-  if (content.operation == Operation::kSum) {
-    if (content.dtype == DType::kUint8) {
-      throw Error(ErrorCode::kInvalidArgument, "bytes (U8) cannot be summed: they would overflow");
-    }
-    return;
-  }
+void CheckMoments(const Content& content) {
   int64_t wanted = 0;
   for (int64_t channels : content.channels) wanted += BlockElements(channels);
   if (content.dtype != DType::kFloat64 || wanted != content.elements) {
@@ -98,20 +96,60 @@ void CheckContent(const Content& content) {
   }
 }
 
+void SumRange(const Content& content, Range range, void* dst, const void* src) {
+  switch (content.dtype) {
+    case DType::kFloat32: return Add<float>(dst, src, range.size());
+    case DType::kFloat64: return Add<double>(dst, src, range.size());
+    case DType::kInt32: return Add<int32_t>(dst, src, range.size());
+    case DType::kInt64: return Add<int64_t>(dst, src, range.size());
+    case DType::kUint8: break;
+  }
+  ThrowUnknownValue("sum of elements", static_cast<int>(content.dtype));
+}
+
+void MergeBlocks(const Content& content, Range range, double* dst, const double* src) {
+  int64_t at = 0;
+  for (int64_t channels : content.channels) {
+    if (at >= range.end) break;
+    if (at >= range.begin) {
+      MergeBlock(channels, dst + (at - range.begin), src + (at - range.begin));
+    }
+    at += BlockElements(channels);
+  }
+}
+
+[[noreturn]] void ThrowUnknownOperation(Operation operation) {
+  ThrowUnknownValue("reduction", static_cast<int>(operation));
+}
+
+}  // namespace
+
+void CheckContent(const Content& content) {
+  switch (content.operation) {
+    case Operation::kSum: return CheckSum(content);
+    case Operation::kMergeMoments: return CheckMoments(content);
+  }
+  ThrowUnknownOperation(content.operation);
+}
+
 std::vector<Range> CutIntoRanges(const Content& content, int parts) {
   std::vector<Range> ranges(static_cast<size_t>(parts));
   // cut(k): where range k ends when it should end near `target`.
   size_t block = 0;
   int64_t block_begin = 0;
   const auto cut = [&](int64_t target) {
-    if (content.operation == Operation::kSum) {
-      const int64_t line = 64 / static_cast<int64_t>(SizeOf(content.dtype));
-      return std::min(content.elements, (target + line - 1) / line * line);
+    switch (content.operation) {
+      case Operation::kSum: {
+        const int64_t line = 64 / static_cast<int64_t>(SizeOf(content.dtype));
+        return std::min(content.elements, (target + line - 1) / line * line);
+      }
+      case Operation::kMergeMoments:
+        while (block < content.channels.size() && block_begin < target) {
+          block_begin += BlockElements(content.channels[block++]);
+        }
+        return block_begin;
     }
-    while (block < content.channels.size() && block_begin < target) {
-      block_begin += BlockElements(content.channels[block++]);
-    }
-    return block_begin;
+    ThrowUnknownOperation(content.operation);
   };
   int64_t begin = 0;
   for (int k = 0; k < parts; ++k) {
@@ -124,26 +162,12 @@ std::vector<Range> CutIntoRanges(const Content& content, int parts) {
 }
 
 void MergeRange(const Content& content, Range range, void* dst, const void* src) {
-  if (content.operation == Operation::kSum) {
-    switch (content.dtype) {
-      case DType::kFloat32: return Add<float>(dst, src, range.size());
-      case DType::kFloat64: return Add<double>(dst, src, range.size());
-      case DType::kInt32: return Add<int32_t>(dst, src, range.size());
-      case DType::kInt64: return Add<int64_t>(dst, src, range.size());
-      case DType::kUint8: break;
-    }
-    SYNCBN_CHECK(false) << "sum of " << content.dtype;
+  switch (content.operation) {
+    case Operation::kSum: return SumRange(content, range, dst, src);
+    case Operation::kMergeMoments:
+      return MergeBlocks(content, range, static_cast<double*>(dst), static_cast<const double*>(src));
   }
-  double* to = static_cast<double*>(dst);
-  const double* from = static_cast<const double*>(src);
-  int64_t at = 0;
-  for (int64_t channels : content.channels) {
-    if (at >= range.end) break;
-    if (at >= range.begin) {
-      MergeBlock(channels, to + (at - range.begin), from + (at - range.begin));
-    }
-    at += BlockElements(channels);
-  }
+  ThrowUnknownOperation(content.operation);
 }
 
 void MergeMoments(std::span<const int64_t> channels, std::span<double> dst,

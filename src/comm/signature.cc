@@ -21,6 +21,14 @@ std::string_view NumberWord(DType dtype) {
   return "?";
 }
 
+std::string_view OperationWord(Operation operation) {
+  switch (operation) {
+    case Operation::kSum: return "sum";
+    case Operation::kMergeMoments: return "moments";
+  }
+  return "?";
+}
+
 }  // namespace
 
 Signature Signature::Of(int replica, int rank, const Reduction& reduction) {
@@ -47,8 +55,7 @@ std::string_view Signature::Name() const { return {name.data(), ::strnlen(name.d
 
 std::string Signature::Describe() const {
   return "'" + std::string(Name()) + "' (" + std::to_string(elements) + " " +
-         std::string(NumberWord(dtype)) +
-         (operation == Operation::kSum ? ", sum)" : ", moments)");
+         std::string(NumberWord(dtype)) + ", " + std::string(OperationWord(operation)) + ")";
 }
 
 std::string DescribeMismatch(const Signature& one, const Signature& other, Group group,

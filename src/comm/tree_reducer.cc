@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/unknown_value.h"
+
 namespace syncbn::comm {
 namespace {
 
@@ -12,6 +14,13 @@ constexpr int64_t kPieceElements = 16 * 1024;
 
 std::byte* At(std::byte* memory, int64_t element, DType dtype) {
   return memory + element * static_cast<int64_t>(SizeOf(dtype));
+}
+
+// Of a message with roots: all of the sender's, or its range of one.
+bool IsWholeRoots(MessageKind kind) {
+  if (kind == MessageKind::kRoots) return true;
+  if (kind == MessageKind::kRootRange) return false;
+  ThrowUnknownValue("message of a tree", static_cast<int>(kind));
 }
 
 bool Overlaps(std::span<const std::byte> bytes, const std::byte* begin, size_t size) {
@@ -192,7 +201,7 @@ Landing TreeReducer::OnData(const std::shared_ptr<Op>& base, int from, const Mes
   }
   std::shared_ptr<void> memory = AllocateAligned(body_bytes);
   std::lock_guard lock(op.mutex);
-  if (head.kind == MessageKind::kRoots) {
+  if (IsWholeRoots(head.kind)) {
     const size_t bytes = body_bytes / static_cast<size_t>(sender.subtrees);
     for (int i = 0; i < sender.subtrees; ++i) {
       op.parts[static_cast<size_t>(sender.first_subtree + i)] = {
@@ -216,9 +225,9 @@ void TreeReducer::OnDataBody(const std::shared_ptr<Op>& base, int from, uint64_t
     if (op->missing_ranges.fetch_sub(1) > 1) return;
     op->stage = TreeOp::Stage::kDone;
   } else {
-    const int roots = kind == MessageKind::kRootRange
-                          ? 1
-                          : op->group->plan.participants[static_cast<size_t>(from)].subtrees;
+    const int roots = IsWholeRoots(kind)
+                          ? op->group->plan.participants[static_cast<size_t>(from)].subtrees
+                          : 1;
     if (op->missing_parts.fetch_sub(roots) > roots) return;
   }
   // The arithmetic waits until the transport is free again.

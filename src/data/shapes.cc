@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/rng.h"
+#include "base/unknown_value.h"
 #include "data/signed_distance.h"
 
 namespace syncbn::data {
@@ -66,8 +67,10 @@ float FigureDistance(int32_t label, Point p) {
     case 8:
       return std::min(Box(p - Point{-0.46f, 0}, 0.28f, 0.86f),
                       Box(p - Point{0.06f, -0.58f}, 0.8f, 0.28f));
-    default:
+    case 9:
       return Heart(Point{p.x, p.y + 0.88f} * 0.62f) * (1 / 0.62f);
+    default:
+      ThrowUnknownValue("figure", label);
   }
 }
 

@@ -7,11 +7,27 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "base/unknown_value.h"
 #include "config/norm_fit.h"
 #include "nn/batch_norm.h"
 #include "nn/sample_norm.h"
 
 namespace syncbn::nn {
+namespace {
+
+RunningRule RuleOf(const v1::RunningSpec& spec) {
+  using Kind = RunningRule::Kind;
+  switch (spec.kind()) {
+    case v1::RUNNING_KIND_UNSPECIFIED:
+    case v1::RUNNING_KIND_MOMENTUM:
+      return {.kind = Kind::kMomentum, .momentum = spec.momentum()};
+    case v1::RUNNING_KIND_CUMULATIVE: return {.kind = Kind::kCumulative, .momentum = 0};
+    case v1::RUNNING_KIND_NONE: return {.kind = Kind::kNone};
+    default: ThrowUnknownValue("model.norm.running.kind", static_cast<int>(spec.kind()));
+  }
+}
+
+}  // namespace
 
 ModelBuilder::ModelBuilder(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,
                            const BuildOptions& options)
@@ -31,13 +47,16 @@ Initializer ModelBuilder::WeightInitializer(int64_t fan_in, int64_t fan_out, int
   const v1::InitSpec& init = spec_.init();
   using Kind = Initializer::Kind;
   switch (init.kind()) {
+    case v1::INIT_KIND_UNSPECIFIED:
+    case v1::INIT_KIND_HE:
+      return {Kind::kNormal, init.scale() * std::sqrt(2.0 / static_cast<double>(he_fan))};
     case v1::INIT_KIND_XAVIER:
       return {Kind::kUniform,
               init.scale() * std::sqrt(6.0 / static_cast<double>(fan_in + fan_out))};
     case v1::INIT_KIND_NORMAL:
       return {Kind::kNormal, init.scale() * init.std()};
     default:
-      return {Kind::kNormal, init.scale() * std::sqrt(2.0 / static_cast<double>(he_fan))};
+      ThrowUnknownValue("model.init.kind", static_cast<int>(init.kind()));
   }
 }
 
@@ -48,10 +67,8 @@ int ModelBuilder::Declare(std::string name, Shape shape, ParameterRole role,
 }
 
 bool ModelBuilder::AdoptRunningRule(const std::string& name, const v1::RunningSpec& spec) {
-  if (spec.kind() == v1::RUNNING_KIND_NONE) return false;
-  const bool cumulative = spec.kind() == v1::RUNNING_KIND_CUMULATIVE;
-  const RunningRule rule{cumulative ? RunningRule::Kind::kCumulative : RunningRule::Kind::kMomentum,
-                         cumulative ? 0 : spec.momentum()};
+  const RunningRule rule = RuleOf(spec);
+  if (rule.kind == RunningRule::Kind::kNone) return false;
   if (!running_rule_) running_rule_ = rule;
   if (running_rule_->kind != rule.kind || running_rule_->momentum != rule.momentum) {
     throw Error(

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "nn/architectures.h"
+#include "nn/norm_kind.h"
 
 namespace syncbn::nn {
 namespace {
@@ -18,7 +19,7 @@ struct Followed {
 Followed WhatFollows(const LayerSpecs& specs, int index) {
   if (index + 1 >= specs.size() || !specs[index + 1].has_norm()) return {};
   const v1::NormKind kind = specs[index + 1].norm().kind();
-  return {.by_norm_layer = kind != v1::NORM_KIND_NONE && kind != v1::NORM_KIND_WEIGHT,
+  return {.by_norm_layer = IsLayer(kind),
           .by_weight_norm = kind == v1::NORM_KIND_WEIGHT};
 }
 

@@ -1,6 +1,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/unknown_value.h"
+#include "nn/norm_kind.h"
 #include "nn/builder.h"
 #include "nn/simple_layers.h"
 #include "nn/weighted_layers.h"
@@ -71,7 +73,7 @@ void Chain::Linear(const std::string& name, int64_t out, const WeightOptions& we
 }
 
 void Chain::Normalize(const std::string& name, const v1::NormSpec& spec, double initial_gamma) {
-  if (spec.kind() == v1::NORM_KIND_NONE || spec.kind() == v1::NORM_KIND_WEIGHT) return;
+  if (!IsLayer(spec.kind())) return;
   std::unique_ptr<Norm> norm = builder_->MakeNorm(name, spec, shape_.channels(), initial_gamma);
   Norm* const open = norm.get();
   Append(std::move(norm));
@@ -122,14 +124,13 @@ void Chain::Residual(const std::string& name, Chain body, Chain shortcut) {
 
 WeightOptions Chain::NormalizedWeight() const {
   const v1::NormSpec& norm = builder_->spec().norm();
-  const bool layer = norm.kind() != v1::NORM_KIND_NONE && norm.kind() != v1::NORM_KIND_WEIGHT;
-  const bool after = norm.placement() == v1::NORM_PLACEMENT_AFTER_ACTIVATION;
-  return {.bias = !layer || after, .weight_norm = norm.kind() == v1::NORM_KIND_WEIGHT};
+  return {.bias = !IsLayer(norm.kind()) || IsAfterActivation(norm.placement()),
+          .weight_norm = norm.kind() == v1::NORM_KIND_WEIGHT};
 }
 
 void Chain::NormalizeAndActivate(const std::string& norm, const std::string& activation) {
   const v1::NormSpec& spec = builder_->spec().norm();
-  const bool after = spec.placement() == v1::NORM_PLACEMENT_AFTER_ACTIVATION;
+  const bool after = IsAfterActivation(spec.placement());
   if (!after) Normalize(norm, spec);
   Activate(activation);
   if (after) Normalize(norm, spec);
@@ -137,12 +138,15 @@ void Chain::NormalizeAndActivate(const std::string& norm, const std::string& act
 
 void Chain::Activate(const std::string& name) {
   switch (builder_->spec().activation()) {
+    case v1::ACTIVATION_UNSPECIFIED:
+    case v1::ACTIVATION_RELU:
+      return Activate(name, backend::ActivationKind::kRelu);
     case v1::ACTIVATION_SIGMOID:
       return Activate(name, backend::ActivationKind::kSigmoid);
     case v1::ACTIVATION_TANH:
       return Activate(name, backend::ActivationKind::kTanh);
     default:
-      return Activate(name, backend::ActivationKind::kRelu);
+      ThrowUnknownValue("model.activation", static_cast<int>(builder_->spec().activation()));
   }
 }
 

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::nn {
 namespace {
@@ -31,6 +32,7 @@ void Draw(const Initializer& initializer, RandomKey key, std::span<T> values) {
       for (T& x : values) x = static_cast<T>(value * (2 * stream.UniformDouble() - 1));
       return;
   }
+  ThrowUnknownValue("initializer", static_cast<int>(initializer.kind));
 }
 
 // gain[o] = |v[o]|, of the values as they are stored, so that the first weight is v itself.
@@ -136,6 +138,20 @@ Tensor InitialState(const StateLayout& layout) {
   return state;
 }
 
+namespace {
+
+// What the newest of `batches` normalization batches counts in the running statistics.
+double ShareOfNewest(const RunningRule& rule, double batches) {
+  switch (rule.kind) {
+    case RunningRule::Kind::kMomentum: return rule.momentum;
+    case RunningRule::Kind::kCumulative: return 1 / batches;
+    case RunningRule::Kind::kNone: return 0;
+  }
+  ThrowUnknownValue("rule of the running statistics", static_cast<int>(rule.kind));
+}
+
+}  // namespace
+
 Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
                     const Tensor& moments) {
   SYNCBN_CHECK_EQ(state.elements(), layout.flat_elements()) << "running statistics";
@@ -152,7 +168,7 @@ Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Te
     double* running_var = running_mean + norm.channels;
     double& batches = running_var[norm.channels];
     batches += 1;
-    const double a = rule.kind == RunningRule::Kind::kCumulative ? 1 / batches : rule.momentum;
+    const double a = ShareOfNewest(rule, batches);
     for (int64_t c = 0; c < norm.channels; ++c) {
       running_mean[c] = (1 - a) * running_mean[c] + a * mean[c];
       if (count > 1) running_var[c] = (1 - a) * running_var[c] + a * (m2[c] / (count - 1));

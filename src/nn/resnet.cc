@@ -3,21 +3,22 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/unknown_value.h"
 #include "nn/architectures.h"
+#include "nn/norm_kind.h"
 
 namespace syncbn::nn {
 namespace {
 
 bool NormAfterActivation(const ModelBuilder& builder) {
-  return builder.spec().norm().placement() == v1::NORM_PLACEMENT_AFTER_ACTIVATION;
+  return IsAfterActivation(builder.spec().norm().placement());
 }
 
 // Scale of the last norm of a block at the start.
 double LastGamma(const ModelBuilder& builder) {
   if (!builder.spec().init().zero_last_gamma()) return 1;
   const v1::NormSpec& norm = builder.spec().norm();
-  const bool layer = norm.kind() != v1::NORM_KIND_NONE && norm.kind() != v1::NORM_KIND_WEIGHT;
-  if (layer && !NormAfterActivation(builder) && (!norm.has_affine() || norm.affine())) return 0;
+  if (IsLayer(norm.kind()) && !NormAfterActivation(builder) && (!norm.has_affine() || norm.affine())) return 0;
   throw Error(
       ErrorCode::kInvalidArgument,
       "init.zero_last_gamma needs a norm with a learned scale before the activation: it starts "
@@ -30,13 +31,21 @@ struct BlockOptions {
   int64_t stride = 1;
 };
 
+bool IsBasic(BlockKind kind) {
+  switch (kind) {
+    case BlockKind::kBasic: return true;
+    case BlockKind::kBottleneck: return false;
+  }
+  ThrowUnknownValue("kind of a residual block", static_cast<int>(kind));
+}
+
 // With the norm after the activation the sum is activated and then normalized: of every pair of
 // norm and activation the order is reversed, and nothing else changes.
 void AddBlock(Chain& chain, const std::string& name, const BlockOptions& options) {
   const ModelBuilder& builder = chain.builder();
   const v1::NormSpec& norm = builder.spec().norm();
   const bool after = NormAfterActivation(builder);
-  const bool basic = options.kind == BlockKind::kBasic;
+  const bool basic = IsBasic(options.kind);
   const int64_t out = basic ? options.planes : 4 * options.planes;
 
   Chain body(chain.builder(), chain.shape());

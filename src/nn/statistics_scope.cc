@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/unknown_value.h"
 #include "config/norm_fit.h"
 
 namespace syncbn::nn {
@@ -37,8 +38,12 @@ std::vector<int64_t> StatisticsScope::SliceSizes(int64_t batch) const {
 
 StatisticsScope ResolveScope(const v1::NormBatch& batch, const v1::ClusterSpec& cluster) {
   if (batch.samples() == 0) {
-    if (batch.scope() == v1::NORM_SCOPE_REPLICA) return {};
-    return {.replicas_per_group = std::max(1, cluster.replicas())};
+    switch (batch.scope()) {
+      case v1::NORM_SCOPE_REPLICA: return {};
+      case v1::NORM_SCOPE_UNSPECIFIED:
+      case v1::NORM_SCOPE_GLOBAL: return {.replicas_per_group = std::max(1, cluster.replicas())};
+      default: ThrowUnknownValue("model.norm.batch", static_cast<int>(batch.scope()));
+    }
   }
   const int64_t n = batch.samples();
   const std::vector<int64_t> batches = BatchOfEachReplica(cluster);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/unknown_value.h"
 
 namespace syncbn {
 
@@ -20,7 +21,7 @@ size_t SizeOf(DType dtype) {
     case DType::kInt64: return 8;
     case DType::kUint8: return 1;
   }
-  return 0;
+  ThrowUnknownValue("element type", static_cast<int>(dtype));
 }
 
 std::string_view DTypeName(DType dtype) {

@@ -5,9 +5,26 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/unknown_value.h"
 #include "train/tensor_names.h"
 
 namespace syncbn::train {
+namespace {
+
+bool IsDecoupled(v1::WeightDecayMode mode) {
+  switch (mode) {
+    case v1::WEIGHT_DECAY_MODE_UNSPECIFIED:
+    case v1::WEIGHT_DECAY_MODE_COUPLED: return false;
+    case v1::WEIGHT_DECAY_MODE_DECOUPLED: return true;
+    default: ThrowUnknownValue("train.optimizer.weight_decay_mode", static_cast<int>(mode));
+  }
+}
+
+[[noreturn]] void ThrowUnknownKind(const v1::OptimizerSpec& spec) {
+  ThrowUnknownValue("train.optimizer.kind", static_cast<int>(spec.kind()));
+}
+
+}  // namespace
 
 OptimizerState OptimizerState::Clone() const {
   OptimizerState copy{.slots = {}, .updates = updates};
@@ -18,11 +35,15 @@ OptimizerState OptimizerState::Clone() const {
 Optimizer::Optimizer(const v1::OptimizerSpec& spec, const nn::ParameterLayout& layout)
     : spec_(spec),
       layout_(layout),
-      decoupled_(spec.weight_decay_mode() == v1::WEIGHT_DECAY_MODE_DECOUPLED) {
-  if (spec.kind() == v1::OPTIMIZER_KIND_ADAMW) {
-    slots_ = {"mean", "square"};
-  } else if (spec.momentum() > 0) {
-    slots_ = {"velocity"};
+      decoupled_(IsDecoupled(spec.weight_decay_mode())) {
+  switch (spec.kind()) {
+    case v1::OPTIMIZER_KIND_ADAMW: slots_ = {"mean", "square"}; return;
+    case v1::OPTIMIZER_KIND_UNSPECIFIED:
+    case v1::OPTIMIZER_KIND_SGD:
+    case v1::OPTIMIZER_KIND_LARS:
+      if (spec.momentum() > 0) slots_ = {"velocity"};
+      return;
+    default: ThrowUnknownKind(spec);
   }
 }
 
@@ -52,31 +73,38 @@ void Optimizer::UpdateRange(backend::Executor& executor, const UpdateInputs& inp
     const double decay = decays ? spec_.weight_decay() : 0;
     const Tensor gradient = layout_.View(inputs.gradients, i);
     Tensor weight = layout_.View(parameters, i);
-    if (spec_.kind() == v1::OPTIMIZER_KIND_ADAMW) {
-      Tensor mean = layout_.View(state.slots[0], i), square = layout_.View(state.slots[1], i);
-      executor.AdamWUpdate({.learning_rate = inputs.learning_rate,
-                            .beta1 = spec_.beta1(),
-                            .beta2 = spec_.beta2(),
-                            .epsilon = spec_.epsilon(),
-                            .weight_decay = decay,
-                            .gradient_scale = inputs.gradient_scale,
-                            .update = state.updates + 1},
-                           gradient, mean, square, weight);
-      continue;
+    // trust (g + d w) = (trust g) + (trust d) w; decoupled decay has no trust.
+    const auto sgd = [&](double trust) {
+      Tensor velocity = state.slots.empty() ? Tensor() : layout_.View(state.slots[0], i);
+      executor.SgdUpdate({.learning_rate = inputs.learning_rate,
+                          .momentum = spec_.momentum(),
+                          .nesterov = spec_.nesterov(),
+                          .weight_decay = decoupled_ ? decay : trust * decay,
+                          .decoupled = decoupled_,
+                          .gradient_scale = trust * inputs.gradient_scale},
+                         gradient, velocity, weight);
+    };
+    switch (spec_.kind()) {
+      case v1::OPTIMIZER_KIND_ADAMW: {
+        Tensor mean = layout_.View(state.slots[0], i), square = layout_.View(state.slots[1], i);
+        executor.AdamWUpdate({.learning_rate = inputs.learning_rate,
+                              .beta1 = spec_.beta1(),
+                              .beta2 = spec_.beta2(),
+                              .epsilon = spec_.epsilon(),
+                              .weight_decay = decay,
+                              .gradient_scale = inputs.gradient_scale,
+                              .update = state.updates + 1},
+                             gradient, mean, square, weight);
+        break;
+      }
+      case v1::OPTIMIZER_KIND_LARS:
+        sgd(decays ? TrustRatio(executor, inputs.gradient_scale, decoupled_ ? 0 : decay, weight, gradient)
+                   : 1);
+        break;
+      case v1::OPTIMIZER_KIND_UNSPECIFIED:
+      case v1::OPTIMIZER_KIND_SGD: sgd(1); break;
+      default: ThrowUnknownKind(spec_);
     }
-    const double trust =
-        spec_.kind() == v1::OPTIMIZER_KIND_LARS && decays
-            ? TrustRatio(executor, inputs.gradient_scale, decoupled_ ? 0 : decay, weight, gradient)
-            : 1;
-    Tensor velocity = state.slots.empty() ? Tensor() : layout_.View(state.slots[0], i);
-    executor.SgdUpdate({.learning_rate = inputs.learning_rate,
-                        .momentum = spec_.momentum(),
-                        .nesterov = spec_.nesterov(),
-                        // trust (g + d w) = (trust g) + (trust d) w; decoupled decay has no trust.
-                        .weight_decay = decoupled_ ? decay : trust * decay,
-                        .decoupled = decoupled_,
-                        .gradient_scale = trust * inputs.gradient_scale},
-                       gradient, velocity, weight);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::train {
 namespace {
@@ -17,12 +18,15 @@ double ScaleOf(const v1::LearningRateSpec& spec, int64_t sgd_batch) {
   const double ratio = static_cast<double>(sgd_batch) /
                        static_cast<double>(std::max<int64_t>(1, spec.reference_batch()));
   switch (spec.scaling()) {
+    case v1::LEARNING_RATE_SCALING_UNSPECIFIED:
+    case v1::LEARNING_RATE_SCALING_NONE:
+      return 1;
     case v1::LEARNING_RATE_SCALING_LINEAR:
       return ratio;
     case v1::LEARNING_RATE_SCALING_SQRT:
       return std::sqrt(ratio);
     default:
-      return 1;
+      ThrowUnknownValue("train.learning_rate.scaling", static_cast<int>(spec.scaling()));
   }
 }
 
@@ -73,6 +77,9 @@ double LearningRate::Scheduled(int64_t step) const {
   const double length = static_cast<double>(std::max<int64_t>(1, total_steps_ - warmup_steps_));
   const double p = std::min(1.0, static_cast<double>(step - warmup_steps_) / length);
   switch (schedule_) {
+    case v1::SCHEDULE_UNSPECIFIED:
+    case v1::SCHEDULE_CONSTANT:
+      return peak_;
     case v1::SCHEDULE_STEP: {
       const auto reached = std::count_if(milestones_.begin(), milestones_.end(),
                                          [&](int64_t milestone) { return step >= milestone; });
@@ -86,7 +93,7 @@ double LearningRate::Scheduled(int64_t step) const {
       return p < rise_ ? Cosine(peak_ * kOneCycleStart, peak_, p / rise_)
                        : Cosine(peak_, peak_ * final_, (p - rise_) / (1 - rise_));
     default:
-      return peak_;
+      ThrowUnknownValue("train.learning_rate.schedule", static_cast<int>(schedule_));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/error.h"
 #include "tests/backend/conformance.h"
 
 namespace syncbn::backend {
@@ -33,6 +34,14 @@ TEST_P(ElementwiseConformance, ReluIsExact) {
     const Tensor x = RandomNormal(shape, "x"), dy = RandomNormal(shape, "dy");
     ExpectExact([&](Executor& e) { return ForwardAndBackward(e, ActivationKind::kRelu, x, dy); });
   }
+}
+
+TEST_P(ElementwiseConformance, AnActivationThatNobodyHasTaughtItIsAnError) {
+  Executor& e = tested();
+  const Tensor x = In(e, Filled({2, 3}, 1));
+  const auto unknown = static_cast<ActivationKind>(9);
+  EXPECT_THROW(e.ActivationForward(unknown, x), Error);
+  EXPECT_THROW(e.ActivationBackward(unknown, x, x), Error);
 }
 
 TEST_P(ElementwiseConformance, ReluHasNoSlopeAtZero) {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "tests/backend/conformance.h"
 
 namespace syncbn::backend {
@@ -60,6 +61,14 @@ TEST_P(PoolingConformance, MaximaAreExactAndTheirGradientsGoWhereTheReferenceSen
 }
 
 // After a ReLU many elements of a window are equal: 0.
+TEST_P(PoolingConformance, AKindThatNobodyHasTaughtItIsAnError) {
+  Executor& e = tested();
+  const Pool2dSpec spec{.kind = static_cast<PoolKind>(9)};
+  const Tensor x = In(e, Filled({1, 2, 2, 4}, 1)), dy = In(e, Filled({1, 1, 1, 4}, 1));
+  EXPECT_THROW(e.Pool2dForward(spec, x), Error);
+  EXPECT_THROW(e.Pool2dBackward(spec, x.shape(), dy, {}), Error);
+}
+
 TEST_P(PoolingConformance, GradientsOfEqualMaximaGoToTheFirst) {
   ForEachCase(PoolKind::kMax, [&](const Pool2dSpec& spec, const Shape& x_shape) {
     const Tensor x = RandomIntegers(x_shape, "x", 0, 1);

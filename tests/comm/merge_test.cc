@@ -49,6 +49,17 @@ TEST(MergeMoments, EqualsTheMomentsOfAllSamples) {
   }
 }
 
+TEST(Merge, AnOperationThatNobodyHasTaughtItIsAnError) {
+  std::vector<double> values = {1, 2, 3};
+  Content content{.operation = static_cast<Operation>(9), .dtype = DType::kFloat64, .elements = 3};
+  EXPECT_THROW(CheckContent(content), Error);
+  EXPECT_THROW(CutIntoRanges(content, 2), Error);
+  EXPECT_THROW(MergeRange(content, {0, 3}, values.data(), values.data()), Error);
+  content = {.operation = Operation::kSum, .dtype = static_cast<DType>(9), .elements = 3};
+  EXPECT_THROW(MergeRange(content, {0, 3}, values.data(), values.data()), Error);
+  EXPECT_EQ(values, (std::vector<double>{1, 2, 3}));
+}
+
 TEST(MergeMoments, ASideWithoutSamplesChangesNothing) {
   const std::vector<int64_t> channels = {2, 1};
   const std::vector<double> some = {3, 1, 2, 0.5, 0.25, 4, -1, 7};

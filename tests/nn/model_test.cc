@@ -396,6 +396,26 @@ TEST(Model, RefusesAnUnknownArchitectureWithASuggestion) {
               HasSubstr("did you mean resnet20"));
 }
 
+// What the schema knows and the models do not must not be computed as something else.
+TEST(Model, ASettingThatNobodyHasTaughtItIsAnErrorAndNotAnotherOne) {
+  const auto refused = [](const std::string& text) {
+    return ErrorOf([&] { MakeModel(text, kCifar); });
+  };
+  const std::string unknown = " is not built into this program";
+  for (const char* architecture : {"lenet", "resnet20", "vgg11", "mlp"}) {
+    SCOPED_TRACE(architecture);
+    EXPECT_THAT(refused(Named(architecture, "activation: 99")), HasSubstr("model.activation: 99" + unknown));
+    EXPECT_THAT(refused(Named(architecture, "init {kind: 99}")), HasSubstr("model.init.kind: 99" + unknown));
+    EXPECT_THAT(refused(Named(architecture, "norm {kind: 99}")), HasSubstr("model.norm.kind: 99" + unknown));
+    EXPECT_THAT(refused(Named(architecture, "norm {placement: 99}")),
+                HasSubstr("model.norm.placement: 99" + unknown));
+    EXPECT_THAT(refused(Named(architecture, "norm {running {kind: 99}}")),
+                HasSubstr("model.norm.running.kind: 99" + unknown));
+    EXPECT_THAT(refused(Named(architecture, "norm {batch {scope: 99}}")),
+                HasSubstr("model.norm.batch: 99" + unknown));
+  }
+}
+
 TEST(Model, RefusesImagesOfAnotherSize) {
   const auto model = MakeModel(Named("mlp"), kTiny);
   EXPECT_THAT(ErrorOf([&] {

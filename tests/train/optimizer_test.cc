@@ -53,6 +53,13 @@ class OptimizerTest : public testing::Test {
   std::unique_ptr<backend::Executor> executor_ = backend::MakeReferenceBackend()->MakeExecutor();
 };
 
+TEST_F(OptimizerTest, ARuleThatNobodyHasTaughtItIsAnError) {
+  EXPECT_THROW(Optimizer(Spec(static_cast<v1::OptimizerKind>(99)), model_.parameters), Error);
+  v1::OptimizerSpec spec = Spec(v1::OPTIMIZER_KIND_SGD);
+  spec.set_weight_decay_mode(static_cast<v1::WeightDecayMode>(99));
+  EXPECT_THROW(Optimizer(spec, model_.parameters), Error);
+}
+
 TEST_F(OptimizerTest, SgdWithoutMomentumKeepsNoState) {
   const Optimizer optimizer(Spec(v1::OPTIMIZER_KIND_SGD), model_.parameters);
   OptimizerState state = optimizer.InitialState(DType::kFloat64);

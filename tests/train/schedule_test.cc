@@ -33,6 +33,13 @@ TEST(LearningRate, ConstantIsTheBaseThroughout) {
   for (int64_t step : {0, 1, 39, 40, 1000}) EXPECT_EQ(rate.At(step), 0.5);
 }
 
+TEST(LearningRate, OfARuleThatNobodyHasTaughtItIsAnError) {
+  EXPECT_THROW(Make(Spec(static_cast<v1::Schedule>(99))).At(0), Error);
+  v1::LearningRateSpec spec = Spec(v1::SCHEDULE_CONSTANT);
+  spec.set_scaling(static_cast<v1::LearningRateScaling>(99));
+  EXPECT_THROW(Make(spec), Error);
+}
+
 TEST(LearningRate, ScalesWithTheSgdBatch) {
   v1::LearningRateSpec spec = Spec(v1::SCHEDULE_CONSTANT);
   EXPECT_EQ(Make(spec, 1024).peak(), 0.5);

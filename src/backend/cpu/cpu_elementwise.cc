@@ -2,26 +2,37 @@
 
 #include "backend/cpu/cpu_executor.h"
 #include "base/check.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::backend::cpu {
 
 Tensor CpuExecutor::ActivationForward(ActivationKind kind, Tensor x) {
-  Tensor y = Reuse(x);
-  const auto kernel = kind == ActivationKind::kRelu      ? kernels_.relu
-                      : kind == ActivationKind::kSigmoid ? kernels_.sigmoid
-                                                         : kernels_.tanh;
-  kernel(x.Data<float>(), y.Data<float>(), x.elements());
-  return y;
+  const auto apply = [&](auto kernel) {
+    Tensor y = Reuse(x);
+    kernel(x.Data<float>(), y.Data<float>(), x.elements());
+    return y;
+  };
+  switch (kind) {
+    case ActivationKind::kRelu: return apply(kernels_.relu);
+    case ActivationKind::kSigmoid: return apply(kernels_.sigmoid);
+    case ActivationKind::kTanh: return apply(kernels_.tanh);
+  }
+  ThrowUnknownValue("activation", static_cast<int>(kind));
 }
 
 Tensor CpuExecutor::ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) {
   SYNCBN_CHECK_EQ(y.elements(), dy.elements()) << "gradient of an activation";
-  Tensor dx = Reuse(dy);
-  const auto kernel = kind == ActivationKind::kRelu      ? kernels_.relu_backward
-                      : kind == ActivationKind::kSigmoid ? kernels_.sigmoid_backward
-                                                         : kernels_.tanh_backward;
-  kernel(y.Data<float>(), dy.Data<float>(), dx.Data<float>(), dy.elements());
-  return dx;
+  const auto apply = [&](auto kernel) {
+    Tensor dx = Reuse(dy);
+    kernel(y.Data<float>(), dy.Data<float>(), dx.Data<float>(), dy.elements());
+    return dx;
+  };
+  switch (kind) {
+    case ActivationKind::kRelu: return apply(kernels_.relu_backward);
+    case ActivationKind::kSigmoid: return apply(kernels_.sigmoid_backward);
+    case ActivationKind::kTanh: return apply(kernels_.tanh_backward);
+  }
+  ThrowUnknownValue("activation", static_cast<int>(kind));
 }
 
 Tensor CpuExecutor::Add(Tensor a, const Tensor& b) {

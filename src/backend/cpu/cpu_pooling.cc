@@ -4,6 +4,7 @@
 
 #include "backend/cpu/cpu_executor.h"
 #include "base/check.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::backend::cpu {
 namespace {
@@ -43,29 +44,36 @@ void Transpose(const float* in, int64_t rows, int64_t columns, float* out) {
 PoolResult CpuExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor& x) {
   const Shape shape = spec.OutputShape(x.shape());
   PoolResult result{.y = New(shape), .positions = {}};
-  if (spec.kind == PoolKind::kMax) {
-    const MaxPoolArgs args = MaxPoolOf(spec, x.shape(), shape);
-    result.positions = New(shape, DType::kUint8);
-    kernels_.max_pool(args, x.Data<float>(), result.y.Data<float>(),
-                      result.positions.Data<uint8_t>());
-  } else if (x.elements() > 0) {
-    average_pools_.Forward(spec, x, result.y);
+  switch (spec.kind) {
+    case PoolKind::kMax: {
+      const MaxPoolArgs args = MaxPoolOf(spec, x.shape(), shape);
+      result.positions = New(shape, DType::kUint8);
+      kernels_.max_pool(args, x.Data<float>(), result.y.Data<float>(),
+                        result.positions.Data<uint8_t>());
+      return result;
+    }
+    case PoolKind::kAverage:
+      if (x.elements() > 0) average_pools_.Forward(spec, x, result.y);
+      return result;
   }
-  return result;
+  ThrowUnknownValue("pooling", static_cast<int>(spec.kind));
 }
 
 Tensor CpuExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape, const Tensor& dy,
                                    const Tensor& positions) {
   SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a pooling";
   Tensor dx = New(x_shape);
-  if (spec.kind == PoolKind::kMax) {
-    SYNCBN_CHECK_EQ(positions.elements(), dy.elements()) << "positions of a max pooling";
-    kernels_.max_pool_backward(MaxPoolOf(spec, x_shape, dy.shape()), dy.Data<float>(),
-                               positions.Data<uint8_t>(), dx.Data<float>());
-  } else if (dx.elements() > 0) {
-    average_pools_.Backward(spec, dy, dx);
+  switch (spec.kind) {
+    case PoolKind::kMax:
+      SYNCBN_CHECK_EQ(positions.elements(), dy.elements()) << "positions of a max pooling";
+      kernels_.max_pool_backward(MaxPoolOf(spec, x_shape, dy.shape()), dy.Data<float>(),
+                                 positions.Data<uint8_t>(), dx.Data<float>());
+      return dx;
+    case PoolKind::kAverage:
+      if (dx.elements() > 0) average_pools_.Backward(spec, dy, dx);
+      return dx;
   }
-  return dx;
+  ThrowUnknownValue("pooling", static_cast<int>(spec.kind));
 }
 
 Tensor CpuExecutor::GlobalAveragePoolForward(const Tensor& x) {

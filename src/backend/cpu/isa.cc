@@ -1,17 +1,26 @@
 #include "backend/cpu/isa.h"
 
 #include "base/error.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::backend::cpu {
 
 std::string_view IsaName(Isa isa) {
-  return isa == Isa::kAvx512 ? "avx512" : "avx2";
+  switch (isa) {
+    case Isa::kAvx2: return "avx2";
+    case Isa::kAvx512: return "avx512";
+  }
+  ThrowUnknownValue("instruction set", static_cast<int>(isa));
 }
 
 bool IsaAvailable(Isa isa) {
-  if (isa == Isa::kAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  switch (isa) {
+    case Isa::kAvx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case Isa::kAvx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  }
+  ThrowUnknownValue("instruction set", static_cast<int>(isa));
 }
 
 Isa BestIsa() {

@@ -2,6 +2,7 @@
 
 #include "backend/reference/reference_executor.h"
 #include "base/check.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::backend::reference {
 namespace {
@@ -15,8 +16,7 @@ double Activate(ActivationKind kind, double x) {
     case ActivationKind::kTanh:
       return std::tanh(x);
   }
-  SYNCBN_CHECK(false) << "activation " << static_cast<int>(kind);
-  return 0;
+  ThrowUnknownValue("activation", static_cast<int>(kind));
 }
 
 // d y / d x in terms of y.
@@ -29,8 +29,7 @@ double Slope(ActivationKind kind, double y) {
     case ActivationKind::kTanh:
       return 1 - y * y;
   }
-  SYNCBN_CHECK(false) << "activation " << static_cast<int>(kind);
-  return 0;
+  ThrowUnknownValue("activation", static_cast<int>(kind));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "backend/reference/indexing.h"
 #include "backend/reference/reference_executor.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::backend::reference {
 namespace {
@@ -16,6 +17,14 @@ struct Window {
 
   int64_t begin, end;
 };
+
+bool TakesMaximum(PoolKind kind) {
+  switch (kind) {
+    case PoolKind::kMax: return true;
+    case PoolKind::kAverage: return false;
+  }
+  ThrowUnknownValue("pooling", static_cast<int>(kind));
+}
 
 // Calls visit(n, c, y_index, rows, columns) for each output.
 template <typename Visit>
@@ -37,7 +46,7 @@ void ForEachWindow(const Pool2dSpec& spec, const Shape& x, const Shape& y, Visit
 }  // namespace
 
 PoolResult ReferenceExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor& x) {
-  const bool is_max = spec.kind == PoolKind::kMax;
+  const bool is_max = TakesMaximum(spec.kind);
   const Index4 x_at(x.shape());
   const double* in = x.Data<double>();
   PoolResult result;
@@ -75,13 +84,14 @@ PoolResult ReferenceExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor
 Tensor ReferenceExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape,
                                          const Tensor& dy, const Tensor& positions) {
   SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a pooling";
+  const bool is_max = TakesMaximum(spec.kind);
   const Index4 x_at(x_shape);
   const double* in = dy.Data<double>();
   Tensor dx = NewZeros(x_shape);
   double* out = dx.Data<double>();
   ForEachWindow(spec, x_shape, dy.shape(),
                 [&](int64_t n, int64_t c, int64_t yi, const Window& rows, const Window& columns) {
-                  if (spec.kind == PoolKind::kMax) {
+                  if (is_max) {
                     const int64_t position = positions.Data<int32_t>()[yi];
                     out[x_at(n, position / x_shape[2], position % x_shape[2], c)] += in[yi];
                     return;

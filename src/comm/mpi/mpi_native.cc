@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::comm {
 namespace {
@@ -97,14 +98,17 @@ class MpiNative : public NativeCollectives {
       request->message.insert(request->message.end(), request->data, request->data + count);
     }
     std::lock_guard lock(port_->mutex);
-    if (request->head > 0) {
-      CheckMpi(MPI_Iallreduce(MPI_IN_PLACE, request->message.data(), 1,
-                              TypeOf(request->message.size()), merge_, comm, &request->request),
-               "MPI_Iallreduce");
-    } else {
-      CheckMpi(MPI_Iallreduce(MPI_IN_PLACE, data, count, NumberType(content.dtype), MPI_SUM, comm,
-                              &request->request),
-               "MPI_Iallreduce");
+    switch (content.operation) {
+      case Operation::kMergeMoments:
+        CheckMpi(MPI_Iallreduce(MPI_IN_PLACE, request->message.data(), 1,
+                                TypeOf(request->message.size()), merge_, comm, &request->request),
+                 "MPI_Iallreduce");
+        break;
+      case Operation::kSum:
+        CheckMpi(MPI_Iallreduce(MPI_IN_PLACE, data, count, NumberType(content.dtype), MPI_SUM, comm,
+                                &request->request),
+                 "MPI_Iallreduce");
+        break;
     }
     running_.push_back(request);
     return request;
@@ -133,7 +137,7 @@ class MpiNative : public NativeCollectives {
       case DType::kInt64: return MPI_INT64_T;
       case DType::kUint8: return MPI_UINT8_T;
     }
-    return MPI_DATATYPE_NULL;
+    ThrowUnknownValue("all-reduce of elements", static_cast<int>(dtype));
   }
 
   // Under the port's mutex: the type of one message of moments.

@@ -1,4 +1,5 @@
 #include "backend/cpu/kernels/kernel_table.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::backend::cpu {
 
@@ -11,7 +12,11 @@ size_t ScratchBytes(int64_t channels) {
 }
 
 const KernelTable& Kernels(Isa isa) {
-  return isa == Isa::kAvx512 ? avx512::kTable : avx2::kTable;
+  switch (isa) {
+    case Isa::kAvx2: return avx2::kTable;
+    case Isa::kAvx512: return avx512::kTable;
+  }
+  ThrowUnknownValue("instruction set", static_cast<int>(isa));
 }
 
 }  // namespace syncbn::backend::cpu
