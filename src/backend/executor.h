@@ -13,6 +13,7 @@
 #include <span>
 
 #include "backend/specs.h"
+#include "backend/weights_version.h"
 #include "base/rng.h"
 #include "tensor/tensor.h"
 
@@ -55,10 +56,11 @@ class Executor {
   // Uninitialized memory from the pool.
   virtual Tensor New(Shape shape, DType dtype) = 0;
   Tensor New(Shape shape) { return New(shape, dtype()); }
-  // The parameters behind every `weight` argument keep their values until this is called with
-  // another version: packed copies of them may be kept, and shared by the executors of a Backend; so
-  // a version means the same values for all of them. Before the first call nothing is kept.
-  virtual void SetWeightsVersion(uint64_t version) = 0;
+  // To be called at the beginning of each pass. The parameters behind every `weight` argument keep their
+  // values until this is called again, and have those values in every pass of this version: packed copies of
+  // them may be kept, and shared by the executors of a Backend. Who writes to parameters takes a new version;
+  // a pass that finds others under an old one throws INTERNAL. Before the first call nothing is kept.
+  virtual void SetWeightsVersion(WeightsVersion version) = 0;
   // Memory handed out by New and by operations; zeros where a back end does not count.
   virtual MemoryUse Memory() const { return {}; }
 

@@ -17,7 +17,7 @@ namespace syncbn::train {
 // What is evaluated: the model's state between two steps.
 struct ModelState {
   Tensor parameters;  // flat
-  uint64_t parameters_version = 0;
+  backend::WeightsVersion parameters_version;
   Tensor running;  // flat F64
   uint64_t seed = 0;
   // Epoch by whose keys training samples are augmented (PreciseBN).

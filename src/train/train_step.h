@@ -26,8 +26,8 @@ struct StepSettings {
   bool wants_checkpoint = false;
   bool wants_stop = false;
   Tensor parameters;  // flat
-  // Changes with every update of the parameters.
-  uint64_t parameters_version = 0;
+  // A new one with every update of the parameters.
+  backend::WeightsVersion parameters_version;
   Tensor norm_state;  // flat F64
   // Where the rows of each replica begin in the logits of the step, and their number: R + 1
   // entries, the same in every process. Empty: nobody wants the logits.

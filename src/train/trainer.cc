@@ -70,7 +70,7 @@ int64_t Trainer::end_step() const {
 void Trainer::Restore(TrainingState state, const Manifest& manifest) {
   state_ = std::move(state);
   counters_ = manifest.counters;
-  ++version_;
+  version_ = backend::WeightsVersion::New();
   auto figure = [&](const char* name) -> std::optional<double> {
     const auto found = manifest.figures.find(name);
     if (found == manifest.figures.end()) return std::nullopt;
@@ -267,7 +267,7 @@ Trainer::Accepted Trainer::Commit(double learning_rate) {
                     state_.parameters, state_.optimizer);
   state_.running = nn::UpdatedState(*layouts_.running, engine_.model().running_rule(),
                                     state_.running, step_.moments());
-  ++version_;
+  version_ = backend::WeightsVersion::New();
   return result;
 }
 

@@ -112,8 +112,8 @@ class Trainer {
 
   TrainingState state_;
   Counters counters_;
-  // Of the parameters; 0 is never used.
-  uint64_t version_ = 1;
+  // Of the parameters.
+  backend::WeightsVersion version_ = backend::WeightsVersion::New();
   std::optional<double> test_accuracy_;  // if evaluated at this step
   std::optional<double> best_accuracy_;
   // Over the steps of the current epoch.

@@ -51,7 +51,6 @@ class ConformanceTest : public ::testing::TestWithParam<BackendCase> {
  private:
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Executor> tested_, reference_;
-  uint64_t weights_version_ = 0;
 };
 
 }  // namespace syncbn::backend

@@ -89,8 +89,8 @@ TEST(CpuExecutor, BitsDoNotDependOnExecutorsAtWorkBesideIt) {
     for (int& mine : different) {
       threads.emplace_back([&] {
         const auto executor = backend->MakeExecutor();
-        for (uint64_t version = 0; version < 10; ++version) {
-          executor->SetWeightsVersion(version);
+        for (int pass = 0; pass < 10; ++pass) {
+          executor->SetWeightsVersion(WeightsVersion::New());
           if (Digests(Step(*executor, inputs)) != expected) ++mine;
         }
       });
@@ -105,7 +105,7 @@ TEST(CpuExecutor, ResultsDoNotDependOnWhatMemoryHeldBefore) {
   const Inputs inputs;
   const std::unique_ptr<Backend> backend = MakeCpuBackend();
   const auto executor = backend->MakeExecutor();
-  executor->SetWeightsVersion(1);
+  executor->SetWeightsVersion(WeightsVersion::New());
   const std::vector<Digest> expected = Digests(Step(*executor, inputs));
   for (int round = 0; round < 2; ++round) {
     std::vector<Tensor> blocks;
@@ -121,14 +121,22 @@ TEST(CpuExecutor, ResultsDoNotDependOnWhatMemoryHeldBefore) {
 // -- Packed weights
 // ----------------------------------------------------------------------------------
 
+TEST(WeightsVersion, IsNeverMadeTwice) {
+  const WeightsVersion first = WeightsVersion::New();
+  EXPECT_NE(first, WeightsVersion::New());
+  EXPECT_TRUE(first);
+  EXPECT_FALSE(WeightsVersion());
+}
+
 TEST(CpuPackedWeights, ArePackedOnceForAllExecutors) {
   const Inputs inputs;
   const CpuBackend backend(BestIsa());
+  const WeightsVersion version = WeightsVersion::New();
   std::vector<std::unique_ptr<Executor>> executors;
   size_t bytes = 0;
   for (int i = 0; i < 3; ++i) {
     executors.push_back(backend.MakeExecutor());
-    executors.back()->SetWeightsVersion(5);
+    executors.back()->SetWeightsVersion(version);
     executors.back()->Conv2dForward(kConv, inputs.x, inputs.weight, {});
     if (i == 0) bytes = backend.packed_weights().bytes();
     EXPECT_EQ(backend.packed_weights().bytes(), bytes);
@@ -140,17 +148,18 @@ TEST(CpuPackedWeights, TakeTheMemoryOfTheVersionBefore) {
   const CpuBackend backend(BestIsa());
   const auto first = backend.MakeExecutor(), second = backend.MakeExecutor();
   size_t bytes = 0;
-  for (uint64_t version = 1; version <= 6; ++version) {
-    std::ranges::fill(inputs.weight.Span<float>(), static_cast<float>(version));
+  for (int value = 1; value <= 6; ++value) {
+    std::ranges::fill(inputs.weight.Span<float>(), static_cast<float>(value));
+    const WeightsVersion version = WeightsVersion::New();
     first->SetWeightsVersion(version);
     second->SetWeightsVersion(version);
     for (Executor* executor : {first.get(), second.get()}) {
       const Tensor y = executor->Conv2dForward(kConv, inputs.x, inputs.weight, {});
       const Tensor fresh =
           backend.MakeExecutor()->Conv2dForward(kConv, inputs.x, inputs.weight, {});
-      EXPECT_EQ(DigestOf(y.Bytes()), DigestOf(fresh.Bytes())) << "version " << version;
+      EXPECT_EQ(DigestOf(y.Bytes()), DigestOf(fresh.Bytes())) << "value " << value;
     }
-    if (version == 1) bytes = backend.packed_weights().bytes();
+    if (value == 1) bytes = backend.packed_weights().bytes();
     EXPECT_EQ(backend.packed_weights().bytes(), bytes);
   }
 }
@@ -160,17 +169,17 @@ TEST(CpuPackedWeights, AreNotOverwrittenWhileSomebodyReadsThem) {
   const dnnl::memory::desc layout({16}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::a);
   const Tensor weight = Tensor::Zeros({16}, DType::kFloat32);
   PackedWeights packed;
-  const auto get = [&](uint64_t version) {
-    return packed.Get(weight, version, layout, engine, [&](dnnl::memory& memory) {
-      std::fill_n(static_cast<float*>(memory.get_data_handle()), 16, static_cast<float>(version));
+  const auto get = [&](float content) {
+    return packed.Get(weight, WeightsVersion::New(), layout, engine, [&](dnnl::memory& memory) {
+      std::fill_n(static_cast<float*>(memory.get_data_handle()), 16, content);
     });
   };
   const auto value = [](const PackedWeights::Handle& handle) {
     return static_cast<const float*>(handle->memory.get_data_handle())[7];
   };
   const PackedWeights::Handle first = get(1);
-  for (uint64_t version = 2; version < 6; ++version) {
-    EXPECT_EQ(value(get(version)), static_cast<float>(version));
+  for (float content = 2; content < 6; ++content) {
+    EXPECT_EQ(value(get(content)), content);
     EXPECT_EQ(value(first), 1);
   }
   // The one that is read and the one that was free for the others.
@@ -181,7 +190,7 @@ TEST(CpuPackedWeights, AreNotMistakenForOtherWeightsAtTheSameAddress) {
   const Inputs inputs;
   const CpuBackend backend(BestIsa());
   const auto executor = backend.MakeExecutor();
-  executor->SetWeightsVersion(1);
+  executor->SetWeightsVersion(WeightsVersion::New());
   const void* address = nullptr;
   for (int i = 0; i < 4; ++i) {
     // From the executor's pool, so that each lies where the one before did.
@@ -194,6 +203,31 @@ TEST(CpuPackedWeights, AreNotMistakenForOtherWeightsAtTheSameAddress) {
     Tensor y = executor->Conv2dForward(kConv, inputs.x, weight, {});
     const Tensor fresh = backend.MakeExecutor()->Conv2dForward(kConv, inputs.x, weight, {});
     EXPECT_EQ(DigestOf(y.Bytes()), DigestOf(fresh.Bytes())) << i;
+  }
+}
+
+TEST(CpuPackedWeights, OfOneVersionThatWereWrittenToAreAnError) {
+  Inputs inputs;
+  const CpuBackend backend(BestIsa());
+  const auto first = backend.MakeExecutor(), second = backend.MakeExecutor();
+  const WeightsVersion version = WeightsVersion::New();
+  first->SetWeightsVersion(version);
+  first->Conv2dForward(kConv, inputs.x, inputs.weight, {});
+  for (float& value : inputs.weight.Span<float>()) value += 1;
+  for (Executor* executor : {first.get(), second.get()}) {
+    executor->SetWeightsVersion(version);
+    try {
+      executor->Conv2dForward(kConv, inputs.x, inputs.weight, {});
+      ADD_FAILURE() << "stale weights were used";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInternal);
+      EXPECT_NE(error.message().find("written to without a new version"), std::string::npos)
+          << error.message();
+    }
+  }
+  for (Executor* executor : {first.get(), second.get()}) {
+    executor->SetWeightsVersion(WeightsVersion::New());
+    EXPECT_NO_THROW(executor->Conv2dForward(kConv, inputs.x, inputs.weight, {}));
   }
 }
 
@@ -213,10 +247,10 @@ TEST(CpuPackedWeights, AreDroppedWhenTheirWeightsAreGone) {
   const CpuBackend backend(BestIsa());
   const auto executor = backend.MakeExecutor();
   size_t bytes = 0;
-  for (uint64_t version = 1; version <= 20; ++version) {
-    executor->SetWeightsVersion(version);
+  for (int version = 1; version <= 20; ++version) {
+    executor->SetWeightsVersion(WeightsVersion::New());
     std::vector<Tensor> elsewhere;  // so that every version has weights at new addresses
-    for (uint64_t i = 0; i < version; ++i)
+    for (int i = 0; i < version; ++i)
       elsewhere.push_back(Tensor(kConv.WeightShape(), DType::kFloat32));
     Tensor weight = inputs.weight.Clone();
     executor->Conv2dForward(kConv, inputs.x, weight, {});

@@ -32,7 +32,7 @@ class ExecutorConformance : public ConformanceTest {
   // The step on an executor of its own.
   std::vector<Tensor> Fresh(int64_t samples, double scale = 1) {
     const auto executor = NewExecutor();
-    executor->SetWeightsVersion(1);
+    executor->SetWeightsVersion(WeightsVersion::New());
     return Clones(SmallStep(*executor, samples, scale));
   }
 };
@@ -70,11 +70,11 @@ TEST_P(ExecutorConformance, AStepWithoutSamplesHasZeroGradients) {
 
 TEST_P(ExecutorConformance, ResultsStayWhileMoreIsComputed) {
   Executor& e = tested();
-  e.SetWeightsVersion(1);
+  e.SetWeightsVersion(WeightsVersion::New());
   const std::vector<Tensor> first = SmallStep(e, 5);
   const std::vector<Tensor> copies = Clones(first);
   for (const int64_t samples : {5, 2, 5}) {
-    e.SetWeightsVersion(100 + samples);
+    e.SetWeightsVersion(WeightsVersion::New());
     SmallStep(e, samples, 3);
   }
   ExpectSameBits(first, copies);
@@ -82,7 +82,7 @@ TEST_P(ExecutorConformance, ResultsStayWhileMoreIsComputed) {
 
 TEST_P(ExecutorConformance, ResultsMayOutliveTheirExecutor) {
   auto executor = NewExecutor();
-  executor->SetWeightsVersion(1);
+  executor->SetWeightsVersion(WeightsVersion::New());
   const std::vector<Tensor> results = SmallStep(*executor, 3);
   const std::vector<Tensor> copies = Clones(results);
   executor.reset();
@@ -210,14 +210,14 @@ TEST_P(ExecutorConformance, ANewVersionOfTheWeightsIsSeen) {
   const Tensor dvectors = In(e, RandomIntegers({4, 24}, "dvectors", -3, 3));
   // The same memory in every version, as an optimizer updates it.
   Tensor weight = In(e, Filled(spec.WeightShape(), 0)), matrix = In(e, Filled({24, 16}, 0));
-  for (uint64_t version = 1; version <= 3; ++version) {
+  for (int version = 1; version <= 3; ++version) {
     const std::string name = "weights" + std::to_string(version);
     const Tensor values = RandomIntegers(weight.shape(), name, -3, 3);
     const Tensor matrix_values = RandomIntegers(matrix.shape(), name, -3, 3);
     const Tensor cast = In(e, values), matrix_cast = In(e, matrix_values);
     std::copy(cast.Bytes().begin(), cast.Bytes().end(), weight.Bytes().begin());
     std::copy(matrix_cast.Bytes().begin(), matrix_cast.Bytes().end(), matrix.Bytes().begin());
-    e.SetWeightsVersion(version);
+    e.SetWeightsVersion(WeightsVersion::New());
     Executor& r = reference();
     const auto d = [](const Tensor& t) { return As(t, DType::kFloat64); };
     for (int repetition = 0; repetition < 2; ++repetition) {
@@ -262,7 +262,7 @@ TEST_P(ExecutorConformance, ExecutorsOfManyThreadsDoNotDisturbEachOther) {
     threads.emplace_back([this, &mine = results[thread]] {
       const auto executor = NewExecutor();
       for (int step = 0; step < kSteps; ++step) {
-        executor->SetWeightsVersion(static_cast<uint64_t>(step));
+        executor->SetWeightsVersion(WeightsVersion::New());
         mine.push_back(SmallStep(*executor, 4));
       }
     });

@@ -59,8 +59,8 @@ std::vector<Convolution> Convolutions(const nn::Model& model, const std::vector<
   return all;
 }
 
-double TimeConvolutions(backend::Executor& executor, std::vector<Convolution>& all, uint64_t version) {
-  executor.SetWeightsVersion(version);
+double TimeConvolutions(backend::Executor& executor, std::vector<Convolution>& all) {
+  executor.SetWeightsVersion(backend::WeightsVersion::New());
   const auto start = std::chrono::steady_clock::now();
   for (Convolution& c : all) {
     benchmark::DoNotOptimize(executor.Conv2dForward(c.spec, c.x, c.weight, Tensor()));
@@ -87,11 +87,10 @@ void BM_StepOverConvolutions(benchmark::State& state, const std::string& archite
   const double before = fixture.loss();
   for (int i = 0; i < 4; ++i) fixture.Step();
   if (!(fixture.loss() < before) || !std::isfinite(before)) state.SkipWithError("the step does not learn");
-  uint64_t version = 1;
-  TimeConvolutions(*executor, convolutions, version++);
+  TimeConvolutions(*executor, convolutions);
   std::vector<double> ratios, steps, convs;
   for (auto _ : state) {
-    convs.push_back(TimeConvolutions(*executor, convolutions, version++));
+    convs.push_back(TimeConvolutions(*executor, convolutions));
     const auto start = std::chrono::steady_clock::now();
     fixture.Step();
     steps.push_back(Seconds(start));

@@ -42,9 +42,9 @@ void* Address(const Tensor& tensor) {
 
 }  // namespace
 
-void Convolutions::SetWeightsVersion(uint64_t version) {
-  if (version_ == version) return;
+void Convolutions::SetWeightsVersion(WeightsVersion version) {
   version_ = version;
+  // Also of the same version: what is kept of it is looked at again.
   operations_.ForEach([](Operation& operation) { operation.packings.clear(); });
 }
 
@@ -175,9 +175,9 @@ dnnl::memory Convolutions::Packed(const Conv2dSpec& spec, Operation& operation,
   constexpr size_t kMostAddresses = 64;
   if (operation.packings.size() > kMostAddresses) operation.packings.clear();
   PackedWeights::Handle& handle = operation.packings[Address(weight)];
-  if (handle == nullptr || !handle->Holds(*version_)) {
+  if (handle == nullptr || !handle->Holds(version_)) {
     handle.reset();
-    handle = packed_.Get(weight, *version_, operation.weights, session_.engine(), pack);
+    handle = packed_.Get(weight, version_, operation.weights, session_.engine(), pack);
   }
   return handle->memory;
 }

@@ -8,7 +8,6 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <unordered_map>
 
 #include "backend/cpu/dnnl_session.h"
@@ -23,7 +22,7 @@ class Convolutions {
   // Both must outlive this.
   Convolutions(DnnlSession& session, PackedWeights& packed) : session_(session), packed_(packed) {}
 
-  void SetWeightsVersion(uint64_t version);
+  void SetWeightsVersion(WeightsVersion version);
 
   // Preconditions of all: x.shape() and y.shape() (or those of the gradients) fit the spec; N > 0.
   void Forward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -43,7 +42,7 @@ class Convolutions {
     dnnl::primitive primitive;
     dnnl::memory::desc weights, scratchpad;
     PrimitiveArguments arguments;
-    // Of this version; by the address of the weights.
+    // Of this pass; by the address of the weights.
     std::unordered_map<const void*, PackedWeights::Handle> packings;
     // From PyTorch's layout of the weights to the primitive's; for gradients the other way, written
     // or added.
@@ -61,7 +60,7 @@ class Convolutions {
 
   DnnlSession& session_;
   PackedWeights& packed_;
-  std::optional<uint64_t> version_;
+  WeightsVersion version_;
   // Layers x directions x batch sizes (full, last, evaluation) of a deep network.
   LruCache<Key, Operation> operations_{512};
 };

@@ -32,7 +32,7 @@ Tensor CpuExecutor::New(Shape shape, DType dtype) {
   return Tensor(shape, dtype, pool_->Take(bytes));
 }
 
-void CpuExecutor::SetWeightsVersion(uint64_t version) {
+void CpuExecutor::SetWeightsVersion(WeightsVersion version) {
   convolutions_.SetWeightsVersion(version);
 }
 

@@ -28,7 +28,7 @@ class CpuExecutor final : public Executor {
   DType dtype() const override { return DType::kFloat32; }
   using Executor::New;
   Tensor New(Shape shape, DType dtype) override;
-  void SetWeightsVersion(uint64_t version) override;
+  void SetWeightsVersion(WeightsVersion version) override;
   MemoryUse Memory() const override { return pool_->Use(); }
 
   // cpu_executor.cc

@@ -2,10 +2,33 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <span>
+
+#include "base/check.h"
 
 namespace syncbn::backend::cpu {
 
-std::shared_ptr<PackedWeights::Packing> PackedWeights::Find(const Tensor& weights, uint64_t version,
+namespace {
+
+// Of up to 16 words, evenly spread.
+uint64_t SampleOf(const Tensor& weights) {
+  const std::span<const std::byte> bytes = weights.Bytes();
+  const size_t words = bytes.size() / sizeof(uint32_t);
+  const size_t stride = std::max<size_t>(1, words / 16);
+  uint64_t sample = words;
+  for (size_t i = 0; i < words; i += stride) {
+    uint32_t word;
+    std::memcpy(&word, bytes.data() + i * sizeof word, sizeof word);
+    sample = (sample ^ word) * 0x9e3779b97f4a7c15u;
+    sample ^= sample >> 32;
+  }
+  return sample;
+}
+
+}  // namespace
+
+std::shared_ptr<PackedWeights::Packing> PackedWeights::Find(const Tensor& weights, WeightsVersion version,
                                                             const dnnl::memory::desc& layout,
                                                             const dnnl::engine& engine,
                                                             bool* fill) {
@@ -24,7 +47,12 @@ std::shared_ptr<PackedWeights::Packing> PackedWeights::Find(const Tensor& weight
       }
     }
     if (current != nullptr) {
-      if (current->state == State::kReady) return current;
+      if (current->state == State::kReady) {
+        SYNCBN_CHECK_EQ(current->sample, SampleOf(weights))
+            << "weights of " << weights.shape()
+            << " were written to without a new version of the parameters: packed copies are stale";
+        return current;
+      }
       filled_.wait(lock);
       continue;  // the map may have changed
     }
@@ -39,6 +67,7 @@ std::shared_ptr<PackedWeights::Packing> PackedWeights::Find(const Tensor& weight
     std::atomic_thread_fence(std::memory_order_acquire);
     unused->source = weights.weak_memory();
     unused->version = version;
+    unused->sample = SampleOf(weights);
     unused->state = State::kFilling;
     *fill = true;
     return unused;

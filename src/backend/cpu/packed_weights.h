@@ -3,7 +3,8 @@
 // times.
 //
 // Thread-safe. A packing is found by the memory of the weights (as long as it lives: what comes to
-// lie at the same address later is something else), the layout and the version.
+// lie at the same address later is something else), the layout and the version. That the values are those that
+// were packed is checked by a few of them, which costs nothing: an update of weights changes nearly all.
 #pragma once
 
 #include <condition_variable>
@@ -14,6 +15,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
+#include "backend/weights_version.h"
 #include "tensor/tensor.h"
 
 namespace syncbn::backend::cpu {
@@ -23,11 +25,13 @@ class PackedWeights {
   // Read-only while anybody holds it.
   struct Packing {
     std::weak_ptr<const void> source;
-    uint64_t version = 0;
+    WeightsVersion version;
+    // Of a few of the values.
+    uint64_t sample = 0;
     dnnl::memory::desc layout;
     dnnl::memory memory;
 
-    bool Holds(uint64_t wanted) const { return version == wanted && !source.expired(); }
+    bool Holds(WeightsVersion wanted) const { return version == wanted && !source.expired(); }
 
    private:
     friend class PackedWeights;
@@ -37,9 +41,10 @@ class PackedWeights {
   using Handle = std::shared_ptr<const Packing>;
 
   // The packing of `weights`; pack(memory) is called to fill it if nobody else has. A holder gives
-  // the handle up when it moves to another version, so that the memory can serve for that.
+  // the handle up when it moves to another version, so that the memory can serve for that. Throws INTERNAL when
+  // the values are not those that were packed under this version.
   template <typename Pack>
-  Handle Get(const Tensor& weights, uint64_t version, const dnnl::memory::desc& layout,
+  Handle Get(const Tensor& weights, WeightsVersion version, const dnnl::memory::desc& layout,
              const dnnl::engine& engine, Pack pack) {
     bool fill = false;
     const std::shared_ptr<Packing> packing = Find(weights, version, layout, engine, &fill);
@@ -59,7 +64,7 @@ class PackedWeights {
 
  private:
   // Sleeps while another thread fills the packing. *fill: the caller has to.
-  std::shared_ptr<Packing> Find(const Tensor& weights, uint64_t version,
+  std::shared_ptr<Packing> Find(const Tensor& weights, WeightsVersion version,
                                 const dnnl::memory::desc& layout, const dnnl::engine& engine,
                                 bool* fill);
   void Filled(Packing& packing, Packing::State state);

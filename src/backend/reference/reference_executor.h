@@ -20,7 +20,7 @@ class ReferenceExecutor final : public Executor {
   // never written shows.
   Tensor New(Shape shape, DType dtype) override;
   // Nothing is kept of the weights.
-  void SetWeightsVersion(uint64_t version) override {}
+  void SetWeightsVersion(WeightsVersion version) override {}
 
   // convolution.cc
   Tensor Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
