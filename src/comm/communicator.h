@@ -69,12 +69,13 @@ class Communicator {
   virtual bool Sending() = 0;
 
   // -- Collective: every process calls the same of these in the same order ----------------------------
-  // What each process gave, by rank; sleeps until all have. Throws DEADLINE_EXCEEDED.
+  // What each process gave, by rank; sleeps until all have. Throws DEADLINE_EXCEEDED: this process has then
+  // left the exchange (in-process), or must make no further one (MPI, which cannot take a part back).
   virtual std::vector<std::string> AllGather(std::string_view mine,
                                              std::chrono::milliseconds timeout) = 0;
-  std::vector<std::string> AllGather(std::string_view mine) {
-    return AllGather(mine, kDefaultTimeout);
-  }
+  std::vector<std::string> AllGather(std::string_view mine) { return AllGather(mine, timeout_); }
+  // For exchanges without a timeout of their own. Not thread-safe.
+  void SetTimeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
   std::string Broadcast(int root, std::string_view text) {
     return AllGather(rank() == root ? text : std::string_view())[static_cast<size_t>(root)];
   }
@@ -89,6 +90,9 @@ class Communicator {
 
   // Ends all processes of the run with this exit code, without a word: the caller has said why.
   [[noreturn]] virtual void Abort(int exit_code) = 0;
+
+ private:
+  std::chrono::milliseconds timeout_ = kDefaultTimeout;
 };
 
 }  // namespace syncbn::comm

@@ -8,9 +8,11 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "comm/native_collectives.h"
 
 namespace syncbn::comm {
@@ -37,7 +39,7 @@ struct Mailbox {
 struct Hub {
   explicit Hub(int processes)
       : mailboxes(static_cast<size_t>(processes)), next_child(static_cast<size_t>(processes)),
-        gather(static_cast<size_t>(processes)) {}
+        gather(static_cast<size_t>(processes)), gathered(static_cast<size_t>(processes)) {}
 
   int size() const { return static_cast<int>(mailboxes.size()); }
 
@@ -48,11 +50,20 @@ struct Hub {
   // Duplicates: the n-th call of every rank names the same child.
   std::vector<int> next_child;
   std::map<int, std::shared_ptr<Hub>> children;
-  // AllGather: contributions of the round that is being filled, and the last full one.
-  std::vector<std::string> gather;
+  // AllGather: contributions of the round that is being filled, nothing from who has not come or has given
+  // up, and the last full one.
+  std::vector<std::optional<std::string>> gather;
   std::vector<std::string> gathered;
-  int arrived = 0;
   uint64_t round = 0;
+
+  // Ranks that the round misses.
+  std::vector<int> Missing() const {
+    std::vector<int> missing;
+    for (int rank = 0; rank < size(); ++rank) {
+      if (!gather[static_cast<size_t>(rank)]) missing.push_back(rank);
+    }
+    return missing;
+  }
 };
 
 class InProcessCommunicator : public Communicator {
@@ -125,19 +136,28 @@ class InProcessCommunicator : public Communicator {
                                      std::chrono::milliseconds timeout) override {
     std::unique_lock lock(hub_->mutex);
     const uint64_t round = hub_->round;
-    hub_->gather[static_cast<size_t>(rank_)] = mine;
-    if (++hub_->arrived == size()) {
-      hub_->gathered = hub_->gather;
-      hub_->arrived = 0;
+    std::optional<std::string>& own = hub_->gather[static_cast<size_t>(rank_)];
+    SYNCBN_CHECK(!own) << "rank " << rank_ << " joins an exchange twice";
+    own = mine;
+    if (hub_->Missing().empty()) {
+      for (size_t rank = 0; rank < hub_->gather.size(); ++rank) {
+        hub_->gathered[rank] = *std::exchange(hub_->gather[rank], std::nullopt);
+      }
       ++hub_->round;
       hub_->changed.notify_all();
       return hub_->gathered;
     }
     if (!hub_->changed.wait_for(lock, timeout, [&] { return hub_->round != round; })) {
+      // Else the next exchange would take this part for one of its own.
+      own.reset();
+      std::vector<std::string> missing;
+      for (const int rank : hub_->Missing()) {
+        if (rank != rank_) missing.push_back(std::to_string(rank));
+      }
       throw Error(ErrorCode::kDeadlineExceeded,
                   "rank " + std::to_string(rank_) + " waited " + std::to_string(timeout.count()) +
-                      " ms for " + std::to_string(size() - hub_->arrived) +
-                      " other ranks to join an exchange");
+                      " ms for " + std::to_string(missing.size()) +
+                      " other ranks to join an exchange: " + Join(missing, ", "));
     }
     return hub_->gathered;
   }

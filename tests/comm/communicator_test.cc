@@ -104,8 +104,27 @@ TEST(InProcess, AGatherWithoutTheOthersEndsInTime) {
     ADD_FAILURE() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kDeadlineExceeded);
-    EXPECT_THAT(error.what(), HasSubstr("for 1 other"));
+    EXPECT_THAT(error.what(), HasSubstr("for 1 other ranks to join an exchange: 1"));
   }
+}
+
+TEST(InProcess, AnExchangeWithoutATimeoutOfItsOwnHasTheOneThatWasSet) {
+  auto communicators = MakeInProcessCommunicators(2);
+  communicators[0]->SetTimeout(1ms);
+  EXPECT_THROW(communicators[0]->Barrier(), Error);
+  EXPECT_THROW(communicators[0]->Broadcast(1, ""), Error);
+}
+
+TEST(InProcess, AGatherThatWasGivenUpDoesNotCountInTheNext) {
+  auto communicators = MakeInProcessCommunicators(2);
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    EXPECT_THROW(communicators[0]->AllGather("given up", 1ms), Error) << attempt;
+  }
+  std::thread other([&] {
+    EXPECT_THAT(communicators[1]->AllGather("b"), ::testing::ElementsAre("a", "b"));
+  });
+  EXPECT_THAT(communicators[0]->AllGather("a"), ::testing::ElementsAre("a", "b"));
+  other.join();
 }
 
 TEST(Handshake, AcceptsEqualFactsAndReturnsTheHosts) {
