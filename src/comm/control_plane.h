@@ -24,14 +24,15 @@ class ControlPlane {
   void OnBody(int from, const Landing& landing);
 
   void SendHeartbeats();
-  // Tells all others of our failure, once. `message` as in Failure.
-  void SpreadFailure(const Error& error);
+  // Tells all others of our failure, once.
+  void SpreadFailure(const FailureCause& cause);
   void SendFinished();
   // Every other process has said that it has finished.
   bool AllFinished() const;
 
  private:
   struct Incoming;
+  void TakeHeartbeat(int from, std::span<const std::byte> body);
   void SendToAll(MessageKind kind, std::shared_ptr<std::vector<std::byte>> body);
 
   Communicator& communicator_;

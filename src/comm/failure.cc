@@ -3,19 +3,33 @@
 #include <utility>
 
 namespace syncbn::comm {
+namespace {
 
-bool Failure::Set(ErrorCode code, std::string message) {
+template <typename AnyError>
+[[noreturn]] void ThrowWithFrame(AnyError error, std::string frame) {
+  if (!frame.empty()) error.AddFrame(std::move(frame));
+  throw error;
+}
+
+}  // namespace
+
+bool Failure::Set(FailureCause cause) {
   std::lock_guard lock(mutex_);
   if (failed()) return false;
-  code_ = code;
-  message_ = std::move(message);
+  cause_ = std::move(cause);
   failed_.store(true, std::memory_order_release);
   return true;
 }
 
-Error Failure::ToError() const {
+FailureCause Failure::cause() const {
   std::lock_guard lock(mutex_);
-  return Error(code_, message_);
+  return cause_;
+}
+
+void Failure::Throw(std::string frame) const {
+  FailureCause known = cause();
+  if (known.stall) ThrowWithFrame(StallError(*std::move(known.stall)), std::move(frame));
+  ThrowWithFrame(Error(known.code, std::move(known.message)), std::move(frame));
 }
 
 }  // namespace syncbn::comm

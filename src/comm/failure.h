@@ -3,29 +3,45 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
+#include "comm/stall.h"
 
 namespace syncbn::comm {
+
+// What a failure is made of, to be told to other processes.
+struct FailureCause {
+  ErrorCode code = ErrorCode::kInternal;
+  std::string message;
+  // Of a wait that had no end.
+  std::optional<Stall> stall;
+
+  static FailureCause Of(Stall stall) {
+    const std::string message = stall.message;
+    return {ErrorCode::kDeadlineExceeded, message, std::move(stall)};
+  }
+};
 
 // Thread-safe.
 class Failure {
  public:
   // Remembers the first failure and forgets all later ones: they are its consequences. Returns whether
   // this was the first.
-  bool Set(ErrorCode code, std::string message);
+  bool Set(FailureCause cause);
 
   const std::atomic<bool>& flag() const { return failed_; }
   bool failed() const { return failed_.load(std::memory_order_acquire); }
-  // Precondition: failed().
-  Error ToError() const;
+  // Precondition of both: failed().
+  FailureCause cause() const;
+  // Throws it: a StallError where it is a stall, else an Error. `frame`, if any, says where.
+  [[noreturn]] void Throw(std::string frame = "") const;
 
  private:
   std::atomic<bool> failed_{false};
   mutable std::mutex mutex_;
-  ErrorCode code_ = ErrorCode::kInternal;
-  std::string message_;
+  FailureCause cause_;
 };
 
 }  // namespace syncbn::comm

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/text.h"
 #include "comm/signature.h"
 
 namespace syncbn::comm {
@@ -23,82 +24,158 @@ std::string_view View(const std::array<char, N>& text) {
 }  // namespace
 
 bool ReplicaStatus::WaitsFor(Group group, int64_t number) const {
-  return waiting != 0 && group == Group{group_begin, group_end} && sequence == number;
+  return activity == Activity::kReduction && group == Group{group_begin, group_end} &&
+         sequence == number;
 }
+
+std::string_view ReplicaStatus::Layer() const { return View(layer); }
 
 std::string ReplicaStatus::Describe() const {
   std::string text = step < 0 ? "before its first step" : "step " + std::to_string(step);
-  if (!View(phase).empty()) text += ", " + std::string(View(phase));
-  if (!View(layer).empty()) text += ", " + std::string(View(layer));
-  if (waiting != 0) {
-    text += ", waiting for '" + std::string(View(reduction)) + "' (reduction " +
-            std::to_string(sequence) + " of " +
-            comm::Describe(Group{group_begin, group_end}) + ")";
+  if (activity == Activity::kCompute || activity == Activity::kReduction) {
+    if (!View(phase).empty()) text += ", " + std::string(View(phase));
+    if (!View(layer).empty()) text += ", " + std::string(View(layer));
   }
-  return text;
+  switch (activity) {
+    case Activity::kReduction:
+      return text + ", waiting for '" + std::string(View(reduction)) + "' (reduction " +
+             std::to_string(sequence) + " of " + comm::Describe(Group{group_begin, group_end}) + ")";
+    case Activity::kTurn: return text + ", waiting for its turn";
+    case Activity::kData: return text + ", waiting for data";
+    default: return text;
+  }
 }
 
-ProgressBoard::ProgressBoard(int replicas)
-    : replicas_(replicas), entries_(std::make_unique<Entry[]>(static_cast<size_t>(replicas))) {
-  for (int replica = 0; replica < replicas; ++replica) At(replica).status.replica = replica;
+std::string ProcessStatus::Describe() const {
+  return std::string(NameOf(activity)) + ", after " + Plural(steps, "step");
+}
+
+ProgressBoard::ProgressBoard(const ReplicaMap& map, int rank)
+    : map_(map),
+      rank_(rank),
+      replicas_(std::make_unique<Entry<ReplicaStatus>[]>(static_cast<size_t>(map.replicas()))),
+      processes_(std::make_unique<Entry<ProcessStatus>[]>(static_cast<size_t>(map.processes()))) {
+  for (int replica = 0; replica < map.replicas(); ++replica) {
+    replicas_[static_cast<size_t>(replica)].status.replica = replica;
+  }
+  for (int process = 0; process < map.processes(); ++process) {
+    processes_[static_cast<size_t>(process)].status.rank = process;
+  }
+}
+
+template <typename Change>
+void ProgressBoard::Update(int replica, Change&& change) {
+  auto& entry = replicas_[static_cast<size_t>(replica)];
+  std::lock_guard lock(entry.mutex);
+  ++entry.status.changes;
+  change(entry.status);
 }
 
 void ProgressBoard::Report(int replica, int64_t step, std::string_view phase,
                            std::string_view layer) {
-  Entry& entry = At(replica);
-  std::lock_guard lock(entry.mutex);
-  ++entry.status.changes;
-  entry.status.step = step;
-  Copy(phase, entry.status.phase);
-  Copy(layer, entry.status.layer);
+  Update(replica, [&](ReplicaStatus& status) {
+    status.activity = Activity::kCompute;
+    status.step = step;
+    Copy(phase, status.phase);
+    Copy(layer, status.layer);
+  });
+}
+
+void ProgressBoard::Enter(int replica, int64_t step, Activity activity) {
+  Update(replica, [&](ReplicaStatus& status) {
+    status.activity = activity;
+    status.step = step;
+  });
 }
 
 void ProgressBoard::Touch(int replica) {
-  Entry& entry = At(replica);
-  std::lock_guard lock(entry.mutex);
-  ++entry.status.changes;
+  Update(replica, [](ReplicaStatus&) {});
 }
 
 void ProgressBoard::Contribute(int replica) {
-  Entry& entry = At(replica);
-  std::lock_guard lock(entry.mutex);
-  ++entry.status.changes;
-  ++entry.status.reductions;
+  Update(replica, [](ReplicaStatus& status) { ++status.reductions; });
 }
 
 void ProgressBoard::EnterWait(int replica, std::string_view reduction, Group group,
                               int64_t sequence) {
-  Entry& entry = At(replica);
-  std::lock_guard lock(entry.mutex);
-  ++entry.status.changes;
-  entry.status.waiting = 1;
-  entry.status.group_begin = group.begin;
-  entry.status.group_end = group.end;
-  entry.status.sequence = sequence;
-  Copy(reduction, entry.status.reduction);
+  Update(replica, [&](ReplicaStatus& status) {
+    status.activity = Activity::kReduction;
+    status.group_begin = group.begin;
+    status.group_end = group.end;
+    status.sequence = sequence;
+    Copy(reduction, status.reduction);
+  });
 }
 
 void ProgressBoard::LeaveWait(int replica) {
-  Entry& entry = At(replica);
+  Update(replica, [](ReplicaStatus& status) { status.activity = Activity::kCompute; });
+}
+
+void ProgressBoard::SetProcess(Activity activity, int64_t steps) {
+  auto& entry = processes_[static_cast<size_t>(rank_)];
   std::lock_guard lock(entry.mutex);
   ++entry.status.changes;
-  entry.status.waiting = 0;
+  entry.status.activity = activity;
+  entry.status.steps = steps;
+}
+
+void ProgressBoard::SetInRound(bool in_round) {
+  auto& entry = processes_[static_cast<size_t>(rank_)];
+  std::lock_guard lock(entry.mutex);
+  ++entry.status.changes;
+  entry.status.in_round = in_round;
+}
+
+ProcessActivity ProgressBoard::ReadActivity() const {
+  const ProcessStatus process = ReadProcess(rank_);
+  auto progress = static_cast<int64_t>(process.changes);
+  const Group local = map_.OfProcess(rank_);
+  ReplicaStatus slowest;
+  for (int replica = local.begin; replica < local.end; ++replica) {
+    const ReplicaStatus status = Read(replica);
+    progress += static_cast<int64_t>(status.changes);
+    if (replica == local.begin || status.reductions < slowest.reductions) slowest = status;
+  }
+  ProcessActivity result{.activity = process.activity,
+                         .step = slowest.step,
+                         .reductions = slowest.reductions,
+                         .progress = progress};
+  if (slowest.activity == Activity::kReduction || slowest.activity == Activity::kCompute) {
+    const bool waits = slowest.activity == Activity::kReduction;
+    result.phase = View(slowest.phase);
+    result.where = View(waits ? slowest.reduction : slowest.layer);
+  } else {
+    result.where = NameOf(slowest.activity);
+  }
+  return result;
 }
 
 ReplicaStatus ProgressBoard::Read(int replica) const {
-  const Entry& entry = At(replica);
+  const auto& entry = replicas_[static_cast<size_t>(replica)];
   std::lock_guard lock(entry.mutex);
   return entry.status;
 }
 
 uint64_t ProgressBoard::Changes(int replica) const {
-  const Entry& entry = At(replica);
+  const auto& entry = replicas_[static_cast<size_t>(replica)];
   std::lock_guard lock(entry.mutex);
   return entry.status.changes;
 }
 
+ProcessStatus ProgressBoard::ReadProcess(int rank) const {
+  const auto& entry = processes_[static_cast<size_t>(rank)];
+  std::lock_guard lock(entry.mutex);
+  return entry.status;
+}
+
 void ProgressBoard::Write(const ReplicaStatus& status) {
-  Entry& entry = At(status.replica);
+  auto& entry = replicas_[static_cast<size_t>(status.replica)];
+  std::lock_guard lock(entry.mutex);
+  entry.status = status;
+}
+
+void ProgressBoard::WriteProcess(const ProcessStatus& status) {
+  auto& entry = processes_[static_cast<size_t>(status.rank)];
   std::lock_guard lock(entry.mutex);
   entry.status = status;
 }

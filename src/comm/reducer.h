@@ -18,6 +18,8 @@
 
 namespace syncbn::comm {
 
+class ProgressBoard;
+
 // Replicas [begin, end).
 struct Group {
   int begin = 0;
@@ -66,7 +68,7 @@ class Reducer {
   // Adds replica's part. Does not block on other replicas.
   virtual Handle Start(int replica, const Reduction& reduction) = 0;
   // Sleeps until the result is there. Throws ABORTED (naming what was waited for, and who failed or is
-  // missing) when a participant failed, DEADLINE_EXCEEDED when one makes no progress, INTERNAL
+  // missing) when a participant failed, a StallError when one makes no progress although it could, INTERNAL
   // when participants do not agree on what is reduced.
   virtual void Wait(const Handle& handle) = 0;
   // Gives the transport a chance to move data; called now and then from computing threads.
@@ -75,11 +77,17 @@ class Reducer {
   // Makes every present and future wait of every participant fail with this cause.
   virtual void Poison(int replica, std::string_view cause) = 0;
 
-  // What a replica is doing, for the watchdog: `phase` ("forward", "backward", "update", "data") and
-  // `layer` must live for the rest of the process or until the next report.
+  // What a replica computes, for the watchdog: `phase` ("forward", "backward", "gradients") and `layer`.
   virtual void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) = 0;
+  // What all else the replicas of this process and the process itself are doing is written there.
+  virtual ProgressBoard& board() = 0;
+  // To be called now and then, at least every few seconds, while replicas of this process wait for something
+  // that is not a reduction: judges their waits. Returns whether the run has failed, here or elsewhere.
+  virtual bool CheckWaits() = 0;
+  // Throws the failure of the run. Precondition: it has failed.
+  [[noreturn]] virtual void ThrowFailure() const = 0;
 
-  virtual ReducerCounters counters() const { return {}; }
+  virtual ReducerCounters counters() const = 0;
 };
 
 // A replica's own view of the reducer; what layers see.

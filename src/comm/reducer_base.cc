@@ -50,10 +50,9 @@ void ReducerBase::CheckReduction(int replica, const Reduction& reduction) const 
 
 Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
   if (failure_.failed()) {
-    throw failure_.ToError().AddFrame("starting '" + std::string(reduction.name) + "' of " +
-                                      Describe(reduction.group) + ", replica " +
-                                      std::to_string(replica) + ", rank " +
-                                      std::to_string(communicator_->rank()));
+    failure_.Throw("starting '" + std::string(reduction.name) + "' of " + Describe(reduction.group) +
+                   ", replica " + std::to_string(replica) + ", rank " +
+                   std::to_string(communicator_->rank()));
   }
   CheckReduction(replica, reduction);
   // What this thread left behind earlier may need a driver while it computes on.
@@ -69,9 +68,9 @@ Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
   }
   watchdog_.board().Contribute(replica);
   if (const std::optional<std::string> mismatch = Enter(*op, index, signature, reduction)) {
-    Fail(ErrorCode::kInternal, *mismatch);
+    Fail({ErrorCode::kInternal, *mismatch});
     SpreadFailure();
-    throw failure_.ToError();
+    failure_.Throw();
   }
   Contribute(op, index, reduction.contribution);
   return std::make_shared<Ticket>(std::move(op), replica);
@@ -174,25 +173,25 @@ void ReducerBase::Wait(const Handle& handle) {
       std::chrono::duration_cast<nanoseconds>(std::chrono::steady_clock::now() - begin).count(),
       std::memory_order_relaxed);
   if (failure_.failed()) {
-    throw failure_.ToError().AddFrame(
-        "waiting for " + op.signature.Describe() + ", reduction " + std::to_string(op.sequence) +
-        " of " + Describe(group) + ", replica " + std::to_string(ticket.replica) + ", rank " +
-        std::to_string(communicator_->rank()));
+    failure_.Throw("waiting for " + op.signature.Describe() + ", reduction " +
+                   std::to_string(op.sequence) + " of " + Describe(group) + ", replica " +
+                   std::to_string(ticket.replica) + ", rank " +
+                   std::to_string(communicator_->rank()));
   }
 }
 
 void ReducerBase::CheckForStall(Op& op) {
   const nanoseconds now = watchdog_.Observe();
-  WaitedFor wait{.what = op.signature.Describe(),
-                 .group = op.group->plan.group,
-                 .sequence = op.sequence};
   const GroupPlan& plan = op.group->plan;
+  WaitedFor wait{.what = op.signature.Describe() + ", reduction " + std::to_string(op.sequence) +
+                         " of " + Describe(plan.group),
+                 .name = std::string(op.signature.Name())};
   const auto add_participant = [&](const GroupPlan::Participant& participant, bool all) {
     const size_t before = wait.missing.size();
     for (int member = participant.members.begin; member < participant.members.end; ++member) {
       const int replica = plan.group.begin + member;
       // Who waits for the same thing has given its part.
-      if (all || !watchdog_.board().Read(replica).WaitsFor(wait.group, wait.sequence)) {
+      if (all || !watchdog_.board().Read(replica).WaitsFor(plan.group, op.sequence)) {
         wait.missing.push_back(replica);
       }
     }
@@ -220,49 +219,58 @@ void ReducerBase::CheckForStall(Op& op) {
       if (p != plan.self) add_participant(plan.participants[static_cast<size_t>(p)], true);
     }
   }
-  if (const std::optional<std::string> verdict = watchdog_.Judge(wait)) {
-    Fail(ErrorCode::kDeadlineExceeded, *verdict);
+  FailIfHopeless(wait);
+}
+
+bool ReducerBase::CheckWaits() {
+  const nanoseconds now = watchdog_.Observe();
+  const std::string name = "replicas of rank " + std::to_string(communicator_->rank());
+  WaitedFor wait{.what = "the " + name, .name = name};
+  const Group local = map_.OfProcess(communicator_->rank());
+  bool any = false;
+  for (int replica = local.begin; replica < local.end; ++replica) {
+    const Activity activity = watchdog_.board().Read(replica).activity;
+    any |= activity == Activity::kTurn || activity == Activity::kData;
+    // Who waits for a reduction judges for himself, and knows better whom he misses.
+    if (activity != Activity::kReduction) wait.missing.push_back(replica);
+  }
+  if (!any) {
+    waiting_since_.reset();
+  } else {
+    if (!waiting_since_) waiting_since_ = now;
+    wait.since = *waiting_since_;
+    if (!failure_.failed()) FailIfHopeless(wait);
+  }
+  return failure_.failed();
+}
+
+void ReducerBase::FailIfHopeless(const WaitedFor& wait) {
+  if (std::optional<Stall> stall = watchdog_.Judge(wait)) {
+    Fail(FailureCause::Of(*std::move(stall)));
     SpreadFailure();
   }
 }
 
 // -- Failing -----------------------------------------------------------------------------------------
 
-void ReducerBase::Fail(ErrorCode code, std::string message) {
-  if (failure_.Set(code, std::move(message))) failure_to_spread_.store(true);
+void ReducerBase::Fail(FailureCause cause) {
+  if (failure_.Set(std::move(cause))) failure_to_spread_.store(true);
   wait_room_.WakeAll();
 }
 
 void ReducerBase::SpreadFailure() {
   if (!others() || !failure_to_spread_.exchange(false)) return;
   try {
-    control_.SpreadFailure(failure_.ToError());
+    control_.SpreadFailure(failure_.cause());
   } catch (const std::exception&) {
     // The transport is what failed: its error is known here, and the others lose this process.
   }
 }
 
-Activity ReducerBase::ReadActivity() const {
-  const Group local = map_.OfProcess(communicator_->rank());
-  ReplicaStatus slowest;
-  int64_t progress = 0;
-  for (int replica = local.begin; replica < local.end; ++replica) {
-    const ReplicaStatus status = watchdog_.board().Read(replica);
-    progress += static_cast<int64_t>(status.changes);
-    if (replica == local.begin || status.reductions < slowest.reductions) slowest = status;
-  }
-  auto text = [](const auto& array) { return std::string(array.data()); };
-  return {.step = slowest.step,
-          .phase = text(slowest.phase),
-          .reductions = slowest.reductions,
-          .where = text(slowest.waiting != 0 ? slowest.reduction : slowest.layer),
-          .progress = progress};
-}
-
 void ReducerBase::Poison(int replica, std::string_view cause) {
-  Fail(ErrorCode::kAborted, "replica " + std::to_string(replica) + " (rank " +
-                                std::to_string(communicator_->rank()) + " on " + watchdog_.host() +
-                                ") failed: " + std::string(cause));
+  Fail({ErrorCode::kAborted, "replica " + std::to_string(replica) + " (rank " +
+                                 std::to_string(communicator_->rank()) + " on " +
+                                 watchdog_.host() + ") failed: " + std::string(cause)});
   SpreadFailure();
 }
 

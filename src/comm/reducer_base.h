@@ -15,16 +15,16 @@
 #include <unordered_map>
 #include <vector>
 
-#include "comm/activity.h"
 #include "comm/control_plane.h"
 #include "comm/group_plan.h"
 #include "comm/merge.h"
+#include "comm/progress_board.h"
 #include "comm/reducer_options.h"
 #include "comm/wait_room.h"
 
 namespace syncbn::comm {
 
-class ReducerBase : public Reducer, public ActivitySource, private MessageHandler, private Drivable {
+class ReducerBase : public Reducer, private MessageHandler, private Drivable {
  public:
   // Collective when there are several processes (duplicates the communicator).
   ReducerBase(Communicator& communicator, const ReducerOptions& options);
@@ -35,8 +35,10 @@ class ReducerBase : public Reducer, public ActivitySource, private MessageHandle
   void Progress() override;
   void Poison(int replica, std::string_view cause) override;
   void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) override;
+  ProgressBoard& board() override { return watchdog_.board(); }
+  bool CheckWaits() override;
+  [[noreturn]] void ThrowFailure() const override { failure_.Throw(); }
   ReducerCounters counters() const override;
-  Activity ReadActivity() const override;
 
  protected:
   struct GroupState;
@@ -100,7 +102,7 @@ class ReducerBase : public Reducer, public ActivitySource, private MessageHandle
   // Copies `value` to all results that are not there already and ends the operation.
   void Complete(const std::shared_ptr<Op>& op, const void* value, bool expected_others);
   // Makes every wait of every process fail.
-  void Fail(ErrorCode code, std::string message);
+  void Fail(FailureCause cause);
   // To be called last by the constructor and first by the destructor of the derived class: begins to tell
   // the other processes what happens here; leaves in good order.
   void Open();
@@ -124,6 +126,7 @@ class ReducerBase : public Reducer, public ActivitySource, private MessageHandle
   std::optional<std::string> Enter(Op& op, int index, const Signature& signature,
                                    const Reduction& reduction);
   void CheckForStall(Op& op);
+  void FailIfHopeless(const WaitedFor& wait);
   // Tells the others of a failure that began here. Without locks.
   void SpreadFailure();
   void HeartbeatLoop();
@@ -138,6 +141,8 @@ class ReducerBase : public Reducer, public ActivitySource, private MessageHandle
   Watchdog watchdog_;
   ControlPlane control_;
   WaitRoom wait_room_;
+  // Of CheckWaits: since when somebody waits, in the watchdog's time.
+  std::optional<std::chrono::nanoseconds> waiting_since_;
   // Operations that wait for other processes.
   std::atomic<int> expecting_{0};
 

@@ -65,7 +65,7 @@ Landing ReducerBase::OnHead(int from, std::span<const std::byte> bytes, size_t b
     }
   }
   if (mismatch) {
-    Fail(ErrorCode::kInternal, *mismatch);
+    Fail({ErrorCode::kInternal, *mismatch});
     return Discard(body_bytes);
   }
   return OnData(op, participant, head, body_bytes);
@@ -88,10 +88,10 @@ bool ReducerBase::DriveTransport(Communicator::IfBusy if_busy) {
     any = communicator_->Progress(*this, if_busy);
     if (!failure_.failed()) any |= Advance();
   } catch (const Error& error) {
-    Fail(error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.message());
+    Fail({error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.message()});
   } catch (const std::exception& error) {
-    Fail(ErrorCode::kInternal,
-         "rank " + std::to_string(communicator_->rank()) + " while moving data: " + error.what());
+    Fail({ErrorCode::kInternal, "rank " + std::to_string(communicator_->rank()) +
+                                    " while moving data: " + error.what()});
   }
   SpreadFailure();
   return any;
@@ -123,7 +123,7 @@ void ReducerBase::HeartbeatLoop() {
     try {
       control_.SendHeartbeats();
     } catch (const Error& error) {
-      Fail(error.code(), error.message());
+      Fail({error.code(), error.message()});
     }
     DriveTransport(Communicator::IfBusy::kWait);
     watchdog_.Observe();

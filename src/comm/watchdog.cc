@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
+#include <numeric>
 #include <utility>
 
-#include "comm/signature.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::comm {
 namespace {
@@ -28,10 +30,11 @@ Watchdog::Watchdog(const ReplicaMap& map, int rank, std::string host, nanosecond
       period_(std::clamp<nanoseconds>(stall_timeout / 8, std::chrono::milliseconds(5),
                                       std::chrono::seconds(1))),
       clock_(clock),
-      board_(map.replicas()),
+      board_(map, rank),
       peers_(std::make_unique<Peer[]>(static_cast<size_t>(map.processes()))),
       last_(clock.Monotonic()),
-      seen_(static_cast<size_t>(map.replicas())) {}
+      seen_(static_cast<size_t>(map.replicas())),
+      seen_processes_(static_cast<size_t>(map.processes())) {}
 
 void Watchdog::SetHost(int rank, std::string host) {
   std::lock_guard lock(mutex_);
@@ -46,11 +49,10 @@ nanoseconds Watchdog::Observe() {
   now_ += std::min<nanoseconds>(time - last_, 2 * period_);
   last_ = time;
   for (int replica = 0; replica < map_.replicas(); ++replica) {
-    Seen& seen = seen_[static_cast<size_t>(replica)];
-    const uint64_t changes = board_.Changes(replica);
-    if (changes != seen.changes) seen = {changes, now_};
+    seen_[static_cast<size_t>(replica)].Look(board_.Changes(replica), now_);
   }
   for (int rank = 0; rank < map_.processes(); ++rank) {
+    seen_processes_[static_cast<size_t>(rank)].Look(board_.ReadProcess(rank).changes, now_);
     Peer& peer = peers_[static_cast<size_t>(rank)];
     const uint64_t messages = peer.messages.load();
     if (messages != peer.seen || rank == rank_) {
@@ -71,68 +73,136 @@ nanoseconds Watchdog::Silence(int rank) const {
   return now_ - peers_[static_cast<size_t>(rank)].heard;
 }
 
-bool Watchdog::Quiet(int replica) const {
-  return now_ - seen_[static_cast<size_t>(replica)].moved >= stall_timeout_;
-}
-
 std::string Watchdog::DescribeRank(int rank) const {
   const std::string& host = rank == rank_ ? host_ : peers_[static_cast<size_t>(rank)].host;
   return "rank " + std::to_string(rank) + (host.empty() ? "" : " on " + host);
 }
 
-std::string Watchdog::DescribeReplica(int replica) const {
-  const Seen& seen = seen_[static_cast<size_t>(replica)];
-  const ReplicaStatus status = board_.Read(replica);
-  std::string text = "replica " + std::to_string(replica) + " (" +
-                     DescribeRank(map_.ProcessOf(replica)) + "): ";
-  if (status.changes == 0) return text + "has not reported anything yet";
-  return text + status.Describe() + ", no progress for " + Seconds(now_ - seen.moved);
+nanoseconds Watchdog::StillFor(int replica) const {
+  nanoseconds moved = seen_[static_cast<size_t>(replica)].moved;
+  if (AwaitedBy(board_.Read(replica).activity) == Awaits::kProcess) {
+    moved = std::max(moved, seen_processes_[static_cast<size_t>(map_.ProcessOf(replica))].moved);
+  }
+  return now_ - moved;
 }
 
-std::optional<std::string> Watchdog::Judge(const WaitedFor& wait) const {
-  std::lock_guard lock(mutex_);
-  const nanoseconds waited = now_ - wait.since;
-  const std::string head = "waited " + Seconds(waited) + " for " + wait.what + ", reduction " +
-                           std::to_string(wait.sequence) + " of " + comm::Describe(wait.group);
-  std::string finished, silent;
-  std::vector<int> blamed, waiting;
-  int last_rank = -1;
-  for (int replica : wait.missing) {
-    const int rank = map_.ProcessOf(replica);
+nanoseconds Watchdog::ProcessStillFor(int rank) const {
+  nanoseconds moved = seen_processes_[static_cast<size_t>(rank)].moved;
+  const Group replicas = map_.OfProcess(rank);
+  for (int replica = replicas.begin; replica < replicas.end; ++replica) {
+    moved = std::max(moved, seen_[static_cast<size_t>(replica)].moved);
+  }
+  return now_ - moved;
+}
+
+Watchdog::Standing Watchdog::Judge(int replica) const {
+  const int rank = map_.ProcessOf(replica);
+  if (rank != rank_) {
     const Peer& peer = peers_[static_cast<size_t>(rank)];
-    const ReplicaStatus status = board_.Read(replica);
+    if (peer.finished.load()) return Standing::kFinished;
+    if (now_ - peer.heard >= stall_timeout_) return Standing::kSilent;
+  }
+  if (StillFor(replica) < stall_timeout_) return Standing::kHopeful;
+  Awaits awaits = AwaitedBy(board_.Read(replica).activity);
+  if (awaits == Awaits::kProcess) {
+    const ProcessStatus process = board_.ReadProcess(rank);
+    awaits = process.in_round ? Awaits::kReplicas : AwaitedBy(process.activity);
+  }
+  switch (awaits) {
+    case Awaits::kItself: return Standing::kStalled;
+    case Awaits::kReplicas:
+    case Awaits::kProcess: return Standing::kWaiting;
+    case Awaits::kOutside:
+      return ProcessStillFor(rank) < kOutsidePatience * stall_timeout_ ? Standing::kHopeful
+                                                                       : Standing::kStalled;
+  }
+  ThrowUnknownValue("what an activity waits for", static_cast<int>(awaits));
+}
+
+std::vector<int> Watchdog::Those(const std::vector<int>& replicas, Standing standing) const {
+  std::vector<int> result;
+  std::ranges::copy_if(replicas, std::back_inserter(result),
+                       [&](int replica) { return Judge(replica) == standing; });
+  return result;
+}
+
+std::string Watchdog::Describe(const std::vector<int>& replicas) const {
+  std::string text;
+  int last_rank = -1;
+  for (const int replica : replicas) {
+    const int rank = map_.ProcessOf(replica);
     const bool new_rank = std::exchange(last_rank, rank) != rank;
-    if (rank != rank_ && peer.finished.load()) {
-      if (new_rank) {
-        finished += "\n  " + DescribeRank(rank) + " has finished; last seen: " + status.Describe();
-      }
-    } else if (rank != rank_ && now_ - peer.heard >= stall_timeout_) {
-      if (new_rank) {
-        silent += "\n  " + DescribeRank(rank) + " has not been heard of for " +
-                  Seconds(now_ - peer.heard) + "; last seen: " +
-                  (status.changes == 0 ? "nothing" : status.Describe());
-      }
-    } else if (Quiet(replica)) {
-      (status.waiting != 0 ? waiting : blamed).push_back(replica);
+    const ReplicaStatus status = board_.Read(replica);
+    const std::string last_seen =
+        "last seen: " + (status.changes == 0 ? "nothing" : status.Describe());
+    const Standing standing = Judge(replica);
+    if (standing == Standing::kFinished || standing == Standing::kSilent) {
+      if (!new_rank) continue;
+      const Peer& peer = peers_[static_cast<size_t>(rank)];
+      text += "\n  " + DescribeRank(rank) +
+              (standing == Standing::kFinished
+                   ? " has finished; "
+                   : " has not been heard of for " + Seconds(now_ - peer.heard) + "; ") +
+              last_seen;
+    } else if (AwaitedBy(status.activity) == Awaits::kProcess) {
+      // What the process is at tells for all of its replicas.
+      if (!new_rank) continue;
+      text += "\n  " + DescribeRank(rank) + ": " + board_.ReadProcess(rank).Describe() +
+              ", no progress for " + Seconds(ProcessStillFor(rank));
+    } else {
+      text += "\n  replica " + std::to_string(replica) + " (" + DescribeRank(rank) +
+              "): " + status.Describe() + ", no progress for " + Seconds(StillFor(replica));
     }
   }
-  if (!finished.empty()) {
-    return head + ", which will not come: its replicas are not in step with the others" + finished;
+  return text;
+}
+
+Stall Watchdog::MakeStall(const WaitedFor& wait, std::string text,
+                          const std::vector<int>& culprits) const {
+  Stall stall{.message = std::move(text), .waited_for = wait.name};
+  for (const int replica : culprits) {
+    const int rank = map_.ProcessOf(replica);
+    if (stall.missing_ranks.empty() || stall.missing_ranks.back() != rank) {
+      stall.missing_ranks.push_back(rank);
+    }
+  }
+  if (culprits.empty()) return stall;
+  const ReplicaStatus first = board_.Read(culprits.front());
+  const bool rests = AwaitedBy(first.activity) == Awaits::kProcess;
+  stall.activity =
+      NameOf(rests ? board_.ReadProcess(stall.missing_ranks.front()).activity : first.activity);
+  if (first.activity == Activity::kCompute) stall.layer = first.Layer();
+  return stall;
+}
+
+std::optional<Stall> Watchdog::Judge(const WaitedFor& wait) const {
+  std::lock_guard lock(mutex_);
+  const nanoseconds waited = now_ - wait.since;
+  const std::string head = "waited " + Seconds(waited) + " for " + wait.what;
+  if (const auto finished = Those(wait.missing, Standing::kFinished); !finished.empty()) {
+    return MakeStall(wait,
+                     head + ", which will not come: its replicas are not in step with the others" +
+                         Describe(finished),
+                     finished);
   }
   if (waited < stall_timeout_) return std::nullopt;
-  if (!silent.empty() || !blamed.empty()) {
-    std::string text = head + "; who is missing:" + silent;
-    for (int replica : blamed) text += "\n  " + DescribeReplica(replica);
-    return text;
-  }
-  // Everybody who is missing waits for something else: hopeless only if nobody at all moves.
-  if (waiting.size() < wait.missing.size()) return std::nullopt;
-  for (int replica = 0; replica < map_.replicas(); ++replica) {
-    if (!Quiet(replica)) return std::nullopt;
-  }
-  std::string text = head + "; nobody moves any more, replicas wait for different reductions:";
-  for (int replica : waiting) text += "\n  " + DescribeReplica(replica);
-  return text;
+  const auto blame = [&](const std::vector<int>& among) -> std::optional<Stall> {
+    std::vector<int> culprits = Those(among, Standing::kSilent);
+    std::ranges::copy(Those(among, Standing::kStalled), std::back_inserter(culprits));
+    std::ranges::sort(culprits);
+    if (culprits.empty()) return std::nullopt;
+    return MakeStall(wait, head + "; who is missing:" + Describe(culprits), culprits);
+  };
+  if (auto stall = blame(wait.missing)) return stall;
+  // Whoever is missing waits for others itself: hopeless only if nobody at all moves.
+  std::vector<int> everybody(static_cast<size_t>(map_.replicas()));
+  std::iota(everybody.begin(), everybody.end(), 0);
+  if (!Those(everybody, Standing::kHopeful).empty()) return std::nullopt;
+  if (auto stall = blame(everybody)) return stall;
+  return MakeStall(wait,
+                   head + "; nobody moves any more, replicas wait for different reductions:" +
+                       Describe(wait.missing),
+                   wait.missing);
 }
 
 }  // namespace syncbn::comm

@@ -1,6 +1,11 @@
-// Judges waits by progress: a wait is hopeless when a replica it needs has shown no sign of life for the
-// stall timeout, when everybody waits for something that nobody will give, or when a process it needs
-// has finished or fallen silent. A slow peer that still advances is never an error.
+// Judges waits by progress: a wait is hopeless when one it needs shows no sign of life although it could,
+// when everybody waits for something that nobody will give, or when a process it needs has finished or
+// fallen silent. A slow peer that still advances is never an error.
+//
+// What one could do follows from its activity (base/activity.h). Who computes is stalled after the stall
+// timeout. Who waits for replicas, for its turn among them included, is forgiven as long as anybody moves: then
+// those who keep all the others are named. Who waits for what is outside of the run, such as a disk, has
+// kOutsidePatience times the stall timeout.
 //
 // Time is counted in observations: an interval longer than two of them counts as two, so that a process
 // that was itself stopped (SIGSTOP, a suspended machine) does not blame the others on waking up.
@@ -17,15 +22,16 @@
 #include "base/clock.h"
 #include "comm/progress_board.h"
 #include "comm/replica_map.h"
+#include "comm/stall.h"
 
 namespace syncbn::comm {
 
 // A wait to be judged.
 struct WaitedFor {
-  // "'layer1.bn1 forward' (33 doubles, moments)"
+  // "'layer1.bn1 forward' (33 doubles, moments), reduction 4 of replicas 0..3"
   std::string what;
-  Group group;
-  int64_t sequence = 0;
+  // "layer1.bn1 forward"
+  std::string name;
   // Replicas whose part is not there.
   std::vector<int> missing;
   // Since when, in the watchdog's time.
@@ -57,7 +63,7 @@ class Watchdog {
   // How long nothing has been heard of a process.
   std::chrono::nanoseconds Silence(int rank) const;
   // Why this wait will not end, naming who is to blame; nothing while there is hope.
-  std::optional<std::string> Judge(const WaitedFor& wait) const;
+  std::optional<Stall> Judge(const WaitedFor& wait) const;
 
  private:
   struct Peer {
@@ -71,11 +77,30 @@ class Watchdog {
   struct Seen {
     uint64_t changes = 0;
     std::chrono::nanoseconds moved{0};
+
+    void Look(uint64_t now_changes, std::chrono::nanoseconds now) {
+      if (changes != now_changes) *this = {now_changes, now};
+    }
+  };
+  enum class Standing {
+    kHopeful,   // moves, or may still
+    kWaiting,   // stands still because of other replicas
+    kStalled,   // stands still, and nobody else can help
+    kSilent,    // its process is not heard of
+    kFinished,  // its process has left
   };
 
+  // All under mutex_.
   std::string DescribeRank(int rank) const;
-  std::string DescribeReplica(int replica) const;
-  bool Quiet(int replica) const;
+  // A line for each, or one for all of a process where the process tells more.
+  std::string Describe(const std::vector<int>& replicas) const;
+  Standing Judge(int replica) const;
+  // How long a replica, or what drives it, has stood still; and its whole process.
+  std::chrono::nanoseconds StillFor(int replica) const;
+  std::chrono::nanoseconds ProcessStillFor(int rank) const;
+  // Of `replicas` those of this standing.
+  std::vector<int> Those(const std::vector<int>& replicas, Standing standing) const;
+  Stall MakeStall(const WaitedFor& wait, std::string text, const std::vector<int>& culprits) const;
 
   const ReplicaMap map_;
   const int rank_;
@@ -89,7 +114,7 @@ class Watchdog {
   mutable std::mutex mutex_;
   MonotonicTime last_;
   std::chrono::nanoseconds now_{0};
-  std::vector<Seen> seen_;
+  std::vector<Seen> seen_, seen_processes_;
 };
 
 }  // namespace syncbn::comm

@@ -2,9 +2,16 @@
 // reducer. Training steps, evaluation and replay all run on it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
 
 #include "backend/backend.h"
+#include "base/activity.h"
+#include "base/clock.h"
+#include "base/error.h"
 #include "comm/reducer.h"
 #include "nn/model.h"
 #include "train/executor_pool.h"
@@ -19,6 +26,14 @@ struct EngineOptions {
   int replicas = 1;
   // Replicas that compute at the same time, where they do not need each other inside a pass.
   int concurrency = 1;
+  // Called when the run has failed and replicas of this process do not come back from what they do: only
+  // ending the process ends them. Without it Engine::Run waits for them. On the thread that called Run; need not
+  // return.
+  std::function<void(const Error& failure)> on_stuck;
+  // How often Run looks after its replicas, and how long it waits for them after a failure: those that wait
+  // come back at once, those that compute at the end of a layer.
+  std::chrono::nanoseconds look_every = std::chrono::seconds(1);
+  std::chrono::nanoseconds time_to_come_back = std::chrono::seconds(5);
 };
 
 class Engine {
@@ -39,18 +54,36 @@ class Engine {
   // so that nobody waits for it, and is rethrown.
   void Run(const std::function<void(int replica)>& body);
 
+  // While it lives, a replica waits for something that is not a reduction: kTurn or kData. Others know it then,
+  // and the clock counts it.
+  class Waiting {
+   public:
+    Waiting(Engine& engine, int replica, int64_t step, Activity activity);
+
+   private:
+    StepClock::Wait wait_;
+  };
+  // A workspace, when it is this replica's turn.
+  ExecutorPool::Lease TakeTurn(int replica, int64_t step);
+
   // What layers of this replica reduce through: its waits count as statistics.
   comm::ReplicaLink LayerLink(int replica) { return {&timed_reducer_, replica}; }
   // What the trainer reduces through.
   comm::ReplicaLink Link(int replica) { return {&reducer_, replica}; }
 
  private:
+  void Look(const std::exception_ptr& failure);
+  void BreakTurns();
+
   const nn::Model& model_;
   const backend::Backend& backend_;
   comm::Reducer& reducer_;
   StepClock clock_;
   TimedReducer timed_reducer_;
   ExecutorPool executors_;
+  const std::function<void(const Error&)> on_stuck_;
+  const std::chrono::nanoseconds time_to_come_back_;
+  std::optional<MonotonicTime> failed_since_;
   // Last: its threads use the rest and end first.
   ReplicaTeam team_;
 };

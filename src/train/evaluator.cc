@@ -7,12 +7,23 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/unknown_value.h"
 #include "data/sampler.h"
 
 namespace syncbn::train {
 namespace {
 
 enum SumIndex { kLoss, kCorrect, kSamples, kSums };
+
+// What the test batches are normalized with.
+nn::Mode ModeOf(v1::EvaluationMode mode) {
+  switch (mode) {
+    case v1::EVALUATION_MODE_RUNNING:
+    case v1::EVALUATION_MODE_PRECISE: return nn::Mode::kEvaluate;
+    case v1::EVALUATION_MODE_BATCH: return nn::Mode::kBatchStatistics;
+    default: ThrowUnknownValue("train.evaluate.with", static_cast<int>(mode));
+  }
+}
 
 }  // namespace
 
@@ -32,9 +43,7 @@ EvaluationResult Evaluator::Evaluate(v1::EvaluationMode mode, const ModelState& 
   RunPasses(test_,
             data::BatchPlan::ForEvaluation(samples, engine_.reducer().replicas(),
                                            options_.batch_per_replica),
-            order,
-            mode == v1::EVALUATION_MODE_BATCH ? nn::Mode::kBatchStatistics : nn::Mode::kEvaluate,
-            evaluated, &sums, nullptr);
+            order, ModeOf(mode), evaluated, &sums, nullptr);
   const std::span<const double> totals = std::as_const(sums).Span<double>();
   return {.loss = totals[kLoss] / totals[kSamples],
           .accuracy = totals[kCorrect] / totals[kSamples],
@@ -74,15 +83,18 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
     Tensor local_moments = Tensor::Zeros({model.state().moments_elements()}, DType::kFloat64);
     {
       // One workspace for all batches of the replica.
-      const ExecutorPool::Lease lease = engine_.executors().Acquire(replica);
+      const ExecutorPool::Lease lease = engine_.TakeTurn(replica, state.step);
       backend::Executor& executor = lease.executor();
       executor.SetWeightsVersion(state.parameters_version);
       for (int64_t step = 0; step < plan.steps_per_epoch(); ++step) {
         const data::PositionRange slice = plan.Slice(step, replica);
-        const data::Batch batch =
-            maker.Make(order.subspan(static_cast<size_t>(slice.begin),
-                                     static_cast<size_t>(slice.size())),
-                       state.epoch);
+        const data::Batch batch = [&] {
+          const Engine::Waiting waiting(engine_, replica, state.step, Activity::kData);
+          return maker.Make(order.subspan(static_cast<size_t>(slice.begin),
+                                          static_cast<size_t>(slice.size())),
+                            state.epoch);
+        }();
+        link.reducer->Report(replica, state.step, "forward", "");
         nn::StepContext context({.executor = &executor,
                                  .parameter_layout = &model.parameters(),
                                  .state_layout = &model.state(),

@@ -19,8 +19,11 @@ ExecutorPool::Lease ExecutorPool::Acquire(int replica) {
   // The same workspace each time: its pool already holds blocks of the right sizes.
   if (one_each_) return Lease(this, turn);
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return broken_ || (next_ == turn && !free_.empty()); });
-  if (broken_) throw Error(ErrorCode::kAborted, "another replica of this process failed");
+  changed_.wait(lock, [&] { return fail_ || (next_ == turn && !free_.empty()); });
+  if (fail_) {
+    fail_();
+    SYNCBN_CHECK(false) << "a broken pool of executors lends none";
+  }
   const int index = free_.back();
   free_.pop_back();
   ++next_;
@@ -45,10 +48,10 @@ void ExecutorPool::BeginRound() {
   next_ = 0;
 }
 
-void ExecutorPool::Break() {
+void ExecutorPool::Break(std::function<void()> fail) {
   {
     std::lock_guard lock(mutex_);
-    broken_ = true;
+    fail_ = std::move(fail);
   }
   changed_.notify_all();
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -43,8 +44,8 @@ class ExecutorPool {
   Lease Acquire(int replica);
   // Starts a round. Nobody may hold or wait for a lease.
   void BeginRound();
-  // Wakes everybody who waits; they and all who come later get ABORTED.
-  void Break();
+  // Wakes everybody who waits; for them and all who come later `fail` is called, which throws.
+  void Break(std::function<void()> fail);
 
   // For work outside a pass, on the thread that drives the replicas.
   backend::Executor& main() { return *main_; }
@@ -63,7 +64,7 @@ class ExecutorPool {
   std::condition_variable changed_;
   std::vector<int> free_;
   int next_ = 0;  // the next replica to be admitted, counted from first_
-  bool broken_ = false;
+  std::function<void()> fail_;  // set: broken
 };
 
 }  // namespace syncbn::train

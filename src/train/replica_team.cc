@@ -8,17 +8,16 @@
 
 namespace syncbn::train {
 
-ReplicaTeam::ReplicaTeam(int first_replica, int count, OnFailure on_failure)
-    : first_(first_replica), count_(count), on_failure_(std::move(on_failure)) {
-  if (count_ == 1) return;
-  threads_.reserve(static_cast<size_t>(count_));
+ReplicaTeam::ReplicaTeam(Options options) : options_(std::move(options)) {
+  if (count() == 1) return;
+  threads_.reserve(static_cast<size_t>(count()));
   try {
-    for (int i = 0; i < count_; ++i) threads_.emplace_back([this, i] { Loop(first_ + i); });
+    for (int i = 0; i < count(); ++i) threads_.emplace_back([this, i] { Loop(first() + i); });
   } catch (const std::system_error& error) {
     const size_t started = threads_.size();
     Stop();
     throw Error(ErrorCode::kResourceExhausted,
-                "only " + std::to_string(started) + " of " + std::to_string(count_) +
+                "only " + std::to_string(started) + " of " + std::to_string(count()) +
                     " replica threads could be started (" + error.what() +
                     "): use more processes, fewer replicas, or a higher limit of threads (ulimit -u)");
   }
@@ -36,15 +35,21 @@ void ReplicaTeam::Stop() {
 }
 
 void ReplicaTeam::Run(const std::function<void(int)>& body) {
-  if (count_ == 1) {
-    RunOne(first_, body);
+  if (count() == 1) {
+    RunOne(first(), body);
   } else {
     std::unique_lock lock(mutex_);
     body_ = &body;
-    running_ = count_;
+    running_ = count();
     ++generation_;
     start_.notify_all();
-    done_.wait(lock, [&] { return running_ == 0; });
+    while (!done_.wait_for(lock, options_.look_every, [&] { return running_ == 0; })) {
+      if (!options_.on_look) continue;
+      const std::exception_ptr failure = failure_;
+      lock.unlock();
+      options_.on_look(failure);
+      lock.lock();
+    }
     body_ = nullptr;
   }
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
@@ -79,7 +84,7 @@ void ReplicaTeam::RunOne(int replica, const std::function<void(int)>& body) {
         first = true;
       }
     }
-    if (first && on_failure_) on_failure_(replica, error);
+    if (first && options_.on_failure) options_.on_failure(replica, error);
   }
 }
 

@@ -5,33 +5,34 @@ namespace syncbn::train {
 void StepClock::Restart() {
   std::lock_guard lock(mutex_);
   shares_ = {};
-  current_ = Activity::kCompute;
-  since_ = std::chrono::steady_clock::now();
+  current_ = Share::kCompute;
+  since_ = clock_.Monotonic();
 }
 
 TimeShares StepClock::Read() {
   std::lock_guard lock(mutex_);
-  CountUntil(std::chrono::steady_clock::now());
+  CountUntilNow();
   return shares_;
 }
 
-void StepClock::Begin(Activity activity) {
+void StepClock::Begin(Share share) {
   std::lock_guard lock(mutex_);
   if (++waiting_ == replicas_) {
-    CountUntil(std::chrono::steady_clock::now());
-    current_ = activity;
+    CountUntilNow();
+    current_ = share;
   }
 }
 
 void StepClock::End() {
   std::lock_guard lock(mutex_);
   if (waiting_-- == replicas_) {
-    CountUntil(std::chrono::steady_clock::now());
-    current_ = Activity::kCompute;
+    CountUntilNow();
+    current_ = Share::kCompute;
   }
 }
 
-void StepClock::CountUntil(Time now) {
+void StepClock::CountUntilNow() {
+  const MonotonicTime now = clock_.Monotonic();
   shares_.spent[static_cast<size_t>(current_)] += now - since_;
   since_ = now;
 }

@@ -9,26 +9,28 @@
 #include <chrono>
 #include <mutex>
 
+#include "base/clock.h"
 #include "comm/reducer.h"
 
 namespace syncbn::train {
 
-enum class Activity { kCompute, kStatistics, kGradients, kData };
-constexpr int kActivities = 4;
+enum class Share { kCompute, kStatistics, kGradients, kData };
+constexpr int kShares = 4;
 
 struct TimeShares {
-  std::array<std::chrono::nanoseconds, kActivities> spent{};
-  std::chrono::nanoseconds operator[](Activity activity) const {
-    return spent[static_cast<size_t>(activity)];
+  std::array<std::chrono::nanoseconds, kShares> spent{};
+  std::chrono::nanoseconds operator[](Share share) const {
+    return spent[static_cast<size_t>(share)];
   }
-  double Milliseconds(Activity activity) const {
-    return std::chrono::duration<double, std::milli>((*this)[activity]).count();
+  double Milliseconds(Share share) const {
+    return std::chrono::duration<double, std::milli>((*this)[share]).count();
   }
 };
 
 class StepClock {
  public:
-  explicit StepClock(int replicas) : replicas_(replicas) {}
+  explicit StepClock(int replicas, const Clock& clock = Clock::System())
+      : replicas_(replicas), clock_(clock), since_(clock.Monotonic()) {}
 
   // Everybody computes from here on; what was counted is forgotten.
   void Restart();
@@ -38,7 +40,7 @@ class StepClock {
   // While it lives, one replica waits.
   class Wait {
    public:
-    Wait(StepClock& clock, Activity activity) : clock_(clock) { clock_.Begin(activity); }
+    Wait(StepClock& clock, Share share) : clock_(clock) { clock_.Begin(share); }
     ~Wait() { clock_.End(); }
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;
@@ -48,20 +50,22 @@ class StepClock {
   };
 
  private:
-  using Time = std::chrono::steady_clock::time_point;
-  void Begin(Activity activity);
+  void Begin(Share share);
   void End();
-  void CountUntil(Time now);
+  // Under mutex_.
+  void CountUntilNow();
 
   const int replicas_;
+  const Clock& clock_;
   std::mutex mutex_;
   int waiting_ = 0;
-  Activity current_ = Activity::kCompute;
-  Time since_{};
+  Share current_ = Share::kCompute;
+  MonotonicTime since_;
   TimeShares shares_;
 };
 
-// A reducer whose waits are counted as statistics: what the layers of a replica get.
+// A reducer whose waits are counted as statistics: what the layers of a replica get. In all else it is the one
+// it wraps.
 class TimedReducer : public comm::Reducer {
  public:
   TimedReducer(comm::Reducer& reducer, StepClock& clock) : reducer_(reducer), clock_(clock) {}
@@ -71,7 +75,7 @@ class TimedReducer : public comm::Reducer {
     return reducer_.Start(replica, reduction);
   }
   void Wait(const Handle& handle) override {
-    StepClock::Wait wait(clock_, Activity::kStatistics);
+    StepClock::Wait wait(clock_, Share::kStatistics);
     reducer_.Wait(handle);
   }
   void Progress() override { reducer_.Progress(); }
@@ -79,6 +83,10 @@ class TimedReducer : public comm::Reducer {
   void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) override {
     reducer_.Report(replica, step, phase, layer);
   }
+  comm::ProgressBoard& board() override { return reducer_.board(); }
+  bool CheckWaits() override { return reducer_.CheckWaits(); }
+  void ThrowFailure() const override { reducer_.ThrowFailure(); }
+  comm::ReducerCounters counters() const override { return reducer_.counters(); }
 
  private:
   comm::Reducer& reducer_;

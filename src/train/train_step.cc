@@ -1,7 +1,6 @@
 #include "train/train_step.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "base/check.h"
 
@@ -59,18 +58,13 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
   Tensor sums = Tensor::Zeros({kSums}, DType::kFloat64);
   Tensor moments;
   {
-    link.reducer->Report(replica, settings.step, "data", "");
     data::Batch batch = [&] {
-      StepClock::Wait wait(engine_.clock(), Activity::kData);
+      const Engine::Waiting waiting(engine_, replica, settings.step, Activity::kData);
       return batches(replica);
     }();
-    // Waiting for a workspace is waiting for other replicas of this process, which compute.
-    std::optional<ExecutorPool::Lease> lease;
-    {
-      StepClock::Wait wait(engine_.clock(), Activity::kCompute);
-      lease.emplace(engine_.executors().Acquire(replica));
-    }
-    backend::Executor& executor = lease->executor();
+    const ExecutorPool::Lease lease = engine_.TakeTurn(replica, settings.step);
+    link.reducer->Report(replica, settings.step, "forward", "");
+    backend::Executor& executor = lease.executor();
     executor.SetWeightsVersion(settings.parameters_version);
     Tensor gradients = executor.New({model.parameters().flat_elements()});
     BucketCounter counter(buckets_);
@@ -148,7 +142,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
                                   .name = "moments of all layers"}));
   }
   link.reducer->Report(replica, settings.step, "gradients", "");
-  StepClock::Wait wait(engine_.clock(), Activity::kGradients);
+  const StepClock::Wait wait(engine_.clock(), Share::kGradients);
   for (const comm::Reducer::Handle& handle : handles) link.Wait(handle);
 }
 

@@ -7,6 +7,8 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/unknown_value.h"
+#include "comm/progress_board.h"
 #include "nn/simple_layers.h"
 #include "train/step_dump.h"
 #include "train/tensor_names.h"
@@ -26,9 +28,10 @@ bool AllFinite(const Tensor& values) {
 
 const char* EvaluationName(v1::EvaluationMode mode) {
   switch (mode) {
+    case v1::EVALUATION_MODE_RUNNING: return "running";
     case v1::EVALUATION_MODE_PRECISE: return "precise";
     case v1::EVALUATION_MODE_BATCH: return "batch";
-    default: return "running";
+    default: ThrowUnknownValue("train.evaluate.with", static_cast<int>(mode));
   }
 }
 
@@ -123,6 +126,7 @@ Summary Trainer::Run() {
     if (due || last || stopped || totals.checkpoint_wanted) SaveCheckpoint();
   }
   loader_.reset();
+  Begin(Activity::kFinish);
   if (options_.metrics != nullptr && !is_replay) {
     try {
       options_.metrics->Flush();
@@ -158,7 +162,7 @@ ModelState Trainer::CurrentModel() const {
 }
 
 void Trainer::RunOneStep(const Wishes& wishes) {
-  Begin("train");
+  Begin(Activity::kTrain);
   const int64_t step = counters_.step;
   const int64_t epoch = step / plan_.steps_per_epoch();
   const int64_t step_in_epoch = step % plan_.steps_per_epoch();
@@ -198,7 +202,11 @@ void Trainer::RunOneStep(const Wishes& wishes) {
         data::LoadedBatch loaded = loader_->Next(replica);
         SYNCBN_CHECK(loaded.epoch == epoch && loaded.step == step_in_epoch)
             << "the loader is at epoch " << loaded.epoch << " step " << loaded.step;
-        if (options_.on_batch) options_.on_batch(step, replica, loaded.batch);
+        if (options_.on_batch) {
+          // It has its data: what is done with them now is no waiting.
+          engine_.reducer().Report(replica, step, "batch", "");
+          options_.on_batch(step, replica, loaded.batch);
+        }
         return std::move(loaded.batch);
       },
       [&](int replica) {
@@ -216,10 +224,10 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   attempt_samples_ += global_batch;
   step_seconds_ += seconds;
   const MetricRecord::Milliseconds milliseconds{
-      .compute = shares.Milliseconds(Activity::kCompute),
-      .statistics = shares.Milliseconds(Activity::kStatistics),
-      .gradients = shares.Milliseconds(Activity::kGradients),
-      .data = shares.Milliseconds(Activity::kData)};
+      .compute = shares.Milliseconds(Share::kCompute),
+      .statistics = shares.Milliseconds(Share::kStatistics),
+      .gradients = shares.Milliseconds(Share::kGradients),
+      .data = shares.Milliseconds(Share::kData)};
   spent_.compute += milliseconds.compute;
   spent_.statistics += milliseconds.statistics;
   spent_.gradients += milliseconds.gradients;
@@ -234,6 +242,7 @@ void Trainer::RunOneStep(const Wishes& wishes) {
 
   if (writes_dump) Dump(accepted, rate, std::move(before));
   if (options_.metrics == nullptr && options_.observer == nullptr) return;
+  Begin(Activity::kRecord);
   MetricRecord record{.step = step,
                       .epoch = epoch,
                       .split = "train",
@@ -272,8 +281,8 @@ Trainer::Accepted Trainer::Commit(double learning_rate) {
 }
 
 void Trainer::Evaluate(Summary& summary) {
-  Begin("evaluate");
   for (const int value : spec_.train().evaluate().with()) {
+    Begin(Activity::kEvaluate);
     const auto mode = static_cast<v1::EvaluationMode>(value);
     const EvaluationResult result = evaluator_.Evaluate(mode, CurrentModel());
     const std::string name = EvaluationName(mode);
@@ -289,6 +298,7 @@ void Trainer::Evaluate(Summary& summary) {
                               .evaluation = name,
                               .loss = result.loss,
                               .accuracy = result.accuracy};
+    Begin(Activity::kRecord);
     if (options_.metrics != nullptr) options_.metrics->Write(record);
     if (options_.observer != nullptr) options_.observer->OnEvaluation(record, result.seconds);
   }
@@ -296,7 +306,7 @@ void Trainer::Evaluate(Summary& summary) {
 
 void Trainer::SaveCheckpoint() {
   if (options_.checkpoints == nullptr) return;
-  Begin("checkpoint");
+  Begin(Activity::kCheckpoint);
   try {
     if (options_.metrics != nullptr) options_.metrics->Flush();
     Manifest manifest = options_.manifest;
@@ -321,6 +331,7 @@ void Trainer::SaveCheckpoint() {
 }
 
 void Trainer::Dump(const Accepted& accepted, double learning_rate, TrainingState before) {
+  Begin(Activity::kDump);
   const int64_t step = counters_.step - 1;
   const int64_t epoch = step / plan_.steps_per_epoch();
   const int64_t step_in_epoch = step % plan_.steps_per_epoch();
@@ -373,9 +384,10 @@ bool Trainer::CompletedEpochs(double every) const {
   return intervals(counters_.step) > intervals(counters_.step - 1);
 }
 
-void Trainer::Begin(const char* phase) const {
+void Trainer::Begin(Activity activity) const {
+  engine_.reducer().board().SetProcess(activity, counters_.step);
   if (!options_.on_phase) return;
-  options_.on_phase(phase, counters_.step,
+  options_.on_phase(activity, counters_.step,
                     static_cast<double>(counters_.step) /
                         static_cast<double>(plan_.steps_per_epoch()));
 }

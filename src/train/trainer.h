@@ -48,9 +48,8 @@ struct TrainerOptions {
   bool evaluate = true;
   // Asked before each step, in every process. May be empty.
   std::function<Wishes()> wishes;
-  // Told, in every process, when it begins something: "train" (a step), "evaluate" or "checkpoint",
-  // with the steps done and the epoch. May be empty.
-  std::function<void(const char* phase, int64_t steps, double epoch)> on_phase;
+  // Told, in every process, when it begins something, with the steps done and the epoch. May be empty.
+  std::function<void(Activity activity, int64_t steps, double epoch)> on_phase;
   // Observers of a replica's pass, and a look at its batch before it is used. May be empty.
   std::function<nn::TensorObserver(int64_t step, int replica)> observe;
   std::function<void(int64_t step, int replica, data::Batch& batch)> on_batch;
@@ -94,7 +93,8 @@ class Trainer {
   // Whether `every` epochs were completed by the step that was just done.
   bool CompletedEpochs(double every) const;
   void Warn(const std::string& warning) const;
-  void Begin(const char* phase) const;
+  // Says what the process does: to whoever misses it, and to on_phase.
+  void Begin(Activity activity) const;
 
   const v1::RunSpec& spec_;
   Engine& engine_;

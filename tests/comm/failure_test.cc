@@ -2,8 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <thread>
 
+#include "comm/progress_board.h"
+#include "comm/stall.h"
 #include "tests/support/run_replicas.h"
 
 namespace syncbn::comm {
@@ -11,6 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 Reduction Sum(Group group, std::string_view name, int64_t elements = 3) {
@@ -115,6 +119,44 @@ TEST(Failure, AStalledReplicaIsNamedWithStepPhaseAndLayer) {
       EXPECT_THAT(error.what(), ::testing::Not(HasSubstr("replica 2 (rank")));
     }
   }
+}
+
+TEST(Failure, AStallIsToldWithItsFactsInEveryProcess) {
+  std::mutex mutex;
+  std::vector<Stall> stalls;
+  ErrorsOf({.replicas = 3, .stall_timeout = 1s}, 3, [&](ReplicaLink link) {
+    link.reducer->Report(link.replica, 17, "backward", "layer2.0.bn1");
+    if (link.replica == 1) return;  // and is not heard of again
+    try {
+      link.Reduce(Sum({0, 3}, "layer2.0.bn1 backward", 33));
+    } catch (const StallError& error) {
+      const std::lock_guard lock(mutex);
+      stalls.push_back(error.stall());
+      throw;
+    }
+  });
+  ASSERT_EQ(stalls.size(), 2u);
+  for (const Stall& stall : stalls) {
+    EXPECT_EQ(stall.waited_for, "layer2.0.bn1 backward");
+    EXPECT_THAT(stall.missing_ranks, ElementsAre(1));
+    EXPECT_EQ(stall.activity, "compute");
+    EXPECT_EQ(stall.layer, "layer2.0.bn1");
+    EXPECT_THAT(stall.message, HasSubstr("who is missing:"));
+  }
+}
+
+TEST(Failure, WhatAProcessIsAtTravelsToTheOthers) {
+  InProcessReducers reducers(2, {.replicas = 2, .stall_timeout = 60s});
+  reducers.reducer(0).board().SetProcess(Activity::kCheckpoint, 12);
+  reducers.reducer(0).board().Enter(0, 11, Activity::kRest);
+  const auto seen = [&] { return reducers.reducer(1).board().ReadProcess(0); };
+  // By the next heartbeat.
+  const auto end = std::chrono::steady_clock::now() + 60s;
+  while (seen().activity != Activity::kCheckpoint && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(5ms);
+  }
+  EXPECT_EQ(seen().Describe(), "checkpoint, after 12 steps");
+  EXPECT_EQ(reducers.reducer(1).board().Read(0).activity, Activity::kRest);
 }
 
 TEST(Failure, ASlowReplicaThatAdvancesIsWaitedFor) {

@@ -170,6 +170,17 @@ TEST_F(Train, AStalledRankIsNamedWithStepLayerAndPhase) {
   }
 }
 
+TEST_F(Train, WithoutMpirunAReplicaThatKeepsTheOthersFromTheirTurnIsNamedAndTheProcessLeaves) {
+  const ProcessResult result =
+      Run(0, "out", {"--fault", "stall@step=1,replica=0,layer=0", "--threads", "1", "--set",
+                     "model.norm.batch=replica", "--set", "cluster.stall_timeout=3"});
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.status, 5) << Everything(result);
+  for (const char* text : {"replica 0 (rank 0", "step 1, forward, 0, no progress"}) {
+    EXPECT_NE(result.err.find(text), std::string::npos) << text << "\n" << Everything(result);
+  }
+}
+
 TEST_F(Train, AFailingReplicaEndsTheJobWithItsCause) {
   const ProcessResult result = Run(2, "out", {"--fault", "throw@step=2,replica=6"});
   EXPECT_FALSE(result.timed_out);

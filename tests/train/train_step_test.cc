@@ -96,7 +96,7 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
     StepSettings settings{.seed = 1,
                           .global_batch = batches.total(),
                           .parameters = parameters,
-                          .parameters_version = 1,
+                          .parameters_version = backend::WeightsVersion::New(),
                           .norm_state = nn::InitialState(model->state())};
     if (options.logits) settings.logit_rows = batches.rows();
     if (options.adjust) options.adjust(process, settings);

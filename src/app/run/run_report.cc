@@ -8,13 +8,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <set>
 
 #include "app/exit_code.h"
 #include "app/run/metric_points.h"
 #include "app/versions.h"
 #include "base/clock.h"
 #include "base/host.h"
+#include "comm/stall.h"
 #include "train/checkpoint_store.h"
 
 namespace syncbn::app {
@@ -25,18 +25,6 @@ int64_t ProcessorTime() {
   timespec time{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
-
-// The watchdog names the ranks it misses in its text: "rank 3 on host b ...", "(rank 3 on ...".
-std::set<int> MissingRanks(const std::string& text) {
-  std::set<int> ranks;
-  const size_t from = text.find("who is missing:");
-  constexpr std::string_view kRank = "rank ";
-  for (size_t at = text.find(kRank, from); from != std::string::npos && at != std::string::npos;
-       at = text.find(kRank, at + 1)) {
-    ranks.insert(std::atoi(text.c_str() + at + kRank.size()));
-  }
-  return ranks;
 }
 
 // Leaves without a checkpoint and without waiting for anybody; mpirun ends the others.
@@ -99,18 +87,18 @@ std::optional<int> RunReport::attempt() const {
   return report::AttemptNumber(reporter_->settings().attempt);
 }
 
-void RunReport::SetPhase(const std::string& phase, int64_t steps, double epoch) {
+void RunReport::SetPhase(Activity phase, int64_t steps, double epoch) {
   std::lock_guard lock(mutex_);
-  if (phase_ == "load") load_progress_ = ProcessorTime();
+  if (phase_ == Activity::kLoad) load_progress_ = ProcessorTime();
   phase_ = phase;
   steps_ = steps;
   epoch_ = epoch;
   ++phases_;
 }
 
-void RunReport::SetReducer(const comm::Reducer* reducer) {
+void RunReport::SetReducer(comm::Reducer* reducer) {
   std::lock_guard lock(mutex_);
-  if (reducer_ != nullptr) last_ = comm::ActivityOf(*reducer_);
+  if (reducer_ != nullptr) last_ = reducer_->board().ReadActivity();
   reducer_ = reducer;
 }
 
@@ -125,9 +113,9 @@ void RunReport::SetCheckpoint(int64_t step) {
 
 report::RankStatus RunReport::Status() {
   std::lock_guard lock(mutex_);
-  if (phase_ == "load") load_progress_ = ProcessorTime();
-  if (reducer_ != nullptr) last_ = comm::ActivityOf(*reducer_);
-  return {.phase = phase_,
+  if (phase_ == Activity::kLoad) load_progress_ = ProcessorTime();
+  if (reducer_ != nullptr) last_ = reducer_->board().ReadActivity();
+  return {.phase = std::string(NameOf(phase_)),
           .step = steps_,
           .epoch = epoch_,
           .reduction = last_.reductions,
@@ -168,8 +156,9 @@ void RunReport::Fail(const Error& error) {
   for (const std::string& frame : error.frames()) exit.add_frames(frame);
   exit.set_caused_by_peer(error.code() == ErrorCode::kAborted &&
                           dynamic_cast<const train::AttemptSuperseded*>(&error) == nullptr);
-  if (error.code() == ErrorCode::kDeadlineExceeded) {
-    for (const int rank : MissingRanks(error.message())) exit.add_missing_ranks(rank);
+  if (const auto* stall = dynamic_cast<const comm::StallError*>(&error)) {
+    const std::vector<int>& ranks = stall->stall().missing_ranks;
+    exit.mutable_missing_ranks()->Add(ranks.begin(), ranks.end());
   }
   Deliver(std::move(exit), options_.failure_time);
 }

@@ -11,8 +11,9 @@
 #include <optional>
 #include <string>
 
+#include "base/activity.h"
 #include "base/error.h"
-#include "comm/activity.h"
+#include "comm/progress_board.h"
 #include "report/reporter.h"
 #include "train/metric_record.h"
 #include "train/summary.h"
@@ -48,10 +49,10 @@ class RunReport {
   // Whether the coordinator wants the run to stop. Thread-safe.
   bool stop_wanted() const { return stop_wanted_.load(std::memory_order_relaxed); }
 
-  // What the process is doing, for heartbeats: "load", "start", "train", ...
-  void SetPhase(const std::string& phase, int64_t steps = 0, double epoch = 0);
+  // What the process is doing, for heartbeats.
+  void SetPhase(Activity phase, int64_t steps = 0, double epoch = 0);
   // Where reductions can be seen; null before it is destroyed.
-  void SetReducer(const comm::Reducer* reducer);
+  void SetReducer(comm::Reducer* reducer);
   void SetPlan(int64_t total_steps, int64_t first_step);
   void SetCheckpoint(int64_t step);
 
@@ -73,13 +74,13 @@ class RunReport {
   const Options options_;
   std::atomic<bool> stop_wanted_{false};
   std::mutex mutex_;
-  std::string phase_ = "load";
+  Activity phase_ = Activity::kLoad;
   int64_t steps_ = 0;
   double epoch_ = 0;
   int64_t phases_ = 0, load_progress_ = 0;
   std::optional<int64_t> checkpoint_;
-  const comm::Reducer* reducer_ = nullptr;
-  comm::Activity last_;
+  comm::Reducer* reducer_ = nullptr;
+  comm::ProcessActivity last_;
   bool unsafe_said_ = false;
   // Last: its threads use what stands above.
   std::unique_ptr<report::Reporter> reporter_;

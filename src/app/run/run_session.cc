@@ -1,7 +1,9 @@
 #include "app/run/run_session.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <set>
 #include <thread>
 
@@ -17,6 +19,7 @@
 #include "base/file.h"
 #include "base/host.h"
 #include "base/text.h"
+#include "base/unknown_value.h"
 #include "comm/handshake.h"
 #include "comm/make_reducer.h"
 #include "comm/mpi/mpi_session.h"
@@ -55,6 +58,14 @@ void PrintError(const Error& error, const LaunchPlace& place) {
     std::fprintf(stderr, "syncbn: %s\n", error.what());
   }
   std::fflush(stderr);
+}
+
+comm::ReducerKind KindOf(v1::Reduction reduction) {
+  switch (reduction) {
+    case v1::REDUCTION_TREE: return comm::ReducerKind::kTree;
+    case v1::REDUCTION_NATIVE: return comm::ReducerKind::kNative;
+    default: ThrowUnknownValue("cluster.reduction", static_cast<int>(reduction));
+  }
 }
 
 // The replicas whose statistics are merged across replicas, for a reducer that must know them before.
@@ -161,7 +172,7 @@ class RunSink : public train::MetricSink {
 // For the time in which a reducer can be looked at.
 class ReducerView {
  public:
-  ReducerView(RunReport& report, const comm::Reducer& reducer) : report_(report) {
+  ReducerView(RunReport& report, comm::Reducer& reducer) : report_(report) {
     report_.SetReducer(&reducer);
   }
   ~ReducerView() { report_.SetReducer(nullptr); }
@@ -170,14 +181,18 @@ class ReducerView {
   RunReport& report_;
 };
 
+// Says how the process ends, to people and to the coordinator; returns the exit code.
+using LeaveWith = std::function<int(const Error& error)>;
+
 class Session {
  public:
   Session(const RunRequest& request, const LocalRun& run, comm::Communicator& communicator,
-          RunReport& report)
+          RunReport& report, const LeaveWith& leave)
       : request_(request),
         run_(run),
         communicator_(communicator),
         report_(report),
+        leave_(leave),
         root_(communicator.rank() == 0) {}
 
   // Returns the exit code.
@@ -195,6 +210,7 @@ class Session {
   const LocalRun& run_;
   comm::Communicator& communicator_;
   RunReport& report_;
+  const LeaveWith& leave_;
   const bool root_;
   std::vector<std::string> hosts_;
   fs::path out_;
@@ -217,6 +233,13 @@ int Session::Run() {
       {"steps to dump (--dump-from + --dump-steps)",
        std::to_string(request_.dump_from) + " + " + std::to_string(request_.dump_steps)});
   hosts_ = comm::Handshake(communicator_, HostName(), compared);
+  report_.SetPhase(Activity::kStart);
+  const std::chrono::nanoseconds stall_timeout(
+      static_cast<int64_t>(spec.cluster().stall_timeout() * 1e9));
+  // Others wait while the root prepares the folder and reads a checkpoint.
+  communicator_.SetTimeout(std::max<std::chrono::milliseconds>(
+      comm::Communicator::kDefaultTimeout,
+      std::chrono::duration_cast<std::chrono::milliseconds>(kOutsidePatience * stall_timeout)));
 
   Observer observer({.quiet = request_.quiet,
                      .live = request_.live.value_or(!comm::MpiSession::UnderMpirun())},
@@ -241,11 +264,9 @@ int Session::Run() {
 
   const std::unique_ptr<comm::Reducer> reducer = comm::MakeReducer(
       communicator_,
-      {.kind = spec.cluster().reduction() == v1::REDUCTION_NATIVE ? comm::ReducerKind::kNative
-                                                                  : comm::ReducerKind::kTree,
+      {.kind = KindOf(spec.cluster().reduction()),
        .replicas = replicas,
-       .stall_timeout = std::chrono::nanoseconds(
-           static_cast<int64_t>(spec.cluster().stall_timeout() * 1e9)),
+       .stall_timeout = stall_timeout,
        .native_groups = StatisticsGroups(spec)});
   const ReducerView view(report_, *reducer);
   try {
@@ -264,7 +285,8 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
   const comm::Group local = map.OfProcess(communicator_.rank());
   train::Engine engine({.first_replica = local.begin,
                         .replicas = local.size(),
-                        .concurrency = request_.threads.value_or(CoresPerProcess())},
+                        .concurrency = request_.threads.value_or(CoresPerProcess()),
+                        .on_stuck = [&](const Error& error) { communicator_.Abort(leave_(error)); }},
                        run_.model(), run_.backend(), reducer);
   SignalWishes signals(root_);
   train::TrainerOptions options;
@@ -276,8 +298,8 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
     wishes.stop |= report_.stop_wanted();
     return wishes;
   };
-  options.on_phase = [&](const char* phase, int64_t steps, double epoch) {
-    report_.SetPhase(phase, steps, epoch);
+  options.on_phase = [&](Activity activity, int64_t steps, double epoch) {
+    report_.SetPhase(activity, steps, epoch);
   };
   if (request_.fault.kind != Fault::Kind::kNone) {
     options.observe = [&](int64_t step, int replica) { return request_.fault.Observe(step, replica); };
@@ -330,7 +352,6 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
   report_.SetPlan(trainer.end_step(), from);
   train::Summary summary = trainer.Run();
   observer.Finish();
-  report_.SetPhase("finish", summary.steps, summary.epochs);
   if (root_) {
     summary.command = request_.command;
     summary.processes = communicator_.size();
@@ -385,9 +406,9 @@ void Session::Introduce(const comm::ReplicaMap& map) const {
 // Only Errors leave it: what fails outside a step (a model larger than the memory) has a code and a
 // text, too.
 int RunSession(const RunRequest& request, const LocalRun& run, comm::Communicator& communicator,
-               RunReport& report) {
+               RunReport& report, const LeaveWith& leave) {
   try {
-    return Session(request, run, communicator, report).Run();
+    return Session(request, run, communicator, report, leave).Run();
   } catch (const Error&) {
     throw;
   } catch (const std::bad_alloc&) {
@@ -427,14 +448,11 @@ int RunTraining(const RunRequest& given) {
     return code;
   }
 
-  report.SetPhase("start");
+  report.SetPhase(Activity::kJoin);
   comm::MpiSession mpi;
   comm::Communicator& communicator = mpi.world();
-  try {
-    return RunSession(request, *run, communicator, report);
-  } catch (const Error& error) {
+  const LeaveWith leave = [&](const Error& error) {
     const bool superseded = dynamic_cast<const train::AttemptSuperseded*>(&error) != nullptr;
-    const int code = superseded ? kGivenUp : ExitCodeOf(error.code());
     // Who only heard of a failure gives the one who had it time to speak, and to end everybody; so do
     // those who found what every rank found.
     const bool speaks_last =
@@ -447,6 +465,12 @@ int RunTraining(const RunRequest& given) {
       std::this_thread::sleep_for(std::chrono::seconds(2));
       PrintError(error, place);
     }
+    return superseded ? kGivenUp : ExitCodeOf(error.code());
+  };
+  try {
+    return RunSession(request, *run, communicator, report, leave);
+  } catch (const Error& error) {
+    const int code = leave(error);
     if (!mpi.uses_mpi()) return code;
     communicator.Abort(code);
     return code;  // not reached: GCC does not see it through the reference

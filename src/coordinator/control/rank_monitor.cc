@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/activity.h"
 #include "base/text.h"
 #include "coordinator/api_error.h"
 
@@ -143,7 +144,8 @@ RankMonitor::Assessment RankMonitor::Assess(MonotonicTime now) const {
   }
   assessment.nobody_heard = !any_heard && !all_exited;
   if (any_heard) {
-    if (now - last_progress_ >= policy_.stall_after)
+    const int patience = WaitsForOutside(assessment.silent) ? kOutsidePatience : 1;
+    if (now - last_progress_ >= patience * policy_.stall_after)
       assessment.stall = MakeStall(assessment.silent, now);
   } else {
     assessment.stall = StallInSilence(assessment.silent, all_exited, now);
@@ -181,6 +183,16 @@ std::optional<Failure> RankMonitor::StallInSilence(const std::vector<int>& silen
                          ? "; no process of theirs is there"
                          : "; the processors have done nothing for them for " + Duration(idle);
   return failure;
+}
+
+bool RankMonitor::WaitsForOutside(const std::vector<int>& silent) const {
+  // A silent rank holds up the others more surely than a disk does.
+  if (!silent.empty()) return false;
+  return std::ranges::any_of(ranks_, [](const Rank& rank) {
+    if (rank.exited || !rank.newest) return false;
+    const std::optional<Activity> activity = ActivityNamed(rank.newest->phase);
+    return activity && AwaitedBy(*activity) == Awaits::kOutside;
+  });
 }
 
 Failure RankMonitor::MakeStall(const std::vector<int>& silent, MonotonicTime now) const {

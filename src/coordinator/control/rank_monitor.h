@@ -29,8 +29,9 @@ struct RankMonitorPolicy {
   std::chrono::microseconds stale_after = std::chrono::seconds(30);
   // Without one from any rank for so long: unreachable.
   std::chrono::microseconds unreachable_after = std::chrono::minutes(5);
-  // No progress of any rank for so long: stalled. Longer than the workers' own watchdog, which
-  // knows more and goes first.
+  // No progress of any rank for so long: stalled; kOutsidePatience times as long where a rank is at something
+  // that waits for a disk or the like (base/activity.h). Longer than the workers' own watchdog, which knows
+  // more and goes first.
   std::chrono::microseconds stall_after = std::chrono::minutes(10);
   // All ranks have reported their end: for the launcher to end as well.
   std::chrono::microseconds leave_after = std::chrono::minutes(2);
@@ -94,6 +95,8 @@ class RankMonitor {
   // Of an attempt in which nobody speaks any more.
   std::optional<Failure> StallInSilence(const std::vector<int>& silent, bool all_exited,
                                         MonotonicTime now) const;
+  // Whether a rank that can be heard is at something that nothing in the run can hurry.
+  bool WaitsForOutside(const std::vector<int>& silent) const;
   Failure MakeStall(const std::vector<int>& silent, MonotonicTime now) const;
 
   RankMonitorPolicy policy_;

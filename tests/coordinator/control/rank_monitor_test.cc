@@ -78,6 +78,38 @@ TEST_F(RankMonitorTest, AJobWhoseRanksWorkBetweenReductionsIsNotStalled) {
   }
 }
 
+TEST_F(RankMonitorTest, ARankThatWaitsForADiskHasTenTimesAsLong) {
+  for (const char* phase : {"checkpoint", "load", "start", "record"}) {
+    SCOPED_TRACE(phase);
+    // Every rank is heard all the time; rank 0 writes, the others wait for it.
+    const auto pass = [&](minutes time) {
+      for (int i = 0; i < time.count() * 3; ++i) {
+        now += seconds(20);
+        monitor.Heartbeat(0, {.phase = phase, .step = 5, .reduction = 127, .progress = 10}, now);
+        Beat({1, 2, 3}, 128, 10);
+      }
+      return monitor.Assess(now).stall;
+    };
+    Beat({1}, 128, 9);
+    EXPECT_FALSE(pass(minutes(99)).has_value());
+    const auto stall = pass(minutes(2));
+    ASSERT_TRUE(stall.has_value());
+    EXPECT_THAT(stall->ranks, ElementsAre(0));
+    EXPECT_THAT(stall->message, ::testing::HasSubstr("phase " + std::string(phase)));
+    // Something moves again.
+    monitor = RankMonitor(4, {}, now);
+    for (int rank = 0; rank < 4; ++rank) monitor.Register(rank, "a", now);
+  }
+}
+
+TEST_F(RankMonitorTest, APhaseOfAnotherVersionIsJudgedLikeAnyOther) {
+  for (int i = 0; i < 31; ++i) {
+    now += seconds(20);
+    for (int rank = 0; rank < 4; ++rank) monitor.Heartbeat(rank, {.phase = "dance"}, now);
+  }
+  EXPECT_TRUE(monitor.Assess(now).stall.has_value());
+}
+
 TEST_F(RankMonitorTest, TheRankInTheSmallestReductionIsNamed) {
   Beat({0, 1, 3}, 128, 10);
   Beat({2}, 127, 10);
