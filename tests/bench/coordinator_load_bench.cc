@@ -215,7 +215,8 @@ json BenchMetrics(const Options& options) {
 void FillWithJobs(const fs::path& data) {
   using namespace coordinator;
   Store store({.folder = data});
-  const WallTime now = Clock::System().Now();
+  const Moment moment = DurableClock(Clock::System(), std::nullopt).Now();
+  const WallTime now = moment.wall;
   for (int group = 0; group < 10; ++group) {
     store.Write([&](Tables& tables) {
       // Queued jobs stay so.
@@ -228,13 +229,13 @@ void FillWithJobs(const fs::path& data) {
         (*spec.mutable_labels())["team"] = "team" + std::to_string(i % 7);
         const int64_t id =
             tables.jobs.Create(spec, {std::string(2000, 'x'), std::string(4000, 'y')},
-                               NewJob({}, {now, DurableTime(now.time_since_epoch())}),
+                               NewJob({}, moment),
                                {spec.submitter(), "CREATE", ""}, now);
         if (i % 10 == 0) continue;
         JobStatus status = tables.jobs.Get(id).status;
-        status = Apply(status, {.kind = EventKind::kPlaced}, {}, now).status;
+        status = Apply(status, {.kind = EventKind::kPlaced}, {}, moment).status;
         tables.jobs.Update(id, status, {"scheduler", "PLACED", ""}, now);
-        status = Apply(status, {.kind = EventKind::kEnded, .attempt = 1}, {}, now).status;
+        status = Apply(status, {.kind = EventKind::kEnded, .attempt = 1}, {}, moment).status;
         tables.jobs.Update(id, status, {"launcher", "ENDED", ""}, now);
       }
     });

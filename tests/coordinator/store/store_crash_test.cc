@@ -53,7 +53,7 @@ struct Acknowledgement {
             tables.jobs.Create(TestSpec(), {"a", "b"}, NewJob({}, MomentAt(kTestNow)),
                                {"anna", "CREATE", ""}, kTestNow);
         const Outcome outcome =
-            Apply(tables.jobs.Get(id).status, {.kind = EventKind::kPlaced}, {}, kTestNow);
+            Apply(tables.jobs.Get(id).status, {.kind = EventKind::kPlaced}, {}, MomentAt(kTestNow));
         tables.jobs.Update(id, outcome.status, {"scheduler", "PLACED", ""}, kTestNow);
         tables.attempts.Begin({id, 1}, {}, "hash");
         return std::to_string(id);

@@ -68,10 +68,10 @@ TEST(StoreSpeed, TenThousandJobsAreListedFilteredAndOpenedQuickly) {
                                  NewJob({}, MomentAt(kTestNow)), {"anna", "CREATE", ""}, kTestNow);
           JobStatus status = tables.jobs.Get(id).status;
           // Nine of ten have ended, as in a service that has run for long.
-          status = Apply(status, {.kind = EventKind::kPlaced}, {}, kTestNow).status;
+          status = Apply(status, {.kind = EventKind::kPlaced}, {}, MomentAt(kTestNow)).status;
           tables.jobs.Update(id, status, {"scheduler", "PLACED", ""}, kTestNow);
           if (i % 10 == 0) continue;
-          status = Apply(status, {.kind = EventKind::kEnded, .attempt = 1}, {}, kTestNow).status;
+          status = Apply(status, {.kind = EventKind::kEnded, .attempt = 1}, {}, MomentAt(kTestNow)).status;
           tables.jobs.Update(id, status, {"launcher", "ENDED", ""}, kTestNow);
         }
       });
