@@ -214,12 +214,13 @@ void BatchNorm::FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& 
   const double* total_dy_xhat = std::as_const(dy_xhat).Data<double>();
   const double* count = sums.counts.Data<double>();
   for (int64_t s = 0; s < sums.layout.segments; ++s) {
-    const double scale = count[s] > 0 ? 1 / count[s] : 0;
+    // Divided, not multiplied by 1 / n: the mean of equal elements is that element.
+    const double n = std::max(1.0, count[s]);
     for (int64_t c = 0; c < channels; ++c) {
       const int64_t i = s * channels + c;
-      const double gamma = sums.gamma[static_cast<size_t>(c)] * scale;
-      sums.a.Data<double>()[i] = gamma * total_dy[i];
-      sums.b.Data<double>()[i] = gamma * total_dy_xhat[i];
+      const double gamma = sums.gamma[static_cast<size_t>(c)];
+      sums.a.Data<double>()[i] = gamma * (total_dy[i] / n);
+      sums.b.Data<double>()[i] = gamma * (total_dy_xhat[i] / n);
     }
   }
 }

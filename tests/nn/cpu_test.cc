@@ -199,7 +199,7 @@ TEST_P(CpuSplitTest, ReplicasAreNoFartherFromTheTruthThanTwiceOneReplica) {
     double one = 0, many = 0;  // the farthest of all draws
   };
   std::map<std::string, Apart> apart;
-  for (const Part& whole : MakeDraws(5)) {
+  for (const Part& whole : MakeDraws(10)) {
     std::vector<Part> parts;
     for (int64_t begin = 0; begin < c.batch; begin += each) {
       parts.push_back({.images = whole.images.Rows(begin, begin + each),

@@ -8,7 +8,7 @@ namespace syncbn::backend::cpu {
 namespace {
 
 Segments SegmentsOf(const RowLayout& layout) {
-  return {layout.segments, layout.rows_per_segment(), layout.channels};
+  return {layout.segments, layout.rows_per_segment(), layout.channels, layout.rows_per_sample == 1};
 }
 
 void CheckElements(const RowLayout& layout, const Tensor& tensor, const char* what) {

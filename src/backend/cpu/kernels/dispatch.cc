@@ -4,8 +4,8 @@
 namespace syncbn::backend::cpu {
 
 size_t ScratchBytes(int64_t channels) {
-  // Of the kernels, normalize_input and normalize_sums need most: at most five arrays of float and
-  // two of double over a wide row (grid.h), each with padding.
+  // Of the kernels, normalize_sums needs most: five arrays of float and two of double over a wide
+  // row (grid.h), each with padding.
   constexpr int64_t kWidest = 1024;
   const int64_t width = channels > kWidest ? channels : kWidest;
   return static_cast<size_t>(width * (5 * 4 + 2 * 8) + 16 * 192);

@@ -104,7 +104,9 @@ inline void Repeat(const Grid& grid, float* values) {
 
 // Sums over all rows of a segment for each channel: `partial` gives a group's contribution, which
 // is added in float; after 64 wide rows the sums go to double, so that rounding stays under 16
-// additions deep whatever the number of rows.
+// additions deep whatever the number of rows. Few rows are added in double: the mean of few
+// equal elements is then that element, and what a batch norm's gradient takes away of them leaves
+// nothing. Few are 64 wide rows of features and 16 of pixels, of which there are mostly more.
 template <int kSums>
 struct Totals {
   float* partial[kSums];  // [width]
@@ -117,10 +119,20 @@ struct Totals {
     }
   }
 
-  // op(RowCount<n>, at, column, lanes, Vec sums[kSums]) sets the sums over the n rows.
-  template <int kMost = 4, typename Op>
-  void Run(const Grid& grid, Op op) {
-    if (grid.repeat == 1 && grid.rows <= kFewRows) return RunFewRows(grid, op);
+  // op(RowCount<n>, at, column, lanes, Vec sums[kSums]) sets the sums over the n rows: 1 or 4.
+  template <typename Op>
+  void Run(const Grid& grid, bool features, Op op) {
+    if (grid.rows <= (features ? kRowsInFloat : kFewRows)) {
+      RunFewRows(grid, op);
+      MergeCopies(grid);
+    } else {
+      RunManyRows<4>(grid, op);
+    }
+  }
+
+  // However few they are; n is 1, 4 or kMost.
+  template <int kMost, typename Op>
+  void RunManyRows(const Grid& grid, Op op) {
     for (int s = 0; s < kSums; ++s) {
       for (int64_t i = 0; i < grid.width + kLanes; ++i) partial[s][i] = 0;
       for (int64_t i = 0; i < grid.width + kLanes; ++i) total[s][i] = 0;
@@ -139,6 +151,14 @@ struct Totals {
       for (int s = 0; s < kSums; ++s) Flush(partial[s], total[s], grid.width);
       row = end;
     } while (row < grid.rows);
+    MergeCopies(grid);
+  }
+
+ private:
+  static constexpr int64_t kRowsInFloat = 64;
+
+  // A wide row holds every channel `repeat` times.
+  void MergeCopies(const Grid& grid) {
     for (int s = 0; s < kSums; ++s) {
       for (int64_t k = 1; k < grid.repeat; ++k) {
         const double* copy = total[s] + k * grid.channels;
@@ -147,21 +167,31 @@ struct Totals {
     }
   }
 
- private:
-  static constexpr int64_t kRowsInFloat = 64;
-
   template <typename Op>
   void RunFewRows(const Grid& grid, Op op) {
     ForVectors(grid.width, [&](int64_t column, auto lanes) {
-      Vec sums[kSums] = {};
+      VecD low[kSums] = {}, high[kSums] = {};
       for (int64_t row = 0; row < grid.rows; ++row) {
         Vec one[kSums];
         op(RowCount<1>{}, row * grid.width + column, column, lanes, one);
-        for (int s = 0; s < kSums; ++s) sums[s] = Add(sums[s], one[s]);
+        for (int s = 0; s < kSums; ++s) {
+          low[s] = AddD(low[s], LowD(one[s]));
+          high[s] = AddD(high[s], HighD(one[s]));
+        }
       }
       for (int s = 0; s < kSums; ++s) {
-        StoreD(total[s] + column, LowD(sums[s]));
-        StoreD(total[s] + column + kDoubleLanes, HighD(sums[s]));
+        StoreD(total[s] + column, low[s]);
+        StoreD(total[s] + column + kDoubleLanes, high[s]);
+      }
+    });
+    ForVectors(grid.rest, [&](int64_t column, auto lanes) {
+      Vec part[kSums];
+      op(RowCount<1>{}, grid.rows * grid.width + column, column, lanes, part);
+      for (int s = 0; s < kSums; ++s) {
+        double* where = total[s] + column;
+        StoreD(where, AddD(LoadD(where), LowD(part[s])));
+        where += kDoubleLanes;
+        StoreD(where, AddD(LoadD(where), HighD(part[s])));
       }
     });
   }

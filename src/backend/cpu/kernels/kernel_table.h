@@ -23,6 +23,8 @@ struct Segments {
   int64_t segments;
   int64_t rows;
   int64_t channels;
+  // Every row is a sample of features, not a pixel: sums over up to 64 rows are made in double.
+  bool features = false;
 };
 
 // See backend::Normalization; pointers may be null where Executor allows undefined tensors.

@@ -16,7 +16,7 @@ namespace syncbn::backend::cpu::SYNCBN_ISA {
 namespace {
 
 // Up to here both passes are made in double.
-constexpr int64_t kRowsInDouble = 32;
+constexpr int64_t kRowsInDouble = 32, kFeatureRowsInDouble = 64;
 
 void MomentsOfFewRows(int64_t rows, int64_t channels, const float* x, double* mean, double* m2) {
   if (rows == 1) {
@@ -92,7 +92,8 @@ void GuessShift(const Grid& grid, int64_t rows, const float* x, float* shift) {
 // sum(x - K) and sum((x - K)^2)
 template <bool kFar>
 void SumShifted(const Grid& grid, const float* x, const float* shift, Totals<2>& totals) {
-  totals.template Run<8>(grid, [&](auto n, int64_t at, int64_t column, auto lanes, Vec* sums) {
+  totals.template RunManyRows<8>(grid, [&](auto n, int64_t at, int64_t column, auto lanes,
+                                           Vec* sums) {
     const Vec k = Load(shift + column, lanes);
     const auto row = [&](int r) {
       if constexpr (kFar) PrefetchAhead(x + at + r * grid.width);
@@ -147,7 +148,7 @@ void Moments(const Segments& layout, const float* x, double* mean, double* m2, v
     const float* segment = x + s * rows * channels;
     double* segment_mean = mean + s * channels;
     double* segment_m2 = m2 + s * channels;
-    if (rows <= kRowsInDouble) {
+    if (rows <= (layout.features ? kFeatureRowsInDouble : kRowsInDouble)) {
       MomentsOfFewRows(rows, channels, segment, segment_mean, segment_m2);
       continue;
     }
@@ -174,15 +175,16 @@ void ColumnSums(const Segments& layout, const float* x, double* sums, void* memo
   Totals<1> totals(scratch, grid.width);
   for (int64_t s = 0; s < layout.segments; ++s) {
     const float* segment = x + s * layout.rows * layout.channels;
-    totals.Run(grid, [&](auto n, int64_t at, int64_t column, auto lanes, Vec* partial) {
-      Vec sum = Load(segment + at, lanes);
-      if constexpr (n.kValue == 4) {
-        sum = Add(Add(sum, Load(segment + at + grid.width, lanes)),
-                  Add(Load(segment + at + 2 * grid.width, lanes),
-                      Load(segment + at + 3 * grid.width, lanes)));
-      }
-      partial[0] = sum;
-    });
+    totals.Run(grid, layout.features,
+               [&](auto n, int64_t at, int64_t column, auto lanes, Vec* partial) {
+                 Vec sum = Load(segment + at, lanes);
+                 if constexpr (n.kValue == 4) {
+                   sum = Add(Add(sum, Load(segment + at + grid.width, lanes)),
+                             Add(Load(segment + at + 2 * grid.width, lanes),
+                                 Load(segment + at + 3 * grid.width, lanes)));
+                 }
+                 partial[0] = sum;
+               });
     for (int64_t c = 0; c < layout.channels; ++c)
       sums[s * layout.channels + c] = totals.total[0][c];
   }

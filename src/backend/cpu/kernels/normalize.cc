@@ -133,33 +133,34 @@ void SumSegments(const NormalizeArgs& args, const float* y, const float* dy, dou
     const float* in = args.x + s * size;
     const float* gradient = dy + s * size;
     const float* out = kGate == Gate::kFromOutput ? y + s * size : nullptr;
-    totals.Run(grid, [&](auto n, int64_t at, int64_t column, auto lanes, Vec* sums) {
-      const Vec center = Load(affine.center + column, lanes);
-      Vec scale{}, shift{};
-      if constexpr (kGate == Gate::kFromInput) {
-        scale = Load(affine.scale + column, lanes);
-        shift = Load(affine.shift + column, lanes);
-      }
-      Vec sum = Broadcast(0), product = Broadcast(0);
-      for (int r = 0; r < n.kValue; ++r) {
-        const int64_t i = at + r * grid.width;
-        if constexpr (kFar) {
-          PrefetchAhead(in + i);
-          PrefetchAhead(gradient + i);
-        }
-        const Vec centered = Sub(Load(in + i, lanes), center);
-        Vec g = Load(gradient + i, lanes);
-        if constexpr (kGate == Gate::kFromOutput) {
-          g = Keep(Greater(Load(out + i, lanes), Broadcast(0)), g);
-        } else if constexpr (kGate == Gate::kFromInput) {
-          g = Keep(Greater(Fma(centered, scale, shift), Broadcast(0)), g);
-        }
-        sum = Add(sum, g);
-        product = Fma(g, centered, product);
-      }
-      sums[0] = sum;
-      sums[1] = product;
-    });
+    totals.Run(grid, args.layout.features,
+               [&](auto n, int64_t at, int64_t column, auto lanes, Vec* sums) {
+                 const Vec center = Load(affine.center + column, lanes);
+                 Vec scale{}, shift{};
+                 if constexpr (kGate == Gate::kFromInput) {
+                   scale = Load(affine.scale + column, lanes);
+                   shift = Load(affine.shift + column, lanes);
+                 }
+                 Vec sum = Broadcast(0), product = Broadcast(0);
+                 for (int r = 0; r < n.kValue; ++r) {
+                   const int64_t i = at + r * grid.width;
+                   if constexpr (kFar) {
+                     PrefetchAhead(in + i);
+                     PrefetchAhead(gradient + i);
+                   }
+                   const Vec centered = Sub(Load(in + i, lanes), center);
+                   Vec g = Load(gradient + i, lanes);
+                   if constexpr (kGate == Gate::kFromOutput) {
+                     g = Keep(Greater(Load(out + i, lanes), Broadcast(0)), g);
+                   } else if constexpr (kGate == Gate::kFromInput) {
+                     g = Keep(Greater(Fma(centered, scale, shift), Broadcast(0)), g);
+                   }
+                   sum = Add(sum, g);
+                   product = Fma(g, centered, product);
+                 }
+                 sums[0] = sum;
+                 sums[1] = product;
+               });
     for (int64_t c = 0; c < grid.channels; ++c) {
       const int64_t i = s * grid.channels + c;
       const double lo = args.mean[i] - static_cast<double>(affine.center[c]);
@@ -169,29 +170,75 @@ void SumSegments(const NormalizeArgs& args, const float* y, const float* dy, dou
   }
 }
 
-// dx = scale * dy + slope * (x - center) + offset, where
-//   slope = -inv_std^2 b,  offset = -inv_std a - slope lo.
+// Coefficients of the gradient of the input:
+//   dx = scale * (dy - level) + slope * (x - center) + offset, where
+//   level = float(a / gamma), slope = -inv_std^2 b, offset = -inv_std (a - gamma level) - slope lo.
+// In a batch norm a / gamma is the mean of dy. Taken away first, it leaves nothing of itself in dx
+// but what float does not hold of it, which is the offset: over a single element dx is 0, and over
+// few the digits are those of dy - mean(dy), not of dy. (An offset of -inv_std a in float would
+// leave 6e-8 inv_std |mean(dy)|.) Where gamma is so small against a that the quotient means
+// nothing, level is 0 and all is in the offset.
+struct InputTerms {
+  float* level;
+  float* slope;
+  float* offset;
+
+  InputTerms(Scratch& scratch, int64_t width)
+      : level(scratch.Floats(width)), slope(scratch.Floats(width)), offset(scratch.Floats(width)) {}
+
+  // In vectors of channels: over few rows this is most of the work.
+  void Set(const NormalizeArgs& args, const NormalizeInputArgs& gradients, const Grid& grid,
+           const Affine& affine, int64_t segment) {
+    const int64_t first = segment * grid.channels;
+    const double* const given[4] = {args.mean + first, args.inv_std + first, gradients.a + first,
+                                    gradients.b + first};
+    ForVectors(grid.channels, [&](int64_t c, auto lanes) {
+      const Vec gamma = args.gamma == nullptr ? Broadcast(1) : Load(args.gamma + c, lanes);
+      VecD low[4], high[4];
+      for (int i = 0; i < 4; ++i) {
+        low[i] = LoadLowD(given[i] + c, lanes);
+        high[i] = LoadHighD(given[i] + c, lanes);
+      }
+      const Vec center = Load(affine.center + c, lanes);
+      const Vec quotient = Narrow(DivD(low[2], LowD(gamma)), DivD(high[2], HighD(gamma)));
+      const Vec taken =
+          Keep(Greater(Broadcast(kLargestLevel), Abs(quotient)), quotient);  // never NaN
+      const Half a = HalfOf(low, LowD(gamma), LowD(center), LowD(taken));
+      const Half b = HalfOf(high, HighD(gamma), HighD(center), HighD(taken));
+      Store(level + c, taken, lanes);
+      Store(slope + c, Narrow(a.slope, b.slope), lanes);
+      Store(offset + c, Narrow(a.offset, b.offset), lanes);
+    });
+    Repeat(grid, level);
+    Repeat(grid, slope);
+    Repeat(grid, offset);
+  }
+
+ private:
+  struct Half {
+    VecD slope, offset;
+  };
+  // given: mean, inv_std, a, b
+  static Half HalfOf(const VecD given[4], VecD gamma, VecD center, VecD level) {
+    const VecD zero = BroadcastD(0), lo = SubD(given[0], center);
+    const VecD slope = SubD(zero, MulD(MulD(given[1], given[1]), given[3]));
+    const VecD left = SubD(given[2], MulD(gamma, level));
+    return {slope, SubD(SubD(zero, MulD(given[1], left)), MulD(slope, lo))};
+  }
+  // dy - level must not overflow.
+  static constexpr float kLargestLevel = 1e30f;
+};
+
 template <Gate kGate, bool kStatistics, bool kResidual, bool kStream>
 void InputSegments(const NormalizeArgs& args, const NormalizeInputArgs& gradients, void* memory) {
   const Grid grid = MakeGrid(args.layout.rows, args.layout.channels);
   Scratch scratch(memory);
   Affine affine(scratch, grid.width);
-  float* slope = scratch.Floats(grid.width);
-  float* offset = scratch.Floats(grid.width);
+  InputTerms terms(scratch, grid.width);
   const int64_t size = args.layout.rows * args.layout.channels;
   for (int64_t s = 0; s < args.layout.segments; ++s) {
     affine.Set(args, grid, s);
-    if constexpr (kStatistics) {
-      for (int64_t c = 0; c < grid.channels; ++c) {
-        const int64_t i = s * grid.channels + c;
-        const double lo = args.mean[i] - static_cast<double>(affine.center[c]);
-        const double steep = -args.inv_std[i] * args.inv_std[i] * gradients.b[i];
-        slope[c] = static_cast<float>(steep);
-        offset[c] = static_cast<float>(-args.inv_std[i] * gradients.a[i] - steep * lo);
-      }
-      Repeat(grid, slope);
-      Repeat(grid, offset);
-    }
+    if constexpr (kStatistics) terms.Set(args, gradients, grid, affine, s);
     const float* in = args.x + s * size;
     const float* out = kGate == Gate::kFromOutput ? gradients.y + s * size : nullptr;
     const float* dy = gradients.dy + s * size;
@@ -200,11 +247,12 @@ void InputSegments(const NormalizeArgs& args, const NormalizeInputArgs& gradient
     Sweep(grid, [&](auto n, int64_t at, int64_t column, auto lanes) {
       const Vec center = Load(affine.center + column, lanes);
       const Vec scale = Load(affine.scale + column, lanes);
-      Vec shift{}, k{}, m{};
+      Vec shift{}, level{}, k{}, m{};
       if constexpr (kGate == Gate::kFromInput) shift = Load(affine.shift + column, lanes);
       if constexpr (kStatistics) {
-        k = Load(slope + column, lanes);
-        m = Load(offset + column, lanes);
+        level = Load(terms.level + column, lanes);
+        k = Load(terms.slope + column, lanes);
+        m = Load(terms.offset + column, lanes);
       }
       for (int r = 0; r < n.kValue; ++r) {
         const int64_t i = at + r * grid.width;
@@ -225,7 +273,7 @@ void InputSegments(const NormalizeArgs& args, const NormalizeInputArgs& gradient
         }
         if constexpr (kResidual) Put<kStream>(dresidual + i, g, lanes);
         if constexpr (kStatistics) {
-          g = Fma(scale, g, Fma(k, centered, m));
+          g = Fma(scale, Sub(g, level), Fma(k, centered, m));
         } else {
           g = Mul(scale, g);
         }

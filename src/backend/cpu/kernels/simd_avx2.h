@@ -99,6 +99,19 @@ inline Vec Keep(Mask mask, Vec v) {
 inline VecD LoadD(const double* p) {
   return _mm256_loadu_pd(p);
 }
+// The first and the second half of a vector's lanes.
+inline VecD LoadLowD(const double* p, Full) {
+  return _mm256_loadu_pd(p);
+}
+inline VecD LoadHighD(const double* p, Full) {
+  return _mm256_loadu_pd(p + 4);
+}
+inline VecD LoadLowD(const double* p, Part part) {
+  return _mm256_maskload_pd(p, _mm256_cvtepi32_epi64(_mm256_castsi256_si128(part.mask)));
+}
+inline VecD LoadHighD(const double* p, Part part) {
+  return _mm256_maskload_pd(p + 4, _mm256_cvtepi32_epi64(_mm256_extracti128_si256(part.mask, 1)));
+}
 inline void StoreD(double* p, VecD v) {
   _mm256_storeu_pd(p, v);
 }

@@ -96,6 +96,19 @@ inline Vec Keep(Mask mask, Vec v) {
 inline VecD LoadD(const double* p) {
   return _mm512_loadu_pd(p);
 }
+// The first and the second half of a vector's lanes.
+inline VecD LoadLowD(const double* p, Full) {
+  return _mm512_loadu_pd(p);
+}
+inline VecD LoadHighD(const double* p, Full) {
+  return _mm512_loadu_pd(p + 8);
+}
+inline VecD LoadLowD(const double* p, Part part) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>(part.mask), p);
+}
+inline VecD LoadHighD(const double* p, Part part) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>(part.mask >> 8), p + 8);
+}
 inline void StoreD(double* p, VecD v) {
   _mm512_storeu_pd(p, v);
 }
