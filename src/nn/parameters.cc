@@ -161,7 +161,8 @@ Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Te
   for (const NormState& norm : layout.norms()) {
     const double* block = moments.Data<double>() + norm.moments_offset;
     const double count = block[0];
-    if (!norm.tracked || count == 0) continue;
+    // A single element has no variance: neither average may move without the other.
+    if (!norm.tracked || count < 2) continue;
     const double* mean = block + 1;
     const double* m2 = mean + norm.channels;
     double* running_mean = updated.Data<double>() + norm.offset;
@@ -171,7 +172,7 @@ Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Te
     const double a = ShareOfNewest(rule, batches);
     for (int64_t c = 0; c < norm.channels; ++c) {
       running_mean[c] = (1 - a) * running_mean[c] + a * mean[c];
-      if (count > 1) running_var[c] = (1 - a) * running_var[c] + a * (m2[c] / (count - 1));
+      running_var[c] = (1 - a) * running_var[c] + a * (m2[c] / (count - 1));
     }
   }
   return updated;

@@ -106,8 +106,9 @@ struct RunningRule {
 };
 
 // The state after a step whose merged moments are `moments`: r <- (1 - a) r + a v with the unbiased
-// variance (count - 1; at count 1 the old variance stays; a layer with count 0 stays as it is);
-// kCumulative: a = 1 / batches so far. A pure function (PyTorch's SyncBatchNorm with one group).
+// variance (count - 1); a layer with count 0 or 1 stays as it is: a single element has a mean and
+// no variance, and does not count as a batch. kCumulative: a = 1 / batches so far. A pure function
+// (PyTorch's SyncBatchNorm with one group).
 Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
                     const Tensor& moments);
 

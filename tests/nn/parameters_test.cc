@@ -145,11 +145,13 @@ TEST_F(UpdatedStateTest, CumulativeIsTheMeanOverBatches) {
   EXPECT_THAT(Values(state), ElementsAre(3, 4, 3, 2, 2));
 }
 
-TEST_F(UpdatedStateTest, KeepsTheOldVarianceWhenTheCountIsOne) {
-  const RunningRule rule{RunningRule::Kind::kMomentum, 0.5};
-  const Tensor state =
-      UpdatedState(layout_, rule, InitialState(layout_), Moments(1, {4, 8}, {0, 0}));
-  EXPECT_THAT(Values(state), ElementsAre(2, 4, 1, 1, 1));
+TEST_F(UpdatedStateTest, NeitherMeanNorVarianceMovesWhenTheCountIsOne) {
+  for (const auto kind : {RunningRule::Kind::kMomentum, RunningRule::Kind::kCumulative}) {
+    const RunningRule rule{kind, 0.5};
+    const Tensor before =
+        UpdatedState(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
+    EXPECT_TRUE(SameBits(UpdatedState(layout_, rule, before, Moments(1, {7, 7}, {0, 0})), before));
+  }
 }
 
 TEST_F(UpdatedStateTest, LeavesALayerThatSawNothingAndOneThatIsNotTracked) {
