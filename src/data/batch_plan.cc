@@ -84,11 +84,6 @@ BatchPlan::BatchPlan(int64_t samples, std::vector<int64_t> batch_per_replica,
   }
 }
 
-BatchPlan BatchPlan::ForEvaluation(int64_t samples, int replicas, int64_t batch) {
-  return BatchPlan(samples, std::vector<int64_t>(static_cast<size_t>(replicas), batch),
-                   v1::LAST_BATCH_KEEP);
-}
-
 int64_t BatchPlan::largest_slice() const {
   return *std::max_element(batch_per_replica_.begin(), batch_per_replica_.end());
 }

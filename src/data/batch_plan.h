@@ -36,10 +36,6 @@ class BatchPlan {
   // fewer samples than a batch with `drop`.
   BatchPlan(int64_t samples, std::vector<int64_t> batch_per_replica, v1::LastBatch last_batch);
 
-  // All samples once over `replicas` replicas, at most `batch` for each in a step; the last step
-  // is spread evenly.
-  static BatchPlan ForEvaluation(int64_t samples, int replicas, int64_t batch);
-
   int replicas() const { return static_cast<int>(batch_per_replica_.size()); }
   int64_t samples() const { return samples_; }
   // Samples of a whole batch (the SGD batch) and of the largest slice.

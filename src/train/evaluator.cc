@@ -40,15 +40,16 @@ EvaluationResult Evaluator::Evaluate(v1::EvaluationMode mode, const ModelState& 
   std::vector<uint64_t> order(static_cast<size_t>(samples));
   std::iota(order.begin(), order.end(), uint64_t{0});
   Tensor sums = Tensor::Zeros({kSums}, DType::kFloat64);
-  RunPasses(test_,
-            data::BatchPlan::ForEvaluation(samples, engine_.reducer().replicas(),
-                                           options_.batch_per_replica),
-            order, ModeOf(mode), evaluated, &sums, nullptr);
+  RunPasses(test_, PlanOf(samples), order, ModeOf(mode), evaluated, &sums, nullptr);
   const std::span<const double> totals = std::as_const(sums).Span<double>();
   return {.loss = totals[kLoss] / totals[kSamples],
           .accuracy = totals[kCorrect] / totals[kSamples],
           .samples = samples,
           .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+}
+
+data::BatchPlan Evaluator::PlanOf(int64_t samples) const {
+  return data::BatchPlan(samples, options_.batch_per_replica, v1::LAST_BATCH_KEEP);
 }
 
 Tensor Evaluator::PreciseState(const ModelState& state) {
@@ -61,11 +62,8 @@ Tensor Evaluator::PreciseState(const ModelState& state) {
                      .shuffle = true})
           .Order(0);
   Tensor moments = Tensor::Zeros({layout.moments_elements()}, DType::kFloat64);
-  RunPasses(train_,
-            data::BatchPlan::ForEvaluation(samples, engine_.reducer().replicas(),
-                                           options_.batch_per_replica),
-            std::span(order).first(static_cast<size_t>(samples)), nn::Mode::kBatchStatistics, state,
-            nullptr, &moments);
+  RunPasses(train_, PlanOf(samples), std::span(order).first(static_cast<size_t>(samples)),
+            nn::Mode::kBatchStatistics, state, nullptr, &moments);
   // Momentum 1 forgets the old statistics.
   return nn::UpdatedState(layout, {.kind = nn::RunningRule::Kind::kMomentum, .momentum = 1},
                           state.running, moments);

@@ -1,10 +1,13 @@
 // Loss and accuracy over a split, by all replicas of all processes.
 //
-// What a figure depends on is the run file alone: the split is cut into steps of at most the replicas'
-// batches (data::BatchPlan), and sums run over samples, then replicas, in the canonical tree.
+// What a figure depends on is the run file alone: the split is cut into the steps of training
+// (data::BatchPlan: every replica takes its own batch, a last partial one is spread evenly), so
+// that statistics of batches are over the groups that training has, and sums run over samples, then
+// replicas, in the canonical tree.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "data/batch_maker.h"
 #include "data/batch_plan.h"
@@ -20,7 +23,7 @@ struct ModelState {
   backend::WeightsVersion parameters_version;
   Tensor running;  // flat F64
   uint64_t seed = 0;
-  // Epoch by whose keys training samples are augmented (PreciseBN).
+  // Epoch by whose keys training samples are augmented (PreciseBN): that of the last step.
   int64_t epoch = 0;
   // Steps done, for messages.
   int64_t step = 0;
@@ -36,8 +39,8 @@ struct EvaluationResult {
 class Evaluator {
  public:
   struct Options {
-    // At most so many samples for each replica at a time.
-    int64_t batch_per_replica = 64;
+    // Samples of each replica in a step, those of training.
+    std::vector<int64_t> batch_per_replica;
     // Training samples of PreciseBN.
     int64_t precise_samples = 2048;
   };
@@ -57,6 +60,8 @@ class Evaluator {
   Tensor PreciseState(const ModelState& state);
 
  private:
+  // All of so many samples, in steps of training.
+  data::BatchPlan PlanOf(int64_t samples) const;
   // Runs forward passes of `plan` over `maker`'s samples `order`; losses against labels are summed if
   // `sums` is defined, moments merged if `moments` is.
   void RunPasses(const data::BatchMaker& maker, const data::BatchPlan& plan,

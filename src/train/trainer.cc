@@ -52,7 +52,7 @@ Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker
       optimizer_(spec.train().optimizer(), engine.model().parameters()),
       layouts_{&engine.model().parameters(), &engine.model().state(), &optimizer_},
       evaluator_(engine, train, test,
-                 {.batch_per_replica = plan_.largest_slice(),
+                 {.batch_per_replica = data::BatchPerReplica(spec.cluster()),
                   .precise_samples = spec.train().evaluate().precise_samples()}),
       step_(engine, spec.cluster().bucket_mib() * 1024 * 1024),
       state_{.parameters = nn::InitialParameters(engine.model().parameters(), spec.seed(),
@@ -157,7 +157,7 @@ ModelState Trainer::CurrentModel() const {
           .parameters_version = version_,
           .running = state_.running,
           .seed = spec_.seed(),
-          .epoch = counters_.epoch,
+          .epoch = std::max<int64_t>(0, counters_.step - 1) / plan_.steps_per_epoch(),
           .step = counters_.step};
 }
 

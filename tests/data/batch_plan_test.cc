@@ -119,23 +119,6 @@ TEST(BatchPlan, NoStepAtAllIsAnError) {
   EXPECT_THAT(message(0, {1}, v1::LAST_BATCH_KEEP), HasSubstr("no samples"));
 }
 
-TEST(BatchPlan, EvaluationCoversEverySampleInBoundedSlices) {
-  for (int replicas : {1, 2, 3, 7}) {
-    for (int64_t samples : {1, 10, 101}) {
-      const BatchPlan plan = BatchPlan::ForEvaluation(samples, replicas, 8);
-      int64_t covered = 0;
-      for (int64_t step = 0; step < plan.steps_per_epoch(); ++step) {
-        for (int64_t size : SliceSizes(plan, step)) {
-          EXPECT_LE(size, 8);
-          covered += size;
-        }
-      }
-      EXPECT_EQ(covered, samples);
-      EXPECT_EQ(plan.steps_per_epoch(), (samples + 8 * replicas - 1) / (8 * replicas));
-    }
-  }
-}
-
 TEST(BatchPerReplica, OneNumberStandsForAllReplicas) {
   v1::ClusterSpec cluster;
   cluster.set_replicas(3);

@@ -259,5 +259,50 @@ TEST(Trainer, EvaluatesEquallyOnAnyNumberOfProcesses) {
   EXPECT_EQ(RunInProcess(spec, {.processes = 1}).digests[0], one.digests[0]);
 }
 
+// A run that learns nothing worth a digit: its weights stay those of the seed.
+v1::RunSpec FrozenRun(const std::string& cluster, const std::string& more) {
+  return RunSpecFromYaml(
+      "seed: 3\n"
+      "data: {dataset: shapes, shapes: {train_samples: 56, test_samples: 28},\n"
+      "       augment: {random_crop_padding: 4, horizontal_flip: true}}\n"
+      "model: {architecture: resnet20, width: 0.25, norm: {batch: 14}}\n"
+      "cluster: " +
+      cluster +
+      "\n"
+      "train: {epochs: 2, learning_rate: 1.0e-30, evaluate: {every_epochs: 0, precise_samples: "
+      "28,\n"
+      "        with: [running, precise, batch]}, " +
+      more + "}\n");
+}
+
+Summary EvaluatedAtTheEnd(const v1::RunSpec& spec) {
+  auto with_evaluation = [](int, TrainerOptions& options) { options.evaluate = true; };
+  return RunInProcess(spec, {.processes = 1, .adjust = with_evaluation}).summary;
+}
+
+// One replica of 14 samples, and four that share as many, form the same groups of samples.
+TEST(Trainer, EvaluatesWithTheGroupsOfTrainingWhereReplicasAreUneven) {
+  const Summary one =
+      EvaluatedAtTheEnd(FrozenRun("{replicas: 1, batch_per_replica: 14}", "max_steps: 1"));
+  const Summary four = EvaluatedAtTheEnd(
+      FrozenRun("{replicas: 4, batch_per_replica: [5, 2, 1, 6]}", "max_steps: 1"));
+  for (const char* mode : {"precise", "batch"}) {
+    const double loss = one.test.at(mode).loss;
+    EXPECT_NEAR(four.test.at(mode).loss, loss, 1e-4 * loss) << mode;
+  }
+}
+
+TEST(Trainer, PreciseStatisticsAfterAnEpochAreOfThatEpochsSamples) {
+  const std::string cluster = "{replicas: 2, batch_per_replica: 7}";
+  const double last_but_one =
+      EvaluatedAtTheEnd(FrozenRun(cluster, "max_steps: 3")).test.at("precise").loss;
+  EXPECT_EQ(EvaluatedAtTheEnd(FrozenRun(cluster, "max_steps: 4")).test.at("precise").loss,
+            last_but_one)
+      << "the fourth and last step of the first epoch";
+  EXPECT_NE(EvaluatedAtTheEnd(FrozenRun(cluster, "max_steps: 5")).test.at("precise").loss,
+            last_but_one)
+      << "another epoch is augmented otherwise";
+}
+
 }  // namespace
 }  // namespace syncbn::train
