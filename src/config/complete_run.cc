@@ -81,6 +81,10 @@ void CompleteRunSpec(v1::RunSpec& spec, const Origins& origins) {
                                         ? v1::WEIGHT_DECAY_MODE_DECOUPLED
                                         : v1::WEIGHT_DECAY_MODE_COUPLED);
   }
+  // Large-batch recipes leave norms and biases out of lars and of weight decay.
+  if (!optimizer.has_decay_norms_and_biases()) {
+    optimizer.set_decay_norms_and_biases(optimizer.kind() != v1::OPTIMIZER_KIND_LARS);
+  }
   v1::InitSpec& init = *spec.mutable_model()->mutable_init();
   if (!ZeroLastGammaFits(spec.model()) &&
       Concession(origins).Concerns("model.init.zero_last_gamma")) {

@@ -41,7 +41,8 @@ struct UpdateInputs {
 //          or |g| is 0 (You et al. 2017); norms of each tensor, in double over fixed blocks
 //   adamw  Loshchilov and Hutter 2019, decay always decoupled
 // Norm scales (weight norm's gains among them), norm shifts and biases are exempt from decay unless
-// decay_norms_and_biases; what is exempt keeps trust 1 under lars too, as in MLPerf's reference.
+// decay_norms_and_biases, which is off by default under lars; what is exempt keeps trust 1 under
+// lars too, as in MLPerf's reference.
 class Optimizer {
  public:
   // `spec` is validated and complete; `layout` must outlive the optimizer.

@@ -185,6 +185,17 @@ model:
             v1::WEIGHT_DECAY_MODE_DECOUPLED);
 }
 
+TEST(RunFile, LarsLeavesNormsAndBiasesOutUnlessAskedAndTheOthersDoNot) {
+  const auto with = [](const std::vector<std::string>& overrides) {
+    return Parse(kSmall, overrides).train().optimizer().decay_norms_and_biases();
+  };
+  EXPECT_TRUE(with({}));
+  EXPECT_TRUE(with({"train.optimizer=adamw"}));
+  EXPECT_FALSE(with({"train.optimizer=lars"}));
+  EXPECT_TRUE(with({"train.optimizer={kind: lars, decay_norms_and_biases: true}"}));
+  EXPECT_FALSE(with({"train.optimizer.decay_norms_and_biases=false"}));
+}
+
 TEST(RunFile, WithoutRunningStatisticsIsEvaluatedWithThoseOfTheBatch) {
   EXPECT_THAT(Parse(kSmall, {"model.norm.running=none"}).train().evaluate().with(),
               ElementsAre(v1::EVALUATION_MODE_BATCH));
