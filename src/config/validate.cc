@@ -130,14 +130,29 @@ KnownData KnownDataOf(const v1::DataSpec& data) {
   switch (data.dataset()) {
     case v1::DATASET_MNIST:
     case v1::DATASET_FASHION_MNIST:
-      return {.height = 28, .width = 28, .channels = 1, .classes = 10};
+      return {.height = 28,
+              .width = 28,
+              .channels = 1,
+              .classes = 10,
+              .train_samples = 60000,
+              .test_samples = 10000};
     case v1::DATASET_SHAPES:
+      return {.height = 32,
+              .width = 32,
+              .channels = 3,
+              .classes = 10,
+              .train_samples = data.shapes().train_samples(),
+              .test_samples = data.shapes().test_samples()};
     case v1::DATASET_CIFAR10:
-      return {.height = 32, .width = 32, .channels = 3, .classes = 10};
     case v1::DATASET_CIFAR100:
-      return {.height = 32, .width = 32, .channels = 3, .classes = 100};
+      return {.height = 32,
+              .width = 32,
+              .channels = 3,
+              .classes = data.dataset() == v1::DATASET_CIFAR10 ? 10 : 100,
+              .train_samples = 50000,
+              .test_samples = 10000};
     case v1::DATASET_CIFAR_BINARY:
-      return {.height = 32, .width = 32, .channels = 3, .classes = 0};
+      return {.height = 32, .width = 32, .channels = 3};
     default:
       return {};
   }

@@ -2,6 +2,7 @@
 // train something else than what stands in the file, or stop only after a while.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -12,9 +13,9 @@
 
 namespace syncbn::config {
 
-// Fills in what depends on other fields: whether a layer has a bias, the stride of a pool, how
-// weight decay acts, how a model without running statistics is evaluated. Fields are left as they
-// are where they were given.
+// Fills in what depends on other fields: whether a layer has a bias, the stride of a pool, how and
+// on what weight decay acts, how a model without running statistics is evaluated. Fields are left
+// as they are where they were given.
 void CompleteRunSpec(v1::RunSpec& spec, const Origins& origins);
 
 // Adds a diagnostic for each fault. A rule is silent where a value it needs could not be read.
@@ -37,13 +38,23 @@ struct RunCheck {
   void ReportKey(const std::string& path, std::string message, std::string hint = "") const;
 };
 
-// model.norm and the norms of hand-written layers: the normalization batch, running statistics, and
-// norms with a single element.
+// model.norm and the norms of hand-written layers: the normalization batch, running statistics.
 void ValidateNorms(const RunCheck& check);
+// Norms of a model by name that are over a single number, or before a mean that undoes them.
+void ValidateNormSizes(const RunCheck& check);
 // Hand-written layers: every layer fits the shape it gets, and the last one fits the data set.
 void ValidateLayers(const RunCheck& check);
 // The optimizer, the learning rate, evaluation.
 void ValidateTraining(const RunCheck& check);
+
+// Reports a norm at `path` over one number a channel and sample, of which some statistic would be
+// over a single number in a whole batch; `where` names its input. False when it did.
+bool CheckNormElements(const RunCheck& check, const std::string& path, const v1::NormSpec& norm,
+                       int64_t channels, const std::string& where);
+// Whether each channel of each sample is normalized by itself (norm_fit.h), and the report of a
+// mean over height and width of such a norm.
+bool NormalizesChannelsAlone(const RunCheck& check, const v1::NormSpec& norm, int64_t channels);
+void ReportConstantMean(const RunCheck& check, const std::string& path);
 
 // Whether some layer is batch normalization, or a normalization at all.
 bool HasBatchNorm(const v1::ModelSpec& model);
@@ -53,9 +64,10 @@ bool EvaluationFits(const v1::ModelSpec& model, v1::EvaluationMode mode);
 // Whether there are residual blocks that end in a norm with a learned scale.
 bool ZeroLastGammaFits(const v1::ModelSpec& model);
 
-// What is known of a data set from its name; 0 where it is not.
+// What is known of a data set without reading it; 0 where it is not.
 struct KnownData {
   int height = 0, width = 0, channels = 0, classes = 0;
+  int64_t train_samples = 0, test_samples = 0;
 };
 KnownData KnownDataOf(const v1::DataSpec& data);
 

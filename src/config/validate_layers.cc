@@ -19,8 +19,13 @@ struct Activations {
   Rank rank = Rank::kUnknown;
   int64_t height = 0, width = 0;
   int64_t channels = 0;  // or features
+  // The mean of each sample's channel does not depend on the image (norm_fit.h).
+  bool centered = false;
 
-  bool operator==(const Activations&) const = default;
+  bool SameShape(const Activations& other) const {
+    return rank == other.rank && height == other.height && width == other.width &&
+           channels == other.channels;
+  }
 
   bool known() const { return rank != Rank::kUnknown && channels > 0 && (!image() || height > 0); }
   bool image() const { return rank == Rank::kImage; }
@@ -75,11 +80,13 @@ class LayerWalk {
       case v1::LayerSpec::kLinear:
         return Linear(layer.linear(), path + ".linear", x);
       case v1::LayerSpec::kMaxPool:
+        x.centered = false;
         return Pool(layer.max_pool(), path + ".max_pool", x);
       case v1::LayerSpec::kAveragePool:
         return Pool(layer.average_pool(), path + ".average_pool", x);
       case v1::LayerSpec::kGlobalAveragePool: {
         if (!NeedsImage(path + ".global_average_pool", x)) return {};
+        if (x.centered) ReportConstantMean(check_, path + ".global_average_pool");
         return {.rank = Activations::Rank::kFeatures, .channels = x.channels};
       }
       case v1::LayerSpec::kFlatten: {
@@ -92,7 +99,10 @@ class LayerWalk {
         return Residual(layer.residual(), path + ".residual", x);
       case v1::LayerSpec::KIND_NOT_SET:
         return {};  // reported when it was read
-      default:
+      case v1::LayerSpec::kDropout:
+        return x;
+      default:  // activations
+        x.centered = false;
         return x;
     }
   }
@@ -134,10 +144,12 @@ class LayerWalk {
     if (!height) return {};
     const auto width = Places(path, x.width, conv.kernel(), conv.stride(), conv.padding(), x);
     if (!width) return {};
-    return {.rank = Activations::Rank::kImage,
-            .height = *height,
-            .width = *width,
-            .channels = conv.out()};
+    return {
+        .rank = Activations::Rank::kImage,
+        .height = *height,
+        .width = *width,
+        .channels = conv.out(),
+        .centered = x.centered && conv.kernel() == 1 && conv.stride() == 1 && conv.padding() == 0};
   }
 
   Activations Linear(const v1::LinearSpec& linear, const std::string& path, const Activations& x) {
@@ -163,10 +175,20 @@ class LayerWalk {
     if (!height) return {};
     const auto width = Places(path, x.width, pool.kernel(), pool.stride(), pool.padding(), x);
     if (!width) return {};
-    return {.rank = x.rank, .height = *height, .width = *width, .channels = x.channels};
+    // Means of parts that make up the whole have the mean of the whole.
+    const bool tiles = pool.padding() == 0 && pool.stride() == pool.kernel() &&
+                       x.height % pool.kernel() == 0 && x.width % pool.kernel() == 0;
+    const bool centered = x.centered && tiles;
+    const bool single = x.height > 0 && *height * *width == 1;
+    if (centered && single) ReportConstantMean(check_, path);
+    return {.rank = x.rank,
+            .height = *height,
+            .width = *width,
+            .channels = x.channels,
+            .centered = centered && !single};
   }
 
-  Activations Norm(const Layers& layers, int index, const std::string& path, const Activations& x) {
+  Activations Norm(const Layers& layers, int index, const std::string& path, Activations x) {
     if (check_.origins.Failed(path) || check_.origins.Failed("model.norm")) return x;
     const v1::NormSpec& norm = layers[index].norm();
     if (norm.kind() == v1::NORM_KIND_WEIGHT &&
@@ -174,30 +196,24 @@ class LayerWalk {
       check_.Report(path, "weight norm acts on the weight of the layer before it",
                     "Put it directly behind a `conv` or `linear`.");
     }
+    if (norm.kind() == v1::NORM_KIND_NONE || norm.kind() == v1::NORM_KIND_WEIGHT) return x;
+    x.centered = x.image() && NormalizesChannelsAlone(check_, norm, x.channels);
     const int64_t pixels = x.image() ? x.height * x.width : 1;
-    if (!x.known() || pixels != 1) return x;
-    const bool instance = norm.kind() == v1::NORM_KIND_INSTANCE;
-    const bool group = norm.kind() == v1::NORM_KIND_GROUP && GroupsOfOne(x.channels, norm.groups());
-    const bool layer = norm.kind() == v1::NORM_KIND_LAYER && x.channels == 1;
-    if (instance || group || layer) {
-      check_.Report(path,
-                    "normalizes over single numbers, so every output would be 0: its input is " +
-                        x.ToString(),
-                    instance ? "Instance norm needs height and width."
-                             : "Use fewer groups or more channels.");
+    if (x.known() && pixels == 1) {
+      CheckNormElements(check_, path, norm, x.channels, "its input of " + x.ToString());
     }
     return x;
   }
 
-  // Whether the groups that are used (the largest divisor of the channels) hold a channel each.
-  static bool GroupsOfOne(int64_t channels, int64_t groups) { return groups >= channels; }
-
   Activations Residual(const v1::ResidualSpec& residual, const std::string& path,
                        const Activations& x) {
-    const Activations body = Run(residual.body(), path + ".body", x);
+    Activations body = Run(residual.body(), path + ".body", x);
     const Activations shortcut = Run(residual.shortcut(), path + ".shortcut", x);
     if (!body.known() || !shortcut.known()) return body.known() ? body : shortcut;
-    if (body == shortcut) return body;
+    if (body.SameShape(shortcut)) {
+      body.centered = body.centered && shortcut.centered;
+      return body;
+    }
     check_.ReportKey(path,
                      "the body ends in " + body.ToString() + " and the shortcut in " +
                          shortcut.ToString() + ", which cannot be added",

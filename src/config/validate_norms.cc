@@ -41,22 +41,21 @@ std::vector<PlacedNorm> NormsOf(const v1::ModelSpec& model) {
   return norms;
 }
 
-// A number of samples fits when it is at most the largest batch of a replica (whose batches are
-// then cut into slices) or the samples of every group of g consecutive replicas, for a g that
-// divides R.
-void ValidateNormBatch(const RunCheck& check, const std::string& path, int64_t samples) {
+// Reports a number of samples that does not fit, with the nearest that do.
+void ValidateNormBatch(const RunCheck& check, const std::string& path, const v1::NormBatch& batch) {
   const v1::ClusterSpec& cluster = check.spec.cluster();
   const std::vector<int64_t> batches(cluster.batch_per_replica().begin(),
                                      cluster.batch_per_replica().end());
+  const int64_t samples = batch.samples();
   const int64_t largest = *std::max_element(batches.begin(), batches.end());
-  if (samples <= largest || largest == 0) return;  // an empty SGD batch is an error of its own
+  // An empty SGD batch is an error of its own.
+  if (largest == 0 || FitNormBatch(batch, batches)) return;
   std::set<int64_t> fitting = {largest};
   for (size_t group = 1; group <= batches.size(); ++group) {
     if (batches.size() % group != 0) continue;
     const std::optional<int64_t> sum = SamplesOfGroups(batches, group);
     if (sum && *sum > largest) fitting.insert(*sum);
   }
-  if (fitting.contains(samples)) return;
   const auto above = fitting.upper_bound(samples);
   std::vector<std::string> nearest = {std::to_string(*std::prev(above))};
   if (above != fitting.end()) nearest.push_back(std::to_string(*above));
@@ -97,45 +96,6 @@ void ValidateRunning(const RunCheck& check, const std::vector<PlacedNorm>& norms
                      " has another",
                  "Give it once, as model.norm.running; a single norm may have `running: none`.");
   }
-}
-
-void ValidateMlpNorm(const RunCheck& check) {
-  const v1::ModelSpec& model = check.spec.model();
-  if (model.architecture() != "mlp") return;
-  const v1::NormSpec& norm = model.norm();
-  if (norm.kind() == v1::NORM_KIND_INSTANCE) {
-    check.Report("model.norm.kind",
-                 "instance norm needs height and width: over a single feature every output is 0",
-                 "Use `layer` or `group` in an mlp.");
-    return;
-  }
-  for (int i = 0; i < model.hidden_size(); ++i) {
-    const int64_t width = model.hidden(i);
-    const bool single =
-        (norm.kind() == v1::NORM_KIND_LAYER && width == 1) ||
-        (norm.kind() == v1::NORM_KIND_GROUP && FittingGroups(width, norm.groups()) == width);
-    if (!single) continue;
-    const std::string path =
-        norm.kind() == v1::NORM_KIND_LAYER ? "model.norm.kind" : "model.norm.groups";
-    check.Report(path,
-                 "every group of the hidden layer of " + std::to_string(width) +
-                     " has a single feature, whose normalized value is always 0",
-                 "Use fewer groups or a wider layer.");
-    return;
-  }
-}
-
-// VGG halves the images five times, or until they are a single pixel.
-void ValidateVggNorm(const RunCheck& check) {
-  const v1::ModelSpec& model = check.spec.model();
-  const KnownData data = KnownDataOf(check.spec.data());
-  if (!model.architecture().starts_with("vgg") || data.height == 0 || data.height >= 32) return;
-  if (model.norm().kind() != v1::NORM_KIND_INSTANCE) return;
-  check.Report("model.norm.kind",
-               "images of " + std::to_string(data.height) + " x " + std::to_string(data.width) +
-                   " are a single pixel in the last stage of " + model.architecture() +
-                   ": over a single number every output of instance norm is 0",
-               "Use `group` or `layer`.");
 }
 
 void ValidateUnusedNorm(const RunCheck& check, const std::vector<PlacedNorm>& norms) {
@@ -182,8 +142,7 @@ void ValidateNorms(const RunCheck& check) {
   const std::vector<PlacedNorm> norms = NormsOf(check.spec.model());
   ValidateUnusedNorm(check, norms);
   ValidateRunning(check, norms);
-  if (check.Readable({"model.hidden"})) ValidateMlpNorm(check);
-  if (check.Readable({"data.dataset"})) ValidateVggNorm(check);
+  ValidateNormSizes(check);
   if (!check.Readable({"cluster"}) || check.spec.cluster().batch_per_replica().empty()) return;
   bool shared = false;  // the value of model.norm is reported once
   for (const PlacedNorm& placed : norms) {
@@ -194,7 +153,7 @@ void ValidateNorms(const RunCheck& check) {
       shared = true;
       path = "model.norm.batch.samples";
     }
-    ValidateNormBatch(check, path, placed.norm->batch().samples());
+    ValidateNormBatch(check, path, placed.norm->batch());
   }
 }
 

@@ -34,7 +34,7 @@ ModelBuilder::ModelBuilder(const v1::ModelSpec& spec, const v1::ClusterSpec& clu
     : spec_(spec), cluster_(cluster), options_(options) {}
 
 int64_t ModelBuilder::Scaled(int64_t channels) const {
-  return std::max<int64_t>(1, std::llround(static_cast<double>(channels) * spec_.width()));
+  return config::ScaledChannels(channels, spec_.width());
 }
 
 void ModelBuilder::Claim(const std::string& layer) {
@@ -80,8 +80,14 @@ bool ModelBuilder::AdoptRunningRule(const std::string& name, const v1::RunningSp
   return true;
 }
 
+bool ModelBuilder::NormalizesChannelsAlone(const v1::NormSpec& spec, int64_t channels) const {
+  return config::NormalizesChannelsAlone(spec, channels, BatchOfEachReplica(cluster_));
+}
+
 std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::NormSpec& spec,
-                                             int64_t channels, double initial_gamma) {
+                                             const Shape& input, double initial_gamma) {
+  const int64_t channels = input.channels(), pixels = LayoutOf(input, 1, 1).rows_per_sample;
+  norms_.push_back({.name = name, .spec = spec, .pixels = pixels, .channels = channels});
   Norm::Options options{.epsilon = spec.epsilon()};
   if (!spec.has_affine() || spec.affine()) {
     using Kind = Initializer::Kind;
@@ -109,6 +115,16 @@ std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::
   }
   const StatisticsScope scope = WithFrame([&] { return "layer " + name; },
                                           [&] { return ResolveScope(spec.batch(), cluster_); });
+  const std::string single = config::GroupOfOneSample(
+      {.slice_samples = scope.slice_samples, .replicas_per_group = scope.replicas_per_group},
+      BatchOfEachReplica(cluster_));
+  if (pixels == 1 && !single.empty()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "batch norm: " + single + ", so each of the " + Plural(channels, "channel") +
+                    " has a single number to normalize there, and its output would be the same "
+                    "whatever comes in; give the normalization batch at least 2 samples")
+        .AddFrame("layer " + name);
+  }
   if (scope.crosses_replicas()) statistics_cross_replicas_ = true;
   const bool tracked = AdoptRunningRule(name, spec.running());
   return std::make_unique<BatchNorm>(
@@ -123,6 +139,7 @@ std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const I
                                        rule, input);
   model->set_dropouts(std::move(dropouts_));
   model->set_statistics_cross_replicas(statistics_cross_replicas_);
+  model->set_norms(std::move(norms_));
   return model;
 }
 

@@ -36,8 +36,12 @@ class ModelBuilder {
   Initializer WeightInitializer(int64_t fan_in, int64_t fan_out, int64_t he_fan) const;
   int Declare(std::string name, Shape shape, ParameterRole role, Initializer initializer);
   int Declare(Parameter parameter) { return parameters_.Add(std::move(parameter)); }
+  // For activations of this shape. Throws INVALID_ARGUMENT when a whole batch of the cluster leaves
+  // some statistics of a batch norm with a single number.
   std::unique_ptr<Norm> MakeNorm(const std::string& name, const v1::NormSpec& spec,
-                                 int64_t channels, double initial_gamma);
+                                 const Shape& input, double initial_gamma);
+  // See config::NormalizesChannelsAlone.
+  bool NormalizesChannelsAlone(const v1::NormSpec& spec, int64_t channels) const;
 
   void AddDropout(DropoutSite site) { dropouts_.push_back(std::move(site)); }
 
@@ -57,6 +61,7 @@ class ModelBuilder {
   std::vector<DropoutSite> dropouts_;
   std::optional<RunningRule> running_rule_;
   bool statistics_cross_replicas_ = false;
+  std::vector<NormLayer> norms_;
 };
 
 struct WeightOptions {
@@ -105,11 +110,17 @@ class Chain {
 
  private:
   void Append(std::unique_ptr<Layer> layer);
+  // Behind a layer that keeps the mean of a channel over height and width what a norm made of it.
+  // Throws INVALID_ARGUMENT where one number is left of them: it is the same for every image.
+  void StayCentered(const std::string& name);
+
   ModelBuilder* builder_;
   Shape shape_;
   // The next layer's input is the images, perhaps flattened.
   bool sees_images_;
   std::vector<std::unique_ptr<Layer>> layers_;
+  // The mean of each sample's channel over height and width does not depend on the image.
+  bool centered_ = false;
   // The norm whose output the chain ends in, if ReLU may still become a part of it.
   Norm* open_norm_ = nullptr;
 };

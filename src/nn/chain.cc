@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "base/unknown_value.h"
 #include "nn/norm_kind.h"
 #include "nn/builder.h"
@@ -61,7 +62,9 @@ void Chain::Conv(const std::string& name, const ConvOptions& conv, const WeightO
   const Initializer initializer = builder_->WeightInitializer(fan_in, fan_out, fan_out);
   const WeightParameters parameters =
       DeclareWeight(*builder_, name, spec.WeightShape(), initializer, weight);
+  const bool centered = centered_ && conv.kernel == 1 && conv.stride == 1 && conv.padding == 0;
   Append(std::make_unique<Conv2d>(name, spec, parameters, sees_images_));
+  centered_ = centered;
 }
 
 void Chain::Linear(const std::string& name, int64_t out, const WeightOptions& weight) {
@@ -74,10 +77,11 @@ void Chain::Linear(const std::string& name, int64_t out, const WeightOptions& we
 
 void Chain::Normalize(const std::string& name, const v1::NormSpec& spec, double initial_gamma) {
   if (!IsLayer(spec.kind())) return;
-  std::unique_ptr<Norm> norm = builder_->MakeNorm(name, spec, shape_.channels(), initial_gamma);
+  std::unique_ptr<Norm> norm = builder_->MakeNorm(name, spec, shape_, initial_gamma);
   Norm* const open = norm.get();
   Append(std::move(norm));
   if (builder_->fuse()) open_norm_ = open;
+  centered_ = shape_.rank() == 4 && builder_->NormalizesChannelsAlone(spec, shape_.channels());
 }
 
 void Chain::Activate(const std::string& name, backend::ActivationKind kind) {
@@ -85,17 +89,36 @@ void Chain::Activate(const std::string& name, backend::ActivationKind kind) {
     builder_->Claim(name);
     open_norm_->FuseRelu();
     open_norm_ = nullptr;
+    centered_ = false;
     return;
   }
   Append(std::make_unique<Activation>(name, kind));
 }
 
 void Chain::Pool(const std::string& name, const backend::Pool2dSpec& spec) {
+  // Means of parts that make up the whole have the mean of the whole.
+  const bool centered = centered_ && spec.kind == backend::PoolKind::kAverage && spec.pad == 0 &&
+                        spec.stride == spec.kernel && shape_[1] % spec.kernel == 0 &&
+                        shape_[2] % spec.kernel == 0;
   Append(std::make_unique<Pool2d>(name, spec));
+  if (centered) StayCentered(name);
 }
 
 void Chain::GlobalAveragePool(const std::string& name) {
+  const bool centered = centered_;
   Append(std::make_unique<nn::GlobalAveragePool>(name));
+  if (centered) StayCentered(name);
+}
+
+void Chain::StayCentered(const std::string& name) {
+  centered_ = true;
+  if (shape_.rank() == 4 && shape_[1] * shape_[2] > 1) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "the mean over height and width of what a norm has made of each channel of each "
+              "sample is that norm's shift, the same for every image: the model could learn "
+              "nothing; put an activation between the two, or take a norm over several channels "
+              "or samples")
+      .AddFrame("layer " + name);
 }
 
 void Chain::Flatten(const std::string& name) {
@@ -106,7 +129,9 @@ void Chain::Flatten(const std::string& name) {
 
 void Chain::Dropout(const std::string& name, double probability) {
   builder_->AddDropout({.layer = name, .probability = probability, .sample = shape_});
+  const bool centered = centered_;
   Append(std::make_unique<nn::Dropout>(name, probability));
+  centered_ = centered;
 }
 
 void Chain::Residual(const std::string& name, Chain body, Chain shortcut) {
@@ -117,9 +142,12 @@ void Chain::Residual(const std::string& name, Chain body, Chain shortcut) {
     last.reset(body.open_norm_);
   }
   Norm* const open = last.get();
+  const bool centered =
+      body.centered_ && (shortcut.layers_.empty() ? centered_ : shortcut.centered_);
   Append(std::make_unique<nn::Residual>(name, body.Finish(name), std::move(last),
                                         shortcut.Finish(name)));
   open_norm_ = open;
+  centered_ = centered;
 }
 
 WeightOptions Chain::NormalizedWeight() const {
@@ -158,6 +186,7 @@ void Chain::Append(std::unique_ptr<Layer> layer) {
   builder_->Claim(layer->name());
   shape_ = layer->OutputShape(shape_);
   open_norm_ = nullptr;
+  centered_ = false;
   sees_images_ = false;
   layers_.push_back(std::move(layer));
 }

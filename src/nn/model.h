@@ -26,6 +26,14 @@ struct DropoutSite {
   Shape sample;  // of its input for one sample: [1, ...]
 };
 
+// A normalization of a model: how it was asked for, and what it gets for each sample.
+struct NormLayer {
+  std::string name;
+  v1::NormSpec spec;
+  int64_t pixels = 1;  // height times width; 1 for features
+  int64_t channels = 0;
+};
+
 class Model {
  public:
   Model(std::unique_ptr<Layer> body, ParameterLayout parameters, StateLayout state,
@@ -51,6 +59,10 @@ class Model {
   bool statistics_cross_replicas() const { return statistics_cross_replicas_; }
   void set_statistics_cross_replicas(bool value) { statistics_cross_replicas_ = value; }
 
+  // In the order of the layers.
+  const std::vector<NormLayer>& norms() const { return norms_; }
+  void set_norms(std::vector<NormLayer> norms) { norms_ = std::move(norms); }
+
  private:
   std::unique_ptr<Layer> body_;
   ParameterLayout parameters_;
@@ -59,6 +71,7 @@ class Model {
   InputSpec input_;
   std::vector<DropoutSite> dropouts_;
   bool statistics_cross_replicas_ = false;
+  std::vector<NormLayer> norms_;
 };
 
 struct BuildOptions {
@@ -69,7 +82,8 @@ struct BuildOptions {
 
 // Builds a named architecture or hand-written layers. `cluster` decides how a normalization batch
 // in samples maps to slices or groups of replicas. Throws INVALID_ARGUMENT naming the layer that
-// does not fit.
+// does not fit, also where a whole batch would leave a norm with single numbers, or a mean over
+// height and width with what an instance norm has made the same for every image.
 std::unique_ptr<Model> BuildModel(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,
                                   const InputSpec& input, const BuildOptions& options = {});
 

@@ -68,8 +68,11 @@ void AddBlock(Chain& chain, const std::string& name, const BlockOptions& options
 
   Chain shortcut(chain.builder(), chain.shape());
   if (options.stride != 1 || chain.shape().channels() != out) {
+    // The norm stands directly behind it wherever the others stand, and would cancel a bias.
+    WeightOptions projection = weight;
+    if (IsLayer(norm.kind())) projection.bias = false;
     shortcut.Conv(name + ".downsample.0", {.out = out, .kernel = 1, .stride = options.stride},
-                  weight);
+                  projection);
     shortcut.Normalize(name + ".downsample.1", norm);
   }
   chain.Residual(name, std::move(body), std::move(shortcut));

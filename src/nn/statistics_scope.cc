@@ -9,7 +9,6 @@
 #include "config/norm_fit.h"
 
 namespace syncbn::nn {
-namespace {
 
 std::vector<int64_t> BatchOfEachReplica(const v1::ClusterSpec& cluster) {
   const size_t replicas = static_cast<size_t>(cluster.replicas());
@@ -25,37 +24,27 @@ std::vector<int64_t> BatchOfEachReplica(const v1::ClusterSpec& cluster) {
   return batches;
 }
 
-}  // namespace
-
 std::vector<int64_t> StatisticsScope::SliceSizes(int64_t batch) const {
-  if (!slice_samples || batch == 0) return {batch};
-  const int64_t slices = (batch + *slice_samples - 1) / *slice_samples;
-  std::vector<int64_t> sizes;
-  for (int64_t i = 0; i < slices; ++i)
-    sizes.push_back(batch / slices + (i < batch % slices ? 1 : 0));
-  return sizes;
+  if (!slice_samples) return {batch};
+  return config::BalancedSlices(batch, *slice_samples);
 }
 
 StatisticsScope ResolveScope(const v1::NormBatch& batch, const v1::ClusterSpec& cluster) {
-  if (batch.samples() == 0) {
-    switch (batch.scope()) {
-      case v1::NORM_SCOPE_REPLICA: return {};
-      case v1::NORM_SCOPE_UNSPECIFIED:
-      case v1::NORM_SCOPE_GLOBAL: return {.replicas_per_group = std::max(1, cluster.replicas())};
-      default: ThrowUnknownValue("model.norm.batch", static_cast<int>(batch.scope()));
-    }
+  const std::vector<int64_t> batches = BatchOfEachReplica(cluster);
+  if (batch.samples() == 0 && !v1::NormScope_IsValid(batch.scope())) {
+    ThrowUnknownValue("model.norm.batch", static_cast<int>(batch.scope()));
+  }
+  if (const std::optional<config::NormGroups> groups = config::FitNormBatch(batch, batches)) {
+    return {.slice_samples = groups->slice_samples,
+            .replicas_per_group = groups->replicas_per_group};
   }
   const int64_t n = batch.samples();
-  const std::vector<int64_t> batches = BatchOfEachReplica(cluster);
   const int64_t largest = *std::max_element(batches.begin(), batches.end());
-  if (n < largest) return {.slice_samples = n};
-  if (n == largest) return {};
   // The sizes that exist, in increasing order.
   std::vector<std::string> possible = {"any number up to " + std::to_string(largest)};
   for (size_t g = 2; g <= batches.size(); ++g) {
     if (batches.size() % g != 0) continue;
     const std::optional<int64_t> samples = config::SamplesOfGroups(batches, g);
-    if (samples == n) return {.replicas_per_group = static_cast<int>(g)};
     if (samples && *samples > largest) possible.push_back(std::to_string(*samples));
   }
   throw Error(ErrorCode::kInvalidArgument,

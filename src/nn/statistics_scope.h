@@ -30,9 +30,12 @@ struct StatisticsScope {
   bool operator==(const StatisticsScope&) const = default;
 };
 
-// A number of samples n means: up to the largest batch of a replica, slices of each replica's
-// batch; above, the smallest group size g that divides the replicas and whose groups hold n samples
-// each. Throws INVALID_ARGUMENT, with the nearest numbers that fit, when there is none.
+// Samples of each replica in a step: one number of the run file stands for all replicas. Throws
+// INVALID_ARGUMENT for a list of another length.
+std::vector<int64_t> BatchOfEachReplica(const v1::ClusterSpec& cluster);
+
+// What config::FitNormBatch finds. Throws INVALID_ARGUMENT, with the nearest numbers that fit, when
+// a number of samples does not.
 StatisticsScope ResolveScope(const v1::NormBatch& batch, const v1::ClusterSpec& cluster);
 
 }  // namespace syncbn::nn

@@ -23,5 +23,47 @@ TEST(SamplesOfGroups, AreOneNumberOrNone) {
   EXPECT_EQ(SamplesOfGroups({5, 3, 4, 5}, 4), 17);
 }
 
+v1::NormSpec Norm(v1::NormKind kind) {
+  v1::NormSpec norm;
+  norm.set_kind(kind);
+  norm.set_groups(32);
+  return norm;
+}
+
+TEST(GroupOfOneSample, IsFoundInSlicesReplicasAndGroups) {
+  EXPECT_EQ(GroupOfOneSample({.slice_samples = 2}, {4, 3}),
+            "a replica's batch of 3 samples is cut into 2 + 1");
+  EXPECT_EQ(GroupOfOneSample({.slice_samples = 1}, {8}),
+            "a replica's batch of 8 samples is cut into 8 x 1");
+  EXPECT_EQ(GroupOfOneSample({.slice_samples = 2}, {4, 8, 0}), "");
+  EXPECT_EQ(GroupOfOneSample({}, {5, 2, 1, 6}), "a replica has a batch of 1 sample");
+  EXPECT_EQ(GroupOfOneSample({}, {5, 0, 2}), "");
+  EXPECT_EQ(GroupOfOneSample({.replicas_per_group = 2}, {1, 0, 2, 3}),
+            "a group of 2 replicas has 1 sample");
+  EXPECT_EQ(GroupOfOneSample({.replicas_per_group = 2}, {0, 1}),
+            "all replicas together have 1 sample");
+  EXPECT_EQ(GroupOfOneSample({.replicas_per_group = 4}, {1, 1, 1, 1}), "");
+}
+
+TEST(SlicesText, CountsManySlices) {
+  EXPECT_EQ(SlicesText({3, 2}), "3 + 2");
+  EXPECT_EQ(SlicesText({4, 4, 4, 3, 3}), "3 x 4 + 2 x 3");
+}
+
+TEST(NormalizesChannelsAlone, WhereAGroupIsAChannelOfASample) {
+  const std::vector<int64_t> batches = {4, 4};
+  EXPECT_TRUE(NormalizesChannelsAlone(Norm(v1::NORM_KIND_INSTANCE), 16, batches));
+  EXPECT_TRUE(NormalizesChannelsAlone(Norm(v1::NORM_KIND_GROUP), 16, batches));
+  EXPECT_TRUE(NormalizesChannelsAlone(Norm(v1::NORM_KIND_GROUP), 32, batches));
+  EXPECT_FALSE(NormalizesChannelsAlone(Norm(v1::NORM_KIND_GROUP), 64, batches));
+  EXPECT_TRUE(NormalizesChannelsAlone(Norm(v1::NORM_KIND_LAYER), 1, batches));
+  EXPECT_FALSE(NormalizesChannelsAlone(Norm(v1::NORM_KIND_LAYER), 2, batches));
+  EXPECT_FALSE(NormalizesChannelsAlone(Norm(v1::NORM_KIND_NONE), 1, batches));
+  v1::NormSpec batch = Norm(v1::NORM_KIND_BATCH);
+  EXPECT_FALSE(NormalizesChannelsAlone(batch, 16, batches));
+  batch.mutable_batch()->set_samples(1);
+  EXPECT_TRUE(NormalizesChannelsAlone(batch, 16, batches));
+}
+
 }  // namespace
 }  // namespace syncbn::config

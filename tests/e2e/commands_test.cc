@@ -68,6 +68,112 @@ TEST(Commands, CheckReportsAllFaultsOfAFileWithTheirLines) {
   EXPECT_NE(print.out.find("--set"), std::string::npos) << print.out;
 }
 
+// What check says about a run file beside "no errors", and its warnings.
+struct Checked {
+  std::string notes, warnings;
+};
+Checked CheckWith(const std::string& text, std::vector<std::string> sets) {
+  TempFolder folder;
+  const auto path = folder.path() / "run.yaml";
+  WriteFileAtomically(path, text);
+  std::vector<std::string> arguments = {"check", path.string()};
+  for (std::string& set : sets) {
+    arguments.push_back("--set");
+    arguments.push_back(std::move(set));
+  }
+  const ProcessResult result = Syncbn(arguments);
+  EXPECT_EQ(result.status, 0) << result.err;
+  const size_t end = result.out.find('\n');
+  EXPECT_NE(result.out.substr(0, end).find("no errors"), std::string::npos) << result.out;
+  return {result.out.substr(end + 1), result.err};
+}
+
+constexpr const char* kResNet =
+    "data: {dataset: shapes, shapes: {train_samples: 1024, test_samples: 100}}\n"
+    "model: {architecture: resnet20}\n"
+    "cluster: {replicas: 4, batch_per_replica: 4}\n";
+
+TEST(Commands, CheckSaysWhatANormalizationBatchComesToWhereThatIsNotTheNumber) {
+  EXPECT_EQ(
+      CheckWith(kResNet, {"model.norm.batch=3"}).notes,
+      "note: a normalization batch of 3 samples: each replica is normalized alone, in balanced "
+      "slices of at most as many; batches of a replica: 4 as 2 + 2\n");
+  EXPECT_EQ(
+      CheckWith(kResNet, {"cluster.replicas=6", "cluster.batch_per_replica=[5, 2, 7, 0, 3, 4]",
+                          "model.norm.batch=7"})
+          .notes,
+      "note: a normalization batch of 7 samples: each replica is normalized alone; batches of a "
+      "replica: 2, 3, 4, 5, 7\n");
+  for (const char* as_asked : {"2", "4", "8", "16", "global", "replica"}) {
+    EXPECT_EQ(CheckWith(kResNet, {std::string("model.norm.batch=") + as_asked}).notes, "")
+        << as_asked;
+  }
+}
+
+TEST(Commands, CheckSaysWhereGroupNormHasAnotherNumberOfGroups) {
+  EXPECT_EQ(CheckWith(kResNet, {"model.norm=group"}).notes,
+            "note: 32 groups over 16 channels, in 7 of 21 group norms: one channel each, which is "
+            "instance norm\n"
+            "note: 32 groups over 32 channels, in 7 of 21 group norms: one channel each, which is "
+            "instance norm\n");
+  EXPECT_EQ(CheckWith(kResNet, {"model.norm={kind: group, groups: 12}"}).notes,
+            "note: 12 groups over 16 channels, in 7 of 21 group norms: 8 groups of 2, the largest "
+            "number that divides the channels\n"
+            "note: 12 groups over 32 channels, in 7 of 21 group norms: 8 groups of 4, the largest "
+            "number that divides the channels\n"
+            "note: 12 groups over 64 channels, in 7 of 21 group norms: 8 groups of 8, the largest "
+            "number that divides the channels\n");
+  EXPECT_EQ(CheckWith(kResNet, {"model.norm={kind: group, groups: 8}"}).notes, "");
+}
+
+TEST(Commands, CheckWarnsOfALastBatchThatIsNormalizedOverSingleNumbers) {
+  const std::string mlp =
+      "data: {dataset: shapes, shapes: {train_samples: 20, test_samples: 17}}\n"
+      "model: {architecture: mlp}\n"
+      "cluster: {replicas: 4, batch_per_replica: 2}\n";
+  const Checked replica = CheckWith(mlp, {"model.norm.batch=replica"});
+  EXPECT_NE(
+      replica.warnings.find("in the last batch of an epoch, of 4 samples, a replica has a batch "
+                            "of 1 sample: over a single number bn1 gives the same output"),
+      std::string::npos)
+      << replica.warnings;
+  EXPECT_EQ(CheckWith(mlp, {}).warnings, "") << "4 samples share statistics";
+  EXPECT_EQ(CheckWith(mlp, {"model.norm.batch=replica", "data.last_batch=drop"}).warnings, "");
+  EXPECT_NE(CheckWith(mlp, {"train.evaluate.with=batch"}).warnings.find("of the evaluation"),
+            std::string::npos);
+  EXPECT_EQ(CheckWith(kResNet, {"data.train_limit=17", "model.norm.batch=replica"}).warnings, "")
+      << "images have more than one pixel";
+}
+
+TEST(Commands, CheckSaysWhereALimitOrAPartOfAnEpochIsNotWhatIsWritten) {
+  EXPECT_EQ(
+      CheckWith(kResNet, {"data.train_limit=2000", "train.evaluate.with=precise"}).notes,
+      "note: data.train_limit: there are 1024 samples, fewer than the 2000 that it gives: all are "
+      "used\n"
+      "note: train.evaluate.precise_samples: there are 1024 samples, fewer than the 2048 that it "
+      "gives: all are used\n");
+  EXPECT_EQ(CheckWith(kResNet, {"train.learning_rate.warmup_epochs=0.005"}).notes,
+            "note: train.learning_rate.warmup_epochs: 0.005 epochs of 64 steps are 0 steps\n");
+}
+
+// The first lines of a run say the same.
+TEST(Commands, TrainSaysWhatANormReallyDoesBeforeItBegins) {
+  TempFolder folder;
+  const auto path = folder.path() / "run.yaml";
+  WriteFileAtomically(path, kResNet);
+  const ProcessResult result =
+      Syncbn({"train", path.string(), "--set", "model.norm=group", "--set", "model.width=0.25",
+              "--set", "train.max_steps=1", "--out", (folder.path() / "out").string()});
+  EXPECT_EQ(result.status, 0) << result.err;
+  const size_t note = result.out.find("note: 32 groups over 4 channels"),
+               epoch = result.out.find("epoch 1");
+  EXPECT_NE(note, std::string::npos) << result.out;
+  EXPECT_LT(note, epoch) << result.out;
+  EXPECT_EQ(result.out.find("statistics,"), std::string::npos) << "a group norm has none\n"
+                                                               << result.out;
+  EXPECT_EQ(result.out.find("running statistics"), std::string::npos) << result.out;
+}
+
 TEST(Commands, ExplainShowsTypeDefaultRangeAndMeaning) {
   const ProcessResult result = Syncbn({"explain", "train.optimizer.momentum"});
   EXPECT_EQ(result.status, 0);

@@ -106,6 +106,23 @@ TEST(BatchNorm, OfOneElementIsZeroWithoutAGradient) {
   EXPECT_EQ(MaxAbsolute(result.dimages), 0);
 }
 
+TEST(BatchNorm, ThatWholeBatchesLeaveWithSingleNumbersIsRefused) {
+  const auto error = [](const std::string& batch, const v1::ClusterSpec& cluster, int64_t side) {
+    return ErrorOf([&] { NormNet(side, side, 3, "batch {" + batch + "}", cluster); });
+  };
+  const std::string replica = "scope: NORM_SCOPE_REPLICA";
+  EXPECT_THAT(error("samples: 1", MakeCluster(1, {8}), 1),
+              AllOf(HasSubstr("layer 0"), HasSubstr("8 x 1"), HasSubstr("3 channels")));
+  EXPECT_THAT(error("samples: 2", MakeCluster(2, {3}), 1),
+              HasSubstr("3 samples is cut into 2 + 1"));
+  EXPECT_THAT(error(replica, MakeCluster(4, {5, 2, 1, 6}), 1), HasSubstr("a batch of 1 sample"));
+  EXPECT_THAT(error("", MakeCluster(1, {1}), 1), HasSubstr("1 sample"));
+  // Where there are several pixels, or several samples together, there is something to normalize.
+  EXPECT_NO_THROW(NormNet(2, 2, 3, "batch {samples: 1}", MakeCluster(1, {8})));
+  EXPECT_NO_THROW(NormNet(1, 1, 3, "", MakeCluster(4, {1})));
+  EXPECT_NO_THROW(NormNet(1, 1, 3, "batch {" + replica + "}", MakeCluster(3, {2, 0, 4})));
+}
+
 TEST(BatchNorm, OfTwoElementsIsPlusAndMinusOne) {
   const NormNet net(1, 1, 3, "affine: false epsilon: 1e-12");
   const PassResult result = RunPass(*net.model, net.Settings(), net.Data(2));

@@ -123,6 +123,68 @@ TEST(ResNet20, HasNineBlocksOfTwo) {
   EXPECT_EQ(model->state().size(), 19 + 2);
 }
 
+TEST(ResNet, HasNoBiasDirectlyBeforeANorm) {
+  for (const char* kind : {"BATCH", "LAYER"}) {
+    const auto model =
+        MakeModel(Named("resnet20", "norm {kind: NORM_KIND_" + std::string(kind) +
+                                        " placement: NORM_PLACEMENT_AFTER_ACTIVATION}"),
+                  kCifar);
+    EXPECT_THAT(Names(*model), Contains("layer2.0.conv1.bias")) << "an activation follows";
+    EXPECT_THAT(Names(*model), Contains("layer2.0.downsample.0.weight"));
+    EXPECT_THAT(Names(*model), Not(Contains("layer2.0.downsample.0.bias"))) << kind;
+  }
+  for (const char* kind : {"NONE", "WEIGHT"}) {
+    EXPECT_THAT(Names(*MakeModel(
+                    Named("resnet20", "norm {kind: NORM_KIND_" + std::string(kind) + "}"), kCifar)),
+                Contains("layer2.0.downsample.0.bias"));
+  }
+}
+
+// Instance norm leaves each channel of each image with the mean of its shift.
+TEST(Models, ThatTakeTheMeanOfAnInstanceNormAreRefused) {
+  const auto error = [](const std::string& text,
+                        const v1::ClusterSpec& cluster = MakeCluster(1, {4})) {
+    return ErrorOf([&] { MakeModel(text, {8, 8, 3, 10}, cluster); });
+  };
+  const std::string after = " placement: NORM_PLACEMENT_AFTER_ACTIVATION";
+  const auto refused = AllOf(HasSubstr("same for every image"), HasSubstr("learn nothing"));
+  EXPECT_THAT(error(Named("resnet20", "norm {kind: NORM_KIND_INSTANCE" + after + "}")),
+              AllOf(refused, HasSubstr("avgpool")));
+  EXPECT_THAT(
+      error(Named("resnet20", "width: 0.5 norm {kind: NORM_KIND_GROUP groups: 32" + after + "}")),
+      refused);
+  EXPECT_THAT(error(Named("resnet20", "norm {batch {samples: 1}" + after + "}")), refused);
+  const auto by_hand = [&](const std::string& between) {
+    return error("layers {conv {out: 4}} layers {norm {kind: NORM_KIND_INSTANCE}} " + between +
+                 "layers {flatten {}} layers {linear {out: 10}}");
+  };
+  const std::string pool = "layers {global_average_pool {}} ";
+  const auto head = [&](const std::string& between) {
+    return error("layers {conv {out: 4 padding: 1}} layers {norm {kind: NORM_KIND_INSTANCE}} " +
+                 between + "layers {linear {out: 10}}");
+  };
+  EXPECT_THAT(head(pool), refused);
+  EXPECT_THAT(head("layers {dropout {}} " + pool), refused);
+  EXPECT_THAT(head("layers {conv {out: 6 kernel: 1}} " + pool), refused);
+  EXPECT_THAT(head("layers {average_pool {kernel: 2}} " + pool), refused);
+  EXPECT_THAT(by_hand("layers {average_pool {kernel: 6}} "), refused);
+
+  const auto fine = [](const std::string& between) {
+    MakeModel("layers {conv {out: 4 padding: 1}} layers {norm {kind: NORM_KIND_INSTANCE}} " +
+                  between + "layers {global_average_pool {}} layers {linear {out: 10}}",
+              {8, 8, 3, 10});
+  };
+  for (const char* between :
+       {"layers {relu {}} ", "layers {max_pool {kernel: 2}} ", "layers {conv {out: 6}} ",
+        "layers {residual {body {conv {out: 4 padding: 1}}}} "}) {
+    EXPECT_NO_THROW(fine(between)) << between;
+  }
+  EXPECT_NO_THROW(
+      MakeModel(Named("resnet20", "norm {kind: NORM_KIND_LAYER" + after + "}"), kCifar));
+  EXPECT_NO_THROW(
+      MakeModel(Named("resnet20", "norm {kind: NORM_KIND_GROUP groups: 32" + after + "}"), kCifar));
+}
+
 TEST(Vgg11, IsNumberedAsTorchvisionsWithAndWithoutNorm) {
   const auto plain = MakeModel(Named("vgg11", "norm {kind: NORM_KIND_NONE}"), kCifar);
   std::vector<std::string> weights;

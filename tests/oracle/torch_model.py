@@ -213,7 +213,9 @@ class Pass:
             self.norm(last)
         body, self.x = self.x, before
         if body.shape != before.shape:
-            self.conv(name + ".downsample.0", stride=stride, **self.normed())
+            # Its norm stands directly behind it wherever the others stand: no bias.
+            layer = self.norm_spec["kind"] in NORM_LAYERS
+            self.conv(name + ".downsample.0", stride=stride, **dict(self.normed(), bias=not layer))
             self.norm(name + ".downsample.1")
         self.x = body + self.x
         self.activate()

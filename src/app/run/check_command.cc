@@ -3,7 +3,9 @@
 
 #include "app/commands.h"
 #include "app/console.h"
+#include "app/run/run_notes.h"
 #include "config/run_file.h"
+#include "config/validate.h"
 #include "data/batch_plan.h"
 #include "nn/model.h"
 
@@ -34,10 +36,23 @@ void AddCheckCommand(CommandLine& line) {
       std::printf("%s", file.EffectiveYaml().c_str());
       return;
     }
+    // What only the layers know, where the size of the images is known without reading them.
+    const config::KnownData data = config::KnownDataOf(file.spec.data());
+    std::unique_ptr<nn::Model> model;
+    if (data.height > 0 && data.classes > 0) {
+      model = nn::BuildModel(file.spec.model(), file.spec.cluster(),
+                             {.height = data.height,
+                              .width = data.width,
+                              .channels = data.channels,
+                              .classes = data.classes});
+    }
+    const std::vector<RunNote> notes =
+        NotesOf(file.spec, model.get(), {.train = data.train_samples, .test = data.test_samples});
     int64_t batch = 0;
     for (int64_t samples : data::BatchPerReplica(file.spec.cluster())) batch += samples;
     std::printf("%s: no errors. %d replicas, SGD batch %lld.\n", arguments->run_file.c_str(),
                 file.spec.cluster().replicas(), static_cast<long long>(batch));
+    PrintNotes(notes);
   });
 }
 

@@ -68,11 +68,12 @@ void ConsoleObserver::PrintEpoch(const train::MetricRecord& record) {
 
 void ConsoleObserver::OnEvaluation(const train::MetricRecord& record, double seconds) {
   if (options_.quiet) return;
-  line_.Print(Format("epoch %-3lld  step %-6lld  test  loss %.4f  accuracy %5.2f %%  (%s statistics, %.1f s)",
+  const std::string statistics =
+      options_.has_batch_norm ? record.evaluation.value_or("running") + " statistics, " : "";
+  line_.Print(Format("epoch %-3lld  step %-6lld  test  loss %.4f  accuracy %5.2f %%  (%s%.1f s)",
                      static_cast<long long>(record.epoch + 1),
                      static_cast<long long>(record.step + 1), record.loss.value_or(0),
-                     100 * record.accuracy.value_or(0),
-                     record.evaluation.value_or("running").c_str(), seconds));
+                     100 * record.accuracy.value_or(0), statistics.c_str(), seconds));
 }
 
 void ConsoleObserver::OnCheckpoint(const std::filesystem::path&, int64_t) {}

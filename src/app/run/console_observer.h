@@ -14,6 +14,8 @@ class ConsoleObserver : public train::RunObserver {
   struct Options {
     bool quiet = false;  // warnings only
     bool live = true;    // a live line, if the output is a terminal
+    // Without batch norm there are no statistics to evaluate with, and none are named.
+    bool has_batch_norm = true;
   };
   explicit ConsoleObserver(const Options& options);
 

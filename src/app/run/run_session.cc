@@ -12,6 +12,7 @@
 #include "app/run/console_observer.h"
 #include "app/run/local_run.h"
 #include "app/run/output_folder.h"
+#include "app/run/run_notes.h"
 #include "app/run/run_report.h"
 #include "app/run/signals.h"
 #include "app/versions.h"
@@ -24,6 +25,7 @@
 #include "comm/make_reducer.h"
 #include "comm/mpi/mpi_session.h"
 #include "config/difference.h"
+#include "config/validate.h"
 #include "nn/statistics_scope.h"
 
 namespace syncbn::app {
@@ -100,14 +102,14 @@ std::string Percent(double part, double whole) {
   return whole > 0 ? Format("%.1f %%", 100 * part / whole) : "-";
 }
 
-void PrintSummary(const train::Summary& summary, const fs::path& out) {
+void PrintSummary(const train::Summary& summary, const fs::path& out, bool has_batch_norm) {
   std::vector<std::vector<std::string>> rows;
   if (summary.train) {
     rows.push_back({"train", Format("loss %.4f, accuracy %.2f %% (last epoch)", summary.train->loss,
                                     100 * summary.train->accuracy)});
   }
   for (const auto& [name, figures] : summary.test) {
-    rows.push_back({"test, " + name + " statistics",
+    rows.push_back({has_batch_norm ? "test, " + name + " statistics" : "test",
                     Format("loss %.4f, accuracy %.2f %%", figures.loss, 100 * figures.accuracy)});
   }
   rows.push_back({"speed", Format("%.0f images/s", summary.images_per_second)});
@@ -242,7 +244,8 @@ int Session::Run() {
       std::chrono::duration_cast<std::chrono::milliseconds>(kOutsidePatience * stall_timeout)));
 
   Observer observer({.quiet = request_.quiet,
-                     .live = request_.live.value_or(!comm::MpiSession::UnderMpirun())},
+                     .live = request_.live.value_or(!comm::MpiSession::UnderMpirun()),
+                     .has_batch_norm = config::HasBatchNorm(spec.model())},
                     report_);
   out_ = request_.out.empty() ? fs::path("runs") / spec.name() : request_.out;
   std::optional<train::CheckpointStore> store;
@@ -358,7 +361,7 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
     summary.hosts = hosts_;
     summary.versions = LibraryVersions();
     summary.attempt = attempt_;
-    if (!request_.quiet) PrintSummary(summary, out_);
+    if (!request_.quiet) PrintSummary(summary, out_, config::HasBatchNorm(spec.model()));
   }
   const bool stopped = summary.status == "stopped";
   try {
@@ -393,6 +396,9 @@ void Session::Introduce(const comm::ReplicaMap& map) const {
               map.processes(), map.processes() == 1 ? "" : "es",
               Plural(static_cast<long long>(hosts.size()), "host").c_str(),
               static_cast<long long>(run_.sgd_batch()));
+  PrintNotes(
+      NotesOf(run_.spec(), &run_.model(),
+              {.train = run_.train().dataset().size(), .test = run_.test().dataset().size()}));
   const int cores = AvailableCores(), local = map.OfProcess(0).size();
   if (cores == 1 && local > 1) {
     std::fprintf(stderr,

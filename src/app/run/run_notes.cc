@@ -1,0 +1,230 @@
+#include "app/run/run_notes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "config/norm_fit.h"
+#include "data/batch_plan.h"
+
+namespace syncbn::app {
+namespace {
+
+std::string Samples(int64_t count) {
+  return Plural(count, "sample");
+}
+
+class Notes {
+ public:
+  Notes(const v1::RunSpec& spec, const nn::Model* model, const SplitSizes& splits)
+      : spec_(spec),
+        model_(model),
+        splits_(splits),
+        batches_(data::BatchPerReplica(spec.cluster())) {}
+
+  std::vector<RunNote> Make() {
+    if (model_ != nullptr) {
+      NormBatches();
+      GroupNorms();
+      SingleNumbers();
+    }
+    if (spec_.model().architecture() == "lenet" &&
+        spec_.model().norm().kind() == v1::NORM_KIND_INSTANCE) {
+      Note(
+          "instance norm in lenet: behind the two convolutions; the hidden layer has none, for its "
+          "features have no height and width");
+    }
+    Limits();
+    Steps();
+    return std::move(notes_);
+  }
+
+ private:
+  void Note(std::string text) { notes_.push_back({.text = std::move(text)}); }
+
+  int64_t Limited(int64_t samples, int64_t limit) const {
+    return limit > 0 ? std::min(samples, limit) : samples;
+  }
+  int64_t TrainSamples() const { return Limited(splits_.train, spec_.data().train_limit()); }
+  int64_t TestSamples() const { return Limited(splits_.test, spec_.data().test_limit()); }
+
+  // Numbers of samples that are not what every group gets.
+  void NormBatches() {
+    std::set<int64_t> seen;
+    for (const nn::NormLayer& norm : model_->norms()) {
+      const int64_t asked = norm.spec.batch().samples();
+      if (norm.spec.kind() != v1::NORM_KIND_BATCH || asked == 0) continue;
+      if (!seen.insert(asked).second) continue;
+      const auto groups = config::FitNormBatch(norm.spec.batch(), batches_);
+      if (!groups || groups->replicas_per_group > 1) continue;
+      NormBatch(asked, *groups);
+    }
+  }
+
+  void NormBatch(int64_t asked, const config::NormGroups& groups) {
+    bool as_asked = true, cut = false;
+    std::vector<std::string> replicas;
+    for (const int64_t batch : std::set<int64_t>(batches_.begin(), batches_.end())) {
+      if (batch == 0) continue;
+      const std::vector<int64_t> slices =
+          config::BalancedSlices(batch, groups.slice_samples.value_or(batch));
+      as_asked &= slices.front() == asked && slices.back() == asked;
+      cut |= slices.size() > 1;
+      replicas.push_back(slices.size() > 1
+                             ? std::to_string(batch) + " as " + config::SlicesText(slices)
+                             : std::to_string(batch));
+    }
+    if (as_asked) return;
+    Note("a normalization batch of " + Samples(asked) + ": each replica is normalized alone" +
+         (cut ? ", in balanced slices of at most as many" : "") +
+         "; batches of a replica: " + Join(replicas, ", "));
+  }
+
+  // Groups that had to fit the channels.
+  void GroupNorms() {
+    // By asked groups and channels, in the order of the layers.
+    std::vector<std::pair<std::pair<int64_t, int64_t>, int>> found;
+    int all = 0;
+    for (const nn::NormLayer& norm : model_->norms()) {
+      if (norm.spec.kind() != v1::NORM_KIND_GROUP) continue;
+      ++all;
+      const std::pair<int64_t, int64_t> key{norm.spec.groups(), norm.channels};
+      const auto same = std::find_if(found.begin(), found.end(),
+                                     [&](const auto& entry) { return entry.first == key; });
+      if (same == found.end()) {
+        found.push_back({key, 1});
+      } else {
+        ++same->second;
+      }
+    }
+    for (const auto& [key, count] : found) {
+      const auto [asked, channels] = key;
+      const int64_t groups = config::FittingGroups(channels, asked);
+      const std::string where = "in " + std::to_string(count) + " of " + Plural(all, "group norm");
+      const std::string over = std::to_string(asked) + " groups over " +
+                               Plural(channels, "channel") + ", " + where + ": ";
+      if (groups == channels) {
+        Note(over + "one channel each, which is instance norm");
+      } else if (groups != asked) {
+        Note(over + std::to_string(groups) + " groups of " + std::to_string(channels / groups) +
+             ", the largest number that divides the channels");
+      }
+    }
+  }
+
+  // The batches of replicas in the smaller last step over so many samples; empty when there is
+  // none.
+  std::vector<int64_t> LastBatches(int64_t samples, v1::LastBatch last_batch) const {
+    if (samples == 0) return {};
+    const data::BatchPlan plan(samples, batches_, last_batch);
+    const int64_t last = plan.steps_per_epoch() - 1;
+    if (plan.Step(last).size() == plan.batch()) return {};
+    std::vector<int64_t> sizes;
+    for (int replica = 0; replica < plan.replicas(); ++replica) {
+      sizes.push_back(plan.Slice(last, replica).size());
+    }
+    return sizes;
+  }
+
+  // Whole batches with single numbers are refused; a last one may have them.
+  void SingleNumbers() {
+    const auto last_batch = static_cast<v1::LastBatch>(spec_.data().last_batch());
+    if (last_batch == v1::LAST_BATCH_KEEP) {
+      SingleNumbers(LastBatches(TrainSamples(), last_batch), "an epoch",
+                    "Write `data.last_batch: drop`, or give data.train_limit a multiple of the SGD "
+                    "batch.");
+    }
+    const auto& with = spec_.train().evaluate().with();
+    if (std::find(with.begin(), with.end(), v1::EVALUATION_MODE_BATCH) == with.end()) return;
+    SingleNumbers(LastBatches(TestSamples(), v1::LAST_BATCH_KEEP),
+                  "the evaluation with statistics of the batch",
+                  "Give data.test_limit a multiple of the SGD batch.");
+  }
+
+  void SingleNumbers(const std::vector<int64_t>& batches, const std::string& what,
+                     const std::string& hint) {
+    if (batches.empty()) return;
+    for (const nn::NormLayer& norm : model_->norms()) {
+      if (norm.spec.kind() != v1::NORM_KIND_BATCH || norm.pixels > 1) continue;
+      // The groups are those of a whole batch, whatever the last one holds.
+      const auto groups = config::FitNormBatch(norm.spec.batch(), batches_);
+      const std::string single = groups ? config::GroupOfOneSample(*groups, batches) : "";
+      if (single.empty()) continue;
+      int64_t samples = 0;
+      for (const int64_t batch : batches) samples += batch;
+      notes_.push_back({.text = "in the last batch of " + what + ", of " + Samples(samples) + ", " +
+                                single + ": over a single number " + norm.name +
+                                " gives the same output for every sample. " + hint,
+                        .warning = true});
+      return;
+    }
+  }
+
+  void Limit(const char* key, int64_t limit, int64_t samples) {
+    if (samples == 0 || limit <= samples) return;
+    Note(std::string(key) + ": there are " + Samples(samples) + ", fewer than the " +
+         std::to_string(limit) + " that it gives: all are used");
+  }
+
+  void Limits() {
+    Limit("data.train_limit", spec_.data().train_limit(), splits_.train);
+    Limit("data.test_limit", spec_.data().test_limit(), splits_.test);
+    const v1::EvaluateSpec& evaluate = spec_.train().evaluate();
+    const auto& with = evaluate.with();
+    if (std::find(with.begin(), with.end(), v1::EVALUATION_MODE_PRECISE) != with.end()) {
+      Limit("train.evaluate.precise_samples", evaluate.precise_samples(), TrainSamples());
+    }
+  }
+
+  // Parts of an epoch that are not whole steps.
+  void Steps() {
+    if (TrainSamples() == 0) return;
+    const data::BatchPlan plan(TrainSamples(), batches_,
+                               static_cast<v1::LastBatch>(spec_.data().last_batch()));
+    const auto steps = static_cast<double>(plan.steps_per_epoch());
+    const auto rounded = [&](const char* key, double epochs, int64_t least) {
+      const double exact = epochs * steps;
+      const int64_t whole = std::max<int64_t>(least, std::llround(exact));
+      // Half a step in many means what it says.
+      if (std::abs(exact - static_cast<double>(whole)) <= 0.1 * exact) return;
+      Note(std::string(key) + ": " + FormatDouble(epochs) + " epochs of " +
+           Plural(plan.steps_per_epoch(), "step") + " are " + Plural(whole, "step"));
+    };
+    rounded("train.epochs", spec_.train().epochs(), 1);
+    rounded("train.learning_rate.warmup_epochs", spec_.train().learning_rate().warmup_epochs(), 0);
+    const auto& rate = spec_.train().learning_rate();
+    if (rate.schedule() != v1::SCHEDULE_STEP) return;
+    for (const double milestone : rate.milestones()) {
+      rounded("train.learning_rate.milestones", milestone, 0);
+    }
+  }
+
+  const v1::RunSpec& spec_;
+  const nn::Model* model_;
+  const SplitSizes splits_;
+  const std::vector<int64_t> batches_;
+  std::vector<RunNote> notes_;
+};
+
+}  // namespace
+
+std::vector<RunNote> NotesOf(const v1::RunSpec& spec, const nn::Model* model,
+                             const SplitSizes& splits) {
+  return Notes(spec, model, splits).Make();
+}
+
+void PrintNotes(const std::vector<RunNote>& notes) {
+  for (const RunNote& note : notes) {
+    if (note.warning) {
+      std::fprintf(stderr, "syncbn: warning: %s\n", note.text.c_str());
+    } else {
+      std::printf("note: %s\n", note.text.c_str());
+    }
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace syncbn::app
