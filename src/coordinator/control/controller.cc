@@ -42,15 +42,6 @@ void CheckApplied(const JobRecord& record, const Outcome& outcome) {
                  {{"state", std::string(JobStateName(record.status.state))}});
 }
 
-// Why the numbers from `next` to before `given` were not given.
-std::string PassedOverText(int64_t next, int64_t given) {
-  if (given == next) return "";
-  const bool one = given == next + 1;
-  return (one ? "number " + std::to_string(next) + " is"
-              : "numbers " + std::to_string(next) + " to " + std::to_string(given - 1) + " are") +
-         " passed over: folders of such jobs, which this store does not know, are there already";
-}
-
 void CheckDeletable(const JobRecord& record) {
   if (IsEnded(record.status.state)) return;
   const std::string state(JobStateName(record.status.state));
@@ -60,13 +51,13 @@ void CheckDeletable(const JobRecord& record) {
                  {{"state", state}});
 }
 
+}  // namespace
+
 v1::Job ParseJob(const std::string& bytes) {
   v1::Job job;
   SYNCBN_CHECK(job.ParseFromString(bytes)) << "a kept answer is damaged";
   return job;
 }
-
-}  // namespace
 
 v1::PendingReason ToProto(const PendingReason& reason, Moment now) {
   v1::PendingReason proto;
@@ -100,66 +91,6 @@ void Controller::CheckFits(int64_t job, const v1::Resources& resources) const {
   }
 }
 
-std::filesystem::path Controller::DefaultOutput(int64_t job) const {
-  return options_.output_root / ("job-" + std::to_string(job));
-}
-
-bool Controller::IsTaken(int64_t job) const {
-  return std::filesystem::exists(options_.store->folder() / JobName(job)) ||
-         std::filesystem::exists(DefaultOutput(job));
-}
-
-void Controller::CheckOutput(const v1::Job& spec) const {
-  if (spec.output_folder().empty()) return;
-  options_.check_output(spec.output_folder());
-  // One that has not started has left nothing there yet.
-  std::lock_guard lock(mutex_);
-  for (const auto& [id, open] : open_) {
-    if (open.record.spec.output_folder() != spec.output_folder()) continue;
-    throw ApiError(ErrorCode::kAlreadyExists, "OUTPUT_FOLDER_TAKEN",
-                   "output_folder " + spec.output_folder() + " is that of " + JobName(id) +
-                       ": choose another one",
-                   {{"path", spec.output_folder()}});
-  }
-}
-
-v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
-                           const RequestInfo& info) {
-  CheckFits(0, spec.resources());
-  const Moment now = Now();
-  if (info.validate_only) {
-    CheckOutput(spec);
-    v1::Job job = ToProto(
-        {.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now.wall}, now);
-    // It has none: nothing was made.
-    job.clear_name();
-    job.clear_etag();
-    return job;
-  }
-  std::optional<Applied> created;
-  std::string passed_over;
-  const std::string answer = options_.store->Mutate(info.key, now.wall, [&](Tables& tables) {
-    // Here, where the same request made again has had its answer already.
-    CheckOutput(spec);
-    // What another store's job of that number has left, or one that came after the backup from which
-    // this store was restored, is not this job's to go on with.
-    const int64_t next = tables.jobs.NextId();
-    int64_t id = next;
-    while (IsTaken(id)) ++id;
-    passed_over = PassedOverText(next, id);
-    v1::Job placed = spec;
-    if (spec.output_folder().empty()) placed.set_output_folder(DefaultOutput(id).string());
-    tables.jobs.Create(placed, run_file, NewJob(options_.job_policy, now),
-                       {info.key.actor, "CREATE", passed_over}, now.wall, id);
-    created = Applied{.record = tables.jobs.Get(id)};
-    return ToProto(created->record, now).SerializeAsString();
-  });
-  if (!created) return ParseJob(answer);
-  if (!passed_over.empty()) options_.log(JobName(created->record.id) + ": " + passed_over);
-  Note(*created);
-  return ParseJob(answer);
-}
-
 v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo& info) {
   const Moment now = Now();
   const Event event{.kind = verb.verb};
@@ -174,20 +105,23 @@ v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo&
     return ToProto(record, now);
   }
   std::optional<Applied> applied;
-  const std::string answer = options_.store->Mutate(info.key, now.wall, [&](Tables& tables) {
-    const JobRecord before = tables.jobs.Get(job);
-    CheckEtag(before, verb.etag);
-    applied = ApplyIn(tables, job, event,
-                      {info.key.actor, std::string(EventName(verb.verb)), verb.reason}, {});
-    CheckApplied(before, applied->outcome);
-    if (verb.resources) {
-      v1::Job spec = applied->record.spec;
-      *spec.mutable_resources() = *verb.resources;
-      tables.jobs.UpdateSpec(job, spec);
-      applied->record = tables.jobs.Get(job);
-    }
-    return ToProto(applied->record, now).SerializeAsString();
-  });
+  const std::string answer = options_.store->Mutate(
+      info.key, now.wall,
+      [&](Tables& tables) {
+        const JobRecord before = tables.jobs.Get(job);
+        CheckEtag(before, verb.etag);
+        applied = ApplyIn(tables, job, event,
+                          {info.key.actor, std::string(EventName(verb.verb)), verb.reason}, {});
+        CheckApplied(before, applied->outcome);
+        if (verb.resources) {
+          v1::Job spec = applied->record.spec;
+          *spec.mutable_resources() = *verb.resources;
+          tables.jobs.UpdateSpec(job, spec);
+          applied->record = tables.jobs.Get(job);
+        }
+        return ToProto(applied->record, now).SerializeAsString();
+      },
+      Store::Use::kMakesRoom);
   if (applied) Note(*applied);
   return ParseJob(answer);
 }
@@ -201,16 +135,29 @@ void Controller::Delete(int64_t job, const std::string& etag, const RequestInfo&
     CheckDeletable(record);
     return;
   }
-  options_.store->Mutate(info.key, now, [&](Tables& tables) {
+  bool deletable = false;
+  const auto forget = [&](Tables& tables) {
     const JobRecord record = tables.jobs.Get(job);
     CheckEtag(record, etag);
     CheckDeletable(record);
+    deletable = true;
     tables.jobs.Delete(job, {info.key.actor, "DELETE", ""}, now);
     return std::string();
-  });
+  };
   // Numbers of jobs are never given twice, so this is right for a repeated request, too.
-  std::error_code ignored;
-  std::filesystem::remove_all(options_.store->folder() / JobName(job), ignored);
+  const auto remove_files = [&] {
+    std::error_code ignored;
+    std::filesystem::remove_all(options_.store->folder() / JobName(job), ignored);
+  };
+  try {
+    options_.store->Mutate(info.key, now, forget, Store::Use::kMakesRoom);
+  } catch (const ApiError& error) {
+    // Its own files make the room in which it can be forgotten.
+    if (error.reason() != "STORE_FULL" || !deletable) throw;
+    remove_files();
+    options_.store->Mutate(info.key, now, forget, Store::Use::kMakesRoom);
+  }
+  remove_files();
 }
 
 v1::Job Controller::View(const JobRecord& record) const {

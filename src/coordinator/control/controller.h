@@ -20,7 +20,9 @@
 #include <thread>
 #include <vector>
 
+#include "coordinator/control/complaints.h"
 #include "coordinator/control/keyed_pool.h"
+#include "coordinator/control/look_pool.h"
 #include "coordinator/control/newest_revisions.h"
 #include "coordinator/control/rank_monitor.h"
 #include "coordinator/job/classify.h"
@@ -88,6 +90,7 @@ class Controller {
     // nobody's silence in it counts.
     std::chrono::milliseconds longest_tick = std::chrono::seconds(5);
     int launcher_threads = 4;
+    LookPool::Options looks;
     const Clock* clock = &Clock::System();
   };
 
@@ -154,6 +157,9 @@ class Controller {
 
   std::filesystem::path FolderOf(AttemptId id) const;
 
+  // For all looks at folders that jobs name.
+  LookPool& looks() { return looks_; }
+
  private:
   static Options Checked(Options options);
   struct OpenJob;
@@ -203,22 +209,28 @@ class Controller {
   void Adopt(AttemptId id);
   void EndUnknownAttempts();
 
-  // Where a job writes that does not say where.
-  std::filesystem::path DefaultOutput(int64_t job) const;
-  // Folders that a job of this number would use are there.
-  bool IsTaken(int64_t job) const;
+  v1::Job TakeIn(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info,
+                 Moment now);
+  // The next numbers from `next` on that a job could have: no folders of such jobs are there.
+  std::vector<int64_t> FreeNumbers(int64_t next);
   std::vector<HostCapacity> HostsNow(Moment now) const;    // mutex_ held
   HostView ViewOfHost(HostCapacity host) const;            // mutex_ held
   void CheckFits(int64_t job, const v1::Resources& resources) const;
-  void CheckOutput(const v1::Job& spec) const;
+  // That the folder which a job names is not that of another, by what is in it and by what open
+  // jobs have asked for.
+  void LookAtOutput(const v1::Job& spec);
+  void CheckOutputAmongOpen(const v1::Job& spec) const;
   std::optional<DurableTime> EndsBy(const JobRecord& record) const;
   OpenJob& LiveAttempt(AttemptId id);  // mutex_ held
+  // What body throws is logged; the same again only after a while.
   void Guarded(const std::string& doing, const std::function<void()>& body) const;
 
   Options options_;
   DurableClock time_;
   const WallTime calendar_start_;  // of this process
   const MonotonicTime start_;
+  mutable Complaints complaints_;
+  LookPool looks_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::map<int64_t, OpenJob> open_;

@@ -43,9 +43,13 @@ void Controller::Launch(AttemptId id) {
     // Cancelled or paused since it was placed: an order to stop may have come before there was
     // anything to stop. Looking at it, below, makes sure that it never starts.
     if (wanted) {
-      const RunFileText run_file =
+      RunFileText run_file =
           options_.store->Read([&](Tables& tables) { return tables.jobs.RunFile(id.job); });
-      options_.launcher->Start(options_.make_launch(record, run_file, context));
+      options_.launcher->Start(looks_.Run(
+          "the output folder " + record.spec.output_folder(),
+          [make = options_.make_launch, record, run_file = std::move(run_file), context] {
+            return make(record, run_file, context);
+          }));
     }
   } catch (const Error& error) {
     options_.log("starting " + name + ": " + error.what());

@@ -44,7 +44,8 @@ Controller::Controller(Options options)
       time_(*options_.clock,
             options_.store->Read([](Tables& tables) { return tables.clock.Get(); })),
       calendar_start_(options_.clock->Now()),
-      start_(options_.clock->Monotonic()) {
+      start_(options_.clock->Monotonic()),
+      looks_(options_.looks) {
   // A job that goes over its time limit is ended for certain only after all of this.
   options_.scheduler.ending_margin =
       std::max(options_.scheduler.ending_margin,
@@ -65,10 +66,12 @@ Controller::~Controller() {
 void Controller::Guarded(const std::string& doing, const std::function<void()>& body) const {
   try {
     body();
+    complaints_.Forget(doing);
   } catch (const std::exception& error) {
     // A full disk, a file system that does not answer: what is to be done is still to be done, and
     // is tried again at the next round.
-    options_.log(doing + ": " + error.what());
+    if (const auto line = complaints_.Say(doing, error.what(), options_.clock->Monotonic()))
+      options_.log(*line);
   }
 }
 
@@ -125,8 +128,10 @@ bool Controller::OverlaySignsOfLife(JobRecord& record) const {
 }
 
 Outcome Controller::ApplyEvent(int64_t job, const Event& event, Deed deed, const Extra& extra) {
+  // Also on a full disk: a job that does not come to its end cannot be deleted.
   const Applied applied = options_.store->Write(
-      [&](Tables& tables) { return ApplyIn(tables, job, event, deed, extra); });
+      [&](Tables& tables) { return ApplyIn(tables, job, event, deed, extra); },
+      Store::Use::kMakesRoom);
   if (applied.outcome.verdict == Outcome::Verdict::kApplied) Note(applied);
   return applied.outcome;
 }
@@ -311,6 +316,7 @@ void Controller::Tick() {
   }
   if (paused || monotonic - last_observation_ >= options_.observe_every) {
     last_observation_ = monotonic;
+    Guarded("the data folder", [&] { options_.store->CheckInPlace(); });
     ObserveAll();
   }
   if (monotonic - last_progress_ >= options_.store_progress_every) {

@@ -65,13 +65,14 @@ void Controller::RunSchedule(Moment now) {
 
 void Controller::Place(int64_t job, int64_t revision, const Placement& placement, Moment now) {
   const std::string token = NewSecret();
+  const int next =
+      options_.store->Read([&](Tables& tables) { return tables.jobs.Get(job).status.attempt; }) + 1;
+  // After a backup was restored, attempts that it does not know may have left their folders.
+  int number = next;
+  while (std::filesystem::exists(FolderOf({job, number}))) ++number;
   const Applied applied = options_.store->Write([&](Tables& tables) {
     // Paused and resumed with other resources meanwhile, perhaps.
     if (tables.jobs.Get(job).revision != revision) return Applied();
-    // After a backup was restored, attempts that it does not know may have left their folders.
-    const int next = tables.jobs.Get(job).status.attempt + 1;
-    int number = next;
-    while (std::filesystem::exists(FolderOf({job, number}))) ++number;
     const std::string reason =
         number == next ? ""
                        : "attempts before " + std::to_string(number) +

@@ -41,6 +41,9 @@ struct Controller::OpenJob {
 void AddHosts(google::protobuf::RepeatedPtrField<std::string>* list,
               const std::vector<std::string>& hosts);
 
+// An answer that was kept for a request that comes again.
+v1::Job ParseJob(const std::string& bytes);
+
 // The slots that a job asks for.
 SlotRequest RequestOf(int64_t job, const v1::Resources& resources);
 

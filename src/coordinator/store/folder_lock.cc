@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,17 +22,31 @@ std::optional<FolderLock> FolderLock::TryLock(const std::filesystem::path& file,
     if (errno == EWOULDBLOCK) return std::nullopt;
     if (errno != EINTR) ThrowErrno("lock", file);
   }
-  // Only for messages: that it could not be written (disk full) is no reason not to own the folder.
-  if (::ftruncate(lock.descriptor_, 0) == 0) {
-    [[maybe_unused]] const ssize_t written =
-        ::pwrite(lock.descriptor_, owner.data(), owner.size(), 0);
-  }
+  lock.Write(owner);
   return lock;
+}
+
+void FolderLock::Write(const std::string& owner) const {
+  // That it could not be written (disk full) is no reason not to own the folder.
+  // Not cut first: on a full disk what stands there would be lost.
+  const ssize_t written = ::pwrite(descriptor_, owner.data(), owner.size(), 0);
+  if (written == static_cast<ssize_t>(owner.size())) {
+    [[maybe_unused]] const int cut = ::ftruncate(descriptor_, written);
+  }
+}
+
+bool FolderLock::IsOf(const std::filesystem::path& file) const {
+  struct stat own {
+  }, there{};
+  if (::fstat(descriptor_, &own) != 0) return true;
+  if (::stat(file.c_str(), &there) != 0) return errno != ENOENT && errno != ENOTDIR;
+  return own.st_dev == there.st_dev && own.st_ino == there.st_ino;
 }
 
 std::string FolderLock::Owner(const std::filesystem::path& file) {
   try {
-    return ReadFile(file);
+    const std::string text = ReadFile(file);
+    return text.substr(0, text.find('\n'));
   } catch (const Error&) {
     return "";
   }

@@ -10,13 +10,21 @@ namespace syncbn::coordinator {
 
 class FolderLock {
  public:
-  // Locks `file`, created if need be, and writes `owner` into it for people and for messages.
-  // Nothing when another process holds it. Throws when the file cannot be made.
+  // Locks `file`, created if need be, and writes `owner` into it for people and for messages: a
+  // line that says who it is, and perhaps more. Nothing when another process holds it. Throws when
+  // the file cannot be made.
   static std::optional<FolderLock> TryLock(const std::filesystem::path& file,
                                            const std::string& owner);
 
-  // What the owner, past or present, wrote into it; empty if there is no such file.
+  // The first line of what the owner, past or present, wrote into it; empty if there is no such
+  // file.
   static std::string Owner(const std::filesystem::path& file);
+
+  // Replaces what is written into it.
+  void Write(const std::string& owner) const;
+  // Whether `file` is still the file that is locked: another that was put in its place locks nobody
+  // out.
+  bool IsOf(const std::filesystem::path& file) const;
 
   FolderLock(FolderLock&& other) noexcept;
   FolderLock& operator=(FolderLock&& other) noexcept;

@@ -17,8 +17,8 @@ struct GroupWriter::Task {
   bool done = false;
 };
 
-GroupWriter::GroupWriter(Database& database, ChangeFeed& feed)
-    : database_(database), feed_(feed), thread_([this] { Loop(); }) {}
+GroupWriter::GroupWriter(Database& database, ChangeFeed& feed, std::function<void()> confirm)
+    : database_(database), feed_(feed), confirm_(std::move(confirm)), thread_([this] { Loop(); }) {}
 
 GroupWriter::~GroupWriter() {
   {
@@ -78,6 +78,7 @@ std::vector<Change> GroupWriter::RunGroup(std::vector<Task*>& group) {
     database_.Execute("BEGIN IMMEDIATE");
     for (Task* task : group) RunOne(*task, changes);
     database_.Execute("COMMIT");
+    confirm_();
   } catch (...) {
     if (database_.InTransaction()) database_.Execute("ROLLBACK");
     for (Task* task : group) {

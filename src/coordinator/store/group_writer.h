@@ -31,13 +31,16 @@ class GroupWriter {
   // Runs on the writing thread inside a transaction; adds what watchers should look at.
   using Body = std::function<void(Database&, std::vector<Change>&)>;
 
-  // Both must outlive the writer; nobody else uses `database`.
-  GroupWriter(Database& database, ChangeFeed& feed);
+  // All must outlive the writer; nobody else uses `database`. `confirm` is called after a commit,
+  // on the writing thread; what it throws is thrown to all whose writes were in it.
+  GroupWriter(
+      Database& database, ChangeFeed& feed, std::function<void()> confirm = [] {});
   // Finishes what was handed in.
   ~GroupWriter();
 
-  // Returns when what the body wrote is durable, perhaps before watchers are told of it; throws what the body threw, or why the transaction
-  // could not be committed: nothing of it is kept then. Thread-safe; not from inside a body.
+  // Returns when what the body wrote is durable, perhaps before watchers are told of it; throws
+  // what the body threw, or why the transaction could not be committed: nothing of it is kept then.
+  // Thread-safe; not from inside a body.
   void Run(const Body& body);
 
   WriteFigures figures() const;
@@ -52,6 +55,7 @@ class GroupWriter {
 
   Database& database_;
   ChangeFeed& feed_;
+  std::function<void()> confirm_;
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable done_;

@@ -83,26 +83,29 @@ bool DeleteOldTombstones(Database& database, int64_t before, int limit) {
 }  // namespace
 
 RetentionStep Forget(Store& store, const RetentionPolicy& policy, WallTime now, int limit) {
-  return store.Write([&](Tables& tables) {
-    RetentionStep step;
-    if (policy.ended_jobs) {
-      step.deleted_jobs = DeleteEndedJobs(tables, *policy.ended_jobs, now, limit);
-      step.more |= !step.deleted_jobs.empty();
-    }
-    step.more |= DeleteMetricsOfDeletedJobs(tables.database, limit);
-    step.more |= DeleteOldBatches(tables.database, Before(now, policy.batches), limit);
-    step.more |= DeleteOldTombstones(tables.database, Before(now, policy.deleted_jobs), limit);
-    step.more |=
-        tables.database.Run(
-            "DELETE FROM requests WHERE (actor, id) IN (SELECT actor, id FROM requests WHERE "
-            "time < ? ORDER BY time LIMIT ?)",
-            Before(now, policy.requests), limit) >= limit;
-    step.more |= tables.database.Run(
-                     "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE time < "
-                     "? ORDER BY time LIMIT ?)",
-                     Before(now, policy.audit), limit) >= limit;
-    return step;
-  });
+  return store.Write(
+      [&](Tables& tables) {
+        RetentionStep step;
+        if (policy.ended_jobs) {
+          step.deleted_jobs = DeleteEndedJobs(tables, *policy.ended_jobs, now, limit);
+          step.more |= !step.deleted_jobs.empty();
+        }
+        step.more |= DeleteMetricsOfDeletedJobs(tables.database, limit);
+        step.more |= DeleteOldBatches(tables.database, Before(now, policy.batches), limit);
+        step.more |= DeleteOldTombstones(tables.database, Before(now, policy.deleted_jobs), limit);
+        step.more |=
+            tables.database.Run(
+                "DELETE FROM requests WHERE (actor, id) IN (SELECT actor, id FROM requests WHERE "
+                "time < ? ORDER BY time LIMIT ?)",
+                Before(now, policy.requests), limit) >= limit;
+        step.more |=
+            tables.database.Run(
+                "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE time < "
+                "? ORDER BY time LIMIT ?)",
+                Before(now, policy.audit), limit) >= limit;
+        return step;
+      },
+      Store::Use::kMakesRoom);
 }
 
 }  // namespace syncbn::coordinator

@@ -6,9 +6,11 @@
 
 #include <cerrno>
 #include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 #include "coordinator/api_error.h"
+#include "coordinator/store/data_folder.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -107,7 +109,10 @@ Database::Database(const std::filesystem::path& path, Mode mode) : path_(path) {
     if (file >= 0) ::close(file);
   }
   if (sqlite3_open_v2(path.c_str(), &handle_, flags | SQLITE_OPEN_NOMUTEX, nullptr) != SQLITE_OK) {
-    const std::string reason = handle_ != nullptr ? sqlite3_errmsg(handle_) : "out of memory";
+    std::string reason = handle_ != nullptr ? sqlite3_errmsg(handle_) : "out of memory";
+    // "unable to open database file" says nothing of why.
+    const int system = handle_ != nullptr ? sqlite3_system_errno(handle_) : 0;
+    if (system != 0) reason += std::string(": ") + std::strerror(system);
     const ErrorCode code = handle_ != nullptr ? CodeOf(sqlite3_extended_errcode(handle_), 0)
                                               : ErrorCode::kResourceExhausted;
     sqlite3_close_v2(handle_);
@@ -194,14 +199,23 @@ bool Database::InTransaction() const {
   return sqlite3_get_autocommit(handle_) == 0;
 }
 
+void ThrowStoreFull(const std::filesystem::path& store) {
+  throw ApiError(ErrorCode::kResourceExhausted, "STORE_FULL",
+                 "the store " + store.string() +
+                     " cannot be written: no space left. Nothing of this request was kept; free "
+                     "some space and send it again");
+}
+
 void Database::Fail(std::string_view doing) const {
   const int result = sqlite3_extended_errcode(handle_);
   const ErrorCode code = CodeOf(result, sqlite3_system_errno(handle_));
-  if (code == ErrorCode::kResourceExhausted && (result & 0xff) != SQLITE_NOMEM) {
-    throw ApiError(code, "STORE_FULL",
-                   "the store " + path_.string() +
-                       " cannot be written: no space left. Nothing of this request was kept; free "
-                       "some space and send it again");
+  if (code == ErrorCode::kResourceExhausted && (result & 0xff) != SQLITE_NOMEM)
+    ThrowStoreFull(path_);
+  if ((result & 0xff) == SQLITE_CORRUPT || (result & 0xff) == SQLITE_NOTADB) {
+    throw Error(code, "the store " + path_.string() +
+                          " is damaged (SQLite: " + sqlite3_errmsg(handle_) +
+                          "). To go on, stop the coordinator if it runs, " +
+                          RestoreAdvice(path_.parent_path()));
   }
   throw Error(code, "the store " + path_.string() + ": " + sqlite3_errmsg(handle_) + " (" +
                         std::to_string(result) + ") in: " + std::string(doing.substr(0, 200)));

@@ -99,7 +99,7 @@ class Database {
   const std::filesystem::path& path() const { return path_; }
   sqlite3* handle() const { return handle_; }
 
-  // Throws the Error for the last failure of this connection.
+  // Throws the Error for the last failure of this connection; of a damaged file with what to do.
   [[noreturn]] void Fail(std::string_view doing) const;
 
   // Binding of one value, also for SQL made at run time.
@@ -148,6 +148,9 @@ class Database {
   sqlite3* handle_ = nullptr;
   std::unordered_map<std::string, Cached> statements_;
 };
+
+// What a write says that finds the disk full: RESOURCE_EXHAUSTED, STORE_FULL.
+[[noreturn]] void ThrowStoreFull(const std::filesystem::path& store);
 
 // Runs body() in a transaction: committed when it returns, rolled back when it throws.
 template <typename Body>

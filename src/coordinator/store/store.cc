@@ -1,30 +1,49 @@
 #include "coordinator/store/store.h"
 
-#include <unistd.h>
+#include <sqlite3.h>
 
 #include "base/error.h"
-#include "base/host.h"
+#include "coordinator/api_error.h"
 #include "coordinator/store/store_schema.h"
 
 namespace syncbn::coordinator {
 
-Store::Store(const Options& options) : folder_(options.folder) {
-  std::error_code failure;
-  std::filesystem::create_directories(folder_, failure);
-  if (failure) {
-    throw Error(ErrorCode::kPermissionDenied,
-                "cannot make the data folder " + folder_.string() + ": " + failure.message());
+namespace {
+
+// So little that a store may not even be opened there.
+constexpr uintmax_t kFull = 1 << 20;
+
+bool IsFull(const std::filesystem::path& folder) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(folder, error);
+  return !error && space.available < kFull;
+}
+
+// Closing a connection removes the log beside the path that it was opened under. Where another
+// store stands there now, that would be the other's.
+void LeaveFilesAlone(Database& database) {
+  int yes = 1;
+  sqlite3_file_control(database.handle(), "main", SQLITE_FCNTL_PERSIST_WAL, &yes);
+}
+
+}  // namespace
+
+Store::Store(const Options& options) : data_(options.folder), reserve_(options.folder) {
+  try {
+    Open(options);
+  } catch (const Error&) {
+    // On a full disk SQLite says one thing or another, according to the file that it cannot make.
+    if (!IsFull(options.folder) || !reserve_.Give()) throw;
+    Open(options);
   }
-  const std::filesystem::path lock = folder_ / "lock";
-  lock_ = FolderLock::TryLock(lock, "process " + std::to_string(::getpid()) + " on " + HostName() +
-                                        " since " + FormatTime(Clock::System().Now()));
-  if (!lock_) {
-    throw Error(ErrorCode::kFailedPrecondition,
-                "the data folder " + folder_.string() + " belongs to another coordinator (" +
-                    FolderLock::Owner(lock) + "): stop that one, or give --data another folder");
-  }
-  const std::filesystem::path file = folder_ / "store.db";
-  writing_ = std::make_unique<Database>(file, Database::Mode::kReadWrite);
+  data_.Adopt(id_);
+  reserve_.Take();
+  writer_ = std::make_unique<GroupWriter>(*writing_, feed_, [this] { ConfirmCommit(); });
+}
+
+void Store::Open(const Options& options) {
+  readers_.clear();
+  writing_ = std::make_unique<Database>(data_.store(), Database::Mode::kReadWrite);
   ConfigureConnection(*writing_, options.synced);
   Migrate(*writing_);
   {
@@ -33,21 +52,69 @@ Store::Store(const Options& options) : folder_(options.folder) {
     id_ = rows.Text(0);
   }
   for (int i = 0; i < options.readers; ++i) {
-    readers_.push_back(std::make_unique<Database>(file, Database::Mode::kReadWrite));
+    readers_.push_back(std::make_unique<Database>(data_.store(), Database::Mode::kReadWrite));
     ConfigureConnection(*readers_.back(), options.synced);
     // The file is in the system's cache anyway: what followers read once must not fill memory.
     readers_.back()->Execute("PRAGMA query_only = ON; PRAGMA cache_size = -16384");
   }
-  writer_ = std::make_unique<GroupWriter>(*writing_, feed_);
 }
 
-Store::~Store() = default;
+Store::~Store() {
+  writer_.reset();
+  if (IsInPlace()) return;
+  LeaveFilesAlone(*writing_);
+  for (const auto& reader : readers_) LeaveFilesAlone(*reader);
+}
 
-void Store::RunWrite(const std::function<void(Tables&)>& body) {
-  writer_->Run([&](Database& database, std::vector<Change>& changes) {
-    Tables tables(database, &changes);
-    body(tables);
-  });
+void Store::RunWrite(const std::function<void(Tables&)>& body, Use use) {
+  const auto write = [&] {
+    writer_->Run([&](Database& database, std::vector<Change>& changes) {
+      Tables tables(database, &changes);
+      body(tables);
+    });
+  };
+  if (use == Use::kAdds) {
+    // Otherwise the space that was given up would be filled by what comes most often.
+    if (reserve_.given() && !reserve_.Take()) ThrowStoreFull(data_.store());
+    write();
+    return;
+  }
+  try {
+    write();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kResourceExhausted || !reserve_.Give()) throw;
+    write();
+  }
+  if (reserve_.given()) reserve_.Take();
+}
+
+void Store::ConfirmCommit() {
+  if (lost_.empty()) {
+    lost_ = data_.WhyLost();
+    if (lost_.empty()) return;
+    lost_ += ". Nothing is acknowledged any more";
+    if (data_.HasLostStore()) {
+      lost_ += Rescue();
+      // After that: the copy is the newest.
+      lost_ += ". To go on, stop this coordinator, " + RestoreAdvice(folder());
+    }
+  }
+  throw ApiError(ErrorCode::kUnavailable, "STORE_LOST", lost_);
+}
+
+std::string Store::Rescue() {
+  try {
+    // The file has no name any more, but this process has it open still.
+    CopyDatabase(*writing_, BackupFile(folder(), "store-rescued", Clock::System().Now()));
+    return "; what was is saved";
+  } catch (const std::exception& error) {
+    return std::string("; what was could not be saved (") + error.what() + ")";
+  }
+}
+
+void Store::CheckInPlace() {
+  if (IsInPlace()) return;
+  RunWrite([](Tables&) {}, Use::kMakesRoom);
 }
 
 void Store::RunRead(const std::function<void(Tables&)>& body) const {
@@ -76,18 +143,23 @@ void Store::RunRead(const std::function<void(Tables&)>& body) const {
 }
 
 std::string Store::Mutate(const RequestKey& key, WallTime now,
-                          const std::function<std::string(Tables&)>& body) {
-  return Write([&](Tables& tables) {
-    if (std::optional<std::string> answer = tables.requests.Find(key)) return *answer;
-    std::string answer = body(tables);
-    tables.requests.Remember(key, answer, now);
-    return answer;
-  });
+                          const std::function<std::string(Tables&)>& body, Use use) {
+  return Write(
+      [&](Tables& tables) {
+        if (std::optional<std::string> answer = tables.requests.Find(key)) return *answer;
+        std::string answer = body(tables);
+        tables.requests.Remember(key, answer, now);
+        return answer;
+      },
+      use);
 }
 
 void Store::BackUp(const std::filesystem::path& path) const {
+  // Under its name there may be nothing, or another store.
+  if (const std::string why = data_.WhyLost(); !why.empty())
+    throw ApiError(ErrorCode::kUnavailable, "STORE_LOST", why);
   // A connection of its own: a copy takes long, and readers are few.
-  Database source(folder_ / "store.db", Database::Mode::kReadWrite);
+  Database source(data_.store(), Database::Mode::kReadWrite);
   CopyDatabase(source, path);
 }
 

@@ -6,7 +6,12 @@
 // A write is one transaction; when Write returns it is on disk, and when it throws nothing of it is
 // kept. A read sees one moment. Thread-safe: writes go through one thread in groups
 // (group_writer.h), reads use connections of their own and neither wait for writes nor hold them
-// up.
+// up. The body of a write must do nothing that may take long, such as looking at other file
+// systems: everything else that is stored waits for it.
+//
+// A write that finds the store's file or the folder's lock gone (data_folder.h) throws UNAVAILABLE
+// (STORE_LOST), as all after it: nothing is acknowledged that would be lost. Before that a copy of
+// all that was acknowledged is written into the folder's backups.
 #pragma once
 
 #include <condition_variable>
@@ -23,11 +28,12 @@
 #include "coordinator/store/audit_table.h"
 #include "coordinator/store/change_feed.h"
 #include "coordinator/store/clock_table.h"
-#include "coordinator/store/folder_lock.h"
+#include "coordinator/store/data_folder.h"
 #include "coordinator/store/group_writer.h"
 #include "coordinator/store/host_table.h"
 #include "coordinator/store/job_table.h"
 #include "coordinator/store/metric_table.h"
+#include "coordinator/store/space_reserve.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/token_table.h"
 
@@ -67,19 +73,26 @@ class Store {
     int readers = 4;
   };
 
-  // Takes the folder's lock, brings the file up to date and opens it. FAILED_PRECONDITION, naming
-  // process and host, when another coordinator has the folder.
+  // Takes the folder's lock, brings the file up to date and opens it; also on a full disk, from the
+  // space that was set aside. FAILED_PRECONDITION when another coordinator has the folder, and when
+  // the store is not that of the folder's jobs (data_folder.h); DATA_LOSS, with what to do, when it
+  // is damaged.
   explicit Store(const Options& options);
   ~Store();
 
+  // What a write is for, which counts when the disk is full: then what adds to the store fails
+  // (RESOURCE_EXHAUSTED, STORE_FULL), and what ends and deletes jobs is written into the space that
+  // was set aside. Its body may run twice.
+  enum class Use { kAdds, kMakesRoom };
+
   template <typename Body>
-  auto Write(Body&& body) -> std::invoke_result_t<Body, Tables&> {
+  auto Write(Body&& body, Use use = Use::kAdds) -> std::invoke_result_t<Body, Tables&> {
     using Result = std::invoke_result_t<Body, Tables&>;
     if constexpr (std::is_void_v<Result>) {
-      RunWrite([&](Tables& tables) { body(tables); });
+      RunWrite([&](Tables& tables) { body(tables); }, use);
     } else {
       std::optional<Result> result;
-      RunWrite([&](Tables& tables) { result.emplace(body(tables)); });
+      RunWrite([&](Tables& tables) { result.emplace(body(tables)); }, use);
       return std::move(*result);
     }
   }
@@ -99,24 +112,35 @@ class Store {
   // A mutation that can be sent twice: when `key` came before, the answer given then, and `body` is
   // not called; otherwise what body returns, kept in the same transaction.
   std::string Mutate(const RequestKey& key, WallTime now,
-                     const std::function<std::string(Tables&)>& body);
+                     const std::function<std::string(Tables&)>& body, Use use = Use::kAdds);
 
   // Writes a whole copy under `path` while serving goes on. Reads and writes are not held up.
   void BackUp(const std::filesystem::path& path) const;
+
+  // Throws STORE_LOST as a write would, where something is not in place any more.
+  void CheckInPlace();
+  bool IsInPlace() const { return data_.WhyLost().empty(); }
 
   // Tells of durable changes.
   ChangeFeed& changes() { return feed_; }
   // Drawn when the store was made: keeps processes of different stores apart.
   const std::string& id() const { return id_; }
-  const std::filesystem::path& folder() const { return folder_; }
+  const std::filesystem::path& folder() const { return data_.path(); }
   WriteFigures write_figures() const { return writer_->figures(); }
 
  private:
-  void RunWrite(const std::function<void(Tables&)>& body);
+  // Opens and brings up to date; again from the start after it has thrown.
+  void Open(const Options& options);
+  void RunWrite(const std::function<void(Tables&)>& body, Use use);
   void RunRead(const std::function<void(Tables&)>& body) const;
+  // On the writing thread, after a commit and before anybody is told of it.
+  void ConfirmCommit();
+  // Copies the store that has lost its name into the backups; how that went, for STORE_LOST.
+  std::string Rescue();
 
-  std::filesystem::path folder_;
-  std::optional<FolderLock> lock_;
+  DataFolder data_;
+  SpaceReserve reserve_;
+  std::string lost_;  // what STORE_LOST says; of the writing thread
   ChangeFeed feed_;
   std::unique_ptr<Database> writing_;
   mutable std::mutex mutex_;

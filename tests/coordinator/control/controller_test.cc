@@ -1,6 +1,9 @@
 // What users and workers can do, and what follows.
 #include "coordinator/control/controller.h"
 
+#include <future>
+#include <set>
+
 #include "coordinator/api_error.h"
 #include "tests/coordinator/control/controller_fixture.h"
 
@@ -273,6 +276,72 @@ TEST_F(ControllerTest, AnAttemptDoesNotGetAFolderThatIsThereAlready) {
   EXPECT_EQ(history.at(1).reason(),
             "attempts before 3 have folders that this store does not know: passed over");
   EXPECT_EQ(AttemptOf(job, 3).name(), AttemptName(job, 3));
+}
+
+TEST_F(ControllerTest, AFolderThatDoesNotAnswerHoldsUpOnlyWhoAskedForIt) {
+  std::promise<void> answer;
+  const std::shared_future<void> answers = answer.get_future().share();
+  std::atomic<int> hanging = 0;
+  options.looks = {.threads = 2, .patience = std::chrono::milliseconds(100)};
+  options.check_output = [&, answers](const std::filesystem::path& path) {
+    if (path != "/hangs") return;
+    ++hanging;
+    answers.wait();
+  };
+  controller();
+  v1::Job hangs = TestSpec();
+  hangs.set_output_folder("/hangs");
+  std::thread first([&] {
+    EXPECT_EQ(
+        ErrorOf([&] { controller().Submit(hangs, {}, By("anna")); }),
+        "UNAVAILABLE: the output folder /hangs did not answer within 1 s: its file system hangs "
+        "or is overloaded. Try again when it answers");
+  });
+  WaitUntil("it is being looked at", [&] { return hanging == 1; });
+  // While it hangs everything else is stored.
+  EXPECT_GT(Submit(), 0);
+  first.join();
+  EXPECT_THAT(ErrorOf([&] { controller().Submit(hangs, {}, By("anna")); }),
+              HasSubstr("did not answer"));
+  // No thread is left to look: said at once, not after the same wait again.
+  v1::Job other = TestSpec();
+  other.set_output_folder("/other");
+  EXPECT_THAT(ErrorOf([&] { controller().Submit(other, {}, By("anna")); }),
+              HasSubstr("the output folder /other did not answer"));
+  answer.set_value();
+  WaitUntil("looks are answered again",
+            [&] { return ErrorOf([&] { controller().Submit(other, {}, By("anna")); }).empty(); });
+}
+
+TEST(Complaints, TheSameIsSaidAgainAfterAWhileWithHowOftenItWas) {
+  Complaints complaints(std::chrono::minutes(5));
+  MonotonicTime now{};
+  EXPECT_EQ(complaints.Say("looking", "no", now), "looking: no");
+  EXPECT_EQ(complaints.Say("looking", "no", now += std::chrono::minutes(1)), std::nullopt);
+  EXPECT_EQ(complaints.Say("asking", "no", now), "asking: no");
+  EXPECT_EQ(complaints.Say("looking", "no", now += std::chrono::minutes(4)),
+            "looking: no (2 times since this was last said)");
+  complaints.Forget("looking");
+  EXPECT_EQ(complaints.Say("looking", "no", now), "looking: no");
+}
+
+TEST_F(ControllerTest, ManyWhoSubmitAtOnceGetANumberEach) {
+  controller();
+  std::vector<std::thread> threads;
+  std::mutex guard;
+  std::set<int64_t> numbers;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      for (int k = 0; k < 10; ++k) {
+        const int64_t job = Submit();
+        std::lock_guard lock(guard);
+        numbers.insert(job);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(numbers.size(), 80u);
+  EXPECT_EQ(*numbers.rbegin(), 80);
 }
 
 }  // namespace

@@ -1,0 +1,125 @@
+// How a job is taken: the number and the folder that it gets.
+#include <algorithm>
+
+#include "coordinator/api_error.h"
+#include "coordinator/control/controller.h"
+#include "coordinator/control/open_job.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+// Why the numbers from `next` to before `given` were not given.
+std::string PassedOverText(int64_t next, int64_t given) {
+  if (given == next) return "";
+  const bool one = given == next + 1;
+  return (one ? "number " + std::to_string(next) + " is"
+              : "numbers " + std::to_string(next) + " to " + std::to_string(given - 1) + " are") +
+         " passed over: folders of such jobs, which this store does not know, are there already";
+}
+
+// None of the numbers that were looked at is to be given any more.
+struct NumbersGone {};
+
+// Where a job writes that does not say where.
+std::filesystem::path DefaultOutput(const std::filesystem::path& root, int64_t job) {
+  return root / ("job-" + std::to_string(job));
+}
+
+}  // namespace
+
+std::vector<int64_t> Controller::FreeNumbers(int64_t next) {
+  // More than one, for those who submit at the same moment.
+  constexpr size_t kSome = 16;
+  return looks_.Run("the folder of outputs " + options_.output_root.string(),
+                    [next, data = options_.store->folder(), outputs = options_.output_root] {
+                      std::vector<int64_t> numbers;
+                      for (int64_t job = next; numbers.size() < kSome; ++job) {
+                        if (!std::filesystem::exists(data / JobName(job)) &&
+                            !std::filesystem::exists(DefaultOutput(outputs, job))) {
+                          numbers.push_back(job);
+                        }
+                      }
+                      return numbers;
+                    });
+}
+
+void Controller::LookAtOutput(const v1::Job& spec) {
+  if (spec.output_folder().empty()) return;
+  looks_.Run("the output folder " + spec.output_folder(),
+             [check = options_.check_output, folder = std::filesystem::path(spec.output_folder())] {
+               check(folder);
+             });
+}
+
+void Controller::CheckOutputAmongOpen(const v1::Job& spec) const {
+  if (spec.output_folder().empty()) return;
+  // One that has not started has left nothing there yet.
+  std::lock_guard lock(mutex_);
+  for (const auto& [id, open] : open_) {
+    if (open.record.spec.output_folder() != spec.output_folder()) continue;
+    throw ApiError(ErrorCode::kAlreadyExists, "OUTPUT_FOLDER_TAKEN",
+                   "output_folder " + spec.output_folder() + " is that of " + JobName(id) +
+                       ": choose another one",
+                   {{"path", spec.output_folder()}});
+  }
+}
+
+v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
+                           const RequestInfo& info) {
+  CheckFits(0, spec.resources());
+  const Moment now = Now();
+  if (info.validate_only) {
+    LookAtOutput(spec);
+    CheckOutputAmongOpen(spec);
+    v1::Job job = ToProto(
+        {.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now.wall}, now);
+    // It has none: nothing was made.
+    job.clear_name();
+    job.clear_etag();
+    return job;
+  }
+  while (true) {
+    try {
+      return TakeIn(spec, run_file, info, now);
+    } catch (const NumbersGone&) {
+      // Others have submitted as many jobs meanwhile: with newer numbers.
+    }
+  }
+}
+
+v1::Job Controller::TakeIn(const v1::Job& spec, const RunFileText& run_file,
+                           const RequestInfo& info, Moment now) {
+  int64_t next = 0;
+  const std::optional<std::string> answered = options_.store->Read([&](Tables& tables) {
+    next = tables.jobs.NextId();
+    return tables.requests.Find(info.key);
+  });
+  // The same request made again: the folder is its own job's by now.
+  if (answered) return ParseJob(*answered);
+  LookAtOutput(spec);
+  // What another store's job of that number has left, or one that came after the backup from which
+  // this store was restored, is not this job's to go on with.
+  const std::vector<int64_t> free = FreeNumbers(next);
+  std::optional<Applied> created;
+  std::string passed_over;
+  const std::string answer = options_.store->Mutate(info.key, now.wall, [&](Tables& tables) {
+    CheckOutputAmongOpen(spec);
+    next = tables.jobs.NextId();
+    const auto id = std::lower_bound(free.begin(), free.end(), next);
+    if (id == free.end()) throw NumbersGone();
+    passed_over = PassedOverText(next, *id);
+    v1::Job placed = spec;
+    if (spec.output_folder().empty())
+      placed.set_output_folder(DefaultOutput(options_.output_root, *id).string());
+    tables.jobs.Create(placed, run_file, NewJob(options_.job_policy, now),
+                       {info.key.actor, "CREATE", passed_over}, now.wall, *id);
+    created = Applied{.record = tables.jobs.Get(*id)};
+    return ToProto(created->record, now).SerializeAsString();
+  });
+  if (!created) return ParseJob(answer);
+  if (!passed_over.empty()) options_.log(JobName(created->record.id) + ": " + passed_over);
+  Note(*created);
+  return ParseJob(answer);
+}
+
+}  // namespace syncbn::coordinator
