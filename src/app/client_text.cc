@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cmath>
 #include <ctime>
+#include <nlohmann/json.hpp>
+#include <vector>
 
 #include "app/console.h"
 #include "base/check.h"
@@ -141,6 +143,42 @@ std::string Bytes(int64_t value) {
   return Format("%.1f TiB", amount / 1024);
 }
 
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using Json = nlohmann::ordered_json;
+
+// Sets the texts that stand in `json` for doubles of `message` that are not finite to null.
+void NullNotFinite(const Message& message, Json& json) {
+  const auto& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    // Timestamps and durations are texts, maps have keys of their own and hold no doubles.
+    if (!json.is_object() || !json.contains(field->name()) || field->is_map()) continue;
+    Json& value = json[field->name()];
+    const bool number = field->cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE;
+    if (!number && field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (!field->is_repeated()) {
+      if (!number)
+        NullNotFinite(reflection.GetMessage(message, field), value);
+      else if (value.is_string())
+        value = nullptr;
+      continue;
+    }
+    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+      Json& element = value.at(static_cast<size_t>(i));
+      if (!number)
+        NullNotFinite(reflection.GetRepeatedMessage(message, field, i), element);
+      else if (element.is_string())
+        element = nullptr;
+    }
+  }
+}
+
+}  // namespace
+
 std::string JsonLine(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
@@ -148,7 +186,12 @@ std::string JsonLine(const google::protobuf::Message& message) {
   std::string text;
   const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
   SYNCBN_CHECK(status.ok());
-  return text;
+  // Protobuf writes what JSON has no number for as texts; a reader expects numbers.
+  const auto has = [&](const char* word) { return text.find(word) != std::string::npos; };
+  if (!has("\"NaN\"") && !has("Infinity\"")) return text;
+  Json json = Json::parse(text);
+  NullNotFinite(message, json);
+  return json.dump();
 }
 
 }  // namespace syncbn::app

@@ -47,7 +47,8 @@ std::string Thousands(int64_t value);
 // "512 B", "12.3 KiB", "1.2 GiB"
 std::string Bytes(int64_t value);
 
-// One line of JSON as protobuf writes it, with the fields' own names and every plain field.
+// One line of JSON as protobuf writes it, with the fields' own names and every plain field; but a
+// number that is not finite is null.
 std::string JsonLine(const google::protobuf::Message& message);
 
 }  // namespace syncbn::app

@@ -186,9 +186,10 @@ Command CommandLineParser::root() {
   return Command(parser_.get());
 }
 
-std::optional<int> CommandLineParser::Parse(int argc, char** argv) {
+std::optional<int> CommandLineParser::Parse(const std::vector<std::string>& argv) {
   try {
-    parser_->parse(argc, argv);
+    // In CLI11's order: the last word first, without the program's name.
+    parser_->parse(std::vector<std::string>(argv.rbegin(), argv.rend() - 1));
   } catch (const CLI::ParseError& error) {
     return parser_->exit(error) == 0 ? kSuccess : kWrongInput;
   }

@@ -88,7 +88,7 @@ class CommandLineParser {
   // Runs the chosen command's callback, whose exceptions pass through. Returns the exit code where
   // there is nothing more to do: after help and version (kSuccess), after wrong words told on
   // stderr (kWrongInput).
-  std::optional<int> Parse(int argc, char** argv);
+  std::optional<int> Parse(const std::vector<std::string>& argv);
 
  private:
   std::unique_ptr<CLI::App> parser_;

@@ -1,6 +1,9 @@
 #include "app/exit_code.h"
 
+#include "base/storage_error.h"
+
 namespace syncbn::app {
+namespace {
 
 int ExitCodeOf(ErrorCode code) {
   switch (code) {
@@ -20,6 +23,13 @@ int ExitCodeOf(ErrorCode code) {
     case ErrorCode::kInternal: return kFailure;
   }
   return kFailure;
+}
+
+}  // namespace
+
+int ExitCodeOf(const Error& error) {
+  if (dynamic_cast<const StorageError*>(&error) != nullptr) return kStorage;
+  return ExitCodeOf(error.code());
 }
 
 }  // namespace syncbn::app

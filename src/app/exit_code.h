@@ -9,7 +9,7 @@ enum ExitCode {
   kSuccess = 0,
   kFailure = 1,        // anything not listed
   kWrongInput = 2,     // command line, run file or data: the same call fails again
-  kResources = 4,      // memory, disk
+  kResources = 4,      // memory
   kStall = 5,          // a wait ended without progress
   kPeerFailed = 6,     // another process or replica failed
   kDamagedData = 7,    // a file is damaged
@@ -17,11 +17,13 @@ enum ExitCode {
   kUnreachable = 9,    // no coordinator answers
   kJobFailed = 10,     // the job that was followed ended as FAILED
   kJobCancelled = 11,  // the job that was followed ended as CANCELLED
-  kStopped = 75,       // stopped on request before its end, checkpoint written: run again with --resume
-  kGivenUp = 76,       // a later attempt has taken over, or the job was killed: no checkpoint written
+  kDiverged = 12,      // the run diverged: it went on, or ended, in what is not finite
+  kStorage = 13,       // a disk is full, or what was to be left on it could not be written
+  kStopped = 75,  // stopped on request before its end, checkpoint written: run again with --resume
+  kGivenUp = 76,  // a later attempt has taken over, or the job was killed: no checkpoint written
   kInterrupted = 130,  // left by Ctrl-C while following; the job goes on
 };
 
-int ExitCodeOf(ErrorCode code);
+int ExitCodeOf(const Error& error);
 
 }  // namespace syncbn::app

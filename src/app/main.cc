@@ -10,6 +10,7 @@
 #include "app/exit_code.h"
 #include "app/versions.h"
 #include "base/error.h"
+#include "base/home.h"
 #include "coordinator/launch/rank_relay.h"
 
 namespace {
@@ -21,6 +22,20 @@ void HoldStandardStreams() {
     if (::fcntl(stream, F_GETFD) >= 0) continue;
     [[maybe_unused]] const int opened = ::open("/dev/null", stream == 0 ? O_RDONLY : O_WRONLY);
   }
+}
+
+// A shell expands `--out ~/x` and not `--out=~/x` (nor '~/x' out of a variable): whichever way a
+// path is given, it means the home folder. Whoever wants a folder named ~ writes ./~.
+std::vector<std::string> WithHome(int argc, char** argv) {
+  std::vector<std::string> words;
+  for (int i = 0; i < argc; ++i) {
+    const std::string word = argv[i];
+    const size_t equals = word.starts_with("-") ? word.find('=') : std::string::npos;
+    const size_t value = equals == std::string::npos ? 0 : equals + 1;
+    words.push_back(word.substr(0, value) +
+                    syncbn::ExpandHome(std::string_view(word).substr(value)));
+  }
+  return words;
 }
 
 }  // namespace
@@ -39,7 +54,7 @@ int main(int argc, char** argv) {
       "  mpirun -np 4 syncbn train configs/shapes-demo.yaml  the same run on four\n"
       "  syncbn submit configs/shapes-demo.yaml --follow     queued and run by a coordinator",
       "syncbn " + app::ProgramVersion());
-  app::CommandLine line{parser.root(), std::vector<std::string>(argv, argv + argc)};
+  app::CommandLine line{parser.root(), WithHome(argc, argv)};
   app::AddTrainCommand(line);
   app::AddCheckCommand(line);
   app::AddExplainCommand(line);
@@ -70,10 +85,10 @@ int main(int argc, char** argv) {
     line.parser.subcommand(name).group("Service");
   }
   try {
-    if (const std::optional<int> code = parser.Parse(argc, argv)) return *code;
+    if (const std::optional<int> code = parser.Parse(line.argv)) return *code;
   } catch (const Error& error) {
     std::fprintf(stderr, "syncbn: %s\n", error.what());
-    return app::ExitCodeOf(error.code());
+    return app::ExitCodeOf(error);
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "syncbn: out of memory\n");
     return app::kResources;
@@ -85,7 +100,7 @@ int main(int argc, char** argv) {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     std::fprintf(stderr, "syncbn: standard output could not be written: is the disk full?\n");
     if (line.exit_code == app::kSuccess && !line.parser.got_subcommand("train"))
-      return app::kResources;
+      return app::kStorage;
   }
   return line.exit_code;
 }

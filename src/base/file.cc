@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/storage_error.h"
 
 namespace syncbn {
 namespace {
@@ -82,8 +83,10 @@ bool WriteAll(int fd, std::span<const std::byte> bytes) {
 
 void ThrowErrno(std::string_view operation, const std::filesystem::path& path) {
   const int error = errno;
-  throw Error(CodeOfErrno(error), "cannot " + std::string(operation) + " " + path.string() + ": " +
-                                      std::strerror(error));
+  const std::string message =
+      "cannot " + std::string(operation) + " " + path.string() + ": " + std::strerror(error);
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) throw StorageError(message);
+  throw Error(CodeOfErrno(error), message);
 }
 
 std::string ReadFile(const std::filesystem::path& path) { return ReadWhole<std::string>(path); }

@@ -57,7 +57,8 @@ std::string Join(std::span<const std::string> words, std::string_view separator)
 }
 
 std::string Plural(long long count, std::string_view noun) {
-  return std::to_string(count) + " " + std::string(noun) + (count == 1 ? "" : "s");
+  const char* ending = count == 1 ? "" : noun.ends_with('s') ? "es" : "s";
+  return std::to_string(count) + " " + std::string(noun) + ending;
 }
 
 std::string FormatDouble(double value) {

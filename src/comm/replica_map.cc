@@ -11,9 +11,9 @@ namespace syncbn::comm {
 
 ReplicaMap::ReplicaMap(int replicas, int processes) : replicas_(replicas), processes_(processes) {
   if (replicas < 1 || processes < 1) {
-    throw Error(ErrorCode::kInvalidArgument, "a run needs at least one replica and one process, got " +
-                                                 Plural(replicas, "replica") + " and " +
-                                                 std::to_string(processes) + " processes");
+    throw Error(ErrorCode::kInvalidArgument,
+                "a run needs at least one replica and one process, got " +
+                    Plural(replicas, "replica") + " and " + Plural(processes, "process"));
   }
   if (processes > replicas) {
     throw Error(ErrorCode::kInvalidArgument,

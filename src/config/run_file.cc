@@ -36,24 +36,42 @@ std::string RunFile::EffectiveYaml() const {
   return config::EffectiveYaml(shown, origins);
 }
 
-CheckedRunFile CheckRunFile(std::string text, std::string name,
-                            std::span<const std::string> overrides) {
+namespace {
+
+CheckedRunFile Check(std::string text, std::string name, std::span<const std::string> overrides,
+                     bool stored) {
   CheckedRunFile result;
   result.file.source_text = text;
   Decoded decoded = DecodeYaml(std::move(text), std::move(name), result.file.spec, overrides);
   CompleteRunSpec(result.file.spec, decoded.origins);
-  ValidateRunSpec(result.file.spec, decoded.origins, decoded.diagnostics);
+  ValidateRunSpec(result.file.spec, decoded.origins, decoded.diagnostics, stored);
   decoded.diagnostics.Sort();
   result.file.origins = std::move(decoded.origins);
   result.diagnostics = std::move(decoded.diagnostics);
   return result;
 }
 
-RunFile ParseRunFile(std::string text, std::string name, std::span<const std::string> overrides) {
+RunFile Parse(std::string text, std::string name, std::span<const std::string> overrides,
+              bool stored) {
   const std::string shown = name;
-  CheckedRunFile checked = CheckRunFile(std::move(text), std::move(name), overrides);
+  CheckedRunFile checked = Check(std::move(text), std::move(name), overrides, stored);
   if (checked.diagnostics.empty()) return std::move(checked.file);
   throw Error(ErrorCode::kInvalidArgument, checked.diagnostics.Format(shown));
+}
+
+}  // namespace
+
+CheckedRunFile CheckRunFile(std::string text, std::string name,
+                            std::span<const std::string> overrides) {
+  return Check(std::move(text), std::move(name), overrides, false);
+}
+
+RunFile ParseRunFile(std::string text, std::string name, std::span<const std::string> overrides) {
+  return Parse(std::move(text), std::move(name), overrides, false);
+}
+
+RunFile ParseStoredRunFile(std::string text, std::string name) {
+  return Parse(std::move(text), std::move(name), {}, true);
 }
 
 RunFile LoadRunFile(const std::filesystem::path& path, std::span<const std::string> overrides) {

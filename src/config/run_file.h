@@ -38,6 +38,10 @@ CheckedRunFile CheckRunFile(std::string text, std::string name,
 RunFile ParseRunFile(std::string text, std::string name,
                      std::span<const std::string> overrides = {});
 
+// The same for an effective run file that a run has written. What looks like a mistake in a file of
+// a user's (a milestone that is never reached) may come from an override there: it is none here.
+RunFile ParseStoredRunFile(std::string text, std::string name);
+
 // The same for a file; throws as ReadFile does when it cannot be read.
 RunFile LoadRunFile(const std::filesystem::path& path, std::span<const std::string> overrides = {});
 

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "base/home.h"
 #include "base/text.h"
 #include "config/schema.h"
 
@@ -27,6 +28,14 @@ void ValidateName(const RunCheck& check) {
 void ValidateData(const RunCheck& check) {
   const v1::DataSpec& data = check.spec.data();
   if (!check.Readable({"data.dataset", "data.path"})) return;
+  if (const std::string whole = ExpandHome(data.path()); whole != data.path()) {
+    check.Report(
+        "data.path",
+        "begins with `~`, which only a shell reads as a home folder: a run file may be read on "
+        "another machine, as another user",
+        "Write the whole path, for example " + whole + ".");
+    return;
+  }
   if (data.dataset() == v1::DATASET_SHAPES || !data.path().empty()) return;
   if (check.origins.Given("data.path")) {
     check.Report("data.path", "is empty: expected the folder that holds the data set's files");
@@ -112,6 +121,10 @@ bool RunCheck::Readable(std::initializer_list<std::string_view> paths) const {
                       [&](std::string_view path) { return origins.Failed(path); });
 }
 
+bool RunCheck::IsShortened() const {
+  return stored || origins.GivenBy("train.epochs") == Origin::Kind::kSet;
+}
+
 void RunCheck::Report(const std::string& path, std::string message, std::string hint) const {
   diagnostics.Add(origins.ValueLocation(path), path, std::move(message), std::move(hint));
 }
@@ -158,8 +171,10 @@ KnownData KnownDataOf(const v1::DataSpec& data) {
   }
 }
 
-void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostics& diagnostics) {
-  const RunCheck check{.spec = spec, .origins = origins, .diagnostics = diagnostics};
+void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostics& diagnostics,
+                     bool stored) {
+  const RunCheck check{
+      .spec = spec, .origins = origins, .diagnostics = diagnostics, .stored = stored};
   ValidateName(check);
   ValidateData(check);
   ValidateModel(check);

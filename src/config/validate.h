@@ -19,7 +19,9 @@ namespace syncbn::config {
 void CompleteRunSpec(v1::RunSpec& spec, const Origins& origins);
 
 // Adds a diagnostic for each fault. A rule is silent where a value it needs could not be read.
-void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostics& diagnostics);
+// `stored`: see ParseStoredRunFile.
+void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostics& diagnostics,
+                     bool stored = false);
 
 // -- Parts of ValidateRunSpec
 // ------------------------------------------------------------------------
@@ -29,7 +31,11 @@ struct RunCheck {
   const v1::RunSpec& spec;
   const Origins& origins;
   Diagnostics& diagnostics;
+  bool stored = false;
 
+  // Whether the run is shorter than its file was made for: what is then never reached is no
+  // mistake.
+  bool IsShortened() const;
   // Whether all these could be read.
   bool Readable(std::initializer_list<std::string_view> paths) const;
   // At the value of `path`, or where it would stand.

@@ -123,7 +123,7 @@ class LayerWalk {
     const std::string place = check_.origins.Given(path + ".kernel") ? path + ".kernel" : path;
     const std::string padded = padding > 0 ? " with padding of " + std::to_string(padding) : "";
     check_.Report(place,
-                  "a kernel of " + std::to_string(kernel) + " pixels is larger than its input of " +
+                  "a kernel of " + Plural(kernel, "pixel") + " is larger than its input of " +
                       std::to_string(x.height) + " x " + std::to_string(x.width) + padded,
                   "Use a smaller kernel or more padding, or shrink the images less before it.");
     return std::nullopt;
@@ -136,7 +136,7 @@ class LayerWalk {
     if (!in_fits || conv.out() % groups != 0) {
       check_.Report(path + ".groups",
                     std::to_string(groups) + " groups do not divide the " +
-                        (in_fits ? std::to_string(conv.out()) + " output channels"
+                        (in_fits ? Plural(conv.out(), "output channel")
                                  : Plural(x.channels, "channel") + " of the input"));
       return {};
     }

@@ -62,7 +62,7 @@ void ValidateNormBatch(const RunCheck& check, const std::string& path, const v1:
   const bool equal = std::all_of(batches.begin(), batches.end(),
                                  [&](int64_t batch) { return batch == batches.front(); });
   const std::string what =
-      "a normalization batch of " + std::to_string(samples) + " samples does not fit " +
+      "a normalization batch of " + Plural(samples, "sample") + " does not fit " +
       Plural(cluster.replicas(), "replica") + " of " +
       (equal ? Plural(largest, "sample")
              : FieldText(cluster, *cluster.GetDescriptor()->FindFieldByName("batch_per_replica")) +

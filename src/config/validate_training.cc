@@ -9,6 +9,11 @@
 namespace syncbn::config {
 namespace {
 
+// "1 epoch", "0.5 epochs"
+std::string Epochs(double epochs) {
+  return FormatDouble(epochs) + (epochs == 1 ? " epoch" : " epochs");
+}
+
 void ValidateOptimizer(const RunCheck& check) {
   if (!check.Readable({"train.optimizer"})) return;
   const v1::OptimizerSpec& optimizer = check.spec.train().optimizer();
@@ -42,13 +47,13 @@ void ValidateMilestones(const RunCheck& check) {
   }
   // A file that is tried for a few epochs (--set train.epochs=2) keeps its milestones.
   const double epochs = check.spec.train().epochs(), last = *rate.milestones().rbegin();
-  if (check.origins.GivenBy("train.epochs") == Origin::Kind::kSet || last < epochs) return;
+  if (check.IsShortened() || last < epochs) return;
   const Origin* origin = check.origins.Find(path);
   const std::string place = origin != nullptr && origin->single
                                 ? path
                                 : path + "." + std::to_string(rate.milestones_size() - 1);
   check.Report(place,
-               "is never reached: the run has " + FormatDouble(epochs) + " epochs (" +
+               "is never reached: the run has " + Epochs(epochs) + " (" +
                    check.origins.Describe("train.epochs") + ")",
                "Milestones are epochs counted from the start of the run.");
 }
@@ -62,14 +67,15 @@ void ValidateLearningRate(const RunCheck& check) {
   if (rate.schedule() == v1::SCHEDULE_ONE_CYCLE && rate.warmup_epochs() > 0) {
     check.Report(warmup, "`schedule: one_cycle` rises by itself",
                  "Remove it; `rise` is the share of the run in which the rate rises.");
-  } else if (rate.warmup_epochs() >= epochs) {
-    check.Report(
-        warmup,
-        "the warm-up of " + FormatDouble(rate.warmup_epochs()) +
-            " epochs must be shorter than the run of " + FormatDouble(epochs) + " (" +
-            check.origins.Describe("train.epochs") + ")",
-        "For a short trial give --set train.max_steps=N instead: the learning rate does not "
-        "see it.");
+  } else if (rate.warmup_epochs() > epochs && !check.IsShortened()) {
+    check.Report(warmup,
+                 "the warm-up of " + Epochs(rate.warmup_epochs()) +
+                     " must not be longer than the run of " + FormatDouble(epochs) + " (" +
+                     check.origins.Describe("train.epochs") +
+                     "): the rate would never reach its peak",
+                 "For a short trial of this file give --set train.epochs=" + FormatDouble(epochs) +
+                     ", which cuts the warm-up off, or --set train.max_steps=N, which the rate "
+                     "does not see.");
   }
 }
 

@@ -16,10 +16,11 @@ std::vector<int64_t> BatchOfEachReplica(const v1::ClusterSpec& cluster) {
                                cluster.batch_per_replica().end());
   if (batches.size() == 1) batches.assign(replicas, batches[0]);
   if (batches.size() != replicas) {
-    throw Error(ErrorCode::kInvalidArgument, "cluster.batch_per_replica has " +
-                                                 std::to_string(batches.size()) + " numbers for " +
-                                                 Plural(cluster.replicas(), "replica") +
-                                                 "; give one number, or one for each replica");
+    throw Error(ErrorCode::kInvalidArgument,
+                "cluster.batch_per_replica has " +
+                    Plural(static_cast<long long>(batches.size()), "number") + " for " +
+                    Plural(cluster.replicas(), "replica") +
+                    "; give one number, or one for each replica");
   }
   return batches;
 }
@@ -48,7 +49,7 @@ StatisticsScope ResolveScope(const v1::NormBatch& batch, const v1::ClusterSpec& 
     if (samples && *samples > largest) possible.push_back(std::to_string(*samples));
   }
   throw Error(ErrorCode::kInvalidArgument,
-              "a normalization batch of " + std::to_string(n) + " samples does not fit " +
+              "a normalization batch of " + Plural(n, "sample") + " does not fit " +
                   Plural(cluster.replicas(), "replica") + " with batches of up to " +
                   Plural(largest, "sample") + "; possible: " + JoinAlternatives(possible));
 }

@@ -12,7 +12,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFormat = "syncbn checkpoint 1";
+constexpr const char* kFormat = "syncbn checkpoint 2";
+// Had all tensors in one file.
+constexpr const char* kFormat1 = "syncbn checkpoint 1";
+constexpr const char* kTensorsFile1 = "tensors.safetensors";
 
 [[noreturn]] void Damaged(const std::string& source, const std::string& what) {
   throw Error(ErrorCode::kDataLoss, source + " is damaged: " + what);
@@ -42,10 +45,16 @@ std::string Manifest::ToJson() const {
   json["figures"] = Json::object();
   for (const auto& [name, value] : figures) json["figures"][name] = JsonNumber(value);
   json["attempt"] = attempt;
+  json["until_next"] = until_next;
   json["created"] = created;
   json["environment"] = environment;
+  json["environment_changes"] = Json::array();
+  for (const EnvironmentChange& change : environment_changes) {
+    json["environment_changes"].push_back({{"step", change.step}, {"what", change.what}});
+  }
   json["state_digest"] = state_digest.Hex();
-  json["tensors_digest"] = tensors_digest.Hex();
+  json["files"] = Json::object();
+  for (const auto& [name, digest] : files) json["files"][name] = digest.Hex();
   json["run_file"] = run_file;
   json["manifest_digest"] = DigestOfJson(json).Hex();
   return Dump(json, 2) + "\n";
@@ -55,7 +64,9 @@ Manifest Manifest::FromJson(const std::string& text, const std::string& source) 
   try {
     Json json = Json::parse(text);
     const std::string format = json.at("format");
-    if (format != kFormat) Damaged(source, "its format is '" + format + "', not '" + kFormat + "'");
+    if (format != kFormat && format != kFormat1) {
+      Damaged(source, "its format is '" + format + "', not '" + kFormat + "'");
+    }
     const std::string digest = json.at("manifest_digest");
     json.erase("manifest_digest");
     if (DigestOfJson(json).Hex() != digest)
@@ -77,7 +88,17 @@ Manifest Manifest::FromJson(const std::string& text, const std::string& source) 
     manifest.created = json.at("created");
     manifest.environment = json.at("environment").get<std::map<std::string, std::string>>();
     manifest.state_digest = Digest::FromHex(json.at("state_digest").get<std::string>());
-    manifest.tensors_digest = Digest::FromHex(json.at("tensors_digest").get<std::string>());
+    if (format == kFormat1) {
+      manifest.files[kTensorsFile1] = Digest::FromHex(json.at("tensors_digest").get<std::string>());
+    } else {
+      manifest.until_next = json.at("until_next");
+      for (const auto& [name, hex] : json.at("files").items()) {
+        manifest.files[name] = Digest::FromHex(hex.get<std::string>());
+      }
+      for (const Json& change : json.at("environment_changes")) {
+        manifest.environment_changes.push_back({change.at("step"), change.at("what")});
+      }
+    }
     manifest.run_file = json.at("run_file");
     return manifest;
   } catch (const nlohmann::json::parse_error& error) {
@@ -87,11 +108,17 @@ Manifest Manifest::FromJson(const std::string& text, const std::string& source) 
   }
 }
 
-std::vector<NamedTensor> CheckpointTensors(const TensorLayouts& layouts,
-                                           const TrainingState& state) {
-  std::vector<NamedTensor> tensors = ParameterTensors(*layouts.parameters, state.parameters);
-  std::ranges::move(RunningTensors(*layouts.running, state.running), std::back_inserter(tensors));
-  std::ranges::move(layouts.optimizer->StateTensors(state.optimizer), std::back_inserter(tensors));
+std::vector<NamedTensor> StateTensors::All() const {
+  std::vector<NamedTensor> all = model;
+  all.insert(all.end(), optimizer.begin(), optimizer.end());
+  return all;
+}
+
+StateTensors CheckpointTensors(const TensorLayouts& layouts, const TrainingState& state) {
+  StateTensors tensors{.model = ParameterTensors(*layouts.parameters, state.parameters),
+                       .optimizer = layouts.optimizer->StateTensors(state.optimizer)};
+  std::ranges::move(AsStateDict(RunningTensors(*layouts.running, state.running)),
+                    std::back_inserter(tensors.model));
   return tensors;
 }
 
@@ -101,8 +128,10 @@ TrainingState RestoreState(const TensorLayouts& layouts, DType dtype, const Mani
   TrainingState state{.parameters = Tensor::Zeros({layouts.parameters->flat_elements()}, dtype),
                       .running = nn::InitialState(*layouts.running),
                       .optimizer = layouts.optimizer->InitialState(dtype)};
-  std::vector<NamedTensor> views = CheckpointTensors(layouts, state);
-  CopyByName(tensors, views, source);
+  std::vector<NamedTensor> views = ParameterTensors(*layouts.parameters, state.parameters);
+  std::ranges::move(RunningTensors(*layouts.running, state.running), std::back_inserter(views));
+  std::ranges::move(layouts.optimizer->StateTensors(state.optimizer), std::back_inserter(views));
+  CopyByName(FromStateDict(tensors), views, source);
   state.optimizer.updates = manifest.optimizer_updates;
   const Digest digest =
       StateDigest(*layouts.parameters, *layouts.running, state.parameters, state.running);

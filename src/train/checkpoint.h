@@ -35,6 +35,15 @@ struct Counters {
   int64_t skipped_steps = 0;
 };
 
+// A run has gone on, after `step` steps, where something that bits depend on was another than
+// before.
+struct EnvironmentChange {
+  int64_t step = 0;
+  std::string what;  // "back end: cpu: AVX2, was cpu: AVX512"
+
+  bool operator==(const EnvironmentChange&) const = default;
+};
+
 // A checkpoint without its tensors: what manifest.json holds.
 struct Manifest {
   Counters counters;
@@ -43,16 +52,21 @@ struct Manifest {
   std::optional<double> test_accuracy;
   // Which start of the job wrote it, from 1.
   int attempt = 1;
+  // Written because the run was asked to stop, at a step at which none was due: it goes when the
+  // next one is written and is never the best, so that a run that was stopped keeps what an
+  // undisturbed one keeps.
+  bool until_next = false;
   // Sums that reports go on with (of the current epoch's losses, say); may be NaN.
   std::map<std::string, double> figures;
   // The effective run file in canonical form.
   std::string run_file;
   // StateDigest of parameters and running statistics.
   Digest state_digest;
-  // Of the bytes of tensors.safetensors.
-  Digest tensors_digest;
-  // What bits depend on, for messages: program, library versions, instruction set.
+  // Files of tensors beside it, with the digest of their bytes.
+  std::map<std::string, Digest> files;
+  // What bits depend on: program, library versions, instruction set, digests of the data.
   std::map<std::string, std::string> environment;
+  std::vector<EnvironmentChange> environment_changes;
   // RFC 3339, UTC.
   std::string created;
 
@@ -69,13 +83,21 @@ struct TensorLayouts {
   const Optimizer* optimizer = nullptr;
 };
 
-// Parameters, running statistics and optimizer state under their names, as views.
-std::vector<NamedTensor> CheckpointTensors(const TensorLayouts& layouts,
-                                           const TrainingState& state);
+// A state as files hold it, most of it as views.
+struct StateTensors {
+  // Parameters and running statistics: a state_dict, which loads elsewhere as it is.
+  std::vector<NamedTensor> model;
+  // "optimizer.SLOT.PARAMETER"; none where the optimizer keeps no state.
+  std::vector<NamedTensor> optimizer;
 
-// The state of a run that continues from these tensors. Throws FAILED_PRECONDITION when names,
-// types or shapes are not the run's (`source` begins the message), DATA_LOSS when the restored
-// state has another digest than the manifest says.
+  // Both, one after the other.
+  std::vector<NamedTensor> All() const;
+};
+StateTensors CheckpointTensors(const TensorLayouts& layouts, const TrainingState& state);
+
+// The state of a run that continues from these tensors, of all files of a checkpoint. Throws
+// FAILED_PRECONDITION when names, types or shapes are not the run's (`source` begins the message),
+// DATA_LOSS when the restored state has another digest than the manifest says.
 TrainingState RestoreState(const TensorLayouts& layouts, DType dtype, const Manifest& manifest,
                            std::span<const NamedTensor> tensors, const std::string& source);
 

@@ -1,6 +1,7 @@
 #include "train/checkpoint_store.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "train/safetensors.h"
 
 namespace syncbn::train {
@@ -19,9 +21,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kManifestFile = "manifest.json";
-constexpr const char* kTensorsFile = "tensors.safetensors";
-constexpr const char* kAttemptFile = "attempt";
+constexpr const char* kModelFile = "model.safetensors";
+constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr std::string_view kStepPrefix = "step-";
+constexpr std::string_view kAttemptPrefix = "attempt-";
+// The one claim of older versions, which held the number.
+constexpr const char* kAttemptFile1 = "attempt";
 // Names of folders that are being written or removed begin with this.
 constexpr std::string_view kHiddenPrefix = ".step-";
 
@@ -62,10 +67,41 @@ std::optional<Manifest> TryReadManifest(const fs::path& folder) {
   }
 }
 
+std::vector<fs::path> EntriesWith(const fs::path& folder, std::string_view prefix) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().filename().string().starts_with(prefix)) entries.push_back(it->path());
+  }
+  return entries;
+}
+
+fs::path ClaimOf(const fs::path& folder, int attempt) {
+  return folder / (std::string(kAttemptPrefix) + std::to_string(attempt));
+}
+
+std::vector<fs::path> Claims(const fs::path& folder) {
+  return EntriesWith(folder, kAttemptPrefix);
+}
+
+// 0 for what is no claim.
+int AttemptOf(const fs::path& claim) {
+  const std::string name = claim.filename().string();
+  return ParseNumber<int>(std::string_view(name).substr(kAttemptPrefix.size())).value_or(0);
+}
+
+std::string Line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
 }  // namespace
 
 CheckpointStore::CheckpointStore(CheckpointStoreOptions options)
     : options_(std::move(options)), folder_(options_.out / "checkpoints") {}
+
+CheckpointStore::~CheckpointStore() {
+  if (claim_ >= 0) ::close(claim_);
+}
 
 fs::path CheckpointStore::FolderOf(int64_t step) const {
   char name[32];
@@ -92,10 +128,11 @@ std::vector<int64_t> CheckpointStore::Steps() const {
 
 int CheckpointStore::HighestAttempt() const {
   int highest = 0;
-  if (fs::exists(folder_ / kAttemptFile)) {
-    std::string text = ReadFile(folder_ / kAttemptFile);
-    while (text.ends_with('\n')) text.pop_back();
-    highest = ParseNumber<int>(text).value_or(0);
+  for (const fs::path& claim : Claims(folder_)) highest = std::max(highest, AttemptOf(claim));
+  if (fs::exists(folder_ / kAttemptFile1)) {
+    std::string text = ReadFile(folder_ / kAttemptFile1);
+    if (!text.empty() && text.back() == '\n') text.pop_back();
+    highest = std::max(highest, ParseNumber<int>(text).value_or(0));
   }
   for (int64_t step : Steps()) {
     const std::optional<Manifest> manifest = TryReadManifest(FolderOf(step));
@@ -109,28 +146,66 @@ void CheckpointStore::CheckAttempt(int attempt) const {
   if (attempt >= highest) return;
   throw AttemptSuperseded("attempt " + std::to_string(highest) + " of this run has taken over " +
                           options_.out.string() + ": attempt " + std::to_string(attempt) +
-                          " must not write checkpoints there any more");
+                          " must not write there any more");
 }
 
-void CheckpointStore::Claim(int attempt) {
+void CheckpointStore::RefuseLivingOwner(int attempt) const {
+  const fs::path claim = ClaimOf(folder_, attempt);
+  const int fd = ::open(claim.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  const bool lives = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);
+  if (!lives) return;
+  throw Error(ErrorCode::kAlreadyExists,
+              "a run is under way in " + options_.out.string() + " (attempt " +
+                  std::to_string(attempt) + ", " + Line(ReadFile(claim)) +
+                  "): wait for its end, or end it with SIGTERM, which writes a checkpoint");
+}
+
+int CheckpointStore::Claim(std::optional<int> given, LivingOwner owner) {
+  const int highest = HighestAttempt();
+  const int attempt = given.value_or(highest + 1);
   CheckAttempt(attempt);
+  if (owner == LivingOwner::kRespected) RefuseLivingOwner(highest);
   MakeFolder(options_.out);
   MakeFolder(folder_);
-  WriteFileAtomically(folder_ / kAttemptFile, std::to_string(attempt) + "\n");
-  claimed_ = true;
-  std::vector<fs::path> leftovers;
-  std::error_code error;
-  for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().filename().string().starts_with(kHiddenPrefix)) leftovers.push_back(it->path());
+  const fs::path claim = ClaimOf(folder_, attempt);
+  claim_ = ::open(claim.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  const bool made = claim_ >= 0;
+  // A number that was given is this attempt's alone.
+  if (!made && errno == EEXIST && given) {
+    claim_ = ::open(claim.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
   }
-  for (const fs::path& leftover : leftovers) fs::remove_all(leftover, error);
+  if (claim_ < 0 && errno == EEXIST) {
+    throw Error(ErrorCode::kAlreadyExists, "another run has taken " + options_.out.string() +
+                                               " at this moment, as attempt " +
+                                               std::to_string(attempt));
+  }
+  if (claim_ < 0) ThrowErrno("create", claim);
+  // Where a file system has no locks, nobody is seen to live. Who looks whether somebody lives holds the
+  // lock for a moment.
+  ::flock(claim_, made ? LOCK_EX : LOCK_EX | LOCK_NB);
+  const std::string owner_text =
+      "process " + std::to_string(::getpid()) + " on " + HostName() + "\n";
+  if (::write(claim_, owner_text.data(), owner_text.size()) < 0) ThrowErrno("write", claim);
+  SyncFolder(folder_);
+  // Somebody who saw the same may have been faster by two.
+  CheckAttempt(attempt);
+  std::error_code error;
+  for (const fs::path& other : Claims(folder_)) {
+    if (AttemptOf(other) < attempt) fs::remove(other, error);
+  }
+  fs::remove(folder_ / kAttemptFile1, error);
+  for (const fs::path& leftover : EntriesWith(folder_, kHiddenPrefix))
+    fs::remove_all(leftover, error);
+  return attempt;
 }
 
 void CheckpointStore::RemoveAll() {
   for (int64_t step : Steps()) Remove(FolderOf(step));
 }
 
-fs::path CheckpointStore::Save(Manifest manifest, std::span<const NamedTensor> tensors) {
+fs::path CheckpointStore::Save(Manifest manifest, const StateTensors& tensors) {
   const int64_t step = manifest.counters.step;
   const fs::path folder = FolderOf(step);
   const fs::path temporary = folder_ / HiddenName(folder, "writing");
@@ -144,7 +219,7 @@ fs::path CheckpointStore::Save(Manifest manifest, std::span<const NamedTensor> t
         std::error_code ignored;
         try {
           // Without its run file a checkpoint serves nobody: a folder that is gone stays gone.
-          if (claimed_ && !fs::is_directory(options_.out)) {
+          if (claim_ >= 0 && !fs::is_directory(options_.out)) {
             throw Error(ErrorCode::kNotFound,
                         "the output folder " + options_.out.string() + " is no longer there");
           }
@@ -153,8 +228,12 @@ fs::path CheckpointStore::Save(Manifest manifest, std::span<const NamedTensor> t
           fs::remove_all(temporary, ignored);
           MakeFolder(temporary);
           // "pt": what the loaders of other frameworks expect to see.
-          manifest.tensors_digest =
-              WriteSafetensors(temporary / kTensorsFile, tensors, {{"format", "pt"}});
+          auto write = [&](const char* name, const std::vector<NamedTensor>& part) {
+            manifest.files[name] = WriteSafetensors(temporary / name, part, {{"format", "pt"}});
+          };
+          manifest.files.clear();
+          write(kModelFile, tensors.model);
+          if (!tensors.optimizer.empty()) write(kOptimizerFile, tensors.optimizer);
           WriteFileAtomically(temporary / kManifestFile, manifest.ToJson());
           SyncFolder(temporary);
           // Once more: writing took its time.
@@ -217,6 +296,11 @@ void CheckpointStore::RemoveSurplus(int64_t saved_step) {
   int kept = 0;
   for (int64_t step : steps) {
     const std::optional<Manifest> manifest = TryReadManifest(FolderOf(step));
+    // Only as long as it is the newest.
+    if (manifest && manifest->until_next) {
+      if (step != saved_step) surplus.push_back(step);
+      continue;
+    }
     const bool among_last = kept < options_.keep;
     if (manifest) ++kept;
     if (!among_last) surplus.push_back(step);
@@ -233,15 +317,19 @@ void CheckpointStore::RemoveSurplus(int64_t saved_step) {
 }
 
 StoredCheckpoint CheckpointStore::Load(const fs::path& folder) {
-  Manifest manifest = ReadManifest(folder);
-  const fs::path path = folder / kTensorsFile;
-  SafetensorsFile file = ReadSafetensors(path);
-  if (file.digest != manifest.tensors_digest) {
-    throw Error(ErrorCode::kDataLoss, path.string() + " is damaged: its bytes have digest " +
-                                          file.digest.Hex() + ", its manifest says " +
-                                          manifest.tensors_digest.Hex());
+  StoredCheckpoint stored{.folder = folder, .manifest = ReadManifest(folder)};
+  for (const auto& [name, digest] : stored.manifest.files) {
+    // The manifest is a file like any other: it must not lead elsewhere.
+    const fs::path path = folder / fs::path(name).filename();
+    SafetensorsFile file = ReadSafetensors(path);
+    if (file.digest != digest) {
+      throw Error(ErrorCode::kDataLoss, path.string() + " is damaged: its bytes have digest " +
+                                            file.digest.Hex() + ", its manifest says " +
+                                            digest.Hex());
+    }
+    std::ranges::move(file.tensors, std::back_inserter(stored.tensors));
   }
-  return {folder, std::move(manifest), std::move(file.tensors)};
+  return stored;
 }
 
 std::optional<StoredCheckpoint> CheckpointStore::Latest(std::optional<int64_t> at_most) const {

@@ -39,6 +39,7 @@ std::string MetricRecord::ToJson() const {
                   {"gradients", JsonNumber(milliseconds->gradients)},
                   {"data", JsonNumber(milliseconds->data)}};
   }
+  if (other_bits) json["other_bits"] = true;
   if (digest) json["digest"] = digest->Hex();
   return json.dump();
 }
@@ -65,6 +66,7 @@ MetricRecord MetricRecord::FromJson(std::string_view line) {
                                          .gradients = NumberOf(ms.at("gradients")),
                                          .data = NumberOf(ms.at("data"))};
     }
+    record.other_bits = json.value("other_bits", false);
     if (json.contains("digest")) record.digest = Digest::FromHex(json["digest"].get<std::string>());
     return record;
   } catch (const nlohmann::json::parse_error& error) {

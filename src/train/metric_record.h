@@ -38,17 +38,18 @@ struct MetricRecord {
   bool skipped = false;
   std::optional<double> images_per_second;
   std::optional<Milliseconds> milliseconds;
+  // The run has gone on from a checkpoint of another program, library or instruction set at this
+  // step or before: the bits are no longer those of a run that was never stopped.
+  bool other_bits = false;
   // StateDigest after the step.
   std::optional<Digest> digest;
 
   bool operator==(const MetricRecord&) const = default;
 
   // A JSON object on one line, without a line end. What is not given is left out. Numbers read back
-  // as the same double; what JSON has no number for is written as the texts "NaN", "Infinity" and
-  // "-Infinity", as in protobuf's JSON: a reader that does not expect them fails instead of seeing
-  // nothing.
+  // as the same double; what is not finite is null.
   std::string ToJson() const;
-  // The inverse; unknown keys are ignored. Throws DATA_LOSS with what is wrong.
+  // The inverse, NaN for null; unknown keys are ignored. Throws DATA_LOSS with what is wrong.
   static MetricRecord FromJson(std::string_view line);
 };
 

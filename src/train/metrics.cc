@@ -42,7 +42,8 @@ bool IsTornLineBefore(int64_t step, std::string_view text) {
   return std::sscanf(std::string(text).c_str(), "{\"step\":%lld,", &torn) == 1 && torn < step;
 }
 
-KeptLines LinesBefore(int64_t step, int64_t every_steps, std::string_view content) {
+KeptLines LinesBefore(int64_t step, const JsonlSinkOptions& options, std::string_view content) {
+  const int64_t every_steps = options.every_steps;
   KeptLines kept;
   using Place = std::tuple<int64_t, std::string, std::string>;
   std::set<Place> seen;
@@ -50,6 +51,7 @@ KeptLines LinesBefore(int64_t step, int64_t every_steps, std::string_view conten
     try {
       const MetricRecord record = MetricRecord::FromJson(line);
       if (record.step >= step) continue;
+      if (options.evaluation_pending && record.split == "test" && record.step == step - 1) continue;
       if (!seen.insert({record.step, record.split, record.evaluation.value_or("")}).second) {
         ++kept.repeated;
         continue;
@@ -121,12 +123,12 @@ std::string JsonlSink::TakeUp(int64_t step) const {
     return "";
   }
   const std::string content = ReadFile(path);
-  KeptLines kept = LinesBefore(step, options_.every_steps, content);
+  KeptLines kept = LinesBefore(step, options_, content);
   if (const std::string faults = FaultsOf(kept, options_.every_steps); !faults.empty() && options_.on_warning) {
     options_.on_warning(path.string() + ": " + faults + "; the run goes on from step " +
                         std::to_string(step));
   }
-  if (kept.text != content) WriteFileAtomically(path, kept.text);
+  WriteFileAtomically(path, kept.text);
   return std::move(kept.text);
 }
 

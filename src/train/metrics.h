@@ -40,8 +40,12 @@ struct JsonlSinkOptions {
   std::filesystem::path path;
   // Nothing: start a new file. Else: go on with the lines of steps below this one (the step of the
   // checkpoint the run goes on from), so that each step is there once; later lines, and lines torn
-  // by a crash, are dropped. What is not there of the steps before is a warning.
+  // by a crash, are dropped. What is not there of the steps before is a warning. They go into a new
+  // file of the old name: what another process, not yet aware that this one has taken over, still
+  // writes goes into the old one, which nobody sees.
   std::optional<int64_t> resume_at_step;
+  // Its evaluation, after the last of those steps, is still to be made: lines of it are dropped.
+  bool evaluation_pending = false;
   // Of a run that writes a line every so many steps, after the last of them.
   int64_t every_steps = 1;
   // Told what is wrong with the file, when lines cannot be written, and when they can again. May be

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 
+#include "train/figures.h"
 #include "train/metric_record.h"
 
 namespace syncbn::train {
@@ -21,8 +22,9 @@ class RunObserver {
  public:
   virtual ~RunObserver() = default;
   virtual void OnStart(const RunPlan& plan) {}
-  // After every step, whether or not it is written to the metrics. `end_step` as in the plan.
-  virtual void OnStep(const MetricRecord& record) {}
+  // After every step, whether or not it is written to the metrics. `epoch`: of its epoch so far,
+  // also of the steps before a resume.
+  virtual void OnStep(const MetricRecord& record, const EpochSums& epoch) {}
   virtual void OnEvaluation(const MetricRecord& record, double seconds) {}
   virtual void OnCheckpoint(const std::filesystem::path& folder, int64_t step) {}
   // Something that does not stop the run but somebody should know.

@@ -61,10 +61,10 @@ std::filesystem::path WriteStepDump(const std::filesystem::path& out, const Tens
   auto append = [&](const std::string& prefix, const std::vector<NamedTensor>& more) {
     for (const NamedTensor& entry : more) tensors.push_back({prefix + entry.name, entry.tensor});
   };
-  append("before.", CheckpointTensors(layouts, dump.before));
+  append("before.", CheckpointTensors(layouts, dump.before).All());
   tensors.push_back({"output.logits", dump.logits});
   append("gradient.", ParameterTensors(*layouts.parameters, dump.gradients));
-  append("after.", CheckpointTensors(layouts, dump.after));
+  append("after.", CheckpointTensors(layouts, dump.after).All());
 
   std::map<std::string, std::string> metadata = dump.notes;
   metadata["step"] = std::to_string(dump.step);

@@ -8,7 +8,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json ToJsonObject(const Summary::Figures& figures) {
+Json ToJsonObject(const Figures& figures) {
   return {{"loss", JsonNumber(figures.loss)}, {"accuracy", JsonNumber(figures.accuracy)}};
 }
 
@@ -17,11 +17,16 @@ Json ToJsonObject(const Summary::Figures& figures) {
 std::string Summary::ToJson() const {
   Json json;
   json["name"] = name;
-  json["status"] = status;
+  json["status"] = RunEndName(end);
+  json["reason"] = reason.empty() ? Json(nullptr) : Json(reason);
   json["steps"] = steps;
   json["epochs"] = JsonNumber(epochs);
   json["samples"] = samples;
   json["skipped_steps"] = skipped_steps;
+  json["environment_changes"] = Json::array();
+  for (const EnvironmentChange& change : environment_changes) {
+    json["environment_changes"].push_back({{"step", change.step}, {"what", change.what}});
+  }
   json["train"] = train ? ToJsonObject(*train) : Json(nullptr);
   json["test"] = Json::object();
   for (const auto& [evaluation, figures] : test) json["test"][evaluation] = ToJsonObject(figures);

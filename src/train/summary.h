@@ -9,19 +9,18 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "train/checkpoint.h"
+#include "train/figures.h"
 #include "train/metric_record.h"
+#include "train/run_end.h"
 
 namespace syncbn::train {
 
 struct Summary {
-  struct Figures {
-    double loss = 0;
-    double accuracy = 0;
-  };
-
   std::string name;
-  // "finished", or "stopped" where the run was asked to stop before its end.
-  std::string status;
+  RunEnd end = RunEnd::kFinished;
+  // What happened and what to do, where the end is kDiverged or kStorage; else empty.
+  std::string reason;
   std::vector<std::string> command;
   int replicas = 1;
   int processes = 1;
@@ -35,7 +34,10 @@ struct Summary {
   double epochs = 0;
   int64_t samples = 0;
   int64_t skipped_steps = 0;
-  // Mean over the last epoch's steps.
+  // Where the run went on with another program, library or instruction set, in the order of the
+  // steps.
+  std::vector<EnvironmentChange> environment_changes;
+  // Mean over the last epoch's steps that were not skipped, also over those before a resume.
   std::optional<Figures> train;
   // The last evaluation, by the statistics used: "running", "precise", "batch".
   std::map<std::string, Figures> test;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -13,6 +14,10 @@ namespace {
 
 std::string Describe(const Tensor& tensor) {
   return tensor.shape().ToString() + " " + std::string(DTypeName(tensor.dtype()));
+}
+
+bool IsBatchCount(std::string_view name) {
+  return name.ends_with(".num_batches_tracked");
 }
 
 // "a, b, c and 5 more": a message about a wrong model must not list a thousand tensors.
@@ -46,6 +51,28 @@ std::vector<NamedTensor> RunningTensors(const nn::StateLayout& layout, const Ten
     tensors.push_back({name + ".running_mean", flat.Slice(norm.offset, {c})});
     tensors.push_back({name + ".running_var", flat.Slice(norm.offset + c, {c})});
     tensors.push_back({name + ".num_batches_tracked", flat.Slice(norm.offset + 2 * c, Shape{})});
+  }
+  return tensors;
+}
+
+std::vector<NamedTensor> AsStateDict(std::vector<NamedTensor> tensors) {
+  for (NamedTensor& entry : tensors) {
+    if (!IsBatchCount(entry.name) || entry.tensor.dtype() != DType::kFloat64) continue;
+    Tensor count(entry.tensor.shape(), DType::kInt64);
+    count.Data<int64_t>()[0] = static_cast<int64_t>(std::as_const(entry.tensor).Data<double>()[0]);
+    entry.tensor = count;
+  }
+  return tensors;
+}
+
+std::vector<NamedTensor> FromStateDict(std::span<const NamedTensor> given) {
+  std::vector<NamedTensor> tensors(given.begin(), given.end());
+  for (NamedTensor& entry : tensors) {
+    const bool one = entry.tensor.dtype() == DType::kInt64 && entry.tensor.elements() == 1;
+    if (!IsBatchCount(entry.name) || !one) continue;
+    Tensor count(entry.tensor.shape(), DType::kFloat64);
+    count.Data<double>()[0] = static_cast<double>(std::as_const(entry.tensor).Data<int64_t>()[0]);
+    entry.tensor = count;
   }
   return tensors;
 }

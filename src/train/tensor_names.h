@@ -2,8 +2,8 @@
 //
 // Views into the flat tensors, in the order of the layouts: a parameter under its own name
 // ("layer1.0.conv1.weight"), a running statistic under its layer's ("layer1.0.bn1.running_mean",
-// "...running_var" [C], "...num_batches_tracked" []; F64). Together they are the state_dict that
-// torchvision's model of the same name takes.
+// "...running_var" [C], "...num_batches_tracked" []; F64). Together they are, by AsStateDict, the
+// state_dict that torchvision's model of the same name takes.
 #pragma once
 
 #include <span>
@@ -23,6 +23,12 @@ std::vector<NamedTensor> ParameterTensors(const nn::ParameterLayout& layout, con
 // Views of every running statistic in `flat`. Norms without running statistics have none.
 std::vector<NamedTensor> RunningTensors(const nn::StateLayout& layout, const Tensor& flat,
                                         std::string_view prefix = "");
+
+// Tensors as PyTorch's state_dict has them: num_batches_tracked, a double here, is an int64 there
+// (a copy; the others stay views). For files: what is digested stays as it is.
+std::vector<NamedTensor> AsStateDict(std::vector<NamedTensor> tensors);
+// The inverse; doubles, as older files have them, stay doubles.
+std::vector<NamedTensor> FromStateDict(std::span<const NamedTensor> tensors);
 
 // Digest of names, types, shapes and bytes, in order.
 Digest DigestOf(std::span<const NamedTensor> tensors);

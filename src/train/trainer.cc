@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "base/unknown_value.h"
 #include "comm/progress_board.h"
 #include "nn/simple_layers.h"
@@ -58,7 +59,8 @@ Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker
       state_{.parameters = nn::InitialParameters(engine.model().parameters(), spec.seed(),
                                                  engine.backend().dtype()),
              .running = nn::InitialState(engine.model().state()),
-             .optimizer = optimizer_.InitialState(engine.backend().dtype())} {}
+             .optimizer = optimizer_.InitialState(engine.backend().dtype())},
+      end_(std::min(end_step(), options_.stop_at.value_or(end_step()))) {}
 
 Digest Trainer::StateDigest() const {
   return train::StateDigest(*layouts_.parameters, *layouts_.running, state_.parameters,
@@ -72,17 +74,14 @@ int64_t Trainer::end_step() const {
 
 void Trainer::Restore(TrainingState state, const Manifest& manifest) {
   state_ = std::move(state);
-  counters_ = manifest.counters;
+  progress_ = RunProgress::From(manifest);
+  saved_ = progress_.counters.step;
   version_ = backend::WeightsVersion::New();
-  auto figure = [&](const char* name) -> std::optional<double> {
-    const auto found = manifest.figures.find(name);
-    if (found == manifest.figures.end()) return std::nullopt;
-    return found->second;
-  };
-  epoch_loss_ = figure("epoch_loss").value_or(0);
-  epoch_correct_ = figure("epoch_correct").value_or(0);
-  epoch_samples_ = figure("epoch_samples").value_or(0);
-  best_accuracy_ = figure("best_test_accuracy");
+}
+
+bool Trainer::EvaluationIsPending() const {
+  if (!options_.evaluate || progress_.evaluated || progress_.counters.step == 0) return false;
+  return IsLast() || CompletedEpochs(spec_.train().evaluate().every_epochs());
 }
 
 Summary Trainer::Run() {
@@ -92,56 +91,53 @@ Summary Trainer::Run() {
   summary.replicas = engine_.reducer().replicas();
   summary.started = FormatTime(Clock::System().Now());
 
-  int64_t end = end_step();
-  if (options_.stop_at) end = std::min(end, *options_.stop_at);
-  const bool is_replay = options_.stop_at.has_value();
+  const Counters& counters = progress_.counters;
   if (options_.observer != nullptr) {
-    options_.observer->OnStart({.first_step = counters_.step,
-                                .end_step = end,
+    options_.observer->OnStart({.first_step = counters.step,
+                                .end_step = end_,
                                 .steps_per_epoch = plan_.steps_per_epoch(),
                                 .sgd_batch = plan_.batch()});
   }
-  loader_ = std::make_unique<data::Loader>(
-      train_, sampler_, plan_,
-      data::Loader::Options{.first_replica = engine_.first_replica(),
-                            .replicas = engine_.local_replicas(),
-                            .prefetch = spec_.data().prefetch(),
-                            .epoch = counters_.step / plan_.steps_per_epoch(),
-                            .step = counters_.step % plan_.steps_per_epoch()});
-
-  bool stopped = false;
-  while (counters_.step < end && !stopped) {
-    test_accuracy_.reset();
+  FinishRestoredStep();
+  if (!ended_ && counters.step < end_) {
+    loader_ = std::make_unique<data::Loader>(
+        train_, sampler_, plan_,
+        data::Loader::Options{.first_replica = engine_.first_replica(),
+                              .replicas = engine_.local_replicas(),
+                              .prefetch = spec_.data().prefetch(),
+                              .epoch = counters.step / plan_.steps_per_epoch(),
+                              .step = counters.step % plan_.steps_per_epoch()});
+  }
+  while (!ended_ && counters.step < end_) {
     RunOneStep(options_.wishes ? options_.wishes() : Wishes());
-    const bool last = counters_.step == end;
-    const StepTotals& totals = step_.totals();
-    stopped = totals.stop_wanted && !last;
-    if (options_.evaluate && !stopped &&
-        (last || CompletedEpochs(spec_.train().evaluate().every_epochs()))) {
-      Evaluate(summary);
-    }
-    const v1::CheckpointSpec& checkpoint = spec_.train().checkpoint();
-    const bool due = CompletedEpochs(checkpoint.every_epochs()) ||
-                     (checkpoint.every_steps() > 0 && counters_.step % checkpoint.every_steps() == 0);
-    if (due || last || stopped || totals.checkpoint_wanted) SaveCheckpoint();
+    FinishStep();
   }
   loader_.reset();
   Begin(Activity::kFinish);
-  if (options_.metrics != nullptr && !is_replay) {
+  if (options_.metrics != nullptr && !IsReplay()) {
     try {
       options_.metrics->Flush();
     } catch (const Error& error) {
-      Warn("the last metrics are not safely on disk: " + error.message());
+      Lose("the last metrics are not safely on disk: " + error.message());
     }
   }
 
-  summary.status = stopped ? "stopped" : "finished";
-  summary.steps = counters_.step;
-  summary.epochs = static_cast<double>(counters_.step) / static_cast<double>(plan_.steps_per_epoch());
-  summary.samples = counters_.samples;
-  summary.skipped_steps = counters_.skipped_steps;
-  summary.train = last_epoch_;
-  summary.best_test_accuracy = best_accuracy_;
+  if (!not_dumped_.empty()) {
+    Lose(Plural(static_cast<long long>(not_dumped_.size()), "step") +
+         " could not be dumped, the first of them step " + std::to_string(not_dumped_.front()));
+  }
+
+  summary.end = ended_.value_or(RunEnd::kFinished);
+  summary.reason = reason_;
+  summary.steps = counters.step;
+  summary.epochs =
+      static_cast<double>(counters.step) / static_cast<double>(plan_.steps_per_epoch());
+  summary.samples = counters.samples;
+  summary.skipped_steps = counters.skipped_steps;
+  summary.environment_changes = progress_.environment_changes;
+  summary.train = progress_.epoch.Means();
+  summary.test = progress_.tests;
+  summary.best_test_accuracy = progress_.best_test_accuracy;
   summary.digest = StateDigest();
   summary.finished = FormatTime(Clock::System().Now());
   summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -157,13 +153,13 @@ ModelState Trainer::CurrentModel() const {
           .parameters_version = version_,
           .running = state_.running,
           .seed = spec_.seed(),
-          .epoch = std::max<int64_t>(0, counters_.step - 1) / plan_.steps_per_epoch(),
-          .step = counters_.step};
+          .epoch = std::max<int64_t>(0, progress_.counters.step - 1) / plan_.steps_per_epoch(),
+          .step = progress_.counters.step};
 }
 
 void Trainer::RunOneStep(const Wishes& wishes) {
   Begin(Activity::kTrain);
-  const int64_t step = counters_.step;
+  const int64_t step = progress_.counters.step;
   const int64_t epoch = step / plan_.steps_per_epoch();
   const int64_t step_in_epoch = step % plan_.steps_per_epoch();
   const int64_t global_batch = plan_.Step(step_in_epoch).size();
@@ -217,10 +213,12 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  ++counters_.step;
-  counters_.epoch = counters_.step / plan_.steps_per_epoch();
-  counters_.samples += global_batch;
-  if (!accepted.accepted) ++counters_.skipped_steps;
+  const StepTotals& totals = step_.totals();
+  if (step_in_epoch == 0) progress_.epoch = {};
+  progress_.CountStep(!accepted.accepted);
+  progress_.counters.epoch = progress_.counters.step / plan_.steps_per_epoch();
+  progress_.counters.samples += global_batch;
+  progress_.epoch.Add(totals.loss, totals.correct, totals.samples, accepted.accepted);
   attempt_samples_ += global_batch;
   step_seconds_ += seconds;
   const MetricRecord::Milliseconds milliseconds{
@@ -232,13 +230,6 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   spent_.statistics += milliseconds.statistics;
   spent_.gradients += milliseconds.gradients;
   spent_.data += milliseconds.data;
-
-  const StepTotals& totals = step_.totals();
-  if (step_in_epoch == 0) epoch_loss_ = epoch_correct_ = epoch_samples_ = 0;
-  epoch_loss_ += totals.loss;
-  epoch_correct_ += totals.correct;
-  epoch_samples_ += totals.samples;
-  last_epoch_ = {.loss = epoch_loss_ / epoch_samples_, .accuracy = epoch_correct_ / epoch_samples_};
 
   if (writes_dump) Dump(accepted, rate, std::move(before));
   if (options_.metrics == nullptr && options_.observer == nullptr) return;
@@ -253,12 +244,13 @@ void Trainer::RunOneStep(const Wishes& wishes) {
                       .gradient_norm = accepted.gradient_norm,
                       .skipped = !accepted.accepted,
                       .images_per_second = static_cast<double>(global_batch) / seconds,
-                      .milliseconds = milliseconds};
+                      .milliseconds = milliseconds,
+                      .other_bits = !progress_.environment_changes.empty()};
   if (spec_.output().digests()) record.digest = StateDigest();
-  if (options_.metrics != nullptr && counters_.step % spec_.output().every_steps() == 0) {
+  if (options_.metrics != nullptr && progress_.counters.step % spec_.output().every_steps() == 0) {
     options_.metrics->Write(record);
   }
-  if (options_.observer != nullptr) options_.observer->OnStep(record);
+  if (options_.observer != nullptr) options_.observer->OnStep(record, progress_.epoch);
 }
 
 Trainer::Accepted Trainer::Commit(double learning_rate) {
@@ -280,59 +272,147 @@ Trainer::Accepted Trainer::Commit(double learning_rate) {
   return result;
 }
 
-void Trainer::Evaluate(Summary& summary) {
+void Trainer::FinishStep() {
+  const StepTotals& totals = step_.totals();
+  const int64_t step = progress_.counters.step;
+  if (!IsReplay()) {
+    if (const auto too_many =
+            TooManySkipped(spec_.train().max_skipped(), end_step(), progress_.skipped_in_a_row,
+                           progress_.counters.skipped_steps)) {
+      return Diverge(*too_many);
+    }
+  }
+  const v1::CheckpointSpec& checkpoint = spec_.train().checkpoint();
+  const bool stops = totals.stop_wanted && !IsLast();
+  const bool kept = IsLast() || totals.checkpoint_wanted ||
+                    CompletedEpochs(checkpoint.every_epochs()) ||
+                    (checkpoint.every_steps() > 0 && step % checkpoint.every_steps() == 0);
+  // What cannot be trained on is no checkpoint: it would push out those that can. Every process
+  // looks, not only the one that writes, so that all end.
+  if ((kept || stops || EvaluationIsPending()) && !IsReplay() && !CheckState()) return;
+  // A stop does not wait for an evaluation: that is made first when the run goes on.
+  if (!stops) EvaluateIfDue();
+  if (ended_) return;
+  if (kept || stops) {
+    progress_.until_next = !kept;
+    SaveCheckpoint(IsLast() || stops);
+  }
+  if (stops && !ended_) ended_ = RunEnd::kStopped;
+}
+
+void Trainer::FinishRestoredStep() {
+  // Written when the run was stopped here; now it is the run's last step, and its checkpoint to be
+  // kept.
+  const bool stays = progress_.until_next && IsLast();
+  if (!EvaluationIsPending() && !stays) return;
+  EvaluateIfDue();
+  if (ended_) return;
+  if (stays) progress_.until_next = false;
+  SaveCheckpoint(IsLast());
+}
+
+void Trainer::EvaluateIfDue() {
+  if (EvaluationIsPending()) Evaluate();
+  if (!IsLast() || !progress_.evaluated) return;
+  for (const auto& [name, figures] : progress_.tests) {
+    if (std::isfinite(figures.loss)) continue;
+    return Diverge("the loss of the last evaluation, with " + name + " statistics, is not finite");
+  }
+}
+
+void Trainer::Evaluate() {
+  progress_.evaluated = true;
+  progress_.tests.clear();
   for (const int value : spec_.train().evaluate().with()) {
     Begin(Activity::kEvaluate);
     const auto mode = static_cast<v1::EvaluationMode>(value);
     const EvaluationResult result = evaluator_.Evaluate(mode, CurrentModel());
     const std::string name = EvaluationName(mode);
-    summary.test[name] = {.loss = result.loss, .accuracy = result.accuracy};
-    // The best checkpoint is judged by what inference would use: the first mode asked for.
-    if (!test_accuracy_) {
-      test_accuracy_ = result.accuracy;
-      best_accuracy_ = std::max(best_accuracy_.value_or(0), result.accuracy);
+    progress_.tests[name] = {.loss = result.loss, .accuracy = result.accuracy};
+    const bool finite = std::isfinite(result.loss);
+    if (!finite && !IsLast()) {
+      Warn("the evaluation after step " + std::to_string(progress_.counters.step) + ", with " +
+           name + " statistics, has a loss that is not finite");
     }
-    const MetricRecord record{.step = counters_.step - 1,
-                              .epoch = (counters_.step - 1) / plan_.steps_per_epoch(),
+    // The best checkpoint is judged by what inference would use: the first mode asked for.
+    if (value == spec_.train().evaluate().with(0) && finite) {
+      progress_.test_accuracy = result.accuracy;
+      progress_.best_test_accuracy =
+          std::max(progress_.best_test_accuracy.value_or(0), result.accuracy);
+    }
+    const MetricRecord record{.step = progress_.counters.step - 1,
+                              .epoch = (progress_.counters.step - 1) / plan_.steps_per_epoch(),
                               .split = "test",
                               .evaluation = name,
                               .loss = result.loss,
-                              .accuracy = result.accuracy};
+                              .accuracy = result.accuracy,
+                              .other_bits = !progress_.environment_changes.empty()};
     Begin(Activity::kRecord);
     if (options_.metrics != nullptr) options_.metrics->Write(record);
     if (options_.observer != nullptr) options_.observer->OnEvaluation(record, result.seconds);
   }
 }
 
-void Trainer::SaveCheckpoint() {
+bool Trainer::CheckState() {
+  backend::Executor& executor = engine_.executors().main();
+  const bool parameters = GlobalNorm(executor, *layouts_.parameters, state_.parameters).finite;
+  if (parameters && AllFinite(state_.running)) return true;
+  Diverge(parameters ? "the running statistics are not finite" : "the parameters are not finite");
+  return false;
+}
+
+void Trainer::Diverge(const std::string& what) {
+  ended_ = RunEnd::kDiverged;
+  const std::string step = std::to_string(progress_.counters.step - 1);
+  const std::string out = options_.out.empty() ? "OUT" : options_.out.string();
+  reason_ = what + ", after step " + step +
+            ": is train.learning_rate.base too high? 'syncbn replay " + out + " --step " + step +
+            "' shows the ranges of every layer";
+}
+
+void Trainer::SaveCheckpoint(bool needed) {
   if (options_.checkpoints == nullptr) return;
   Begin(Activity::kCheckpoint);
+  const std::string step = std::to_string(progress_.counters.step);
   try {
     if (options_.metrics != nullptr) options_.metrics->Flush();
     Manifest manifest = options_.manifest;
-    manifest.counters = counters_;
+    progress_.WriteTo(manifest);
     manifest.optimizer_updates = state_.optimizer.updates;
-    manifest.test_accuracy = test_accuracy_;
-    manifest.figures = {{"epoch_loss", epoch_loss_},
-                        {"epoch_correct", epoch_correct_},
-                        {"epoch_samples", epoch_samples_}};
-    if (best_accuracy_) manifest.figures["best_test_accuracy"] = *best_accuracy_;
     manifest.state_digest = StateDigest();
     manifest.created = FormatTime(Clock::System().Now());
     const auto folder =
         options_.checkpoints->Save(std::move(manifest), CheckpointTensors(layouts_, state_));
-    if (options_.observer != nullptr) options_.observer->OnCheckpoint(folder, counters_.step);
+    saved_ = progress_.counters.step;
+    if (options_.observer != nullptr) options_.observer->OnCheckpoint(folder, *saved_);
   } catch (const Error& error) {
     // A later attempt has taken over: this one must leave.
     if (error.code() == ErrorCode::kAborted) throw;
-    Warn("the checkpoint of step " + std::to_string(counters_.step) +
-         " was not written; earlier ones are untouched and training goes on: " + error.message());
+    if (!needed) {
+      return Warn(
+          "the checkpoint of step " + step +
+          " was not written; earlier ones are untouched and training goes on: " + error.message());
+    }
+    const std::string what =
+        IsLast() ? "the last checkpoint, of step " + step + ", was not written"
+                 : "stopped on request after step " + step + ", WITHOUT a checkpoint of it";
+    Lose(what + ": " + error.message() + "; " +
+         (saved_
+              ? "the newest is of step " + std::to_string(*saved_) + ": --resume goes on from there"
+              : "there is none to go on from"));
   }
+}
+
+void Trainer::Lose(const std::string& what) {
+  // What happened first is how it ends.
+  if (ended_ && *ended_ != RunEnd::kStopped) return Warn(what);
+  ended_ = RunEnd::kStorage;
+  reason_ = what;
 }
 
 void Trainer::Dump(const Accepted& accepted, double learning_rate, TrainingState before) {
   Begin(Activity::kDump);
-  const int64_t step = counters_.step - 1;
+  const int64_t step = progress_.counters.step - 1;
   const int64_t epoch = step / plan_.steps_per_epoch();
   const int64_t step_in_epoch = step % plan_.steps_per_epoch();
   const data::PositionRange range = plan_.Step(step_in_epoch);
@@ -369,6 +449,7 @@ void Trainer::Dump(const Accepted& accepted, double learning_rate, TrainingState
     WriteStepDump(options_.out, layouts_, dump);
   } catch (const Error& error) {
     Warn("step " + std::to_string(step) + " was not dumped: " + error.message());
+    not_dumped_.push_back(step);
   }
 }
 
@@ -377,19 +458,19 @@ bool Trainer::Dumps(int64_t step) const {
 }
 
 bool Trainer::CompletedEpochs(double every) const {
-  if (every <= 0) return false;
+  if (every <= 0 || progress_.counters.step == 0) return false;
   const double interval = every * static_cast<double>(plan_.steps_per_epoch());
   // The step that ends an interval is the first at or past its end.
   auto intervals = [&](int64_t steps) { return std::floor(static_cast<double>(steps) / interval + 1e-9); };
-  return intervals(counters_.step) > intervals(counters_.step - 1);
+  return intervals(progress_.counters.step) > intervals(progress_.counters.step - 1);
 }
 
 void Trainer::Begin(Activity activity) const {
-  engine_.reducer().board().SetProcess(activity, counters_.step);
+  engine_.reducer().board().SetProcess(activity, progress_.counters.step);
   if (!options_.on_phase) return;
-  options_.on_phase(activity, counters_.step,
-                    static_cast<double>(counters_.step) /
-                        static_cast<double>(plan_.steps_per_epoch()));
+  options_.on_phase(
+      activity, progress_.counters.step,
+      static_cast<double>(progress_.counters.step) / static_cast<double>(plan_.steps_per_epoch()));
 }
 
 void Trainer::Warn(const std::string& warning) const {

@@ -17,6 +17,7 @@
 #include "train/metrics.h"
 #include "train/optimizer.h"
 #include "train/run_observer.h"
+#include "train/run_progress.h"
 #include "train/schedule.h"
 #include "train/summary.h"
 #include "train/train_step.h"
@@ -63,16 +64,22 @@ class Trainer {
 
   const TensorLayouts& layouts() const { return layouts_; }
   const TrainingState& state() const { return state_; }
-  const Counters& counters() const { return counters_; }
+  const RunProgress& progress() const { return progress_; }
   Digest StateDigest() const;
   // Steps of the whole run: its epochs, or max_steps if that is less.
   int64_t end_step() const;
+  // Of its epochs.
+  int64_t total_steps() const { return total_steps_; }
 
   // Go on from a checkpoint instead of the initial state. Before Run.
   void Restore(TrainingState state, const Manifest& manifest);
+  // Whether an evaluation is due after the last step and was not made: a stop came between.
+  bool EvaluationIsPending() const;
 
-  // Collective. Trains to the end of the run, or until a stop is wished. The figures of the summary that
-  // a trainer knows are filled in (the same on every process except times).
+  // Collective. Does what a stop has left to be done, then trains to the end of the run, until a
+  // stop is wished, or until it has diverged. The figures of the summary that a trainer knows are
+  // filled in: the same on every process except times, and that only the root, which writes, can
+  // end as kStorage.
   Summary Run();
 
  private:
@@ -85,11 +92,23 @@ class Trainer {
   ModelState CurrentModel() const;
   void RunOneStep(const Wishes& wishes);
   Accepted Commit(double learning_rate);
-  void Evaluate(Summary& summary);
-  void SaveCheckpoint();
+  // What follows a step, or was left to be done after it by a stop.
+  void FinishStep();
+  void FinishRestoredStep();
+  void EvaluateIfDue();
+  void Evaluate();
+  // Ends the run as diverged, and returns false, where the state is not finite.
+  bool CheckState();
+  void Diverge(const std::string& what);
+  // Ends the run as kStorage where `needed` and not possible.
+  void SaveCheckpoint(bool needed);
+  // `what` is not on disk: that is how the run ends.
+  void Lose(const std::string& what);
   void Dump(const Accepted& accepted, double learning_rate, TrainingState before);
   // Whether the step is dumped: by the root, for which every process gives its logits.
   bool Dumps(int64_t step) const;
+  bool IsLast() const { return progress_.counters.step == end_; }
+  bool IsReplay() const { return options_.stop_at.has_value(); }
   // Whether `every` epochs were completed by the step that was just done.
   bool CompletedEpochs(double every) const;
   void Warn(const std::string& warning) const;
@@ -111,14 +130,17 @@ class Trainer {
   std::unique_ptr<data::Loader> loader_;
 
   TrainingState state_;
-  Counters counters_;
+  RunProgress progress_;
+  // Step after which this run ends, by its run file or a replay.
+  const int64_t end_;
   // Of the parameters.
   backend::WeightsVersion version_ = backend::WeightsVersion::New();
-  std::optional<double> test_accuracy_;  // if evaluated at this step
-  std::optional<double> best_accuracy_;
-  // Over the steps of the current epoch.
-  double epoch_loss_ = 0, epoch_correct_ = 0, epoch_samples_ = 0;
-  std::optional<Summary::Figures> last_epoch_;
+  // Of the newest checkpoint.
+  std::optional<int64_t> saved_;
+  // Set when the run ends before its last step, or otherwise than well.
+  std::optional<RunEnd> ended_;
+  std::string reason_;
+  std::vector<int64_t> not_dumped_;
   MetricRecord::Milliseconds spent_;
   double step_seconds_ = 0;
   int64_t attempt_samples_ = 0;

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <csignal>
 
 #include "base/file.h"
@@ -182,6 +183,23 @@ TEST(Jobs, TableSaysWhyAJobWaitsAndWhyOneFailed) {
             " 16  resnet20-cifar10  QUEUED                    4   3 min ago          needs 8 slots, 3 free, 5 held by jobs/15\n"
             " 15  resnet20-cifar10  RUNNING  1,200/7,820  4 x 2     1 h ago  57 min\n"
             "  9  näme [31m         FAILED                    4  2 days ago          OOM: rank 1 on node2 was killed for want of memory\n");
+}
+
+TEST(Metrics, AreNumbersOrNullInJson) {
+  FakeCoordinator fake;
+  AddJob(fake, 17, v1::Job::FAILED, 10);
+  v1::Series& series = *fake.metrics.query.add_series();
+  // A text that looks like a number that is none stays a text.
+  series.set_name("NaN");
+  for (const double value : {1.5, std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    series.add_mean(value);
+    series.add_last_step(series.mean_size());
+  }
+  const ProcessResult result = RunCommand(fake, {"metrics", "17", "NaN", "--json"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("\"name\":\"NaN\""));
+  EXPECT_THAT(result.out, HasSubstr("\"mean\":[1.5,null,null,null]"));
+  EXPECT_THAT(result.out, HasSubstr("\"last_step\":[\"1\",\"2\",\"3\",\"4\"]"));
 }
 
 TEST(Jobs, SaysThatThereAreMoreAndWhatToDoWhenThereAreNone) {

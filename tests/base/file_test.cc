@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "base/error.h"
+#include "base/home.h"
+#include "base/storage_error.h"
 #include "tests/support/temp_folder.h"
 
 namespace syncbn {
@@ -28,6 +32,7 @@ TEST(WriteFileAtomically, FullDiskLeavesTheOldContent) {
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
+    EXPECT_NE(dynamic_cast<const StorageError*>(&error), nullptr) << "told apart from other wants";
     EXPECT_EQ(error.message(), "cannot write " + path.string() + ": No space left on device");
   }
   EXPECT_EQ(ReadFile(path), "old");
@@ -41,6 +46,16 @@ TEST(ReadFile, MissingFileIsNamed) {
     EXPECT_EQ(error.code(), ErrorCode::kNotFound);
     EXPECT_EQ(error.message(), "cannot open /no/such/file: No such file or directory");
   }
+}
+
+TEST(ExpandHome, IsWhatAShellDoes) {
+  const std::string home = std::getenv("HOME") == nullptr ? "" : std::getenv("HOME");
+  ::setenv("HOME", "/home/somebody", 1);
+  EXPECT_EQ(ExpandHome("~"), "/home/somebody");
+  EXPECT_EQ(ExpandHome("~/a b"), "/home/somebody/a b");
+  for (const char* text : {"", "a~", "./~", "~x", "/~/x", "key=~/x"})
+    EXPECT_EQ(ExpandHome(text), text);
+  ::setenv("HOME", home.c_str(), 1);
 }
 
 }  // namespace

@@ -24,5 +24,11 @@ TEST(JoinAlternatives, ReadsAsASentence) {
   EXPECT_EQ(JoinAlternatives(std::vector<std::string>{"a"}), "a");
 }
 
+TEST(Plural, SaysOneAsOneAndProcessesAsProcesses) {
+  EXPECT_EQ(Plural(1, "process"), "1 process");
+  EXPECT_EQ(Plural(2, "process"), "2 processes");
+  EXPECT_EQ(Plural(0, "step"), "0 steps");
+}
+
 }  // namespace
 }  // namespace syncbn

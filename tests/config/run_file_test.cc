@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/home.h"
 #include "config/effective_yaml.h"
 #include "tests/support/temp_folder.h"
 
@@ -251,6 +252,44 @@ TEST(RunFile, KeepsTheTextAsItWasRead) {
   const RunFile file = LoadRunFile(folder.path() / "run.yaml", std::vector<std::string>{"seed=3"});
   EXPECT_EQ(file.source_text, "# mine\n" + kSmall);
   EXPECT_EQ(file.spec.seed(), 3u);
+}
+
+TEST(RunFile, AHomeFolderThatOnlyAShellKnowsIsRefusedWithTheWholePath) {
+  const std::string text = "data: {dataset: mnist, path: ~/mnist}\nmodel: {architecture: lenet}\n";
+  const std::string found = CheckRunFile(text, "run.yaml").diagnostics.Format("run.yaml");
+  EXPECT_THAT(found, HasSubstr("run.yaml:1:30: data.path: begins with `~`"));
+  EXPECT_THAT(found, HasSubstr("Write the whole path, for example " + ExpandHome("~/mnist") + "."));
+  EXPECT_NE(ExpandHome("~/mnist"), "~/mnist");
+}
+
+TEST(RunFile, AWarmUpMayTakeTheWholeRunAndBeCutOffByAnOverride) {
+  const std::string text = kSmall + "train: {epochs: 1, learning_rate: {warmup_epochs: 1}}\n";
+  EXPECT_NO_THROW(Parse(text));
+  EXPECT_NO_THROW(Parse(text, {"train.epochs=0.5"}));
+  EXPECT_THROW(Parse(text, {"train.learning_rate.warmup_epochs=2"}), Error);
+}
+
+TEST(RunFile, WhatARunHasStoredIsReadAgainAlsoWhereAnOverrideHadShortenedIt) {
+  for (const char* rate : {"{warmup_epochs: 5}", "{schedule: step, milestones: [5, 8]}"}) {
+    const RunFile file =
+        ParseRunFile(kSmall + "train: {epochs: 10, learning_rate: " + std::string(rate) + "}\n",
+                     "run.yaml", std::vector<std::string>{"train.epochs=2"});
+    const std::string effective = file.EffectiveYaml();
+    EXPECT_THROW(ParseRunFile(effective, "stored.yaml"), Error) << rate;
+    EXPECT_TRUE(
+        MessageDifferencer::Equals(ParseStoredRunFile(effective, "stored.yaml").spec, file.spec))
+        << rate;
+  }
+}
+
+TEST(RunFile, OneNumberSaysHowManyStepsInARowMayBeSkipped) {
+  EXPECT_EQ(Parse(kSmall).train().max_skipped().in_a_row(), 10);
+  EXPECT_FALSE(Parse(kSmall).train().max_skipped().has_in_all());
+  EXPECT_EQ(Parse(kSmall + "train: {max_skipped: 0}\n").train().max_skipped().in_a_row(), 0);
+  EXPECT_EQ(Parse(kSmall, {"train.max_skipped.in_all=0"}).train().max_skipped().in_all(), 0);
+  EXPECT_EQ(Parse(kSmall).train().checkpoint().resume_on(), v1::RESUME_ON_UNSPECIFIED);
+  EXPECT_EQ(Parse(kSmall, {"train.checkpoint.resume_on=any"}).train().checkpoint().resume_on(),
+            v1::RESUME_ON_ANY);
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ TEST_F(OutputTest, AStopWithoutItsCheckpointSaysSo) {
   ASSERT_TRUE(process.WaitForText("was not written", kPatience)) << process.Err();
   process.Signal(SIGTERM);
   const ProcessResult result = process.Wait();
-  EXPECT_EQ(result.status, 4) << result.err;
+  EXPECT_EQ(result.status, 13) << result.err;
   EXPECT_NE(result.err.find("WITHOUT a checkpoint of it"), std::string::npos) << result.err;
 }
 
@@ -96,7 +96,7 @@ TEST_F(OutputTest, AnOutputFolderThatVanishesIsReported) {
   fs::rename(out_, folder_.path() / "elsewhere");
   EXPECT_TRUE(process.WaitForText("is no longer there", kPatience)) << process.Err();
   process.Signal(SIGTERM);
-  EXPECT_EQ(process.Wait().status, 4);
+  EXPECT_EQ(process.Wait().status, 13);
   EXPECT_FALSE(fs::exists(out_ / "checkpoints"));
 }
 
@@ -133,7 +133,7 @@ TEST_F(OutputTest, UnderMpirunAnErrorIsSaidOnceAndMpirunDoesNotExplainIt) {
 TEST_F(OutputTest, AFullStandardOutputIsAnErrorWhereItIsTheProduct) {
   const std::string line = SyncbnProgram() + " check --print " + run_file_.string() + " >/dev/full";
   const ProcessResult result = RunProcess({.argv = {"/bin/sh", "-c", line}});
-  EXPECT_EQ(result.status, 4);
+  EXPECT_EQ(result.status, 13);
   EXPECT_NE(result.err.find("standard output could not be written"), std::string::npos);
 }
 

@@ -63,6 +63,22 @@ TEST_F(ServeTest, TheCoordinatorIsTheParentOfItsSupervisorsAndLeavesNoneOfThemUn
   EXPECT_FALSE(std::filesystem::exists(stat)) << "a zombie";
 }
 
+TEST_F(ServeTest, AJobThatDivergesFailsAsThatAndIsNotTriedAgain) {
+  Serve();
+  v1::Job asked = MakeJob(TinyRun(60), 2);
+  for (const char* set : {"model={architecture: mlp, norm: none, init: {scale: 1000}}",
+                          "train.learning_rate={base: 1000}", "train.optimizer={momentum: 0.9}"}) {
+    asked.add_overrides(set);
+  }
+  const v1::Job job = SubmitAndWait(asked);
+  ASSERT_EQ(job.state(), v1::Job::FAILED) << Describe(job.name());
+  EXPECT_EQ(job.failure().class_(), v1::Failure::DIVERGED) << Describe(job.name());
+  EXPECT_THAT(job.failure().message(), HasSubstr("not finite")) << Describe(job.name());
+  EXPECT_EQ(job.attempt(), 1);
+  EXPECT_EQ(SummaryOf(job.name())["status"], "diverged");
+  EXPECT_THAT(History(job.name()).back().reason(), HasSubstr("not finite"));
+}
+
 TEST_F(ServeTest, AQueuedJobIsCancelledAtOnceAndNothingOfItEverRuns) {
   Serve();
   const std::string first = Submit(MakeJob(LongRun(), 4)).name();

@@ -287,7 +287,7 @@ TEST_F(Train, AFullDiskLeavesThePreviousCheckpointAndTrainingGoesOn) {
   EXPECT_TRUE(Comes([&] { return epochs() >= before + 5; })) << "training stopped";
   process.Signal(SIGTERM);
   const ProcessResult result = process.Wait();
-  EXPECT_EQ(result.status, 4) << Everything(result);
+  EXPECT_EQ(result.status, 13) << Everything(result);
   const auto latest = store.Latest();
   EXPECT_TRUE(latest.has_value());
   EXPECT_NE(result.err.find("was not written; earlier ones are untouched and training goes on"),
@@ -309,7 +309,7 @@ TEST_F(Train, ADiskThatIsFullAtTheStartIsToldAsThat) {
     }
   }
   const ProcessResult result = Run(0, "full-disk/out");
-  EXPECT_EQ(result.status, 4) << Everything(result);
+  EXPECT_EQ(result.status, 13) << Everything(result);
   EXPECT_NE(result.err.find("the output folder cannot be written: "), std::string::npos)
       << Everything(result);
   EXPECT_NE(result.err.find(": No space left on device\n"), std::string::npos) << Everything(result);
@@ -376,7 +376,7 @@ TEST_F(Train, ReplayNamesTheFirstValueThatIsNotFinite) {
   const ProcessResult run =
       Run(2, "out", {"--set", "model.norm.kind=none", "--set", "train.learning_rate.base=1000", "--set",
                      "train.learning_rate.warmup_epochs=0", "--set", "train.clip_norm=0"});
-  ASSERT_EQ(run.status, 0) << Everything(run);
+  ASSERT_EQ(run.status, 12) << Everything(run);
   int64_t bad = -1;
   for (const train::MetricRecord& record : Metrics("out")) {
     if (record.skipped && bad < 0) bad = record.step;

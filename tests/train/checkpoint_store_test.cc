@@ -6,13 +6,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <barrier>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/file.h"
+#include "base/host.h"
 #include "tests/support/temp_folder.h"
 #include "tests/train/full_disk.h"
 #include "tests/train/parts_support.h"
-#include "train/tensor_names.h"
+#include "train/safetensors.h"
 
 namespace syncbn::train {
 namespace {
@@ -34,9 +38,8 @@ class CheckpointStoreTest : public testing::Test {
                 int attempt = 1, float value = 0, int64_t elements = 4) {
     Tensor tensor({elements}, DType::kFloat32);
     std::ranges::fill(tensor.Span<float>(), value);
-    const std::vector<NamedTensor> tensors{{"w", tensor}};
     return store.Save({.counters = {.step = step}, .test_accuracy = accuracy, .attempt = attempt},
-                      tensors);
+                      {.model = {{"w", tensor}}});
   }
   static float ValueOf(const StoredCheckpoint& checkpoint) {
     return checkpoint.tensors.at(0).tensor.Span<float>()[0];
@@ -65,7 +68,7 @@ class CheckpointStoreTest : public testing::Test {
   std::vector<std::string> warnings_;
 };
 
-TEST_F(CheckpointStoreTest, ACheckpointIsAFolderOfTwoFiles) {
+TEST_F(CheckpointStoreTest, ACheckpointIsAFolderOfAModelAndAManifest) {
   CheckpointStore store = Store();
   EXPECT_EQ(Save(store, 1234), out_ / "checkpoints/step-00001234");
   EXPECT_THAT(Names(), ElementsAre("step-00001234"));
@@ -73,7 +76,7 @@ TEST_F(CheckpointStoreTest, ACheckpointIsAFolderOfTwoFiles) {
   for (const auto& entry : fs::directory_iterator(out_ / "checkpoints/step-00001234")) {
     files.push_back(entry.path().filename().string());
   }
-  EXPECT_THAT(files, testing::UnorderedElementsAre("manifest.json", "tensors.safetensors"));
+  EXPECT_THAT(files, testing::UnorderedElementsAre("manifest.json", "model.safetensors"));
 }
 
 TEST_F(CheckpointStoreTest, AnEmptyRunHasNone) {
@@ -125,7 +128,7 @@ TEST_F(CheckpointStoreTest, OtherNamesInTheFolderAreLeftAlone) {
 TEST_F(CheckpointStoreTest, DamagedTensorsArePassedOver) {
   CheckpointStore store = Store();
   Save(store, 10, {}, 1, 1.5f);
-  const fs::path newest = Save(store, 20) / "tensors.safetensors";
+  const fs::path newest = Save(store, 20) / "model.safetensors";
   Damage(newest, static_cast<std::streamoff>(fs::file_size(newest)) - 1);
   const std::optional<StoredCheckpoint> latest = store.Latest();
   ASSERT_TRUE(latest);
@@ -144,19 +147,19 @@ TEST_F(CheckpointStoreTest, AnyDamageOfTheNewestIsPassedOver) {
   fs::copy(newest, saved);
   const std::vector<std::function<void()>> damages{
       [&] { fs::remove(newest / "manifest.json"); },
-      [&] { fs::remove(newest / "tensors.safetensors"); },
+      [&] { fs::remove(newest / "model.safetensors"); },
       [&] { fs::remove_all(newest), fs::create_directory(newest); },
       [&] { fs::resize_file(newest / "manifest.json", 0); },
       [&] { fs::resize_file(newest / "manifest.json", 100); },
-      [&] { fs::resize_file(newest / "tensors.safetensors", 0); },
-      [&] { fs::resize_file(newest / "tensors.safetensors", 1000); },
+      [&] { fs::resize_file(newest / "model.safetensors", 0); },
+      [&] { fs::resize_file(newest / "model.safetensors", 1000); },
       [&] { Damage(newest / "manifest.json", 40); },
-      [&] { Damage(newest / "tensors.safetensors", 0); },
-      [&] { Damage(newest / "tensors.safetensors", 12); },
+      [&] { Damage(newest / "model.safetensors", 0); },
+      [&] { Damage(newest / "model.safetensors", 12); },
       [&] {
-        fs::copy_file(older / "tensors.safetensors", newest / "tensors.safetensors",
+        fs::copy_file(older / "model.safetensors", newest / "model.safetensors",
                       fs::copy_options::overwrite_existing);
-        Damage(newest / "tensors.safetensors", 90);
+        Damage(newest / "model.safetensors", 90);
       },
   };
   for (size_t i = 0; i < damages.size(); ++i) {
@@ -211,7 +214,7 @@ TEST_F(CheckpointStoreTest, ADamagedNewerOneDoesNotPushOutWhatTheResumedRunWrite
   Save(store, 10);
   fs::path damaged = Save(store, 30);
   // The run fell back to step 10 (kept by hand here) and comes to step 20.
-  fs::resize_file(damaged / "tensors.safetensors", 3);
+  fs::resize_file(damaged / "model.safetensors", 3);
   Save(store, 20);
   EXPECT_EQ(store.Latest()->manifest.counters.step, 20);
   Save(store, 30, {}, 1, 5);
@@ -232,7 +235,7 @@ TEST_F(CheckpointStoreTest, AnOlderAttemptMayNotWriteAfterANewerOne) {
   CheckpointStore store = Store();
   Save(store, 10, {}, 2, 2);
   const std::string refusal = "ABORTED: attempt 2 of this run has taken over " + out_.string() +
-                              ": attempt 1 must not write checkpoints there any more";
+                              ": attempt 1 must not write there any more";
   EXPECT_EQ(ErrorOf([&] { Save(store, 10, {}, 1, 1); }), refusal);
   EXPECT_EQ(ErrorOf([&] { Save(store, 20, {}, 1, 1); }), refusal);
   EXPECT_EQ(ValueOf(*store.Latest()), 2);
@@ -254,13 +257,116 @@ TEST_F(CheckpointStoreTest, AClaimStopsAnOlderAttemptBeforeTheNewerHasWritten) {
 
 TEST_F(CheckpointStoreTest, AClaimRemovesWhatACrashLeft) {
   fs::create_directories(out_ / "checkpoints/.step-00000010.writing.99999");
-  WriteFileAtomically(out_ / "checkpoints/.step-00000010.writing.99999/tensors.safetensors",
-                      "torn");
+  WriteFileAtomically(out_ / "checkpoints/.step-00000010.writing.99999/model.safetensors", "torn");
   CheckpointStore store = Store();
   EXPECT_FALSE(store.Latest());
   store.Claim(3);
-  EXPECT_THAT(Names(), ElementsAre("attempt"));
-  EXPECT_EQ(ReadFile(out_ / "checkpoints/attempt"), "3\n");
+  EXPECT_THAT(Names(), ElementsAre("attempt-3"));
+}
+
+TEST_F(CheckpointStoreTest, TheClaimOfAnOlderVersionCounts) {
+  fs::create_directories(out_ / "checkpoints");
+  WriteFileAtomically(out_ / "checkpoints/attempt", "3\n");
+  CheckpointStore store = Store();
+  EXPECT_EQ(store.HighestAttempt(), 3);
+  EXPECT_EQ(store.Claim({}), 4);
+  EXPECT_THAT(Names(), ElementsAre("attempt-4"));
+}
+
+TEST_F(CheckpointStoreTest, OfManyThatClaimAtOnceEachNumberHasOne) {
+  std::vector<std::optional<CheckpointStore>> stores(8);
+  std::vector<int> attempts(stores.size());
+  {
+    std::barrier together(static_cast<std::ptrdiff_t>(stores.size()));
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < stores.size(); ++i) {
+      threads.emplace_back([&, i] {
+        stores[i].emplace(CheckpointStoreOptions{.out = out_});
+        together.arrive_and_wait();
+        try {
+          attempts[i] = stores[i]->Claim({}, LivingOwner::kRespected);
+        } catch (const Error& error) {
+          EXPECT_TRUE(error.code() == ErrorCode::kAlreadyExists ||
+                      error.code() == ErrorCode::kAborted)
+              << error.what();
+        }
+      });
+    }
+  }
+  // Who got none is told so; of those who got one, all but the last are superseded.
+  std::erase(attempts, 0);
+  ASSERT_FALSE(attempts.empty());
+  std::ranges::sort(attempts);
+  EXPECT_EQ(std::ranges::adjacent_find(attempts), attempts.end());
+  EXPECT_EQ(Store().HighestAttempt(), attempts.back());
+}
+
+TEST_F(CheckpointStoreTest, ALivingOwnerIsRespectedOrReplacedAndADeadOneIsNeither) {
+  std::optional<CheckpointStore> living(std::in_place, CheckpointStoreOptions{.out = out_});
+  EXPECT_EQ(living->Claim({}), 1);
+  EXPECT_EQ(ErrorOf([&] { Store().Claim({}, LivingOwner::kRespected); }),
+            "ALREADY_EXISTS: a run is under way in " + out_.string() + " (attempt 1, process " +
+                std::to_string(::getpid()) + " on " + HostName() +
+                "): wait for its end, or end it with SIGTERM, which writes a checkpoint");
+  EXPECT_EQ(Store().Claim({}, LivingOwner::kReplaced), 2);
+  EXPECT_TRUE(ErrorOf([&] { living->CheckAttempt(1); }).starts_with("ABORTED: attempt 2"));
+  EXPECT_EQ(Store().Claim({}, LivingOwner::kRespected), 3);
+}
+
+TEST_F(CheckpointStoreTest, TheOptimizersStateIsAFileOfItsOwnAndBothAreRead) {
+  CheckpointStore store = Store();
+  const Tensor weight = Tensor::Zeros({2}, DType::kFloat32),
+               mean = Tensor::Zeros({3}, DType::kFloat32);
+  const fs::path folder =
+      store.Save({.counters = {.step = 1}},
+                 {.model = {{"w", weight}}, .optimizer = {{"optimizer.mean.w", mean}}});
+  const auto names = [](const std::vector<NamedTensor>& tensors) {
+    std::vector<std::string> names;
+    for (const NamedTensor& tensor : tensors) names.push_back(tensor.name);
+    return names;
+  };
+  EXPECT_THAT(names(ReadSafetensors(folder / "model.safetensors").tensors), ElementsAre("w"));
+  EXPECT_THAT(names(store.Latest()->tensors), ElementsAre("w", "optimizer.mean.w"));
+  Damage(folder / "optimizer.safetensors",
+         static_cast<std::streamoff>(fs::file_size(folder / "optimizer.safetensors")) - 1);
+  EXPECT_TRUE(ErrorOf([&] { store.Latest(); }).starts_with("DATA_LOSS"));
+}
+
+TEST_F(CheckpointStoreTest, ACheckpointOfOneFileAsOlderVersionsWroteItIsRead) {
+  CheckpointStore store = Store();
+  const fs::path folder = store.FolderOf(5);
+  fs::create_directories(folder);
+  const Tensor weight = Tensor::Zeros({2}, DType::kFloat32);
+  const std::vector<NamedTensor> tensors{{"w", weight}, {"optimizer.mean.w", weight}};
+  const Digest digest = WriteSafetensors(folder / "tensors.safetensors", tensors, {});
+  nlohmann::ordered_json json =
+      nlohmann::ordered_json::parse(Manifest{.counters = {.step = 5}}.ToJson());
+  for (const char* name : {"files", "until_next", "environment_changes", "manifest_digest"})
+    json.erase(name);
+  json["format"] = "syncbn checkpoint 1";
+  json["tensors_digest"] = digest.Hex();
+  const std::string text = json.dump();
+  json["manifest_digest"] = DigestOf(std::as_bytes(std::span(text))).Hex();
+  WriteFileAtomically(folder / "manifest.json", json.dump());
+  const auto stored = store.Latest();
+  ASSERT_TRUE(stored);
+  EXPECT_EQ(stored->manifest.counters.step, 5);
+  EXPECT_EQ(stored->tensors.size(), 2u);
+}
+
+TEST_F(CheckpointStoreTest, WhatAStopLeavesGoesWithTheNextAndIsNeverTheBest) {
+  CheckpointStore store = Store(1);
+  const auto stop = [&](int64_t step, double accuracy) {
+    store.Save({.counters = {.step = step}, .test_accuracy = accuracy, .until_next = true},
+               {.model = {{"w", Tensor::Zeros({1}, DType::kFloat32)}}});
+  };
+  Save(store, 10, 0.5);
+  stop(15, 0.9);
+  EXPECT_THAT(store.Steps(), ElementsAre(10, 15));
+  stop(17, 0.9);
+  EXPECT_THAT(store.Steps(), ElementsAre(10, 17));
+  Save(store, 20, 0.6);
+  EXPECT_THAT(store.Steps(), ElementsAre(20));
 }
 
 TEST_F(CheckpointStoreTest, AWriterKilledAtAnyMomentLeavesWholeCheckpoints) {
@@ -309,7 +415,7 @@ TEST_F(CheckpointStoreTest, AFullDiskLeavesThePreviousCheckpointAndNothingElse) 
     EXPECT_EQ(ErrorOf([&] { Save(store, 20, {}, 1, 2, 1024); }),
               "RESOURCE_EXHAUSTED: cannot write " +
                   (out_ / "checkpoints" / (".step-00000020.writing." + std::to_string(::getpid())) /
-                   "tensors.safetensors")
+                   "model.safetensors")
                       .string() +
                   ": File too large")
         << limit;
@@ -355,7 +461,7 @@ TEST_F(CheckpointStoreTest, ADiskThatFillsUpForRealIsSurvived) {
   EXPECT_EQ(ErrorOf([&] { Save(store, 30, {}, 1, 3, 40000); }),
             "RESOURCE_EXHAUSTED: cannot write " +
                 (out_ / "checkpoints" / (".step-00000030.writing." + std::to_string(::getpid())) /
-                 "tensors.safetensors")
+                 "model.safetensors")
                     .string() +
                 ": No space left on device");
   EXPECT_THAT(Names(), ElementsAre("step-00000010", "step-00000020"));

@@ -20,8 +20,9 @@ Manifest ExampleManifest() {
           .figures = {{"loss", 1.0 / 3}, {"nan", std::numeric_limits<double>::quiet_NaN()}},
           .run_file = "name: \"x\"\nseed: 1\n",
           .state_digest = {.high = 1, .low = 2},
-          .tensors_digest = {.high = 3, .low = 4},
+          .files = {{"model.safetensors", {.high = 3, .low = 4}}},
           .environment = {{"oneDNN", "2.6.3"}},
+          .environment_changes = {{.step = 7, .what = "back end: b, the checkpoint has a"}},
           .created = "2026-01-31T12:34:56.789012Z"};
 }
 
@@ -39,7 +40,8 @@ TEST(Manifest, ReadsBackAsItWas) {
   EXPECT_TRUE(std::isnan(read.figures.at("nan")));
   EXPECT_EQ(read.run_file, written.run_file);
   EXPECT_EQ(read.state_digest, written.state_digest);
-  EXPECT_EQ(read.tensors_digest, written.tensors_digest);
+  EXPECT_EQ(read.files, written.files);
+  EXPECT_EQ(read.environment_changes, written.environment_changes);
   EXPECT_EQ(read.environment, written.environment);
   EXPECT_EQ(read.created, written.created);
   EXPECT_EQ(read.ToJson(), written.ToJson());
@@ -67,9 +69,9 @@ TEST(Manifest, DamageIsNamed) {
             "DATA_LOSS: manifest.json is damaged: an entry is missing or of the wrong type");
   EXPECT_EQ(damage("[1]"),
             "DATA_LOSS: manifest.json is damaged: an entry is missing or of the wrong type");
-  EXPECT_EQ(damage(R"({"format":"syncbn checkpoint 2"})"),
-            "DATA_LOSS: manifest.json is damaged: its format is 'syncbn checkpoint 2', not 'syncbn "
-            "checkpoint 1'");
+  EXPECT_EQ(damage(R"({"format":"syncbn checkpoint 3"})"),
+            "DATA_LOSS: manifest.json is damaged: its format is 'syncbn checkpoint 3', not 'syncbn "
+            "checkpoint 2'");
   std::string changed = whole;
   changed.replace(changed.find("1234"), 4, "1235");
   EXPECT_EQ(damage(changed),
@@ -90,7 +92,7 @@ class RestoreTest : public testing::Test {
               .optimizer = {.slots = {Ramp(model_.parameters, DType::kFloat32, 7),
                                       Ramp(model_.parameters, DType::kFloat32, 9)},
                             .updates = 17}};
-    for (double& value : state_.running.Span<double>()) value += 0.25;
+    for (double& value : state_.running.Span<double>()) value += 2;
     manifest_.optimizer_updates = 17;
     manifest_.state_digest =
         StateDigest(model_.parameters, model_.running, state_.parameters, state_.running);
@@ -105,8 +107,8 @@ class RestoreTest : public testing::Test {
 };
 
 TEST_F(RestoreTest, GivesTheSameStateInOwnMemory) {
-  const TrainingState restored =
-      RestoreState(layouts_, DType::kFloat32, manifest_, CheckpointTensors(layouts_, state_), "X");
+  const TrainingState restored = RestoreState(layouts_, DType::kFloat32, manifest_,
+                                              CheckpointTensors(layouts_, state_).All(), "X");
   EXPECT_TRUE(std::ranges::equal(restored.parameters.Bytes(), state_.parameters.Bytes()));
   EXPECT_TRUE(std::ranges::equal(restored.running.Bytes(), state_.running.Bytes()));
   ASSERT_EQ(restored.optimizer.slots.size(), 2u);
@@ -119,7 +121,7 @@ TEST_F(RestoreTest, GivesTheSameStateInOwnMemory) {
 }
 
 TEST_F(RestoreTest, AnotherModelIsRefusedByName) {
-  const std::vector<NamedTensor> tensors = CheckpointTensors(layouts_, state_);
+  const std::vector<NamedTensor> tensors = CheckpointTensors(layouts_, state_).All();
   SmallModel other;
   other.parameters.Add({.name = "extra.weight", .shape = {4}});
   const Optimizer optimizer(spec_, other.parameters);
@@ -135,8 +137,8 @@ TEST_F(RestoreTest, AnotherModelIsRefusedByName) {
 TEST_F(RestoreTest, AnotherElementTypeIsRefused) {
   EXPECT_EQ(
       ErrorOf([&] {
-        RestoreState(layouts_, DType::kFloat64, manifest_, CheckpointTensors(layouts_, state_),
-                     "X");
+        RestoreState(layouts_, DType::kFloat64, manifest_,
+                     CheckpointTensors(layouts_, state_).All(), "X");
       }),
       "FAILED_PRECONDITION: X does not fit the model of the run file; different: conv1.weight "
       "is [2, 1, 3, 3] F32 but must be [2, 1, 3, 3] F64, bn1.weight is [2] F32 but must be "
@@ -149,7 +151,7 @@ TEST_F(RestoreTest, AStateWithAnotherDigestIsRefused) {
   manifest_.state_digest.low ^= 1;
   EXPECT_EQ(ErrorOf([&] {
               RestoreState(layouts_, DType::kFloat32, manifest_,
-                           CheckpointTensors(layouts_, state_), "X");
+                           CheckpointTensors(layouts_, state_).All(), "X");
             }),
             "DATA_LOSS: X is damaged: parameters and running statistics have digest " +
                 digest.Hex() + ", its manifest says " + manifest_.state_digest.Hex());

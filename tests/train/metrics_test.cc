@@ -71,18 +71,21 @@ TEST(MetricRecord, AnEvaluationSaysWithWhichStatistics) {
   EXPECT_EQ(MetricRecord::FromJson(record.ToJson()), record);
 }
 
-TEST(MetricRecord, ASkippedStepSaysSoAndWhatIsNotFiniteIsAText) {
+TEST(MetricRecord, ASkippedStepSaysSoAndWhatIsNotFiniteIsNull) {
   MetricRecord record = Train(3, std::numeric_limits<double>::quiet_NaN());
   record.gradient_norm = std::numeric_limits<double>::infinity();
   record.learning_rate = -std::numeric_limits<double>::infinity();
   record.skipped = true;
-  EXPECT_EQ(record.ToJson(), R"({"step":3,"epoch":0,"split":"train","loss":"NaN","lr":"-Infinity",)"
-                             R"("gradient_norm":"Infinity","skipped":true})");
+  EXPECT_EQ(record.ToJson(), R"({"step":3,"epoch":0,"split":"train","loss":null,"lr":null,)"
+                             R"("gradient_norm":null,"skipped":true})");
   const MetricRecord read = MetricRecord::FromJson(record.ToJson());
   EXPECT_TRUE(std::isnan(*read.loss));
-  EXPECT_EQ(read.gradient_norm, std::numeric_limits<double>::infinity());
-  EXPECT_EQ(read.learning_rate, -std::numeric_limits<double>::infinity());
+  EXPECT_TRUE(std::isnan(*read.gradient_norm));
   EXPECT_TRUE(read.skipped);
+  // As older versions wrote it.
+  EXPECT_EQ(
+      MetricRecord::FromJson(R"({"step":3,"epoch":0,"split":"train","loss":"Infinity"})").loss,
+      std::numeric_limits<double>::infinity());
 }
 
 TEST(MetricRecord, EveryDoubleReadsBackAsItself) {
@@ -229,13 +232,26 @@ TEST_F(MetricsTest, AResumeExpectsTheLinesThatTheRunWrites) {
                                      ": no line of steps 5 to 8; the run goes on from step 13"));
 }
 
-TEST_F(MetricsTest, AResumeWithNothingToDropLeavesTheFileAsItIs) {
-  const std::string content = Train(0).ToJson() + "\n";
-  WritePlainly(path_, content);
-  const auto written = std::filesystem::last_write_time(path_);
-  Sink(1);
-  EXPECT_EQ(ReadFile(path_), content);
-  EXPECT_EQ(std::filesystem::last_write_time(path_), written);
+TEST_F(MetricsTest, WhatASupersededRunStillWritesIsNotMixedIn) {
+  JsonlSink former = Sink();
+  former.Write(Train(0));
+  JsonlSink present = Sink(1);
+  former.Write(Train(1));
+  present.Write(Train(1, 0.5));
+  former.Write(Train(2));
+  EXPECT_EQ(ReadFile(path_), Train(0).ToJson() + "\n" + Train(1, 0.5).ToJson() + "\n");
+}
+
+TEST_F(MetricsTest, TheLinesOfAnEvaluationThatIsStillToBeMadeAreDropped) {
+  const MetricRecord early{
+      .step = 3, .epoch = 0, .split = "test", .evaluation = "running", .loss = 1};
+  const MetricRecord pending{
+      .step = 4, .epoch = 0, .split = "test", .evaluation = "running", .loss = 1};
+  std::string content;
+  for (int64_t step = 0; step < 5; ++step) content += Train(step).ToJson() + "\n";
+  WritePlainly(path_, content + early.ToJson() + "\n" + pending.ToJson() + "\n");
+  JsonlSink({.path = path_, .resume_at_step = 5, .evaluation_pending = true});
+  EXPECT_EQ(ReadFile(path_), content + early.ToJson() + "\n");
 }
 
 TEST_F(MetricsTest, AResumeWithoutAFileStartsOne) {
@@ -324,7 +340,8 @@ TEST(MemorySink, KeepsWhatItIsGiven) {
 
 TEST_F(MetricsTest, TheSummaryHoldsTheFiguresOfTheRun) {
   const Summary summary{.name = "demo",
-                        .status = "finished",
+                        .end = RunEnd::kDiverged,
+                        .reason = "11 steps in a row",
                         .command = {"syncbn", "train", "a b.yaml"},
                         .replicas = 8,
                         .processes = 2,
@@ -335,6 +352,7 @@ TEST_F(MetricsTest, TheSummaryHoldsTheFiguresOfTheRun) {
                         .epochs = 2.5,
                         .samples = 12800,
                         .skipped_steps = 1,
+                        .environment_changes = {{.step = 40, .what = "program: b"}},
                         .train = {{.loss = std::nan(""), .accuracy = 0.25}},
                         .test = {{"running", {.loss = 1.5, .accuracy = 0.5}}},
                         .best_test_accuracy = 0.625,
@@ -347,8 +365,9 @@ TEST_F(MetricsTest, TheSummaryHoldsTheFiguresOfTheRun) {
   WriteSummary(folder_.path() / "summary.json", summary);
   const auto json = nlohmann::json::parse(ReadFile(folder_.path() / "summary.json"));
   EXPECT_EQ(json, nlohmann::json::parse(R"({
-      "name": "demo", "status": "finished", "steps": 100, "epochs": 2.5, "samples": 12800,
-      "skipped_steps": 1, "train": {"loss": "NaN", "accuracy": 0.25},
+      "name": "demo", "status": "diverged", "reason": "11 steps in a row", "steps": 100, "epochs": 2.5, "samples": 12800,
+      "skipped_steps": 1, "environment_changes": [{"step": 40, "what": "program: b"}],
+      "train": {"loss": null, "accuracy": 0.25},
       "test": {"running": {"loss": 1.5, "accuracy": 0.5}}, "best_test_accuracy": 0.625,
       "digest": "00000000000000010000000000000002", "replicas": 8, "processes": 2,
       "hosts": ["n1", "n2"], "attempt": 2, "command": ["syncbn", "train", "a b.yaml"],
@@ -361,6 +380,8 @@ TEST(Summary, WhatARunDoesNotHaveIsNull) {
   const auto json = nlohmann::json::parse(Summary{}.ToJson());
   EXPECT_TRUE(json["train"].is_null());
   EXPECT_TRUE(json["digest"].is_null());
+  EXPECT_EQ(json["status"], "finished");
+  EXPECT_TRUE(json["reason"].is_null());
   EXPECT_TRUE(json["best_test_accuracy"].is_null());
   EXPECT_EQ(json["test"], nlohmann::json::object());
 }

@@ -7,8 +7,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <fstream>
+#include <functional>
 #include <limits>
 #include <map>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -110,6 +113,184 @@ TEST(Trainer, SkipsNonFiniteStepsWithoutATrace) {
   }
 }
 
+// Images of these steps hold a NaN.
+auto PoisonSteps(std::function<bool(int64_t step)> poisoned) {
+  return [poisoned](int, TrainerOptions& options) {
+    options.on_batch = [poisoned](int64_t step, int replica, data::Batch& batch) {
+      if (replica == 0 && poisoned(step)) {
+        batch.images.Data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+      }
+    };
+  };
+}
+
+TEST(Trainer, EndsAsDivergedOneStepPastTheMostThatMayBeSkippedInARow) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(60);
+  spec.mutable_train()->mutable_max_skipped()->set_in_all(60);
+  TempFolder out;
+  const InProcessRunResult run = RunInProcess(
+      spec, {.processes = 2, .out = out.path(), .adjust = PoisonSteps([](int64_t step) {
+                                                  return step > 0;
+                                                })});
+  EXPECT_EQ(run.summary.end, RunEnd::kDiverged);
+  EXPECT_EQ(run.summary.steps, 12) << "one good one and eleven that are not";
+  EXPECT_EQ(run.summary.skipped_steps, 11);
+  EXPECT_NE(run.summary.reason.find(
+                "11 steps in a row were not finite (train.max_skipped.in_a_row is 10)"),
+            std::string::npos)
+      << run.summary.reason;
+  EXPECT_NE(run.summary.reason.find("--step 11'"), std::string::npos) << run.summary.reason;
+  // 12 is the end of an epoch, when one would have been due.
+  EXPECT_EQ(CheckpointStore({.out = out.path()}).Steps(), (std::vector<int64_t>{4, 8}));
+}
+
+TEST(Trainer, CountsSkippedStepsInAllAndAcrossAResume) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->mutable_max_skipped()->set_in_all(3);
+  const auto every_second = PoisonSteps([](int64_t step) { return step % 2 == 1; });
+  const InProcessRunResult whole = RunInProcess(spec, {.processes = 2, .adjust = every_second});
+  EXPECT_EQ(whole.summary.end, RunEnd::kDiverged);
+  EXPECT_EQ(whole.summary.steps, 8);
+  TempFolder out;
+  spec.mutable_train()->set_max_steps(5);
+  EXPECT_EQ(RunInProcess(spec, {.out = out.path(), .adjust = every_second}).summary.end,
+            RunEnd::kFinished);
+  spec.mutable_train()->set_max_steps(30);
+  const InProcessRunResult rest =
+      RunInProcess(spec, {.out = out.path(), .resume = true, .adjust = every_second});
+  EXPECT_EQ(rest.summary.end, RunEnd::kDiverged);
+  EXPECT_EQ(rest.summary.steps, 8);
+}
+
+TEST(Trainer, AnEndThatIsNotFiniteIsDivergedAndLeavesNoCheckpointOfIt) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  v1::TrainSpec& train = *spec.mutable_train();
+  train.set_clip_norm(0);
+  train.set_max_steps(1);
+  train.mutable_learning_rate()->set_warmup_epochs(0);
+  train.mutable_learning_rate()->set_base(1e42);
+  for (const bool evaluate : {false, true}) {
+    TempFolder out;
+    const InProcessRunResult run = RunInProcess(
+        spec, {.processes = 2, .out = out.path(), .adjust = [&](int, TrainerOptions& options) {
+                 options.evaluate = evaluate;
+               }});
+    EXPECT_EQ(run.summary.end, RunEnd::kDiverged);
+    EXPECT_EQ(run.summary.skipped_steps, 0) << "the step itself was finite";
+    EXPECT_NE(run.summary.reason.find("not finite, after step 0"), std::string::npos)
+        << run.summary.reason;
+    EXPECT_TRUE(CheckpointStore({.out = out.path()}).Steps().empty());
+  }
+}
+
+TEST(Trainer, ALastCheckpointThatIsNotWrittenIsAnEndForWantOfStorage) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(6);
+  TempFolder out;
+  std::ofstream(out.path() / "checkpoints") << "a file where the folder should be";
+  const InProcessRunResult run = RunInProcess(spec, {.processes = 2, .out = out.path()});
+  EXPECT_EQ(run.summary.end, RunEnd::kStorage);
+  EXPECT_EQ(run.summary.steps, 6);
+  EXPECT_NE(run.summary.reason.find("the last checkpoint, of step 6, was not written"),
+            std::string::npos)
+      << run.summary.reason;
+  EXPECT_EQ(run.warnings.size(), 1u) << "that of step 4 may fail";
+}
+
+TEST(Trainer, ADumpThatWasAskedForAndIsNotThereIsAnEndForWantOfStorage) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(3);
+  TempFolder out;
+  std::ofstream(out.path() / "steps") << "a file where the folder should be";
+  const InProcessRunResult run = RunInProcess(
+      spec,
+      {.out = out.path(), .adjust = [](int, TrainerOptions& options) { options.dump_steps = 2; }});
+  EXPECT_EQ(run.summary.end, RunEnd::kStorage);
+  EXPECT_EQ(run.summary.reason, "2 steps could not be dumped, the first of them step 0");
+}
+
+// Evaluations by step, with what they came to.
+std::vector<std::tuple<int64_t, double, double>> Evaluations(
+    const std::vector<MetricRecord>& records) {
+  std::vector<std::tuple<int64_t, double, double>> evaluations;
+  for (const MetricRecord& record : records) {
+    if (record.split == "test")
+      evaluations.emplace_back(record.step, *record.loss, *record.accuracy);
+  }
+  return evaluations;
+}
+
+TEST(Trainer,
+     ARunThatIsStoppedAtEveryStepHasTheEvaluationsCheckpointsAndFiguresOfAnUndisturbedOne) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  v1::TrainSpec& train = *spec.mutable_train();
+  train.set_max_steps(14);
+  train.mutable_evaluate()->set_every_epochs(0.5);
+  train.mutable_checkpoint()->set_every_epochs(0.75);
+  train.mutable_checkpoint()->set_keep(2);
+  const auto settings = [](bool stops) {
+    return [stops](int process, TrainerOptions& options) {
+      options.evaluate = true;
+      if (stops) options.wishes = [] { return Wishes{.stop = true}; };
+      PoisonSteps([](int64_t step) { return step == 5; })(process, options);
+    };
+  };
+  TempFolder undisturbed, stopped;
+  const InProcessRunResult whole =
+      RunInProcess(spec, {.out = undisturbed.path(), .adjust = settings(false)});
+  std::vector<MetricRecord> records;
+  std::vector<Summary> summaries;
+  for (int i = 0; i < 14; ++i) {
+    const InProcessRunResult part = RunInProcess(
+        spec,
+        {.processes = 1 + i % 2, .out = stopped.path(), .resume = i > 0, .adjust = settings(true)});
+    records.insert(records.end(), part.records.begin(), part.records.end());
+    summaries.push_back(part.summary);
+  }
+  EXPECT_EQ(Evaluations(whole.records).size(), 7u);
+  EXPECT_EQ(Evaluations(records), Evaluations(whole.records));
+  const Summary& last = summaries.back();
+  EXPECT_EQ(last.end, RunEnd::kFinished);
+  EXPECT_EQ(last.steps, 14);
+  EXPECT_EQ(last.digest, whole.summary.digest);
+  EXPECT_EQ(last.skipped_steps, 1);
+  EXPECT_EQ(last.best_test_accuracy, whole.summary.best_test_accuracy);
+  ASSERT_TRUE(last.train && whole.summary.train);
+  EXPECT_EQ(last.train->loss, whole.summary.train->loss) << "of the whole epoch, to the bit";
+  EXPECT_EQ(last.train->accuracy, whole.summary.train->accuracy);
+  // The skipped step takes nothing from its epoch but itself.
+  ASSERT_TRUE(summaries.at(7).train);
+  EXPECT_TRUE(std::isfinite(summaries.at(7).train->loss));
+  const CheckpointStore kept({.out = stopped.path()}), expected({.out = undisturbed.path()});
+  EXPECT_EQ(kept.Steps(), expected.Steps());
+  for (const int64_t step : expected.Steps()) {
+    EXPECT_EQ(CheckpointStore::Load(kept.FolderOf(step)).manifest.test_accuracy,
+              CheckpointStore::Load(expected.FolderOf(step)).manifest.test_accuracy)
+        << step;
+  }
+}
+
+TEST(Trainer, ACheckpointsModelIsAStateDictWithoutTheOptimizersState) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(3);
+  TempFolder out;
+  RunInProcess(spec, {.out = out.path()});
+  int counts = 0;
+  const auto folder = CheckpointStore({.out = out.path()}).FolderOf(3);
+  for (const NamedTensor& tensor : ReadSafetensors(folder / "model.safetensors").tensors) {
+    EXPECT_FALSE(tensor.name.starts_with("optimizer.")) << tensor.name;
+    if (!tensor.name.ends_with("num_batches_tracked")) continue;
+    ++counts;
+    ASSERT_EQ(tensor.tensor.dtype(), DType::kInt64) << tensor.name;
+    EXPECT_EQ(tensor.tensor.Span<int64_t>()[0], 3);
+  }
+  EXPECT_EQ(counts, 4);
+  for (const NamedTensor& tensor : ReadSafetensors(folder / "optimizer.safetensors").tensors) {
+    EXPECT_TRUE(tensor.name.starts_with("optimizer.velocity.")) << tensor.name;
+  }
+}
+
 TEST(Trainer, StopsWhenAnyProcessIsAskedTo) {
   const v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
   TempFolder out;
@@ -118,7 +299,7 @@ TEST(Trainer, StopsWhenAnyProcessIsAskedTo) {
       spec, {.processes = 2, .out = out.path(), .adjust = [&](int process, TrainerOptions& options) {
                if (process == 1) options.wishes = [&] { return Wishes{.stop = ++asked > 5}; };
              }});
-  EXPECT_EQ(run.summary.status, "stopped");
+  EXPECT_EQ(run.summary.end, RunEnd::kStopped);
   EXPECT_EQ(run.summary.steps, 6);
   EXPECT_EQ(CheckpointStore({.out = out.path()}).Latest()->manifest.counters.step, 6);
 }

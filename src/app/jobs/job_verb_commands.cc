@@ -75,7 +75,7 @@ int ForEachJob(const std::vector<std::string>& jobs, const std::function<void(co
     } catch (const Error& error) {
       if (names.size() == 1) throw;
       std::fprintf(stderr, "syncbn: %s\n", error.what());
-      code = ExitCodeOf(error.code());
+      code = ExitCodeOf(error);
     }
     std::fflush(stdout);
   }

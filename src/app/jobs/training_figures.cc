@@ -1,6 +1,7 @@
 #include "app/jobs/training_figures.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "app/client_text.h"
@@ -11,6 +12,7 @@ namespace {
 
 // A name and its value as people say it.
 std::string Figure(const std::string& name, double value) {
+  if (!std::isfinite(value)) return name + " not finite";
   if (name.ends_with("accuracy")) return Format("%s %.1f %%", name.c_str(), 100 * value);
   if (name.ends_with("loss")) return Format("%s %.4f", name.c_str(), value);
   return Format("%s %.4g", name.c_str(), value);
@@ -70,8 +72,8 @@ std::string TrainingFigures::Line(const v1::Progress& progress) const {
     if (found == train_.end()) return std::nullopt;
     return found->second;
   };
-  if (const auto loss = find("train/loss")) line += Format("  loss %.4f", *loss);
-  if (const auto accuracy = find("train/accuracy")) line += Format("  accuracy %.1f %%", 100 * *accuracy);
+  if (const auto loss = find("train/loss")) line += "  " + Figure("loss", *loss);
+  if (const auto accuracy = find("train/accuracy")) line += "  " + Figure("accuracy", *accuracy);
   if (const auto rate = find("train/images_per_second")) line += Format("  %.0f images/s", *rate);
   return line;
 }

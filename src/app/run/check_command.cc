@@ -4,6 +4,7 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/run/run_notes.h"
+#include "base/text.h"
 #include "config/run_file.h"
 #include "config/validate.h"
 #include "data/batch_plan.h"
@@ -50,8 +51,9 @@ void AddCheckCommand(CommandLine& line) {
         NotesOf(file.spec, model.get(), {.train = data.train_samples, .test = data.test_samples});
     int64_t batch = 0;
     for (int64_t samples : data::BatchPerReplica(file.spec.cluster())) batch += samples;
-    std::printf("%s: no errors. %d replicas, SGD batch %lld.\n", arguments->run_file.c_str(),
-                file.spec.cluster().replicas(), static_cast<long long>(batch));
+    std::printf("%s: no errors. %s, SGD batch %lld.\n", arguments->run_file.c_str(),
+                Plural(file.spec.cluster().replicas(), "replica").c_str(),
+                static_cast<long long>(batch));
     PrintNotes(notes);
   });
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "config/difference.h"
+#include "base/error.h"
 
 namespace syncbn::app {
 namespace {
@@ -15,30 +15,43 @@ std::vector<Tensor> FlatTensors(const train::TrainingState& state) {
   return tensors;
 }
 
+// The newest checkpoint, if it is one that this run may go on from.
+std::optional<train::StoredCheckpoint> Admitted(const train::CheckpointStore& store,
+                                                const v1::RunSpec& spec, const Facts& facts,
+                                                bool any, std::string& other_bits) {
+  auto stored = store.Latest();
+  if (!stored) return stored;
+  CheckRunFileContinues(*stored, spec);
+  CheckDataContinues(*stored, facts);
+  other_bits = OtherBits(*stored, facts);
+  if (other_bits.empty()) return stored;
+  if (!any) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                stored->folder.string() + " was written where the bits are others: " + other_bits +
+                    "\nGo on there, or accept other bits from here on: --set "
+                    "train.checkpoint.resume_on=any");
+  }
+  stored->manifest.environment_changes.push_back({stored->manifest.counters.step, other_bits});
+  return stored;
+}
+
 }  // namespace
 
-int64_t RestoreEverywhere(comm::Communicator& communicator, const train::CheckpointStore* store,
-                          const v1::RunSpec& spec, DType dtype, train::Trainer& trainer) {
-  std::string manifest_text;
+Resumption RestoreEverywhere(comm::Communicator& communicator, const train::CheckpointStore* store,
+                             const v1::RunSpec& spec, const Facts& facts, bool any, DType dtype,
+                             train::Trainer& trainer) {
+  std::string manifest_text, other_bits;
   train::TrainingState state;
   if (communicator.rank() == 0) {
     SYNCBN_CHECK(store != nullptr);
-    if (const auto stored = store->Latest()) {
-      const std::string source = stored->folder.string();
-      const config::RunFile before = config::ParseRunFile(
-          stored->manifest.run_file, source + "/manifest.json");
-      std::vector<std::string> differences;
-      for (const config::Difference& difference : config::ResultDifferences(before.spec, spec)) {
-        differences.push_back(difference.path + ": " + difference.b + ", the checkpoint has " +
-                              difference.a);
-      }
-      train::CheckContinues(differences, source);
-      state = train::RestoreState(trainer.layouts(), dtype, stored->manifest, stored->tensors, source);
+    if (const auto stored = Admitted(*store, spec, facts, any, other_bits)) {
+      state = train::RestoreState(trainer.layouts(), dtype, stored->manifest, stored->tensors,
+                                  stored->folder.string());
       manifest_text = stored->manifest.ToJson();
     }
   }
   manifest_text = communicator.Broadcast(0, manifest_text);
-  if (manifest_text.empty()) return 0;
+  if (manifest_text.empty()) return {};
   const train::Manifest manifest = train::Manifest::FromJson(manifest_text, "the checkpoint of rank 0");
   if (communicator.rank() != 0) {
     // The initial state has the right shapes; its values are replaced.
@@ -58,7 +71,7 @@ int64_t RestoreEverywhere(comm::Communicator& communicator, const train::Checkpo
   state.optimizer.updates = manifest.optimizer_updates;
   trainer.Restore(std::move(state), manifest);
   SYNCBN_CHECK(trainer.StateDigest() == manifest.state_digest) << "of the restored state";
-  return manifest.counters.step;
+  return {manifest.counters.step, other_bits};
 }
 
 }  // namespace syncbn::app

@@ -11,17 +11,10 @@ void ConsoleObserver::OnStart(const train::RunPlan& plan) {
   start_ = last_plain_ = std::chrono::steady_clock::now();
 }
 
-void ConsoleObserver::OnStep(const train::MetricRecord& record) {
-  if (record.skipped) {
-    ++skipped_;
-  } else {
-    const auto samples = static_cast<double>(record.samples.value_or(0));
-    loss_ += samples * record.loss.value_or(0);
-    accuracy_ += samples * record.accuracy.value_or(0);
-    samples_ += samples;
-  }
+void ConsoleObserver::OnStep(const train::MetricRecord& record, const train::EpochSums& epoch) {
   rate_ = record.images_per_second.value_or(0);
   if (options_.quiet) return;
+  const train::Figures so_far = epoch.Means().value_or(train::Figures());
   const int64_t done = record.step + 1;
   const int64_t in_epoch = record.step % plan_.steps_per_epoch + 1;
   const auto now = std::chrono::steady_clock::now();
@@ -30,40 +23,37 @@ void ConsoleObserver::OnStep(const train::MetricRecord& record) {
     const double elapsed = std::chrono::duration<double>(now - start_).count();
     const double left = elapsed / static_cast<double>(done - plan_.first_step) *
                         static_cast<double>(plan_.end_step - done);
-    line_.Update(Format("%s epoch %lld step %lld/%lld  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left",
-                        ProgressBar(share, 16).c_str(), static_cast<long long>(record.epoch + 1),
-                        static_cast<long long>(in_epoch),
-                        static_cast<long long>(plan_.steps_per_epoch),
-                        samples_ > 0 ? loss_ / samples_ : 0.0,
-                        samples_ > 0 ? 100 * accuracy_ / samples_ : 0.0, rate_,
-                        FormatDuration(left).c_str()));
+    line_.Update(
+        Format("%s epoch %lld step %lld/%lld  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left",
+               ProgressBar(share, 16).c_str(), static_cast<long long>(record.epoch + 1),
+               static_cast<long long>(in_epoch), static_cast<long long>(plan_.steps_per_epoch),
+               so_far.loss, 100 * so_far.accuracy, rate_, FormatDuration(left).c_str()));
   }
   if (in_epoch == plan_.steps_per_epoch || done == plan_.end_step) {
-    PrintEpoch(record);
+    PrintEpoch(record, epoch);
   } else if (!line_.live() && now - last_plain_ > std::chrono::seconds(30)) {
     // In a log file: a sign of life.
     last_plain_ = now;
     line_.Print(Format("epoch %lld  step %lld/%lld  loss %.4f  accuracy %.1f %%  %.0f images/s",
                        static_cast<long long>(record.epoch + 1), static_cast<long long>(in_epoch),
-                       static_cast<long long>(plan_.steps_per_epoch),
-                       samples_ > 0 ? loss_ / samples_ : 0.0,
-                       samples_ > 0 ? 100 * accuracy_ / samples_ : 0.0, rate_));
+                       static_cast<long long>(plan_.steps_per_epoch), so_far.loss,
+                       100 * so_far.accuracy, rate_));
   }
 }
 
-void ConsoleObserver::PrintEpoch(const train::MetricRecord& record) {
-  const double samples = std::max(1.0, samples_);
+void ConsoleObserver::PrintEpoch(const train::MetricRecord& record, const train::EpochSums& epoch) {
+  const std::optional<train::Figures> means = epoch.Means();
   std::string text =
-      Format("epoch %-3lld  step %-6lld  train loss %.4f  accuracy %5.2f %%  rate %.4g  %.0f images/s",
-             static_cast<long long>(record.epoch + 1), static_cast<long long>(record.step + 1),
-             loss_ / samples, 100 * accuracy_ / samples, record.learning_rate.value_or(0), rate_);
-  if (skipped_ > 0) {
-    text += Format("  %lld skipped (not finite)", static_cast<long long>(skipped_));
+      Format("epoch %-3lld  step %-6lld  ", static_cast<long long>(record.epoch + 1),
+             static_cast<long long>(record.step + 1)) +
+      (means ? Format("train loss %.4f  accuracy %5.2f %%", means->loss, 100 * means->accuracy)
+             : std::string("no step of it was finite")) +
+      Format("  rate %.4g  %.0f images/s", record.learning_rate.value_or(0), rate_);
+  if (epoch.skipped > 0) {
+    text += Format("  %lld skipped (not finite)", static_cast<long long>(epoch.skipped));
   }
   line_.Print(text);
   last_plain_ = std::chrono::steady_clock::now();
-  loss_ = accuracy_ = samples_ = 0;
-  skipped_ = 0;
 }
 
 void ConsoleObserver::OnEvaluation(const train::MetricRecord& record, double seconds) {

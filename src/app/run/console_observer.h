@@ -20,7 +20,7 @@ class ConsoleObserver : public train::RunObserver {
   explicit ConsoleObserver(const Options& options);
 
   void OnStart(const train::RunPlan& plan) override;
-  void OnStep(const train::MetricRecord& record) override;
+  void OnStep(const train::MetricRecord& record, const train::EpochSums& epoch) override;
   void OnEvaluation(const train::MetricRecord& record, double seconds) override;
   void OnCheckpoint(const std::filesystem::path& folder, int64_t step) override;
   void OnWarning(const std::string& warning) override;
@@ -29,16 +29,13 @@ class ConsoleObserver : public train::RunObserver {
   void Finish() { line_.Clear(); }
 
  private:
-  void PrintEpoch(const train::MetricRecord& record);
+  void PrintEpoch(const train::MetricRecord& record, const train::EpochSums& epoch);
 
   const Options options_;
   LiveLine line_;
   train::RunPlan plan_;
   std::chrono::steady_clock::time_point start_, last_plain_;
-  // Running sums since the last epoch line.
-  double loss_ = 0, accuracy_ = 0, rate_ = 0;
-  double samples_ = 0;
-  int64_t skipped_ = 0;
+  double rate_ = 0;
 };
 
 // The command line as one that can be pasted into a shell.

@@ -60,7 +60,8 @@ std::string LocalRun::Description() const {
   const data::ImageShape& image = data_.train->image_shape();
   return ModelName(spec().model()) + ", " + GroupDigits(model_->parameters().elements()) +
          " parameters; " + data_.train->name() + ", " + GroupDigits(data_.train->size()) +
-         " training and " + GroupDigits(data_.test->size()) + " test images of " + image.ToString();
+         " training and " + GroupDigits(data_.test->size()) + " test image" +
+         (data_.test->size() == 1 ? "" : "s") + " of " + image.ToString();
 }
 
 std::string GroupDigits(long long value) {

@@ -2,8 +2,11 @@
 //
 //   train/loss, train/accuracy, train/learning_rate, train/gradient_norm, train/images_per_second
 //   train/skipped              1 at a step that was skipped; no point elsewhere
+//   train/other_bits           1 at a step after the run went on with another program, library or
+//                              instruction set (test/other_bits: an evaluation); no point elsewhere
 //   time/compute_ms, time/statistics_ms, time/gradients_ms, time/data_ms
-//   test/loss, test/accuracy   with the statistics by which the best checkpoint is judged: the first
+//   test/loss, test/accuracy   with the statistics by which the best checkpoint is judged: the
+//   first
 //                              of train.evaluate.with
 //   test/precise/loss, ...     with further ones, by name
 #pragma once

@@ -1,7 +1,12 @@
 #include "app/run/output_folder.h"
 
+#include <sys/stat.h>
+
+#include <cerrno>
+
 #include "base/error.h"
 #include "base/file.h"
+#include "base/storage_error.h"
 
 namespace syncbn::app {
 namespace {
@@ -16,6 +21,13 @@ bool HoldsRun(const fs::path& out) {
          fs::exists(out / "checkpoints");
 }
 
+[[noreturn]] void RefuseTaken(const fs::path& out) {
+  throw Error(ErrorCode::kAlreadyExists,
+              out.string() +
+                  " holds a run already; continue it with --resume, replace it with --overwrite, "
+                  "or choose another folder with --out");
+}
+
 }  // namespace
 
 void PrepareOutputFolder(const fs::path& out, OutputUse use) {
@@ -23,20 +35,23 @@ void PrepareOutputFolder(const fs::path& out, OutputUse use) {
   if (use == OutputUse::kResume && !fs::exists(out / "run.yaml")) {
     throw Error(ErrorCode::kNotFound, "--resume: " + out.string() + " holds no run (no run.yaml)");
   }
-  if (use == OutputUse::kNew && HoldsRun(out)) {
-    throw Error(ErrorCode::kAlreadyExists,
-                out.string() + " holds a run already; continue it with --resume, replace it with --overwrite, "
-                               "or choose another folder with --out");
-  }
+  if (use == OutputUse::kNew && HoldsRun(out)) RefuseTaken(out);
   MakeOutputFolder(out, "--out");
   // Found now, not after an hour of training.
   const fs::path probe = out / ".writable";
   try {
     WriteFileAtomically(probe, "\n");
+  } catch (const StorageError& error) {
+    throw StorageError("the output folder cannot be written: " + error.message());
   } catch (const Error& error) {
     throw Error(error.code(), "the output folder cannot be written: " + error.message());
   }
   fs::remove(probe);
+  if (use != OutputUse::kNew) return;
+  // Whoever makes it has the folder: of two runs that start in it at the same moment one does.
+  if (::mkdir((out / "checkpoints").c_str(), 0777) == 0) return;
+  if (errno == EEXIST) RefuseTaken(out);
+  ThrowErrno("create", out / "checkpoints");
 }
 
 void RemoveFormerRun(const fs::path& out, train::CheckpointStore& store) {

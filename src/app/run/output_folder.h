@@ -14,8 +14,9 @@ enum class OutputUse {
   kResume,     // the run there is continued
 };
 
-// Makes the folder ready. Throws ALREADY_EXISTS when it holds a run that nobody asked to continue or
-// overwrite, NOT_FOUND when there is nothing to resume.
+// Makes the folder ready; a new run takes it in the same step, by making its folder of checkpoints.
+// Throws ALREADY_EXISTS when it holds a run that nobody asked to continue or overwrite, or another
+// one takes it at the same moment, NOT_FOUND when there is nothing to resume.
 void PrepareOutputFolder(const std::filesystem::path& out, OutputUse use);
 
 // Removes what another run has left, once `store` has been claimed: a run that still lives there finds at its

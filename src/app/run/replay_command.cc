@@ -8,6 +8,7 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/exit_code.h"
+#include "app/run/continuation.h"
 #include "app/run/local_run.h"
 #include "app/run/output_folder.h"
 #include "app/run/range_report.h"
@@ -17,6 +18,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/host.h"
+#include "base/storage_error.h"
+#include "base/text.h"
 #include "comm/in_process.h"
 #include "comm/make_reducer.h"
 #include "data/batch_plan.h"
@@ -41,7 +44,7 @@ struct Arguments {
 // Shows warnings and keeps the last step's record.
 class ReplayObserver : public train::RunObserver {
  public:
-  void OnStep(const train::MetricRecord& record) override {
+  void OnStep(const train::MetricRecord& record, const train::EpochSums&) override {
     last_ = record;
     line_.Update(Format("replaying step %lld", static_cast<long long>(record.step)));
   }
@@ -99,7 +102,8 @@ int Compare(const std::optional<train::MetricRecord>& recorded, const train::Met
     return equal ? kSuccess : kNotIdentical;
   }
   auto same = [](std::optional<double> a, std::optional<double> b) {
-    return a == b || (a && b && std::isnan(*a) && std::isnan(*b));
+    // The run records null for all that is not finite.
+    return a == b || (a && b && !std::isfinite(*a) && !std::isfinite(*b));
   };
   const bool equal = same(recorded->loss, replayed.loss) &&
                      same(recorded->gradient_norm, replayed.gradient_norm);
@@ -114,7 +118,9 @@ int Replay(const Arguments& arguments) {
     throw Error(ErrorCode::kNotFound, (out / "run.yaml").string() +
                                           " does not exist: give the output folder of a run (--out of syncbn train)");
   }
-  const LocalRun run(config::LoadRunFile(out / "run.yaml"), arguments.backend);
+  const fs::path run_file = out / "run.yaml";
+  const LocalRun run(config::ParseStoredRunFile(ReadFile(run_file), run_file.string()),
+                     arguments.backend);
   const int replicas = run.spec().cluster().replicas();
   const fs::path dump = arguments.dump.empty() ? out / "replay" : fs::path(arguments.dump);
   MakeOutputFolder(dump, "--dump");
@@ -138,26 +144,29 @@ int Replay(const Arguments& arguments) {
   train::Trainer trainer(run.spec(), engine, run.train(), run.test(), options);
 
   if (arguments.step < 0 || arguments.step >= trainer.end_step()) {
-    throw Error(ErrorCode::kOutOfRange,
-                Format("--step %lld: the run has %lld steps, 0 to %lld",
-                       static_cast<long long>(arguments.step),
-                       static_cast<long long>(trainer.end_step()),
-                       static_cast<long long>(trainer.end_step() - 1)));
+    throw Error(ErrorCode::kOutOfRange, "--step " + std::to_string(arguments.step) +
+                                            ": the run has " + Plural(trainer.end_step(), "step") +
+                                            ", 0 to " + std::to_string(trainer.end_step() - 1));
   }
   const train::CheckpointStore store(
       {.out = out, .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
   int64_t from = 0;
   if (const auto stored = store.Latest(arguments.step)) {
+    const Facts facts = run.Facts();
+    CheckDataContinues(*stored, facts);
+    if (const std::string other = OtherBits(*stored, facts); !other.empty()) {
+      observer.OnWarning("the bits may be others than the run's: " + other);
+    }
     trainer.Restore(train::RestoreState(trainer.layouts(), run.backend().dtype(), stored->manifest,
                                         stored->tensors, stored->folder.string()),
                     stored->manifest);
     from = stored->manifest.counters.step;
   }
-  std::printf("replaying step %lld on one process from %s\n", static_cast<long long>(arguments.step),
-              from > 0 ? Format("the checkpoint after %lld steps", static_cast<long long>(from)).c_str()
-                       : "the initial state");
+  std::printf(
+      "replaying step %lld on one process from %s\n", static_cast<long long>(arguments.step),
+      from > 0 ? ("the checkpoint after " + Plural(from, "step")).c_str() : "the initial state");
   std::fflush(stdout);
-  trainer.Run();
+  const train::Summary summary = trainer.Run();
   observer.Finish();
   const std::vector<TensorRange> all = ranges.Ranges();
   if (arguments.all || arguments.layers) {
@@ -186,6 +195,7 @@ int Replay(const Arguments& arguments) {
   } else {
     std::printf("all values are finite\n");
   }
+  if (summary.end == train::RunEnd::kStorage) throw StorageError(summary.reason);
   const std::string stem = Format("%06lld", static_cast<long long>(arguments.step));
   WriteRanges(dump / ("ranges-" + stem + ".jsonl"), all);
   std::printf("written: %s and %s\n", (dump / "steps" / (stem + ".safetensors")).c_str(),

@@ -14,6 +14,7 @@
 #include "app/versions.h"
 #include "base/clock.h"
 #include "base/host.h"
+#include "base/storage_error.h"
 #include "comm/stall.h"
 #include "train/checkpoint_store.h"
 
@@ -138,12 +139,33 @@ void RunReport::Flush() {
                "process die now, a part of them is lost\n");
 }
 
-void RunReport::Finish(bool stopped, int64_t steps, const std::string& digest) {
+void RunReport::SetNote(const std::string& note) {
+  std::lock_guard lock(mutex_);
+  note_ = note;
+}
+
+void RunReport::Finish(const train::Summary& summary) {
   if (!active()) return;
   v1::RankExit exit;
-  exit.set_outcome(stopped ? v1::ATTEMPT_OUTCOME_STOPPED : v1::ATTEMPT_OUTCOME_COMPLETED);
-  exit.set_step(steps);
-  exit.set_digest(digest);
+  switch (summary.end) {
+    case train::RunEnd::kFinished:
+      exit.set_outcome(v1::ATTEMPT_OUTCOME_COMPLETED);
+      break;
+    case train::RunEnd::kStopped:
+      exit.set_outcome(v1::ATTEMPT_OUTCOME_STOPPED);
+      break;
+    case train::RunEnd::kDiverged:
+      exit.set_outcome(v1::ATTEMPT_OUTCOME_FAILED);
+      exit.set_class_(v1::Failure::DIVERGED);
+      break;
+    case train::RunEnd::kStorage:
+      exit.set_outcome(v1::ATTEMPT_OUTCOME_FAILED);
+      exit.set_class_(v1::Failure::STORAGE);
+      break;
+  }
+  exit.set_message(summary.reason);
+  exit.set_step(summary.steps);
+  if (summary.digest) exit.set_digest(summary.digest->Hex());
   Deliver(std::move(exit), options_.delivery_time);
 }
 
@@ -153,6 +175,7 @@ void RunReport::Fail(const Error& error) {
   exit.set_outcome(v1::ATTEMPT_OUTCOME_FAILED);
   exit.set_error_code(std::string(ErrorCodeName(error.code())));
   exit.set_message(error.message());
+  if (dynamic_cast<const StorageError*>(&error) != nullptr) exit.set_class_(v1::Failure::STORAGE);
   for (const std::string& frame : error.frames()) exit.add_frames(frame);
   exit.set_caused_by_peer(error.code() == ErrorCode::kAborted &&
                           dynamic_cast<const train::AttemptSuperseded*>(&error) == nullptr);
@@ -168,6 +191,7 @@ void RunReport::Deliver(v1::RankExit exit, std::chrono::milliseconds time) {
     std::lock_guard lock(mutex_);
     if (exit.step() == 0) exit.set_step(steps_);
     exit.set_epoch(epoch_);
+    exit.set_note(note_);
     if (checkpoint_) exit.set_checkpoint_step(*checkpoint_);
   }
   const report::Delivery delivery = reporter_->Finish(std::move(exit), time);

@@ -55,6 +55,8 @@ class RunReport {
   void SetReducer(comm::Reducer* reducer);
   void SetPlan(int64_t total_steps, int64_t first_step);
   void SetCheckpoint(int64_t step);
+  // What should stand in the job's history although nothing failed.
+  void SetNote(const std::string& note);
 
   // `evaluation`: see PointsOf.
   void Write(const train::MetricRecord& record, const std::string& evaluation);
@@ -64,7 +66,7 @@ class RunReport {
 
   // How the process leaves: once, at the end. Waits for delivery, for a bounded time; what is not
   // delivered is said on standard error.
-  void Finish(bool stopped, int64_t steps, const std::string& digest);
+  void Finish(const train::Summary& summary);
   void Fail(const Error& error);
 
  private:
@@ -79,6 +81,7 @@ class RunReport {
   double epoch_ = 0;
   int64_t phases_ = 0, load_progress_ = 0;
   std::optional<int64_t> checkpoint_;
+  std::string note_;
   comm::Reducer* reducer_ = nullptr;
   comm::ProcessActivity last_;
   bool unsafe_said_ = false;

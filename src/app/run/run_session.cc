@@ -12,6 +12,7 @@
 #include "app/run/console_observer.h"
 #include "app/run/local_run.h"
 #include "app/run/output_folder.h"
+#include "app/run/run_ending.h"
 #include "app/run/run_notes.h"
 #include "app/run/run_report.h"
 #include "app/run/signals.h"
@@ -98,35 +99,6 @@ std::vector<comm::Group> StatisticsGroups(const v1::RunSpec& spec) {
   return groups;
 }
 
-std::string Percent(double part, double whole) {
-  return whole > 0 ? Format("%.1f %%", 100 * part / whole) : "-";
-}
-
-void PrintSummary(const train::Summary& summary, const fs::path& out, bool has_batch_norm) {
-  std::vector<std::vector<std::string>> rows;
-  if (summary.train) {
-    rows.push_back({"train", Format("loss %.4f, accuracy %.2f %% (last epoch)", summary.train->loss,
-                                    100 * summary.train->accuracy)});
-  }
-  for (const auto& [name, figures] : summary.test) {
-    rows.push_back({has_batch_norm ? "test, " + name + " statistics" : "test",
-                    Format("loss %.4f, accuracy %.2f %%", figures.loss, 100 * figures.accuracy)});
-  }
-  rows.push_back({"speed", Format("%.0f images/s", summary.images_per_second)});
-  const train::MetricRecord::Milliseconds& ms = summary.milliseconds;
-  const double all = ms.compute + ms.statistics + ms.gradients + ms.data;
-  rows.push_back({"share of time", "compute " + Percent(ms.compute, all) + ", statistics messages " +
-                                       Percent(ms.statistics, all) + ", gradient messages " +
-                                       Percent(ms.gradients, all) + ", data " + Percent(ms.data, all)});
-  if (summary.skipped_steps > 0) {
-    rows.push_back({"skipped steps", std::to_string(summary.skipped_steps) + " (not finite)"});
-  }
-  if (summary.digest) rows.push_back({"digest", summary.digest->Hex()});
-  rows.push_back({"output", out.string()});
-  std::printf("%s", FormatTable(rows, {}).c_str());
-  std::fflush(stdout);
-}
-
 // The console, and what the coordinator is to know of what is shown there.
 class Observer : public ConsoleObserver {
  public:
@@ -162,7 +134,7 @@ class RunSink : public train::MetricSink {
   }
   void Flush() override {
     report_.Flush();
-    file_->Flush();
+    if (file_) file_->Flush();
   }
 
  private:
@@ -204,8 +176,10 @@ class Session {
   int Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer& observer,
             std::optional<train::CheckpointStore>& store,
             const std::map<std::string, std::string>& facts);
-  // What is left to go on from; the exit code.
-  int ReportStop(int64_t step, std::optional<int64_t> saved) const;
+  // Shows, writes and reports how the run has ended; the exit code. Collective. `intact`: what the
+  // folder holds says so already.
+  int Finish(train::Summary summary, bool intact, const Observer& observer,
+             const train::CheckpointStore* store);
   void Introduce(const comm::ReplicaMap& map) const;
 
   const RunRequest& request_;
@@ -257,8 +231,11 @@ int Session::Run() {
         .out = out_,
         .keep = spec.train().checkpoint().keep(),
         .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
-    attempt_ = request_.attempt.value_or(store->HighestAttempt() + 1);
-    store->Claim(attempt_);
+    // A coordinator's number means that it has given up the attempt before, whether that lives or
+    // not.
+    const bool takes_over = request_.overwrite || request_.attempt.has_value();
+    attempt_ = store->Claim(request_.attempt, takes_over ? train::LivingOwner::kReplaced
+                                                         : train::LivingOwner::kRespected);
     if (request_.overwrite) RemoveFormerRun(out_, *store);
     if (!request_.quiet) Introduce(map);
   }
@@ -323,26 +300,31 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
   train::Trainer trainer(spec, engine, run_.train(), run_.test(), options);
   int64_t from = 0;
   if (request_.resume) {
-    from = RestoreEverywhere(communicator_, root_ ? &*store : nullptr, spec, run_.backend().dtype(),
-                             trainer);
-    if (from > 0 && from >= trainer.end_step()) {
-      if (root_) {
-        std::printf("already finished: the run has done %s and the run file asks for %lld; nothing was "
-                    "changed\n",
-                    Plural(from, "step").c_str(), static_cast<long long>(trainer.end_step()));
-      }
-      report_.SetCheckpoint(from);
-      report_.Finish(false, from, trainer.StateDigest().Hex());
-      return kSuccess;
-    }
-    if (root_ && !request_.quiet) {
+    const v1::ResumeOn resume_on = spec.train().checkpoint().resume_on();
+    // In a job nobody is there to be asked.
+    const bool any = resume_on == v1::RESUME_ON_ANY ||
+                     (resume_on == v1::RESUME_ON_UNSPECIFIED && report_.active());
+    const Resumption resumption = RestoreEverywhere(communicator_, root_ ? &*store : nullptr, spec,
+                                                    facts, any, run_.backend().dtype(), trainer);
+    from = resumption.step;
+    if (root_ && !request_.quiet && from < trainer.end_step()) {
       std::printf(from > 0 ? "resumed after step %lld\n" : "no checkpoint yet: starting at the first step\n",
                   static_cast<long long>(from));
     }
+    if (!resumption.other_bits.empty()) {
+      const std::string note =
+          "goes on after step " + std::to_string(from) +
+          " with other bits than if it had not been stopped: " + resumption.other_bits;
+      report_.SetNote(note);
+      if (root_) observer.OnWarning(note + "; its metrics, checkpoints and summary are marked");
+    }
   }
-  if (root_) {
+  const bool done = from > 0 && from >= trainer.end_step() && !trainer.EvaluationIsPending();
+  const bool intact = done && root_ && IsFinishedSummary(out_ / "summary.json", from);
+  if (root_ && !intact) {
     sink.Open({.path = out_ / "metrics.jsonl",
                .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
+               .evaluation_pending = trainer.EvaluationIsPending(),
                .every_steps = run_.spec().output().every_steps(),
                .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
     WriteFileAtomically(out_ / "run.yaml", run_.file().EffectiveYaml());
@@ -353,47 +335,42 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
     observer.SetSaved(from);
   }
   report_.SetPlan(trainer.end_step(), from);
+  if (root_ && done) {
+    std::printf("already finished: the run has done %s and the run file asks for %lld%s. %s\n",
+                Plural(from, "step").c_str(), static_cast<long long>(trainer.end_step()),
+                intact ? "; nothing was changed" : "",
+                HowToExtend(spec, trainer.end_step() < trainer.total_steps()).c_str());
+  }
   train::Summary summary = trainer.Run();
   observer.Finish();
-  if (root_) {
+  return Finish(std::move(summary), intact, observer, root_ ? &*store : nullptr);
+}
+
+int Session::Finish(train::Summary summary, bool intact, const Observer& observer,
+                    const train::CheckpointStore* store) {
+  report_.SetPhase(Activity::kFinish, summary.steps, summary.epochs);
+  if (root_ && !intact) {
+    // Also where no checkpoint was to be written: the folder may be another attempt's by now.
+    store->CheckAttempt(attempt_);
     summary.command = request_.command;
     summary.processes = communicator_.size();
     summary.hosts = hosts_;
     summary.versions = LibraryVersions();
     summary.attempt = attempt_;
-    if (!request_.quiet) PrintSummary(summary, out_, config::HasBatchNorm(spec.model()));
+    if (!request_.quiet) PrintSummary(summary, out_, config::HasBatchNorm(run_.spec().model()));
+    LeaveSummary(out_ / "summary.json", summary);
   }
-  const bool stopped = summary.status == "stopped";
-  try {
-    if (root_) train::WriteSummary(out_ / "summary.json", summary);
-  } catch (const Error& error) {
-    if (!stopped) throw;
-    observer.OnWarning(std::string("summary.json was not written: ") + error.message());
-  }
-  report_.Finish(stopped, summary.steps, summary.digest ? summary.digest->Hex() : "");
-  if (!stopped) return kSuccess;
-  return root_ ? ReportStop(summary.steps, observer.saved()) : kStopped;
-}
-
-int Session::ReportStop(int64_t step, std::optional<int64_t> saved) const {
-  const auto number = static_cast<long long>(step);
-  if (saved == step) {
-    std::fprintf(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n", number);
-    return kStopped;
-  }
-  std::fprintf(stderr, "syncbn: stopped on request after step %lld, WITHOUT a checkpoint of it; %s\n", number,
-               saved ? Format("the newest is of step %lld: --resume goes on from there",
-                              static_cast<long long>(*saved))
-                           .c_str()
-                     : "there is none to go on from");
-  return request_.write_checkpoints ? kResources : kStopped;
+  AgreeOnEnd(communicator_, summary);
+  report_.Finish(summary);
+  if (root_) SayEnd(summary, observer.saved());
+  return ExitCodeOf(summary.end);
 }
 
 void Session::Introduce(const comm::ReplicaMap& map) const {
   const std::set<std::string> hosts(hosts_.begin(), hosts_.end());
   std::printf("%s: %s\n", run_.spec().name().c_str(), run_.Description().c_str());
-  std::printf("%s on %d process%s, %s; SGD batch %lld\n", Plural(map.replicas(), "replica").c_str(),
-              map.processes(), map.processes() == 1 ? "" : "es",
+  std::printf("%s on %s, %s; SGD batch %lld\n", Plural(map.replicas(), "replica").c_str(),
+              Plural(map.processes(), "process").c_str(),
               Plural(static_cast<long long>(hosts.size()), "host").c_str(),
               static_cast<long long>(run_.sgd_batch()));
   PrintNotes(
@@ -443,7 +420,7 @@ int RunTraining(const RunRequest& given) {
     // repeat it.
     if (place.rank == 0) PrintError(error, LaunchPlace());
     report.Fail(error);
-    const int code = ExitCodeOf(error.code());
+    const int code = ExitCodeOf(error);
     // A process that just leaves makes mpirun explain at length that one did.
     comm::MpiSession mpi;
     if (place.rank > 0) {
@@ -471,7 +448,7 @@ int RunTraining(const RunRequest& given) {
       std::this_thread::sleep_for(std::chrono::seconds(2));
       PrintError(error, place);
     }
-    return superseded ? kGivenUp : ExitCodeOf(error.code());
+    return superseded ? kGivenUp : ExitCodeOf(error);
   };
   try {
     return RunSession(request, *run, communicator, report, leave);

@@ -55,10 +55,6 @@ class WorkFolder {
   fs::path path_;
 };
 
-std::string Processes(int count) {
-  return std::to_string(count) + (count == 1 ? " process" : " processes");
-}
-
 void RunOnce(const Arguments& arguments, int processes, const fs::path& out,
              const std::vector<std::string>& more) {
   std::vector<std::string> argv = {ProgramPath().string(), "train", arguments.run_file, "--out",
@@ -73,9 +69,16 @@ void RunOnce(const Arguments& arguments, int processes, const fs::path& out,
   if (processes > 1) argv = MpirunCommand(processes, argv);
   const fs::path log = out.string() + ".log";
   const int code = RunLogged(argv, log);
-  if (code == 0) return;
-  throw Error(ErrorCode::kAborted, "the run on " + Processes(processes) + " ended with exit code " +
-                                       std::to_string(code) + ":\n" + ReadFile(log));
+  // A run that diverges is compared as well, up to where it ended.
+  if (code == kDiverged) {
+    std::fprintf(stderr, "syncbn: warning: the run on %s diverged\n",
+                 Plural(processes, "process").c_str());
+    return;
+  }
+  if (code == kSuccess) return;
+  throw Error(ErrorCode::kAborted, "the run on " + Plural(processes, "process") +
+                                       " ended with exit code " + std::to_string(code) + ":\n" +
+                                       ReadFile(log));
 }
 
 std::map<int64_t, Digest> Digests(const fs::path& out) {
@@ -153,14 +156,14 @@ int Verify(const Arguments& arguments) {
   const int reference = arguments.processes.front();
   auto folder_of = [&](int processes) { return work.path() / ("p" + std::to_string(processes)); };
   for (int processes : arguments.processes) {
-    std::fprintf(stderr, "running %lld steps on %s\n", static_cast<long long>(arguments.steps),
-                 Processes(processes).c_str());
+    std::fprintf(stderr, "running %s on %s\n", Plural(arguments.steps, "step").c_str(),
+                 Plural(processes, "process").c_str());
     const auto start = std::chrono::steady_clock::now();
     RunOnce(arguments, processes, folder_of(processes), {});
     const std::map<int64_t, Digest> digests = Digests(folder_of(processes));
     if (digests.empty()) {
-      throw Error(ErrorCode::kInternal, "the run on " + std::to_string(processes) +
-                                            " processes recorded no digests");
+      throw Error(ErrorCode::kInternal,
+                  "the run on " + Plural(processes, "process") + " recorded no digests");
     }
     rows.push_back({std::to_string(processes), std::to_string(digests.size()),
                     Format("%.1f", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()),
@@ -194,8 +197,11 @@ int Verify(const Arguments& arguments) {
   }
   std::vector<std::string> list;
   for (int processes : arguments.processes) list.push_back(std::to_string(processes));
-  std::printf("%sidentical: every parameter and running statistic after each of %zu steps, on %s processes\n",
-              FormatTable(rows, {true, true, true}).c_str(), expected.size(), Join(list, ", ").c_str());
+  const std::string steps =
+      expected.size() == 1 ? "the step" : "each of " + std::to_string(expected.size()) + " steps";
+  std::printf("%sidentical: every parameter and running statistic after %s, on %s processes\n",
+              FormatTable(rows, {true, true, true}).c_str(), steps.c_str(),
+              Join(list, ", ").c_str());
   return kSuccess;
 }
 

@@ -9,13 +9,23 @@ namespace syncbn::coordinator {
 namespace {
 
 // What it took to end an attempt on order: the rung of the supervisor's ladder, for people.
-std::string EndText(const std::string& rung) {
+std::string RungText(const std::string& rung) {
   if (rung.empty()) return "";
   if (rung == "ask") return "its workers left when they were asked to";
   if (rung == "checkpoint") return "its workers left after a signal to write a checkpoint";
   if (rung == "terminate") return "its workers were ended with SIGTERM";
   if (rung == "launcher") return "its launcher was told to end its workers";
   return "its processes were killed";
+}
+
+// The same, and what its workers say should be known of it although nothing failed.
+std::string EndText(const std::string& rung, const std::vector<RankReport>& reports) {
+  std::string text = RungText(rung);
+  for (const RankReport& report : reports) {
+    if (report.exit.note().empty()) continue;
+    return (text.empty() ? "" : text + "; ") + report.exit.note();
+  }
+  return text;
 }
 
 }  // namespace
@@ -184,7 +194,7 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
   }
   std::vector<HostHealth> changed;
   const Outcome outcome = ApplyEvent(
-      id.job, event, {.actor = "supervisor", .reason = EndText(exit.rung())},
+      id.job, event, {.actor = "supervisor", .reason = EndText(exit.rung(), reports)},
       [&](Tables& tables, Applied& applied) {
         const Moment now = Now();
         v1::Attempt record = tables.attempts.Get(id);

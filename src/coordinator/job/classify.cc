@@ -56,9 +56,35 @@ bool AnyReported(const std::vector<RankReport>& reports, v1::AttemptOutcome outc
                      [&](const RankReport& report) { return report.exit.outcome() == outcome; });
 }
 
+// What the rank says of itself in so many words.
+std::optional<FailureClass> OwnWord(const v1::RankExit& exit) {
+  if (exit.class_() == v1::Failure::CLASS_UNSPECIFIED ||
+      !v1::Failure::Class_IsValid(exit.class_())) {
+    return std::nullopt;
+  }
+  return static_cast<FailureClass>(exit.class_());
+}
+
+std::optional<FailureClass> ClassOfExitCode(int code) {
+  switch (code) {
+    case kExitConfig:
+      return FailureClass::kConfig;
+    case kExitMemory:
+      return FailureClass::kOom;
+    case kExitDiverged:
+      return FailureClass::kDiverged;
+    case kExitStorage:
+      return FailureClass::kStorage;
+    default:
+      return std::nullopt;
+  }
+}
+
 Failure FromReport(const RankReport& report, const v1::ExitRecord& exit) {
   Failure failure{
-      .failure_class = ClassOfErrorCode(report.exit.error_code(), report.exit.message()),
+      .failure_class =
+          OwnWord(report.exit)
+              .value_or(ClassOfErrorCode(report.exit.error_code(), report.exit.message())),
       .rank = report.rank,
       .host = report.exit.host(),
       .excerpt = Excerpt(exit.output_tail(), report.rank),
@@ -76,7 +102,9 @@ Failure FromVerdict(const LauncherVerdict& verdict, const v1::ExitRecord& exit) 
                   .signal = verdict.signal,
                   .exit_code = verdict.exit_code,
                   .excerpt = Excerpt(exit.output_tail(), verdict.rank)};
-  if (verdict.exit_code == kExitConfig) failure.failure_class = FailureClass::kConfig;
+  if (verdict.exit_code) {
+    failure.failure_class = ClassOfExitCode(*verdict.exit_code).value_or(failure.failure_class);
+  }
   // The words of Slurm's own daemon come as if the rank had said them.
   if (Mentions(failure.excerpt, {": error: execve(): "})) {
     failure.failure_class = FailureClass::kConfig;
@@ -152,10 +180,8 @@ Failure Guess(const v1::ExitRecord& exit, const std::vector<RankReport>& reports
   }
   const bool memory =
       Mentions(excerpt, {"std::bad_alloc", "out of memory", "Cannot allocate memory"});
-  const bool config = exit.exit_code() == kExitConfig;
-  return {.failure_class = memory   ? FailureClass::kOom
-                           : config ? FailureClass::kConfig
-                                    : FailureClass::kUser,
+  return {.failure_class = memory ? FailureClass::kOom
+                                  : ClassOfExitCode(exit.exit_code()).value_or(FailureClass::kUser),
           .message = "the launcher ended with exit code " + std::to_string(exit.exit_code()) +
                      " and no rank said why",
           .exit_code = exit.exit_code(),
@@ -198,9 +224,12 @@ Verdict Classify(const v1::ExitRecord& exit, const std::vector<RankReport>& repo
             .failure_class = FailureClass::kInfra, .message = exit.message(), .attempt = attempt}};
   }
   if (exit.cause() == v1::ExitRecord::STOPPED) {
-    // Past the first rungs ranks die by our own signals, and what they say then is of no weight.
+    // Past the first rungs ranks die by our own signals, and what they say then is of no weight,
+    // but for what no signal makes them say: that they could not leave their checkpoint.
     const bool gentle = exit.rung() == "ask" || exit.rung() == "checkpoint";
-    if (!gentle || !own_fault) return {.outcome = AttemptOutcome::kStopped};
+    if (!own_fault || (!gentle && !OwnWord(report->exit))) {
+      return {.outcome = AttemptOutcome::kStopped};
+    }
   } else if (!any_failed && !NamesAFailure(exit) &&
              (any_stopped || exit.exit_code() == kExitStopped ||
               exit.exit_code() == kExitSuperseded)) {

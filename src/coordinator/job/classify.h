@@ -16,6 +16,9 @@ namespace syncbn::coordinator {
 inline constexpr int kExitStopped = 75;     // left on request after a checkpoint (EX_TEMPFAIL)
 inline constexpr int kExitSuperseded = 76;  // its attempt had been given up
 inline constexpr int kExitConfig = 2;       // run file or data cannot work
+inline constexpr int kExitMemory = 4;
+inline constexpr int kExitDiverged = 12;
+inline constexpr int kExitStorage = 13;
 
 struct RankReport {
   int rank = 0;

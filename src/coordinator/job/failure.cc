@@ -18,6 +18,10 @@ std::string_view FailureClassName(FailureClass value) {
       return "TIMEOUT";
     case FailureClass::kCancelled:
       return "CANCELLED";
+    case FailureClass::kDiverged:
+      return "DIVERGED";
+    case FailureClass::kStorage:
+      return "STORAGE";
   }
   return "UNKNOWN";
 }

@@ -17,7 +17,11 @@ enum class FailureClass {
   kOom = 5,        // out of memory: not retried
   kTimeout = 6,    // a time limit passed
   kCancelled = 7,  // ended on request
+  kDiverged = 8,   // training diverged: the same run does so again, never retried
+  kStorage = 9,    // a disk is full, or results could not be written: not retried
 };
+inline constexpr FailureClass kFirstFailureClass = FailureClass::kConfig;
+inline constexpr FailureClass kLastFailureClass = FailureClass::kStorage;
 
 // "CONFIG", "USER" and so on.
 std::string_view FailureClassName(FailureClass value);

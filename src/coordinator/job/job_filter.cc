@@ -151,7 +151,7 @@ class FilterParser {
     AllowOnly(op, {"=", "!="});
     const std::string value = ValueText();
     std::vector<std::string> names;
-    for (int number = v1::Failure::CONFIG; number <= v1::Failure::CANCELLED; ++number) {
+    for (int number = v1::Failure::CONFIG; number <= v1::Failure::Class_MAX; ++number) {
       names.emplace_back(FailureClassName(static_cast<FailureClass>(number)));
       if (names.back() == value) return Compare("failure_class", op, int64_t{number});
     }

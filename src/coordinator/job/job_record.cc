@@ -24,6 +24,9 @@ static_assert(static_cast<int>(AttemptOutcome::kFailed) == v1::ATTEMPT_OUTCOME_F
 static_assert(static_cast<int>(FailureClass::kConfig) == v1::Failure::CONFIG);
 static_assert(static_cast<int>(FailureClass::kOom) == v1::Failure::OOM);
 static_assert(static_cast<int>(FailureClass::kCancelled) == v1::Failure::CANCELLED);
+static_assert(static_cast<int>(kFirstFailureClass) == v1::Failure::CONFIG);
+static_assert(static_cast<int>(kLastFailureClass) == v1::Failure::STORAGE);
+static_assert(static_cast<int>(kLastFailureClass) == v1::Failure::Class_MAX);
 
 // The positive number that is all of `text`; nothing if it is none.
 template <typename Number>

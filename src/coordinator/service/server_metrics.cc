@@ -71,7 +71,7 @@ void LookAtStore(Store& store, std::vector<MetricFamily>& families) {
   Looked failures("syncbn_jobs_with_failure",
                   "Jobs in the store whose last attempt that failed did so for this class",
                   MetricType::Gauge);
-  for (int one = v1::Failure::CONFIG; one <= v1::Failure::CANCELLED; ++one) {
+  for (int one = v1::Failure::CONFIG; one <= v1::Failure::Class_MAX; ++one) {
     failures.Add({{"class", v1::Failure::Class_Name(static_cast<v1::Failure::Class>(one))}},
                  static_cast<double>(classes[one]));
   }

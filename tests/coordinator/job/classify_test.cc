@@ -197,6 +197,32 @@ TEST(Classify, ReportsOfRanksSayMoreThanTheLauncher) {
   EXPECT_EQ(Of(exit, {Failed(0, "INTERNAL", "check failed")}), "FAILED USER rank 0: check failed");
 }
 
+TEST(Classify, ARankThatKnowsItsClassIsBelievedAndNeitherDivergedNorStorageIsRetried) {
+  RankReport diverged = Failed(0, "", "11 steps in a row were not finite");
+  diverged.exit.set_class_(v1::Failure::DIVERGED);
+  EXPECT_EQ(Of(Ended(12), {diverged}), "FAILED DIVERGED rank 0: 11 steps in a row were not finite");
+  RankReport full =
+      Failed(0, "RESOURCE_EXHAUSTED", "cannot write /memory/o: No space left on device");
+  full.exit.set_class_(v1::Failure::STORAGE);
+  EXPECT_EQ(Of(Ended(13), {full, Completed(1)}),
+            "FAILED STORAGE rank 0: cannot write /memory/o: No space left on device");
+  // Also where it was being ended: a pause without its checkpoint is none.
+  v1::ExitRecord asked = Ended(13);
+  asked.set_cause(v1::ExitRecord::STOPPED);
+  for (const char* rung : {"ask", "terminate"}) {
+    asked.set_rung(rung);
+    EXPECT_THAT(Of(asked, {full}), HasSubstr("FAILED STORAGE")) << rung;
+  }
+  EXPECT_FALSE(IsRetried(FailureClass::kDiverged));
+  EXPECT_FALSE(IsRetried(FailureClass::kStorage));
+}
+
+TEST(Classify, ExitCodesSayTheClassWhereNoReportCame) {
+  EXPECT_THAT(Of(Ended(4)), HasSubstr("FAILED OOM"));
+  EXPECT_THAT(Of(Ended(12)), HasSubstr("FAILED DIVERGED"));
+  EXPECT_THAT(Of(Ended(13)), HasSubstr("FAILED STORAGE"));
+}
+
 TEST(Classify, WhereRanksOnlySufferedTheLauncherSaysWhoDied) {
   const auto exit = Ended(
       137,

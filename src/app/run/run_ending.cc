@@ -1,0 +1,126 @@
+#include "app/run/run_ending.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "app/console.h"
+#include "app/exit_code.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+using train::RunEnd;
+
+std::string Percent(double part, double whole) {
+  return whole > 0 ? Format("%.1f %%", 100 * part / whole) : "-";
+}
+
+// As the coordinator names the class of such an end.
+const char* ClassName(RunEnd end) {
+  return end == RunEnd::kDiverged ? "DIVERGED" : "STORAGE";
+}
+
+bool HasFailed(RunEnd end) {
+  return end == RunEnd::kDiverged || end == RunEnd::kStorage;
+}
+
+}  // namespace
+
+void PrintSummary(const train::Summary& summary, const fs::path& out, bool has_batch_norm) {
+  std::vector<std::vector<std::string>> rows;
+  if (HasFailed(summary.end)) rows.push_back({"end", ClassName(summary.end)});
+  if (summary.train) {
+    rows.push_back({"train", Format("loss %.4f, accuracy %.2f %% (last epoch)", summary.train->loss,
+                                    100 * summary.train->accuracy)});
+  }
+  for (const auto& [name, figures] : summary.test) {
+    rows.push_back({has_batch_norm ? "test, " + name + " statistics" : "test",
+                    Format("loss %.4f, accuracy %.2f %%", figures.loss, 100 * figures.accuracy)});
+  }
+  rows.push_back({"speed", Format("%.0f images/s", summary.images_per_second)});
+  const train::MetricRecord::Milliseconds& ms = summary.milliseconds;
+  const double all = ms.compute + ms.statistics + ms.gradients + ms.data;
+  rows.push_back({"share of time", "compute " + Percent(ms.compute, all) +
+                                       ", statistics messages " + Percent(ms.statistics, all) +
+                                       ", gradient messages " + Percent(ms.gradients, all) +
+                                       ", data " + Percent(ms.data, all)});
+  if (summary.skipped_steps > 0) {
+    rows.push_back({"skipped steps", std::to_string(summary.skipped_steps) + " (not finite)"});
+  }
+  for (const train::EnvironmentChange& change : summary.environment_changes) {
+    rows.push_back(
+        {"other bits", "since step " + std::to_string(change.step) + ": " + change.what});
+  }
+  if (summary.digest) rows.push_back({"digest", summary.digest->Hex()});
+  rows.push_back({"output", out.string()});
+  std::printf("%s", FormatTable(rows, {}).c_str());
+  std::fflush(stdout);
+}
+
+void LeaveSummary(const fs::path& path, train::Summary& summary) {
+  try {
+    train::WriteSummary(path, summary);
+  } catch (const Error& error) {
+    const std::string what = "summary.json was not written: " + error.message();
+    if (HasFailed(summary.end)) {
+      std::fprintf(stderr, "syncbn: warning: %s\n", what.c_str());
+      return;
+    }
+    summary.end = RunEnd::kStorage;
+    summary.reason = what;
+  }
+}
+
+bool IsFinishedSummary(const fs::path& path, int64_t steps) {
+  if (!fs::exists(path)) return false;
+  const auto json = nlohmann::json::parse(ReadFile(path), nullptr, /*allow_exceptions=*/false);
+  return json.is_object() && json.value("steps", nlohmann::json()) == steps &&
+         json.value("status", nlohmann::json()) == train::RunEndName(RunEnd::kFinished);
+}
+
+void AgreeOnEnd(comm::Communicator& communicator, train::Summary& summary) {
+  // The root may be writing a large checkpoint to a slow disk meanwhile.
+  constexpr std::chrono::hours kPatience{24};
+  const std::string mine = std::to_string(static_cast<int>(summary.end)) + summary.reason;
+  const std::string agreed = communicator.AllGather(mine, kPatience).front();
+  summary.end = static_cast<RunEnd>(agreed.at(0) - '0');
+  summary.reason = agreed.substr(1);
+}
+
+void SayEnd(const train::Summary& summary, std::optional<int64_t> saved) {
+  const auto step = static_cast<long long>(summary.steps);
+  if (HasFailed(summary.end)) {
+    std::fprintf(stderr, "syncbn: %s: %s\n", ClassName(summary.end), summary.reason.c_str());
+  } else if (summary.end == RunEnd::kStopped && saved == summary.steps) {
+    std::fprintf(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n", step);
+  } else if (summary.end == RunEnd::kStopped) {
+    const std::string left =
+        saved ? "the newest is of step " + std::to_string(*saved) + ": --resume goes on from there"
+              : "there is none to go on from";
+    std::fprintf(stderr,
+                 "syncbn: stopped on request after step %lld, WITHOUT a checkpoint of it; %s\n",
+                 step, left.c_str());
+  }
+}
+
+int ExitCodeOf(RunEnd end) {
+  switch (end) {
+    case RunEnd::kFinished:
+      return kSuccess;
+    case RunEnd::kStopped:
+      return kStopped;
+    case RunEnd::kDiverged:
+      return kDiverged;
+    case RunEnd::kStorage:
+      return kStorage;
+  }
+  return kFailure;
+}
+
+}  // namespace syncbn::app
