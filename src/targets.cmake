@@ -73,7 +73,7 @@ endfunction()
 add_custom_target(threaded_tests)
 
 # syncbn_test(name SOURCES a_test.cc ... DEPS target ... [LABELS label ...] [TIMEOUT seconds]
-#             [PRECOMPILED test|test_rpc])    by default test_rpc where DEPS name what speaks gRPC
+#             [PRECOMPILED test|test_rpc|none])    by default test_rpc where DEPS name what speaks gRPC
 # Declares one GoogleTest program and registers it as one CTest test of the same name.
 function(syncbn_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS" ${ARGN})
@@ -89,7 +89,9 @@ function(syncbn_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE syncbn_flags ${ARG_DEPS} syncbn_test_main GTest::gtest GTest::gmock)
-  target_precompile_headers(${name} REUSE_FROM syncbn_precompiled_${ARG_PRECOMPILED})
+  if(NOT ARG_PRECOMPILED STREQUAL none)
+    target_precompile_headers(${name} REUSE_FROM syncbn_precompiled_${ARG_PRECOMPILED})
+  endif()
   add_test(NAME ${name} COMMAND ${name})
   if("threads" IN_LIST ARG_LABELS)
     add_dependencies(threaded_tests ${name})

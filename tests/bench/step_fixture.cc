@@ -83,7 +83,7 @@ void StepFixture::Step() {
   done_.acquire();
 }
 
-void StepFixture::OnStep(const train::MetricRecord& record) {
+void StepFixture::OnStep(const train::MetricRecord& record, const train::EpochSums&) {
   loss_ = record.loss.value_or(0);
   done_.release();
 }

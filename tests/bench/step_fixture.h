@@ -42,7 +42,7 @@ class StepFixture : private train::RunObserver {
   double loss() const { return loss_; }
 
  private:
-  void OnStep(const train::MetricRecord& record) override;
+  void OnStep(const train::MetricRecord& record, const train::EpochSums& epoch) override;
 
   v1::RunSpec spec_;
   data::DatasetPair data_;

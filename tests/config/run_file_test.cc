@@ -102,7 +102,7 @@ TEST(EffectiveYaml, ReadsBackUnderOverridesOfEveryKind) {
 }
 
 TEST(EffectiveYaml, OddTextsReadBack) {
-  for (const char* path : {"/données", "a \"b\" \\ #c", "true",    "~",          "010",
+  for (const char* path : {"/données", "a \"b\" \\ #c", "true",    "Null",       "010",
                            "a: b",     "- x",           "yes",     "@x",         " x ",
                            "a\tb",     "/a/b-c.d_e",    "'",       "=",          "<<",
                            "1:30",     "0o17",          "1e5",     "2026-11-28", "null",

@@ -304,6 +304,8 @@ TEST_F(RunEndTest, OneIsNotPlural) {
     const size_t begin = at + 3, end = text.find_first_of(" ,.;:\n", begin);
     // "on 1, 1 processes" is a list.
     if (text[at - 1] == ',') continue;
+    // "process" is singular.
+    if (text.compare(end - 2, 2, "ss") == 0) continue;
     EXPECT_NE(text[end - 1], 's') << text.substr(at, end - at) << "\n" << text;
   }
 }

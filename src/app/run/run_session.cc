@@ -351,7 +351,12 @@ int Session::Finish(train::Summary summary, bool intact, const Observer& observe
   report_.SetPhase(Activity::kFinish, summary.steps, summary.epochs);
   if (root_ && !intact) {
     // Also where no checkpoint was to be written: the folder may be another attempt's by now.
-    store->CheckAttempt(attempt_);
+    try {
+      store->CheckAttempt(attempt_);
+    } catch (const Error& error) {
+      // What cannot be looked at has not been taken over, and does not change how the run has ended.
+      if (error.code() == ErrorCode::kAborted) throw;
+    }
     summary.command = request_.command;
     summary.processes = communicator_.size();
     summary.hosts = hosts_;

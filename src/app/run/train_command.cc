@@ -22,12 +22,10 @@ void AddTrainCommand(CommandLine& line) {
       "Ctrl-C\n"
       "writes one and stops, and --resume goes on from it, on any number of processes, with the "
       "same bits.\n\n"
-      "Exit codes: 0 finished, 2 wrong input, 4 out of memory, 5 a process stalled, 6 a process "
-      "failed,\n"
-      "7 damaged files, 12 diverged (train.max_skipped), 13 a disk is full or the last checkpoint "
-      "could\n"
-      "not be written, 75 stopped on request, 76 given up by the coordinator, 1 anything else. A "
-      "rank that is killed under mpirun gives mpirun's code: 128 + the signal.\n"
+      "Exit codes: 0 finished, 2 wrong input, 4 out of memory, 5 a process stalled, 6 a process failed,\n"
+      "7 damaged files, 12 diverged (train.max_skipped), 13 a disk is full or the last checkpoint could\n"
+      "not be written, 75 stopped on request, 76 given up by the coordinator, 1 anything else. A rank\n"
+      "that is killed under mpirun gives mpirun's code: 128 + the signal.\n"
       "Steps are numbered from 0 in all files; the console shows how many are done.\n\n"
       "  mpirun --bind-to none -np 4 syncbn train configs/resnet20-cifar10.yaml --out runs/r20");
   command->add_option("RUN.yaml", request->run_file, "the run file")->required();

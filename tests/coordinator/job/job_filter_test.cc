@@ -82,8 +82,8 @@ TEST_F(JobFilterTest, MistakesAreShownWithColumnAndAdvice) {
             start + "9: no state 'RUNING'; did you mean 'RUNNING'?, in: state = RUNING");
   EXPECT_EQ(error("failure = ABC"),
             start +
-                "11: no failure class 'ABC'; there are CONFIG, USER, INFRA, STALL, OOM, TIMEOUT or "
-                "CANCELLED, in: failure = ABC");
+                "11: no failure class 'ABC'; there are CONFIG, USER, INFRA, STALL, OOM, TIMEOUT, "
+                "CANCELLED, DIVERGED or STORAGE, in: failure = ABC");
   EXPECT_EQ(error("state"),
             start + "6: expected an operator (= != < <= > >= or : for contains), in: state");
   EXPECT_EQ(error("state =! x"),

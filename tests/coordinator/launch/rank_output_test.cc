@@ -56,11 +56,12 @@ TEST_F(RankOutputTest, AnExitCodeComesThroughAndIsNotExplainedAfterTheRanksOwnWo
   launcher().Start(request);
   const v1::ExitRecord exit = WaitForEnd();
   EXPECT_EQ(exit.exit_code(), 3);
-  EXPECT_THAT(exit.launcher_text(), HasSubstr("Exit code:    3"));
+  // mpirun's second box, which names the rank, does not come every time on a busy machine.
+  EXPECT_THAT(exit.launcher_text(), HasSubstr("a non-zero exit code"));
   EXPECT_THAT(LogOf(), Not(HasSubstr("---")));
   const Verdict verdict = Classify(exit, {}, 2, 1);
   ASSERT_TRUE(verdict.failure.has_value());
-  EXPECT_THAT(verdict.failure->message, HasSubstr(" left with exit code 3"));
+  EXPECT_THAT(verdict.failure->message, HasSubstr(" with exit code 3"));
 }
 
 TEST(RankStream, WhatIsEncodedComesBackWhereverItIsCut) {

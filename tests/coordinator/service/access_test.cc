@@ -21,7 +21,8 @@ using AccessTest = ServerTest;
 
 void ExpectNoFileHolds(const std::filesystem::path& folder, const std::string& secret) {
   int files = 0;
-  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+  for (const auto& file : std::filesystem::recursive_directory_iterator(folder)) {
+    if (!file.is_regular_file()) continue;
     EXPECT_EQ(ReadFile(file.path()).find(secret), std::string::npos) << file.path();
     ++files;
   }

@@ -52,7 +52,7 @@ class TestJobService final
   TestJobService(Store& store, CallGate& gate, FollowerPool& pool)
       : store_(store),
         gate_(gate),
-        watcher_(store, gate, pool, [](const JobRecord& record) { return ToProto(record, kTestNow); }) {}
+        watcher_(store, gate, pool, [](const JobRecord& record) { return ToProto(record, MomentAt(kTestNow)); }) {}
 
   grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request,
                       v1::Job* response) override {
@@ -64,14 +64,14 @@ class TestJobService final
         throw RunFileError(config::CheckRunFile(text, "run.yaml").diagnostics, "run.yaml");
       }
       const int64_t id = ParseJobName(request->name());
-      *response = ToProto(store_.Read([&](Tables& tables) { return tables.jobs.Get(id); }), kTestNow);
+      *response = ToProto(store_.Read([&](Tables& tables) { return tables.jobs.Get(id); }), MomentAt(kTestNow));
     });
   }
   grpc::Status CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request,
                          v1::Job* response) override {
     return gate_.Run(*context, "JobService/CancelJob", request, [&](Call&) {
       const int64_t id = ParseJobName(request->name());
-      *response = ToProto(store_.Read([&](Tables& tables) { return tables.jobs.Get(id); }), kTestNow);
+      *response = ToProto(store_.Read([&](Tables& tables) { return tables.jobs.Get(id); }), MomentAt(kTestNow));
     });
   }
   grpc::ServerWriteReactor<v1::WatchJobsResponse>* WatchJobs(
