@@ -29,7 +29,7 @@ ODD = {
               "optimizer": {"kind": "adamw", "epsilon": 1e-8, "weight_decay": 5e-4},
               "learning_rate": {"base": 1e-10, "schedule": "step", "milestones": [1e-1, 1e3]}},
 }
-TEXTS = ["=", "<<", "1:30", "0o17", "010", "1e5", "1.0e+5", "no", "Off", "y", "~", "null", "2026-11-28",
+TEXTS = ["=", "<<", "1:30", "0o17", "010", "1e5", "1.0e+5", "no", "Off", "y", "null", "2026-11-28",
          ".inf", "1_000", "0x1F", "a\u00a0b", "a\u2028b", "a\x85b", "\u3000", "d\u00e9"]
 
 
