@@ -63,6 +63,8 @@ class KillCampaign : public ResilienceTest {
     std::vector<pid_t> victims;
     if (kind.victim == Victim::kCoordinator) {
       victims.push_back(ServerPid());
+    } else if (kind.victim == Victim::kSupervisor) {
+      if (const pid_t supervisor = SupervisorOf(job); supervisor > 0) victims.push_back(supervisor);
     } else {
       std::vector<pid_t> found;
       for (const coordinator::MarkedProcess& process : Processes(job)) {
@@ -97,13 +99,20 @@ class KillCampaign : public ResilienceTest {
 
  private:
   static bool IsA(Victim victim, const std::string& command) {
-    const bool supervisor = command.find(" supervise ") != std::string::npos;
-    const bool mpirun = !supervisor && command.find("mpirun") != std::string::npos;
-    switch (victim) {
-      case Victim::kSupervisor: return supervisor;
-      case Victim::kMpirun: return mpirun;
-      default: return !supervisor && !mpirun && command.find(" train ") != std::string::npos;
+    const bool mpirun = command.find("mpirun") != std::string::npos;
+    if (victim == Victim::kMpirun) return mpirun;
+    return !mpirun && command.find(" train ") != std::string::npos;
+  }
+
+  // Of the first attempt, by its own record: it does not carry the marker. 0 where it is not at work.
+  pid_t SupervisorOf(const std::string& job) const {
+    const auto folder = AttemptFolderOf(job, 1);
+    if (!std::filesystem::exists(folder / "supervisor.json") ||
+        std::filesystem::exists(folder / "exit.json")) {
+      return 0;
     }
+    const nlohmann::json pid = nlohmann::json::parse(ReadFile(folder / "supervisor.json"))["pid"];
+    return pid.is_string() ? std::stoi(pid.get<std::string>()) : pid.get<pid_t>();
   }
 };
 
