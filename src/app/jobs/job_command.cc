@@ -20,8 +20,13 @@ JobPage PageOf(client::Connection& connection, const std::string& name) {
   page.job = connection.Call(&v1::JobService::Stub::GetJob, get);
   v1::ListAttemptsRequest attempts;
   attempts.set_parent(name);
-  const v1::ListAttemptsResponse listed = connection.Call(&v1::JobService::Stub::ListAttempts, attempts);
-  page.attempts.assign(listed.attempts().begin(), listed.attempts().end());
+  do {
+    const v1::ListAttemptsResponse response =
+        connection.Call(&v1::JobService::Stub::ListAttempts, attempts);
+    page.attempts.insert(page.attempts.end(), response.attempts().begin(),
+                         response.attempts().end());
+    attempts.set_page_token(response.next_page_token());
+  } while (!attempts.page_token().empty());
   v1::ListTransitionsRequest transitions;
   transitions.set_parent(name);
   transitions.set_page_size(1000);

@@ -34,7 +34,8 @@ Request RestartRequest(client::Connection& connection, const std::string& name,
   if (arguments.processes > 0) {
     v1::GetJobRequest get;
     get.set_name(name);
-    get.set_view(v1::JOB_VIEW_BASIC);
+    // In which the hosts are that it may use.
+    get.set_view(v1::JOB_VIEW_FULL);
     const v1::Job job = connection.Call(&v1::JobService::Stub::GetJob, get);
     *request.mutable_resources() = job.resources();
     request.mutable_resources()->set_processes(arguments.processes);

@@ -46,6 +46,7 @@ int ShowQueue(client::Connection& connection, const ClientOptions& options) {
                {OneLine(pending.message())}});
   }
   std::printf("%s", table.Render(terminal).c_str());
+  if (queue.left_out() > 0) std::fprintf(stderr, "And %d more behind these.\n", queue.left_out());
   if (!slots.empty()) std::fprintf(stderr, "%s\n", slots.c_str());
   return kSuccess;
 }

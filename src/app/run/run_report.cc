@@ -15,11 +15,16 @@
 #include "base/clock.h"
 #include "base/host.h"
 #include "base/storage_error.h"
+#include "base/utf8.h"
 #include "comm/stall.h"
 #include "train/checkpoint_store.h"
 
 namespace syncbn::app {
 namespace {
+
+// What the coordinator takes of an error's text, and more than anybody reads.
+constexpr size_t kMostMessage = 16 * 1024, kMostFrame = 1024;
+constexpr int kMostFrames = 32;
 
 // Milliseconds of processor time, of all threads: the sign of life of a process that loads.
 int64_t ProcessorTime() {
@@ -174,9 +179,12 @@ void RunReport::Fail(const Error& error) {
   v1::RankExit exit;
   exit.set_outcome(v1::ATTEMPT_OUTCOME_FAILED);
   exit.set_error_code(std::string(ErrorCodeName(error.code())));
-  exit.set_message(error.message());
+  // What is too long, or no UTF-8, would not be taken: a report of a part is more than none.
+  exit.set_message(Utf8Beginning(error.message(), kMostMessage));
   if (dynamic_cast<const StorageError*>(&error) != nullptr) exit.set_class_(v1::Failure::STORAGE);
-  for (const std::string& frame : error.frames()) exit.add_frames(frame);
+  for (const std::string& frame : error.frames()) {
+    if (exit.frames_size() < kMostFrames) exit.add_frames(Utf8Beginning(frame, kMostFrame));
+  }
   exit.set_caused_by_peer(error.code() == ErrorCode::kAborted &&
                           dynamic_cast<const train::AttemptSuperseded*>(&error) == nullptr);
   if (const auto* stall = dynamic_cast<const comm::StallError*>(&error)) {

@@ -1,7 +1,6 @@
 #include "app/serve/job_launch.h"
 
 #include <fcntl.h>
-#include <google/protobuf/util/time_util.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -126,8 +125,7 @@ coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
     request.environment.push_back(Variable("SYNCBN_TLS_KEY", launch.tls_key->string()));
   }
   if (spec.resources().has_time_limit()) {
-    request.time_limit = std::chrono::microseconds(
-        google::protobuf::util::TimeUtil::DurationToMicroseconds(spec.resources().time_limit()));
+    request.time_limit = coordinator::FromProto(spec.resources().time_limit());
   }
   return request;
 }

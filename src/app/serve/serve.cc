@@ -194,6 +194,7 @@ Coordinator::Coordinator(ServeOptions options)
   jobs_ = std::make_unique<JobService>(JobService::Options{.store = &store_,
                                                            .controller = controller_.get(),
                                                            .submission = job_launch_.submission,
+                                                           .ownership = options_.ownership,
                                                            .gate = &gate_,
                                                            .watcher = watcher_.get()});
   hosts_ = std::make_unique<ClusterService>(ClusterService::Options{
@@ -262,6 +263,7 @@ Controller::Options Coordinator::ControllerOptions() {
           .host_policy = options_.host_policy,
           .monitor = options_.monitor,
           .retention = options_.retention,
+          .submitter = options_.submitter,
           .tick = options_.tick,
           .observe_every = options_.observe_every};
 }
@@ -341,8 +343,9 @@ void Coordinator::Run(const EndSignals& signals) {
   if (options_.http != "off") {
     http_ = std::make_unique<HttpServer>(
         HttpServer::Options{.address = options_.http,
-                            .ready = [this] { return gate_.serving(); },
-                            .metrics = [this] { return metrics_.Text(); }});
+                            .why_not_ready = [this] { return server_->WhyNotReady(); },
+                            .metrics = [this] { return metrics_.Text(); },
+                            .figures = &metrics_});
   }
   const std::string http = http_ ? http_->address() : "";
   server_->SetServing(true);
@@ -367,6 +370,7 @@ void Coordinator::Run(const EndSignals& signals) {
 int Serve(ServeOptions options) {
   const EndSignals signals;
   AdoptOrphans();
+  RaiseFileLimit();
   // It becomes part of paths that workers get, whatever their own folder is.
   options.data = fs::weakly_canonical(fs::absolute(options.data));
   Coordinator(std::move(options)).Run(signals);

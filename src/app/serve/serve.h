@@ -10,6 +10,7 @@
 #include "coordinator/launch/slurm_commands.h"
 #include "coordinator/service/call_gate.h"
 #include "coordinator/service/event_log.h"
+#include "coordinator/service/ownership.h"
 #include "coordinator/service/server.h"
 
 namespace syncbn::app {
@@ -45,6 +46,8 @@ struct ServeOptions {
   coordinator::SlurmSettings slurm;
   coordinator::EventLog::Options log;
   double calls_per_second = 100;
+  coordinator::OwnershipPolicy ownership;
+  coordinator::SubmitterLimits submitter;
   std::chrono::milliseconds tick = std::chrono::milliseconds(200);
   std::chrono::milliseconds observe_every = std::chrono::milliseconds(500);
   int64_t max_log_bytes = 0;

@@ -1,5 +1,6 @@
 #include <charconv>
 #include <memory>
+#include <sstream>
 
 #include "app/commands.h"
 #include "app/console.h"
@@ -16,7 +17,16 @@ struct Arguments {
   ServeOptions options;
   std::string tls_certificate, tls_key, tls_client_ca;
   std::string log_format = "text";
+  std::vector<std::string> teams;  // names joined by commas
+  int64_t mib_per_user = ServeOptions().submitter.bytes >> 20;
 };
+
+std::vector<std::string> NamesIn(const std::string& team) {
+  std::vector<std::string> names;
+  std::istringstream words(team);
+  for (std::string name; std::getline(words, name, ',');) names.push_back(name);
+  return names;
+}
 
 // An option of seconds, fractions allowed; the default is what the target holds.
 Option AddSeconds(Command command, const std::string& name, microseconds* target,
@@ -125,6 +135,37 @@ void AddSecurity(Command command, Arguments& arguments) {
       ->type_name("FILE")
       ->group(group);
   command
+      ->add_option("--connections", options.server.connections.all,
+                   "open at a time (default: half of the files that may be open)")
+      ->type_name("N")
+      ->range(1, 65536)
+      ->group(group);
+  command
+      ->add_option("--connections-per-address", options.server.connections.per_address,
+                   "of one address, or one /64 of IPv6 (default: half of all)")
+      ->type_name("N")
+      ->range(1, 65536)
+      ->group(group);
+  command
+      ->add_option("--team", arguments.teams,
+                   "submitters who may cancel, pause, resume, retry and delete each other's jobs, or '*' "
+                   "for all; may be repeated")
+      ->type_name("NAME,NAME")
+      ->allow_extra_args(false)
+      ->group(group);
+  command->add_option("--jobs-per-user", options.submitter.open_jobs, "that have not ended")
+      ->type_name("N")
+      ->range(1, 1000000)
+      ->capture_default_str()
+      ->group(group);
+  command
+      ->add_option("--mib-per-user", arguments.mib_per_user,
+                   "of all that the store keeps of a user's jobs but their metrics and logs")
+      ->type_name("MIB")
+      ->range(1, 1 << 24)
+      ->capture_default_str()
+      ->group(group);
+  command
       ->add_option("--calls-per-second", options.calls_per_second,
                    "of each user's token, on average")
       ->type_name("N")
@@ -228,6 +269,8 @@ void Complete(Arguments& arguments) {
   } else if (!arguments.tls_client_ca.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "--tls-client-ca needs --tls-cert and --tls-key");
   }
+  for (const std::string& team : arguments.teams) options.ownership.teams.push_back(NamesIn(team));
+  options.submitter.bytes = arguments.mib_per_user << 20;
   if (arguments.log_format == "json") options.log.format = coordinator::EventLog::Format::kJson;
 }
 

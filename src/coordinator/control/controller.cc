@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "coordinator/api_error.h"
 #include "coordinator/control/open_job.h"
 #include "coordinator/control/secret.h"
@@ -42,6 +43,17 @@ void CheckApplied(const JobRecord& record, const Outcome& outcome) {
                  {{"state", std::string(JobStateName(record.status.state))}});
 }
 
+// `steps` are those of the whole run; 0 where they are not known.
+bool IsStepOf(int64_t step, int64_t steps) {
+  return steps == 0 || step <= steps;
+}
+
+void CheckStep(const std::string& field, int64_t step, int64_t steps) {
+  if (IsStepOf(step, steps)) return;
+  ThrowFieldInvalid(
+      field, field + " is " + std::to_string(step) + ", but the run has " + Plural(steps, "step"));
+}
+
 void CheckDeletable(const JobRecord& record) {
   if (IsEnded(record.status.state)) return;
   const std::string state(JobStateName(record.status.state));
@@ -66,7 +78,10 @@ v1::PendingReason ToProto(const PendingReason& reason, Moment now) {
   proto.set_position(reason.position);
   proto.set_needed_slots(reason.needed_slots);
   proto.set_free_slots(reason.free_slots);
-  for (const int64_t job : reason.blocking_jobs) proto.add_blocking_jobs(JobName(job));
+  constexpr int kMostBlocking = 20;
+  for (const int64_t job : reason.blocking_jobs) {
+    if (proto.blocking_jobs_size() < kMostBlocking) proto.add_blocking_jobs(JobName(job));
+  }
   if (reason.latest_start)
     *proto.mutable_latest_start() = ToProto(now.WallAt(*reason.latest_start));
   return proto;
@@ -110,6 +125,7 @@ v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo&
       [&](Tables& tables) {
         const JobRecord before = tables.jobs.Get(job);
         CheckEtag(before, verb.etag);
+        if (verb.verb == EventKind::kRetry) CheckQuota(tables, before.spec.submitter(), 0);
         applied = ApplyIn(tables, job, event,
                           {info.key.actor, std::string(EventName(verb.verb)), verb.reason}, {});
         CheckApplied(before, applied->outcome);
@@ -302,6 +318,10 @@ int64_t Controller::Register(AttemptId id, int rank, const Registration& registr
 DesiredState Controller::Heartbeat(AttemptId id, int rank, const WorkerReport& report) {
   std::lock_guard lock(mutex_);
   OpenJob& open = LiveAttempt(id);
+  // It would stay: of checkpoints the newest is kept.
+  const int64_t steps = open.record.progress.total_steps();
+  CheckStep("step", report.heartbeat.step, steps);
+  if (report.checkpoint_step) CheckStep("checkpoint_step", *report.checkpoint_step, steps);
   open.monitor->Heartbeat(rank, report.heartbeat, options_.clock->Monotonic());
   JobStatus& status = open.record.status;
   if (status.state == JobState::kRunning) {
@@ -335,16 +355,18 @@ int64_t Controller::ReportMetrics(AttemptId id, int rank, const v1::MetricBatch&
 
 void Controller::OpenJob::AdvanceTo(const v1::RankExit& exit) {
   v1::Progress& progress = record.progress;
-  if (exit.outcome() != v1::ATTEMPT_OUTCOME_FAILED && exit.step() > progress.step()) {
-    progress.set_step(exit.step());
-    progress.set_epoch(std::max(progress.epoch(), exit.epoch()));
-    progress_changed = true;
-  }
   if (exit.total_steps() > 0 && exit.total_steps() != progress.total_steps()) {
     progress.set_total_steps(exit.total_steps());
     progress_changed = true;
   }
-  if (exit.has_checkpoint_step() && exit.checkpoint_step() > progress.checkpoint_step()) {
+  const bool step_fits = IsStepOf(exit.step(), progress.total_steps());
+  if (step_fits && exit.outcome() != v1::ATTEMPT_OUTCOME_FAILED && exit.step() > progress.step()) {
+    progress.set_step(exit.step());
+    progress.set_epoch(std::max(progress.epoch(), exit.epoch()));
+    progress_changed = true;
+  }
+  if (exit.has_checkpoint_step() && IsStepOf(exit.checkpoint_step(), progress.total_steps()) &&
+      exit.checkpoint_step() > progress.checkpoint_step()) {
     progress.set_checkpoint_step(exit.checkpoint_step());
     progress_changed = true;
   }

@@ -42,6 +42,14 @@ struct LaunchContext {
   Placement placement;
 };
 
+// What the jobs of one submitter may take. Nobody is kept from one's own machine: "local" has no
+// limit.
+struct SubmitterLimits {
+  int64_t open_jobs = 2000;
+  // Of run files and what goes with them, of all jobs in the store.
+  int64_t bytes = int64_t{1} << 30;
+};
+
 // Who asks, and how a repeated request is known.
 struct RequestInfo {
   RequestKey key;  // with the actor
@@ -82,6 +90,7 @@ class Controller {
     HostPolicy host_policy;
     RankMonitorPolicy monitor;
     RetentionPolicy retention;
+    SubmitterLimits submitter;
     std::chrono::milliseconds tick = std::chrono::milliseconds(200);
     std::chrono::milliseconds observe_every = std::chrono::milliseconds(500);
     std::chrono::milliseconds store_progress_every = std::chrono::seconds(2);
@@ -105,7 +114,8 @@ class Controller {
   // --- For users. Errors carry a reason (api_error.h).
 
   // `spec` has all defaults and no run file. Refuses with NEVER_FITS what no state of the cluster
-  // can place, and with OUTPUT_FOLDER_TAKEN another job's folder.
+  // can place, with OUTPUT_FOLDER_TAKEN another job's folder, and with QUOTA_EXCEEDED what is more
+  // than one submitter may have.
   v1::Job Submit(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info);
   v1::Job Act(int64_t job, const VerbRequest& verb, const RequestInfo& info);
   // A job that has ended, with its folder.
@@ -220,6 +230,8 @@ class Controller {
   // jobs have asked for.
   void LookAtOutput(const v1::Job& spec);
   void CheckOutputAmongOpen(const v1::Job& spec) const;
+  // Of a job that begins to be open; `bytes` are those of a new one.
+  void CheckQuota(const Tables& tables, const std::string& submitter, int64_t bytes) const;
   std::optional<DurableTime> EndsBy(const JobRecord& record) const;
   OpenJob& LiveAttempt(AttemptId id);  // mutex_ held
   // What body throws is logged; the same again only after a while.

@@ -1,6 +1,7 @@
 // How a job is taken: the number and the folder that it gets.
 #include <algorithm>
 
+#include "base/text.h"
 #include "coordinator/api_error.h"
 #include "coordinator/control/controller.h"
 #include "coordinator/control/open_job.h"
@@ -64,6 +65,28 @@ void Controller::CheckOutputAmongOpen(const v1::Job& spec) const {
   }
 }
 
+void Controller::CheckQuota(const Tables& tables, const std::string& submitter,
+                            int64_t bytes) const {
+  if (submitter == "local") return;
+  const SubmitterLimits& most = options_.submitter;
+  const JobUse use = tables.jobs.UseOf(submitter);
+  auto refuse = [&](const std::string& what, const char* limit, int64_t used, int64_t allowed) {
+    throw ApiError(
+        ErrorCode::kResourceExhausted, "QUOTA_EXCEEDED", submitter + " has " + what,
+        {{"limit", limit}, {"used", std::to_string(used)}, {"most", std::to_string(allowed)}});
+  };
+  if (use.open >= most.open_jobs) {
+    refuse(Plural(use.open, "job") + " that " + (use.open == 1 ? "has" : "have") +
+               " not ended, which is the limit: wait for some to end, or cancel them",
+           "jobs", use.open, most.open_jobs);
+  }
+  if (use.bytes + bytes > most.bytes) {
+    refuse("jobs of " + Plural(use.bytes, "byte") + ", and with this one more than the limit of " +
+               std::to_string(most.bytes) + ": delete jobs that have ended",
+           "bytes", use.bytes, most.bytes);
+  }
+}
+
 v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
                            const RequestInfo& info) {
   CheckFits(0, spec.resources());
@@ -71,6 +94,8 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
   if (info.validate_only) {
     LookAtOutput(spec);
     CheckOutputAmongOpen(spec);
+    options_.store->Read(
+        [&](Tables& tables) { CheckQuota(tables, spec.submitter(), BytesOf(spec, run_file)); });
     v1::Job job = ToProto(
         {.spec = spec, .status = NewJob(options_.job_policy, now), .create_time = now.wall}, now);
     // It has none: nothing was made.
@@ -104,6 +129,7 @@ v1::Job Controller::TakeIn(const v1::Job& spec, const RunFileText& run_file,
   std::string passed_over;
   const std::string answer = options_.store->Mutate(info.key, now.wall, [&](Tables& tables) {
     CheckOutputAmongOpen(spec);
+    CheckQuota(tables, spec.submitter(), BytesOf(spec, run_file));
     next = tables.jobs.NextId();
     const auto id = std::lower_bound(free.begin(), free.end(), next);
     if (id == free.end()) throw NumbersGone();

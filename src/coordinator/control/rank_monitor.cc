@@ -46,8 +46,11 @@ RankMonitor::RankMonitor(int processes, const RankMonitorPolicy& policy, Monoton
 
 void RankMonitor::CheckRank(int rank) const {
   if (rank < 0 || rank >= static_cast<int>(ranks_.size())) {
-    ThrowFieldInvalid("rank.rank", "rank " + std::to_string(rank) + " of an attempt of " +
-                                       std::to_string(ranks_.size()));
+    ThrowFieldInvalid(
+        "rank.rank",
+        "rank.rank is " + std::to_string(rank) + ", but the attempt has " +
+            Plural(static_cast<long long>(ranks_.size()), "rank") +
+            (ranks_.size() == 1 ? ": 0" : ": 0 to " + std::to_string(ranks_.size() - 1)));
   }
 }
 

@@ -2,8 +2,10 @@
 
 #include <google/protobuf/util/time_util.h>
 
+#include <algorithm>
 #include <charconv>
 
+#include "base/utf8.h"
 #include "coordinator/api_error.h"
 
 namespace syncbn::coordinator {
@@ -28,6 +30,17 @@ static_assert(static_cast<int>(kFirstFailureClass) == v1::Failure::CONFIG);
 static_assert(static_cast<int>(kLastFailureClass) == v1::Failure::STORAGE);
 static_assert(static_cast<int>(kLastFailureClass) == v1::Failure::Class_MAX);
 
+// What protobuf's times can be, in microseconds: 0001-01-01 to 9999-12-31, and 10,000 years.
+constexpr int64_t kMicros = 1'000'000;
+constexpr int64_t kFirstTime = TimeUtil::kTimestampMinSeconds * kMicros;
+constexpr int64_t kLastTime = TimeUtil::kTimestampMaxSeconds * kMicros;
+constexpr int64_t kLongestTime = TimeUtil::kDurationMaxSeconds * kMicros;
+
+std::chrono::microseconds MicrosOf(int64_t seconds, int nanos, int64_t least, int64_t most) {
+  const int64_t whole = std::clamp(seconds, least / kMicros, most / kMicros) * kMicros;
+  return std::chrono::microseconds(std::clamp(whole + nanos / 1000, least, most));
+}
+
 // The positive number that is all of `text`; nothing if it is none.
 template <typename Number>
 std::optional<Number> ParseNumber(std::string_view text) {
@@ -37,6 +50,7 @@ std::optional<Number> ParseNumber(std::string_view text) {
   return number;
 }
 
+constexpr size_t kMostText = 16 * 1024;
 // Of a name that is none, in messages.
 constexpr size_t kMostShown = 100;
 constexpr std::string_view kJobs = "jobs/", kAttempts = "/attempts/";
@@ -77,6 +91,11 @@ std::string Etag(int64_t revision) {
 v1::Job ToProto(const JobRecord& record, Moment now) {
   const JobStatus& status = record.status;
   v1::Job job = record.spec;
+  // Kept by an earlier version, perhaps, that took what JSON cannot show: one such job must not
+  // make a list of all fail.
+  if (job.resources().has_time_limit())
+    *job.mutable_resources()->mutable_time_limit() =
+        ToProto(FromProto(job.resources().time_limit()));
   job.set_name(JobName(record.id));
   job.set_state(static_cast<v1::Job::State>(status.state));
   job.set_desired_state(static_cast<v1::Job::DesiredState>(status.desired));
@@ -94,32 +113,40 @@ v1::Job ToProto(const JobRecord& record, Moment now) {
   if (record.start_time) *job.mutable_start_time() = ToProto(*record.start_time);
   if (status.end_time) *job.mutable_end_time() = ToProto(*status.end_time);
   *job.mutable_update_time() = ToProto(status.since);
-  *job.mutable_used_time() =
-      TimeUtil::MicrosecondsToDuration(UsedTime(status, now.durable).count());
+  *job.mutable_used_time() = ToProto(UsedTime(status, now.durable));
   job.set_etag(Etag(record.revision));
   return job;
+}
+
+void MakeBasic(v1::Job& job) {
+  job.clear_run_file();
+  job.clear_effective_run_file();
+  job.clear_overrides();
+  job.clear_environment();
+  if (!job.has_resources()) return;
+  job.mutable_resources()->clear_host_tags();
+  job.mutable_resources()->clear_hosts();
+  job.mutable_resources()->clear_excluded_hosts();
 }
 
 JobPolicy PolicyOf(const JobRecord& record, const JobPolicy& defaults) {
   JobPolicy policy = defaults;
   const v1::Resources& resources = record.spec.resources();
   if (resources.has_max_retries()) policy.max_retries = resources.max_retries();
-  if (resources.has_time_limit()) {
-    policy.time_limit =
-        std::chrono::microseconds(TimeUtil::DurationToMicroseconds(resources.time_limit()));
-  }
+  if (resources.has_time_limit()) policy.time_limit = FromProto(resources.time_limit());
   return policy;
 }
 
 v1::Failure ToProto(const Failure& failure) {
   v1::Failure proto;
   proto.set_class_(static_cast<v1::Failure::Class>(failure.failure_class));
-  proto.set_message(failure.message);
+  // What programs print may be anything; a text of protobuf that is no UTF-8 cannot be read again.
+  proto.set_message(Utf8Beginning(failure.message, kMostText));
   if (failure.rank) proto.set_rank(*failure.rank);
-  proto.set_host(failure.host);
+  proto.set_host(Utf8Beginning(failure.host, kMostText));
   proto.set_signal(failure.signal);
   if (failure.exit_code) proto.set_exit_code(*failure.exit_code);
-  proto.set_excerpt(failure.excerpt);
+  proto.set_excerpt(Utf8Beginning(failure.excerpt, kMostText));
   proto.mutable_ranks()->Add(failure.ranks.begin(), failure.ranks.end());
   proto.set_attempt(failure.attempt);
   return proto;
@@ -139,11 +166,21 @@ Failure FromProto(const v1::Failure& proto) {
 }
 
 google::protobuf::Timestamp ToProto(WallTime time) {
-  return TimeUtil::MicrosecondsToTimestamp(time.time_since_epoch().count());
+  return TimeUtil::MicrosecondsToTimestamp(
+      std::clamp(int64_t{time.time_since_epoch().count()}, kFirstTime, kLastTime));
 }
 
 WallTime FromProto(const google::protobuf::Timestamp& time) {
-  return WallTime(std::chrono::microseconds(TimeUtil::TimestampToMicroseconds(time)));
+  return WallTime(MicrosOf(time.seconds(), time.nanos(), kFirstTime, kLastTime));
+}
+
+google::protobuf::Duration ToProto(std::chrono::microseconds time) {
+  return TimeUtil::MicrosecondsToDuration(
+      std::clamp(int64_t{time.count()}, -kLongestTime, kLongestTime));
+}
+
+std::chrono::microseconds FromProto(const google::protobuf::Duration& time) {
+  return MicrosOf(time.seconds(), time.nanos(), -kLongestTime, kLongestTime);
 }
 
 }  // namespace syncbn::coordinator

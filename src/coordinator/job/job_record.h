@@ -41,13 +41,19 @@ std::string Etag(int64_t revision);
 // The job as the API shows it, all but the run file and what only the scheduler knows (`pending`).
 v1::Job ToProto(const JobRecord& record, Moment now);
 
+// Leaves out what the BASIC view leaves out: run files, overrides, environment, lists of hosts.
+void MakeBasic(v1::Job& job);
+
 // The limits of this job: `defaults`, changed by what its resources say.
 JobPolicy PolicyOf(const JobRecord& record, const JobPolicy& defaults);
 
 v1::Failure ToProto(const Failure& failure);
 Failure FromProto(const v1::Failure& failure);
 
+// Total: what the other side cannot say becomes the nearest that it can.
 google::protobuf::Timestamp ToProto(WallTime time);
 WallTime FromProto(const google::protobuf::Timestamp& time);
+google::protobuf::Duration ToProto(std::chrono::microseconds time);
+std::chrono::microseconds FromProto(const google::protobuf::Duration& time);
 
 }  // namespace syncbn::coordinator

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "base/utf8.h"
 #include "coordinator/api_error.h"
 #include "coordinator/service/request_info.h"
 #include "coordinator/service/status.h"
@@ -11,6 +12,8 @@ namespace syncbn::coordinator {
 namespace {
 
 constexpr int kDefaultPage = 100, kMostOnPage = 1000;
+// Of a record; an earlier version may have cut one inside a character.
+constexpr size_t kMostText = 1024;
 
 v1::Token Show(const TokenRecord& record) {
   v1::Token token;
@@ -28,9 +31,9 @@ v1::AuditRecord Show(const AuditEntry& entry) {
   record.set_actor(entry.actor);
   record.set_peer(entry.peer);
   record.set_method(entry.method);
-  record.set_resource(entry.resource);
+  record.set_resource(Utf8Beginning(entry.resource, kMostText));
   record.set_code(std::string(rpc::StatusCodeName(static_cast<grpc::StatusCode>(entry.code))));
-  record.set_detail(entry.detail);
+  record.set_detail(Utf8Beginning(entry.detail, kMostText));
   return record;
 }
 
@@ -52,7 +55,7 @@ grpc::Status AdminService::CreateToken(grpc::ServerContext* context,
   constexpr std::string_view kMethod = "AdminService/CreateToken";
   return gate_.Run(*context, kMethod, request, [&](Call& call) {
     const v1::Token& token = request->token();
-    call.SetResource(token.name().substr(0, 63));
+    call.SetResource(Utf8Beginning(token.name(), 63));
     if (token.role() < v1::Token::VIEWER || token.role() > v1::Token::ADMIN) {
       ThrowFieldInvalid("token.role", "a token needs a role: viewer, submitter or admin");
     }

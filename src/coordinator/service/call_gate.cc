@@ -7,6 +7,8 @@
 #include <charconv>
 #include <utility>
 
+#include "base/utf8.h"
+#include "coordinator/field_check.h"
 #include "coordinator/service/status.h"
 #include "rpc/status.h"
 
@@ -16,7 +18,7 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-constexpr size_t kMostResource = 200;
+constexpr size_t kMostResource = 200, kMostDetail = 500;
 
 const std::string* FindText(const Message& message, const char* name) {
   const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(name);
@@ -31,7 +33,7 @@ const std::string* FindText(const Message& message, const char* name) {
 std::string ResourceOf(const Message& message) {
   for (const char* name : {"name", "parent", "job", "attempt"}) {
     if (const std::string* text = FindText(message, name); text != nullptr && !text->empty()) {
-      return text->substr(0, kMostResource);
+      return Utf8Beginning(*text, kMostResource);
     }
   }
   const FieldDescriptor* rank = message.GetDescriptor()->FindFieldByName("rank");
@@ -163,6 +165,7 @@ void CallGate::Call::Admit(const Message* request) {
                      {{"bytes", std::to_string(bytes)},
                       {"limit", std::to_string(gate_.options_.max_message_bytes)}});
     }
+    CheckFields(*request);
   }
   if (rule_->stream) {
     gate_.TakeStream(caller_.name);
@@ -260,7 +263,7 @@ void CallGate::Call::Record(const grpc::Status& status, const std::string& detai
                  .method = std::string(method_),
                  .resource = resource_,
                  .code = code,
-                 .detail = status.ok() ? "" : detail.substr(0, 500)},
+                 .detail = status.ok() ? "" : Utf8Beginning(detail, kMostDetail)},
                 refused);
   }
   LogEvent event{.level = is_bug                ? LogEvent::Level::kError

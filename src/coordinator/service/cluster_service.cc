@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
+#include "coordinator/answer_size.h"
 #include "coordinator/api_error.h"
 #include "coordinator/service/request_info.h"
 #include "coordinator/service/submission.h"
@@ -10,6 +12,7 @@ namespace syncbn::coordinator {
 namespace {
 
 constexpr std::string_view kHosts = "hosts/";
+constexpr size_t kMostText = 4096;
 
 std::string ParseHostName(const std::string& name) {
   if (name.starts_with(kHosts) && name.size() > kHosts.size()) return name.substr(kHosts.size());
@@ -33,11 +36,12 @@ v1::Host HostToProto(const Controller::HostView& view, Moment now) {
   }
   const HostHealth& health = view.health;
   host.set_recent_failures(static_cast<int>(health.failures.size()));
-  if (!health.failures.empty()) host.set_last_failure(health.failures.back().message);
+  if (!health.failures.empty())
+    host.set_last_failure(Utf8Beginning(health.failures.back().message, kMostText));
   host.set_state(v1::Host::READY);
   if (IsUsable(health, now.durable)) return host;
   host.set_state(health.drained ? v1::Host::DRAINED : v1::Host::EXCLUDED);
-  host.set_reason(health.reason);
+  host.set_reason(Utf8Beginning(health.reason, kMostText));
   if (health.excluded_until)
     *host.mutable_excluded_until() = ToProto(now.WallAt(*health.excluded_until));
   return host;
@@ -106,7 +110,12 @@ grpc::Status ClusterService::GetQueue(grpc::ServerContext* context,
     }
     const std::vector<Schedule::Wait> waits = options_.controller->Queue();
     options_.store->Read([&](Tables& tables) {
+      int64_t bytes = 0;
       for (const Schedule::Wait& wait : waits) {
+        if (bytes > kMostAnswer) {
+          response->set_left_out(response->left_out() + 1);
+          continue;
+        }
         const JobRecord record = tables.jobs.Get(wait.job);
         // Started, cancelled or paused since.
         if (record.status.state != JobState::kQueued) continue;
@@ -116,6 +125,7 @@ grpc::Status ClusterService::GetQueue(grpc::ServerContext* context,
         entry.set_priority(record.spec.resources().priority());
         *entry.mutable_pending() = ToProto(wait.reason, options_.controller->Now());
         *entry.mutable_queue_time() = ToProto(record.status.since);
+        bytes += static_cast<int64_t>(entry.ByteSizeLong());
       }
     });
   });

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "config/run_file.h"
+#include "coordinator/answer_size.h"
 #include "coordinator/api_error.h"
 #include "coordinator/job/job_filter.h"
 #include "coordinator/service/request_info.h"
@@ -13,9 +14,9 @@ namespace {
 
 constexpr size_t kMostReason = 1024;
 constexpr int kDefaultPage = 50, kLargestPage = 1000;
+constexpr char kAttempts = 'a', kHistory = 't';
 
 int PageSize(int asked) {
-  if (asked < 0) ThrowFieldInvalid("page_size", "page_size must not be negative");
   return asked == 0 ? kDefaultPage : std::min(asked, kLargestPage);
 }
 
@@ -24,20 +25,21 @@ void AddRunFile(const RunFileText& text, v1::Job& job) {
   job.set_effective_run_file(text.effective);
 }
 
-// The last entry of the history that a page held. Opaque to clients.
-std::string HistoryToken(int64_t sequence) {
-  return "t" + std::to_string(sequence);
+// The last of what a page held, by its number; `kind` tells one list from another. Opaque to
+// clients.
+std::string PageToken(char kind, int64_t number) {
+  return std::string(1, kind) + std::to_string(number);
 }
 
-int64_t ParseHistoryToken(const std::string& token) {
+int64_t ParsePageToken(char kind, const std::string& token, const std::string& list) {
   if (token.empty()) return 0;
-  int64_t sequence = 0;
+  int64_t number = 0;
   const char* end = token.data() + token.size();
-  const auto parsed = std::from_chars(token.data() + 1, end, sequence);
-  if (token[0] == 't' && parsed.ec == std::errc() && parsed.ptr == end && sequence > 0)
-    return sequence;
+  const auto parsed = std::from_chars(token.data() + 1, end, number);
+  if (token[0] == kind && parsed.ec == std::errc() && parsed.ptr == end && number > 0)
+    return number;
   throw ApiError(ErrorCode::kInvalidArgument, "PAGE_TOKEN_INVALID",
-                 "page_token '" + token.substr(0, 80) + "' is not one that ListTransitions gave");
+                 "page_token '" + token.substr(0, 80) + "' is not one that " + list + " gave");
 }
 
 }  // namespace
@@ -67,7 +69,11 @@ grpc::Status JobService::GetJob(grpc::ServerContext* context, const v1::GetJobRe
       return found;
     });
     *response = options_.controller->View(record);
-    if (full) AddRunFile(text, *response);
+    if (full) {
+      AddRunFile(text, *response);
+    } else {
+      MakeBasic(*response);
+    }
   });
 }
 
@@ -76,18 +82,17 @@ grpc::Status JobService::ListJobs(grpc::ServerContext* context, const v1::ListJo
   return options_.gate->Run(*context, "JobService/ListJobs", request, [&](Call&) {
     const JobFilter filter = JobFilter::Parse(request->filter());
     const bool full = request->view() == v1::JOB_VIEW_FULL;
-    std::vector<RunFileText> texts;
-    const JobPage page = options_.store->Read([&](Tables& tables) {
-      JobPage found =
-          tables.jobs.List(filter, PageSize(request->page_size()), request->page_token());
-      if (!full) return found;
-      for (const JobRecord& record : found.jobs) texts.push_back(tables.jobs.RunFile(record.id));
-      return found;
-    });
+    const PageLimits limits{.jobs = PageSize(request->page_size()), .run_files = full};
+    const JobPage page = options_.store->Read(
+        [&](Tables& tables) { return tables.jobs.List(filter, limits, request->page_token()); });
     for (size_t i = 0; i < page.jobs.size(); ++i) {
       v1::Job& job = *response->add_jobs();
       job = options_.controller->View(page.jobs[i]);
-      if (full) AddRunFile(texts[i], job);
+      if (full) {
+        AddRunFile(page.run_files[i], job);
+      } else {
+        MakeBasic(job);
+      }
     }
     response->set_next_page_token(page.next_page_token);
   });
@@ -95,8 +100,11 @@ grpc::Status JobService::ListJobs(grpc::ServerContext* context, const v1::ListJo
 
 template <typename Request>
 grpc::Status JobService::Act(grpc::ServerContext& context, std::string_view method,
-                             const Request& request, VerbRequest verb, v1::Job& response) {
+                             const std::string& deed, const Request& request, VerbRequest verb,
+                             v1::Job& response) {
   return options_.gate->Run(context, method, &request, [&](Call& call) {
+    const int64_t id = ParseJobName(request.name());
+    CheckOwner(call.caller(), id, deed, method);
     CheckText("reason", request.reason(), kMostReason);
     verb.etag = request.etag();
     verb.reason = request.reason();
@@ -104,10 +112,24 @@ grpc::Status JobService::Act(grpc::ServerContext& context, std::string_view meth
       if (request.has_resources())
         verb.resources = CheckNewResources(request.name(), request.resources());
     }
-    response = options_.controller->Act(ParseJobName(request.name()), verb,
+    response = options_.controller->Act(id, verb,
                                         RequestInfoOf(call.caller(), method, request.request_id(),
                                                       request, request.validate_only()));
   });
+}
+
+void JobService::CheckOwner(const Caller& caller, int64_t job, const std::string& deed,
+                            std::string_view method) const {
+  std::string submitter;
+  try {
+    submitter =
+        options_.store->Read([&](Tables& tables) { return tables.jobs.Get(job).spec.submitter(); });
+  } catch (const ApiError& error) {
+    // Perhaps a request to delete it comes again, and has its answer.
+    if (error.code() == ErrorCode::kNotFound) return;
+    throw;
+  }
+  CheckMayChange(caller, job, submitter, deed, method, options_.ownership);
 }
 
 v1::Resources JobService::CheckNewResources(const std::string& job,
@@ -128,22 +150,25 @@ v1::Resources JobService::CheckNewResources(const std::string& job,
 grpc::Status JobService::CancelJob(grpc::ServerContext* context,
                                    const v1::CancelJobRequest* request, v1::Job* response) {
   const EventKind kind = request->kill() ? EventKind::kKill : EventKind::kCancel;
-  return Act(*context, "JobService/CancelJob", *request, {.verb = kind}, *response);
+  return Act(*context, "JobService/CancelJob", "cancel it", *request, {.verb = kind}, *response);
 }
 
 grpc::Status JobService::PauseJob(grpc::ServerContext* context, const v1::PauseJobRequest* request,
                                   v1::Job* response) {
-  return Act(*context, "JobService/PauseJob", *request, {.verb = EventKind::kPause}, *response);
+  return Act(*context, "JobService/PauseJob", "pause it", *request, {.verb = EventKind::kPause},
+             *response);
 }
 
 grpc::Status JobService::ResumeJob(grpc::ServerContext* context,
                                    const v1::ResumeJobRequest* request, v1::Job* response) {
-  return Act(*context, "JobService/ResumeJob", *request, {.verb = EventKind::kResume}, *response);
+  return Act(*context, "JobService/ResumeJob", "resume it", *request, {.verb = EventKind::kResume},
+             *response);
 }
 
 grpc::Status JobService::RetryJob(grpc::ServerContext* context, const v1::RetryJobRequest* request,
                                   v1::Job* response) {
-  return Act(*context, "JobService/RetryJob", *request, {.verb = EventKind::kRetry}, *response);
+  return Act(*context, "JobService/RetryJob", "retry it", *request, {.verb = EventKind::kRetry},
+             *response);
 }
 
 grpc::Status JobService::DeleteJob(grpc::ServerContext* context,
@@ -154,20 +179,7 @@ grpc::Status JobService::DeleteJob(grpc::ServerContext* context,
     const int64_t id = ParseJobName(request->name());
     const RequestInfo info = RequestInfoOf(call.caller(), kMethod, request->request_id(), *request,
                                            request->validate_only());
-    if (call.caller().role < Role::kAdmin) {
-      try {
-        const std::string owner = options_.store->Read(
-            [&](Tables& tables) { return tables.jobs.Get(id).spec.submitter(); });
-        if (owner != call.caller().name) {
-          throw ApiError(ErrorCode::kPermissionDenied, "ROLE_TOO_LOW",
-                         JobName(id) + " was submitted by " + owner + ": only " + owner +
-                             " or an admin may delete it");
-        }
-      } catch (const ApiError& error) {
-        // Perhaps this request comes again, and has its answer.
-        if (error.code() != ErrorCode::kNotFound) throw;
-      }
-    }
+    CheckOwner(call.caller(), id, "delete it", kMethod);
     options_.controller->Delete(id, request->etag(), info);
   });
 }
@@ -182,11 +194,17 @@ grpc::Status JobService::ListAttempts(grpc::ServerContext* context,
                                       v1::ListAttemptsResponse* response) {
   return options_.gate->Run(*context, "JobService/ListAttempts", request, [&](Call&) {
     const int64_t id = ParseJobName(request->parent(), "parent");
-    const std::vector<v1::Attempt> attempts = options_.store->Read([&](Tables& tables) {
+    const int64_t after = ParsePageToken(kAttempts, request->page_token(), "ListAttempts");
+    if (after > INT32_MAX) return;
+    const int count = request->page_size() == 0 ? INT32_MAX : request->page_size();
+    const AttemptTable::Page page = options_.store->Read([&](Tables& tables) {
       tables.jobs.Get(id);
-      return tables.attempts.List(id);
+      return tables.attempts.List(id, static_cast<int>(after), count);
     });
-    response->mutable_attempts()->Add(attempts.begin(), attempts.end());
+    response->mutable_attempts()->Add(page.attempts.begin(), page.attempts.end());
+    if (!page.more) return;
+    response->set_next_page_token(
+        PageToken(kAttempts, ParseAttemptName(page.attempts.back().name()).attempt));
   });
 }
 
@@ -196,7 +214,7 @@ grpc::Status JobService::ListTransitions(grpc::ServerContext* context,
   return options_.gate->Run(*context, "JobService/ListTransitions", request, [&](Call&) {
     std::optional<int64_t> job;
     if (request->parent() != "jobs/-") job = ParseJobName(request->parent(), "parent");
-    const int64_t after = ParseHistoryToken(request->page_token());
+    const int64_t after = ParsePageToken(kHistory, request->page_token(), "ListTransitions");
     const int size = PageSize(request->page_size());
     const std::vector<v1::Transition> history = options_.store->Read([&](Tables& tables) {
       std::vector<v1::Transition> found = tables.jobs.History(job, after, size);
@@ -204,9 +222,16 @@ grpc::Status JobService::ListTransitions(grpc::ServerContext* context,
       if (job && after == 0 && found.empty()) tables.jobs.Get(*job);
       return found;
     });
-    response->mutable_transitions()->Add(history.begin(), history.end());
-    if (static_cast<int>(history.size()) == size)
-      response->set_next_page_token(HistoryToken(history.back().sequence()));
+    int64_t bytes = 0;
+    for (const v1::Transition& entry : history) {
+      *response->add_transitions() = entry;
+      bytes += static_cast<int64_t>(entry.ByteSizeLong());
+      if (bytes > kMostAnswer) break;
+    }
+    const int shown = response->transitions_size();
+    if (shown == size || shown < static_cast<int>(history.size()))
+      response->set_next_page_token(
+          PageToken(kHistory, response->transitions(shown - 1).sequence()));
   });
 }
 

@@ -4,6 +4,7 @@
 #include "coordinator/control/controller.h"
 #include "coordinator/service/call_gate.h"
 #include "coordinator/service/job_watcher.h"
+#include "coordinator/service/ownership.h"
 #include "coordinator/service/submission.h"
 #include "syncbn/v1/job.grpc.pb.h"
 
@@ -16,6 +17,7 @@ class JobService final
     Store* store = nullptr;
     Controller* controller = nullptr;
     SubmissionPolicy submission;
+    OwnershipPolicy ownership;
     CallGate* gate = nullptr;
     JobWatcher* watcher = nullptr;
   };
@@ -47,10 +49,13 @@ class JobService final
                                v1::ListTransitionsResponse* response) override;
 
  private:
-  // What the four verbs on a job have in common.
+  // What the four verbs on a job have in common; `deed` says what its caller may not do ("cancel
+  // it").
   template <typename Request>
-  grpc::Status Act(grpc::ServerContext& context, std::string_view method, const Request& request,
-                   VerbRequest verb, v1::Job& response);
+  grpc::Status Act(grpc::ServerContext& context, std::string_view method, const std::string& deed,
+                   const Request& request, VerbRequest verb, v1::Job& response);
+  void CheckOwner(const Caller& caller, int64_t job, const std::string& deed,
+                  std::string_view method) const;
   // New resources for a job that has a run file already.
   v1::Resources CheckNewResources(const std::string& job, const v1::Resources& resources) const;
 

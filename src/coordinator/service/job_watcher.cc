@@ -109,8 +109,9 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
   // One job of the snapshot, or its end. Jobs are read page by page: only one page is held.
   void FillSnapshot(v1::WatchJobsResponse& response) {
     if (snapshot_.empty() && !snapshot_read_) {
-      JobPage page = store_.Read(
-          [&](Tables& tables) { return tables.jobs.List(filter_, kJobsAtOnce, page_token_); });
+      JobPage page = store_.Read([&](Tables& tables) {
+        return tables.jobs.List(filter_, {.jobs = kJobsAtOnce}, page_token_);
+      });
       for (JobRecord& record : page.jobs) snapshot_.push_back(std::move(record));
       page_token_ = page.next_page_token;
       snapshot_read_ = page_token_.empty();
@@ -200,8 +201,7 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
   // The job as the API shows it; remembers what was shown.
   v1::Job Show(const JobRecord& record) {
     v1::Job job = view_(record);
-    job.clear_run_file();
-    job.clear_effective_run_file();
+    MakeBasic(job);
     if (record.status.state == JobState::kQueued) {
       waiting_.insert(record.id);
     } else {
@@ -212,7 +212,6 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
     compared.clear_used_time();
     // Never change, and are written in no certain order.
     compared.clear_labels();
-    compared.clear_environment();
     shown_[record.id] = std::hash<std::string>()(compared.SerializeAsString());
     return job;
   }

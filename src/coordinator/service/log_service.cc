@@ -148,8 +148,7 @@ grpc::Status LogService::ListLogs(grpc::ServerContext* context, const v1::ListLo
       const int64_t job = ParseJobName(request->parent(), "parent");
       store_.Read([&](Tables& tables) {
         tables.jobs.Get(job);
-        for (const v1::Attempt& one : tables.attempts.List(job))
-          attempts.push_back(ParseAttemptName(one.name()));
+        for (const int number : tables.attempts.Numbers(job)) attempts.push_back({job, number});
       });
     }
     for (const AttemptId id : attempts) {

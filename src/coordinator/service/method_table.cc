@@ -10,11 +10,11 @@ constexpr std::array kRules = {
     MethodRule{"JobService/CreateJob", Access::kSubmitter, true},
     MethodRule{"JobService/GetJob", Access::kViewer},
     MethodRule{"JobService/ListJobs", Access::kViewer},
+    // Of submitters only those whose job it is may: the service looks at the job (ownership.h).
     MethodRule{"JobService/CancelJob", Access::kSubmitter, true},
     MethodRule{"JobService/PauseJob", Access::kSubmitter, true},
     MethodRule{"JobService/ResumeJob", Access::kSubmitter, true},
     MethodRule{"JobService/RetryJob", Access::kSubmitter, true},
-    // Of submitters only the job's own may: the service looks at the job.
     MethodRule{"JobService/DeleteJob", Access::kSubmitter, true},
     MethodRule{"JobService/WatchJobs", Access::kViewer, false, true},
     MethodRule{"JobService/ListAttempts", Access::kViewer},

@@ -10,8 +10,6 @@ namespace {
 constexpr char kCursor = 'm';
 constexpr int kBatchesAtOnce = 4;
 constexpr size_t kReadsKept = 16;
-// An answer must fit into a message; a step range or fewer buckets make it smaller.
-constexpr size_t kLargestAnswer = size_t{3} << 20;
 
 bool MatchesAny(const std::string& name, const std::vector<std::string>& patterns) {
   return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
@@ -175,13 +173,6 @@ grpc::Status MetricsService::QueryMetrics(grpc::ServerContext* context,
       tables.jobs.Get(job);
       return tables.metrics.Query(*request);
     });
-    if (response->ByteSizeLong() <= kLargestAnswer) return;
-    throw ApiError(ErrorCode::kResourceExhausted, "TOO_LARGE",
-                   "the answer would have " + std::to_string(response->ByteSizeLong()) +
-                       " bytes, more than " + std::to_string(kLargestAnswer) +
-                       ": ask for fewer names, fewer steps or fewer buckets",
-                   {{"bytes", std::to_string(response->ByteSizeLong())},
-                    {"limit", std::to_string(kLargestAnswer)}});
   });
 }
 

@@ -3,22 +3,21 @@
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/server_builder.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <limits>
 #include <mutex>
 
 #include "base/error.h"
 #include "coordinator/service/address.h"
+#include "coordinator/service/listening.h"
+#include "coordinator/service/port_probe.h"
+#include "coordinator/service/unreadable.h"
 
 namespace syncbn::coordinator {
 namespace {
-
-bool IsUnix(const std::string& address) {
-  return address.starts_with("unix:");
-}
 
 void CheckPolicy(const Server::Options& options, const CallGate& gate) {
   for (const std::string& address : options.addresses) {
@@ -52,7 +51,7 @@ void SetUpGrpc() {
 }  // namespace
 
 Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::Service*>& services)
-    : gate_(gate), services_(services) {
+    : gate_(gate), services_(services), has_tls_(options.tls.has_value()) {
   CheckPolicy(options, gate);
   SetUpGrpc();
   const auto credentials =
@@ -61,11 +60,19 @@ Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::S
   for (const std::string& address : options.addresses) all_loopback &= IsLoopback(address);
   gate.options().authenticator->AllowLocal(all_loopback);
 
-  grpc::ServerBuilder builder;
-  std::vector<int> ports(options.addresses.size(), 0);
-  for (size_t i = 0; i < options.addresses.size(); ++i) {
-    builder.AddListeningPort(options.addresses[i], credentials, &ports[i]);
+  std::vector<ListeningSocket> sockets;
+  for (const std::string& address : options.addresses) {
+    std::vector<ListeningSocket> own = ListenOn(address);
+    addresses_.push_back(own.front().address);
+    std::move(own.begin(), own.end(), std::back_inserter(sockets));
   }
+  grpc::ServerBuilder builder;
+  // gRPC's own listener ends for good where the process has no descriptor left.
+  door_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(std::make_unique<UnreadableRequests>(gate));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (grpc::Service* service : services) builder.RegisterService(service);
   // The gate refuses what is too large with a reason; gRPC only what is far beyond.
   builder.SetMaxReceiveMessageSize(
@@ -74,8 +81,10 @@ Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::S
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
   // A call that waits for the store has a thread: a flood of them must find an end.
   builder.SetResourceQuota(grpc::ResourceQuota("server").SetMaxThreads(options.max_threads));
-  // Two servers must not share a port by accident.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                             static_cast<int>(options.handshake_limit.count()));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             static_cast<int>(options.idle_limit.count()));
   // Clients ask every 30 s whether the connection lives; a quarter-hour of silence is not a fault.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -83,19 +92,22 @@ Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::S
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   server_ = builder.BuildAndStart();
-  for (size_t i = 0; i < options.addresses.size(); ++i) {
-    const std::string& address = options.addresses[i];
-    if (server_ == nullptr || ports[i] == 0) {
-      // gRPC does not say which of them it could not have.
-      throw Error(ErrorCode::kUnavailable,
-                  "cannot listen on " + address +
-                      ": the port is taken, or the address is not of this machine");
-    }
-    addresses_.push_back(IsUnix(address)
-                             ? address
-                             : SplitAddress(address).first + ":" + std::to_string(ports[i]));
-  }
+  if (server_ == nullptr) throw Error(ErrorCode::kInternal, "gRPC could not be started");
   SetServing(false);
+  ConnectionLimits limits = ConnectionsThatFit();
+  if (options.connections.all > 0) limits.all = options.connections.all;
+  if (options.connections.per_address > 0) limits.per_address = options.connections.per_address;
+  acceptor_ = std::make_unique<Acceptor>(
+      std::move(sockets),
+      Acceptor::Options{
+          .port = "grpc",
+          .limits = limits,
+          .metrics = gate.options().metrics,
+          .take = [this](int connection) {
+            grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters one;
+            one.fd = connection;
+            door_->HandleNewConnection(&one);
+          }});
 }
 
 Server::~Server() {
@@ -107,8 +119,23 @@ void Server::SetServing(bool serving) {
   if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(serving);
 }
 
+std::string Server::WhyNotReady() {
+  if (!gate_.serving()) return "it is starting or stopping";
+  std::lock_guard lock(probe_);
+  const MonotonicTime now = Clock::System().Monotonic();
+  if (looked_ && now - *looked_ < std::chrono::seconds(1)) return unreachable_;
+  unreachable_.clear();
+  for (const std::string& address : addresses_) {
+    if (unreachable_.empty() && !Answers(address, has_tls_))
+      unreachable_ = "a connection to " + address + " was not answered";
+  }
+  looked_ = Clock::System().Monotonic();
+  return unreachable_;
+}
+
 void Server::Shutdown(std::chrono::milliseconds grace) {
   SetServing(false);
+  acceptor_.reset();
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
 }

@@ -8,13 +8,16 @@
 #pragma once
 
 #include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "coordinator/service/acceptor.h"
 #include "coordinator/service/call_gate.h"
 #include "coordinator/service/tls.h"
 
@@ -29,6 +32,12 @@ class Server {
     // Without TLS, tokens and metrics travel in the open: on loopback only, or where this says that
     // the network is trusted.
     bool allow_plaintext = false;
+    // 0 each: as many as fit (acceptor.h).
+    ConnectionLimits connections;
+    // A client that has connected and then does not speak HTTP/2, or TLS, is left to itself; and
+    // one that has no call under way for long.
+    std::chrono::milliseconds handshake_limit = std::chrono::seconds(20);
+    std::chrono::milliseconds idle_limit = std::chrono::minutes(15);
     int max_streams_per_connection = 1000;
     // Of the calls that run at the same time; beyond that gRPC answers RESOURCE_EXHAUSTED.
     int max_threads = 1000;
@@ -47,6 +56,10 @@ class Server {
   const std::vector<std::string>& addresses() const { return addresses_; }
   const std::vector<grpc::Service*>& services() const { return services_; }
   void SetServing(bool serving);
+  // Why a client would not be served now: told so, or found out by connecting to each address and
+  // waiting (2 s at most, and again after a second at the earliest) for the server's first words.
+  // Empty: it serves.
+  std::string WhyNotReady();
 
   // Takes no new calls, lets those that run end until the time is up, then cancels them. Streams
   // that watch do not end by themselves: stop them first (FollowerPool::Stop).
@@ -59,7 +72,14 @@ class Server {
   CallGate& gate_;
   std::vector<grpc::Service*> services_;
   std::vector<std::string> addresses_;
+  bool has_tls_;
+  std::mutex probe_;
+  std::string unreachable_;  // why, when it was last looked at
+  std::optional<MonotonicTime> looked_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> door_;
+  // Last: it hands connections to what stands above.
+  std::unique_ptr<Acceptor> acceptor_;
 };
 
 }  // namespace syncbn::coordinator

@@ -116,6 +116,15 @@ struct ServerMetrics::Families {
                                                        .Name("syncbn_streams")
                                                        .Help("Open streams by method")
                                                        .Register(registry);
+  prometheus::Family<prometheus::Gauge>& connections = prometheus::BuildGauge()
+                                                           .Name("syncbn_connections")
+                                                           .Help("Open connections by port")
+                                                           .Register(registry);
+  prometheus::Family<prometheus::Counter>& refused =
+      prometheus::BuildCounter()
+          .Name("syncbn_connections_refused_total")
+          .Help("Connections that were refused, by port and by what there were too many of")
+          .Register(registry);
   prometheus::Counter& points = prometheus::BuildCounter()
                                     .Name("syncbn_metric_points_total")
                                     .Help("Metric points received from workers")
@@ -149,6 +158,14 @@ void ServerMetrics::CountCall(std::string_view method, std::string_view code, bo
 
 void ServerMetrics::AddStream(std::string_view method, int by) {
   families_->streams.Add({{"method", std::string(method)}}).Increment(by);
+}
+
+void ServerMetrics::SetConnections(std::string_view port, int64_t open) {
+  families_->connections.Add({{"port", std::string(port)}}).Set(static_cast<double>(open));
+}
+
+void ServerMetrics::CountRefusedConnection(std::string_view port, std::string_view why) {
+  families_->refused.Add({{"port", std::string(port)}, {"why", std::string(why)}}).Increment();
 }
 
 void ServerMetrics::CountMetricPoints(int64_t points) {

@@ -43,6 +43,10 @@ class ServerMetrics {
                  std::chrono::duration<double> duration);
   // Streams that are open.
   void AddStream(std::string_view method, int by);
+  // Connections that are open on a port ("grpc", "http"), and one that was refused: "all" or
+  // "address" for the limit it was beyond, "files" where the process had no descriptor left.
+  void SetConnections(std::string_view port, int64_t open);
+  void CountRefusedConnection(std::string_view port, std::string_view why);
   void CountMetricPoints(int64_t points);
   void CountLostPoints(int64_t points);
 

@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace syncbn::coordinator {
 namespace {
 
@@ -11,25 +13,19 @@ constexpr const char* kDomain = "syncbn";
 // The message is a header of its own, in which every byte that is not plain ASCII takes three.
 constexpr size_t kMostMessage = 1024;
 
-// The beginning of a text, not cut inside a character.
-std::string Beginning(const std::string& text, size_t most) {
-  if (text.size() <= most) return text;
-  size_t end = most;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(0, end) + " ...";
-}
-
 grpc::Status MakeStatus(grpc::StatusCode code, const std::string& message, std::string reason,
                         const std::map<std::string, std::string>& metadata,
                         const v1::RunFileErrors* run_file_errors, size_t max_details) {
-  const std::string text = Beginning(message, kMostMessage);
+  const std::string text = Utf8Beginning(message, kMostMessage);
   v1::ErrorStatus status;
   status.set_code(code);
   status.set_message(text);
   v1::ErrorInfo info;
   info.set_reason(std::move(reason));
   info.set_domain(kDomain);
-  for (const auto& [key, value] : metadata) (*info.mutable_metadata())[key] = value;
+  // They may quote what a client has sent, cut somewhere.
+  for (const auto& [key, value] : metadata)
+    (*info.mutable_metadata())[key] = Utf8Beginning(value, kMostMessage);
   status.add_details()->PackFrom(info);
   if (run_file_errors != nullptr) {
     // As many faults as fit; the reader sees from the message how many there are.

@@ -1,7 +1,5 @@
 #include "coordinator/service/submission.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <algorithm>
 #include <cctype>
 
@@ -16,7 +14,6 @@ namespace syncbn::coordinator {
 namespace {
 
 namespace fs = std::filesystem;
-using google::protobuf::util::TimeUtil;
 
 constexpr size_t kMostText = 4096;
 constexpr int kMostEntries = 256;
@@ -26,6 +23,7 @@ constexpr int kMostEntries = 256;
 constexpr size_t kMostTogether = 64 * 1024;
 // Linux takes paths of 4,095 bytes and names of 255. What a run writes has longer paths than its folder.
 constexpr size_t kMostPath = 3 * 1024, kMostPathName = 255;
+constexpr int kMostHosts = 1024;
 
 [[noreturn]] void ThrowResources(const std::string& message) {
   throw ApiError(ErrorCode::kInvalidArgument, "RESOURCES_INVALID", message);
@@ -169,16 +167,15 @@ v1::Resources CheckResources(v1::Resources resources, int replicas) {
   if (resources.priority() < -1000 || resources.priority() > 1000)
     ThrowResources("priority must be from -1000 to 1000");
   if (resources.has_time_limit()) {
-    const auto& limit = resources.time_limit();
-    // Ten years; the seconds first, so that nothing overflows.
-    if (limit.seconds() > 3650 * 86400LL || TimeUtil::DurationToMilliseconds(limit) < 1000)
+    const std::chrono::microseconds limit = FromProto(resources.time_limit());
+    if (limit < std::chrono::seconds(1) || limit > std::chrono::days(3650))
       ThrowResources("time_limit must be from 1 s to ten years");
   }
   if (resources.max_retries() < 0 || resources.max_retries() > 1000)
     ThrowResources("max_retries must be from 0 to 1000");
   for (const auto* names :
        {&resources.host_tags(), &resources.hosts(), &resources.excluded_hosts()}) {
-    CheckCount("resources", names->size(), 10000);
+    CheckCount("resources", names->size(), kMostHosts);
     size_t bytes = 0;
     for (const std::string& name : *names) {
       CheckText("resources", name, 255);

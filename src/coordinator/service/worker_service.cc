@@ -1,7 +1,5 @@
 #include "coordinator/service/worker_service.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <algorithm>
 
 #include "coordinator/api_error.h"
@@ -10,22 +8,11 @@
 namespace syncbn::coordinator {
 namespace {
 
-using google::protobuf::util::TimeUtil;
-
-// Texts of workers are kept in the store and shown to people.
-constexpr size_t kMostText = 16 * 1024;
-
 // The attempt that a rank says it belongs to, which must be the one whose token it showed.
 AttemptId AttemptOf(const Call& call, const v1::RankName& rank) {
   const AttemptId id = ParseAttemptName(rank.attempt(), "rank.attempt");
   call.CheckAttempt(id);
   return id;
-}
-
-void CheckLength(const std::string& field, const std::string& text) {
-  if (text.size() > kMostText)
-    ThrowFieldInvalid(field, field + " has " + std::to_string(text.size()) + " bytes; at most " +
-                                 std::to_string(kMostText) + " are allowed");
 }
 
 }  // namespace
@@ -42,8 +29,7 @@ grpc::Status WorkerService::Register(grpc::ServerContext* context,
                                        .host = request->host(),
                                        .pid = request->pid(),
                                        .total_steps = request->total_steps()}));
-    *response->mutable_heartbeat_interval() =
-        TimeUtil::MicrosecondsToDuration(options_.heartbeat_interval.count());
+    *response->mutable_heartbeat_interval() = ToProto(options_.heartbeat_interval);
   });
 }
 
@@ -64,8 +50,7 @@ grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context,
     if (request->has_checkpoint_step()) report.checkpoint_step = request->checkpoint_step();
     response->set_desired_state(static_cast<v1::Job::DesiredState>(
         options_.controller->Heartbeat(id, request->rank().rank(), report)));
-    *response->mutable_heartbeat_interval() =
-        TimeUtil::MicrosecondsToDuration(options_.heartbeat_interval.count());
+    *response->mutable_heartbeat_interval() = ToProto(options_.heartbeat_interval);
   });
 }
 
@@ -99,9 +84,7 @@ grpc::Status WorkerService::ReportExit(grpc::ServerContext* context,
                                        v1::ReportExitResponse* /*response*/) {
   return options_.gate->Run(*context, "WorkerService/ReportExit", request, [&](Call& call) {
     const AttemptId id = AttemptOf(call, request->rank());
-    CheckLength("exit.message", request->exit().message());
     CheckText("exit.host", request->exit().host(), 255);
-    for (const std::string& frame : request->exit().frames()) CheckLength("exit.frames", frame);
     options_.controller->ReportExit(id, request->rank().rank(), request->exit());
   });
 }

@@ -1,10 +1,15 @@
 #include "coordinator/store/attempt_table.h"
 
+#include "base/utf8.h"
 #include "coordinator/api_error.h"
+#include "coordinator/field_check.h"
 #include "coordinator/store/column.h"
 
 namespace syncbn::coordinator {
 namespace {
+
+// Of the messages of an attempt's ranks, in all.
+constexpr size_t kMostRankText = size_t{1} << 20;
 
 [[noreturn]] void FailNoAttempt(AttemptId id) {
   throw ApiError(ErrorCode::kNotFound, "ATTEMPT_NOT_FOUND",
@@ -41,15 +46,28 @@ v1::Attempt AttemptTable::Get(AttemptId id) const {
   return attempt;
 }
 
-std::vector<v1::Attempt> AttemptTable::List(int64_t job) const {
-  std::vector<v1::Attempt> attempts;
-  Rows rows =
-      database_.Query("SELECT number, record FROM attempts WHERE job = ? ORDER BY number", job);
+AttemptTable::Page AttemptTable::List(int64_t job, int after, int count, int64_t bytes) const {
+  Page page;
+  Rows rows = database_.Query(
+      "SELECT number, record FROM attempts WHERE job = ? AND number > ? ORDER BY number", job,
+      after);
   while (rows.Next()) {
-    attempts.push_back(ParseColumn<v1::Attempt>(rows.Bytes(1), "attempt"));
-    AddRanks({job, static_cast<int>(rows.Int(0))}, attempts.back());
+    auto attempt = ParseColumn<v1::Attempt>(rows.Bytes(1), "attempt");
+    AddRanks({job, static_cast<int>(rows.Int(0))}, attempt);
+    bytes -= static_cast<int64_t>(attempt.ByteSizeLong());
+    const auto size = static_cast<int>(page.attempts.size());
+    page.more = size == count || (size > 0 && bytes < 0);
+    if (page.more) break;
+    page.attempts.push_back(std::move(attempt));
   }
-  return attempts;
+  return page;
+}
+
+std::vector<int> AttemptTable::Numbers(int64_t job) const {
+  std::vector<int> numbers;
+  Rows rows = database_.Query("SELECT number FROM attempts WHERE job = ? ORDER BY number", job);
+  while (rows.Next()) numbers.push_back(static_cast<int>(rows.Int(0)));
+  return numbers;
 }
 
 std::string AttemptTable::TokenHash(AttemptId id) const {
@@ -67,6 +85,7 @@ void AttemptTable::PutRank(AttemptId id, int rank, const std::string& host, int6
 }
 
 void AttemptTable::PutRankExit(AttemptId id, int rank, const v1::RankExit& exit) {
+  CheckFields(exit, "exit");
   database_.Run(
       "INSERT INTO ranks(job, attempt, rank, host, pid, exit) VALUES (?, ?, ?, ?, 0, ?) "
       "ON CONFLICT DO UPDATE SET exit = coalesce(exit, excluded.exit)",
@@ -107,6 +126,10 @@ void AttemptTable::AddRanks(AttemptId id, v1::Attempt& attempt) const {
     rank.set_outcome(exit.outcome());
     rank.set_message(exit.message());
   }
+  if (attempt.ranks().empty()) return;
+  const size_t most = kMostRankText / static_cast<size_t>(attempt.ranks_size());
+  for (v1::RankRecord& rank : *attempt.mutable_ranks())
+    rank.set_message(Utf8Beginning(rank.message(), most));
 }
 
 std::optional<std::string> RequestTable::Find(const RequestKey& key) const {

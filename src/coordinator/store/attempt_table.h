@@ -1,10 +1,12 @@
 // Attempts and their ranks, and the answers to requests, in the store. Part of Tables (store.h).
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "coordinator/answer_size.h"
 #include "coordinator/job/job_record.h"
 #include "coordinator/store/sqlite.h"
 #include "syncbn/v1/worker.pb.h"
@@ -24,13 +26,20 @@ class AttemptTable {
   bool Has(AttemptId id) const;
   // With its ranks. NOT_FOUND if there is none.
   v1::Attempt Get(AttemptId id) const;
-  // Of one job, oldest first, with their ranks.
-  std::vector<v1::Attempt> List(int64_t job) const;
+  // Of one job those after the attempt `after`, oldest first, with their ranks: `count` at most,
+  // and so many bytes, of which one attempt always fits.
+  struct Page {
+    std::vector<v1::Attempt> attempts;
+    bool more = false;
+  };
+  Page List(int64_t job, int after = 0, int count = INT32_MAX, int64_t bytes = kMostAnswer) const;
+  // The numbers of all of one job, ascending.
+  std::vector<int> Numbers(int64_t job) const;
   std::string TokenHash(AttemptId id) const;
 
   // A rank has registered, perhaps anew.
   void PutRank(AttemptId id, int rank, const std::string& host, int64_t pid);
-  // How a rank left. The first report stays.
+  // How a rank left. The first report stays. FIELD_INVALID for what is too long (field_check.h).
   void PutRankExit(AttemptId id, int rank, const v1::RankExit& exit);
 
   struct RankExitReport {
@@ -41,6 +50,7 @@ class AttemptTable {
   int RegisteredRanks(AttemptId id) const;
 
  private:
+  // What ranks said is cut where it would be too much for an answer.
   void AddRanks(AttemptId id, v1::Attempt& attempt) const;
 
   Database& database_;

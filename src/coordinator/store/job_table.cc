@@ -4,11 +4,15 @@
 #include <charconv>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "coordinator/api_error.h"
 #include "coordinator/store/column.h"
 
 namespace syncbn::coordinator {
 namespace {
+
+// Of a transition, as it is shown.
+constexpr size_t kMostReason = 4096;
 
 constexpr const char* kColumns =
     "id, spec, create_time, start_time, end_time, revision, progress, state, desired, liveness, "
@@ -58,6 +62,13 @@ JobRecord Read(const Rows& rows) {
   return record;
 }
 
+// Of what is long in a row; the rest of a job's answer takes less than this.
+int64_t BytesOf(const Rows& rows) {
+  constexpr int64_t kRest = 512;
+  return kRest +
+         static_cast<int64_t>(rows.Bytes(1).size() + rows.Bytes(6).size() + rows.Bytes(20).size());
+}
+
 int FailureClassOf(const JobStatus& status) {
   return status.failure ? static_cast<int>(status.failure->failure_class) : 0;
 }
@@ -70,6 +81,11 @@ std::optional<Blob> AsBlob(const std::optional<std::string>& bytes) {
 
 }  // namespace
 
+int64_t BytesOf(const v1::Job& spec, const RunFileText& run_file) {
+  return static_cast<int64_t>(spec.ByteSizeLong() + run_file.text.size() +
+                              run_file.effective.size());
+}
+
 int64_t JobTable::NextId() const {
   Rows rows = database_.Query("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'");
   return rows.Next() ? rows.Int(0) + 1 : 1;
@@ -80,14 +96,15 @@ int64_t JobTable::Create(const v1::Job& spec, const RunFileText& run_file, const
   SYNCBN_CHECK(spec.run_file().empty() && spec.effective_run_file().empty())
       << "run files are kept apart";
   database_.Run(
-      "INSERT INTO jobs(id, display_name, submitter, priority, spec, create_time, revision, progress, "
-      "state, desired, liveness, attempt, attempt_live, forced, retries, since, deadline, used, "
-      "failure_class) VALUES (?, ?, ?, ?, ?, ?, 1, x'', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+      "INSERT INTO jobs(id, display_name, submitter, priority, spec, bytes, create_time, revision, "
+      "progress, state, desired, liveness, attempt, attempt_live, forced, retries, since, "
+      "deadline, "
+      "used, failure_class) VALUES (?, ?, ?, ?, ?, ?, ?, 1, x'', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
       wanted, spec.display_name(), spec.submitter(), spec.resources().priority(),
-      Blob{spec.SerializeAsString()}, Micros(now), static_cast<int>(status.state),
-      static_cast<int>(status.desired), static_cast<int>(status.liveness), status.attempt,
-      status.attempt_live, status.forced, status.retries, Micros(status.since),
-      Micros(status.deadline), int64_t{status.used.count()});
+      Blob{spec.SerializeAsString()}, BytesOf(spec, run_file), Micros(now),
+      static_cast<int>(status.state), static_cast<int>(status.desired),
+      static_cast<int>(status.liveness), status.attempt, status.attempt_live, status.forced,
+      status.retries, Micros(status.since), Micros(status.deadline), int64_t{status.used.count()});
   const int64_t id = database_.LastId();
   database_.Run("INSERT INTO run_files(job, text, effective) VALUES (?, ?, ?)", id, run_file.text,
                 run_file.effective);
@@ -156,7 +173,7 @@ std::vector<JobRecord> JobTable::Open() const {
   return jobs;
 }
 
-JobPage JobTable::List(const JobFilter& filter, int page_size,
+JobPage JobTable::List(const JobFilter& filter, const PageLimits& limits,
                        const std::string& page_token) const {
   // A token is the number of the last job shown and the filter's fingerprint.
   int64_t before = INT64_MAX;
@@ -178,16 +195,31 @@ JobPage JobTable::List(const JobFilter& filter, int page_size,
   }
   database_.BindTo(rows, ++index, before);
   // One more than asked for tells whether there is another page.
-  database_.BindTo(rows, ++index, page_size + 1);
+  database_.BindTo(rows, ++index, limits.jobs + 1);
   JobPage page;
+  int64_t bytes = 0;
   while (rows.Next()) {
-    if (static_cast<int>(page.jobs.size()) == page_size) {
+    RunFileText run_file;
+    if (limits.run_files) run_file = RunFile(rows.Int(0));
+    bytes += BytesOf(rows) + static_cast<int64_t>(run_file.text.size() + run_file.effective.size());
+    const auto size = static_cast<int>(page.jobs.size());
+    if (size == limits.jobs || (size > 0 && bytes > limits.bytes)) {
       page.next_page_token = std::to_string(page.jobs.back().id) + "." + filter.Fingerprint();
       break;
     }
     page.jobs.push_back(Read(rows));
+    if (limits.run_files) page.run_files.push_back(std::move(run_file));
   }
   return page;
+}
+
+JobUse JobTable::UseOf(const std::string& submitter) const {
+  Rows rows = database_.Query(
+      "SELECT count(*) FILTER (WHERE state < ?), coalesce(sum(bytes), 0) FROM jobs "
+      "WHERE submitter = ?",
+      static_cast<int>(JobState::kSucceeded), submitter);
+  rows.Next();
+  return {.open = rows.Int(0), .bytes = rows.Int(1)};
 }
 
 bool JobTable::Matches(int64_t id, const JobFilter& filter) const {
@@ -239,7 +271,7 @@ std::vector<v1::Transition> JobTable::History(std::optional<int64_t> job, int64_
     *entry.mutable_time() = ToProto(FromMicros(rows.Int(3)));
     entry.set_actor(rows.Text(4));
     entry.set_event(rows.Text(5));
-    entry.set_reason(rows.Text(6));
+    entry.set_reason(Utf8Beginning(rows.Text(6), kMostReason));
     entry.set_from_state(static_cast<v1::Job::State>(rows.Int(7)));
     entry.set_to_state(static_cast<v1::Job::State>(rows.Int(8)));
     entry.set_desired_state(static_cast<v1::Job::DesiredState>(rows.Int(9)));

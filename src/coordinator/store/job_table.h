@@ -4,9 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "coordinator/store/change_feed.h"
+#include "coordinator/answer_size.h"
 #include "coordinator/job/job_filter.h"
 #include "coordinator/job/job_record.h"
+#include "coordinator/store/change_feed.h"
 #include "coordinator/store/sqlite.h"
 
 namespace syncbn::coordinator {
@@ -23,9 +24,26 @@ struct RunFileText {
   std::string effective;  // with all defaults and the origin of every value
 };
 
+// What a list may hold at most; one job always fits.
+struct PageLimits {
+  int jobs = 50;
+  int64_t bytes = kMostAnswer;  // of what was asked for and came of it, as it is stored
+  bool run_files = false;       // they are in the page, and count
+};
+
 struct JobPage {
   std::vector<JobRecord> jobs;
-  std::string next_page_token;  // empty at the end
+  std::vector<RunFileText> run_files;  // of each job, where they were asked for
+  std::string next_page_token;         // empty at the end
+};
+
+// What a job keeps in the store, in bytes.
+int64_t BytesOf(const v1::Job& spec, const RunFileText& run_file);
+
+// What the jobs of one submitter take.
+struct JobUse {
+  int64_t open = 0;   // have not ended
+  int64_t bytes = 0;  // of all in the store
 };
 
 class JobTable {
@@ -55,9 +73,11 @@ class JobTable {
   // All that have not ended, oldest first.
   std::vector<JobRecord> Open() const;
   // Newest first. INVALID_ARGUMENT for a page token that is not of this filter.
-  JobPage List(const JobFilter& filter, int page_size, const std::string& page_token) const;
+  JobPage List(const JobFilter& filter, const PageLimits& limits,
+               const std::string& page_token) const;
   bool Matches(int64_t id, const JobFilter& filter) const;
   int64_t Count() const;
+  JobUse UseOf(const std::string& submitter) const;
 
   // Forgets a job that has ended; the last entry of its history says so. Its points go later
   // (retention.h).

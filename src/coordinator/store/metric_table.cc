@@ -5,7 +5,9 @@
 #include <map>
 
 #include "base/check.h"
+#include "coordinator/answer_size.h"
 #include "coordinator/api_error.h"
+#include "coordinator/field_check.h"
 #include "coordinator/store/column.h"
 #include "coordinator/store/downsample.h"
 
@@ -27,6 +29,7 @@ bool IsMetricName(const std::string& name) {
 }
 
 void Validate(StreamId stream, const v1::MetricBatch& batch) {
+  CheckFields(batch, "batch");
   const int points = batch.name_index_size();
   if (static_cast<int64_t>(batch.ByteSizeLong()) > MetricTable::kLargestBatch) {
     FailBatch(stream, "it has " + std::to_string(batch.ByteSizeLong()) + " bytes, more than " +
@@ -53,6 +56,16 @@ void Validate(StreamId stream, const v1::MetricBatch& batch) {
                             std::to_string(batch.names_size()) + " names");
     }
   }
+}
+
+// An answer must fit into a message; a step range or fewer buckets make it smaller. Looked at while
+// it is made, so that none takes more memory.
+void CheckAnswer(int64_t bytes) {
+  if (bytes <= kMostAnswer) return;
+  throw ApiError(ErrorCode::kResourceExhausted, "TOO_LARGE",
+                 "the answer would have more than " + std::to_string(kMostAnswer) +
+                     " bytes: ask for fewer names, fewer steps or fewer buckets",
+                 {{"bytes", std::to_string(bytes)}, {"limit", std::to_string(kMostAnswer)}});
 }
 
 // The batch without its first points.
@@ -185,13 +198,15 @@ void MetricTable::End(StreamId stream, int64_t last_sequence) {
 }
 
 int64_t MetricTable::LostPoints(int64_t job) const {
-  Rows rows = database_.Query("SELECT coalesce(sum(lost), 0) FROM streams WHERE job = ?", job);
+  // sum() would fail for good where a sum does not fit.
+  Rows rows =
+      database_.Query("SELECT CAST(total(lost) AS INTEGER) FROM streams WHERE job = ?", job);
   rows.Next();
   return rows.Int(0);
 }
 
 int64_t MetricTable::CountPoints() const {
-  Rows rows = database_.Query("SELECT coalesce(sum(points), 0) FROM series");
+  Rows rows = database_.Query("SELECT CAST(total(points) AS INTEGER) FROM series");
   rows.Next();
   return rows.Int(0);
 }
@@ -257,8 +272,10 @@ v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& reque
   }
 
   v1::QueryMetricsResponse response;
+  int64_t bytes = 0;
   for (const Wanted& one : wanted) {
     v1::Series& series = *response.add_series();
+    bytes += static_cast<int64_t>(one.name.size());
     series.set_name(one.name);
     series.set_rank(one.rank);
     if (one.first_step > one.last_step) continue;
@@ -278,6 +295,8 @@ v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& reque
     }
     if (pending) downsampler.Add(*pending);
     downsampler.Finish(series);
+    bytes += static_cast<int64_t>(series.ByteSizeLong());
+    CheckAnswer(bytes);
   }
   return response;
 }

@@ -206,8 +206,17 @@ constexpr const char* kVersion2 = R"sql(
 CREATE INDEX attempts_by_token ON attempts(token_hash);
 )sql";
 
+// What a submitter's jobs take: bytes of what was asked for, with the run file.
+constexpr const char* kVersion3 = R"sql(
+ALTER TABLE jobs ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET bytes = length(spec) + coalesce((
+  SELECT length(CAST(text AS BLOB)) + length(CAST(effective AS BLOB)) FROM run_files
+  WHERE run_files.job = jobs.id), 0);
+CREATE INDEX jobs_by_use ON jobs(submitter, state, bytes);
+)sql";
+
 const std::vector<std::string>& Steps() {
-  static const std::vector<std::string> steps = {kVersion1, kVersion2};
+  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3};
   return steps;
 }
 

@@ -35,7 +35,7 @@ class JobFilterTest : public ::testing::Test {
     const JobFilter filter = JobFilter::Parse(text);
     std::vector<int64_t> ids;
     const JobPage page =
-        store.Read([&](Tables& tables) { return tables.jobs.List(filter, 10, ""); });
+        store.Read([&](Tables& tables) { return tables.jobs.List(filter, {.jobs = 10}, ""); });
     for (const JobRecord& job : page.jobs) {
       ids.push_back(job.id);
       EXPECT_TRUE(store.Read([&](Tables& tables) { return tables.jobs.Matches(job.id, filter); }));

@@ -68,6 +68,47 @@ TEST_F(AccessTest, EveryMethodRefusesWhoShowsNoToken) {
             grpc::StatusCode::UNAUTHENTICATED);
 }
 
+TEST_F(AccessTest, ARequestThatIsNoMessageIsAnErrorWithAReasonAndKept) {
+  Start();
+  const std::string root = server.authenticator.Create("root", Role::kAdmin, std::nullopt);
+  int tried = 0;
+  for (const MethodRule& rule : MethodRules()) {
+    // Streams of requests end where one cannot be read.
+    if (rule.method.starts_with("WorkerService/") || rule.method.starts_with("ClusterService/"))
+      continue;
+    const std::string method(rule.method);
+    // Field 1 with more bytes than there are.
+    EXPECT_EQ(Say(CallWith(channel, "/syncbn.v1." + method, "\x0a\x7f", root)),
+              "INVALID_ARGUMENT MESSAGE_INVALID: the bytes of the request are no message of " +
+                  method + ": they are damaged, or of another method or version");
+    EXPECT_THAT(Say(CallWith(channel, "/syncbn.v1." + method, "\x0a\x7f")),
+                StartsWith("UNAUTHENTICATED"));
+    ++tried;
+  }
+  EXPECT_EQ(tried, 21);
+  bool kept = false;
+  for (const AuditEntry& entry : Audit()) {
+    kept |= entry.actor == "root" && entry.method == "JobService/CancelJob" &&
+            entry.code == grpc::StatusCode::INVALID_ARGUMENT;
+  }
+  EXPECT_TRUE(kept);
+}
+
+TEST_F(AccessTest, ATextThatIsCutInsideACharacterCanBeReadByClients) {
+  Start();
+  std::string umlauts;
+  for (int i = 0; i < 1000; ++i) umlauts += "\xc3\xa4";
+  // One byte more or less before: the cut is inside a character in one of them.
+  for (const std::string& name : {umlauts, "x" + umlauts}) {
+    EXPECT_THAT(Cancel(name), StartsWith("INVALID_ARGUMENT FIELD_INVALID: "));
+    EXPECT_THAT(Cancel("jobs/1/" + name), StartsWith("INVALID_ARGUMENT FIELD_INVALID: "));
+  }
+  Context context;
+  v1::ListAuditResponse response;
+  EXPECT_EQ(Say(admin->ListAudit(&context, v1::ListAuditRequest(), &response)), "OK");
+  EXPECT_EQ(response.records_size(), 4);
+}
+
 TEST_F(AccessTest, ARoleAllowsWhatIsBelowIt) {
   Start();
   const std::string root = server.authenticator.Create("root", Role::kAdmin, std::nullopt);

@@ -1,89 +1,19 @@
 // Every FIELD_INVALID of the API names its field. All services are real; only the launcher is not.
 #include <google/protobuf/util/time_util.h>
 
-#include "coordinator/service/cluster_service.h"
-#include "coordinator/service/job_service.h"
-#include "coordinator/service/worker_service.h"
-#include "tests/coordinator/control/controller_fixture.h"
-#include "tests/coordinator/service/service_fixture.h"
-#include "tests/support/small_run.h"
+#include "tests/coordinator/service/real_services_fixture.h"
 
 namespace syncbn::coordinator {
 namespace {
 
-class FieldTest : public ControllerTest {
+class FieldTest : public RealServicesTest {
  protected:
-  FieldTest() {
-    std::filesystem::create_directories(folder.path() / "output");
-    gate.SetServing(true);
-    server.SetServing(true);
-  }
-  ~FieldTest() override {
-    pool.Stop();
-    server.Shutdown(0ms);
-  }
-
-  template <typename Stub, typename Request, typename Response>
-  grpc::Status Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-                    const Request& request, const std::string& token = "") {
-    Context context(token);
-    Response response;
-    return (Stub(channel).*method)(&context, request, &response);
-  }
-  // Of a stream from the server.
-  template <typename Stub, typename Request, typename Response>
-  grpc::Status Watch(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(
-                         grpc::ClientContext*, const Request&),
-                     const Request& request) {
-    Context context;
-    Stub stub(channel);
-    const auto reader = (stub.*method)(&context, request);
-    Response response;
-    while (reader->Read(&response)) {
-    }
-    return reader->Finish();
-  }
-  grpc::Status Report(const v1::ReportMetricsRequest& request, const std::string& token) {
-    Context context(token);
-    v1::WorkerService::Stub stub(channel);
-    const auto stream = stub.ReportMetrics(&context);
-    stream->Write(request);
-    stream->WritesDone();
-    v1::ReportMetricsResponse response;
-    while (stream->Read(&response)) {
-    }
-    return stream->Finish();
-  }
   void Expect(const std::string& field, const grpc::Status& status) {
     const v1::ErrorInfo info = InfoOf(status);
     EXPECT_EQ(info.reason(), "FIELD_INVALID") << field << ": " << Say(status);
     EXPECT_TRUE(info.metadata().contains("field")) << Say(status);
     if (info.metadata().contains("field")) EXPECT_EQ(info.metadata().at("field"), field);
   }
-
-  Authenticator authenticator{store};
-  EventLog log{{.path = (folder.path() / "log").string()}};
-  ServerMetrics metrics{{.store = &store, .version = "0.1"}};
-  CallGate gate{{.store = &store, .authenticator = &authenticator, .metrics = &metrics, .log = &log}};
-  FollowerPool pool{{}};
-  JobWatcher watcher{store, gate, pool,
-                     [this](const JobRecord& record) { return controller().View(record); }};
-  JobService jobs{{.store = &store,
-                   .controller = &controller(),
-                   .submission = {.output_root = folder.path() / "output",
-                                  .allowed_variables = {"LEVEL"}},
-                   .gate = &gate,
-                   .watcher = &watcher}};
-  ClusterService hosts{{.store = &store, .controller = &controller(), .gate = &gate}};
-  WorkerService workers{{.controller = &controller(), .gate = &gate}};
-  MetricsService series{store, gate, pool};
-  LogService logs{store, gate, pool};
-  AdminService admin{gate};
-  Server server{{.addresses = {"127.0.0.1:0"}},
-                gate,
-                {&jobs, &hosts, &workers, &series, &logs, &admin}};
-  std::shared_ptr<grpc::Channel> channel =
-      grpc::CreateChannel(server.addresses().front(), grpc::InsecureChannelCredentials());
 };
 
 TEST_F(FieldTest, NamesWhatIsWrongInRequestsAboutJobs) {
@@ -226,6 +156,32 @@ TEST_F(FieldTest, NamesWhatIsWrongInRequestsOfWorkers) {
   beat.set_reduction_name(bell);
   Expect("reduction_name", Call(&Workers::Heartbeat, beat, token));
 
+  // What would stay: of checkpoints the newest counts, of lost points the most.
+  beat.clear_reduction_name();
+  enter.mutable_rank()->set_rank(0);
+  enter.set_total_steps(-1);
+  Expect("total_steps", Call(&Workers::Register, enter, token));
+  enter.set_total_steps(100);
+  EXPECT_EQ(Say(Call(&Workers::Register, enter, token)), "OK");
+  for (const int64_t beyond : {int64_t{101}, INT64_MAX}) {
+    beat.set_checkpoint_step(beyond);
+    Expect("checkpoint_step", Call(&Workers::Heartbeat, beat, token));
+    beat.clear_checkpoint_step();
+    beat.set_step(beyond);
+    Expect("step", Call(&Workers::Heartbeat, beat, token));
+    beat.clear_step();
+  }
+  beat.set_lost_points(INT64_MAX);
+  Expect("lost_points", Call(&Workers::Heartbeat, beat, token));
+  beat.clear_lost_points();
+  beat.set_step(100);
+  beat.set_checkpoint_step(100);
+  EXPECT_EQ(Say(Call(&Workers::Heartbeat, beat, token)), "OK");
+  EXPECT_EQ(View(job).progress().lost_points(), 0);
+  beat.mutable_rank()->set_rank(7);
+  EXPECT_THAT(Say(Call(&Workers::Heartbeat, beat, token)),
+              testing::HasSubstr("rank.rank is 7, but the attempt has 1 rank: 0"));
+
   v1::ReportMetricsRequest report;
   *report.mutable_rank() = rank("x");
   Expect("rank.attempt", Report(report, token));
@@ -240,6 +196,10 @@ TEST_F(FieldTest, NamesWhatIsWrongInRequestsOfWorkers) {
     Expect("batch", Report(report, token));
   }
 
+  *report.mutable_batch() = TestBatch(1, 2);
+  report.mutable_batch()->set_time_us(0, INT64_MIN);
+  Expect("batch.time_us", Report(report, token));
+
   v1::ReportExitRequest leave;
   *leave.mutable_rank() = rank(attempt);
   leave.mutable_exit()->set_message(large);
@@ -248,6 +208,15 @@ TEST_F(FieldTest, NamesWhatIsWrongInRequestsOfWorkers) {
   leave.mutable_exit()->add_frames(large);
   Expect("exit.frames", Call(&Workers::ReportExit, leave, token));
   leave.mutable_exit()->clear_frames();
+  leave.mutable_exit()->set_error_code(large);
+  Expect("exit.error_code", Call(&Workers::ReportExit, leave, token));
+  leave.mutable_exit()->clear_error_code();
+  leave.mutable_exit()->set_digest(large);
+  Expect("exit.digest", Call(&Workers::ReportExit, leave, token));
+  leave.mutable_exit()->clear_digest();
+  leave.mutable_exit()->set_lost_points(INT64_MAX);
+  Expect("exit.lost_points", Call(&Workers::ReportExit, leave, token));
+  leave.mutable_exit()->clear_lost_points();
   leave.mutable_exit()->set_host(bell);
   Expect("exit.host", Call(&Workers::ReportExit, leave, token));
 }
@@ -278,7 +247,10 @@ TEST_F(FieldTest, NamesWhatIsWrongInRequestsOfAdmins) {
   *create.mutable_token()->mutable_expire_time() =
       google::protobuf::util::TimeUtil::SecondsToTimestamp(1000);
   Expect("token.expire_time", Call(&Admin::CreateToken, create));
+  create.mutable_token()->mutable_expire_time()->set_seconds(INT64_MIN / 1'000'000);
+  Expect("token.expire_time", Call(&Admin::CreateToken, create));
   create.set_request_id("\a");
+  create.mutable_token()->mutable_expire_time()->set_seconds(4'000'000'000);
   Expect("request_id", Call(&Admin::CreateToken, create));
   v1::RevokeTokenRequest revoke;
   revoke.set_request_id("\a");

@@ -103,7 +103,7 @@ TEST_F(LogStreamTest, LogsRefuseWhatIsNotThere) {
             "INVALID_ARGUMENT FIELD_INVALID: the supervisor's log has no ranks: leave rank out");
   request.set_rank(-1);
   EXPECT_EQ(read("jobs/1/attempts/1/logs/output"),
-            "INVALID_ARGUMENT FIELD_INVALID: jobs/1/attempts/1 has no rank -1; ranks begin at 0");
+            "INVALID_ARGUMENT FIELD_INVALID: rank is -1; it can be 0 to 2147483647");
   request.clear_rank();
   server.store.Write([&](Tables& tables) {
     v1::Attempt attempt = tables.attempts.Get(id);

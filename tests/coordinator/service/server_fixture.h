@@ -62,21 +62,23 @@ class ServerTest : public ::testing::Test {
   std::unique_ptr<v1::MetricsService::Stub> metrics;
 };
 
-// Calls any method with an empty message; `answered` becomes the bytes of its first answer.
-inline grpc::Status CallEmpty(const std::shared_ptr<grpc::Channel>& channel,
-                              const std::string& method, std::string* answered = nullptr) {
+// Calls any method with these bytes as its message, and shows `token`, if that is given; `answered`
+// becomes the bytes of its first answer.
+inline grpc::Status CallWith(const std::shared_ptr<grpc::Channel>& channel,
+                             const std::string& method, const std::string& bytes,
+                             const std::string& token = "", std::string* answered = nullptr) {
   grpc::GenericStub stub(channel);
   grpc::CompletionQueue queue;
-  Context context;
+  Context context(token);
   auto call = stub.PrepareCall(&context, method, &queue);
   void* tag = nullptr;
   bool ok = false;
   auto wait = [&] { ASSERT_TRUE(queue.Next(&tag, &ok)); };
   call->StartCall(nullptr);
   wait();
-  grpc::Slice nothing;
-  grpc::ByteBuffer empty(&nothing, 1), answer;
-  call->WriteLast(empty, {}, nullptr);
+  grpc::Slice slice(bytes);
+  grpc::ByteBuffer message(&slice, 1), answer;
+  call->WriteLast(message, {}, nullptr);
   wait();
   call->Read(&answer, nullptr);
   wait();
@@ -90,6 +92,11 @@ inline grpc::Status CallEmpty(const std::shared_ptr<grpc::Channel>& channel,
   call->Finish(&status, nullptr);
   wait();
   return status;
+}
+
+inline grpc::Status CallEmpty(const std::shared_ptr<grpc::Channel>& channel,
+                              const std::string& method, std::string* answered = nullptr) {
+  return CallWith(channel, method, "", "", answered);
 }
 
 }  // namespace syncbn::coordinator

@@ -123,7 +123,7 @@ TEST_F(ServerTest, HealthAndFiguresAreOnTheHttpPort) {
   Start(false);
   AddJob(server.store);
   HttpServer http({.address = "127.0.0.1:0",
-                   .ready = [&] { return server.gate->serving(); },
+                   .why_not_ready = [&] { return server.server->WhyNotReady(); },
                    .metrics = [&] { return server.metrics.Text(); }});
   httplib::Client client("http://" + http.address());
   auto get = [&](const char* path) {
@@ -131,7 +131,7 @@ TEST_F(ServerTest, HealthAndFiguresAreOnTheHttpPort) {
     return result ? std::to_string(result->status) + " " + result->body : "no answer";
   };
   EXPECT_EQ(get("/healthz"), "200 ok\n");
-  EXPECT_EQ(get("/readyz"), "503 not serving\n");
+  EXPECT_EQ(get("/readyz"), "503 not serving: it is starting or stopping\n");
   server.server->SetServing(true);
   EXPECT_EQ(get("/readyz"), "200 ready\n");
   EXPECT_THAT(get("/"), StartsWith("404"));

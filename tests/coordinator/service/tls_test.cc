@@ -66,6 +66,7 @@ TEST_F(TlsTest, ServesThoseWhoTrustItsCertificate) {
   server.options.tls = Files("server");
   server.Start();
   EXPECT_EQ(CallTrusting("server"), kServed);
+  EXPECT_EQ(server.server->WhyNotReady(), "");
   EXPECT_THAT(CallTrusting("other"), StartsWith("UNAVAILABLE "));
   // And not in the open.
   Context context("", 20s);
@@ -82,6 +83,7 @@ TEST_F(TlsTest, MutualTlsAsksForACertificateOfItsRoot) {
   server.options.tls->client_ca = Path("client.crt");
   server.Start();
   EXPECT_EQ(CallTrusting("server", "client"), kServed);
+  EXPECT_EQ(server.server->WhyNotReady(), "");
   EXPECT_THAT(CallTrusting("server"), StartsWith("UNAVAILABLE "));
   EXPECT_THAT(CallTrusting("server", "stranger"), StartsWith("UNAVAILABLE "));
 }

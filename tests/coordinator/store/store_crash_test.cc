@@ -135,7 +135,7 @@ TEST(StoreCrash, WhatWasAcknowledgedBeforeASigkillIsThereOnce) {
       for (int64_t id = job + 1; id <= jobs; ++id) {
         EXPECT_EQ(tables.jobs.Get(id).status.state, JobState::kStarting);
         EXPECT_EQ(tables.jobs.History(id, 0, 10).size(), 2u);
-        EXPECT_EQ(tables.attempts.List(id).size(), 1u);
+        EXPECT_EQ(tables.attempts.List(id).attempts.size(), 1u);
       }
     });
     // The request in flight when it died, sent again: the answer is the same and nothing new is

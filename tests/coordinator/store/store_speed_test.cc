@@ -83,7 +83,8 @@ TEST(StoreSpeed, TenThousandJobsAreListedFilteredAndOpenedQuickly) {
         "submitter = anna AND priority >= 0", "name : nothing-like-this"}) {
     const JobFilter filter = JobFilter::Parse(text);
     const double best = BestSeconds(0.05, [&] {
-      store->Read([&](Tables& tables) { return tables.jobs.List(filter, 100, "").jobs.size(); });
+      store->Read(
+          [&](Tables& tables) { return tables.jobs.List(filter, {.jobs = 100}, "").jobs.size(); });
     });
     std::printf("list of 100 of 10000 jobs, filter '%s': %.2f ms\n", text, best * 1e3);
     EXPECT_LT(best, 0.05);

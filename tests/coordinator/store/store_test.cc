@@ -108,7 +108,8 @@ TEST_F(StoreTest, AWriteThatThrowsLeavesNothingAndTakesNothingFromOthers) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(failed, 8);
-  const JobPage page = store->Read([](Tables& tables) { return tables.jobs.List({}, 100, ""); });
+  const JobPage page =
+      store->Read([](Tables& tables) { return tables.jobs.List({}, {.jobs = 100}, ""); });
   ASSERT_EQ(page.jobs.size(), 8u);
   for (const JobRecord& job : page.jobs) {
     EXPECT_EQ(std::stoi(job.spec.display_name().substr(3)) % 2, 1);
@@ -171,7 +172,7 @@ TEST_F(StoreTest, ListsGoFromNewestToOldestThroughAllPages) {
   int pages = 0;
   do {
     const JobPage page =
-        store->Read([&](Tables& tables) { return tables.jobs.List({}, 10, token); });
+        store->Read([&](Tables& tables) { return tables.jobs.List({}, {.jobs = 10}, token); });
     for (const JobRecord& job : page.jobs) seen.push_back(job.id);
     token = page.next_page_token;
     ++pages;
@@ -185,10 +186,13 @@ TEST_F(StoreTest, ListsGoFromNewestToOldestThroughAllPages) {
 TEST_F(StoreTest, APageTokenOfAnotherFilterIsRefused) {
   for (int i = 0; i < 3; ++i) AddJob(*store);
   const std::string token =
-      store->Read([](Tables& tables) { return tables.jobs.List({}, 2, ""); }).next_page_token;
+      store->Read([](Tables& tables) { return tables.jobs.List({}, {.jobs = 2}, ""); })
+          .next_page_token;
   const JobFilter other = JobFilter::Parse("state = QUEUED");
   EXPECT_EQ(
-      ErrorOf([&] { store->Read([&](Tables& tables) { tables.jobs.List(other, 2, token); }); }),
+      ErrorOf([&] {
+        store->Read([&](Tables& tables) { tables.jobs.List(other, {.jobs = 2}, token); });
+      }),
       "INVALID_ARGUMENT: page token '" + token + "' is not of a list with this filter: start anew");
 }
 

@@ -1,0 +1,178 @@
+#include "coordinator/service/acceptor.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "coordinator/service/server_metrics.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+constexpr rlim_t kMostFiles = 65536;
+constexpr int kMostConnections = 16384;
+// How often closed connections are looked for.
+constexpr std::chrono::milliseconds kCountEvery{1000};
+
+// What is counted as one client's: an address, a network of IPv6, or the socket in the file system.
+std::string AddressOf(const sockaddr_storage& peer) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (peer.ss_family == AF_INET) {
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(peer).sin_addr, text, sizeof text);
+  } else if (peer.ss_family == AF_INET6) {
+    in6_addr address = reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&address)) {
+      ::inet_ntop(AF_INET, &address.s6_addr[12], text, sizeof text);
+    } else {
+      std::fill(address.s6_addr + 8, address.s6_addr + 16, 0);
+      ::inet_ntop(AF_INET6, &address, text, sizeof text);
+    }
+  }
+  return text;
+}
+
+// 0 where there is no such file. Numbers of sockets are not given twice at a time.
+ino_t FileOf(int descriptor) {
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 ? status.st_ino : 0;
+}
+
+}  // namespace
+
+void RaiseFileLimit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  const rlim_t wanted = std::min(files.rlim_max, kMostFiles);
+  if (wanted <= files.rlim_cur) return;
+  files.rlim_cur = wanted;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+}
+
+ConnectionLimits ConnectionsThatFit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) files.rlim_cur = 1024;
+  const int all = static_cast<int>(
+      std::clamp<rlim_t>(files.rlim_cur / 2, 2, static_cast<rlim_t>(kMostConnections)));
+  return {.all = all, .per_address = all / 2};
+}
+
+std::string_view ConnectionLedger::Enter(int connection, const std::string& address) {
+  auto beyond = [&]() -> std::string_view {
+    if (static_cast<int>(open_.size()) >= limits_.all) return "all";
+    const auto own = addresses_.find(address);
+    return own != addresses_.end() && own->second >= limits_.per_address ? "address" : "";
+  };
+  // The number of one that was closed may have been given again.
+  if (!beyond().empty() || open_.contains(connection)) Count();
+  if (const std::string_view limit = beyond(); !limit.empty()) return limit;
+  open_[connection] = {FileOf(connection), address};
+  ++addresses_[address];
+  return "";
+}
+
+int ConnectionLedger::Count() {
+  std::erase_if(open_, [this](const auto& entry) {
+    if (FileOf(entry.first) == entry.second.file) return false;
+    const auto own = addresses_.find(entry.second.address);
+    if (--own->second == 0) addresses_.erase(own);
+    return true;
+  });
+  return static_cast<int>(open_.size());
+}
+
+Acceptor::Acceptor(std::vector<ListeningSocket> sockets, Options options)
+    : sockets_(std::move(sockets)),
+      options_(std::move(options)),
+      ledger_(options_.limits),
+      spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      stop_(::eventfd(0, EFD_CLOEXEC)) {
+  if (spare_.get() < 0 || stop_.get() < 0) {
+    throw Error(ErrorCode::kResourceExhausted,
+                "no more files can be opened: raise the limit (ulimit -n)");
+  }
+  thread_ = std::thread([this] { Loop(); });
+}
+
+Acceptor::~Acceptor() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
+  thread_.join();
+}
+
+void Acceptor::Loop() {
+  std::vector<pollfd> waits = {{.fd = stop_.get(), .events = POLLIN}};
+  for (const ListeningSocket& one : sockets_)
+    waits.push_back({.fd = one.socket.get(), .events = POLLIN});
+  MonotonicTime counted;
+  while (true) {
+    if (const MonotonicTime now = Clock::System().Monotonic(); now - counted >= kCountEvery) {
+      counted = now;
+      const int open = ledger_.Count();
+      if (options_.metrics != nullptr) options_.metrics->SetConnections(options_.port, open);
+    }
+    ::poll(waits.data(), waits.size(), static_cast<int>(kCountEvery.count()));
+    if (waits[0].revents != 0) return;
+    for (size_t i = 1; i < waits.size(); ++i) {
+      if (waits[i].revents != 0) AcceptAll(waits[i].fd);
+    }
+  }
+}
+
+void Acceptor::AcceptAll(int listening) {
+  while (true) {
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    const int connection = ::accept4(listening, reinterpret_cast<sockaddr*>(&peer), &size,
+                                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (connection >= 0) {
+      Take(connection, AddressOf(peer));
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      SendAway(listening);
+      return;
+    } else if (errno != ECONNABORTED && errno != EINTR) {
+      return;
+    }
+    // One that has left already, or a signal: to the next.
+  }
+}
+
+void Acceptor::Take(int connection, const std::string& address) {
+  const std::string_view beyond = ledger_.Enter(connection, address);
+  if (!beyond.empty()) {
+    // Counted before the client can see it.
+    Refuse(beyond);
+    ::close(connection);
+    return;
+  }
+  const int yes = 1;
+  ::setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  options_.take(connection);
+}
+
+void Acceptor::SendAway(int listening) {
+  spare_ = Descriptor();
+  Descriptor refused(::accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  Refuse("files");
+  // Not in a circle at full speed where not even that helps.
+  if (refused.get() < 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  refused = Descriptor();
+  spare_ = Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+void Acceptor::Refuse(std::string_view why) {
+  if (options_.metrics != nullptr) options_.metrics->CountRefusedConnection(options_.port, why);
+}
+
+}  // namespace syncbn::coordinator

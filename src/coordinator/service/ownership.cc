@@ -1,0 +1,36 @@
+#include "coordinator/service/ownership.h"
+
+#include <algorithm>
+
+#include "coordinator/api_error.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+bool Share(const std::string& one, const std::string& other, const OwnershipPolicy& policy) {
+  return std::any_of(policy.teams.begin(), policy.teams.end(), [&](const auto& team) {
+    const auto has = [&](const std::string& name) {
+      return std::find(team.begin(), team.end(), name) != team.end();
+    };
+    return has("*") || (has(one) && has(other));
+  });
+}
+
+}  // namespace
+
+void CheckMayChange(const Caller& caller, int64_t job, const std::string& submitter,
+                    const std::string& deed, std::string_view method,
+                    const OwnershipPolicy& policy) {
+  if (caller.role >= Role::kAdmin || caller.name == submitter ||
+      Share(caller.name, submitter, policy)) {
+    return;
+  }
+  throw ApiError(ErrorCode::kPermissionDenied, "ROLE_TOO_LOW",
+                 JobName(job) + " was submitted by " + submitter + ": only " + submitter +
+                     ", who shares a team with " + submitter + ", or an admin may " + deed,
+                 {{"method", std::string(method)},
+                  {"role", std::string(RoleName(caller.role))},
+                  {"submitter", submitter}});
+}
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,23 @@
+// Whose job it is: a job's own submitter, an admin, and whoever the server says shares with the
+// submitter may change it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "coordinator/service/caller.h"
+
+namespace syncbn::coordinator {
+
+struct OwnershipPolicy {
+  // Names of submitters who share their jobs; "*" in a team stands for all.
+  std::vector<std::vector<std::string>> teams;
+};
+
+// PERMISSION_DENIED (ROLE_TOO_LOW) unless `caller` may do this ("cancel it") to the job `job`.
+void CheckMayChange(const Caller& caller, int64_t job, const std::string& submitter,
+                    const std::string& deed, std::string_view method,
+                    const OwnershipPolicy& policy);
+
+}  // namespace syncbn::coordinator
