@@ -5,8 +5,10 @@
 #include <cstdlib>
 
 #include "app/exit_code.h"
-#include "base/text.h"
+#include "app/terminal.h"
+#include "base/bounded_file.h"
 #include "base/file.h"
+#include "base/text.h"
 
 namespace syncbn::app {
 namespace {
@@ -18,7 +20,7 @@ std::string TokenOf(const ClientOptions& options) {
     const char* token = std::getenv("SYNCBN_USER_TOKEN");
     return token == nullptr ? "" : token;
   }
-  std::string token = ReadFile(options.token_file);
+  std::string token = ReadFileUpTo(options.token_file, 4096, "a token file");
   const size_t begin = token.find_first_not_of(" \t\r\n");
   if (begin == std::string::npos) {
     throw Error(ErrorCode::kInvalidArgument, "the token file " + options.token_file + " is empty");
@@ -61,7 +63,7 @@ int Run(const ClientOptions& options,
     return body(connection, options);
   } catch (const client::Unreachable& error) {
     std::fflush(stdout);
-    std::fprintf(stderr, "syncbn: %s\n", error.what());
+    Say(stderr, "syncbn: %s\n", error.what());
     return kUnreachable;
   }
 }

@@ -1,5 +1,6 @@
 #include "app/client_text.h"
 
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <array>
@@ -10,8 +11,9 @@
 #include <vector>
 
 #include "app/console.h"
-#include "base/check.h"
 #include "base/error.h"
+#include "base/printable.h"
+#include "base/text.h"
 
 namespace syncbn::app {
 namespace {
@@ -27,6 +29,24 @@ std::string Local(WallTime time, const char* format) {
   ::localtime_r(&seconds, &parts);
   std::array<char, 64> text{};
   return std::string(text.data(), std::strftime(text.data(), text.size(), format, &parts));
+}
+
+// What a message is about, by its own name: "jobs/17".
+std::string NameOf(const google::protobuf::Message& message) {
+  for (const char* name : {"name", "job", "path"}) {
+    const auto* field = message.GetDescriptor()->FindFieldByName(name);
+    if (field == nullptr || field->is_repeated()) continue;
+    if (field->type() == google::protobuf::FieldDescriptor::TYPE_STRING)
+      return OneLine(message.GetReflection()->GetString(message, field));
+    if (field->type() == google::protobuf::FieldDescriptor::TYPE_MESSAGE)
+      return NameOf(message.GetReflection()->GetMessage(message, field));
+  }
+  for (const char* name : {"snapshot", "change"}) {
+    const auto* field = message.GetDescriptor()->FindFieldByName(name);
+    if (field != nullptr && message.GetReflection()->HasField(message, field))
+      return NameOf(message.GetReflection()->GetMessage(message, field));
+  }
+  return "a " + message.GetDescriptor()->name();
 }
 
 }  // namespace
@@ -185,13 +205,16 @@ std::string JsonLine(const google::protobuf::Message& message) {
   options.always_print_primitive_fields = true;
   std::string text;
   const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
-  SYNCBN_CHECK(status.ok());
+  if (!status.ok()) {
+    throw Error(ErrorCode::kDataLoss, "the coordinator's answer about " + NameOf(message) +
+                                          " cannot be shown as JSON: " + status.ToString());
+  }
   // Protobuf writes what JSON has no number for as texts; a reader expects numbers.
   const auto has = [&](const char* word) { return text.find(word) != std::string::npos; };
-  if (!has("\"NaN\"") && !has("Infinity\"")) return text;
+  if (!has("\"NaN\"") && !has("Infinity\"")) return PrintableJson(text);
   Json json = Json::parse(text);
   NullNotFinite(message, json);
-  return json.dump();
+  return PrintableJson(json.dump());
 }
 
 }  // namespace syncbn::app

@@ -6,6 +6,8 @@
 #include <filesystem>
 
 #include "app/exit_code.h"
+#include "app/parse_error.h"
+#include "app/terminal.h"
 
 namespace syncbn::app {
 
@@ -174,10 +176,6 @@ CommandLineParser::CommandLineParser(const std::string& name, const std::string&
   parser_->get_formatter()->column_width(26);
   parser_->require_subcommand(1);
   parser_->set_version_flag("--version", version);
-  parser_->failure_message([name](const CLI::App*, const CLI::Error& error) {
-    return name + ": " + error.what() + "\nRun '" + name + " --help' or '" + name +
-           " COMMAND --help'.\n";
-  });
 }
 
 CommandLineParser::~CommandLineParser() = default;
@@ -191,7 +189,13 @@ std::optional<int> CommandLineParser::Parse(const std::vector<std::string>& argv
     // In CLI11's order: the last word first, without the program's name.
     parser_->parse(std::vector<std::string>(argv.rbegin(), argv.rend() - 1));
   } catch (const CLI::ParseError& error) {
-    return parser_->exit(error) == 0 ? kSuccess : kWrongInput;
+    // Of help and version, which are no faults.
+    if (error.get_exit_code() == 0) return parser_->exit(error), kSuccess;
+    const std::string name = parser_->get_name();
+    const std::vector<std::string> words(argv + 1, argv + argc);
+    Say(stderr, "%s: %s\nRun '%s --help' or '%s COMMAND --help'.\n", name.c_str(),
+        ExplainParseError(*parser_, words, error).c_str(), name.c_str(), name.c_str());
+    return kWrongInput;
   }
   return std::nullopt;
 }

@@ -8,6 +8,8 @@
 #include <cstdarg>
 #include <cstdlib>
 
+#include "app/terminal.h"
+
 namespace syncbn::app {
 namespace {
 
@@ -37,14 +39,15 @@ void LiveLine::Update(std::string_view text) {
   // The last column stays free: some terminals wrap when it is written.
   const size_t width = static_cast<size_t>(std::max(10, TerminalWidth(stream_) - 1));
   const std::string line(text.substr(0, width));
-  std::fprintf(stream_, "\r\033[K%s", line.c_str());
+  std::fputs("\r\033[K", stream_);
+  Say(stream_, "%s", line.c_str());
   std::fflush(stream_);
   drawn_ = true;
 }
 
 void LiveLine::Print(std::string_view text) {
   Clear();
-  std::fprintf(stream_, "%.*s\n", static_cast<int>(text.size()), text.data());
+  Say(stream_, "%.*s\n", static_cast<int>(text.size()), text.data());
   std::fflush(stream_);
 }
 
@@ -90,14 +93,10 @@ std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
 }
 
 std::string Format(const char* format, ...) {
-  va_list arguments, again;
+  va_list arguments;
   va_start(arguments, format);
-  va_copy(again, arguments);
-  const int length = std::vsnprintf(nullptr, 0, format, arguments);
+  std::string text = FormatList(format, arguments);
   va_end(arguments);
-  std::string text(static_cast<size_t>(std::max(0, length)), '\0');
-  std::vsnprintf(text.data(), text.size() + 1, format, again);
-  va_end(again);
   return text;
 }
 

@@ -8,6 +8,7 @@
 
 #include "app/commands.h"
 #include "app/exit_code.h"
+#include "app/terminal.h"
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/home.h"
@@ -87,18 +88,18 @@ int main(int argc, char** argv) {
   try {
     if (const std::optional<int> code = parser.Parse(line.argv)) return *code;
   } catch (const Error& error) {
-    std::fprintf(stderr, "syncbn: %s\n", error.what());
+    app::Say(stderr, "syncbn: %s\n", error.what());
     return app::ExitCodeOf(error);
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "syncbn: out of memory\n");
+    app::Say(stderr, "syncbn: out of memory\n");
     return app::kResources;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "syncbn: %s\n", error.what());
+    app::Say(stderr, "syncbn: %s\n", error.what());
     return app::kFailure;
   }
   // What was asked for has not arrived; a run's own files are not concerned.
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    std::fprintf(stderr, "syncbn: standard output could not be written: is the disk full?\n");
+    app::Say(stderr, "syncbn: standard output could not be written: is the disk full?\n");
     if (line.exit_code == app::kSuccess && !line.parser.got_subcommand("train"))
       return app::kStorage;
   }

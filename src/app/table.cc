@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/printable.h"
+#include "base/text.h"
 #include "config/diagnostic.h"
 
 namespace syncbn::app {
@@ -23,6 +25,15 @@ std::vector<std::string> LinesOf(const std::string& text, size_t width) {
 }
 
 }  // namespace
+
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {
+  for (Column& column : columns_) column.header = OneLine(column.header);
+}
+
+void Table::Add(std::vector<Cell> cells) {
+  for (Cell& cell : cells) cell.text = OneLine(cell.text);
+  rows_.push_back(std::move(cells));
+}
 
 std::string Table::Render(const Terminal& terminal) const {
   std::vector<size_t> widths(columns_.size());

@@ -24,9 +24,10 @@ struct Cell {
 
 class Table {
  public:
-  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  // Headers and cells are texts of others as often as not: each is made one line.
+  explicit Table(std::vector<Column> columns);
   // As many cells as columns.
-  void Add(std::vector<Cell> cells) { rows_.push_back(std::move(cells)); }
+  void Add(std::vector<Cell> cells);
   bool empty() const { return rows_.empty(); }
   // With the headers. A column whose cells are all empty is left out.
   std::string Render(const Terminal& terminal) const;

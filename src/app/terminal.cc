@@ -3,7 +3,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+
+#include "base/printable.h"
+#include "base/text.h"
 
 namespace syncbn::app {
 namespace {
@@ -20,8 +24,19 @@ std::string_view CodeOf(Tone tone) {
   return "";
 }
 
-bool IsControl(char c) {
-  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+constexpr std::string_view kPlainAgain = "\033[0m";
+
+// The length of one of this program's own tones at the start of `text`; 0 where there is none.
+size_t ToneLength(std::string_view text) {
+  if (text.starts_with(kPlainAgain)) return kPlainAgain.size();
+  for (const Tone tone : {Tone::kStrong, Tone::kDim, Tone::kGood, Tone::kBusy, Tone::kBad}) {
+    if (text.starts_with(CodeOf(tone))) return CodeOf(tone).size();
+  }
+  return 0;
+}
+
+void Write(std::FILE* stream, std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stream);
 }
 
 }  // namespace
@@ -43,7 +58,7 @@ Terminal Terminal::Of(std::FILE* stream) {
 
 std::string Terminal::Paint(std::string_view text, Tone tone) const {
   if (!colours || tone == Tone::kPlain || text.empty()) return std::string(text);
-  return std::string(CodeOf(tone)) + std::string(text) + "\033[0m";
+  return std::string(CodeOf(tone)) + std::string(text) + std::string(kPlainAgain);
 }
 
 size_t DisplayWidth(std::string_view text) {
@@ -52,21 +67,41 @@ size_t DisplayWidth(std::string_view text) {
   return width;
 }
 
-std::string OneLine(std::string_view text) {
-  std::string line(text);
-  for (char& c : line) {
-    if (IsControl(c)) c = ' ';
+std::string Shown(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const size_t escape = std::min(text.find('\033'), text.size());
+    shown += Printable(text.substr(0, escape));
+    text.remove_prefix(escape);
+    if (text.empty()) break;
+    const size_t tone = ToneLength(text);
+    shown += tone > 0 ? std::string(text.substr(0, tone)) : Printable(text.substr(0, 1));
+    text.remove_prefix(std::max<size_t>(tone, 1));
   }
-  while (!line.empty() && line.back() == ' ') line.pop_back();
-  return line;
+  return shown;
 }
 
-std::string Printable(std::string_view text) {
-  std::string lines(text);
-  for (char& c : lines) {
-    if (IsControl(c) && c != '\n' && c != '\t') c = ' ';
-  }
-  return lines;
+std::string FormatList(const char* format, va_list arguments) {
+  va_list again;
+  va_copy(again, arguments);
+  const int length = std::vsnprintf(nullptr, 0, format, again);
+  va_end(again);
+  std::string text(static_cast<size_t>(std::max(0, length)), '\0');
+  std::vsnprintf(text.data(), text.size() + 1, format, arguments);
+  return text;
+}
+
+void Say(std::FILE* stream, const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  const std::string text = FormatList(format, arguments);
+  va_end(arguments);
+  Write(stream, Shown(text));
+}
+
+void SayExactly(std::string_view bytes) {
+  const bool is_terminal = ::isatty(::fileno(stdout)) != 0;
+  is_terminal ? Write(stdout, Printable(bytes)) : Write(stdout, bytes);
 }
 
 }  // namespace syncbn::app

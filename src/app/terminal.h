@@ -1,6 +1,7 @@
 // What the output goes to: a terminal of some width, with colours or without, or a file or pipe.
 #pragma once
 
+#include <cstdarg>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -25,11 +26,16 @@ struct Terminal {
 // Columns that `text` takes: characters, not bytes.
 size_t DisplayWidth(std::string_view text);
 
-// Text of others on one line: line ends and control characters, which could move the cursor or
-// change the terminal, become blanks.
-std::string OneLine(std::string_view text);
-
-// The same for text of several lines, which stay.
-std::string Printable(std::string_view text);
+// How commands print, always: of what is formatted, only this program's own tones change a
+// terminal; the rest goes out as Printable (base/text.h). A text that belongs on one line must have
+// gone through OneLine.
+[[gnu::format(printf, 2, 3)]] void Say(std::FILE* stream, const char* format, ...);
+// vprintf into a string.
+[[gnu::format(printf, 1, 0)]] std::string FormatList(const char* format, va_list arguments);
+// The text as Say would print it.
+std::string Shown(std::string_view text);
+// What was asked for by the byte (a file, a log) on standard output: exactly that, unless a
+// terminal is there.
+void SayExactly(std::string_view bytes);
 
 }  // namespace syncbn::app

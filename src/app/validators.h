@@ -1,22 +1,31 @@
 // What options accept, where CLI11's own checks would speak of the largest double.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <string>
 
 #include "app/command_line.h"
 
 namespace syncbn::app {
 
-// A whole number that fits 64 bits, of at least `least`.
-inline Check WholeNumberFrom(int64_t least) {
-  return [least](const std::string& text) {
-    int64_t value = 0;
-    const bool digits = !text.empty() && text.size() < 19 &&
-                        text.find_first_not_of("0123456789") == std::string::npos;
-    if (digits) value = std::stoll(text);
-    return digits && value >= least ? std::string()
-                                    : "expected a whole number of at least " +
-                                          std::to_string(least) + ", found '" + text + "'";
+// What fits 64 bits.
+inline constexpr int64_t kAnyWhole = 999'999'999'999'999'999;
+
+// A whole number from `least` to `most`, which is what the option's variable can hold.
+inline Check WholeNumberFrom(int64_t least, int64_t most = std::numeric_limits<int>::max()) {
+  return [least, most](const std::string& text) {
+    const std::string digits = text.starts_with('-') ? text.substr(1) : text;
+    const bool whole = !digits.empty() && digits.size() < 19 &&
+                       digits.find_first_not_of("0123456789") == std::string::npos;
+    const int64_t value = whole ? std::stoll(text) : 0;
+    if (whole && value >= least && value <= most) return std::string();
+    // The upper bound is worth a word where it is met, or where it is the option's own.
+    const bool bounded = most < std::numeric_limits<int>::max() || (whole && value > most);
+    return "expected a whole number " +
+           (bounded ? "from " + std::to_string(least) + " to " + std::to_string(most)
+                    : "of at least " + std::to_string(least)) +
+           ", found '" + text + "'";
   };
 }
 

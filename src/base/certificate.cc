@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/bounded_file.h"
 #include "base/file.h"
 
 namespace syncbn {
@@ -31,7 +32,7 @@ int NoPassword(char*, int, int, void*) {
 }
 
 Certificate ReadCertificate(const std::filesystem::path& file) {
-  const std::string text = ReadFile(file);
+  const std::string text = ReadFileUpTo(file, 1 << 20, "a certificate or a key");
   const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
   Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr), X509_free);
   if (!certificate) Fail(file, "holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
@@ -42,7 +43,7 @@ Certificate ReadCertificate(const std::filesystem::path& file) {
 std::vector<Certificate> ReadCertificates(const std::filesystem::path& file) {
   std::vector<Certificate> certificates;
   certificates.push_back(ReadCertificate(file));
-  const std::string text = ReadFile(file);
+  const std::string text = ReadFileUpTo(file, 1 << 20, "a certificate or a key");
   const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
   X509_free(PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr));  // the first
   while (X509* next = PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr))
@@ -52,7 +53,7 @@ std::vector<Certificate> ReadCertificates(const std::filesystem::path& file) {
 }
 
 Key ReadKey(const std::filesystem::path& file) {
-  const std::string text = ReadFile(file);
+  const std::string text = ReadFileUpTo(file, 1 << 20, "a certificate or a key");
   const Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
   Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassword, nullptr), EVP_PKEY_free);
   if (!key) Fail(file, "holds no private key in PEM form without a password");

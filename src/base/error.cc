@@ -24,11 +24,23 @@ std::string_view ErrorCodeName(ErrorCode code) {
   return "UNKNOWN";
 }
 
+namespace {
+
+// what() ends at the first NUL, and so would all that is said after it.
+std::string WithoutNul(std::string text) {
+  for (char& c : text) {
+    if (c == '\0') c = ' ';
+  }
+  return text;
+}
+
+}  // namespace
+
 Error::Error(ErrorCode code, std::string message)
-    : code_(code), message_(std::move(message)), text_(message_) {}
+    : code_(code), message_(std::move(message)), text_(WithoutNul(message_)) {}
 
 Error& Error::AddFrame(std::string frame) {
-  text_ += "\n  in " + frame;
+  text_ += "\n  in " + WithoutNul(frame);
   frames_.push_back(std::move(frame));
   return *this;
 }

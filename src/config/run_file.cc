@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/bounded_file.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "config/effective_yaml.h"
@@ -74,8 +75,12 @@ RunFile ParseStoredRunFile(std::string text, std::string name) {
   return Parse(std::move(text), std::move(name), {}, true);
 }
 
+std::string ReadRunFile(const std::filesystem::path& path) {
+  return ReadFileUpTo(path, 1 << 20, "a run file");
+}
+
 RunFile LoadRunFile(const std::filesystem::path& path, std::span<const std::string> overrides) {
-  return ParseRunFile(ReadFile(path), path.string(), overrides);
+  return ParseRunFile(ReadRunFile(path), path.string(), overrides);
 }
 
 }  // namespace syncbn::config

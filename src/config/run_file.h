@@ -42,7 +42,10 @@ RunFile ParseRunFile(std::string text, std::string name,
 // a user's (a milestone that is never reached) may come from an override there: it is none here.
 RunFile ParseStoredRunFile(std::string text, std::string name);
 
-// The same for a file; throws as ReadFile does when it cannot be read.
+// The text of a run file; throws as ReadFileUpTo does. No run file has a mebibyte.
+std::string ReadRunFile(const std::filesystem::path& path);
+
+// ParseRunFile for a file; throws as ReadRunFile does when it cannot be read.
 RunFile LoadRunFile(const std::filesystem::path& path, std::span<const std::string> overrides = {});
 
 }  // namespace syncbn::config

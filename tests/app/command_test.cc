@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 
@@ -82,6 +83,94 @@ TEST(Submit, RefusesNumbersThatMeanNothing) {
                                       std::to_string(wrong.least) + ", found '" + wrong.value + "'"));
   }
   EXPECT_TRUE(fake.jobs.created.empty());
+}
+
+TEST(Submit, NumbersThatAreTooLargeAreToldWithTheirBounds) {
+  TempFolder folder;
+  const auto path = folder.path() / "run.yaml";
+  WriteFileAtomically(path, kRunFile);
+  FakeCoordinator fake;
+  const auto refusal = [&](std::vector<std::string> words) {
+    const ProcessResult result = RunCommand(fake, std::move(words));
+    EXPECT_EQ(result.status, 2);
+    return result.err.substr(0, result.err.find('\n'));
+  };
+  EXPECT_EQ(refusal({"submit", path.string(), "--priority", "99999999999"}),
+            "syncbn: --priority: expected a whole number from -1000 to 1000, found '99999999999'");
+  EXPECT_EQ(refusal({"submit", path.string(), "--threads", "99999999999"}),
+            "syncbn: --threads: expected a whole number from 1 to 2147483647, found '99999999999'");
+  EXPECT_EQ(refusal({"metrics", "17", "a", "--from", "soon"}),
+            "syncbn: --from: expected a whole number of at least 0, found 'soon'");
+  // By the name that was typed.
+  EXPECT_EQ(refusal({"submit", path.string(), "-n", "two"}),
+            "syncbn: -n: expected a whole number of at least 1, found 'two'");
+  EXPECT_EQ(refusal({"submit", path.string(), "--processes", "two"}),
+            "syncbn: --processes: expected a whole number of at least 1, found 'two'");
+}
+
+TEST(Submit, AFileThatIsTooLongForARunFileIsNotReadToItsEndNorSent) {
+  TempFolder folder;
+  const auto path = folder.path() / "run.yaml";
+  WriteFileAtomically(path, kRunFile + std::string(2 << 20, '#'));
+  FakeCoordinator fake;
+  for (const std::string& file : {std::string("/dev/zero"), path.string()}) {
+    for (const char* command : {"submit", "check", "train"}) {
+      const ProcessResult result = RunCommand(fake, {command, file});
+      EXPECT_EQ(result.status, 2) << command;
+      EXPECT_EQ(result.err,
+                "syncbn: " + file +
+                    " has more than 1048576 bytes, too many for a run file: is it another "
+                    "file?\n");
+    }
+  }
+  EXPECT_TRUE(fake.jobs.created.empty());
+  const ProcessResult token = RunCommand(fake, {"jobs", "--token-file", "/dev/zero"});
+  EXPECT_EQ(token.status, 2);
+  EXPECT_THAT(token.err, HasSubstr("too many for a token file"));
+}
+
+TEST(CommandLine, AWordThatIsNoCommandIsNamedWithTheNearestThatIs) {
+  FakeCoordinator fake;
+  const auto refusal = [&](std::vector<std::string> words) {
+    const ProcessResult result = RunCommand(fake, std::move(words));
+    EXPECT_EQ(result.status, 2);
+    return result.err.substr(0, result.err.find('\n'));
+  };
+  EXPECT_EQ(refusal({"tarin", "run.yaml"}),
+            "syncbn: there is no command 'tarin'; did you mean 'train'?");
+  EXPECT_EQ(refusal({"frobnicate"}), "syncbn: there is no command 'frobnicate'");
+  EXPECT_EQ(refusal({"token", "craete", "anna"}),
+            "syncbn: there is no command 'craete' of 'syncbn token'; did you mean 'create'?");
+  EXPECT_EQ(refusal({"hosts", "drian", "node1"}),
+            "syncbn: there is no command 'drian' of 'syncbn hosts'; did you mean 'drain'?");
+  EXPECT_EQ(refusal({}), "syncbn: say what to do: a command is missing");
+  EXPECT_EQ(refusal({"jobs", "--satte", "open"}),
+            "syncbn: 'syncbn jobs' has no option --satte; did you mean '--state'?");
+  EXPECT_EQ(RunCommand(fake, {"--help"}).status, 0);
+  EXPECT_EQ(RunCommand(fake, {"train", "--help"}).status, 0);
+}
+
+TEST(Cancel, OfManyJobsThatRefuseEndsWithTheSum) {
+  FakeCoordinator fake;
+  std::vector<std::string> command = {"cancel", "17"};
+  AddJob(fake, 17, v1::Job::RUNNING, 10);
+  for (int id = 100; id < 130; ++id) command.push_back(std::to_string(id));
+  const ProcessResult result = RunCommand(fake, command);
+  EXPECT_EQ(result.status, 2);
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 11) << result.err;
+  EXPECT_THAT(result.err,
+              HasSubstr("\nsyncbn: 30 of 31 jobs refused; the others did as they were told\n"));
+}
+
+TEST(Json, AnAnswerThatIsNoJsonIsToldWithTheJobThatItIsAbout) {
+  FakeCoordinator fake;
+  AddJob(fake, 17, v1::Job::RUNNING, 10);
+  // A time that no calendar has.
+  AddJob(fake, 18, v1::Job::RUNNING, 10).mutable_start_time()->set_seconds(INT64_MAX);
+  const ProcessResult result = RunCommand(fake, {"jobs", "--json"});
+  EXPECT_EQ(result.status, 7);
+  EXPECT_THAT(result.err,
+              HasSubstr("the coordinator's answer about jobs/18 cannot be shown as JSON: "));
 }
 
 TEST(Submit, CheckSubmitsNothing) {

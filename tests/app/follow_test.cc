@@ -214,14 +214,16 @@ TEST(Metrics, SaysWhichSeriesThereAreNotAndWhichHaveNoPoints) {
   FakeCoordinator fake;
   AddSeries(fake, "train/loss");
   fake.metrics.query.add_series()->set_name("evaluation/loss");
+  fake.metrics.series.add_series()->set_name("train/loss");
   for (const char* form : {"", "--csv", "--curve", "--json"}) {
     std::vector<std::string> command = {"metrics", "17", "train/los", "train/*", "evaluation/loss"};
     if (*form != '\0') command.push_back(form);
     const ProcessResult result = RunCommand(fake, command);
-    EXPECT_EQ(result.status, 0);
+    EXPECT_EQ(result.status, 2) << "a name of which there is nothing is a wrong one";
     EXPECT_THAT(result.out, HasSubstr("train/loss"));
     EXPECT_EQ(result.err,
-              "No series 'train/los'; 'syncbn metrics 17' lists what there is.\n"
+              "No series 'train/los'; 'syncbn metrics 17' lists what there is; did you mean "
+              "'train/loss'?\n"
               "evaluation/loss has no points that match.\n");
   }
 }

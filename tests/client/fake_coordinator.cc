@@ -254,6 +254,30 @@ grpc::Status FakeCluster::GetQueue(grpc::ServerContext*, const v1::GetQueueReque
   return grpc::Status::OK;
 }
 
+grpc::Status FakeCluster::GetServer(grpc::ServerContext*, const v1::GetServerRequest*,
+                                    v1::Server* response) {
+  *response = server;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeCluster::BackUpStore(grpc::ServerContext*, const v1::BackUpStoreRequest*,
+                                      v1::BackUpStoreResponse* response) {
+  *response = backup;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeAdmin::ListTokens(grpc::ServerContext*, const v1::ListTokensRequest*,
+                                   v1::ListTokensResponse* response) {
+  *response = tokens;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeAdmin::ListAudit(grpc::ServerContext*, const v1::ListAuditRequest*,
+                                  v1::ListAuditResponse* response) {
+  *response = audit;
+  return grpc::Status::OK;
+}
+
 FakeCoordinator::FakeCoordinator() { Start(); }
 FakeCoordinator::~FakeCoordinator() { Stop(); }
 
@@ -265,6 +289,7 @@ void FakeCoordinator::Start() {
   builder.RegisterService(&logs);
   builder.RegisterService(&metrics);
   builder.RegisterService(&cluster);
+  builder.RegisterService(&admin);
   server_ = builder.BuildAndStart();
   if (!server_ || port == 0) throw std::runtime_error("the fake coordinator cannot listen");
   port_ = port;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "syncbn/v1/admin.grpc.pb.h"
 #include "syncbn/v1/cluster.grpc.pb.h"
 #include "syncbn/v1/error.pb.h"
 #include "syncbn/v1/job.grpc.pb.h"
@@ -100,12 +101,29 @@ class FakeCluster : public v1::ClusterService::Service {
  public:
   v1::ListHostsResponse hosts;
   v1::Queue queue;
+  v1::Server server;
+  v1::BackUpStoreResponse backup;
 
   grpc::Status ListHosts(grpc::ServerContext*, const v1::ListHostsRequest*,
                          v1::ListHostsResponse* response) override;
   grpc::Status DrainHost(grpc::ServerContext*, const v1::DrainHostRequest* request,
                          v1::Host* response) override;
   grpc::Status GetQueue(grpc::ServerContext*, const v1::GetQueueRequest*, v1::Queue* response) override;
+  grpc::Status GetServer(grpc::ServerContext*, const v1::GetServerRequest*,
+                         v1::Server* response) override;
+  grpc::Status BackUpStore(grpc::ServerContext*, const v1::BackUpStoreRequest*,
+                           v1::BackUpStoreResponse* response) override;
+};
+
+class FakeAdmin : public v1::AdminService::Service {
+ public:
+  v1::ListTokensResponse tokens;
+  v1::ListAuditResponse audit;
+
+  grpc::Status ListTokens(grpc::ServerContext*, const v1::ListTokensRequest*,
+                          v1::ListTokensResponse* response) override;
+  grpc::Status ListAudit(grpc::ServerContext*, const v1::ListAuditRequest*,
+                         v1::ListAuditResponse* response) override;
 };
 
 class FakeCoordinator {
@@ -121,6 +139,7 @@ class FakeCoordinator {
   FakeLogs logs;
   FakeMetrics metrics;
   FakeCluster cluster;
+  FakeAdmin admin;
 
  private:
   int port_ = 0;

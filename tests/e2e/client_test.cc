@@ -57,13 +57,12 @@ TEST_F(ClientTest, WhatIsNotUtf8IsSaidAsByCheckAndNotSent) {
   EXPECT_THAT(label.err, HasSubstr("is not UTF-8 text"));
 }
 
-TEST_F(ClientTest, ARunFileThatGrpcItselfRefusesForItsSizeIsToldWithTheServersLimit) {
+TEST_F(ClientTest, ARunFileThatIsTooLargeForTheServerIsRefusedWithItsLimit) {
   Serve();
   const ProcessResult result =
-      Run({"submit", Write(TinyRun() + "#" + std::string(12 << 20, 'x') + "\n")});
-  EXPECT_EQ(result.status, 4);
-  EXPECT_THAT(result.err, testing::StartsWith("syncbn: the request has 125"));
-  EXPECT_THAT(result.err, HasSubstr(" bytes; this server takes at most 4194304: send less"));
+      Run({"submit", Write(TinyRun() + "#" + std::string(300 << 10, 'x') + "\n")});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, HasSubstr("at most 262144 are allowed"));
   EXPECT_EQ(result.out, "");
 }
 

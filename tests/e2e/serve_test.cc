@@ -245,6 +245,80 @@ TEST_F(ServeTest, ASecondCoordinatorOnTheSameFolderRefusesAndNamesTheFirst) {
                                     std::to_string(ServerPid()) + " on "));
 }
 
+TEST_F(ServeTest, AServerFileThatSaysNothingOfUseIsPassedOver) {
+  Serve();
+  ASSERT_EQ(Stop(), 0);
+  for (const char* content : {"", "{", "[1]", "{\"grpc\": \"127.0.0.1:99999\"}",
+                              "{\"grpc\": \"nowhere\"}", "{\"grpc\": 7}"}) {
+    WriteFileAtomically(data() / "server.json", content);
+    Serve();
+    EXPECT_TRUE(serving()) << content;
+    ASSERT_EQ(Stop(), 0);
+  }
+  std::filesystem::remove(data() / "server.json");
+  std::filesystem::create_directory(data() / "server.json");
+  Process server({.argv = {SyncbnProgram(), "serve", "--data", data().string(), "--listen",
+                           "127.0.0.1:0", "--http", "off"}});
+  EXPECT_TRUE(server.WaitForText("syncbn serves on ", kPatience)) << server.Err();
+  EXPECT_THAT(server.Err(), HasSubstr("serving all the same"));
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait().status, 0);
+}
+
+TEST_F(ServeTest, AStoreThatIsMissingBesideItsJobsIsNotBegunAnew) {
+  Serve();
+  SubmitAndWait(MakeJob(TinyRun()));
+  ASSERT_EQ(Stop(), 0);
+  std::filesystem::remove(data() / "store.db");
+  const ProcessResult again =
+      RunProcess({.argv = {SyncbnProgram(), "serve", "--data", data().string(), "--listen",
+                           "127.0.0.1:0", "--http", "off"}});
+  EXPECT_EQ(again.status, 2);
+  EXPECT_THAT(again.err,
+              HasSubstr("store.db is missing, but the folder holds 1 job that it must have "
+                        "known"));
+  EXPECT_FALSE(std::filesystem::exists(data() / "store.db"));
+}
+
+TEST_F(ServeTest, AStoreThatIsRemovedWhileItServesIsMissedLoudlyAndNothingIsLost) {
+  Serve();
+  const std::string name = SubmitAndWait(MakeJob(TinyRun())).name();
+  std::filesystem::remove(data() / "store.db");
+  grpc::ClientContext context;
+  v1::CreateJobRequest request;
+  v1::Job made;
+  *request.mutable_job() = MakeJob(TinyRun());
+  const grpc::Status status = jobs().CreateJob(&context, request, &made);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("was removed, moved or replaced while"));
+  EXPECT_EQ(Get(name).state(), v1::Job::SUCCEEDED) << "what it knows can be asked for still";
+  Stop();
+  std::filesystem::path saved;
+  for (const auto& entry : std::filesystem::directory_iterator(data() / "backups")) saved = entry;
+  EXPECT_THAT(status.error_message(), HasSubstr("copy " + saved.string()));
+  std::filesystem::copy_file(saved, data() / "store.db");
+  Serve();
+  EXPECT_EQ(Get(name).state(), v1::Job::SUCCEEDED);
+}
+
+TEST_F(ServeTest, AJobWhoseFilesAreDamagedWhileItsSupervisorIsDeadIsStartedAgain) {
+  Serve({"--backoff", "0.1"});
+  Pace(50);
+  const std::string name = Submit(MakeJob(TinyRun(60), 1)).name();
+  WaitForSteps(name, 6);
+  const std::filesystem::path attempt = AttemptFolderOf(name, 1);
+  const auto record = nlohmann::json::parse(ReadFile(attempt / "supervisor.json"));
+  for (const char* file : {"attempt.json", "supervisor.json", "exit.json"})
+    WriteFileAtomically(attempt / file, "{");
+  ::kill(static_cast<pid_t>(std::stoll(std::string(record["pid"]))), SIGKILL);
+  Pace(0);
+  EXPECT_EQ(WaitForEnd(name).state(), v1::Job::SUCCEEDED) << Describe(name);
+  const std::vector<v1::Attempt> attempts = Attempts(name);
+  ASSERT_EQ(attempts.size(), 2u);
+  EXPECT_EQ(attempts[0].failure().class_(), v1::Failure::INFRA);
+  EXPECT_THAT(attempts[0].failure().message(), HasSubstr("exit.json is damaged: "));
+}
+
 TEST_F(ServeTest, AFolderOfAnotherJobIsRefusedOrTheJobFailsAndTouchesNothing) {
   Serve();
   v1::Job spec = MakeJob(TinyRun());

@@ -5,6 +5,7 @@
 #include "app/client_text.h"
 #include "app/exit_code.h"
 #include "app/table.h"
+#include "app/terminal.h"
 #include "app/validators.h"
 
 namespace syncbn::app {
@@ -24,7 +25,7 @@ int Audit(client::Connection& connection, const ClientOptions& options, int most
         connection.Call(&v1::AdminService::Stub::ListAudit, request);
     for (const v1::AuditRecord& record : page.records()) {
       if (options.json) {
-        std::printf("%s\n", JsonLine(record).c_str());
+        Say(stdout, "%s\n", JsonLine(record).c_str());
       } else {
         table.Add({{LocalTime(record.time())},
                    {record.actor().empty() ? "-" : record.actor()},
@@ -38,7 +39,7 @@ int Audit(client::Connection& connection, const ClientOptions& options, int most
     request.set_page_token(page.next_page_token());
     if (page.next_page_token().empty() || page.records().empty()) break;
   }
-  if (!options.json) std::printf("%s", table.Render(Terminal::Of(stdout)).c_str());
+  if (!options.json) Say(stdout, "%s", table.Render(Terminal::Of(stdout)).c_str());
   return kSuccess;
 }
 

@@ -3,6 +3,9 @@
 #include "app/client_options.h"
 #include "app/client_text.h"
 #include "app/exit_code.h"
+#include "app/terminal.h"
+#include "base/printable.h"
+#include "base/text.h"
 
 namespace syncbn::app {
 namespace {
@@ -11,10 +14,10 @@ int BackUp(client::Connection& connection, const ClientOptions& options) {
   const v1::BackUpStoreResponse backup =
       connection.Call(&v1::ClusterService::Stub::BackUpStore, v1::BackUpStoreRequest());
   if (options.json) {
-    std::printf("%s\n", JsonLine(backup).c_str());
+    Say(stdout, "%s\n", JsonLine(backup).c_str());
   } else {
-    std::printf("%s on the coordinator's machine, %s\n", backup.path().c_str(),
-                Bytes(backup.bytes()).c_str());
+    Say(stdout, "%s on the coordinator's machine, %s\n", OneLine(backup.path()).c_str(),
+        Bytes(backup.bytes()).c_str());
   }
   return kSuccess;
 }

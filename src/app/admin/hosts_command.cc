@@ -5,6 +5,8 @@
 #include "app/client_text.h"
 #include "app/exit_code.h"
 #include "app/table.h"
+#include "app/terminal.h"
+#include "base/printable.h"
 #include "base/text.h"
 
 namespace syncbn::app {
@@ -16,13 +18,13 @@ std::string HostNameOf(const std::string& text) {
 
 std::string NoteOf(const v1::Host& host, WallTime now) {
   std::vector<std::string> notes;
-  if (!host.reason().empty()) notes.push_back(OneLine(host.reason()));
+  if (!host.reason().empty()) notes.push_back(host.reason());
   if (host.has_excluded_until() && host.state() == v1::Host::EXCLUDED) {
     notes.push_back("back " + Ago(host.excluded_until(), now));
   }
   if (host.recent_failures() > 0) {
     std::string note = Plural(host.recent_failures(), "recent failure");
-    if (!host.last_failure().empty()) note += ", the last: " + OneLine(host.last_failure());
+    if (!host.last_failure().empty()) note += ", the last: " + host.last_failure();
     notes.push_back(note);
   }
   return Join(notes, "; ");
@@ -66,29 +68,30 @@ int ShowHosts(client::Connection& connection, const ClientOptions& options) {
   const v1::ListHostsResponse hosts =
       connection.Call(&v1::ClusterService::Stub::ListHosts, v1::ListHostsRequest());
   if (options.json) {
-    for (const v1::Host& host : hosts.hosts()) std::printf("%s\n", JsonLine(host).c_str());
+    for (const v1::Host& host : hosts.hosts()) Say(stdout, "%s\n", JsonLine(host).c_str());
     return kSuccess;
   }
   if (hosts.hosts().empty()) {
-    std::printf("The coordinator places no processes itself (a batch system does), so it has no hosts.\n");
+    Say(stdout,
+        "The coordinator places no processes itself (a batch system does), so it has no hosts.\n");
     return kSuccess;
   }
-  std::printf("%s", HostsTable(hosts, Terminal::Of(stdout), Clock::System().Now()).c_str());
+  Say(stdout, "%s", HostsTable(hosts, Terminal::Of(stdout), Clock::System().Now()).c_str());
   return kSuccess;
 }
 
 void PrintHost(const v1::Host& host, const ClientOptions& options) {
   if (options.json) {
-    std::printf("%s\n", JsonLine(host).c_str());
+    Say(stdout, "%s\n", JsonLine(host).c_str());
     return;
   }
-  std::string text = LastPart(host.name()) + " " + StateOf(host);
+  std::string text = OneLine(LastPart(host.name())) + " " + StateOf(host);
   if (host.state() == v1::Host::DRAINED) {
     text += host.uses().empty() ? ": nothing runs on it"
                                 : ": " + Plural(host.uses_size(), "job") + " still runs on it";
     if (host.uses_size() > 1) text.replace(text.find("runs"), 4, "run");
   }
-  std::printf("%s\n", text.c_str());
+  Say(stdout, "%s\n", text.c_str());
 }
 
 struct Arguments {

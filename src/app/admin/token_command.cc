@@ -8,6 +8,7 @@
 #include "app/client_text.h"
 #include "app/exit_code.h"
 #include "app/table.h"
+#include "app/terminal.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -44,6 +45,12 @@ class SecretFile {
  public:
   explicit SecretFile(const std::string& path) : path_(path) {
     file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file_ < 0 && errno == EEXIST) {
+      throw Error(ErrorCode::kAlreadyExists,
+                  path +
+                      " is there already, and may hold a token that is in use: remove it, or give "
+                      "--out another name. No token was made");
+    }
     if (file_ < 0) ThrowErrno("create", path);
   }
   ~SecretFile() {
@@ -81,17 +88,16 @@ int Create(client::Connection& connection, const ClientOptions& options, const A
       connection.Call(&v1::AdminService::Stub::CreateToken, request);
   if (file) {
     file->Write(answer.secret() + "\n");
-    std::printf("%s may act as %s with the token in %s\n", given.name.c_str(), given.role.c_str(),
-                given.out.c_str());
+    Say(stdout, "%s may act as %s with the token in %s\n", given.name.c_str(), given.role.c_str(),
+        given.out.c_str());
     return kSuccess;
   }
   if (options.json) {
-    std::printf("%s\n", JsonLine(answer).c_str());
+    Say(stdout, "%s\n", JsonLine(answer).c_str());
     return kSuccess;
   }
-  std::printf("%s\n", answer.secret().c_str());
-  std::fprintf(stderr, "syncbn: this is the only time that the token of %s is shown\n",
-               given.name.c_str());
+  Say(stdout, "%s\n", answer.secret().c_str());
+  Say(stderr, "syncbn: this is the only time that the token of %s is shown\n", given.name.c_str());
   return kSuccess;
 }
 
@@ -99,11 +105,11 @@ int List(client::Connection& connection, const ClientOptions& options) {
   const v1::ListTokensResponse answer =
       connection.Call(&v1::AdminService::Stub::ListTokens, v1::ListTokensRequest());
   if (options.json) {
-    for (const v1::Token& token : answer.tokens()) std::printf("%s\n", JsonLine(token).c_str());
+    for (const v1::Token& token : answer.tokens()) Say(stdout, "%s\n", JsonLine(token).c_str());
     return kSuccess;
   }
   if (answer.tokens().empty()) {
-    std::printf("There are no tokens: whoever is on the coordinator's machine is an admin.\n");
+    Say(stdout, "There are no tokens: whoever is on the coordinator's machine is an admin.\n");
     return kSuccess;
   }
   const WallTime now = Clock::System().Now();
@@ -114,7 +120,7 @@ int List(client::Connection& connection, const ClientOptions& options) {
                {Ago(token.create_time(), now)},
                {token.has_expire_time() ? Ago(token.expire_time(), now) : "never"}});
   }
-  std::printf("%s", table.Render(Terminal::Of(stdout)).c_str());
+  Say(stdout, "%s", table.Render(Terminal::Of(stdout)).c_str());
   return kSuccess;
 }
 
@@ -159,7 +165,8 @@ void AddTokenCommand(CommandLine& line) {
     v1::RevokeTokenRequest request;
     request.set_name(revoked->name);
     connection.Call(&v1::AdminService::Stub::RevokeToken, request);
-    if (!options.json) std::printf("the token of %s is refused from now on\n", revoked->name.c_str());
+    if (!options.json)
+      Say(stdout, "the token of %s is refused from now on\n", revoked->name.c_str());
     return kSuccess;
   });
 }

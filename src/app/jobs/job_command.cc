@@ -4,6 +4,7 @@
 #include "app/client_text.h"
 #include "app/exit_code.h"
 #include "app/jobs/job_text.h"
+#include "app/terminal.h"
 
 namespace syncbn::app {
 namespace {
@@ -58,14 +59,14 @@ int ShowJob(client::Connection& connection, const ClientOptions& options, const 
     request.set_view(v1::JOB_VIEW_FULL);
     const v1::Job job = connection.Call(&v1::JobService::Stub::GetJob, request);
     const std::string& text = arguments.effective ? job.effective_run_file() : job.run_file();
-    std::fwrite(text.data(), 1, text.size(), stdout);
+    SayExactly(text);
     return kSuccess;
   }
   const JobPage page = PageOf(connection, name);
   if (options.json) {
-    std::printf("%s\n", JsonOf(page).c_str());
+    Say(stdout, "%s\n", JsonOf(page).c_str());
   } else {
-    std::printf("%s", JobText(page, Terminal::Of(stdout), Clock::System().Now()).c_str());
+    Say(stdout, "%s", JobText(page, Terminal::Of(stdout), Clock::System().Now()).c_str());
   }
   return kSuccess;
 }

@@ -10,6 +10,9 @@
 #include "app/exit_code.h"
 #include "app/jobs/job_text.h"
 #include "app/jobs/training_figures.h"
+#include "app/terminal.h"
+#include "base/printable.h"
+#include "base/text.h"
 #include "client/watches.h"
 
 namespace syncbn::app {
@@ -49,7 +52,7 @@ class Follower {
       throw Error(ErrorCode::kNotFound, options_.job + " has been deleted");
     }
     if (options_.json && event.event_case() != v1::WatchJobsResponse::kBookmark) {
-      std::printf("%s\n", JsonLine(event).c_str());
+      Say(stdout, "%s\n", JsonLine(event).c_str());
       std::fflush(stdout);
     }
     switch (event.event_case()) {
@@ -150,7 +153,7 @@ class Follower {
     request.set_view(v1::JOB_VIEW_BASIC);
     const v1::Job job = connection_.Call(&v1::JobService::Stub::GetJob, request);
     if (!options_.json) {
-      std::printf("%s%s", EndText(job, terminal_).c_str(), figures_.Summary().c_str());
+      Say(stdout, "%s%s", EndText(job, terminal_).c_str(), figures_.Summary().c_str());
     }
     return ExitCodeOf(job.state());
   }
@@ -159,8 +162,8 @@ class Follower {
     line_.Clear();
     const std::string id = LastPart(options_.job);
     if (job_ && HasEnded(job_->state())) return End();
-    std::fprintf(stderr, "%s goes on. To follow it again: syncbn watch %s. To end it: syncbn cancel %s.\n",
-                 options_.job.c_str(), id.c_str(), id.c_str());
+    Say(stderr, "%s goes on. To follow it again: syncbn watch %s. To end it: syncbn cancel %s.\n",
+        options_.job.c_str(), id.c_str(), id.c_str());
     return kInterrupted;
   }
 
@@ -192,20 +195,22 @@ int FollowAllJobs(client::Connection& connection, const std::string& filter, boo
     const std::optional<v1::WatchJobsResponse> event = events->Next(kLook);
     if (events->lost() != away) {
       away = !away;
-      std::fprintf(stderr, "the coordinator is %s\n", away ? "away; looking for it" : "back");
+      Say(stderr, "the coordinator is %s\n", away ? "away; looking for it" : "back");
     }
     if (!event || event->event_case() == v1::WatchJobsResponse::kBookmark) continue;
     if (json) {
-      std::printf("%s\n", JsonLine(*event).c_str());
+      Say(stdout, "%s\n", JsonLine(*event).c_str());
     } else if (event->has_change() && event->change().has_transition()) {
       const v1::Transition& transition = event->change().transition();
-      std::printf("%-9s %s\n", transition.job().c_str(), TransitionLine(transition, terminal).c_str());
+      Say(stdout, "%-9s %s\n", transition.job().c_str(),
+          TransitionLine(transition, terminal).c_str());
     } else if (event->event_case() == v1::WatchJobsResponse::kDeleted) {
-      std::printf("%-9s deleted\n", event->deleted().c_str());
+      Say(stdout, "%-9s deleted\n", event->deleted().c_str());
     } else if (event->has_snapshot() && !HasEnded(event->snapshot().state())) {
       const v1::Job& job = event->snapshot();
-      std::printf("%-9s %s  %s  %s\n", job.name().c_str(), LocalClock(Clock::System().Now()).c_str(),
-                  StateName(job.state()).c_str(), OneLine(job.display_name()).c_str());
+      Say(stdout, "%-9s %s  %s  %s\n", job.name().c_str(),
+          LocalClock(Clock::System().Now()).c_str(), StateName(job.state()).c_str(),
+          OneLine(job.display_name()).c_str());
     }
     std::fflush(stdout);
   }

@@ -4,6 +4,7 @@
 #include "app/client_text.h"
 #include "app/console.h"
 #include "app/jobs/job_text.h"
+#include "base/printable.h"
 #include "base/text.h"
 #include "config/diagnostic.h"
 
@@ -19,7 +20,9 @@ class Page {
  public:
   explicit Page(const Terminal& terminal) : terminal_(terminal) {}
 
-  void Row(const std::string& key, const std::string& value) {
+  // The value, in which there may be text of others, is made one line.
+  void Row(const std::string& key, const std::string& text_of_others) {
+    const std::string value = OneLine(text_of_others);
     if (value.empty()) return;
     const std::string lead = key + std::string(key.size() < kKey ? kKey - key.size() : 1, ' ');
     if (!terminal_.is_terminal) {
@@ -71,16 +74,16 @@ std::string ProgressLine(const v1::Progress& progress, WallTime now) {
                                      static_cast<double>(progress.total_steps()));
   }
   line += Format(", epoch %.2f", progress.epoch());
-  if (!progress.phase().empty()) line += ", " + OneLine(progress.phase());
+  if (!progress.phase().empty()) line += ", " + progress.phase();
   if (progress.has_report_time()) line += ", reported " + Ago(progress.report_time(), now);
   return line;
 }
 
 void AddFailure(Page& page, const v1::Failure& failure, const Terminal& terminal) {
-  page.Row("failure", ClassName(failure.class_()) + ": " + OneLine(failure.message()));
+  page.Row("failure", ClassName(failure.class_()) + ": " + failure.message());
   std::vector<std::string> where;
   if (failure.has_rank()) where.push_back("rank " + std::to_string(failure.rank()));
-  if (!failure.host().empty()) where.push_back("on " + OneLine(failure.host()));
+  if (!failure.host().empty()) where.push_back("on " + failure.host());
   if (failure.signal() != 0) where.push_back("signal " + std::to_string(failure.signal()));
   if (failure.has_exit_code()) where.push_back("exit code " + std::to_string(failure.exit_code()));
   if (failure.attempt() > 0) where.push_back("attempt " + std::to_string(failure.attempt()));
@@ -106,7 +109,7 @@ std::string OutcomeText(const v1::Attempt& attempt) {
 std::string RanksText(const v1::Attempt& attempt) {
   std::vector<std::string> hosts;
   for (const v1::HostShare& share : attempt.hosts()) {
-    hosts.push_back(std::to_string(share.processes()) + " on " + OneLine(share.host()));
+    hosts.push_back(std::to_string(share.processes()) + " on " + share.host());
   }
   return Join(hosts, ", ");
 }
@@ -124,7 +127,7 @@ void AddAttempts(Page& page, const std::vector<v1::Attempt>& attempts, const Ter
   for (const v1::Attempt& attempt : attempts) {
     std::string note;
     if (attempt.has_failure()) {
-      note = ClassName(attempt.failure().class_()) + ": " + OneLine(attempt.failure().message());
+      note = ClassName(attempt.failure().class_()) + ": " + attempt.failure().message();
     }
     if (!attempt.possibly_held_hosts().empty()) {
       if (!note.empty()) note += "; ";
@@ -155,9 +158,11 @@ void AddAttempts(Page& page, const std::vector<v1::Attempt>& attempts, const Ter
     if (rank.outcome() == v1::ATTEMPT_OUTCOME_COMPLETED) outcome = "completed";
     if (rank.outcome() == v1::ATTEMPT_OUTCOME_STOPPED) outcome = "stopped";
     if (rank.outcome() == v1::ATTEMPT_OUTCOME_FAILED) outcome = "failed";
-    ranks.Add({{std::to_string(rank.rank())}, {OneLine(rank.host())},
-               {rank.pid() > 0 ? std::to_string(rank.pid()) : ""}, {outcome},
-               {OneLine(rank.message())}});
+    ranks.Add({{std::to_string(rank.rank())},
+               {rank.host()},
+               {rank.pid() > 0 ? std::to_string(rank.pid()) : ""},
+               {outcome},
+               {rank.message()}});
   }
   page.text += ranks.Render(terminal);
 }
@@ -170,14 +175,14 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
   out.text = terminal.Paint(job.name(), Tone::kStrong) + "  " + OneLine(job.display_name()) + "  " +
              terminal.Paint(StateName(job.state()), ToneOf(job.state())) + "\n\n";
   std::string submitted = When(job.create_time(), now);
-  if (!job.submitter().empty()) submitted += ", by " + OneLine(job.submitter());
+  if (!job.submitter().empty()) submitted += ", by " + job.submitter();
   out.Row("submitted", submitted);
   if (job.has_start_time()) out.Row("first started", When(job.start_time(), now));
   if (job.has_end_time()) out.Row("ended", When(job.end_time(), now));
   const double used = SecondsOf(job.used_time());
   if (used > 0) out.Row("time used", FormatDuration(used));
-  std::string source = OneLine(job.run_file_name());
-  for (const std::string& change : job.overrides()) source += " --set " + OneLine(change);
+  std::string source = job.run_file_name();
+  for (const std::string& change : job.overrides()) source += " --set " + change;
   out.Row("run file", source);
   out.Row("resources", ResourcesLine(job.resources()));
   std::vector<std::string> labels;
@@ -185,13 +190,13 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
   std::sort(labels.begin(), labels.end());
   out.Row("labels", Join(labels, ", "));
   std::vector<std::string> environment;
-  for (const auto& [key, value] : job.environment()) environment.push_back(key + "=" + OneLine(value));
+  for (const auto& [key, value] : job.environment()) environment.push_back(key + "=" + value);
   std::sort(environment.begin(), environment.end());
   out.Row("environment", Join(environment, ", "));
-  out.Row("output", OneLine(job.output_folder()));
+  out.Row("output", job.output_folder());
   const bool waiting = job.state() == v1::Job::QUEUED || job.state() == v1::Job::STARTING;
   if (waiting && job.has_pending()) {
-    std::string waits = OneLine(job.pending().message());
+    std::string waits = job.pending().message();
     if (job.pending().position() > 0) {
       waits += "; number " + std::to_string(job.pending().position()) + " in the queue";
     }
@@ -239,8 +244,8 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
       history.Add({{LocalTime(entry.time()).substr(0, 19)},
                    {StateName(entry.to_state()), ToneOf(entry.to_state())},
                    {entry.event()},
-                   {OneLine(entry.actor())},
-                   {OneLine(entry.reason())}});
+                   {entry.actor()},
+                   {entry.reason()}});
     }
     out.text += history.Render(terminal);
   }

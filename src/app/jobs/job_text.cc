@@ -3,6 +3,7 @@
 #include "app/client_text.h"
 #include "app/console.h"
 #include "app/exit_code.h"
+#include "base/printable.h"
 #include "base/text.h"
 
 namespace syncbn::app {
@@ -62,7 +63,7 @@ std::string NoteOf(const v1::Job& job, WallTime now) {
   switch (job.state()) {
     case v1::Job::QUEUED:
     case v1::Job::STARTING:  // where a batch system lets it wait
-      if (job.has_pending()) notes.push_back(OneLine(job.pending().message()));
+      if (job.has_pending()) notes.push_back(job.pending().message());
       break;
     case v1::Job::RECOVERING: {
       std::string note = "attempt " + std::to_string(job.attempt()) + " failed, " +
@@ -85,7 +86,7 @@ std::string NoteOf(const v1::Job& job, WallTime now) {
     notes.push_back("may still hold processes on " + Join(std::vector<std::string>(
         job.possibly_held_hosts().begin(), job.possibly_held_hosts().end()), ", "));
   }
-  return Join(notes, "; ");
+  return OneLine(Join(notes, "; "));
 }
 
 std::string JobsTable(std::span<const v1::Job> jobs, const Terminal& terminal, WallTime now) {
@@ -100,7 +101,7 @@ std::string JobsTable(std::span<const v1::Job> jobs, const Terminal& terminal, W
   for (const v1::Job& job : jobs) {
     const double used = SecondsOf(job.used_time());
     table.Add({{LastPart(job.name())},
-               {OneLine(job.display_name())},
+               {job.display_name()},
                {StateName(job.state()), ToneOf(job.state())},
                {StepText(job.progress())},
                {SizeText(job.resources())},

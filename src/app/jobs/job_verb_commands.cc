@@ -5,6 +5,7 @@
 #include "app/client_text.h"
 #include "app/exit_code.h"
 #include "app/jobs/job_text.h"
+#include "app/terminal.h"
 #include "app/validators.h"
 
 namespace syncbn::app {
@@ -46,7 +47,7 @@ Request RestartRequest(client::Connection& connection, const std::string& name,
 
 void Print(const v1::Job& job, const ClientOptions& options) {
   if (options.json) {
-    std::printf("%s\n", JsonLine(job).c_str());
+    Say(stdout, "%s\n", JsonLine(job).c_str());
     return;
   }
   const Terminal terminal = Terminal::Of(stdout);
@@ -58,7 +59,7 @@ void Print(const v1::Job& job, const ClientOptions& options) {
     default:
       if (const std::string note = NoteOf(job, Clock::System().Now()); !note.empty()) text += ": " + note;
   }
-  std::printf("%s\n", text.c_str());
+  Say(stdout, "%s\n", text.c_str());
 }
 
 using Verb = std::function<v1::Job(client::Connection&, const std::string&, const Arguments&)>;
@@ -68,6 +69,7 @@ int ForEachJob(const std::vector<std::string>& jobs, const std::function<void(co
   std::vector<std::string> names;
   for (const std::string& job : jobs) names.push_back(JobNameOf(job));
   int code = kSuccess;
+  size_t refused = 0;
   for (const std::string& job : names) {
     try {
       act(job);
@@ -75,10 +77,16 @@ int ForEachJob(const std::vector<std::string>& jobs, const std::function<void(co
       throw;
     } catch (const Error& error) {
       if (names.size() == 1) throw;
-      std::fprintf(stderr, "syncbn: %s\n", error.what());
+      // More lines than these nobody reads; the sum says how many there are.
+      constexpr size_t kMostLines = 10;
+      if (++refused <= kMostLines) Say(stderr, "syncbn: %s\n", error.what());
       code = ExitCodeOf(error);
     }
     std::fflush(stdout);
+  }
+  if (refused > 0) {
+    Say(stderr, "syncbn: %zu of %zu jobs refused%s\n", refused, names.size(),
+        refused < names.size() ? "; the others did as they were told" : "");
   }
   return code;
 }
@@ -175,7 +183,7 @@ void AddDeleteCommand(CommandLine& line) {
       v1::DeleteJobRequest request;
       request.set_name(job);
       connection.Call(&v1::JobService::Stub::DeleteJob, request);
-      std::printf(options.json ? "{\"deleted\":\"%s\"}\n" : "%s deleted\n", job.c_str());
+      Say(stdout, options.json ? "{\"deleted\":\"%s\"}\n" : "%s deleted\n", job.c_str());
     });
   });
 }

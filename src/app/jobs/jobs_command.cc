@@ -5,6 +5,7 @@
 #include "app/console.h"
 #include "app/exit_code.h"
 #include "app/jobs/job_text.h"
+#include "app/terminal.h"
 #include "app/validators.h"
 #include "base/text.h"
 
@@ -47,7 +48,7 @@ int ListJobs(client::Connection& connection, const ClientOptions& options, const
     request.set_page_size(arguments.all ? 1000 : static_cast<int>(std::min<int64_t>(1000, left)));
     const v1::ListJobsResponse response = connection.Call(&v1::JobService::Stub::ListJobs, request);
     for (const v1::Job& job : response.jobs()) {
-      if (options.json) std::printf("%s\n", JsonLine(job).c_str());
+      if (options.json) Say(stdout, "%s\n", JsonLine(job).c_str());
       jobs.push_back(job);
     }
     request.set_page_token(response.next_page_token());
@@ -56,15 +57,15 @@ int ListJobs(client::Connection& connection, const ClientOptions& options, const
   }
   if (options.json) return kSuccess;
   if (jobs.empty()) {
-    std::printf(request.filter().empty() ? "No jobs yet. To submit one: syncbn submit RUN.yaml\n"
+    Say(stdout, request.filter().empty() ? "No jobs yet. To submit one: syncbn submit RUN.yaml\n"
                                          : "No jobs match.\n");
     return kSuccess;
   }
   const Terminal terminal = Terminal::Of(stdout);
-  std::printf("%s", JobsTable(jobs, terminal, Clock::System().Now()).c_str());
+  Say(stdout, "%s", JobsTable(jobs, terminal, Clock::System().Now()).c_str());
   // Not part of the table: who counts its lines in a pipe counts jobs.
   if (more) {
-    std::fprintf(stderr, "The newest %zu; --all shows the rest.\n", jobs.size());
+    Say(stderr, "The newest %zu; --all shows the rest.\n", jobs.size());
   }
   return kSuccess;
 }

@@ -7,7 +7,10 @@
 #include "app/exit_code.h"
 #include "app/jobs/job_text.h"
 #include "app/jobs/log_reader.h"
+#include "app/terminal.h"
 #include "app/validators.h"
+#include "base/printable.h"
+#include "base/text.h"
 #include "client/watches.h"
 
 namespace syncbn::app {
@@ -69,8 +72,8 @@ class Logs {
       attempt = job.attempt();
       if (attempt == 0) {
         const std::string note = NoteOf(job, Clock::System().Now());
-        std::fprintf(stderr, "%s has not started yet: it is %s%s%s\n", job_.c_str(),
-                     StateName(job.state()).c_str(), note.empty() ? "" : ", ", note.c_str());
+        Say(stderr, "%s has not started yet: it is %s%s%s\n", job_.c_str(),
+            StateName(job.state()).c_str(), note.empty() ? "" : ", ", note.c_str());
         return kSuccess;
       }
     }
@@ -95,9 +98,11 @@ class Logs {
     if (options_.json) {
       nlohmann::json line = {{"text", text}, {"next_offset", next_offset}};
       // What is not UTF-8 is shown as such, as in any JSON.
-      std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+      Say(stdout, "%s\n",
+          PrintableJson(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
+              .c_str());
     } else {
-      std::fwrite(text.data(), 1, text.size(), stdout);
+      SayExactly(text);
     }
     std::fflush(stdout);
   }
@@ -159,7 +164,7 @@ void AddLogsCommand(CommandLine& line) {
   command->add_flag("--follow,-f", arguments->follow, "print what is added, too");
   command->add_option("--tail", arguments->tail, "begin N lines before the end")
       ->type_name("N")
-      ->check(WholeNumberFrom(0));
+      ->check(WholeNumberFrom(0, kAnyWhole));
   command->add_option("--attempt", arguments->attempt, "of this start of the job (default: the newest)")
       ->type_name("N")
       ->check(WholeNumberFrom(1));

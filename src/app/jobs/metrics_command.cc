@@ -8,7 +8,9 @@
 #include "app/exit_code.h"
 #include "app/jobs/curve.h"
 #include "app/table.h"
+#include "app/terminal.h"
 #include "app/validators.h"
+#include "base/printable.h"
 #include "base/text.h"
 #include "client/watches.h"
 
@@ -29,11 +31,12 @@ int ListSeries(client::Connection& connection, const ClientOptions& options, con
   const v1::ListSeriesResponse response =
       connection.Call(&v1::MetricsService::Stub::ListSeries, request);
   if (options.json) {
-    for (const v1::SeriesInfo& series : response.series()) std::printf("%s\n", JsonLine(series).c_str());
+    for (const v1::SeriesInfo& series : response.series())
+      Say(stdout, "%s\n", JsonLine(series).c_str());
     return kSuccess;
   }
   if (response.series().empty()) {
-    std::printf("%s has no metrics yet.\n", job.c_str());
+    Say(stdout, "%s has no metrics yet.\n", job.c_str());
     return kSuccess;
   }
   Table table({{.header = "NAME"},
@@ -48,23 +51,23 @@ int ListSeries(client::Connection& connection, const ClientOptions& options, con
                {Thousands(series.points())},
                {series.has_last_time() ? Ago(series.last_time(), Clock::System().Now()) : ""}});
   }
-  std::printf("%s", table.Render(Terminal::Of(stdout)).c_str());
+  Say(stdout, "%s", table.Render(Terminal::Of(stdout)).c_str());
   if (response.lost_points() > 0) {
-    std::fprintf(stderr, "%s points could not be kept by the workers.\n",
-                 Thousands(response.lost_points()).c_str());
+    Say(stderr, "%s points could not be kept by the workers.\n",
+        Thousands(response.lost_points()).c_str());
   }
   return kSuccess;
 }
 
 void PrintCsv(const v1::QueryMetricsResponse& response) {
-  std::printf("name,rank,attempt,first_step,last_step,mean,min,max,count,non_finite\n");
+  Say(stdout, "name,rank,attempt,first_step,last_step,mean,min,max,count,non_finite\n");
   for (const v1::Series& series : response.series()) {
     for (int i = 0; i < series.mean_size(); ++i) {
-      std::printf("%s,%d,%d,%lld,%lld,%s,%s,%s,%lld,%lld\n", series.name().c_str(), series.rank(),
-                  series.attempt(i), static_cast<long long>(series.first_step(i)),
-                  static_cast<long long>(series.last_step(i)), FormatDouble(series.mean(i)).c_str(),
-                  FormatDouble(series.min(i)).c_str(), FormatDouble(series.max(i)).c_str(),
-                  static_cast<long long>(series.count(i)), static_cast<long long>(series.non_finite(i)));
+      Say(stdout, "%s,%d,%d,%lld,%lld,%s,%s,%s,%lld,%lld\n", OneLine(series.name()).c_str(),
+          series.rank(), series.attempt(i), static_cast<long long>(series.first_step(i)),
+          static_cast<long long>(series.last_step(i)), FormatDouble(series.mean(i)).c_str(),
+          FormatDouble(series.min(i)).c_str(), FormatDouble(series.max(i)).c_str(),
+          static_cast<long long>(series.count(i)), static_cast<long long>(series.non_finite(i)));
     }
   }
 }
@@ -106,10 +109,10 @@ void PrintTables(const v1::QueryMetricsResponse& response, const Terminal& termi
       }
       table.Add(row);
     }
-    std::printf("%s%s", first ? "" : "\n", table.Render(terminal).c_str());
+    Say(stdout, "%s%s", first ? "" : "\n", table.Render(terminal).c_str());
     first = false;
   }
-  if (non_finite) std::fprintf(stderr, "! the mean of what was finite; some values were not.\n");
+  if (non_finite) Say(stderr, "! the mean of what was finite; some values were not.\n");
 }
 
 void PrintCurves(const v1::QueryMetricsResponse& response, const Terminal& terminal) {
@@ -118,10 +121,10 @@ void PrintCurves(const v1::QueryMetricsResponse& response, const Terminal& termi
     if (series.mean().empty()) continue;
     std::vector<CurvePoint> points;
     for (int i = 0; i < series.mean_size(); ++i) points.push_back({series.last_step(i), series.mean(i)});
-    std::printf("%s%s, %s points, last %.6g\n", first ? "" : "\n",
-                terminal.Paint(series.name(), Tone::kStrong).c_str(), Thousands(series.points()).c_str(),
-                points.back().value);
-    std::printf("%s", DrawCurve(points, std::min(terminal.width, 100), 12).c_str());
+    Say(stdout, "%s%s, %s points, last %.6g\n", first ? "" : "\n",
+        terminal.Paint(OneLine(series.name()), Tone::kStrong).c_str(),
+        Thousands(series.points()).c_str(), points.back().value);
+    Say(stdout, "%s", DrawCurve(points, std::min(terminal.width, 100), 12).c_str());
     first = false;
   }
 }
@@ -131,20 +134,44 @@ bool IsMatch(const std::string& name, const std::string& pattern) {
                                 : name == pattern;
 }
 
-// To standard error, so that what is read by a program stays what it is.
-void SayWhatIsMissing(const Arguments& arguments, const v1::QueryMetricsResponse& response) {
+// The series that a misspelled name may mean, as words for a message; empty where none is near.
+std::string Suggestion(client::Connection& connection, const Arguments& arguments,
+                       const std::string& name) {
+  v1::ListSeriesRequest request;
+  request.set_job(JobNameOf(arguments.job));
+  std::vector<std::string> there;
+  try {
+    const auto listed = connection.Call(&v1::MetricsService::Stub::ListSeries, request);
+    for (const v1::SeriesInfo& series : listed.series()) there.push_back(series.name());
+  } catch (const Error&) {
+    // The answer that there is no such series is worth more than a better one.
+  }
+  const std::string_view near = NearestWord(name, there);
+  // It may be there, of other ranks.
+  return near.empty() || near == name ? "" : "; did you mean '" + OneLine(near) + "'?";
+}
+
+// To standard error, so that what is read by a program stays what it is. The exit code: a name of
+// which there is nothing is a wrong one.
+int SayWhatIsMissing(client::Connection& connection, const Arguments& arguments,
+                     const v1::QueryMetricsResponse& response) {
+  int code = kSuccess;
   for (const std::string& name : arguments.names) {
     const bool found = std::any_of(response.series().begin(), response.series().end(),
                                    [&](const v1::Series& series) { return IsMatch(series.name(), name); });
     if (found) continue;
+    code = kWrongInput;
+    const std::string near = Suggestion(connection, arguments, name);
     const std::string rank = arguments.of_rank ? " of rank " + std::to_string(arguments.rank) : "";
-    std::fprintf(stderr, "No series '%s'%s; 'syncbn metrics %s' lists what there is.\n", name.c_str(),
-                 rank.c_str(), LastPart(JobNameOf(arguments.job)).c_str());
+    Say(stderr, "No series '%s'%s; 'syncbn metrics %s' lists what there is%s\n", name.c_str(),
+        rank.c_str(), LastPart(JobNameOf(arguments.job)).c_str(),
+        near.empty() ? "." : near.c_str());
   }
   for (const v1::Series& series : response.series()) {
     if (series.mean().empty())
-      std::fprintf(stderr, "%s has no points that match.\n", series.name().c_str());
+      Say(stderr, "%s has no points that match.\n", OneLine(series.name()).c_str());
   }
+  return code;
 }
 
 int Query(client::Connection& connection, const ClientOptions& options, const Arguments& arguments,
@@ -162,7 +189,8 @@ int Query(client::Connection& connection, const ClientOptions& options, const Ar
       connection.Call(&v1::MetricsService::Stub::QueryMetrics, request);
   const Terminal terminal = Terminal::Of(stdout);
   if (options.json) {
-    for (const v1::Series& series : response.series()) std::printf("%s\n", JsonLine(series).c_str());
+    for (const v1::Series& series : response.series())
+      Say(stdout, "%s\n", JsonLine(series).c_str());
   } else if (arguments.csv) {
     PrintCsv(response);
   } else if (arguments.curve) {
@@ -170,8 +198,7 @@ int Query(client::Connection& connection, const ClientOptions& options, const Ar
   } else {
     PrintTables(response, terminal);
   }
-  SayWhatIsMissing(arguments, response);
-  return kSuccess;
+  return SayWhatIsMissing(connection, arguments, response);
 }
 
 int Follow(client::Connection& connection, const ClientOptions& options, const Arguments& arguments) {
@@ -180,7 +207,7 @@ int Follow(client::Connection& connection, const ClientOptions& options, const A
   request.set_job(JobNameOf(arguments.job));
   for (const std::string& name : arguments.names) request.add_names(name);
   const auto events = client::WatchMetrics(connection, request);
-  if (!options.json) std::printf("attempt,rank,step,name,value\n");
+  if (!options.json) Say(stdout, "attempt,rank,step,name,value\n");
   while (!interrupt.raised() && !events->AtEnd()) {
     const auto event = events->Next(std::chrono::milliseconds(200));
     if (!event) continue;
@@ -188,13 +215,14 @@ int Follow(client::Connection& connection, const ClientOptions& options, const A
     if (!event->has_update()) continue;
     const v1::MetricUpdate& update = event->update();
     if (options.json) {
-      std::printf("%s\n", JsonLine(update).c_str());
+      Say(stdout, "%s\n", JsonLine(update).c_str());
     } else {
       const v1::MetricBatch& batch = update.batch();
       for (int i = 0; i < batch.value_size(); ++i) {
-        std::printf("%d,%d,%lld,%s,%s\n", update.attempt(), update.rank(),
-                    static_cast<long long>(batch.step(i)), batch.names(batch.name_index(i)).c_str(),
-                    FormatDouble(batch.value(i)).c_str());
+        Say(stdout, "%d,%d,%lld,%s,%s\n", update.attempt(), update.rank(),
+            static_cast<long long>(batch.step(i)),
+            OneLine(batch.names(batch.name_index(i))).c_str(),
+            FormatDouble(batch.value(i)).c_str());
       }
     }
     std::fflush(stdout);
@@ -218,8 +246,12 @@ void AddMetricsCommand(CommandLine& line) {
   command->add_option("JOB", arguments->job, "its number, as in 17 or jobs/17")->required();
   command->add_option("NAME", arguments->names,
                       "series; a name that ends in '*' stands for all that begin so");
-  command->add_option("--from", arguments->from, "first step")->type_name("STEP");
-  command->add_option("--to", arguments->to, "last step")->type_name("STEP");
+  command->add_option("--from", arguments->from, "first step")
+      ->type_name("STEP")
+      ->check(WholeNumberFrom(0, kAnyWhole));
+  command->add_option("--to", arguments->to, "last step")
+      ->type_name("STEP")
+      ->check(WholeNumberFrom(0, kAnyWhole));
   command->add_option("--points", arguments->points,
                       "at most N ranges of steps, up to 20000\n(default: 20 in tables, 1000 otherwise)")
       ->type_name("N")

@@ -4,6 +4,7 @@
 #include "app/client_text.h"
 #include "app/exit_code.h"
 #include "app/table.h"
+#include "app/terminal.h"
 #include "base/text.h"
 
 namespace syncbn::app {
@@ -13,7 +14,8 @@ int ShowQueue(client::Connection& connection, const ClientOptions& options) {
   const v1::Queue queue =
       connection.Call(&v1::ClusterService::Stub::GetQueue, v1::GetQueueRequest());
   if (options.json) {
-    for (const v1::QueueEntry& entry : queue.entries()) std::printf("%s\n", JsonLine(entry).c_str());
+    for (const v1::QueueEntry& entry : queue.entries())
+      Say(stdout, "%s\n", JsonLine(entry).c_str());
     return kSuccess;
   }
   std::string slots;
@@ -23,7 +25,7 @@ int ShowQueue(client::Connection& connection, const ClientOptions& options) {
             (queue.free_slots() == 1 ? " is free." : " are free.");
   }
   if (queue.entries().empty()) {
-    std::printf("No job waits. %s\n", slots.c_str());
+    Say(stdout, "No job waits. %s\n", slots.c_str());
     return kSuccess;
   }
   const Terminal terminal = Terminal::Of(stdout);
@@ -39,15 +41,15 @@ int ShowQueue(client::Connection& connection, const ClientOptions& options) {
     const v1::PendingReason& pending = entry.pending();
     table.Add({{std::to_string(pending.position())},
                {LastPart(entry.job())},
-               {OneLine(entry.display_name())},
+               {entry.display_name()},
                {std::to_string(entry.priority())},
                {Ago(entry.queue_time(), now)},
                {pending.has_latest_start() ? Ago(pending.latest_start(), now) : ""},
-               {OneLine(pending.message())}});
+               {pending.message()}});
   }
-  std::printf("%s", table.Render(terminal).c_str());
-  if (queue.left_out() > 0) std::fprintf(stderr, "And %d more behind these.\n", queue.left_out());
-  if (!slots.empty()) std::fprintf(stderr, "%s\n", slots.c_str());
+  Say(stdout, "%s", table.Render(terminal).c_str());
+  if (queue.left_out() > 0) Say(stderr, "And %d more behind these.\n", queue.left_out());
+  if (!slots.empty()) Say(stderr, "%s\n", slots.c_str());
   return kSuccess;
 }
 

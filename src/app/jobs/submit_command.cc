@@ -8,8 +8,9 @@
 #include "app/exit_code.h"
 #include "app/jobs/job_follow.h"
 #include "app/jobs/job_text.h"
+#include "app/terminal.h"
 #include "app/validators.h"
-#include "base/file.h"
+#include "base/printable.h"
 #include "base/text.h"
 #include "config/run_file.h"
 #include "coordinator/api_error.h"
@@ -43,7 +44,7 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& comman
   v1::CreateJobRequest request;
   request.set_validate_only(arguments.check);
   v1::Job& job = *request.mutable_job();
-  const std::string text = ReadFile(arguments.run_file);
+  const std::string text = config::ReadRunFile(arguments.run_file);
   // It could not even be sent: said as by `syncbn check`.
   if (!IsUtf8(text) || text.empty()) config::ParseRunFile(text, arguments.run_file, arguments.sets);
   job.set_run_file(text);
@@ -104,18 +105,19 @@ int Submit(client::Connection& connection, const ClientOptions& options, const A
   const v1::Job job = Create(connection, RequestOf(arguments, command));
   const Terminal terminal = Terminal::Of(stdout);
   if (options.json) {
-    std::printf("%s\n", JsonLine(job).c_str());
+    Say(stdout, "%s\n", JsonLine(job).c_str());
   } else if (arguments.check) {
-    std::printf("%s: would be accepted as %s on %d slots\n", arguments.run_file.c_str(),
-                OneLine(job.display_name()).c_str(),
-                std::max(1, job.resources().processes()) *
-                    std::max(1, job.resources().threads_per_process()));
+    Say(stdout, "%s: would be accepted as %s on %d slots\n", arguments.run_file.c_str(),
+        OneLine(job.display_name()).c_str(),
+        std::max(1, job.resources().processes()) *
+            std::max(1, job.resources().threads_per_process()));
   } else {
     const std::string id = LastPart(job.name());
-    std::printf("%s submitted: %s\n", terminal.Paint(job.name(), Tone::kStrong).c_str(),
-                OneLine(job.display_name()).c_str());
+    Say(stdout, "%s submitted: %s\n", terminal.Paint(job.name(), Tone::kStrong).c_str(),
+        OneLine(job.display_name()).c_str());
     if (!arguments.follow) {
-      std::printf("To follow it: syncbn watch %s. To end it: syncbn cancel %s.\n", id.c_str(), id.c_str());
+      Say(stdout, "To follow it: syncbn watch %s. To end it: syncbn cancel %s.\n", id.c_str(),
+          id.c_str());
     }
   }
   std::fflush(stdout);
@@ -157,10 +159,16 @@ void AddSubmitCommand(CommandLine& line) {
       ->type_name("N")->capture_default_str()->check(WholeNumberFrom(1))->group(group);
   command->add_option("--threads", arguments->threads, "cores of each process")
       ->type_name("N")->capture_default_str()->check(WholeNumberFrom(1))->group(group);
-  command->add_option("--memory", arguments->memory, "memory of each process (default: not counted)")
-      ->type_name("MIB")->check(WholeNumberFrom(0))->group(group);
+  command
+      ->add_option("--memory", arguments->memory, "memory of each process (default: not counted)")
+      ->type_name("MIB")
+      ->check(WholeNumberFrom(0, kAnyWhole))
+      ->group(group);
   command->add_option("--priority", arguments->priority, "higher runs first, -1000 to 1000")
-      ->type_name("N")->capture_default_str()->group(group);
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(WholeNumberFrom(-1000, 1000))
+      ->group(group);
   command->add_option("--time-limit", arguments->time_limit,
                       "ends the job after this time of running, e.g. 90m; jobs that state\n"
                       "one can fill gaps in the queue")

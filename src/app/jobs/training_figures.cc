@@ -6,6 +6,8 @@
 
 #include "app/client_text.h"
 #include "app/console.h"
+#include "base/printable.h"
+#include "base/text.h"
 
 namespace syncbn::app {
 namespace {
@@ -66,7 +68,8 @@ std::string TrainingFigures::Line(const v1::Progress& progress) const {
   std::string line = "step " + std::to_string(progress.step());
   if (progress.total_steps() > 0) line += "/" + std::to_string(progress.total_steps());
   line += Format("  epoch %.1f", progress.epoch());
-  if (!progress.phase().empty() && progress.phase() != "train") line += "  " + progress.phase();
+  if (!progress.phase().empty() && progress.phase() != "train")
+    line += "  " + OneLine(progress.phase());
   const auto find = [&](const char* name) -> std::optional<double> {
     const auto found = train_.find(name);
     if (found == train_.end()) return std::nullopt;
@@ -82,7 +85,7 @@ std::string TrainingFigures::TakeEvaluation() {
   if (!new_test_) return "";
   new_test_ = false;
   std::string line = "step " + std::to_string(test_step_);
-  for (const auto& [name, value] : test_) line += "  " + Figure(name, value);
+  for (const auto& [name, value] : test_) line += "  " + Figure(OneLine(name), value);
   return line;
 }
 

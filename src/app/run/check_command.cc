@@ -4,6 +4,7 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/run/run_notes.h"
+#include "app/terminal.h"
 #include "base/text.h"
 #include "config/run_file.h"
 #include "config/validate.h"
@@ -34,7 +35,7 @@ void AddCheckCommand(CommandLine& line) {
   command->callback([arguments] {
     const config::RunFile file = config::LoadRunFile(arguments->run_file, arguments->sets);
     if (arguments->print) {
-      std::printf("%s", file.EffectiveYaml().c_str());
+      SayExactly(file.EffectiveYaml());
       return;
     }
     // What only the layers know, where the size of the images is known without reading them.
@@ -51,9 +52,8 @@ void AddCheckCommand(CommandLine& line) {
         NotesOf(file.spec, model.get(), {.train = data.train_samples, .test = data.test_samples});
     int64_t batch = 0;
     for (int64_t samples : data::BatchPerReplica(file.spec.cluster())) batch += samples;
-    std::printf("%s: no errors. %s, SGD batch %lld.\n", arguments->run_file.c_str(),
-                Plural(file.spec.cluster().replicas(), "replica").c_str(),
-                static_cast<long long>(batch));
+    Say(stdout, "%s: no errors. %s, SGD batch %lld.\n", arguments->run_file.c_str(),
+        Plural(file.spec.cluster().replicas(), "replica").c_str(), static_cast<long long>(batch));
     PrintNotes(notes);
   });
 }

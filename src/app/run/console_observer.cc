@@ -1,4 +1,5 @@
 #include "app/run/console_observer.h"
+#include "app/terminal.h"
 
 #include <algorithm>
 
@@ -70,7 +71,7 @@ void ConsoleObserver::OnCheckpoint(const std::filesystem::path&, int64_t) {}
 
 void ConsoleObserver::OnWarning(const std::string& warning) {
   line_.Clear();
-  std::fprintf(stderr, "syncbn: warning: %s\n", warning.c_str());
+  Say(stderr, "syncbn: warning: %s\n", warning.c_str());
   std::fflush(stderr);
 }
 

@@ -4,6 +4,7 @@
 
 #include "app/commands.h"
 #include "app/console.h"
+#include "app/terminal.h"
 #include "app/versions.h"
 #include "base/host.h"
 
@@ -34,7 +35,7 @@ void AddInfoCommand(CommandLine& line) {
     rows.push_back({"back ends", "cpu (float32), reference (float64, slow: the oracle of the tests)"});
     rows.push_back({"not built", "cuda (needs a build with CUDA)"});
     rows.push_back({"transports", "in-process, mpi"});
-    std::printf("%s", FormatTable(rows, {}).c_str());
+    Say(stdout, "%s", FormatTable(rows, {}).c_str());
   });
 }
 

@@ -13,6 +13,7 @@
 #include "app/run/output_folder.h"
 #include "app/run/range_report.h"
 #include "app/run/tensor_ranges.h"
+#include "app/terminal.h"
 #include "app/validators.h"
 #include "app/versions.h"
 #include "base/error.h"
@@ -50,7 +51,7 @@ class ReplayObserver : public train::RunObserver {
   }
   void OnWarning(const std::string& warning) override {
     line_.Clear();
-    std::fprintf(stderr, "syncbn: warning: %s\n", warning.c_str());
+    Say(stderr, "syncbn: warning: %s\n", warning.c_str());
   }
   void Finish() { line_.Clear(); }
   const train::MetricRecord& last() const { return last_; }
@@ -89,16 +90,17 @@ int Compare(const std::optional<train::MetricRecord>& recorded, const train::Met
       native ? "the run used `reduction: native`, which promises equal bits only on the same number of "
                "processes\n"
              : "";
-  std::printf("step %lld: loss %.17g, digest %s\n", static_cast<long long>(replayed.step),
-              replayed.loss.value_or(NAN), digest.Hex().c_str());
+  Say(stdout, "step %lld: loss %.17g, digest %s\n", static_cast<long long>(replayed.step),
+      replayed.loss.value_or(NAN), digest.Hex().c_str());
   if (!recorded) {
-    std::printf("metrics.jsonl has no line of this step to compare with\n");
+    Say(stdout, "metrics.jsonl has no line of this step to compare with\n");
     return kSuccess;
   }
   if (recorded->digest) {
     const bool equal = *recorded->digest == digest;
-    std::printf("%s the digest that the run recorded%s%s\n%s", equal ? "identical to" : "different from",
-                equal ? "" : ": ", equal ? "" : recorded->digest->Hex().c_str(), equal ? "" : excuse);
+    Say(stdout, "%s the digest that the run recorded%s%s\n%s",
+        equal ? "identical to" : "different from", equal ? "" : ": ",
+        equal ? "" : recorded->digest->Hex().c_str(), equal ? "" : excuse);
     return equal ? kSuccess : kNotIdentical;
   }
   auto same = [](std::optional<double> a, std::optional<double> b) {
@@ -107,8 +109,10 @@ int Compare(const std::optional<train::MetricRecord>& recorded, const train::Met
   };
   const bool equal = same(recorded->loss, replayed.loss) &&
                      same(recorded->gradient_norm, replayed.gradient_norm);
-  std::printf("%s the loss and gradient norm that the run recorded (it recorded no digests: output.digests)\n%s",
-              equal ? "identical to" : "different from", equal ? "" : excuse);
+  Say(stdout,
+      "%s the loss and gradient norm that the run recorded (it recorded no digests: "
+      "output.digests)\n%s",
+      equal ? "identical to" : "different from", equal ? "" : excuse);
   return equal ? kSuccess : kNotIdentical;
 }
 
@@ -162,8 +166,8 @@ int Replay(const Arguments& arguments) {
                     stored->manifest);
     from = stored->manifest.counters.step;
   }
-  std::printf(
-      "replaying step %lld on one process from %s\n", static_cast<long long>(arguments.step),
+  Say(stdout, "replaying step %lld on one process from %s\n",
+      static_cast<long long>(arguments.step),
       from > 0 ? ("the checkpoint after " + Plural(from, "step")).c_str() : "the initial state");
   std::fflush(stdout);
   const train::Summary summary = trainer.Run();
@@ -171,9 +175,9 @@ int Replay(const Arguments& arguments) {
   const std::vector<TensorRange> all = ranges.Ranges();
   if (arguments.all || arguments.layers) {
     const RangeDetail detail = arguments.all ? RangeDetail::kReplicas : RangeDetail::kLayers;
-    std::printf("%s", RangeTable(all, detail).c_str());
+    Say(stdout, "%s", RangeTable(all, detail).c_str());
   } else {
-    std::printf("%s", RangeSummary(all).c_str());
+    Say(stdout, "%s", RangeSummary(all).c_str());
   }
   if (const TensorRange* bad = FirstNotFinite(all)) {
     const data::BatchPlan plan(run.train().dataset().size(), data::BatchPerReplica(run.spec().cluster()),
@@ -184,22 +188,24 @@ int Replay(const Arguments& arguments) {
         data::Sampler({.samples = run.train().dataset().size(), .seed = run.spec().seed(),
                        .shuffle = run.spec().data().shuffle()})
             .Order(arguments.step / plan.steps_per_epoch());
-    std::printf("first value that is not finite: replica %d, layer %s (%s), sample %lld of its batch",
-                bad->replica, bad->layer.c_str(), bad->what.c_str(),
-                static_cast<long long>(bad->first_bad_sample));
+    Say(stdout,
+        "first value that is not finite: replica %d, layer %s (%s), sample %lld of its batch",
+        bad->replica, bad->layer.c_str(), bad->what.c_str(),
+        static_cast<long long>(bad->first_bad_sample));
     if (bad->first_bad_sample < slice.size()) {
-      std::printf(" (training sample %llu)", static_cast<unsigned long long>(
-                      order[static_cast<size_t>(slice.begin + bad->first_bad_sample)]));
+      Say(stdout, " (training sample %llu)",
+          static_cast<unsigned long long>(
+              order[static_cast<size_t>(slice.begin + bad->first_bad_sample)]));
     }
-    std::printf("\n");
+    Say(stdout, "\n");
   } else {
-    std::printf("all values are finite\n");
+    Say(stdout, "all values are finite\n");
   }
   if (summary.end == train::RunEnd::kStorage) throw StorageError(summary.reason);
   const std::string stem = Format("%06lld", static_cast<long long>(arguments.step));
   WriteRanges(dump / ("ranges-" + stem + ".jsonl"), all);
-  std::printf("written: %s and %s\n", (dump / "steps" / (stem + ".safetensors")).c_str(),
-              (dump / ("ranges-" + stem + ".jsonl")).c_str());
+  Say(stdout, "written: %s and %s\n", (dump / "steps" / (stem + ".safetensors")).c_str(),
+      (dump / ("ranges-" + stem + ".jsonl")).c_str());
   return Compare(RecordedStep(out, arguments.step), observer.last(), trainer.StateDigest(),
                  run.spec().cluster().reduction() == v1::REDUCTION_NATIVE);
 }
@@ -214,7 +220,7 @@ void AddReplayCommand(CommandLine& line) {
   command->add_option("OUT", arguments->out, "output folder of the run")->required();
   command->add_option("--step", arguments->step, "number of the step, from 0 as in metrics.jsonl")
       ->required()
-      ->check(WholeNumberFrom(0));
+      ->check(WholeNumberFrom(0, kAnyWhole));
   command->add_option("--dump", arguments->dump, "where to write the step (default: OUT/replay)")
       ->type_name("DIR");
   command->add_flag("--layers", arguments->layers,

@@ -11,6 +11,7 @@
 
 #include "app/exit_code.h"
 #include "app/run/metric_points.h"
+#include "app/terminal.h"
 #include "app/versions.h"
 #include "base/clock.h"
 #include "base/host.h"
@@ -35,7 +36,7 @@ int64_t ProcessorTime() {
 
 // Leaves without a checkpoint and without waiting for anybody; mpirun ends the others.
 [[noreturn]] void LeaveNow(const std::string& reason) {
-  std::fprintf(stderr, "syncbn: leaving at once: %s\n", reason.c_str());
+  Say(stderr, "syncbn: leaving at once: %s\n", reason.c_str());
   std::fflush(stderr);
   std::_Exit(kGivenUp);
 }
@@ -82,7 +83,7 @@ RunReport::RunReport(const Options& options) : options_(options) {
           },
       .on_warning =
           [rank](const std::string& warning) {
-            std::fprintf(stderr, "syncbn: warning: rank %d: %s\n", rank, warning.c_str());
+            Say(stderr, "syncbn: warning: rank %d: %s\n", rank, warning.c_str());
           }});
 }
 
@@ -139,9 +140,9 @@ void RunReport::Write(const train::MetricRecord& record, const std::string& eval
 void RunReport::Flush() {
   if (!active() || reporter_->Flush(std::chrono::seconds(5)) || unsafe_said_) return;
   unsafe_said_ = true;
-  std::fprintf(stderr,
-               "syncbn: warning: metric points are not safely on disk at a checkpoint; should this "
-               "process die now, a part of them is lost\n");
+  Say(stderr,
+      "syncbn: warning: metric points are not safely on disk at a checkpoint; should this "
+      "process die now, a part of them is lost\n");
 }
 
 void RunReport::SetNote(const std::string& note) {
@@ -212,20 +213,19 @@ void RunReport::Deliver(v1::RankExit exit, std::chrono::milliseconds time) {
                                      " metric points could not be kept and are lost";
   const report::ReportSettings& settings = reporter_->settings();
   if (delivery.exit_delivered) {
-    std::fprintf(stderr, "syncbn: warning: rank %d%s\n", options_.rank, lost.c_str());
+    Say(stderr, "syncbn: warning: rank %d%s\n", options_.rank, lost.c_str());
   } else if (delivery.exit_spooled) {
-    std::fprintf(stderr,
-                 "syncbn: warning: rank %d could not tell the coordinator at %s how it ended; its "
-                 "report and %lld metric points stay in %s%s\n",
-                 options_.rank, settings.coordinator.c_str(),
-                 static_cast<long long>(delivery.points_left), settings.spool.c_str(),
-                 lost.c_str());
+    Say(stderr,
+        "syncbn: warning: rank %d could not tell the coordinator at %s how it ended; its "
+        "report and %lld metric points stay in %s%s\n",
+        options_.rank, settings.coordinator.c_str(), static_cast<long long>(delivery.points_left),
+        settings.spool.c_str(), lost.c_str());
   } else {
-    std::fprintf(stderr,
-                 "syncbn: warning: rank %d could not tell the coordinator at %s how it ended, and "
-                 "its spool cannot be written: its report and %lld metric points are lost%s\n",
-                 options_.rank, settings.coordinator.c_str(),
-                 static_cast<long long>(delivery.points_left), lost.c_str());
+    Say(stderr,
+        "syncbn: warning: rank %d could not tell the coordinator at %s how it ended, and "
+        "its spool cannot be written: its report and %lld metric points are lost%s\n",
+        options_.rank, settings.coordinator.c_str(), static_cast<long long>(delivery.points_left),
+        lost.c_str());
   }
 }
 

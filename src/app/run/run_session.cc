@@ -16,6 +16,7 @@
 #include "app/run/run_notes.h"
 #include "app/run/run_report.h"
 #include "app/run/signals.h"
+#include "app/terminal.h"
 #include "app/versions.h"
 #include "base/digest.h"
 #include "base/file.h"
@@ -56,9 +57,9 @@ LaunchPlace PlaceOfThisProcess() {
 
 void PrintError(const Error& error, const LaunchPlace& place) {
   if (place.size > 1) {
-    std::fprintf(stderr, "syncbn: rank %d on %s: %s\n", place.rank, HostName().c_str(), error.what());
+    Say(stderr, "syncbn: rank %d on %s: %s\n", place.rank, HostName().c_str(), error.what());
   } else {
-    std::fprintf(stderr, "syncbn: %s\n", error.what());
+    Say(stderr, "syncbn: %s\n", error.what());
   }
   std::fflush(stderr);
 }
@@ -308,8 +309,10 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
                                                     facts, any, run_.backend().dtype(), trainer);
     from = resumption.step;
     if (root_ && !request_.quiet && from < trainer.end_step()) {
-      std::printf(from > 0 ? "resumed after step %lld\n" : "no checkpoint yet: starting at the first step\n",
-                  static_cast<long long>(from));
+      Say(stdout,
+          from > 0 ? "resumed after step %lld\n"
+                   : "no checkpoint yet: starting at the first step\n",
+          static_cast<long long>(from));
     }
     if (!resumption.other_bits.empty()) {
       const std::string note =
@@ -373,20 +376,20 @@ int Session::Finish(train::Summary summary, bool intact, const Observer& observe
 
 void Session::Introduce(const comm::ReplicaMap& map) const {
   const std::set<std::string> hosts(hosts_.begin(), hosts_.end());
-  std::printf("%s: %s\n", run_.spec().name().c_str(), run_.Description().c_str());
-  std::printf("%s on %s, %s; SGD batch %lld\n", Plural(map.replicas(), "replica").c_str(),
-              Plural(map.processes(), "process").c_str(),
-              Plural(static_cast<long long>(hosts.size()), "host").c_str(),
-              static_cast<long long>(run_.sgd_batch()));
+  Say(stdout, "%s: %s\n", run_.spec().name().c_str(), run_.Description().c_str());
+  Say(stdout, "%s on %s, %s; SGD batch %lld\n", Plural(map.replicas(), "replica").c_str(),
+      Plural(map.processes(), "process").c_str(),
+      Plural(static_cast<long long>(hosts.size()), "host").c_str(),
+      static_cast<long long>(run_.sgd_batch()));
   PrintNotes(
       NotesOf(run_.spec(), &run_.model(),
               {.train = run_.train().dataset().size(), .test = run_.test().dataset().size()}));
   const int cores = AvailableCores(), local = map.OfProcess(0).size();
   if (cores == 1 && local > 1) {
-    std::fprintf(stderr,
-                 "syncbn: warning: a process of %d replicas may use one core only; under mpirun add "
-                 "--bind-to none (or give each rank its cores)\n",
-                 local);
+    Say(stderr,
+        "syncbn: warning: a process of %d replicas may use one core only; under mpirun add "
+        "--bind-to none (or give each rank its cores)\n",
+        local);
   }
   std::fflush(stdout);
 }

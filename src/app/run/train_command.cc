@@ -40,13 +40,14 @@ void AddTrainCommand(CommandLine& line) {
       ->excludes("--resume");
   command->add_option("--backend", request->backend, "cpu, reference (double, slow) or cuda")
       ->capture_default_str();
-  command->add_option("--dump-steps", request->dump_steps,
-                      "write the first N steps whole, into OUT/steps")
+  command
+      ->add_option("--dump-steps", request->dump_steps,
+                   "write the first N steps whole, into OUT/steps")
       ->type_name("N")
-      ->check(WholeNumberFrom(0));
+      ->check(WholeNumberFrom(0, kAnyWhole));
   command->add_option("--dump-from", request->dump_from, "first step that --dump-steps counts")
       ->type_name("N")
-      ->check(WholeNumberFrom(0));
+      ->check(WholeNumberFrom(0, kAnyWhole));
   command->add_option("--threads", *threads,
                       "replicas that compute at once where they can take turns\n"
                       "(default: the share of the cores); changes no result")

@@ -8,6 +8,7 @@
 #include "app/exit_code.h"
 #include "app/run/output_folder.h"
 #include "app/run/subprocess.h"
+#include "app/terminal.h"
 #include "app/validators.h"
 #include "app/versions.h"
 #include "base/error.h"
@@ -156,8 +157,8 @@ int Verify(const Arguments& arguments) {
   const int reference = arguments.processes.front();
   auto folder_of = [&](int processes) { return work.path() / ("p" + std::to_string(processes)); };
   for (int processes : arguments.processes) {
-    std::fprintf(stderr, "running %s on %s\n", Plural(arguments.steps, "step").c_str(),
-                 Plural(processes, "process").c_str());
+    Say(stderr, "running %s on %s\n", Plural(arguments.steps, "step").c_str(),
+        Plural(processes, "process").c_str());
     const auto start = std::chrono::steady_clock::now();
     RunOnce(arguments, processes, folder_of(processes), {});
     const std::map<int64_t, Digest> digests = Digests(folder_of(processes));
@@ -182,15 +183,17 @@ int Verify(const Arguments& arguments) {
       const std::string name = Format("steps/%06lld.safetensors", static_cast<long long>(step));
       const std::string tensor =
           FirstDifference(folder_of(reference) / name, folder_of(processes) / name);
-      std::printf("%sdifferent: %d and %d processes differ first in step %lld", FormatTable(rows, {true, true, true}).c_str(),
-                  reference, processes, static_cast<long long>(step));
+      Say(stdout, "%sdifferent: %d and %d processes differ first in step %lld",
+          FormatTable(rows, {true, true, true}).c_str(), reference, processes,
+          static_cast<long long>(step));
       if (tensor.empty()) {
-        std::printf("; run again, that step came out equal: the difference is not repeatable\n");
+        Say(stdout, "; run again, that step came out equal: the difference is not repeatable\n");
       } else {
-        std::printf(", layer %s, tensor %s\n", LayerOf(tensor).c_str(), tensor.c_str());
+        Say(stdout, ", layer %s, tensor %s\n", LayerOf(tensor).c_str(), tensor.c_str());
       }
       if (file.spec.cluster().reduction() == v1::REDUCTION_NATIVE) {
-        std::printf("`reduction: native` promises equal bits only on the same number of processes\n");
+        Say(stdout,
+            "`reduction: native` promises equal bits only on the same number of processes\n");
       }
       return kNotIdentical;
     }
@@ -199,9 +202,9 @@ int Verify(const Arguments& arguments) {
   for (int processes : arguments.processes) list.push_back(std::to_string(processes));
   const std::string steps =
       expected.size() == 1 ? "the step" : "each of " + std::to_string(expected.size()) + " steps";
-  std::printf("%sidentical: every parameter and running statistic after %s, on %s processes\n",
-              FormatTable(rows, {true, true, true}).c_str(), steps.c_str(),
-              Join(list, ", ").c_str());
+  Say(stdout,
+      "%sidentical: every parameter and running statistic after %s, on %s processes\n",
+      FormatTable(rows, {true, true, true}).c_str(), steps.c_str(), Join(list, ", ").c_str());
   return kSuccess;
 }
 
@@ -217,7 +220,7 @@ void AddVerifyCommand(CommandLine& line) {
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--steps", arguments->steps, "steps of each run")
-      ->check(WholeNumberFrom(1))
+      ->check(WholeNumberFrom(1, kAnyWhole))
       ->capture_default_str();
   command->add_option("--set", arguments->sets, "override a key of the run file")
       ->type_name("KEY=VALUE")

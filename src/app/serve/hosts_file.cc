@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/bounded_file.h"
 #include "base/file.h"
 #include "base/host.h"
 #include "config/decode.h"
@@ -28,7 +29,8 @@ std::vector<std::string> SplitAtBlanks(const std::string& text) {
 
 Cluster LoadHostsFile(const std::filesystem::path& path) {
   v1::HostsFile file;
-  config::Decoded decoded = config::DecodeYaml(ReadFile(path), path.string(), file);
+  config::Decoded decoded =
+      config::DecodeYaml(ReadFileUpTo(path, 1 << 24, "a hosts file"), path.string(), file);
   if (!decoded.diagnostics.empty()) {
     throw Error(ErrorCode::kInvalidArgument, decoded.diagnostics.Format(path.string()));
   }

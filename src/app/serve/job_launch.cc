@@ -20,8 +20,25 @@ enum class OutputState {
   kResumable  // an attempt of this job has trained
 };
 
-// Whoever creates the owner's file first has the folder.
+// Whoever creates the owner's file first has the folder. It appears with its content: one that is
+// empty was emptied by somebody else.
 bool TryOwn(const fs::path& file, const std::string& owner) {
+  const fs::path whole = file.string() + "." + owner.substr(owner.rfind('/') + 1);
+  WriteFileAtomically(whole, owner + "\n");
+  const bool linked = ::link(whole.c_str(), file.c_str()) == 0;
+  const int reason = errno;
+  std::error_code ignored;
+  fs::remove(whole, ignored);
+  if (linked) {
+    SyncFolder(file.parent_path());
+    return true;
+  }
+  if (reason == EEXIST) return false;
+  if (reason != EPERM && reason != EOPNOTSUPP && reason != ENOSYS) {
+    errno = reason;
+    ThrowErrno("create", file);
+  }
+  // A file system without hard links.
   const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (descriptor < 0) {
     if (errno == EEXIST) return false;
@@ -42,17 +59,20 @@ OutputState TakeOutputFolder(const fs::path& out, const std::string& owner) {
   const fs::path file = out / coordinator::kOutputOwnerFile;
   // A run that nobody started through this coordinator is nobody's to go on with.
   if (coordinator::HoldsForeignRun(out)) return OutputState::kNew;
-  if (TryOwn(file, owner)) return OutputState::kNew;
-  std::string present = coordinator::OwnerOfOutput(out);
-  if (present.empty()) {
-    // Its owner died between the two writes; nothing was started in it.
-    WriteFileAtomically(file, owner + "\n");
-    present = owner;
+  if (!fs::exists(file) && TryOwn(file, owner)) return OutputState::kNew;
+  std::optional<std::string> present;
+  try {
+    present = coordinator::OwnerOfOutput(out);
+  } catch (const Error& error) {
+    // As long as nobody mends it every start would fail in the same way.
+    if (error.code() != ErrorCode::kDataLoss) throw;
+    throw Error(ErrorCode::kInvalidArgument, error.message());
   }
   if (present != owner) {
-    throw Error(ErrorCode::kInvalidArgument, "the output folder " + out.string() + " belongs to " +
-                                                 coordinator::JobOfOwner(present) +
-                                                 ": give the job another one");
+    throw Error(ErrorCode::kInvalidArgument,
+                "the output folder " + out.string() + " belongs to " +
+                    coordinator::JobOfOwner(present.value_or("another job")) +
+                    ": give the job another one");
   }
   // The program writes run.yaml after it has restored and before its first step.
   if (fs::exists(out / "run.yaml")) return OutputState::kResumable;

@@ -10,6 +10,7 @@
 
 #include "app/serve/hosts_file.h"
 #include "app/serve/job_launch.h"
+#include "app/terminal.h"
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -66,14 +67,26 @@ bool HasPortZero(const std::string& address) {
 }
 
 // The address of the coordinator that ran before on this folder, if it had a free port of the same
-// interface chosen: workers that it has left behind know it by that.
-std::optional<std::string> FormerAddress(const fs::path& file, const std::string& wanted) {
-  const auto json = nlohmann::json::parse(fs::exists(file) ? ReadFile(file) : "", nullptr, false);
-  if (!json.is_object() || !json.contains("grpc") || !json["grpc"].is_string()) return std::nullopt;
-  const std::string former = json["grpc"];
-  if (former.substr(0, former.rfind(':')) != wanted.substr(0, wanted.rfind(':')))
+// interface chosen: workers that it has left behind know it by that. A file that says no such thing
+// is no reason not to start: `note` gets why it is of no use.
+std::optional<std::string> FormerAddress(const fs::path& file, const std::string& wanted,
+                                         const std::function<void(const std::string&)>& note) {
+  std::error_code none;
+  if (!fs::exists(file, none)) return std::nullopt;
+  try {
+    const auto json = nlohmann::json::parse(ReadFile(file), nullptr, false);
+    if (!json.is_object() || !json.contains("grpc") || !json["grpc"].is_string())
+      throw Error(ErrorCode::kDataLoss, "it names no address");
+    const std::string former = json["grpc"];
+    const auto [host, port] = SplitAddress(former);
+    if (port == 0) throw Error(ErrorCode::kDataLoss, "its port is 0");
+    if (host != SplitAddress(wanted).first) return std::nullopt;
+    return former;
+  } catch (const std::exception& error) {
+    note(file.string() +
+         ", which says where the coordinator listened before, is passed over: " + error.what());
     return std::nullopt;
-  return former;
+  }
 }
 
 // Where workers reach a server that listens on all interfaces: by this machine's name.
@@ -118,6 +131,11 @@ class Coordinator {
   void Log(const std::string& event, const std::string& message) {
     log_.Write({.event = event, .message = message});
   }
+  void Warn(const std::string& event, const std::string& message) {
+    log_.Write({.level = LogEvent::Level::kWarning, .event = event, .message = message});
+  }
+  // Where it listens, for who looks into the data folder.
+  void WriteServerFile(const std::string& grpc, const std::string& http);
 
   ServeOptions options_;
   EventLog log_;
@@ -254,11 +272,7 @@ Controller::Options Coordinator::ControllerOptions() {
           .check_output = CheckOutputIsFree,
           .take_in_spool = [this](const AttemptRef& attempt) { TakeIn(attempt); },
           .worker_address = [this] { return job_launch_.coordinator_address; },
-          .log =
-              [this](const std::string& line) {
-                log_.Write(
-                    {.level = LogEvent::Level::kWarning, .event = "controller", .message = line});
-              },
+          .log = [this](const std::string& line) { Warn("controller", line); },
           .job_policy = options_.job_policy,
           .host_policy = options_.host_policy,
           .monitor = options_.monitor,
@@ -306,8 +320,13 @@ void Coordinator::CheckAdvertised() {
 std::unique_ptr<Server> Coordinator::Listen() {
   const std::vector<grpc::Service*> services = {jobs_.get(), hosts_.get(), workers_.get(),
                                                 &series_,    &logs_,       &admin_};
-  const auto former = FormerAddress(options_.data / "server.json", options_.server.addresses[0]);
-  if (former && HasPortZero(options_.server.addresses[0])) {
+  const std::string& wanted = options_.server.addresses[0];
+  const auto former =
+      HasPortZero(wanted)
+          ? FormerAddress(options_.data / "server.json", wanted,
+                          [this](const std::string& text) { Warn("server.start", text); })
+          : std::nullopt;
+  if (former) {
     Server::Options again = options_.server;
     again.addresses[0] = *former;
     try {
@@ -331,6 +350,17 @@ ClusterFigures Coordinator::Figures() const {
   return figures;
 }
 
+void Coordinator::WriteServerFile(const std::string& grpc, const std::string& http) {
+  const fs::path file = options_.data / "server.json";
+  const nlohmann::json record = {{"grpc", grpc}, {"http", http}, {"pid", ::getpid()}};
+  try {
+    WriteFileAtomically(file, record.dump() + "\n");
+  } catch (const Error& error) {
+    // A full disk, a folder in its place: whoever knows the address is served all the same.
+    Warn("server.start", std::string(error.what()) + "; serving all the same");
+  }
+}
+
 void Coordinator::Run(const EndSignals& signals) {
   if (options_.admin_token_file) authenticator_.WriteFirstAdminToken(*options_.admin_token_file);
   CheckAdvertised();
@@ -350,10 +380,9 @@ void Coordinator::Run(const EndSignals& signals) {
   const std::string http = http_ ? http_->address() : "";
   server_->SetServing(true);
   // Whoever finds it finds a coordinator that answers.
-  const nlohmann::json record = {{"grpc", address}, {"http", http}, {"pid", ::getpid()}};
-  WriteFileAtomically(options_.data / "server.json", record.dump() + "\n");
-  std::printf("syncbn serves on %s (http %s), data in %s\n", address.c_str(),
-              http.empty() ? "off" : http.c_str(), options_.data.c_str());
+  WriteServerFile(address, http);
+  Say(stdout, "syncbn serves on %s (http %s), data in %s\n", address.c_str(),
+      http.empty() ? "off" : http.c_str(), options_.data.c_str());
   std::fflush(stdout);
   const int signal = signals.Wait();
   Log("server.end",

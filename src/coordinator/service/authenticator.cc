@@ -189,6 +189,13 @@ bool Authenticator::WriteFirstAdminToken(const std::filesystem::path& path) {
     return false;
   }
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (file < 0 && errno == EEXIST) {
+    throw Error(
+        ErrorCode::kAlreadyExists,
+        "the file " + path.string() +
+            " for the first admin's token is there already, and its content, which this store "
+            "does not know, would be lost: remove it, or give --admin-token-file another name");
+  }
   if (file < 0) ThrowErrno("create", path);
   std::string name = kFirstAdmin;
   const auto taken = [&] {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/utf8.h"
+#include "coordinator/control/secret.h"
 #include "coordinator/field_check.h"
 #include "coordinator/service/status.h"
 #include "rpc/status.h"
@@ -72,6 +73,11 @@ std::string MillisecondsText(std::chrono::microseconds time) {
 std::string AccessText(Access access) {
   if (access == Access::kWorker) return "the token of a job's attempt";
   return "the role " + std::string(RoleName(static_cast<Role>(access)));
+}
+
+// By which the one who met a fault and the one who reads the log find each other.
+std::string NewFaultNumber() {
+  return NewSecret().substr(0, 8);
 }
 
 // Of what a user or a worker is refused before anything is done.
@@ -226,7 +232,9 @@ grpc::Status CallGate::Call::End(const grpc::Status& status) {
 }
 
 grpc::Status CallGate::Call::End(const std::exception_ptr& thrown) {
-  const grpc::Status status = ToStatus(thrown, max_details_);
+  const std::string fault = NewFaultNumber();
+  const grpc::Status status = ToStatus(
+      thrown, max_details_, gate_.options_.log->place() + " tells more, under fault " + fault);
   std::string detail = status.error_message();
   bool is_bug = status.error_code() == grpc::StatusCode::INTERNAL;
   try {
@@ -235,8 +243,10 @@ grpc::Status CallGate::Call::End(const std::exception_ptr& thrown) {
   } catch (const std::exception& other) {
     detail = other.what();
     is_bug = true;
+    fault_ = fault;
   } catch (...) {
     is_bug = true;
+    fault_ = fault;
   }
   Record(status, detail, is_bug);
   return status;
@@ -275,6 +285,7 @@ void CallGate::Call::Record(const grpc::Status& status, const std::string& detai
                  .job = resource_.starts_with("jobs/") ? resource_ : "",
                  .actor = known_ ? caller_.name : "",
                  .fields = {{"code", std::string(rpc::StatusCodeName(code))}, {"peer", caller_.peer}}};
+  if (!fault_.empty()) event.fields.emplace_back("fault", fault_);
   gate_.options_.log->Write(event);
 }
 

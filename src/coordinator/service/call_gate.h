@@ -126,6 +126,7 @@ class CallGate::Call {
   bool in_stream_ = false;
   bool ended_ = false;
   std::string resource_;
+  std::string fault_;   // the number under which a fault of the coordinator's own is in the log
   size_t max_details_;  // of an error
 };
 

@@ -161,11 +161,8 @@ grpc::Status ClusterService::BackUpStore(grpc::ServerContext* context,
       response->ParseFromString(*answer);
       return;
     }
-    std::string time = FormatTime(options_.clock->Now());
-    std::replace(time.begin(), time.end(), ':', '-');
-    const std::filesystem::path folder = options_.store->folder() / "backups";
-    std::filesystem::create_directories(folder);
-    const std::filesystem::path path = folder / ("store-" + time + ".db");
+    const std::filesystem::path path =
+        BackupFile(options_.store->folder(), "store", options_.clock->Now());
     options_.store->BackUp(path);
     response->set_path(path.string());
     response->set_bytes(static_cast<int64_t>(std::filesystem::file_size(path)));

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/printable.h"
+#include "base/text.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -26,18 +28,10 @@ spdlog::level::level_enum ToSpdlog(LogEvent::Level level) {
 }
 
 // A line stays a line, whatever a client put into a name.
-std::string OneLine(const std::string& text) {
+std::string JoinLines(const std::string& text) {
   std::string line;
-  for (const char c : text) {
-    if (c == '\n') {
-      line += " | ";
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      line += '?';
-    } else {
-      line += c;
-    }
-  }
-  return line;
+  for (const char c : text) line += c == '\n' ? " | " : std::string(1, c);
+  return OneLine(line);
 }
 
 }  // namespace
@@ -72,7 +66,7 @@ std::string FormatAsText(const LogEvent& event, WallTime time) {
   std::string line = FormatTime(time) + " " + level + " " + event.event;
   if (!event.message.empty()) line += ": " + event.message;
   if (!about.empty()) line += " (" + about + ")";
-  return OneLine(line);
+  return JoinLines(line);
 }
 
 std::string FormatAsJson(const LogEvent& event, WallTime time) {
@@ -86,7 +80,7 @@ std::string FormatAsJson(const LogEvent& event, WallTime time) {
   if (!event.actor.empty()) line["actor"] = event.actor;
   for (const auto& [name, value] : event.fields) line[name] = value;
   // Bytes that are no UTF-8 become replacement characters instead of an exception.
-  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return PrintableJson(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 EventLog::EventLog(Options options) : options_(std::move(options)) {

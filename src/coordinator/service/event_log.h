@@ -61,6 +61,9 @@ class EventLog {
   // Never throws: a log that cannot be written must not end a request.
   void Write(const LogEvent& event) noexcept;
 
+  // Where its lines are: a file, or "its standard error".
+  std::string place() const { return options_.path.empty() ? "its standard error" : options_.path; }
+
  private:
   Options options_;
   std::shared_ptr<spdlog::logger> logger_;

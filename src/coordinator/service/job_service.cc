@@ -50,8 +50,11 @@ grpc::Status JobService::CreateJob(grpc::ServerContext* context,
   return options_.gate->Run(*context, kMethod, request, [&](Call& call) {
     const RequestInfo info = RequestInfoOf(call.caller(), kMethod, request->request_id(), *request,
                                            request->validate_only());
-    const Submission submission =
-        CheckSubmission(request->job(), call.caller().name, options_.submission);
+    const Submission submission = options_.controller->looks().Run(
+        "a folder of outputs or data",
+        [job = request->job(), submitter = call.caller().name, policy = options_.submission] {
+          return CheckSubmission(job, submitter, policy);
+        });
     *response = options_.controller->Submit(submission.spec, submission.run_file, info);
     call.SetResource(response->name());
   });

@@ -92,7 +92,10 @@ Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::S
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   server_ = builder.BuildAndStart();
-  if (server_ == nullptr) throw Error(ErrorCode::kInternal, "gRPC could not be started");
+  if (server_ == nullptr) {
+    throw Error(ErrorCode::kInternal,
+                "the gRPC server could not be started; gRPC does not say why");
+  }
   SetServing(false);
   ConnectionLimits limits = ConnectionsThatFit();
   if (options.connections.all > 0) limits.all = options.connections.all;

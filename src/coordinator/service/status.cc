@@ -112,7 +112,8 @@ grpc::Status ToStatus(const Error& error, size_t max_details) {
                     run_file == nullptr ? nullptr : &run_file->errors(), max_details);
 }
 
-grpc::Status ToStatus(const std::exception_ptr& thrown, size_t max_details) {
+grpc::Status ToStatus(const std::exception_ptr& thrown, size_t max_details,
+                      const std::string& where) {
   try {
     std::rethrow_exception(thrown);
   } catch (const Error& error) {
@@ -120,8 +121,8 @@ grpc::Status ToStatus(const std::exception_ptr& thrown, size_t max_details) {
   } catch (const std::bad_alloc&) {
     return ToStatus(Error(ErrorCode::kResourceExhausted, "the coordinator is out of memory"));
   } catch (...) {
-    return ToStatus(Error(ErrorCode::kInternal,
-                          "the coordinator met a fault of its own; its log tells more"));
+    return ToStatus(
+        Error(ErrorCode::kInternal, "the coordinator met a fault of its own; " + where));
   }
 }
 

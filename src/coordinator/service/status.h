@@ -35,8 +35,9 @@ constexpr size_t kUsualDetails = 4608, kMostDetails = size_t{1} << 20;
 grpc::Status ToStatus(const Error& error, size_t max_details = kUsualDetails);
 
 // The status of whatever was thrown. What is no Error is a bug: INTERNAL, without its text, which
-// may name things that clients must not learn.
-grpc::Status ToStatus(const std::exception_ptr& thrown, size_t max_details = kUsualDetails);
+// may name things that clients must not learn, but with `where`, the place where it is told.
+grpc::Status ToStatus(const std::exception_ptr& thrown, size_t max_details = kUsualDetails,
+                      const std::string& where = "its log tells more");
 
 // OUT_OF_RANGE and so on. Ours have the same names and meaning as gRPC's.
 grpc::StatusCode ToStatusCode(ErrorCode code);

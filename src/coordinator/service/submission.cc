@@ -29,8 +29,15 @@ constexpr int kMostHosts = 1024;
   throw ApiError(ErrorCode::kInvalidArgument, "RESOURCES_INVALID", message);
 }
 
+// Of one byte, or of the second set (U+0080 to U+009F), which terminals follow just so.
 bool HasControlCharacter(const std::string& text) {
-  return std::any_of(text.begin(), text.end(), [](unsigned char c) { return std::iscntrl(c); });
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (std::iscntrl(c)) return true;
+    const bool second = c == 0xc2 && i + 1 < text.size();
+    if (second && static_cast<unsigned char>(text[i + 1]) < 0xa0) return true;
+  }
+  return false;
 }
 
 void CheckCount(const std::string& field, int count, int most) {
@@ -173,15 +180,18 @@ v1::Resources CheckResources(v1::Resources resources, int replicas) {
   }
   if (resources.max_retries() < 0 || resources.max_retries() > 1000)
     ThrowResources("max_retries must be from 0 to 1000");
-  for (const auto* names :
-       {&resources.host_tags(), &resources.hosts(), &resources.excluded_hosts()}) {
-    CheckCount("resources", names->size(), kMostHosts);
+  const std::pair<const char*, const google::protobuf::RepeatedPtrField<std::string>*> lists[] = {
+      {"resources.host_tags", &resources.host_tags()},
+      {"resources.hosts", &resources.hosts()},
+      {"resources.excluded_hosts", &resources.excluded_hosts()}};
+  for (const auto& [field, names] : lists) {
+    CheckCount(field, names->size(), kMostHosts);
     size_t bytes = 0;
     for (const std::string& name : *names) {
-      CheckText("resources", name, 255);
+      CheckText(field, name, 255);
       bytes += name.size() + 1;
     }
-    CheckTogether("resources", bytes);
+    CheckTogether(field, bytes);
   }
   return resources;
 }
@@ -209,10 +219,24 @@ fs::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& po
                  {{"path", folder}});
 }
 
-std::string OwnerOfOutput(const fs::path& folder) {
-  std::string owner = ReadFile(folder / kOutputOwnerFile);
+std::optional<std::string> OwnerOfOutput(const fs::path& folder) {
+  const fs::path file = folder / kOutputOwnerFile;
+  if (!fs::exists(file)) return std::nullopt;
+  std::string owner = ReadFile(file);
   while (!owner.empty() && owner.back() == '\n') owner.pop_back();
-  return owner;
+  constexpr std::string_view kJobs = "/jobs/";
+  const size_t jobs = owner.find(kJobs);
+  const bool whole =
+      jobs != std::string::npos && jobs > 0 && owner.size() > jobs + kJobs.size() &&
+      owner.find_first_not_of("0123456789", jobs + kJobs.size()) == std::string::npos;
+  if (whole) return owner;
+  throw Error(
+      ErrorCode::kDataLoss,
+      "the file " + file.string() + ", which says whose the folder is, is " +
+          (owner.empty() ? "empty" : "damaged") +
+          ": write the store's id and the job into it again, as in STORE/jobs/17 (the id is in "
+          "the file jobs/store-id of the coordinator's data folder), or remove the folder if no "
+          "job needs it any more");
 }
 
 std::string JobOfOwner(const std::string& owner) { return owner.substr(owner.find('/') + 1); }
@@ -229,9 +253,13 @@ void CheckOutputIsFree(const fs::path& folder) {
                    {{"path", folder.string()}});
   };
   if (HoldsForeignRun(folder)) refuse("holds a run that no job of this server has written");
-  if (!fs::exists(folder / kOutputOwnerFile)) return;
-  const std::string owner = OwnerOfOutput(folder);
-  if (!owner.empty()) refuse("belongs to " + JobOfOwner(owner));
+  std::optional<std::string> owner;
+  try {
+    owner = OwnerOfOutput(folder);
+  } catch (const Error& error) {
+    refuse("is a job's (" + error.message() + ")");
+  }
+  if (owner) refuse("belongs to " + JobOfOwner(*owner));
 }
 
 void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy) {

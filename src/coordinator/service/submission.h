@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,9 +47,10 @@ inline constexpr const char* kOutputOwnerFile = ".syncbn-job";
 // NOT_ALLOWED_PATH for any other, and for one inside another job's folder.
 std::filesystem::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& policy);
 
-// What the file above says: "STORE/jobs/17"; empty where a coordinator died while it wrote it, and
-// nothing was started there. Throws what ReadFile throws.
-std::string OwnerOfOutput(const std::filesystem::path& folder);
+// What the file above says: "STORE/jobs/17"; nothing where there is none. DATA_LOSS, with what to
+// do, for one that says something else, or nothing: the folder is somebody's all the same. Throws
+// what ReadFile throws.
+std::optional<std::string> OwnerOfOutput(const std::filesystem::path& folder);
 // "jobs/17" of it.
 std::string JobOfOwner(const std::string& owner);
 // The folder holds a run that no job has written.

@@ -276,6 +276,18 @@ TEST_F(AccessTest, TheFirstAdminsTokenIsWrittenOnceForItsOwnerOnly) {
   EXPECT_FALSE(std::filesystem::exists(server.folder.path() / "another"));
 }
 
+TEST_F(AccessTest, AFileThatIsThereAlreadyIsNoPlaceForTheFirstAdminsToken) {
+  const auto file = server.folder.path() / "token";
+  WriteFileAtomically(file, "of an earlier store\n");
+  EXPECT_EQ(
+      ErrorOf([&] { server.authenticator.WriteFirstAdminToken(file); }),
+      "ALREADY_EXISTS: the file " + file.string() +
+          " for the first admin's token is there already, and its content, which this store does "
+          "not know, would be lost: remove it, or give --admin-token-file another name");
+  EXPECT_EQ(ReadFile(file), "of an earlier store\n");
+  EXPECT_FALSE(server.authenticator.HasTokens());
+}
+
 TEST_F(AccessTest, TooManyCallsOfATokenAreRefusedWithTheTimeToWait) {
   server.gate_options.user_rate = {.per_second = 0.5, .burst = 3};
   Start();

@@ -36,7 +36,7 @@ TEST_F(FieldTest, NamesWhatIsWrongInRequestsAboutJobs) {
   Expect("environment",
          create([&](auto& r) { (*r.mutable_job()->mutable_environment())["LEVEL"] = bell; }));
   Expect("output_folder", create([&](auto& r) { r.mutable_job()->set_output_folder(bell); }));
-  Expect("resources",
+  Expect("resources.hosts",
          create([&](auto& r) { r.mutable_job()->mutable_resources()->add_hosts(bell); }));
   Expect("request_id", create([&](auto& r) { r.set_request_id(bell); }));
 

@@ -71,9 +71,12 @@ TEST_F(ServerTest, TellsTheShapeOfItsApi) {
 
 TEST_F(ServerTest, AFaultOfItsOwnIsToldInTheLogAndNotToTheClient) {
   Start();
-  EXPECT_EQ(Get("jobs/666"),
-            "INTERNAL INTERNAL: the coordinator met a fault of its own; its log tells more");
-  std::istringstream lines(ReadFile(server.folder.path() / "log"));
+  const std::string told = Get("jobs/666");
+  const std::string log = (server.folder.path() / "log").string();
+  const std::string lead = "INTERNAL INTERNAL: the coordinator met a fault of its own; " + log +
+                           " tells more, under fault ";
+  EXPECT_THAT(told, StartsWith(lead));
+  std::istringstream lines(ReadFile(log));
   std::string line;
   bool found = false;
   while (std::getline(lines, line)) {
@@ -85,6 +88,7 @@ TEST_F(ServerTest, AFaultOfItsOwnIsToldInTheLogAndNotToTheClient) {
     EXPECT_EQ(event["job"], "jobs/666");
     EXPECT_EQ(event["actor"], "local");
     EXPECT_EQ(event["code"], "INTERNAL");
+    EXPECT_EQ(lead + std::string(event["fault"]), told) << "by which it is found";
   }
   EXPECT_TRUE(found);
 }
@@ -113,7 +117,22 @@ TEST_F(ServerTest, SaysWhichAddressItCannotHave) {
   second.options.addresses = {taken};
   EXPECT_EQ(ErrorOf([&] { second.Start(); }),
             "UNAVAILABLE: cannot listen on " + taken +
-                ": the port is taken, or the address is not of this machine");
+                ": another process listens there; choose another port, or port 0 for a free one");
+  second.options.addresses = {"127.0.0.1:0", taken};
+  EXPECT_THAT(ErrorOf([&] { second.Start(); }),
+              StartsWith("UNAVAILABLE: cannot listen on " + taken + ": "))
+      << "not the first one";
+  // Of TEST-NET-1, which no machine has.
+  second.options.allow_plaintext = true;
+  second.authenticator.Create("root", Role::kAdmin, std::nullopt);
+  second.options.addresses = {"192.0.2.1:0"};
+  EXPECT_EQ(ErrorOf([&] { second.Start(); }),
+            "UNAVAILABLE: cannot listen on 192.0.2.1:0: it is not an address of this machine");
+  second.options.addresses = {"unix:/nope/x"};
+  EXPECT_EQ(ErrorOf([&] { second.Start(); }),
+            "UNAVAILABLE: cannot listen on unix:/nope/x: there is no folder /nope");
+  second.options.addresses = {"unix:/tmp/" + std::string(120, 'x')};
+  EXPECT_THAT(ErrorOf([&] { second.Start(); }), HasSubstr("the path is longer than the 107 bytes"));
   second.options.addresses = {"localhost"};
   EXPECT_THAT(ErrorOf([&] { second.Start(); }),
               StartsWith("INVALID_ARGUMENT: 'localhost' is not an address: write HOST:PORT"));

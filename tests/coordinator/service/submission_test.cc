@@ -8,6 +8,7 @@
 
 #include "coordinator/api_error.h"
 #include "coordinator/service/status.h"
+#include "tests/coordinator/store/store_fixture.h"
 #include "tests/support/small_run.h"
 #include "tests/support/temp_folder.h"
 
@@ -150,6 +151,35 @@ TEST_F(SubmissionTest, OutputIsNeitherInAnotherJobsFolderNorInOneThatAnotherJobW
     job.set_output_folder(good);
     EXPECT_EQ(Refusal(), "accepted") << good;
   }
+}
+
+TEST_F(SubmissionTest, AFolderWhoseOwnersFileIsEmptiedOrDamagedIsNobodyElses) {
+  const std::filesystem::path theirs = root / "output" / "theirs";
+  std::filesystem::create_directories(theirs);
+  for (const char* content : {"", "\n", "rubbish", "store/jobs/", "/jobs/3", "store/jobs/3x"}) {
+    std::ofstream(theirs / kOutputOwnerFile) << content;
+    EXPECT_THAT(
+        ErrorOf([&] { CheckOutputIsFree(theirs); }),
+        HasSubstr("ALREADY_EXISTS: output_folder " + theirs.string() + " is a job's (the file "))
+        << content;
+    EXPECT_THAT(ErrorOf([&] { OwnerOfOutput(theirs); }),
+                HasSubstr("as in STORE/jobs/17 (the id is in the file jobs/store-id"))
+        << content;
+  }
+  std::ofstream(theirs / kOutputOwnerFile) << "store/jobs/3\n";
+  EXPECT_EQ(OwnerOfOutput(theirs), "store/jobs/3");
+  EXPECT_THAT(ErrorOf([&] { CheckOutputIsFree(theirs); }), HasSubstr("belongs to jobs/3"));
+}
+
+TEST_F(SubmissionTest, AListOfResourcesThatIsWrongIsNamed) {
+  v1::Resources resources;
+  resources.add_excluded_hosts("node\u009b1");
+  EXPECT_EQ(ErrorOf([&] { CheckResources(resources, 4); }),
+            "INVALID_ARGUMENT: resources.excluded_hosts holds a control character");
+  resources.Clear();
+  for (int i = 0; i < 10'001; ++i) resources.add_host_tags("a");
+  EXPECT_EQ(ErrorOf([&] { CheckResources(resources, 4); }),
+            "INVALID_ARGUMENT: resources.host_tags has 10001 entries; at most 10000 are allowed");
 }
 
 TEST_F(SubmissionTest, OutputStaysBelowItsRootWhateverDotsAndLinksSay) {
