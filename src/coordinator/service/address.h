@@ -18,9 +18,4 @@ bool IsLoopback(const std::string& address);
 // one.
 std::optional<std::string> WhyUnresolved(const std::string& address);
 
-// Why nothing can listen on an address that SplitAddress takes, or on a "unix:" one, found out by
-// trying: "another process has it", "it is not an address of this machine", with what to do. For
-// messages, after a library has failed without saying why.
-std::string WhyNotListen(const std::string& address);
-
 }  // namespace syncbn::coordinator

@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
 #include "base/error.h"
@@ -39,6 +41,40 @@ std::vector<SocketAddress> UnixAddress(const std::string& path) {
   SocketAddress address{.size = sizeof local};
   std::memcpy(&address.bytes, &local, sizeof local);
   return {address};
+}
+
+std::string ReasonOf(int error) {
+  switch (error) {
+    case EADDRINUSE:
+      return "another process listens there; choose another port, or port 0 for a free one";
+    case EADDRNOTAVAIL:
+      return "it is not an address of this machine";
+    case EACCES:
+      return "this user may not use it (ports below 1024 are root's)";
+    default:
+      return std::strerror(error);
+  }
+}
+
+// The system's words for a socket's path do not say which part of it is wrong.
+std::string ReasonOfPath(const std::filesystem::path& path, int cause) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) return "there is no folder " + folder.string();
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    return "this user may make no files in " + folder.string();
+  if (std::filesystem::exists(path, error))
+    return path.string() +
+           " is there already: another process listens there, or it is another file";
+  return std::strerror(cause);
+}
+
+std::string ReasonOf(const std::string& address, int cause) {
+  if (address.starts_with(kUnix)) return ReasonOfPath(address.substr(kUnix.size()), cause);
+  if (cause != 0) return ReasonOf(cause);
+  const std::string host = SplitAddress(address).first;
+  return "the name " + host + " has no address (" + WhyUnresolved(address).value_or("unknown") +
+         ")";
 }
 
 // All that a host's name stands for; none where it is not known.
@@ -81,7 +117,10 @@ bool ClearAway(const SocketAddress& address) {
 }
 
 Descriptor Listen(const SocketAddress& address) {
-  if (address.family() == AF_UNIX && !ClearAway(address)) return Descriptor();
+  if (address.family() == AF_UNIX && !ClearAway(address)) {
+    errno = EADDRINUSE;
+    return Descriptor();
+  }
   Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (socket.get() < 0) return socket;
   // Not SO_REUSEPORT, with which two servers share a port unnoticed.
@@ -92,7 +131,9 @@ Descriptor Listen(const SocketAddress& address) {
     ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
   if (::bind(socket.get(), address.get(), address.size) != 0 ||
       ::listen(socket.get(), SOMAXCONN) != 0) {
-    return Descriptor();
+    const int cause = errno;
+    socket = Descriptor();
+    errno = cause;
   }
   return socket;
 }
@@ -108,13 +149,14 @@ int ChosenPort(const Descriptor& socket) {
 std::vector<ListeningSocket> ListenOn(const std::string& address, const std::string& purpose) {
   std::vector<ListeningSocket> sockets;
   const bool local = address.starts_with(kUnix);
-  int port = 0;
+  int port = 0, cause = 0;
   for (SocketAddress one : Resolve(address)) {
     // A host of several addresses has one port.
     if (port != 0) PortOf(one) = htons(static_cast<in_port_t>(port));
     Descriptor socket = Listen(one);
+    if (socket.get() < 0) cause = errno;
     // ::1 of localhost, where the machine has no IPv6: the other address will do.
-    if (socket.get() < 0 && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT)) continue;
+    if (socket.get() < 0 && (cause == EADDRNOTAVAIL || cause == EAFNOSUPPORT)) continue;
     if (socket.get() < 0) {
       sockets.clear();
       break;
@@ -124,8 +166,7 @@ std::vector<ListeningSocket> ListenOn(const std::string& address, const std::str
   }
   if (sockets.empty()) {
     throw Error(ErrorCode::kUnavailable,
-                "cannot listen on " + address + purpose +
-                    ": the port is taken, or the address is not of this machine");
+                "cannot listen on " + address + purpose + ": " + ReasonOf(address, cause));
   }
   for (ListeningSocket& one : sockets)
     one.address = local ? address : SplitAddress(address).first + ":" + std::to_string(port);
