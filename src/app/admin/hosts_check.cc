@@ -11,6 +11,7 @@
 #include "app/exit_code.h"
 #include "app/serve/hosts_file.h"
 #include "app/table.h"
+#include "app/terminal.h"
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -91,12 +92,12 @@ class HostsCheck {
     for (const HostReport& report : reports_) {
       for (const std::string& fault : report.faults) {
         good = false;
-        std::printf("%s: %s\n", OneLine(report.name).c_str(), OneLine(fault).c_str());
+        Say(stdout, "%s: %s\n", OneLine(report.name).c_str(), OneLine(fault).c_str());
       }
     }
     std::fflush(stdout);
     if (!good) {
-      std::printf("mpirun was not tried: mend these first.\n");
+      Say(stdout, "mpirun was not tried: mend these first.\n");
       return kFailure;
     }
     return TrainOneStep() ? kSuccess : kFailure;
@@ -208,7 +209,7 @@ class HostsCheck {
                  {report.reached ? Format("%+.1f s", report.clock_seconds) : ""},
                  {runs ? OneLine(report.info.value("cpu", "")) : ""}});
     }
-    std::printf("%s", table.Render(Terminal::Of(stdout)).c_str());
+    Say(stdout, "%s", table.Render(Terminal::Of(stdout)).c_str());
   }
 
   // One process a host, one step, statistics over all of them.
@@ -248,12 +249,12 @@ class HostsCheck {
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (result.exit_code == 0 && !result.timed_out) {
-      std::printf("One training step under mpirun across %s: done in %.1f s.\n",
-                  Plural(hosts, "host").c_str(), seconds);
+      Say(stdout, "One training step under mpirun across %s: done in %.1f s.\n",
+          Plural(hosts, "host").c_str(), seconds);
       return true;
     }
-    std::printf("%s", Printable(result.output + result.error_output).c_str());
-    std::printf(
+    Say(stdout, "%s", (result.output + result.error_output).c_str());
+    Say(stdout,
         "One training step under mpirun across %s: %s. Hosts with several networks need `mca` in "
         "the\n"
         "hosts file, as in launch/hosts.example.yaml; firewalls must let the hosts reach each "

@@ -22,7 +22,7 @@ void AddInfoCommand(CommandLine& line) {
       all["build"] = ProgramDigest();
       all["host"] = HostName();
       all["cores"] = AvailableCores();
-      std::printf("%s\n", all.dump().c_str());
+      Say(stdout, "%s\n", all.dump().c_str());
       return;
     }
     std::vector<std::vector<std::string>> rows = {

@@ -7,6 +7,7 @@
 
 #include "app/console.h"
 #include "app/exit_code.h"
+#include "app/terminal.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -59,7 +60,7 @@ void PrintSummary(const train::Summary& summary, const fs::path& out, bool has_b
   }
   if (summary.digest) rows.push_back({"digest", summary.digest->Hex()});
   rows.push_back({"output", out.string()});
-  std::printf("%s", FormatTable(rows, {}).c_str());
+  Say(stdout, "%s", FormatTable(rows, {}).c_str());
   std::fflush(stdout);
 }
 
@@ -69,7 +70,7 @@ void LeaveSummary(const fs::path& path, train::Summary& summary) {
   } catch (const Error& error) {
     const std::string what = "summary.json was not written: " + error.message();
     if (HasFailed(summary.end)) {
-      std::fprintf(stderr, "syncbn: warning: %s\n", what.c_str());
+      Say(stderr, "syncbn: warning: %s\n", what.c_str());
       return;
     }
     summary.end = RunEnd::kStorage;
@@ -96,16 +97,15 @@ void AgreeOnEnd(comm::Communicator& communicator, train::Summary& summary) {
 void SayEnd(const train::Summary& summary, std::optional<int64_t> saved) {
   const auto step = static_cast<long long>(summary.steps);
   if (HasFailed(summary.end)) {
-    std::fprintf(stderr, "syncbn: %s: %s\n", ClassName(summary.end), summary.reason.c_str());
+    Say(stderr, "syncbn: %s: %s\n", ClassName(summary.end), summary.reason.c_str());
   } else if (summary.end == RunEnd::kStopped && saved == summary.steps) {
-    std::fprintf(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n", step);
+    Say(stderr, "syncbn: stopped on request after step %lld; go on with --resume\n", step);
   } else if (summary.end == RunEnd::kStopped) {
     const std::string left =
         saved ? "the newest is of step " + std::to_string(*saved) + ": --resume goes on from there"
               : "there is none to go on from";
-    std::fprintf(stderr,
-                 "syncbn: stopped on request after step %lld, WITHOUT a checkpoint of it; %s\n",
-                 step, left.c_str());
+    Say(stderr, "syncbn: stopped on request after step %lld, WITHOUT a checkpoint of it; %s\n",
+        step, left.c_str());
   }
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "app/terminal.h"
 #include "base/text.h"
 #include "config/norm_fit.h"
 #include "data/batch_plan.h"
@@ -219,9 +220,9 @@ std::vector<RunNote> NotesOf(const v1::RunSpec& spec, const nn::Model* model,
 void PrintNotes(const std::vector<RunNote>& notes) {
   for (const RunNote& note : notes) {
     if (note.warning) {
-      std::fprintf(stderr, "syncbn: warning: %s\n", note.text.c_str());
+      Say(stderr, "syncbn: warning: %s\n", note.text.c_str());
     } else {
-      std::printf("note: %s\n", note.text.c_str());
+      Say(stdout, "note: %s\n", note.text.c_str());
     }
   }
   std::fflush(stdout);

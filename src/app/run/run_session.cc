@@ -339,10 +339,10 @@ int Session::Train(const comm::ReplicaMap& map, comm::Reducer& reducer, Observer
   }
   report_.SetPlan(trainer.end_step(), from);
   if (root_ && done) {
-    std::printf("already finished: the run has done %s and the run file asks for %lld%s. %s\n",
-                Plural(from, "step").c_str(), static_cast<long long>(trainer.end_step()),
-                intact ? "; nothing was changed" : "",
-                HowToExtend(spec, trainer.end_step() < trainer.total_steps()).c_str());
+    Say(stdout, "already finished: the run has done %s and the run file asks for %lld%s. %s\n",
+        Plural(from, "step").c_str(), static_cast<long long>(trainer.end_step()),
+        intact ? "; nothing was changed" : "",
+        HowToExtend(spec, trainer.end_step() < trainer.total_steps()).c_str());
   }
   train::Summary summary = trainer.Run();
   observer.Finish();

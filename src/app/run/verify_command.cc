@@ -72,8 +72,7 @@ void RunOnce(const Arguments& arguments, int processes, const fs::path& out,
   const int code = RunLogged(argv, log);
   // A run that diverges is compared as well, up to where it ended.
   if (code == kDiverged) {
-    std::fprintf(stderr, "syncbn: warning: the run on %s diverged\n",
-                 Plural(processes, "process").c_str());
+    Say(stderr, "syncbn: warning: the run on %s diverged\n", Plural(processes, "process").c_str());
     return;
   }
   if (code == kSuccess) return;
