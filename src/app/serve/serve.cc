@@ -373,7 +373,11 @@ void Coordinator::Run(const EndSignals& signals) {
   if (options_.http != "off") {
     http_ = std::make_unique<HttpServer>(
         HttpServer::Options{.address = options_.http,
-                            .why_not_ready = [this] { return server_->WhyNotReady(); },
+                            .why_not_ready =
+                                [this] {
+                                  const std::string lost = store_.WhyLost();
+                                  return lost.empty() ? server_->WhyNotReady() : lost;
+                                },
                             .metrics = [this] { return metrics_.Text(); },
                             .figures = &metrics_});
   }

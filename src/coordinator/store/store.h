@@ -119,7 +119,9 @@ class Store {
 
   // Throws STORE_LOST as a write would, where something is not in place any more.
   void CheckInPlace();
-  bool IsInPlace() const { return data_.WhyLost().empty(); }
+  bool IsInPlace() const { return WhyLost().empty(); }
+  // What became of them; empty while they are in place.
+  std::string WhyLost() const { return data_.WhyLost(); }
 
   // Tells of durable changes.
   ChangeFeed& changes() { return feed_; }
