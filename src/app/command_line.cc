@@ -192,7 +192,7 @@ std::optional<int> CommandLineParser::Parse(const std::vector<std::string>& argv
     // Of help and version, which are no faults.
     if (error.get_exit_code() == 0) return parser_->exit(error), kSuccess;
     const std::string name = parser_->get_name();
-    const std::vector<std::string> words(argv + 1, argv + argc);
+    const std::vector<std::string> words(argv.begin() + 1, argv.end());
     Say(stderr, "%s: %s\nRun '%s --help' or '%s COMMAND --help'.\n", name.c_str(),
         ExplainParseError(*parser_, words, error).c_str(), name.c_str(), name.c_str());
     return kWrongInput;

@@ -27,7 +27,7 @@ struct Terminal {
 size_t DisplayWidth(std::string_view text);
 
 // How commands print, always: of what is formatted, only this program's own tones change a
-// terminal; the rest goes out as Printable (base/text.h). A text that belongs on one line must have
+// terminal; the rest goes out as Printable (base/printable.h). A text that belongs on one line must have
 // gone through OneLine.
 [[gnu::format(printf, 2, 3)]] void Say(std::FILE* stream, const char* format, ...);
 // vprintf into a string.

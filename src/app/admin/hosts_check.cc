@@ -15,6 +15,7 @@
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "base/text.h"
 #include "coordinator/launch/process.h"
 
