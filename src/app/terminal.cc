@@ -96,7 +96,7 @@ void Say(std::FILE* stream, const char* format, ...) {
   va_start(arguments, format);
   const std::string text = FormatList(format, arguments);
   va_end(arguments);
-  Write(stream, Shown(text));
+  Write(stream, stream == stderr ? Printable(text) : Shown(text));
 }
 
 void SayExactly(std::string_view bytes) {

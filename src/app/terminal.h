@@ -27,8 +27,8 @@ struct Terminal {
 size_t DisplayWidth(std::string_view text);
 
 // How commands print, always: of what is formatted, only this program's own tones change a
-// terminal; the rest goes out as Printable (base/printable.h). A text that belongs on one line must have
-// gone through OneLine.
+// terminal, and those on standard output alone; the rest goes out as Printable (base/printable.h). A
+// text that belongs on one line must have gone through OneLine.
 [[gnu::format(printf, 2, 3)]] void Say(std::FILE* stream, const char* format, ...);
 // vprintf into a string.
 [[gnu::format(printf, 1, 0)]] std::string FormatList(const char* format, va_list arguments);

@@ -119,10 +119,10 @@ TEST(FieldCheck, TextsListsAndReportsHaveALength) {
                 for (int i = 0; i < 60; ++i) r.mutable_exit()->add_frames(std::string(2000, 'x'));
               }),
               HasSubstr("exit: exit has 1"));
-  EXPECT_THAT(Refusal<v1::RankExit>([&](auto& e) {
-                for (int i = 0; i < 100'000; ++i) e.add_missing_ranks(1);
+  EXPECT_THAT(Refusal<v1::ReportExitRequest>([&](auto& r) {
+                for (int i = 0; i < 100'000; ++i) r.mutable_exit()->add_missing_ranks(1);
               }),
-              HasSubstr("missing_ranks: "));
+              HasSubstr("exit: exit has 100004 bytes; at most 65536 are allowed"));
   EXPECT_THAT(Refusal<v1::RegisterRequest>([&](auto& r) { r.set_version(long_text); }),
               HasSubstr("version: "));
   EXPECT_THAT(Refusal<v1::ListJobsRequest>([&](auto& r) { r.set_filter(long_text); }),

@@ -201,8 +201,8 @@ TEST(EventLog, WritesOneLineAnEventWhateverIsInIt) {
                        .fields = {{"hosts", "node1"}}};
   EXPECT_EQ(FormatAsText(event, kTestNow),
             FormatTime(kTestNow) +
-                " info    job.placed: two | lines and \"quotes\" \xff (jobs/17 attempt 2, by "
-                "scheduler, hosts=node1)");
+                " info    job.placed: two | lines and \"quotes\" \ufffd (jobs/17 attempt 2, "
+                "by scheduler, hosts=node1)");
   const std::string json = FormatAsJson(event, kTestNow);
   EXPECT_EQ(json.find('\n'), std::string::npos);
   const auto parsed = nlohmann::json::parse(json);

@@ -179,7 +179,7 @@ TEST_F(SubmissionTest, AListOfResourcesThatIsWrongIsNamed) {
   resources.Clear();
   for (int i = 0; i < 10'001; ++i) resources.add_host_tags("a");
   EXPECT_EQ(ErrorOf([&] { CheckResources(resources, 4); }),
-            "INVALID_ARGUMENT: resources.host_tags has 10001 entries; at most 10000 are allowed");
+            "INVALID_ARGUMENT: resources.host_tags has 10001 entries; at most 1024 are allowed");
 }
 
 TEST_F(SubmissionTest, OutputStaysBelowItsRootWhateverDotsAndLinksSay) {
@@ -270,7 +270,7 @@ TEST_F(SubmissionTest, WhatIsTooMuchToStartWorkersWithIsRefusedWithTheLimit) {
   EXPECT_THAT(Refusal(), HasSubstr("FIELD_INVALID: environment has 80"));
   job.clear_environment();
   for (int i = 0; i < 1000; ++i) job.mutable_resources()->add_hosts(std::string(200, 'h'));
-  EXPECT_THAT(Refusal(), HasSubstr("FIELD_INVALID: resources has 201000 bytes in all; at most 65536"));
+  EXPECT_THAT(Refusal(), HasSubstr("FIELD_INVALID: resources.hosts has 201000 bytes in all; at most 65536"));
   job.clear_resources();
   EXPECT_EQ(Refusal(), "accepted");
 }
