@@ -150,6 +150,41 @@ TEST(CommandLine, AWordThatIsNoCommandIsNamedWithTheNearestThatIs) {
   EXPECT_EQ(RunCommand(fake, {"train", "--help"}).status, 0);
 }
 
+// The names of the commands that a help lists.
+std::vector<std::string> CommandsIn(const std::string& help) {
+  std::istringstream lines(help);
+  std::vector<std::string> names;
+  bool listed = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line.ends_with(':')) listed = !line.empty() && line != "Options:";
+    std::istringstream words(line);
+    std::string name;
+    if (listed && line.starts_with("  ") && line[2] != ' ' && line[2] != '-' && words >> name)
+      names.push_back(name);
+  }
+  return names;
+}
+
+TEST(Help, FitsIntoAHundredColumnsAndHasNumbersAsPeopleWriteThem) {
+  FakeCoordinator fake;
+  std::vector<std::vector<std::string>> commands = {{}};
+  for (size_t i = 0; i < commands.size(); ++i) {
+    std::vector<std::string> argv = commands[i];
+    argv.push_back("--help");
+    const std::string help = RunCommand(fake, argv).out;
+    std::istringstream lines(help);
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+    EXPECT_EQ(help.find("e+"), std::string::npos) << help;
+    if (i > 0 && help.find("SUBCOMMAND") == std::string::npos) continue;
+    ASSERT_LT(commands.size(), 100u) << help;
+    for (const std::string& name : CommandsIn(help)) {
+      commands.push_back(commands[i]);
+      commands.back().push_back(name);
+    }
+  }
+  EXPECT_GT(commands.size(), 30u);
+}
+
 TEST(Cancel, OfManyJobsThatRefuseEndsWithTheSum) {
   FakeCoordinator fake;
   std::vector<std::string> command = {"cancel", "17"};

@@ -40,7 +40,7 @@ Option AddSeconds(Command command, const std::string& name, microseconds* target
       ->type_name("SECONDS")
       // So that a script can add its own to those of a unit file.
       ->take_last()
-      ->default_str(Format("%g", now))
+      ->default_str(Format("%.15g", now))
       // Not CLI11's range, which lets "nan" pass.
       ->check([](const std::string& text) {
         double seconds = -1;
@@ -148,12 +148,13 @@ void AddSecurity(Command command, Arguments& arguments) {
       ->group(group);
   command
       ->add_option("--team", arguments.teams,
-                   "submitters who may cancel, pause, resume, retry and delete each other's jobs, or '*' "
-                   "for all; may be repeated")
+                   "submitters who may act on each other's jobs, or '*'; may be repeated")
       ->type_name("NAME,NAME")
       ->allow_extra_args(false)
       ->group(group);
-  command->add_option("--jobs-per-user", options.submitter.open_jobs, "that have not ended")
+  command
+      ->add_option("--jobs-per-user", options.submitter.open_jobs,
+                   "jobs of a submitter that have not ended")
       ->type_name("N")
       ->range(1, 1000000)
       ->capture_default_str()
