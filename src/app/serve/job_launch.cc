@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "config/run_file.h"
+#include "coordinator/control/look_pool.h"
 #include "coordinator/launch/attempt_folder.h"
 
 namespace syncbn::app {
@@ -94,14 +95,16 @@ coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
   const std::vector<std::string> overrides(spec.overrides().begin(), spec.overrides().end());
   try {
     coordinator::CheckDataPath(
-        config::ParseRunFile(run_file.text, spec.run_file_name(), overrides).spec,
+        config::ParseRunFile(run_file.text, spec.run_file_name(), overrides).spec.data().path(),
         launch.submission);
     coordinator::CheckOutputFolder(spec.output_folder(), launch.submission);
   } catch (const Error& error) {
-    // Whatever the reason: this job as it is cannot be started by this server as it is.
+    if (error.code() == ErrorCode::kUnavailable) throw;  // a file system that hangs may come back
+    // Whatever else the reason: this job as it is cannot be started by this server as it is.
     throw Error(ErrorCode::kInvalidArgument, error.message());
   }
   const fs::path out = spec.output_folder();
+  coordinator::LookingAt("the output folder " + out.string());
   const fs::path folder = launch.data / JobName(record.id);
   fs::create_directories(folder);
   const fs::path file = folder / "run.yaml";

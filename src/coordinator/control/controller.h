@@ -166,6 +166,8 @@ class Controller {
   void ReportExit(AttemptId id, int rank, const v1::RankExit& exit);
 
   std::filesystem::path FolderOf(AttemptId id) const;
+  // With the marker of this store.
+  AttemptRef RefOf(AttemptId id) const;
 
   // For all looks at folders that jobs name.
   LookPool& looks() { return looks_; }
@@ -173,6 +175,7 @@ class Controller {
  private:
   static Options Checked(Options options);
   struct OpenJob;
+  class TakenOutput;
   struct Applied {
     Outcome outcome;
     JobRecord record;
@@ -226,8 +229,8 @@ class Controller {
   std::vector<HostCapacity> HostsNow(Moment now) const;    // mutex_ held
   HostView ViewOfHost(HostCapacity host) const;            // mutex_ held
   void CheckFits(int64_t job, const v1::Resources& resources) const;
-  // That the folder which a job names is not that of another, by what is in it and by what open
-  // jobs have asked for.
+  // That the folder which a job names is not that of another, by what is in it and by what jobs
+  // have asked for that are open, or are being made.
   void LookAtOutput(const v1::Job& spec);
   void CheckOutputAmongOpen(const v1::Job& spec) const;
   // Of a job that begins to be open; `bytes` are those of a new one.
@@ -246,6 +249,7 @@ class Controller {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::map<int64_t, OpenJob> open_;
+  std::map<std::string, int64_t> taken_outputs_;  // of jobs that are being stored
   NewestRevisions revisions_;
   std::vector<Schedule::Wait> waits_;
   std::map<std::string, HostHealth> health_;

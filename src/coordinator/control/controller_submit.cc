@@ -31,7 +31,7 @@ std::filesystem::path DefaultOutput(const std::filesystem::path& root, int64_t j
 std::vector<int64_t> Controller::FreeNumbers(int64_t next) {
   // More than one, for those who submit at the same moment.
   constexpr size_t kSome = 16;
-  return looks_.Run("the folder of outputs " + options_.output_root.string(),
+  return looks_.Run("the output root " + options_.output_root.string(),
                     [next, data = options_.store->folder(), outputs = options_.output_root] {
                       std::vector<int64_t> numbers;
                       for (int64_t job = next; numbers.size() < kSome; ++job) {
@@ -54,16 +54,44 @@ void Controller::LookAtOutput(const v1::Job& spec) {
 
 void Controller::CheckOutputAmongOpen(const v1::Job& spec) const {
   if (spec.output_folder().empty()) return;
-  // One that has not started has left nothing there yet.
-  std::lock_guard lock(mutex_);
-  for (const auto& [id, open] : open_) {
-    if (open.record.spec.output_folder() != spec.output_folder()) continue;
+  auto refuse = [&](int64_t id) {
     throw ApiError(ErrorCode::kAlreadyExists, "OUTPUT_FOLDER_TAKEN",
                    "output_folder " + spec.output_folder() + " is that of " + JobName(id) +
                        ": choose another one",
                    {{"path", spec.output_folder()}});
+  };
+  // One that has not started has left nothing there yet.
+  std::lock_guard lock(mutex_);
+  for (const auto& [id, open] : open_) {
+    if (open.record.spec.output_folder() == spec.output_folder()) refuse(id);
   }
+  const auto taken = taken_outputs_.find(spec.output_folder());
+  if (taken != taken_outputs_.end()) refuse(taken->second);
 }
+
+// From inside the write in which the job is made, where submissions come one after another, until
+// it is among the open ones or was not made after all.
+class Controller::TakenOutput {
+ public:
+  explicit TakenOutput(Controller& controller) : controller_(controller) {}
+  ~TakenOutput() {
+    if (folder_.empty()) return;
+    std::lock_guard lock(controller_.mutex_);
+    controller_.taken_outputs_.erase(folder_);
+  }
+  TakenOutput(const TakenOutput&) = delete;
+  TakenOutput& operator=(const TakenOutput&) = delete;
+
+  void Take(const std::string& folder, int64_t job) {
+    std::lock_guard lock(controller_.mutex_);
+    controller_.taken_outputs_[folder] = job;
+    folder_ = folder;
+  }
+
+ private:
+  Controller& controller_;
+  std::string folder_;
+};
 
 void Controller::CheckQuota(const Tables& tables, const std::string& submitter,
                             int64_t bytes) const {
@@ -127,6 +155,7 @@ v1::Job Controller::TakeIn(const v1::Job& spec, const RunFileText& run_file,
   const std::vector<int64_t> free = FreeNumbers(next);
   std::optional<Applied> created;
   std::string passed_over;
+  TakenOutput taken(*this);
   const std::string answer = options_.store->Mutate(info.key, now.wall, [&](Tables& tables) {
     CheckOutputAmongOpen(spec);
     CheckQuota(tables, spec.submitter(), BytesOf(spec, run_file));
@@ -140,6 +169,7 @@ v1::Job Controller::TakeIn(const v1::Job& spec, const RunFileText& run_file,
     tables.jobs.Create(placed, run_file, NewJob(options_.job_policy, now),
                        {info.key.actor, "CREATE", passed_over}, now.wall, *id);
     created = Applied{.record = tables.jobs.Get(*id)};
+    taken.Take(placed.output_folder(), *id);
     return ToProto(created->record, now).SerializeAsString();
   });
   if (!created) return ParseJob(answer);

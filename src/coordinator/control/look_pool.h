@@ -1,7 +1,8 @@
 // Looks at file systems that may hang: a network file system that does not answer keeps whoever
 // looks at it, for hours. So looks are done by a few threads of their own, and who wants to know
 // waits for a bounded time: neither the store's writer nor the threads that serve everybody wait
-// with it.
+// with it. What hangs is named, and not looked at again while it does, so that it does not take all
+// threads from what answers.
 #pragma once
 
 #include <chrono>
@@ -17,8 +18,9 @@ namespace syncbn::coordinator {
 class LookPool {
  public:
   struct Options {
-    int threads = 8;
-    // For a look; when all threads have been busy with one for longer, others are refused at once.
+    int threads = 16;
+    // For a look; when all threads have been busy with one for longer, or another has been at the
+    // same thing for longer, it is refused at once.
     std::chrono::milliseconds patience = std::chrono::seconds(10);
   };
 
@@ -28,30 +30,37 @@ class LookPool {
   LookPool(const LookPool&) = delete;
   LookPool& operator=(const LookPool&) = delete;
 
-  // What look() returns or throws. UNAVAILABLE, naming `what` (a folder), when it takes too long:
-  // it may go on then, so it must own all that it uses. Thread-safe.
+  // What look() returns or throws. UNAVAILABLE (FILE_SYSTEM_SLOW) when it takes too long, naming
+  // what it is at: `what` (a folder), or what LookingAt has said since. It may go on then, so it
+  // must own all that it uses. Thread-safe.
   template <typename Look>
   auto Run(const std::string& what, Look look) -> std::invoke_result_t<Look> {
     auto task = std::make_shared<std::packaged_task<std::invoke_result_t<Look>()>>(std::move(look));
     auto result = task->get_future();
-    Post([task] { (*task)(); }, what);
-    if (result.wait_for(options_.patience) != std::future_status::ready) ThrowTooSlow(what);
+    const std::shared_ptr<Entry> entry = Post([task] { (*task)(); }, what);
+    if (result.wait_for(options_.patience) != std::future_status::ready) ThrowTooSlow(*entry);
     try {
       return result.get();
     } catch (const std::filesystem::filesystem_error& error) {
-      ThrowCannotLook(what, error.code());
+      ThrowCannotLook(*entry, error.code());
     }
   }
 
  private:
+  friend void LookingAt(const std::string& what);
+  struct Entry;
   struct State;
   static void Loop(const std::shared_ptr<State>& state);
-  void Post(std::function<void()> task, const std::string& what);
-  [[noreturn]] void ThrowTooSlow(const std::string& what) const;
-  [[noreturn]] static void ThrowCannotLook(const std::string& what, const std::error_code& why);
+  std::shared_ptr<Entry> Post(std::function<void()> task, const std::string& what);
+  [[noreturn]] void ThrowTooSlow(const Entry& entry) const;
+  [[noreturn]] void ThrowCannotLook(const Entry& entry, const std::error_code& why) const;
 
   const Options options_;
   std::shared_ptr<State> state_;
 };
+
+// Within a look: what it is at from here on ("the output root /nfs/out"). Throws UNAVAILABLE
+// (FILE_SYSTEM_SLOW) where an earlier look hangs there. Elsewhere without effect.
+void LookingAt(const std::string& what);
 
 }  // namespace syncbn::coordinator

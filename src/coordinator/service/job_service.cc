@@ -50,11 +50,15 @@ grpc::Status JobService::CreateJob(grpc::ServerContext* context,
   return options_.gate->Run(*context, kMethod, request, [&](Call& call) {
     const RequestInfo info = RequestInfoOf(call.caller(), kMethod, request->request_id(), *request,
                                            request->validate_only());
-    const Submission submission = options_.controller->looks().Run(
-        "a folder of outputs or data",
-        [job = request->job(), submitter = call.caller().name, policy = options_.submission] {
-          return CheckSubmission(job, submitter, policy);
-        });
+    Submission submission =
+        CheckSubmission(request->job(), call.caller().name, options_.submission);
+    if (!submission.spec.output_folder().empty() || !submission.data_path.empty()) {
+      submission = options_.controller->looks().Run(
+          "the folders of the job", [submission, policy = options_.submission]() mutable {
+            CheckFolders(submission, policy);
+            return submission;
+          });
+    }
     *response = options_.controller->Submit(submission.spec, submission.run_file, info);
     call.SetResource(response->name());
   });

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "config/run_file.h"
 #include "coordinator/api_error.h"
+#include "coordinator/control/look_pool.h"
 #include "coordinator/schedule/placement.h"
 #include "coordinator/service/status.h"
 
@@ -109,6 +110,7 @@ bool IsWithin(const fs::path& path, const fs::path& root) {
 
 // With links and dots resolved, as far as the path exists.
 fs::path Resolve(const fs::path& path, const std::string& what) {
+  LookingAt(what + " " + path.string());
   std::error_code error;
   const fs::path resolved = fs::weakly_canonical(path, error);
   if (!error) return resolved.has_filename() ? resolved : resolved.parent_path();
@@ -262,8 +264,7 @@ void CheckOutputIsFree(const fs::path& folder) {
   if (owner) refuse("belongs to " + JobOfOwner(*owner));
 }
 
-void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy) {
-  const std::string& text = run.data().path();
+void CheckDataPath(const std::string& text, const SubmissionPolicy& policy) {
   if (text.empty()) return;
   CheckText("data.path", text, kMostText);
   CheckPath("data.path", text);
@@ -277,9 +278,13 @@ void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy) {
                    {{"path", text}});
   };
   if (!fs::path(text).is_absolute()) refuse("must be an absolute path");
+  // The likely root first: another one may be of a file system that hangs.
+  std::vector<fs::path> ordered = policy.data_roots;
+  std::ranges::stable_partition(ordered,
+                                [&](const fs::path& root) { return IsWithin(text, root); });
   const fs::path path = Resolve(text, "data.path");
-  for (const fs::path& root : policy.data_roots) {
-    if (IsWithin(path, Resolve(root, "a data folder"))) return;
+  for (const fs::path& root : ordered) {
+    if (IsWithin(path, Resolve(root, "the data folder"))) return;
   }
   refuse("is outside the data folders");
 }
@@ -292,27 +297,37 @@ Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
   submission.run_file = {.text = job.run_file(), .effective = file.EffectiveYaml()};
   CheckLabels(job);
   CheckEnvironment(job, policy);
-  CheckDataPath(file.spec, policy);
+  submission.data_path = file.spec.data().path();
   *spec.mutable_resources() = CheckResources(job.resources(), file.spec.cluster().replicas());
   spec.set_display_name(file.spec.name());
+  if (file.origins.Given("cluster.stall_timeout")) {
+    *spec.mutable_stall_timeout() = ToProto(
+        std::chrono::microseconds(static_cast<int64_t>(file.spec.cluster().stall_timeout() * 1e6)));
+  }
   spec.set_run_file_name(FileName(job));
   *spec.mutable_overrides() = job.overrides();
   *spec.mutable_labels() = job.labels();
   *spec.mutable_environment() = job.environment();
-  if (!job.output_folder().empty()) {
-    const fs::path path = CheckOutputFolder(job.output_folder(), policy);
-    const std::string first =
-        path.lexically_relative(Resolve(policy.output_root, "the output root")).begin()->string();
-    if (first.starts_with("job-") && first.size() > 4 && first[4] >= '0' && first[4] <= '9') {
-      throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
-                     "output_folder '" + job.output_folder() +
-                         "': folders named job-N are those of jobs that ask for none; choose another name",
-                     {{"path", job.output_folder()}});
-    }
-    spec.set_output_folder(path.string());
-  }
+  spec.set_output_folder(job.output_folder());
   spec.set_submitter(submitter);
   return submission;
+}
+
+void CheckFolders(Submission& submission, const SubmissionPolicy& policy) {
+  CheckDataPath(submission.data_path, policy);
+  const std::string folder = submission.spec.output_folder();
+  if (folder.empty()) return;
+  const fs::path path = CheckOutputFolder(folder, policy);
+  const std::string first =
+      path.lexically_relative(Resolve(policy.output_root, "the output root")).begin()->string();
+  if (first.starts_with("job-") && first.size() > 4 && first[4] >= '0' && first[4] <= '9') {
+    throw ApiError(
+        ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
+        "output_folder '" + folder +
+            "': folders named job-N are those of jobs that ask for none; choose another name",
+        {{"path", folder}});
+  }
+  submission.spec.set_output_folder(path.string());
 }
 
 }  // namespace syncbn::coordinator

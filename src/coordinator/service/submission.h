@@ -1,6 +1,7 @@
 // What a job must satisfy before it is taken: all that a submitter can say is looked at here, once,
 // and nothing of it becomes a command, a path outside the configured roots, or a variable outside
-// the list. Pure but for looks at the file system.
+// the list. Pure but for looks at the file system, which are said to be such: they may hang
+// (control/look_pool.h), and name what they are at.
 #pragma once
 
 #include <cstddef>
@@ -30,11 +31,17 @@ struct Submission {
   // For Controller::Submit: the input fields with their defaults.
   v1::Job spec;
   RunFileText run_file;
+  // data.path of the run; empty: it has none.
+  std::string data_path;
 };
 
-// Throws an ApiError or a RunFileError for the first thing that is wrong; of a run file, all.
+// Throws an ApiError or a RunFileError for the first thing that is wrong; of a run file, all. Looks
+// at no folder: spec.output_folder is as it was asked for.
 Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
                            const SubmissionPolicy& policy);
+
+// The rest: looks at the folders that it names, and makes the output folder's path absolute.
+void CheckFolders(Submission& submission, const SubmissionPolicy& policy);
 
 // The same resources with their defaults. RESOURCES_INVALID where they contradict themselves or a
 // run file of so many replicas.
@@ -43,23 +50,24 @@ v1::Resources CheckResources(v1::Resources resources, int replicas);
 // In the output folder of a job: which job it belongs to.
 inline constexpr const char* kOutputOwnerFile = ".syncbn-job";
 
-// An absolute path below the output root, links resolved; `folder` may be relative to the root.
-// NOT_ALLOWED_PATH for any other, and for one inside another job's folder.
+// A look. An absolute path below the output root, links resolved; `folder` may be relative to the
+// root. NOT_ALLOWED_PATH for any other, and for one inside another job's folder.
 std::filesystem::path CheckOutputFolder(const std::string& folder, const SubmissionPolicy& policy);
 
-// What the file above says: "STORE/jobs/17"; nothing where there is none. DATA_LOSS, with what to
-// do, for one that says something else, or nothing: the folder is somebody's all the same. Throws
-// what ReadFile throws.
+// A look: what the file above says: "STORE/jobs/17"; nothing where there is none. DATA_LOSS, with
+// what to do, for one that says something else, or nothing: the folder is somebody's all the same.
+// Throws what ReadFile throws.
 std::optional<std::string> OwnerOfOutput(const std::filesystem::path& folder);
 // "jobs/17" of it.
 std::string JobOfOwner(const std::string& owner);
-// The folder holds a run that no job has written.
+// A look: the folder holds a run that no job has written.
 bool HoldsForeignRun(const std::filesystem::path& folder);
-// OUTPUT_FOLDER_TAKEN when the folder is another job's, or holds a run that no job has written.
+// A look: OUTPUT_FOLDER_TAKEN when the folder is another job's, or holds a run that no job has
+// written.
 void CheckOutputIsFree(const std::filesystem::path& folder);
 
-// NOT_ALLOWED_PATH when the run reads from outside the data roots.
-void CheckDataPath(const v1::RunSpec& run, const SubmissionPolicy& policy);
+// A look: NOT_ALLOWED_PATH when data.path, if the run has one, is outside the data roots.
+void CheckDataPath(const std::string& data_path, const SubmissionPolicy& policy);
 
 // Texts of requests: at most so many bytes, no control characters. FIELD_INVALID.
 void CheckText(const std::string& field, const std::string& text, size_t most);

@@ -278,13 +278,42 @@ TEST_F(ControllerTest, AnAttemptDoesNotGetAFolderThatIsThereAlready) {
   EXPECT_EQ(AttemptOf(job, 3).name(), AttemptName(job, 3));
 }
 
+TEST_F(ControllerTest, OfTwoSubmissionsOfOneFolderAtTheSameMomentOneIsTaken) {
+  controller();
+  v1::Job spec = TestSpec();
+  spec.set_output_folder("/shared/run");
+  // Both are decided in the same round of the store's writer.
+  std::promise<void> go, busy;
+  std::thread writer([&] {
+    store.Write([&](Tables&) {
+      busy.set_value();
+      go.get_future().wait();
+    });
+  });
+  busy.get_future().wait();
+  std::vector<std::string> errors(4);
+  std::vector<std::thread> threads;
+  for (std::string& error : errors)
+    threads.emplace_back(
+        [&] { error = ErrorOf([&] { controller().Submit(spec, {}, By("anna")); }); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  go.set_value();
+  for (std::thread& thread : threads) thread.join();
+  writer.join();
+  EXPECT_EQ(std::ranges::count(errors, ""), 1);
+  EXPECT_EQ(std::ranges::count(errors,
+                               "ALREADY_EXISTS: output_folder /shared/run is that of jobs/1: "
+                               "choose another one"),
+            3);
+}
+
 TEST_F(ControllerTest, AFolderThatDoesNotAnswerHoldsUpOnlyWhoAskedForIt) {
   std::promise<void> answer;
   const std::shared_future<void> answers = answer.get_future().share();
   std::atomic<int> hanging = 0;
   options.looks = {.threads = 2, .patience = std::chrono::milliseconds(100)};
   options.check_output = [&, answers](const std::filesystem::path& path) {
-    if (path != "/hangs") return;
+    if (!path.string().starts_with("/hangs")) return;
     ++hanging;
     answers.wait();
   };
@@ -302,12 +331,19 @@ TEST_F(ControllerTest, AFolderThatDoesNotAnswerHoldsUpOnlyWhoAskedForIt) {
   EXPECT_GT(Submit(), 0);
   first.join();
   EXPECT_THAT(ErrorOf([&] { controller().Submit(hangs, {}, By("anna")); }),
-              HasSubstr("did not answer"));
+              HasSubstr("the output folder /hangs has not answered another look"));
+  EXPECT_EQ(hanging, 1) << "what hangs is not looked at again";
   // No thread is left to look: said at once, not after the same wait again.
+  v1::Job also = TestSpec();
+  also.set_output_folder("/hangs/also");
+  EXPECT_THAT(ErrorOf([&] { controller().Submit(also, {}, By("anna")); }),
+              HasSubstr("the output folder /hangs/also did not answer"));
   v1::Job other = TestSpec();
   other.set_output_folder("/other");
-  EXPECT_THAT(ErrorOf([&] { controller().Submit(other, {}, By("anna")); }),
-              HasSubstr("the output folder /other did not answer"));
+  EXPECT_THAT(
+      ErrorOf([&] { controller().Submit(other, {}, By("anna")); }),
+      HasSubstr("the output folder /other cannot be looked at now: all looks wait for the "
+                "output folder /hangs, the output folder /hangs/also, which did not answer"));
   answer.set_value();
   WaitUntil("looks are answered again",
             [&] { return ErrorOf([&] { controller().Submit(other, {}, By("anna")); }).empty(); });

@@ -2,11 +2,13 @@
 #include "coordinator/service/submission.h"
 
 #include <fstream>
+#include <future>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "coordinator/api_error.h"
+#include "coordinator/control/look_pool.h"
 #include "coordinator/service/status.h"
 #include "tests/coordinator/store/store_fixture.h"
 #include "tests/support/small_run.h"
@@ -38,10 +40,15 @@ class SubmissionTest : public ::testing::Test {
            "}\nmodel: {architecture: resnet20}\ncluster: {replicas: 2, batch_per_replica: 8}\n"
            "train: {epochs: 1}\n";
   }
+  Submission Checked() {
+    Submission submission = CheckSubmission(job, "anna", policy);
+    CheckFolders(submission, policy);
+    return submission;
+  }
   // "REASON: message" of the error.
   std::string Refusal() {
     try {
-      CheckSubmission(job, "anna", policy);
+      Checked();
     } catch (const ApiError& error) {
       return error.reason() + ": " + error.message();
     }
@@ -62,7 +69,7 @@ TEST_F(SubmissionTest, AJobIsTakenWithItsDefaultsAndNothingThatIsNotTheSubmitter
   (*job.mutable_labels())["team"] = "vision";
   (*job.mutable_environment())["NCCL_DEBUG"] = "INFO";
   job.set_output_folder("team/run");
-  const Submission taken = CheckSubmission(job, "anna", policy);
+  const Submission taken = Checked();
   EXPECT_EQ(taken.spec.name(), "");
   EXPECT_EQ(taken.spec.submitter(), "anna");
   EXPECT_EQ(taken.spec.state(), v1::Job::STATE_UNSPECIFIED);
@@ -73,6 +80,12 @@ TEST_F(SubmissionTest, AJobIsTakenWithItsDefaultsAndNothingThatIsNotTheSubmitter
   EXPECT_EQ(taken.spec.run_file(), "") << "kept apart";
   EXPECT_EQ(taken.run_file.text, job.run_file());
   EXPECT_THAT(taken.run_file.effective, HasSubstr("max_steps: 7"));
+}
+
+TEST_F(SubmissionTest, ThePatienceThatARunFileStatesIsKeptWithTheJob) {
+  EXPECT_FALSE(Checked().spec.has_stall_timeout()) << "the default is no statement";
+  job.add_overrides("cluster.stall_timeout=2.5");
+  EXPECT_EQ(FromProto(Checked().spec.stall_timeout()), std::chrono::milliseconds(2500));
 }
 
 TEST_F(SubmissionTest, AWrongRunFileIsRefusedWithEveryFaultAtTheUsersOwnLine) {
@@ -223,6 +236,55 @@ TEST_F(SubmissionTest, DataIsReadBelowTheDataRootsOnly) {
   job.clear_overrides();
   policy.data_roots.clear();
   EXPECT_THAT(Refusal(), HasSubstr("this server has none (its option --data-root)"));
+}
+
+TEST_F(SubmissionTest, NothingButCheckFoldersLooksAtAFolder) {
+  // Nothing of what is named is there, and the root's name is taken by a file.
+  policy.output_root = "/dev/null/output";
+  policy.data_roots = {"/dev/null/data"};
+  job.set_run_file(CifarRun("/dev/null/data/cifar"));
+  job.set_output_folder("mine");
+  Submission submission = CheckSubmission(job, "anna", policy);
+  EXPECT_EQ(submission.spec.output_folder(), "mine");
+  EXPECT_EQ(submission.data_path, "/dev/null/data/cifar");
+}
+
+TEST_F(SubmissionTest, TheFolderThatHangsIsNamedAndNotLookedAtAgain) {
+  LookPool looks({.threads = 4, .patience = std::chrono::milliseconds(50)});
+  std::promise<void> answer;
+  const std::shared_future<void> answers = answer.get_future().share();
+  const std::string root_name = "the output root " + policy.output_root.string();
+  const std::string hangs = ErrorOf([&] {
+    looks.Run("the folders of the job", [answers, root_name] {
+      LookingAt(root_name);
+      answers.wait();
+    });
+  });
+  EXPECT_EQ(hangs, "UNAVAILABLE: " + root_name +
+                       " did not answer within 1 s: its file system hangs or "
+                       "is overloaded. Try again when it answers");
+  // What a submission looks at is named as it goes, the root first: more than there are threads.
+  job.set_output_folder("mine");
+  for (int i = 0; i < 8; ++i) {
+    Submission submission = CheckSubmission(job, "anna", policy);
+    EXPECT_THAT(ErrorOf([&] {
+                  looks.Run("the folders of the job", [submission, policy = policy]() mutable {
+                    CheckFolders(submission, policy);
+                  });
+                }),
+                HasSubstr(root_name + " has not answered another look for more than 1 s"));
+  }
+  // Other folders are looked at as before.
+  job.clear_output_folder();
+  job.set_run_file(CifarRun((root / "data" / "cifar").string()));
+  Submission submission = CheckSubmission(job, "anna", policy);
+  EXPECT_EQ(ErrorOf([&] {
+              looks.Run("the folders of the job", [submission, policy = policy]() mutable {
+                CheckFolders(submission, policy);
+              });
+            }),
+            "");
+  answer.set_value();
 }
 
 TEST_F(SubmissionTest, OnlyVariablesOnTheListAreSet) {
