@@ -226,6 +226,8 @@ TEST_F(Report, AStalledRankIsNamedByTheOneThatWaitsForIt) {
   EXPECT_EQ(exit.error_code(), "DEADLINE_EXCEEDED");
   ASSERT_EQ(exit.missing_ranks_size(), 1) << exit.message();
   EXPECT_EQ(exit.missing_ranks(0), 1);
+  EXPECT_NE(exit.operation(), "");
+  EXPECT_NE(exit.activity(), "");
 }
 
 TEST_F(Report, AnAttemptThatALaterOneHasTakenOverWritesNoCheckpointAndLeaves) {

@@ -5,6 +5,7 @@
 #include "app/console.h"
 #include "app/jobs/job_text.h"
 #include "base/printable.h"
+#include "base/ranges_text.h"
 #include "base/text.h"
 #include "config/diagnostic.h"
 
@@ -88,6 +89,16 @@ void AddFailure(Page& page, const v1::Failure& failure, const Terminal& terminal
   if (failure.has_exit_code()) where.push_back("exit code " + std::to_string(failure.exit_code()));
   if (failure.attempt() > 0) where.push_back("attempt " + std::to_string(failure.attempt()));
   page.Row("", Join(where, ", "));
+  if (!failure.operation().empty()) {
+    std::string waits = failure.operation();
+    if (failure.ranks_size() > 0) {
+      waits += ", for " + std::string(failure.ranks_size() == 1 ? "rank " : "ranks ") +
+               RangesText({failure.ranks().begin(), failure.ranks().end()});
+    }
+    if (!failure.activity().empty()) waits += ", last seen in '" + failure.activity() + "'";
+    if (!failure.layer().empty()) waits += " at " + failure.layer();
+    page.Row("waited for", waits);
+  }
   std::string excerpt = Printable(failure.excerpt());
   while (!excerpt.empty() && excerpt.back() == '\n') excerpt.pop_back();
   for (size_t begin = 0; !excerpt.empty() && begin <= excerpt.size();) {

@@ -191,6 +191,9 @@ void RunReport::Fail(const Error& error) {
   if (const auto* stall = dynamic_cast<const comm::StallError*>(&error)) {
     const std::vector<int>& ranks = stall->stall().missing_ranks;
     exit.mutable_missing_ranks()->Add(ranks.begin(), ranks.end());
+    exit.set_operation(Utf8Beginning(stall->stall().waited_for, kMostFrame));
+    exit.set_activity(Utf8Beginning(stall->stall().activity, kMostFrame));
+    exit.set_layer(Utf8Beginning(stall->stall().layer, kMostFrame));
   }
   Deliver(std::move(exit), options_.failure_time);
 }

@@ -247,6 +247,7 @@ void Coordinator::ChooseLauncher() {
   if (name == "slurm") {
     SlurmLauncher::Options slurm{.settings = options_.slurm};
     slurm.settings.supervise = {own.string(), "supervise"};
+    slurm.settings.program = own.string();
     launcher_ = std::make_unique<SlurmLauncher>(std::move(slurm));
   } else {
     launcher_ = std::make_unique<SupervisedLauncher>(

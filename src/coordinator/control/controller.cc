@@ -402,6 +402,12 @@ void Controller::ReportExit(AttemptId id, int rank, const v1::RankExit& exit) {
   if (found != open_.end()) found->second.LostInStore(lost);
 }
 
+AttemptRef Controller::RefOf(AttemptId id) const {
+  return {.id = id,
+          .folder = FolderOf(id),
+          .marker = options_.store->id() + "/" + AttemptName(id.job, id.attempt)};
+}
+
 std::filesystem::path Controller::FolderOf(AttemptId id) const {
   return options_.store->folder() / AttemptName(id.job, id.attempt);
 }

@@ -32,8 +32,8 @@ std::string EndText(const std::string& rung, const std::vector<RankReport>& repo
 
 void Controller::Launch(AttemptId id) {
   const std::string name = AttemptName(id.job, id.attempt);
-  const AttemptRef attempt{id, FolderOf(id)};
-  LaunchContext context{.attempt = attempt, .marker = options_.store->id() + "/" + name};
+  const AttemptRef attempt = RefOf(id);
+  LaunchContext context{.attempt = attempt, .marker = attempt.marker};
   JobRecord record;
   bool wanted = false;
   {
@@ -139,7 +139,7 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
 }
 
 void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
-  const AttemptRef attempt{id, FolderOf(id)};
+  const AttemptRef attempt = RefOf(id);
   std::optional<Failure> start_failure;
   {
     std::lock_guard lock(mutex_);

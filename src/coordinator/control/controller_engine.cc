@@ -166,14 +166,15 @@ void Controller::Remember(const JobRecord& record) {
   if (!record.status.attempt_live) {
     open.placement.clear();
   } else if (!open.monitor) {
-    open.monitor.emplace(RequestOf(record.id, record.spec.resources()).processes, options_.monitor,
+    open.monitor.emplace(RequestOf(record.id, record.spec.resources()).processes,
+                         MonitorPolicyOf(record.spec, options_.monitor),
                          options_.clock->Monotonic());
   }
 }
 
 void Controller::Carry(const JobRecord& record, const Effect& effect, const std::string& reason) {
   const AttemptId id{record.id, effect.attempt};
-  const AttemptRef attempt{id, FolderOf(id)};
+  const AttemptRef attempt = RefOf(id);
   const std::string name = AttemptName(id.job, id.attempt);
   switch (effect.kind) {
     case Effect::Kind::kLaunch:
@@ -215,7 +216,8 @@ void Controller::Start() {
       const v1::Attempt attempt = tables.attempts.Get({record.id, record.status.attempt});
       open.placement = PlacementOf(attempt);
       open.monitor.emplace(RequestOf(record.id, record.spec.resources()).processes,
-                           options_.monitor, options_.clock->Monotonic());
+                           MonitorPolicyOf(record.spec, options_.monitor),
+                           options_.clock->Monotonic());
       for (const v1::RankRecord& rank : attempt.ranks()) {
         if (rank.pid() > 0)
           open.monitor->Register(rank.rank(), rank.host(), options_.clock->Monotonic());
@@ -251,7 +253,8 @@ void Controller::EndUnknownAttempts() {
     pool_->Post(id.job, [this, id] {
       const std::string name = AttemptName(id.job, id.attempt);
       Guarded("ending " + name + ", which the store does not know", [&] {
-        const AttemptRef attempt{id, FolderOf(id)};
+        // Of whatever store it is: only its folder knows what its processes carry.
+        const AttemptRef attempt{.id = id, .folder = FolderOf(id)};
         if (Observe(attempt).kind == Observation::Kind::kEnded) return;
         options_.log(name + " is under way, but the store does not know it (was a backup from before "
                             "it restored?): it is being ended");
@@ -269,7 +272,7 @@ void Controller::Adopt(AttemptId id) {
     std::lock_guard lock(mutex_);
     open_.at(id.job).started = true;
   }
-  const Observation seen = Observe({id, FolderOf(id)});
+  const Observation seen = Observe(RefOf(id));
   HandleObservation(id, seen);
   if (seen.kind == Observation::Kind::kEnded) return;
   ApplyEvent(id.job, {.kind = EventKind::kAdopted, .attempt = id.attempt},

@@ -1,6 +1,7 @@
 // How the controller watches attempts under way: their timers, their silence, and its own absence.
 #include <algorithm>
 
+#include "base/ranges_text.h"
 #include "base/text.h"
 #include "coordinator/control/controller.h"
 #include "coordinator/control/open_job.h"
@@ -116,7 +117,7 @@ void Controller::ApplyDueEvents(Moment now, MonotonicTime monotonic) {
       if (status.state != JobState::kRunning) continue;
       const RankMonitor::Assessment assessment = open.monitor->Assess(monotonic);
       if (assessment.nobody_heard && !open.looking &&
-          monotonic - open.last_look >= options_.monitor.stall_after / 20) {
+          monotonic - open.last_look >= open.monitor->policy().stall_after / 20) {
         open.looking = true;
         open.last_look = monotonic;
         looks.push_back({id, status.attempt});
@@ -147,7 +148,7 @@ void Controller::ApplyDueEvents(Moment now, MonotonicTime monotonic) {
 void Controller::LookAtRanks(AttemptId id) {
   std::optional<RankActivity> activity;
   try {
-    activity = options_.launcher->LookAtRanks({id, FolderOf(id)});
+    activity = options_.launcher->LookAtRanks(RefOf(id));
   } catch (const std::exception& error) {
     options_.log("looking at the ranks of " + AttemptName(id.job, id.attempt) + ": " +
                  error.what());
@@ -171,9 +172,8 @@ void Controller::ObserveAll() {
   for (const AttemptId id : attempts) {
     if (!pool_->IsIdle(id.job)) continue;
     pool_->Post(id.job, [this, id] {
-      Guarded("observing " + AttemptName(id.job, id.attempt), [&] {
-        HandleObservation(id, Observe({id, FolderOf(id)}));
-      });
+      Guarded("observing " + AttemptName(id.job, id.attempt),
+              [&] { HandleObservation(id, Observe(RefOf(id))); });
     });
   }
 }

@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "base/activity.h"
+#include "base/ranges_text.h"
 #include "base/text.h"
 #include "coordinator/api_error.h"
+#include "coordinator/job/job_record.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -20,23 +22,11 @@ std::string Duration(MonotonicTime::duration time) {
 
 }  // namespace
 
-std::string RangesText(const std::vector<int>& ranks) {
-  std::vector<std::string> parts;
-  for (size_t i = 0; i < ranks.size();) {
-    size_t end = i;
-    while (end + 1 < ranks.size() && ranks[end + 1] == ranks[end] + 1) ++end;
-    // Two in a row are shorter as two.
-    if (end > i + 1) {
-      parts.push_back(std::to_string(ranks[i]) + "-" + std::to_string(ranks[end]));
-    } else {
-      for (size_t j = i; j <= end; ++j) parts.push_back(std::to_string(ranks[j]));
-    }
-    i = end + 1;
-  }
-  if (parts.size() < 2) return Join(parts, "");
-  const std::string last = parts.back();
-  parts.pop_back();
-  return Join(parts, ", ") + " and " + last;
+RankMonitorPolicy MonitorPolicyOf(const v1::Job& spec, const RankMonitorPolicy& defaults) {
+  RankMonitorPolicy policy = defaults;
+  if (spec.has_stall_timeout())
+    policy.stall_after = std::max(policy.stall_after, 2 * FromProto(spec.stall_timeout()));
+  return policy;
 }
 
 RankMonitor::RankMonitor(int processes, const RankMonitorPolicy& policy, MonotonicTime now)
@@ -181,7 +171,16 @@ std::optional<Failure> RankMonitor::StallInSilence(const std::vector<int>& silen
   }
   // A job that trains is never ended for what may be the network's fault.
   const auto idle = last_look_ - last_activity_;
-  if (!activity_ || idle < policy_.stall_after / 2) return std::nullopt;
+  if (!activity_) return std::nullopt;
+  if (activity_->written) {
+    // One that evaluates leaves nothing on disk for a while.
+    if (idle < kOutsidePatience * policy_.stall_after) return std::nullopt;
+    failure.message +=
+        "; their processes cannot be looked at, and they have left nothing on disk for " +
+        Duration(idle);
+    return failure;
+  }
+  if (idle < policy_.stall_after / 2) return std::nullopt;
   failure.message += activity_->ranks == 0
                          ? "; no process of theirs is there"
                          : "; the processors have done nothing for them for " + Duration(idle);
@@ -212,6 +211,11 @@ Failure RankMonitor::MakeStall(const std::vector<int>& silent, MonotonicTime now
   }
   std::vector<int> behind, ahead;
   std::string where;
+  // Where they all stand, and what the first of those who hold it up says of itself.
+  auto last_seen = [&](int rank) {
+    const std::optional<RankHeartbeat>& newest = ranks_[static_cast<size_t>(rank)].newest;
+    if (newest) failure.activity = newest->phase;
+  };
   for (size_t i = 0; i < ranks_.size(); ++i) {
     if (!speaks(i)) continue;
     if (ranks_[i].newest->reduction > smallest) {
@@ -220,6 +224,7 @@ Failure RankMonitor::MakeStall(const std::vector<int>& silent, MonotonicTime now
     }
     behind.push_back(static_cast<int>(i));
     const RankHeartbeat& newest = *ranks_[i].newest;
+    failure.operation = newest.reduction_name;
     where = "reduction " + std::to_string(newest.reduction) +
             (newest.reduction_name.empty() ? "" : " (" + newest.reduction_name + ")") + ", step " +
             std::to_string(newest.step) + ", phase " + newest.phase;
@@ -235,10 +240,12 @@ Failure RankMonitor::MakeStall(const std::vector<int>& silent, MonotonicTime now
                        (silent.size() == 1 ? " has" : " have") + " not been heard for " +
                        Duration(now - first.heard);
     if (!where.empty()) failure.message += "; the others stand at " + where;
+    last_seen(silent[0]);
     return failure;
   }
   if (!behind.empty()) {
     failure.rank = behind[0];
+    last_seen(behind[0]);
     failure.host = ranks_[static_cast<size_t>(behind[0])].host;
     failure.message += Ranks(behind) + (behind.size() == 1 ? " stands" : " stand") + " at " + where;
     if (!ahead.empty())

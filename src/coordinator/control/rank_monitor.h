@@ -7,7 +7,8 @@
 //   others:
 //     the ones in the smallest reduction, and the ones that are silent;
 //   - when the others have reported their end and the rest is silent: nothing is left to train;
-//   - when nobody is heard and, as its launcher sees, no rank gets anything done either;
+//   - when nobody is heard and, as its launcher sees, no rank gets anything done either: uses the
+//     processors or, where only that is seen, leaves anything on disk;
 //   - when all have reported their end and the launcher does not end.
 #pragma once
 
@@ -20,6 +21,7 @@
 #include "coordinator/job/failure.h"
 #include "coordinator/job/job_state.h"
 #include "coordinator/launch/process.h"
+#include "syncbn/v1/job.pb.h"
 
 namespace syncbn::coordinator {
 
@@ -37,6 +39,9 @@ struct RankMonitorPolicy {
   std::chrono::microseconds leave_after = std::chrono::minutes(2);
 };
 
+// The same for a job whose run file states how patient its own ranks are (Job.stall_timeout).
+RankMonitorPolicy MonitorPolicyOf(const v1::Job& spec, const RankMonitorPolicy& defaults);
+
 struct RankHeartbeat {
   std::string phase;
   int64_t step = 0;
@@ -49,6 +54,8 @@ struct RankHeartbeat {
 class RankMonitor {
  public:
   RankMonitor(int processes, const RankMonitorPolicy& policy, MonotonicTime now);
+
+  const RankMonitorPolicy& policy() const { return policy_; }
 
   // Ranks outside 0 .. processes - 1 are refused with INVALID_ARGUMENT.
   void CheckRank(int rank) const;
@@ -106,8 +113,5 @@ class RankMonitor {
   MonotonicTime last_activity_,
       last_look_;  // when it changed, or was seen first; when it was seen last
 };
-
-// "0-3, 7 and 9"
-std::string RangesText(const std::vector<int>& ranks);
 
 }  // namespace syncbn::coordinator

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/text.h"
 #include "coordinator/launch/launcher_text.h"
 
 namespace syncbn::coordinator {
@@ -81,14 +82,16 @@ std::optional<FailureClass> ClassOfExitCode(int code) {
 }
 
 Failure FromReport(const RankReport& report, const v1::ExitRecord& exit) {
-  Failure failure{
-      .failure_class =
-          OwnWord(report.exit)
-              .value_or(ClassOfErrorCode(report.exit.error_code(), report.exit.message())),
-      .rank = report.rank,
-      .host = report.exit.host(),
-      .excerpt = Excerpt(exit.output_tail(), report.rank),
-      .ranks = {report.exit.missing_ranks().begin(), report.exit.missing_ranks().end()}};
+  Failure failure{.failure_class = OwnWord(report.exit)
+                                       .value_or(ClassOfErrorCode(report.exit.error_code(),
+                                                                  report.exit.message())),
+                  .rank = report.rank,
+                  .host = report.exit.host(),
+                  .excerpt = Excerpt(exit.output_tail(), report.rank),
+                  .ranks = {report.exit.missing_ranks().begin(), report.exit.missing_ranks().end()},
+                  .operation = report.exit.operation(),
+                  .activity = report.exit.activity(),
+                  .layer = report.exit.layer()};
   failure.message = "rank " + std::to_string(report.rank) + ": " + report.exit.message();
   for (const std::string& frame : report.exit.frames()) failure.message += "; in " + frame;
   return failure;
@@ -115,6 +118,12 @@ Failure FromVerdict(const LauncherVerdict& verdict, const v1::ExitRecord& exit) 
     failure.message += " when memory ran out (the kernel's log names process " +
                        std::to_string(exit.oom_killed(0).pid()) +
                        "): give the job more memory or fewer replicas on a host";
+  } else if (verdict.signal == SIGKILL && exit.cgroup_oom_kills() > 0) {
+    failure.failure_class = FailureClass::kOom;
+    failure.message += " when memory ran out (the kernel counts " +
+                       Plural(exit.cgroup_oom_kills(), "process") +
+                       " killed for it in the attempt's own control group, " + exit.cgroup() +
+                       "): give the job more memory or fewer replicas on a host";
   } else if (verdict.signal == SIGKILL && exit.oom_kills() > 0) {
     // It may have been somebody else's process: the next attempt may do better.
     failure.message += "; memory ran out on the supervisor's host meanwhile, perhaps for it";
@@ -138,17 +147,38 @@ std::optional<Failure> FromBatchState(const v1::ExitRecord& exit) {
   return Failure{.failure_class = failure_class, .message = exit.message()};
 }
 
+// Its own words; where it does not come to say which rank it was, those of the rank's relay. The
+// first that ended is the cause, but not where it left as if asked to: the launcher asks the others
+// to.
+std::optional<LauncherVerdict> WhatTheLauncherSays(const v1::ExitRecord& exit) {
+  if (auto verdict = ReadLauncherText(exit.launcher_text())) return verdict;
+  const v1::RankEnd* found = nullptr;
+  for (const v1::RankEnd& end : exit.rank_ends()) {
+    const bool asked = end.exit_code() == kExitStopped || end.exit_code() == kExitSuperseded;
+    if (found == nullptr && !asked && end.signal() != SIGTERM) found = &end;
+  }
+  if (found == nullptr) return std::nullopt;
+  LauncherVerdict verdict{.kind = LauncherVerdict::Kind::kRankExit, .rank = found->rank()};
+  if (found->signal() != 0) {
+    verdict.kind = LauncherVerdict::Kind::kRankSignal;
+    verdict.signal = found->signal();
+  } else {
+    verdict.exit_code = found->exit_code();
+  }
+  return verdict;
+}
+
 // The launcher names a rank that failed. The others may well have left as if asked to: srun and mpirun
 // end them with SIGTERM.
 bool NamesAFailure(const v1::ExitRecord& exit) {
-  const auto verdict = ReadLauncherText(exit.launcher_text());
+  const auto verdict = WhatTheLauncherSays(exit);
   const int code = verdict ? verdict->exit_code.value_or(-1) : kExitStopped;
   return code != kExitStopped && code != kExitSuperseded;
 }
 
 Failure Guess(const v1::ExitRecord& exit, const std::vector<RankReport>& reports) {
   const RankReport* report = FirstFailure(reports);
-  auto verdict = ReadLauncherText(exit.launcher_text());
+  auto verdict = WhatTheLauncherSays(exit);
   // mpirun does not say which host; the one that did not answer afterwards, either, is it.
   if (verdict && verdict->kind == LauncherVerdict::Kind::kDaemonLost && verdict->host.empty() &&
       exit.unverified_hosts_size() == 1) {

@@ -39,6 +39,9 @@ struct Failure {
   std::string excerpt;     // the lines of output that tell most
   std::vector<int> ranks;  // of a stall: those that hold up the others
   int attempt = 0;
+  // Of a stall: what was waited for, and what the first of those who hold it up was doing, in which
+  // layer.
+  std::string operation, activity, layer;
 
   bool operator==(const Failure&) const = default;
 };

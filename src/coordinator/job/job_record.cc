@@ -149,6 +149,9 @@ v1::Failure ToProto(const Failure& failure) {
   proto.set_excerpt(Utf8Beginning(failure.excerpt, kMostText));
   proto.mutable_ranks()->Add(failure.ranks.begin(), failure.ranks.end());
   proto.set_attempt(failure.attempt);
+  proto.set_operation(Utf8Beginning(failure.operation, kMostText));
+  proto.set_activity(Utf8Beginning(failure.activity, kMostText));
+  proto.set_layer(Utf8Beginning(failure.layer, kMostText));
   return proto;
 }
 
@@ -159,7 +162,10 @@ Failure FromProto(const v1::Failure& proto) {
                   .signal = proto.signal(),
                   .excerpt = proto.excerpt(),
                   .ranks = {proto.ranks().begin(), proto.ranks().end()},
-                  .attempt = proto.attempt()};
+                  .attempt = proto.attempt(),
+                  .operation = proto.operation(),
+                  .activity = proto.activity(),
+                  .layer = proto.layer()};
   if (proto.has_rank()) failure.rank = proto.rank();
   if (proto.has_exit_code()) failure.exit_code = proto.exit_code();
   return failure;

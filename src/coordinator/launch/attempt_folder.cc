@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/host.h"
+#include "base/text.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -25,6 +26,14 @@ void Write(const std::filesystem::path& path, const Message& message) {
   if (!status.ok()) {
     throw Error(ErrorCode::kInternal, "cannot write " + path.string() + ": " + status.ToString());
   }
+  // A folder in its place could not be replaced.
+  std::error_code none;
+  if (std::filesystem::is_directory(path, none)) {
+    std::filesystem::path aside = path.string() + ".damaged";
+    for (int i = 2; std::filesystem::exists(aside, none); ++i)
+      aside = path.string() + ".damaged" + std::to_string(i);
+    std::filesystem::rename(path, aside);
+  }
   WriteFileAtomically(path, text);
 }
 
@@ -35,6 +44,11 @@ std::optional<Message> Read(const std::filesystem::path& path) {
     text = ReadFile(path);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kNotFound) return std::nullopt;
+    // Not the file that was written there: that is no trouble of the moment.
+    if (error.code() == ErrorCode::kPermissionDenied ||
+        error.code() == ErrorCode::kInvalidArgument) {
+      throw DamagedFile(path, error.message());
+    }
     throw;
   }
   Message message;
@@ -43,9 +57,20 @@ std::optional<Message> Read(const std::filesystem::path& path) {
   options.ignore_unknown_fields = true;
   const auto status = google::protobuf::util::JsonStringToMessage(text, &message, options);
   if (!status.ok()) {
-    throw Error(ErrorCode::kDataLoss, path.string() + " is damaged: " + status.ToString());
+    // What protobuf says of it speaks of its own insides.
+    throw DamagedFile(path, text.empty()
+                                ? "it is empty"
+                                : "its " + Plural(static_cast<long long>(text.size()), "byte") +
+                                      " are not the JSON that was written there");
   }
   return message;
+}
+
+// `found` is the marker in the file; one of another attempt has come here from elsewhere.
+void CheckMarker(const std::filesystem::path& path, const std::string& wanted,
+                 const std::string& found) {
+  if (wanted.empty() || found.empty() || found == wanted) return;
+  throw DamagedFile(path, "it is of another attempt, '" + found.substr(0, 200) + "'");
 }
 
 }  // namespace
@@ -58,8 +83,10 @@ void AttemptFolder::Create(const v1::AttemptSpec& spec) const {
 }
 
 v1::AttemptSpec AttemptFolder::Spec() const {
-  auto spec = Read<v1::AttemptSpec>(path_ / "attempt.json");
+  const std::filesystem::path file = path_ / "attempt.json";
+  auto spec = Read<v1::AttemptSpec>(file);
   if (!spec) throw Error(ErrorCode::kNotFound, "there is no attempt in " + path_.string());
+  CheckMarker(file, marker_, spec->marker());
   return *std::move(spec);
 }
 
@@ -68,11 +95,15 @@ void AttemptFolder::WriteSupervisor(const v1::SupervisorRecord& record) const {
 }
 
 std::optional<v1::SupervisorRecord> AttemptFolder::Supervisor() const {
-  return Read<v1::SupervisorRecord>(path_ / "supervisor.json");
+  const std::filesystem::path file = path_ / "supervisor.json";
+  auto record = Read<v1::SupervisorRecord>(file);
+  if (record) CheckMarker(file, marker_, record->marker());
+  return record;
 }
 
 void AttemptFolder::WriteStop(const v1::StopOrder& order) const {
-  const auto present = Stop();
+  std::string damage;
+  const auto present = ReadOrNote([&] { return Stop(); }, damage);
   if (present && present->level() >= order.level()) return;
   Write(path_ / "stop.json", order);
 }
@@ -86,7 +117,14 @@ void AttemptFolder::WriteExit(const v1::ExitRecord& record) const {
 }
 
 std::optional<v1::ExitRecord> AttemptFolder::Exit() const {
-  return Read<v1::ExitRecord>(path_ / "exit.json");
+  const std::filesystem::path file = path_ / "exit.json";
+  auto record = Read<v1::ExitRecord>(file);
+  if (!record) return std::nullopt;
+  CheckMarker(file, marker_, record->marker());
+  // Every record says at least one of these.
+  if (record->cause() == v1::ExitRecord::CAUSE_UNSPECIFIED && !record->has_end_time())
+    throw DamagedFile(file, "it says nothing of how the attempt ended");
+  return record;
 }
 
 int64_t AttemptFolder::Written() const {

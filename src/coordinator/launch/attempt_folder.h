@@ -1,5 +1,6 @@
 // The folder of an attempt: where the coordinator and the supervisor leave each other word
-// (syncbn/v1/attempt.proto tells which file is whose). Every file is whole or not there.
+// (syncbn/v1/attempt.proto tells which file is whose). Every file is written whole; what disks and
+// people have made of it since is told by DamagedFile.
 #pragma once
 
 #include <filesystem>
@@ -7,17 +8,29 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "coordinator/job/job_record.h"
-#include "coordinator/store/folder_lock.h"
 #include "coordinator/launch/process.h"
 #include "coordinator/launch/stop_ladder.h"
+#include "coordinator/store/folder_lock.h"
 #include "syncbn/v1/attempt.pb.h"
 
 namespace syncbn::coordinator {
 
+// A file of the folder is there, but cannot be what was written: cut off, overwritten, of another
+// attempt, or not to be read by this user. Looking again will not help. DATA_LOSS.
+class DamagedFile : public Error {
+ public:
+  DamagedFile(const std::filesystem::path& path, const std::string& why)
+      : Error(ErrorCode::kDataLoss, path.string() + " is damaged: " + why) {}
+};
+
 class AttemptFolder {
  public:
-  explicit AttemptFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  // With a marker, files that carry another one are damaged. All that read a file throw
+  // DamagedFile, and the error of ReadFile where another look may go better.
+  explicit AttemptFolder(std::filesystem::path path, std::string marker = "")
+      : path_(std::move(path)), marker_(std::move(marker)) {}
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path output_log() const { return path_ / "output.log"; }
@@ -27,13 +40,13 @@ class AttemptFolder {
 
   // Makes the folder and writes attempt.json. Once; before the supervisor is started.
   void Create(const v1::AttemptSpec& spec) const;
-  // NOT_FOUND without it, DATA_LOSS for a damaged one.
+  // NOT_FOUND without it.
   v1::AttemptSpec Spec() const;
 
   void WriteSupervisor(const v1::SupervisorRecord& record) const;
   std::optional<v1::SupervisorRecord> Supervisor() const;
 
-  // Replaces a milder order; a more severe one stays.
+  // Replaces a milder order, and one that cannot be read; a more severe one stays.
   void WriteStop(const v1::StopOrder& order) const;
   std::optional<v1::StopOrder> Stop() const;
 
@@ -49,7 +62,20 @@ class AttemptFolder {
 
  private:
   std::filesystem::path path_;
+  std::string marker_;
 };
+
+// What read() returns; nothing where the file is damaged, and then why is added to `damage`.
+template <typename Read>
+auto ReadOrNote(Read&& read, std::string& damage)
+    -> std::optional<std::decay_t<decltype(*read())>> {
+  try {
+    return read();
+  } catch (const DamagedFile& error) {
+    damage += (damage.empty() ? "" : "; ") + error.message();
+    return std::nullopt;
+  }
+}
 
 // The attempts below a data folder that were begun and have no exit record.
 std::vector<AttemptId> UnendedAttempts(const std::filesystem::path& data);

@@ -25,6 +25,9 @@ namespace syncbn::coordinator {
 struct AttemptRef {
   AttemptId id;
   std::filesystem::path folder;
+  // What its processes carry (LaunchRequest::marker), so that they are found whatever has become of
+  // the folder. Empty: only the folder knows.
+  std::string marker = {};
 };
 
 struct LaunchRequest {
@@ -83,9 +86,9 @@ class Launcher {
   // error.
   virtual void Start(const LaunchRequest& request) = 0;
 
-  // What has become of it. An attempt without a supervisor and without an exit record is closed
-  // here: what is left of it is killed and its exit record written, so that no supervisor that is
-  // late can start it any more.
+  // What has become of it. An attempt without a supervisor and without an exit record, or with a
+  // damaged one, is closed here: what is left of it is killed and its exit record written, so that
+  // no supervisor that is late can start it any more.
   virtual Observation Observe(const AttemptRef& attempt) = 0;
 
   // Tells the supervisor to end it. Only ever more severe.

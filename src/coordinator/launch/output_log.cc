@@ -132,8 +132,11 @@ void OutputLog::AddLabelled(int stream, std::string_view bytes) {
 
 void OutputLog::AddFromRank(int stream, int rank, std::string_view text) {
   if (rank == TagSplitter::kLauncher || stream != 0) return AddPiece(stream, rank, text);
-  for (const RankDecoder::Piece& piece : decoders_[rank].Feed(text))
+  RankDecoder& decoder = decoders_[rank];
+  const bool ended = decoder.end().has_value();
+  for (const RankDecoder::Piece& piece : decoder.Feed(text))
     AddPiece(piece.stream, rank, piece.bytes);
+  if (!ended && decoder.end()) rank_ends_.push_back({rank, *decoder.end()});
 }
 
 void OutputLog::AddNote(std::string_view text) { WriteLine(TagSplitter::kLauncher, text, true); }

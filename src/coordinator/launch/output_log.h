@@ -95,6 +95,12 @@ class OutputLog {
   // The last lines, at most about 8 KiB: of all, and of what the launcher itself printed.
   const std::string& tail() const { return tail_; }
   const std::string& launcher_text() const { return launcher_text_; }
+  // Of ranks that did not end well, by their own relays' word, in the order in which it came.
+  struct RankEnd {
+    int rank = 0;
+    RankDecoder::End end;
+  };
+  const std::vector<RankEnd>& rank_ends() const { return rank_ends_; }
 
  private:
   // Whole lines of srun, with their labels; what they hold goes on to AddFromRank.
@@ -121,6 +127,7 @@ class OutputLog {
   std::vector<std::string>
       echoes_;  // boxes that are left out, if their ranks have spoken by the end
   std::string tail_, launcher_text_;
+  std::vector<RankEnd> rank_ends_;
 };
 
 }  // namespace syncbn::coordinator

@@ -63,6 +63,8 @@ std::vector<MarkedProcess> RanksOf(const std::vector<MarkedProcess>& processes);
 struct RankActivity {
   int ranks = 0;
   std::chrono::microseconds processor_time{0};
+  // Only what they have left on disk is seen, so many bytes; the rest is not known.
+  std::optional<int64_t> written = std::nullopt;
 
   bool operator==(const RankActivity&) const = default;
 };

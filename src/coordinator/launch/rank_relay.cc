@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "coordinator/launch/rank_stream.h"
 
@@ -44,14 +45,15 @@ class Relay {
     bool ended = false;
     while (true) {
       const bool open = outputs_[0] >= 0 || outputs_[1] >= 0;
-      if (ended && !open && held_.empty()) return status;
+      if (ended && !open && held_.empty() && !Tell(status)) return status;
       const bool room = held_.size() < kMostHeld;
       pollfd polled[4] = {{ended ? -1 : end_, POLLIN, 0},
                           {room ? outputs_[0] : -1, POLLIN, 0},
                           {room ? outputs_[1] : -1, POLLIN, 0},
                           {held_.empty() ? -1 : STDOUT_FILENO, POLLOUT, 0}};
       const int ready = ::poll(polled, 4, ended && held_.empty() ? kDrainMilliseconds : -1);
-      if (ready == 0) return status;
+      // What still holds them open is another process.
+      if (ready == 0) Close();
       for (const int stream : {0, 1}) {
         if (polled[1 + stream].revents != 0) Take(stream);
       }
@@ -70,7 +72,22 @@ class Relay {
       outputs_[stream] = -1;
       return;
     }
-    const std::string text = encoder_.Encode(stream, {buffer, static_cast<size_t>(count)});
+    Hold(encoder_.Encode(stream, {buffer, static_cast<size_t>(count)}));
+  }
+  // How it ended, once; false when there is nothing more to send.
+  bool Tell(int status) {
+    if (std::exchange(told_, true)) return false;
+    Hold(encoder_.End(WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+                      WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+    return !held_.empty();
+  }
+  void Close() {
+    for (int& output : outputs_) {
+      if (output >= 0) ::close(output);
+      output = -1;
+    }
+  }
+  void Hold(const std::string& text) {
     if (!lines_) {
       held_ += text;
       return;
@@ -93,6 +110,7 @@ class Relay {
   const bool lines_;
   RankEncoder encoder_;
   std::string held_;
+  bool told_ = false;
 };
 
 [[noreturn]] void EndAs(int status) {

@@ -28,17 +28,31 @@ std::string RankEncoder::Encode(int stream, std::string_view bytes) {
   return text;
 }
 
+std::string RankEncoder::End(int exit_code, int signal) {
+  if (exit_code == 0 && signal == 0) return "";
+  std::string text;
+  if (!std::exchange(begun_, true)) text += kRankStreamBegin;
+  return text + (signal != 0 ? "\\s" + std::to_string(signal) : "\\x" + std::to_string(exit_code)) +
+         ".";
+}
+
 std::vector<RankDecoder::Piece> RankDecoder::Feed(std::string_view text) {
   std::vector<Piece> pieces;
   std::string begin;
   if (form_ == Form::kUnknown) {
     begin_ += text;
-    const size_t length = std::min(begin_.size(), kRankStreamBegin.size());
-    if (begin_.compare(0, length, kRankStreamBegin.substr(0, length)) != 0) {
+    // Line ends between are nothing, here as well; should it be plain, they are kept.
+    size_t matched = 0, at = 0;
+    bool differs = false;
+    for (; at < begin_.size() && matched < kRankStreamBegin.size() && !differs; ++at) {
+      if (begin_[at] == '\n') continue;
+      differs = begin_[at] != kRankStreamBegin[matched++];
+    }
+    if (differs) {
       form_ = Form::kPlain;
-    } else if (length == kRankStreamBegin.size()) {
+    } else if (matched == kRankStreamBegin.size()) {
       form_ = Form::kEncoded;
-      begin_.erase(0, length);
+      begin_.erase(0, at);
     } else {
       return pieces;
     }
@@ -55,6 +69,16 @@ std::vector<RankDecoder::Piece> RankDecoder::Feed(std::string_view text) {
   };
   for (const char c : text) {
     if (c == '\n') continue;
+    if (ending_ != 0) {
+      if (c >= '0' && c <= '9' && number_ < 1000) {
+        number_ = 10 * number_ + (c - '0');
+      } else {
+        end_ =
+            End{.exit_code = ending_ == 'x' ? number_ : 0, .signal = ending_ == 's' ? number_ : 0};
+        ending_ = 0;
+      }
+      continue;
+    }
     if (!std::exchange(escaped_, false)) {
       if (c == '\\') {
         escaped_ = true;
@@ -69,6 +93,11 @@ std::vector<RankDecoder::Piece> RankDecoder::Feed(std::string_view text) {
         break;
       case 'e':
         stream_ = 1;
+        break;
+      case 'x':
+      case 's':
+        ending_ = c;
+        number_ = 0;
         break;
       case 'n':
         add('\n');

@@ -7,10 +7,13 @@
 //
 //   \n \l \\   a line end, '[', a backslash
 //   \o \e      what follows was written to standard output, to standard error (at first: output)
+//   \x3. \s9.  at the very end, of a rank that did not end well: its exit code, or the signal that
+//              ended it
 //
 // Line ends between are nothing: srun passes on whole lines only.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +26,8 @@ class RankEncoder {
  public:
   // What is to be sent for bytes of standard output (0) or standard error (1).
   std::string Encode(int stream, std::string_view bytes);
+  // What is to be sent last; nothing for the exit code 0. `signal`: 0 for none.
+  std::string End(int exit_code, int signal);
 
  private:
   bool begun_ = false;
@@ -37,6 +42,12 @@ class RankDecoder {
     int stream = 0;
     std::string bytes;
   };
+  struct End {
+    int exit_code = 0, signal = 0;
+  };
+  // How the rank ended, once it has said so.
+  const std::optional<End>& end() const { return end_; }
+
   // What is known now, in order.
   std::vector<Piece> Feed(std::string_view text);
   // The text has ended.
@@ -48,6 +59,9 @@ class RankDecoder {
   Form form_ = Form::kUnknown;
   int stream_ = 0;
   bool escaped_ = false;
+  char ending_ = 0;  // 'x' or 's': its number is being read
+  int number_ = 0;
+  std::optional<End> end_;
   std::string begin_;  // until the form is known
 };
 

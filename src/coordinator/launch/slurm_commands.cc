@@ -104,6 +104,33 @@ std::vector<std::string> SqueueCommand(const SlurmSettings& settings, const std:
   return {settings.squeue, "--noheader", "--states=all", kFormat, "--name=" + name};
 }
 
+std::vector<std::string> NodeCountCommand(const SlurmSettings& settings, int64_t job) {
+  return {settings.squeue, "--noheader", "--format=%D", "--jobs=" + std::to_string(job)};
+}
+
+std::vector<std::string> LookCommand(const SlurmSettings& settings, int64_t job, int64_t nodes,
+                                     const std::string& marker) {
+  const std::string count = std::to_string(nodes);
+  return {settings.srun,
+          "--jobid=" + std::to_string(job),
+          "--overlap",
+          "--nodes=" + count,
+          "--ntasks=" + count,
+          "--ntasks-per-node=1",
+          "--cpus-per-task=1",
+          "--mem=0",
+          "--mpi=none",
+          "--export=NONE",
+          "--chdir=/",
+          "--quiet",
+          "--immediate=10",
+          settings.program,
+          "sweep",
+          "--marker",
+          marker,
+          "--look"};
+}
+
 std::vector<std::string> ScancelCommand(const SlurmSettings& settings, int64_t job) {
   return {settings.scancel, std::to_string(job)};
 }

@@ -17,6 +17,8 @@ struct SlurmSettings {
   std::vector<std::string> extra;  // for sbatch, by the administrator
   // Starts the supervisor when "--foreground --folder FOLDER" is added.
   std::vector<std::string> supervise;
+  // syncbn on the nodes, to look at ranks there.
+  std::string program = "syncbn";
   // How ranks are started in the allocation: by srun, or by mpirun.
   bool use_mpirun = false;
   // With mpirun: its --mca settings, `name value` each, and variables that ranks get, too.
@@ -40,6 +42,14 @@ std::vector<std::string> SrunCommand(const SlurmSettings& settings, const Launch
 // Of one job by number, or by name where the number is not known.
 std::vector<std::string> SqueueCommand(const SlurmSettings& settings, int64_t job);
 std::vector<std::string> SqueueCommand(const SlurmSettings& settings, const std::string& name);
+
+// How many nodes a job has: a number, of which ParseSbatch makes one.
+std::vector<std::string> NodeCountCommand(const SlurmSettings& settings, int64_t job);
+
+// Looks at the ranks of a running job, beside them on each of its nodes: a line of ActivityText
+// from each.
+std::vector<std::string> LookCommand(const SlurmSettings& settings, int64_t job, int64_t nodes,
+                                     const std::string& marker);
 
 // Takes a job out of the queue, or ends it by SIGTERM and, after Slurm's KillWait, SIGKILL.
 std::vector<std::string> ScancelCommand(const SlurmSettings& settings, int64_t job);

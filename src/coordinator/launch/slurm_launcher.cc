@@ -173,7 +173,8 @@ Observation SlurmLauncher::ObserveRefused(const AttemptRef& attempt, const Refus
     return Observation{.kind = Observation::Kind::kEnded, .exit = std::move(record)};
   };
   const std::string waits = "Slurm does not take the job now: " + refusal.words;
-  const bool stopped = folder.Stop().has_value();
+  std::string unused;
+  const bool stopped = ReadOrNote([&] { return folder.Stop(); }, unused).has_value();
   const bool due = Clock::System().Now() - refusal.time >= options_.retry_time;
   if (!due && !stopped) return {.kind = Observation::Kind::kWaiting, .detail = waits};
   if (refusal.kind == SlurmRefusal::kInDoubt) {
@@ -205,15 +206,18 @@ void SlurmLauncher::Cancel(const SlurmJob& job) {
 }
 
 std::optional<SlurmJob> SlurmLauncher::Find(const AttemptRef& attempt) {
-  const AttemptFolder folder(attempt.folder);
+  const AttemptFolder folder(attempt.folder, attempt.marker);
   std::optional<int64_t> number;
-  if (std::filesystem::exists(NumberFile(folder.path()))) {
+  if (std::filesystem::is_regular_file(NumberFile(folder.path()))) {
     number = ParseSbatch(ReadFile(NumberFile(folder.path())));
   }
   if (!number && !std::filesystem::exists(folder.path() / "attempt.json")) return std::nullopt;
+  const auto marker = [&] {
+    return attempt.marker.empty() ? folder.Spec().marker() : attempt.marker;
+  };
   const CommandResult result =
       Run(number ? SqueueCommand(options_.settings, *number)
-                 : SqueueCommand(options_.settings, SlurmJobName(folder.Spec().marker())));
+                 : SqueueCommand(options_.settings, SlurmJobName(marker())));
   if (result.exit_code != 0) {
     // A number that is too old to be remembered is answered so; anything else is trouble.
     if (IsUnknownJob(result.error_output)) return std::nullopt;
@@ -236,8 +240,9 @@ Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
 }
 
 Observation SlurmLauncher::Look(const AttemptRef& attempt) {
-  const AttemptFolder folder(attempt.folder);
-  auto exit = folder.Exit();
+  const AttemptFolder folder(attempt.folder, attempt.marker);
+  std::string damage;
+  auto exit = ReadOrNote([&] { return folder.Exit(); }, damage);
   const bool never_ran = exit && exit->cause() == v1::ExitRecord::NEVER_RAN;
   if (exit && (never_ran || IsClean(*exit) || !exit->batch_state().empty())) {
     return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
@@ -248,7 +253,6 @@ Observation SlurmLauncher::Look(const AttemptRef& attempt) {
   try {
     job = Find(attempt);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kDataLoss) throw;
     if (exit && !MayWait(folder)) return {.kind = Observation::Kind::kEnded, .exit = exit};
     return {.kind = Observation::Kind::kUnknown, .detail = error.message()};
   }
@@ -261,19 +265,26 @@ Observation SlurmLauncher::Look(const AttemptRef& attempt) {
     return {.kind = Observation::Kind::kAlive, .detail = job->nodes, .written = folder.Written()};
   }
   const auto end = std::chrono::steady_clock::now() + options_.record_time;
-  while (std::chrono::steady_clock::now() < end && folder.Supervisor()) {
-    if (auto exit = folder.Exit())
-      return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
+  std::string unused;
+  const bool supervised =
+      ReadOrNote([&] { return folder.Supervisor(); }, unused) || !unused.empty();
+  // A damaged record was the last that its supervisor wrote.
+  while (std::chrono::steady_clock::now() < end && supervised && damage.empty()) {
+    if (auto record = ReadOrNote([&] { return folder.Exit(); }, damage))
+      return {.kind = Observation::Kind::kEnded, .exit = std::move(record)};
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
   // Slurm has ended what was left of it.
   v1::ExitRecord record;
-  record.set_cause(folder.Supervisor() ? v1::ExitRecord::SUPERVISOR_LOST
-                   : folder.Stop()     ? v1::ExitRecord::STOPPED
-                   : job               ? v1::ExitRecord::NOT_STARTED
-                                       : v1::ExitRecord::NEVER_RAN);
+  const bool ran = supervised || !damage.empty();
+  const bool stopped = ReadOrNote([&] { return folder.Stop(); }, unused).has_value();
+  record.set_cause(ran       ? v1::ExitRecord::SUPERVISOR_LOST
+                   : stopped ? v1::ExitRecord::STOPPED
+                   : job     ? v1::ExitRecord::NOT_STARTED
+                             : v1::ExitRecord::NEVER_RAN);
   if (job) record.set_batch_state(job->state);
-  record.set_message(job ? EndOf(*job) : "Slurm does not know the job");
+  record.set_message((job ? EndOf(*job) : "Slurm does not know the job") +
+                     (damage.empty() ? "" : "; " + damage));
   *record.mutable_end_time() = ToProto(Clock::System().Now());
   std::filesystem::create_directories(folder.path());
   folder.WriteExit(record);
@@ -315,6 +326,42 @@ void SlurmLauncher::Stop(const AttemptRef& attempt, StopLevel level, const std::
   // One that still waits has no supervisor that could read the order.
   const std::optional<SlurmJob> job = Find(attempt);
   if (job && job->phase == SlurmPhase::kWaiting) Cancel(*job);
+}
+
+std::optional<RankActivity> SlurmLauncher::LookAtRanks(const AttemptRef& attempt) {
+  const AttemptFolder folder(attempt.folder);
+  const std::optional<SlurmJob> job = Find(attempt);
+  // Somebody has told Slurm to hold it: it can do nothing.
+  if (!job || job->state == "SUSPENDED" || job->state == "STOPPED") return std::nullopt;
+  if (job->state == "RUNNING") {
+    const std::string marker = attempt.marker.empty() ? folder.Spec().marker() : attempt.marker;
+    if (auto seen = LookOnNodes(*job, marker)) return seen;
+  }
+  return RankActivity{.written = folder.Written()};
+}
+
+std::optional<RankActivity> SlurmLauncher::LookOnNodes(const SlurmJob& job,
+                                                       const std::string& marker) {
+  try {
+    const auto nodes = ParseSbatch(Run(NodeCountCommand(options_.settings, job.id)).output);
+    if (!nodes) return std::nullopt;
+    const CommandResult result = Run(LookCommand(options_.settings, job.id, *nodes, marker));
+    if (result.exit_code != 0) return std::nullopt;
+    RankActivity all;
+    int64_t answers = 0;
+    std::istringstream lines(result.output);
+    for (std::string line; std::getline(lines, line);) {
+      const auto there = ParseActivity(line);
+      if (!there) continue;
+      ++answers;
+      all.ranks += there->ranks;
+      all.processor_time += there->processor_time;
+    }
+    if (answers == *nodes) return all;
+  } catch (const Error&) {
+    // A tool that does not answer tells nothing of the ranks.
+  }
+  return std::nullopt;
 }
 
 Observation SlurmLauncher::Force(const AttemptRef& attempt) {

@@ -48,6 +48,9 @@ class SlurmLauncher : public Launcher {
   void Start(const LaunchRequest& request) override;
   Observation Observe(const AttemptRef& attempt) override;
   void Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) override;
+  // By a step beside theirs; where that cannot be made, by what they have left on disk, which is
+  // shared.
+  std::optional<RankActivity> LookAtRanks(const AttemptRef& attempt) override;
   Observation Force(const AttemptRef& attempt) override;
 
  private:
@@ -68,6 +71,8 @@ class SlurmLauncher : public Launcher {
   bool MayWait(const AttemptFolder& folder);
   // Throws UNAVAILABLE for a tool that does not answer or cannot be started.
   CommandResult Run(const std::vector<std::string>& command);
+  // Of the ranks on all nodes; nothing where not all of these answer.
+  std::optional<RankActivity> LookOnNodes(const SlurmJob& job, const std::string& marker);
   // The same for scancel, also where it answers with an error.
   void Cancel(const SlurmJob& job);
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/error.h"
@@ -42,6 +43,11 @@ void AddProcess(google::protobuf::RepeatedPtrField<v1::ProcessRecord>* list,
   record.set_command(process.command);
 }
 
+std::string Variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
 // Processes that the kernel has killed for want of memory since it was booted.
 int64_t OomKills() {
   try {
@@ -66,7 +72,10 @@ constexpr std::chrono::seconds kAloneTime{10};
 }  // namespace
 
 SupervisedAttempt::SupervisedAttempt(AttemptFolder folder)
-    : folder_(std::move(folder)), spec_(folder_.Spec()), ladder_(LadderTimes(spec_.ladder())) {
+    : folder_(std::move(folder)),
+      spec_(folder_.Spec()),
+      ladder_(LadderTimes(spec_.ladder())),
+      cgroup_({.slurm_job = Variable("SLURM_JOB_ID")}) {
   if (spec_.command().empty() || spec_.marker().empty()) {
     throw Error(ErrorCode::kDataLoss, folder_.path().string() + "/attempt.json names no command");
   }
@@ -125,7 +134,7 @@ void SupervisedAttempt::Run() {
     Sweep(spec_.marker(), Milliseconds(spec_.ladder().kill_seconds()));
   }
   exit_.set_oom_kills(OomKills() - oom_kills);
-  ReadKernelLog();
+  ReadKernelsWord();
   WriteExit();
 }
 
@@ -166,7 +175,11 @@ void SupervisedAttempt::ReadOrders() {
   if (ordered_level_ == v1::STOP_LEVEL_KILL ||
       ::access((folder_.path() / "stop.json").c_str(), F_OK) != 0)
     return;
-  const auto order = folder_.Stop();
+  std::string damage;
+  const auto order = ReadOrNote([&] { return folder_.Stop(); }, damage);
+  // It is written again, more severe, when the coordinator loses patience.
+  if (damage != damaged_order_ && !damage.empty()) Note("an order that is not followed: " + damage);
+  damaged_order_ = damage;
   if (!order || order->level() <= ordered_level_) return;
   ordered_level_ = order->level();
   Note("ordered to stop (" + v1::StopLevel_Name(order->level()) + "): " + order->reason());
@@ -277,7 +290,9 @@ void SupervisedAttempt::ClearUp() {
   FetchRemoteSpools();
 }
 
-void SupervisedAttempt::ReadKernelLog() {
+void SupervisedAttempt::ReadKernelsWord() {
+  exit_.set_cgroup(cgroup_.group());
+  exit_.set_cgroup_oom_kills(cgroup_.OomKilled());
   for (const int64_t pid : kernel_log_.OomKilled()) {
     const auto rank = ranks_.find(pid);
     if (rank != ranks_.end()) AddProcess(exit_.mutable_oom_killed(), HostName(), rank->second);
@@ -344,6 +359,12 @@ void SupervisedAttempt::WriteExit() {
     exit_.set_dropped_lines(log_->dropped_lines());
     exit_.set_launcher_text(log_->launcher_text());
     exit_.set_output_tail(log_->tail());
+    for (const OutputLog::RankEnd& one : log_->rank_ends()) {
+      v1::RankEnd& end = *exit_.add_rank_ends();
+      end.set_rank(one.rank);
+      end.set_exit_code(one.end.exit_code);
+      end.set_signal(one.end.signal);
+    }
   }
   *exit_.mutable_end_time() = ToProto(Clock::System().Now());
   *exit_.mutable_run_time() = google::protobuf::util::TimeUtil::MicrosecondsToDuration(

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "coordinator/launch/attempt_folder.h"
+#include "coordinator/launch/cgroup_memory.h"
 #include "coordinator/launch/kernel_log.h"
 #include "coordinator/launch/output_log.h"
 #include "coordinator/launch/stop_ladder.h"
@@ -47,7 +48,7 @@ class SupervisedAttempt {
   // From the hosts that answer; the others are named in the exit record.
   void FetchRemoteSpools();
   // What the kernel says of the end of the ranks here.
-  void ReadKernelLog();
+  void ReadKernelsWord();
   void WriteExit();
   // A line with the time in supervisor.log.
   void Note(const std::string& text);
@@ -62,6 +63,7 @@ class SupervisedAttempt {
   ScratchFolders scratch_;
   const MonotonicTime start_ = Clock::System().Monotonic();
   KernelLog kernel_log_;
+  CgroupMemory cgroup_;
   std::map<int64_t, MarkedProcess> ranks_;  // of this host, by number, all that were seen
   int note_file_ = -1;
   int signals_ = -1;
@@ -70,6 +72,7 @@ class SupervisedAttempt {
   bool launcher_ended_ = false;
   bool host_shutdown_ = false;
   int ordered_level_ = 0;
+  std::string damaged_order_;  // what was last said of a stop.json that cannot be read
   std::optional<MonotonicTime> alone_since_;
   MonotonicTime next_look_{};
 };

@@ -49,6 +49,10 @@ std::string LauncherLines(const std::string& log) {
   return lines;
 }
 
+ProcessIdentity IdentityOf(const v1::SupervisorRecord& supervisor) {
+  return {supervisor.pid(), supervisor.start_ticks(), supervisor.boot_id()};
+}
+
 // SIGKILL for that very process.
 void KillIdentity(const ProcessIdentity& identity) {
   const int descriptor = static_cast<int>(::syscall(SYS_pidfd_open, identity.pid, 0));
@@ -106,7 +110,8 @@ v1::AttemptSpec MakeAttemptSpec(const LaunchRequest& request) {
   return spec;
 }
 
-v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds patience) {
+v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, const v1::AttemptSpec& for_sweep,
+                                      std::string damage, milliseconds patience) {
   v1::ExitRecord record;
   // Whatever of it is damaged or cannot be done: it is said, and the attempt is closed.
   auto add_problem = [&](const std::string& problem) {
@@ -117,16 +122,26 @@ v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds 
     try {
       result = get();
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kNotFound) add_problem(error.message());
+      if (error.code() == ErrorCode::kNotFound) return result;
+      damage += (damage.empty() ? "" : "; ") + error.message();
     }
     return result;
   };
   const auto supervisor = read([&] { return folder.Supervisor(); });
-  const auto spec = read([&] { return std::optional(folder.Spec()); });
-  const std::string marker = spec ? spec->marker() : supervisor ? supervisor->marker() : "";
+  std::optional<v1::AttemptSpec> spec = read([&] { return std::optional(folder.Spec()); });
+  if (!spec) {
+    spec = for_sweep;
+    // A supervisor has had it from the file when that was whole.
+    if (supervisor && spec->marker().empty()) spec->set_marker(supervisor->marker());
+  }
+  const std::string marker = spec->marker();
   record.set_marker(marker);
+  // With a damaged file in the folder, or a process of its own, it has run, whatever else is
+  // missing.
+  const bool never_ran =
+      !supervisor && damage.empty() && (marker.empty() || FindMarked(marker).empty());
   *record.mutable_end_time() = ToProto(Clock::System().Now());
-  if (marker.empty() || (!supervisor && record.message().empty())) {
+  if (never_ran) {
     record.set_cause(v1::ExitRecord::NEVER_RAN);
     add_problem("its supervisor was never started");
     std::filesystem::create_directories(folder.path());
@@ -134,17 +149,17 @@ v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds 
     return record;
   }
   record.set_cause(v1::ExitRecord::SUPERVISOR_LOST);
-  if (supervisor) {
-    add_problem("its supervisor (process " + std::to_string(supervisor->pid()) + " on " +
-                supervisor->host() + ") died");
-    *record.mutable_start_time() = supervisor->start_time();
-  }
+  add_problem(supervisor ? "its supervisor (process " + std::to_string(supervisor->pid()) + " on " +
+                               supervisor->host() + ") died"
+                         : "its supervisor is not there");
+  if (!damage.empty()) add_problem(damage);
+  if (supervisor) *record.mutable_start_time() = supervisor->start_time();
   // The kernel has told mpirun to end, and that ends the ranks on all hosts in good order.
   const auto end = std::chrono::steady_clock::now() + patience;
-  while (std::chrono::steady_clock::now() < end && !FindMarked(marker).empty()) {
+  while (!marker.empty() && std::chrono::steady_clock::now() < end && !FindMarked(marker).empty()) {
     std::this_thread::sleep_for(milliseconds(20));
   }
-  const SweepResult swept = Sweep(marker, milliseconds(5000));
+  const SweepResult swept = marker.empty() ? SweepResult() : Sweep(marker, milliseconds(5000));
   auto add = [](auto* list, const MarkedProcess& process) {
     v1::ProcessRecord& one = *list->Add();
     one.set_host(HostName());
@@ -154,11 +169,11 @@ v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, milliseconds 
   for (const MarkedProcess& process : swept.killed) add(record.mutable_swept(), process);
   for (const MarkedProcess& process : swept.survivors) add(record.mutable_survivors(), process);
   try {
-    if (spec) SweepRemote(*spec, folder, record);
+    if (!marker.empty()) SweepRemote(*spec, folder, record);
   } catch (const std::exception& error) {
     add_problem(error.what());
   }
-  RemoveScratch(marker);
+  if (!marker.empty()) RemoveScratch(marker);
   record.set_output_tail(Tail(folder.output_log()));
   record.set_launcher_text(LauncherLines(record.output_tail()));
   folder.WriteExit(record);
@@ -217,16 +232,23 @@ void SupervisedLauncher::Start(const LaunchRequest& asked) {
   }
 }
 
+v1::AttemptSpec SupervisedLauncher::SpecForSweep(const AttemptRef& attempt) const {
+  v1::AttemptSpec spec = MakeAttemptSpec({.attempt = attempt, .marker = attempt.marker});
+  Placement everywhere;
+  for (const HostCapacity& host : options_.mpirun.hosts) everywhere.push_back({host.name, 1});
+  for (std::string& host : RemoteHosts(everywhere)) spec.add_remote_hosts(std::move(host));
+  for (const std::string& word : options_.mpirun.launch_agent) spec.add_launch_agent(word);
+  spec.set_remote_program(options_.remote_program);
+  return spec;
+}
+
 Observation SupervisedLauncher::Observe(const AttemptRef& attempt) {
-  const AttemptFolder folder(attempt.folder);
-  auto ended = [&]() -> std::optional<v1::ExitRecord> {
-    try {
-      return folder.Exit();
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kDataLoss) throw;
-      // Nobody will write it again: it is closed like one that has none.
-      return std::nullopt;
-    }
+  const AttemptFolder folder(attempt.folder, attempt.marker);
+  std::string damage;
+  auto ended = [&] {
+    damage.clear();
+    // A damaged one nobody will write again: it is closed like one that has none.
+    return ReadOrNote([&] { return folder.Exit(); }, damage);
   };
   if (auto exit = ended()) return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
   std::filesystem::create_directories(folder.path());
@@ -234,12 +256,22 @@ Observation SupervisedLauncher::Observe(const AttemptRef& attempt) {
   if (!lock) return {.kind = Observation::Kind::kAlive, .written = folder.Written()};
   // It may have written its record and left between the two looks.
   if (auto exit = ended()) return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
+  // Somebody may have removed the lock of one that lives: this one is a new file then.
+  std::string unused;
+  const auto supervisor = ReadOrNote([&] { return folder.Supervisor(); }, unused);
+  if (supervisor && IsAlive(IdentityOf(*supervisor)))
+    return {.kind = Observation::Kind::kAlive, .written = folder.Written()};
   return {.kind = Observation::Kind::kEnded,
-          .exit = CloseWithoutSupervisor(folder, options_.end_time)};
+          .exit = CloseWithoutSupervisor(folder, SpecForSweep(attempt), damage, options_.end_time)};
 }
 
 std::optional<RankActivity> SupervisedLauncher::LookAtRanks(const AttemptRef& attempt) {
-  const v1::AttemptSpec spec = AttemptFolder(attempt.folder).Spec();
+  std::string damage;
+  const v1::AttemptSpec spec =
+      ReadOrNote(
+          [&] { return std::optional(AttemptFolder(attempt.folder, attempt.marker).Spec()); },
+          damage)
+          .value_or(SpecForSweep(attempt));
   std::vector<std::vector<std::string>> commands;
   for (const std::string& host : spec.remote_hosts())
     commands.push_back(SweepCommand(spec, host, {"--look"}));
@@ -264,9 +296,13 @@ void SupervisedLauncher::Stop(const AttemptRef& attempt, StopLevel level,
 }
 
 Observation SupervisedLauncher::Force(const AttemptRef& attempt) {
-  const AttemptFolder folder(attempt.folder);
-  if (const auto supervisor = folder.Supervisor()) {
-    KillIdentity({supervisor->pid(), supervisor->start_ticks(), supervisor->boot_id()});
+  const AttemptFolder folder(attempt.folder, attempt.marker);
+  std::string damage;
+  if (const auto supervisor = ReadOrNote([&] { return folder.Supervisor(); }, damage)) {
+    KillIdentity(IdentityOf(*supervisor));
+  } else if (!damage.empty() && !attempt.marker.empty()) {
+    // Without its launcher it ends by itself.
+    Sweep(attempt.marker, milliseconds(5000));
   }
   for (int i = 0; i < 100; ++i) {
     Observation observation = Observe(attempt);

@@ -38,6 +38,9 @@ class SupervisedLauncher : public Launcher {
   Observation Force(const AttemptRef& attempt) override;
 
  private:
+  // What is needed to sweep for an attempt whose attempt.json is lost, on all hosts that there are.
+  v1::AttemptSpec SpecForSweep(const AttemptRef& attempt) const;
+
   Options options_;
 };
 
@@ -45,10 +48,12 @@ class SupervisedLauncher : public Launcher {
 // launchers.
 v1::AttemptSpec MakeAttemptSpec(const LaunchRequest& request);
 
-// Closes an attempt whose lock the caller holds and that has no exit record: kills what is left
-// here and on its other hosts, and writes the record. Waits `patience` for what is ending by
-// itself. Throws only where the record cannot be written; what else goes wrong is in its message.
-v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder,
-                                      std::chrono::milliseconds patience);
+// Closes an attempt whose lock the caller holds and that has no exit record to be used (`damage`:
+// why not, where there is one): kills what is left here and on its other hosts, and writes the
+// record. `for_sweep` stands in for an attempt.json that cannot be used. Waits `patience` for what
+// is ending by itself. Throws only where the record cannot be written; what else goes wrong is in
+// its message.
+v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, const v1::AttemptSpec& for_sweep,
+                                      std::string damage, std::chrono::milliseconds patience);
 
 }  // namespace syncbn::coordinator

@@ -164,7 +164,10 @@ grpc::Status LogService::ListLogs(grpc::ServerContext* context, const v1::ListLo
         log.set_size_bytes(static_cast<int64_t>(size));
         log.set_complete(complete);
         if (!output || !complete) continue;
-        const auto exit = AttemptFolder(path.parent_path()).Exit();
+        // How many lines were dropped is not worth an answer that tells of no log at all.
+        std::string unused;
+        const auto exit =
+            ReadOrNote([&] { return AttemptFolder(path.parent_path()).Exit(); }, unused);
         if (exit) log.set_dropped_lines(exit->dropped_lines());
       }
     }

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/ranges_text.h"
+#include "coordinator/job/job_record.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -193,6 +195,56 @@ TEST_F(RankMonitorTest, RanksThatNobodyHearsAreStalledOnceTheProcessorsDoNothing
   now += minutes(6);
   monitor.Saw(std::nullopt, now);
   EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+}
+
+TEST_F(RankMonitorTest, RanksThatCanOnlyBeSeenByTheirFilesAreStalledOnceTheseStayAsTheyAre) {
+  const auto look = [&](int64_t bytes) { monitor.Saw(RankActivity{.written = bytes}, now); };
+  for (int i = 0; i < 20; ++i) {
+    now += minutes(90);
+    look(1000 * i);
+    ASSERT_FALSE(monitor.Assess(now).stall.has_value());
+  }
+  now += minutes(99);
+  look(19'000);
+  EXPECT_FALSE(monitor.Assess(now).stall.has_value());
+  now += minutes(1);
+  look(19'000);
+  const auto stall = monitor.Assess(now).stall;
+  ASSERT_TRUE(stall.has_value());
+  EXPECT_THAT(
+      stall->message,
+      ::testing::EndsWith("; their processes cannot be looked at, and they have left nothing "
+                          "on disk for 100 min"));
+  EXPECT_THAT(stall->ranks, ElementsAre(0, 1, 2, 3));
+}
+
+TEST_F(RankMonitorTest, AJobThatStatesItsOwnPatienceIsGivenTwiceThatAtLeast) {
+  v1::Job spec;
+  EXPECT_EQ(MonitorPolicyOf(spec, {}).stall_after, minutes(10));
+  spec.mutable_stall_timeout()->set_seconds(60);
+  EXPECT_EQ(MonitorPolicyOf(spec, {}).stall_after, minutes(10))
+      << "the operator's word counts, too";
+  spec.mutable_stall_timeout()->set_seconds(3600);
+  EXPECT_EQ(MonitorPolicyOf(spec, {}).stall_after, std::chrono::hours(2));
+}
+
+TEST_F(RankMonitorTest, WhatAStallWaitsForIsDataAndNotOnlyASentence) {
+  Beat({0, 1, 3}, 7, 1);
+  monitor.Heartbeat(2, {.phase = "evaluate", .reduction = 6, .reduction_name = "fc1 gradients"},
+                    now);
+  for (int i = 0; i < 21; ++i) {
+    now += seconds(30);
+    Beat({0, 1, 3}, 7, 1);
+    monitor.Heartbeat(2, {.phase = "evaluate", .reduction = 6, .reduction_name = "fc1 gradients"},
+                      now);
+  }
+  const auto stall = monitor.Assess(now).stall;
+  ASSERT_TRUE(stall.has_value());
+  EXPECT_THAT(stall->ranks, ElementsAre(2));
+  EXPECT_EQ(stall->operation, "fc1 gradients");
+  EXPECT_EQ(stall->activity, "evaluate");
+  const Failure kept = FromProto(ToProto(*stall));
+  EXPECT_EQ(kept, *stall);
 }
 
 TEST_F(RankMonitorTest, ALauncherThatDoesNotEndAfterAllItsRanksIsAStall) {

@@ -1,6 +1,7 @@
 // What became of an attempt, from the words of Open MPI 4.1.4 as it prints them on Debian 12,
 // Slurm's, and the ranks' own reports.
 #include "coordinator/job/classify.h"
+#include "coordinator/job/job_record.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -88,11 +89,36 @@ TEST(Classify, ARankThatTheKernelsLogNamesIsOomAndOneThatDiedWhileOthersDidIsNot
       Of(exit),
       "FAILED INFRA rank 0 on vm was ended by SIGKILL; memory ran out on the supervisor's host "
       "meanwhile, perhaps for it");
+  exit.set_cgroup("/slurm/job_17");
+  exit.set_cgroup_oom_kills(1);
+  EXPECT_EQ(Of(exit),
+            "FAILED OOM rank 0 on vm was ended by SIGKILL when memory ran out (the kernel counts 1 "
+            "process "
+            "killed for it in the attempt's own control group, /slurm/job_17): give the job more "
+            "memory or "
+            "fewer replicas on a host");
   exit.add_oom_killed()->set_pid(4711);
   EXPECT_EQ(
       Of(exit),
       "FAILED OOM rank 0 on vm was ended by SIGKILL when memory ran out (the kernel's log names "
       "process 4711): give the job more memory or fewer replicas on a host");
+}
+
+TEST(Classify, WhatTheLauncherDoesNotComeToSayTheRelaysSay) {
+  v1::ExitRecord exit = Ended(3,
+                              "Primary job  terminated normally, but 1 process returned\n"
+                              "a non-zero exit code.\n");
+  // One that was asked to leave may be heard first.
+  v1::RankEnd& left = *exit.add_rank_ends();
+  left.set_rank(0);
+  left.set_exit_code(kExitStopped);
+  v1::RankEnd& failed = *exit.add_rank_ends();
+  failed.set_rank(1);
+  failed.set_exit_code(3);
+  EXPECT_EQ(Of(exit), "FAILED USER rank 1 left with exit code 3");
+  failed.set_exit_code(0);
+  failed.set_signal(11);
+  EXPECT_EQ(Of(exit), "FAILED USER rank 1 was ended by SIGSEGV");
 }
 
 TEST(Classify, CrashesAreTheProgramsOwn) {
@@ -184,12 +210,19 @@ TEST(Classify, ReportsOfRanksSayMoreThanTheLauncher) {
   RankReport stalled =
       Failed(0, "DEADLINE_EXCEEDED", "waited 300 s for ranks 1 and 3 in reduction 17");
   stalled.exit.add_missing_ranks(1);
+  stalled.exit.set_operation("layer2.0.bn1 forward");
+  stalled.exit.set_activity("load");
+  stalled.exit.set_layer("conv1");
   stalled.exit.add_frames("layer layer2.0.bn1");
   const Verdict verdict = Classify(exit, {stalled}, 2, 1);
   EXPECT_EQ(
       Text(verdict),
       "FAILED STALL rank 0: waited 300 s for ranks 1 and 3 in reduction 17; in layer layer2.0.bn1");
   EXPECT_THAT(verdict.failure->ranks, ElementsAre(1));
+  EXPECT_EQ(verdict.failure->operation, "layer2.0.bn1 forward");
+  EXPECT_EQ(verdict.failure->activity, "load");
+  EXPECT_EQ(verdict.failure->layer, "conv1");
+  EXPECT_EQ(FromProto(ToProto(*verdict.failure)), *verdict.failure);
   EXPECT_EQ(Of(exit, {Failed(0, "RESOURCE_EXHAUSTED", "out of memory")}),
             "FAILED OOM rank 0: out of memory");
   EXPECT_EQ(Of(exit, {Failed(0, "RESOURCE_EXHAUSTED", "cannot write /o: No space left on device")}),

@@ -77,6 +77,9 @@ class SlurmLauncherTest : public ::testing::Test {
                             commands.push_back(command);
                             if (missing)
                               throw Error(ErrorCode::kNotFound, "cannot run " + command[0]);
+                            if (command[0] == "srun") return look;
+                            if (command.size() > 2 && command[2] == "--format=%D")
+                              return CommandResult{.output = "2\n"};
                             return command[0] == "squeue" ? queue : answer;
                           }});
   }
@@ -97,6 +100,7 @@ class SlurmLauncherTest : public ::testing::Test {
   milliseconds retry_time{0};
   bool missing = false;
   CommandResult answer{.output = "55\n"};
+  CommandResult look{.output = "activity 1 1000\nactivity 1 2500\n"};
   CommandResult queue{.output = "55|RUNNING|None|n1\n"};
   std::vector<std::vector<std::string>> commands;
 };
@@ -119,6 +123,34 @@ TEST_F(SlurmLauncherTest, TheLifeOfABatchJobIsFollowed) {
   seen = launcher.Observe(Attempt());
   EXPECT_EQ(seen.kind, Observation::Kind::kEnded);
   EXPECT_EQ(seen.exit->cause(), v1::ExitRecord::ENDED);
+}
+
+TEST_F(SlurmLauncherTest, RanksAreLookedAtOnAllTheirNodesAndElseByWhatTheyLeaveOnDisk) {
+  SlurmLauncher launcher = MakeLauncher();
+  launcher.Start(Request());
+  EXPECT_EQ(launcher.LookAtRanks(Attempt()),
+            (RankActivity{.ranks = 2, .processor_time = std::chrono::microseconds(3500)}));
+  EXPECT_EQ(
+      commands.back(),
+      Words("srun --jobid=55 --overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 "
+            "--cpus-per-task=1 --mem=0 --mpi=none --export=NONE --chdir=/ --quiet "
+            "--immediate=10 syncbn sweep --marker 0123456789abcdef/jobs/17/attempts/2 --look"));
+  // Not all nodes answer, or none, or Slurm does not: then nothing is known of the processes.
+  WriteFileAtomically(folder.path() / "2" / "output.log", "1234567");
+  const RankActivity by_disk{.written = 7};
+  look.output = "activity 1 1000\n";
+  EXPECT_EQ(launcher.LookAtRanks(Attempt()), by_disk);
+  look = {.exit_code = 1, .error_output = "srun: error: Unable to create step"};
+  EXPECT_EQ(launcher.LookAtRanks(Attempt()), by_disk);
+  look = {.timed_out = true};
+  EXPECT_EQ(launcher.LookAtRanks(Attempt()), by_disk);
+  queue.output = "55|COMPLETING|None|n1\n";
+  EXPECT_EQ(launcher.LookAtRanks(Attempt()), by_disk);
+  // One that Slurm holds can do nothing, and one that Slurm does not know is another look's affair.
+  queue.output = "55|SUSPENDED|None|n1\n";
+  EXPECT_EQ(launcher.LookAtRanks(Attempt()), std::nullopt);
+  queue.output = "";
+  EXPECT_EQ(launcher.LookAtRanks(Attempt()), std::nullopt);
 }
 
 TEST_F(SlurmLauncherTest, AJobWhoseNumberWasNeverWrittenDownIsFoundByItsName) {
@@ -153,6 +185,20 @@ TEST_F(SlurmLauncherTest, AJobThatSlurmHasForgottenOrNeverGotNeverRan) {
   EXPECT_EQ(launcher.Observe(Attempt()).exit->cause(), v1::ExitRecord::NEVER_RAN);
   const AttemptRef other{.id = {18, 1}, .folder = folder.path() / "other"};
   EXPECT_EQ(launcher.Observe(other).exit->cause(), v1::ExitRecord::NEVER_RAN);
+}
+
+TEST_F(SlurmLauncherTest, AJobWithDamagedFilesThatSlurmHasEndedIsLost) {
+  for (const char* file : {"exit.json", "supervisor.json", "attempt.json", "stop.json"}) {
+    SlurmLauncher launcher = MakeLauncher();
+    launcher.Start(Request());
+    AttemptFolder(folder.path() / "2").WriteSupervisor({});
+    WriteFileAtomically(folder.path() / "2" / file, "{");
+    queue = {.exit_code = 1, .error_output = "slurm_load_jobs error: Invalid job id specified\n"};
+    const Observation seen = launcher.Observe(Attempt());
+    ASSERT_EQ(seen.kind, Observation::Kind::kEnded) << file;
+    EXPECT_EQ(seen.exit->cause(), v1::ExitRecord::SUPERVISOR_LOST) << file;
+    std::filesystem::remove_all(folder.path() / "2");
+  }
 }
 
 TEST_F(SlurmLauncherTest, WhenSlurmDoesNotAnswerNothingIsConcluded) {

@@ -60,6 +60,7 @@ class SlurmTest : public ::testing::Test {
   void SetUp() override {
     if (!cluster_) GTEST_SKIP() << SlurmCluster::Missing();
     settings.supervise = {kTool, "supervise"};
+    settings.program = kTool;
   }
   void TearDown() override {
     for (const std::string& marker : markers_) {
@@ -207,6 +208,21 @@ TEST_F(SlurmTest, AFrozenSupervisorIsEndedByForceWithAllItHolds) {
   const v1::ExitRecord exit = WaitForEnd(attempt);
   EXPECT_EQ(exit.cause(), v1::ExitRecord::SUPERVISOR_LOST);
   EXPECT_EQ(cluster_->Ask({"squeue", "--noheader"}), "");
+}
+
+TEST_F(SlurmTest, RanksAreSeenOnTheNodesTheyAreOn) {
+  Attempt attempt = Make({"wait"});
+  attempt.request.request.max_per_host = 1;
+  Launcher().Start(attempt.request);
+  WaitForLog(attempt, "rank 1 of 2 is up");
+  const auto seen = Launcher().LookAtRanks(attempt.request.attempt);
+  ASSERT_TRUE(seen.has_value());
+  EXPECT_FALSE(seen->written.has_value());
+  // Both nodes of the test are this machine: either shows both.
+  EXPECT_EQ(seen->ranks, 4);
+  EXPECT_GT(seen->processor_time.count(), 0);
+  Launcher().Stop(attempt.request.attempt, StopLevel::kKill, "seen enough");
+  WaitForEnd(attempt);
 }
 
 TEST_F(SlurmTest, AJobThatSomebodyTakesOutOfSlurmIsNotStartedAgain) {
