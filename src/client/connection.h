@@ -63,6 +63,20 @@ class Connection {
     return response;
   }
 
+  // All pages of a list in one answer.
+  template <typename Stub, typename Request, typename Response>
+  Response CallForAll(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                      Request request) {
+    Response all;
+    do {
+      const Response page = Call(method, request);
+      request.set_page_token(page.next_page_token());
+      all.MergeFrom(page);
+    } while (!request.page_token().empty());
+    all.clear_next_page_token();
+    return all;
+  }
+
   // For streams; the caller prepares the context with Prepare.
   template <typename Stub>
   Stub& stub() {

@@ -309,6 +309,21 @@ TEST(Jobs, TableSaysWhyAJobWaitsAndWhyOneFailed) {
             "  9  näme [31m         FAILED                    4  2 days ago          OOM: rank 1 on node2 was killed for want of memory\n");
 }
 
+TEST(JobPage, SaysWhatAStallWaitedForAndWhereWhoWasMissingWasSeenLast) {
+  FakeCoordinator fake;
+  v1::Failure& failure = *AddJob(fake, 9, v1::Job::FAILED, 10).mutable_failure();
+  failure.set_class_(v1::Failure::STALL);
+  failure.set_message("rank 0: no sign of life");
+  failure.set_operation("bn1 forward");
+  for (int rank : {2, 3, 4, 7}) failure.add_ranks(rank);
+  failure.set_activity("load");
+  failure.set_layer("conv1");
+  const ProcessResult result = RunCommand(fake, {"job", "9"});
+  EXPECT_THAT(result.out,
+              HasSubstr("waited for    bn1 forward, for ranks 2-4 and 7, last seen in 'load' at "
+                        "conv1\n"));
+}
+
 TEST(Metrics, AreNumbersOrNullInJson) {
   FakeCoordinator fake;
   AddJob(fake, 17, v1::Job::FAILED, 10);

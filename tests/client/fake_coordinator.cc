@@ -231,9 +231,12 @@ grpc::Status FakeMetrics::QueryMetrics(grpc::ServerContext*, const v1::QueryMetr
   return grpc::Status::OK;
 }
 
-grpc::Status FakeCluster::ListHosts(grpc::ServerContext*, const v1::ListHostsRequest*,
+// One entry a page.
+grpc::Status FakeCluster::ListHosts(grpc::ServerContext*, const v1::ListHostsRequest* request,
                                     v1::ListHostsResponse* response) {
-  *response = hosts;
+  const int at = request->page_token().empty() ? 0 : std::stoi(request->page_token());
+  if (at < hosts.hosts_size()) *response->add_hosts() = hosts.hosts(at);
+  if (at + 1 < hosts.hosts_size()) response->set_next_page_token(std::to_string(at + 1));
   return grpc::Status::OK;
 }
 
@@ -266,9 +269,11 @@ grpc::Status FakeCluster::BackUpStore(grpc::ServerContext*, const v1::BackUpStor
   return grpc::Status::OK;
 }
 
-grpc::Status FakeAdmin::ListTokens(grpc::ServerContext*, const v1::ListTokensRequest*,
+grpc::Status FakeAdmin::ListTokens(grpc::ServerContext*, const v1::ListTokensRequest* request,
                                    v1::ListTokensResponse* response) {
-  *response = tokens;
+  const int at = request->page_token().empty() ? 0 : std::stoi(request->page_token());
+  if (at < tokens.tokens_size()) *response->add_tokens() = tokens.tokens(at);
+  if (at + 1 < tokens.tokens_size()) response->set_next_page_token(std::to_string(at + 1));
   return grpc::Status::OK;
 }
 

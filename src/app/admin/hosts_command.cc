@@ -66,7 +66,7 @@ std::string HostsTable(const v1::ListHostsResponse& hosts, const Terminal& termi
 
 int ShowHosts(client::Connection& connection, const ClientOptions& options) {
   const v1::ListHostsResponse hosts =
-      connection.Call(&v1::ClusterService::Stub::ListHosts, v1::ListHostsRequest());
+      connection.CallForAll(&v1::ClusterService::Stub::ListHosts, v1::ListHostsRequest());
   if (options.json) {
     for (const v1::Host& host : hosts.hosts()) Say(stdout, "%s\n", JsonLine(host).c_str());
     return kSuccess;

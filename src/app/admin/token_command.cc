@@ -103,7 +103,7 @@ int Create(client::Connection& connection, const ClientOptions& options, const A
 
 int List(client::Connection& connection, const ClientOptions& options) {
   const v1::ListTokensResponse answer =
-      connection.Call(&v1::AdminService::Stub::ListTokens, v1::ListTokensRequest());
+      connection.CallForAll(&v1::AdminService::Stub::ListTokens, v1::ListTokensRequest());
   if (options.json) {
     for (const v1::Token& token : answer.tokens()) Say(stdout, "%s\n", JsonLine(token).c_str());
     return kSuccess;

@@ -3,7 +3,9 @@
 #include <charconv>
 
 #include "base/utf8.h"
+#include "coordinator/answer_size.h"
 #include "coordinator/api_error.h"
+#include "coordinator/service/page_request.h"
 #include "coordinator/service/request_info.h"
 #include "coordinator/service/status.h"
 #include "rpc/status.h"
@@ -43,8 +45,7 @@ int64_t ParsePageToken(const std::string& token) {
   const char* end = token.data() + token.size();
   const auto [at, code] = std::from_chars(token.data(), end, before);
   if (code == std::errc() && at == end && before > 0) return before;
-  throw ApiError(ErrorCode::kInvalidArgument, "PAGE_TOKEN_INVALID",
-                 "page token '" + token.substr(0, 40) + "' is not of this list: start anew");
+  ThrowPageToken(token);
 }
 
 }  // namespace
@@ -74,9 +75,18 @@ grpc::Status AdminService::ListTokens(grpc::ServerContext* context,
                                       const v1::ListTokensRequest* request,
                                       v1::ListTokensResponse* response) {
   return gate_.Run(*context, "AdminService/ListTokens", request, [&](Call&) {
-    const auto tokens =
-        gate_.options().store->Read([](Tables& tables) { return tables.tokens.All(); });
-    for (const TokenRecord& token : tokens) *response->add_tokens() = Show(token);
+    const PageRequest page = ParsePage(request->page_size(), request->page_token());
+    const auto tokens = gate_.options().store->Read(
+        [&](Tables& tables) { return tables.tokens.After(page.after, page.size + 1); });
+    int64_t bytes = 0;
+    for (const TokenRecord& token : tokens) {
+      if (response->tokens_size() == page.size || bytes > kMostAnswer) {
+        response->set_next_page_token(response->tokens(response->tokens_size() - 1).name());
+        return;
+      }
+      *response->add_tokens() = Show(token);
+      bytes += static_cast<int64_t>(response->tokens(response->tokens_size() - 1).ByteSizeLong());
+    }
   });
 }
 

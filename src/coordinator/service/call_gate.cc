@@ -106,28 +106,34 @@ void CallGate::Audit(AuditEntry entry, bool refused) {
   }
 }
 
-void CallGate::TakeStream(const std::string& caller) {
+void CallGate::TakeStream(const Caller& caller) {
   std::lock_guard lock(mutex_);
-  int& own = streams_[caller];
-  if (own >= options_.streams_per_caller || all_streams_ >= options_.streams) {
-    const bool personal = own >= options_.streams_per_caller;
-    if (own == 0) streams_.erase(caller);
+  const bool is_worker = caller.attempt.has_value();
+  Streams& streams = is_worker ? worker_streams_ : user_streams_;
+  const int most = is_worker ? options_.streams_per_attempt : options_.streams_per_caller;
+  const int most_in_all = is_worker ? options_.worker_streams : options_.streams;
+  int& own = streams.of[caller.name];
+  if (own >= most || streams.all >= most_in_all) {
+    const bool personal = own >= most;
+    if (own == 0) streams.of.erase(caller.name);
     throw ApiError(ErrorCode::kResourceExhausted, "RATE_LIMITED",
-                   personal ? "'" + caller + "' has " + std::to_string(options_.streams_per_caller) +
+                   personal ? "'" + caller.name + "' has " + std::to_string(most) +
                                   " open streams, which is the limit: end one of them"
-                            : "this server has " + std::to_string(options_.streams) +
-                                  " open streams, which is the limit: try again later",
+                            : "this server has " + std::to_string(most_in_all) +
+                                  " open streams of " + (is_worker ? "workers" : "users") +
+                                  ", which is the limit: try again later",
                    {{"limit", "streams"}, {"retry_after_ms", "5000"}});
   }
   ++own;
-  ++all_streams_;
+  ++streams.all;
 }
 
-void CallGate::ReturnStream(const std::string& caller) {
+void CallGate::ReturnStream(const Caller& caller) {
   std::lock_guard lock(mutex_);
-  --all_streams_;
-  const auto own = streams_.find(caller);
-  if (own != streams_.end() && --own->second == 0) streams_.erase(own);
+  Streams& streams = caller.attempt ? worker_streams_ : user_streams_;
+  --streams.all;
+  const auto own = streams.of.find(caller.name);
+  if (own != streams.of.end() && --own->second == 0) streams.of.erase(own);
 }
 
 CallGate::Call::Call(CallGate& gate, const grpc::ServerContextBase& context,
@@ -174,7 +180,7 @@ void CallGate::Call::Admit(const Message* request) {
     CheckFields(*request);
   }
   if (rule_->stream) {
-    gate_.TakeStream(caller_.name);
+    gate_.TakeStream(caller_);
     in_stream_ = true;
     gate_.options_.metrics->AddStream(method_, 1);
   }
@@ -258,7 +264,7 @@ void CallGate::Call::Record(const grpc::Status& status, const std::string& detai
   const bool stream = rule_ != nullptr && rule_->stream;
   if (in_stream_) {
     in_stream_ = false;
-    gate_.ReturnStream(caller_.name);
+    gate_.ReturnStream(caller_);
     gate_.options_.metrics->AddStream(method_, -1);
   }
   const auto took = gate_.options_.clock->Monotonic() - start_;

@@ -44,9 +44,12 @@ class CallGate {
     RateLimit worker_rate = {.per_second = 2000, .burst = 4000};
     // Refused calls of one peer that the audit table takes in.
     RateLimit refusal_rate = {.per_second = 5, .burst = 50};
-    // Streams of one caller, and of all.
+    // Streams of one user, and of all users.
     int streams_per_caller = 256;
     int streams = 2048;
+    // The same for workers, of which each rank has one: of an attempt, and of all.
+    int streams_per_attempt = 4096;
+    int worker_streams = 16384;
     // Of a request. gRPC's own limit is above it (server.h), so that the answer can say so.
     int64_t max_message_bytes = int64_t{4} << 20;
     const Clock* clock = &Clock::System();
@@ -71,15 +74,18 @@ class CallGate {
 
  private:
   void Audit(AuditEntry entry, bool refused);
-  void TakeStream(const std::string& caller);
-  void ReturnStream(const std::string& caller);
+  void TakeStream(const Caller& caller);
+  void ReturnStream(const Caller& caller);
 
   Options options_;
   std::atomic<bool> serving_ = false;
   RateLimiter user_rate_, worker_rate_, refusal_rate_;
   std::mutex mutex_;
-  std::map<std::string, int> streams_;
-  int all_streams_ = 0;
+  struct Streams {
+    std::map<std::string, int> of;  // by the name of the caller
+    int all = 0;
+  };
+  Streams user_streams_, worker_streams_;
 };
 
 // One call. Not thread-safe; the context outlives Admit only.

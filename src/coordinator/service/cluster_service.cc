@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "coordinator/answer_size.h"
 #include "coordinator/api_error.h"
+#include "coordinator/service/page_request.h"
 #include "coordinator/service/request_info.h"
 #include "coordinator/service/submission.h"
 
@@ -66,8 +67,24 @@ grpc::Status ClusterService::ListHosts(grpc::ServerContext* context,
                                        const v1::ListHostsRequest* request,
                                        v1::ListHostsResponse* response) {
   return options_.gate->Run(*context, "ClusterService/ListHosts", request, [&](Call&) {
-    for (const Controller::HostView& view : options_.controller->Hosts())
-      *response->add_hosts() = HostToProto(view, options_.controller->Now());
+    const PageRequest page = ParsePage(request->page_size(), request->page_token());
+    const std::vector<Controller::HostView> hosts = options_.controller->Hosts();
+    // The list is that of a file which is read at the start: a place in it stays what it is.
+    size_t at = 0;
+    if (!page.after.empty()) {
+      const auto last = std::ranges::find(
+          hosts, page.after, [](const Controller::HostView& view) { return view.capacity.name; });
+      if (last == hosts.end()) ThrowPageToken(request->page_token());
+      at = static_cast<size_t>(last - hosts.begin()) + 1;
+    }
+    for (int64_t bytes = 0; at < hosts.size(); ++at) {
+      if (response->hosts_size() == page.size || bytes > kMostAnswer) {
+        response->set_next_page_token(hosts[at - 1].capacity.name);
+        return;
+      }
+      *response->add_hosts() = HostToProto(hosts[at], options_.controller->Now());
+      bytes += static_cast<int64_t>(response->hosts(response->hosts_size() - 1).ByteSizeLong());
+    }
   });
 }
 

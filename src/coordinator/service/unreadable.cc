@@ -29,13 +29,8 @@ class Watch final : public grpc::experimental::Interceptor {
       unreadable_ = true;
     }
     if (unreadable_ && batch->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
-      batch->ModifySendStatus(
-          gate_.Run(*info_.server_context(), rule_.method, nullptr, [this](Call&) {
-            throw ApiError(ErrorCode::kInvalidArgument, "MESSAGE_INVALID",
-                           "the bytes of the request are no message of " +
-                               std::string(rule_.method) +
-                               ": they are damaged, or of another method or version");
-          }));
+      batch->ModifySendStatus(gate_.Run(*info_.server_context(), rule_.method, nullptr,
+                                        [this](Call&) { ThrowUnreadable(rule_.method); }));
       unreadable_ = false;
     }
     batch->Proceed();
@@ -54,6 +49,12 @@ class Watch final : public grpc::experimental::Interceptor {
 };
 
 }  // namespace
+
+void ThrowUnreadable(std::string_view method) {
+  throw ApiError(ErrorCode::kInvalidArgument, "MESSAGE_INVALID",
+                 "the bytes of the request are no message of " + std::string(method) +
+                     ": they are damaged, or of another method or version");
+}
 
 grpc::experimental::Interceptor* UnreadableRequests::CreateServerInterceptor(ServerRpcInfo* info) {
   const MethodRule* rule = FindMethodRule(MethodOf(info->method()));

@@ -1,7 +1,5 @@
 #include "coordinator/service/worker_service.h"
 
-#include <algorithm>
-
 #include "coordinator/api_error.h"
 #include "coordinator/service/submission.h"
 
@@ -51,31 +49,6 @@ grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context,
     response->set_desired_state(static_cast<v1::Job::DesiredState>(
         options_.controller->Heartbeat(id, request->rank().rank(), report)));
     *response->mutable_heartbeat_interval() = ToProto(options_.heartbeat_interval);
-  });
-}
-
-grpc::Status WorkerService::ReportMetrics(
-    grpc::ServerContext* context,
-    grpc::ServerReaderWriter<v1::ReportMetricsResponse, v1::ReportMetricsRequest>* stream) {
-  return options_.gate->Run(*context, "WorkerService/ReportMetrics", nullptr, [&](Call& call) {
-    v1::ReportMetricsRequest request;
-    std::optional<AttemptId> id;
-    int rank = 0;
-    int64_t acknowledged = 0;
-    while (stream->Read(&request)) {
-      if (!id) {
-        id = AttemptOf(call, request.rank());
-        rank = request.rank().rank();
-      }
-      v1::ReportMetricsResponse response;
-      response.set_acknowledged(options_.controller->ReportMetrics(*id, rank, request.batch()));
-      // Only what is new: a batch may come twice, and one after a gap is not taken.
-      const int64_t known = std::max(acknowledged, request.batch().first_sequence() - 1);
-      if (response.acknowledged() > known)
-        options_.gate->options().metrics->CountMetricPoints(response.acknowledged() - known);
-      acknowledged = std::max(acknowledged, response.acknowledged());
-      if (!stream->Write(response)) return;
-    }
   });
 }
 

@@ -4,11 +4,13 @@
 
 #include "coordinator/control/controller.h"
 #include "coordinator/service/call_gate.h"
+#include "coordinator/service/metric_intake.h"
 #include "syncbn/v1/worker.grpc.pb.h"
 
 namespace syncbn::coordinator {
 
-class WorkerService final : public v1::WorkerService::Service {
+class WorkerService final
+    : public v1::WorkerService::WithCallbackMethod_ReportMetrics<v1::WorkerService::Service> {
  public:
   struct Options {
     Controller* controller = nullptr;
@@ -17,20 +19,23 @@ class WorkerService final : public v1::WorkerService::Service {
     std::chrono::microseconds heartbeat_interval = std::chrono::seconds(5);
   };
 
-  explicit WorkerService(Options options) : options_(std::move(options)) {}
+  explicit WorkerService(Options options)
+      : options_(std::move(options)), intake_(*options_.controller, *options_.gate) {}
 
   grpc::Status Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
                         v1::RegisterResponse* response) override;
   grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
                          v1::HeartbeatResponse* response) override;
-  grpc::Status ReportMetrics(grpc::ServerContext* context,
-                             grpc::ServerReaderWriter<v1::ReportMetricsResponse,
-                                                      v1::ReportMetricsRequest>* stream) override;
+  grpc::ServerBidiReactor<v1::ReportMetricsRequest, v1::ReportMetricsResponse>* ReportMetrics(
+      grpc::CallbackServerContext* context) override {
+    return intake_.Take(*context);
+  }
   grpc::Status ReportExit(grpc::ServerContext* context, const v1::ReportExitRequest* request,
                           v1::ReportExitResponse* response) override;
 
  private:
   Options options_;
+  MetricIntake intake_;
 };
 
 }  // namespace syncbn::coordinator

@@ -22,9 +22,15 @@ bool TokenTable::Remove(const std::string& name) {
 }
 
 std::vector<TokenRecord> TokenTable::All() const {
+  return After("", -1);
+}
+
+std::vector<TokenRecord> TokenTable::After(const std::string& name, int count) const {
   std::vector<TokenRecord> tokens;
   Rows rows = database_.Query(
-      "SELECT hash, name, role, create_time, expire_time FROM tokens ORDER BY name");
+      "SELECT hash, name, role, create_time, expire_time FROM tokens WHERE name > ? ORDER BY name "
+      "LIMIT ?",
+      name, count);
   while (rows.Next()) {
     TokenRecord& token = tokens.emplace_back();
     token.hash = rows.Bytes(0);

@@ -29,6 +29,8 @@ class TokenTable {
   bool Remove(const std::string& name);
   // By name.
   std::vector<TokenRecord> All() const;
+  // So many of those that come after this name.
+  std::vector<TokenRecord> After(const std::string& name, int count) const;
 
   // Whose workers show this secret; nothing when no attempt has it.
   std::optional<AttemptId> AttemptOf(const std::string& hash) const;

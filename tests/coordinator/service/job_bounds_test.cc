@@ -54,6 +54,69 @@ class JobBoundsTest : public RealServicesTest {
   std::string root;
 };
 
+TEST_F(JobBoundsTest, HostsAndTokensComeInPagesThatEndWithTheList) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 7; ++i) {
+    names.push_back("user" + std::to_string(i));
+    TokenOf(names.back());
+  }
+  names.insert(names.begin(), "root");
+  std::vector<std::string> seen;
+  v1::ListTokensRequest request;
+  request.set_page_size(3);
+  v1::AdminService::Stub tokens(channel);
+  do {
+    Context context(root);
+    v1::ListTokensResponse page;
+    ASSERT_EQ(Say(tokens.ListTokens(&context, request, &page)), "OK");
+    EXPECT_LE(page.tokens_size(), 3);
+    for (const v1::Token& token : page.tokens()) seen.push_back(token.name());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(seen, names);
+  request.set_page_size(1001);
+  EXPECT_THAT(Say(Call(&v1::AdminService::Stub::ListTokens, request, root)),
+              HasSubstr("page_size"));
+
+  v1::ClusterService::Stub cluster(channel);
+  v1::ListHostsRequest hosts_request;
+  hosts_request.set_page_size(1);
+  seen.clear();
+  do {
+    Context context(root);
+    v1::ListHostsResponse page;
+    ASSERT_EQ(Say(cluster.ListHosts(&context, hosts_request, &page)), "OK");
+    ASSERT_EQ(page.hosts_size(), 1);
+    seen.push_back(page.hosts(0).name());
+    hosts_request.set_page_token(page.next_page_token());
+  } while (!hosts_request.page_token().empty());
+  Context context(root);
+  v1::ListHostsResponse all;
+  ASSERT_EQ(Say(cluster.ListHosts(&context, {}, &all)), "OK");
+  EXPECT_EQ(all.hosts_size(), static_cast<int>(seen.size()));
+  EXPECT_EQ(all.next_page_token(), "");
+  hosts_request.set_page_token("nowhere");
+  EXPECT_THAT(Say(Call(&v1::ClusterService::Stub::ListHosts, hosts_request, root)),
+              HasSubstr("is not of this list"));
+}
+
+TEST_F(JobBoundsTest, AnAnswerOfManyLongTokensFitsAnyClient) {
+  store.Write([&](Tables& tables) {
+    for (int i = 0; i < 900; ++i) {
+      tables.tokens.Add({.hash = std::to_string(i),
+                         .name = std::to_string(10000 + i) + std::string(8192, 'x'),
+                         .role = static_cast<int>(Role::kViewer),
+                         .create_time = kTestNow});
+    }
+  });
+  const std::string token = TokenOf("zoe");
+  Context context(root);
+  v1::ListTokensResponse page;
+  ASSERT_EQ(Say(v1::AdminService::Stub(channel).ListTokens(&context, {}, &page)), "OK");
+  EXPECT_LT(page.ByteSizeLong(), kEveryClientTakes);
+  EXPECT_NE(page.next_page_token(), "");
+}
+
 TEST_F(JobBoundsTest, AJobIsChangedByItsSubmitterHisTeamAndAdminsOnly) {
   const int64_t job = SubmitRunning();  // anna's
   const std::string anna = TokenOf("anna"), bert = TokenOf("bert"), eve = TokenOf("eve");
