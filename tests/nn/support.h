@@ -20,6 +20,10 @@ namespace syncbn::nn {
 // A ModelSpec from protobuf text, e.g. "architecture: 'resnet20' norm {kind: NORM_KIND_GROUP}",
 // with the run file's defaults filled in and the norms of `layers` inheriting from `norm`.
 v1::ModelSpec ParseModel(const std::string& text);
+// Such text of a model by name.
+inline std::string Named(const std::string& architecture, const std::string& rest = "") {
+  return "architecture: '" + architecture + "' " + rest;
+}
 // One batch size for all replicas, or one for each.
 v1::ClusterSpec MakeCluster(int replicas, const std::vector<int>& batches);
 // Builds from text, for images of height x width x channels.

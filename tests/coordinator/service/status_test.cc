@@ -105,10 +105,10 @@ TEST(Status, ARunFileOfAHundredFaultsFitsIntoTheHeadersOfAnAnswer) {
 }
 
 TEST(Status, ALongTextIsNotCutInsideACharacter) {
-  std::string text(1019, 'a');
-  text += "\xc3\xa4 and more";
-  const grpc::Status status = ToStatus(Error(ErrorCode::kInternal, text));
-  EXPECT_EQ(status.error_message(), std::string(1019, 'a') + " ...");
+  const std::string beginning(1019, 'a');
+  const grpc::Status status =
+      ToStatus(Error(ErrorCode::kInternal, beginning + "\xc3\xa4 and more"));
+  EXPECT_EQ(status.error_message(), beginning + " ...");
   EXPECT_EQ(WireOf(status).message(), status.error_message());
 }
 

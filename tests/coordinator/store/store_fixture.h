@@ -1,6 +1,9 @@
 // What the tests of the store share: small jobs and batches.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,6 +11,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "coordinator/store/store.h"
+#include "tests/support/temp_folder.h"
 
 namespace syncbn::coordinator {
 
@@ -91,5 +95,18 @@ std::string ErrorOf(Body&& body) {
   }
   return "";
 }
+
+// A store in a folder of its own.
+class StoreTest : public ::testing::Test {
+ protected:
+  void Reopen() {
+    store.reset();
+    store = std::make_unique<Store>(Store::Options{.folder = folder.path() / "data"});
+  }
+
+  TempFolder folder;
+  std::unique_ptr<Store> store =
+      std::make_unique<Store>(Store::Options{.folder = folder.path() / "data"});
+};
 
 }  // namespace syncbn::coordinator

@@ -1,0 +1,104 @@
+// Gradients through whole models, against differences.
+#include <gtest/gtest.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nn/model.h"
+#include "tests/nn/support.h"
+
+namespace syncbn::nn {
+namespace {
+
+struct GradientCase {
+  std::string name;
+  std::string text;
+  InputSpec input;
+  int64_t elements = 2;
+};
+
+std::ostream& operator<<(std::ostream& out, const GradientCase& c) {
+  return out << c.text;
+}
+
+class ModelGradientTest : public ::testing::TestWithParam<GradientCase> {};
+
+TEST_P(ModelGradientTest, MatchesDifferences) {
+  const GradientCase& c = GetParam();
+  const auto model = MakeModel(c.text, c.input);
+  const PassSettings settings{.parameters = RandomParameters(*model),
+                              .state = InitialState(model->state())};
+  EXPECT_TRUE(GradientsHold(*model, settings, RandomPart(c.input, 3, c.name),
+                            {.step = 1e-6, .tolerance = 1e-5, .max_elements = c.elements}));
+}
+
+constexpr InputSpec kTiny{.height = 8, .width = 8, .channels = 2, .classes = 3};
+constexpr char kAfter[] = "norm {placement: NORM_PLACEMENT_AFTER_ACTIVATION}";
+
+INSTANTIATE_TEST_SUITE_P(
+    Architectures, ModelGradientTest,
+    ::testing::Values(
+        GradientCase{"resnet20", Named("resnet20", "width: 0.125 dropout: 0.3"), kTiny},
+        GradientCase{"resnet20after", Named("resnet20", std::string("width: 0.125 ") + kAfter),
+                     kTiny},
+        GradientCase{"resnet18", Named("resnet18", "width: 0.04"), kTiny},
+        GradientCase{"resnet50", Named("resnet50", "width: 0.04"), kTiny, 1},
+        GradientCase{"vgg11", Named("vgg11", "width: 0.04 dropout: 0.3"), kTiny},
+        GradientCase{"vgg11after", Named("vgg11", std::string("width: 0.04 ") + kAfter), kTiny},
+        GradientCase{"vgg11sigmoid", Named("vgg11", "width: 0.04 activation: ACTIVATION_SIGMOID"),
+                     kTiny},
+        GradientCase{"vgg11tanh", Named("vgg11", "width: 0.04 activation: ACTIVATION_TANH"), kTiny},
+        GradientCase{"vgg11none", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_NONE}"), kTiny},
+        GradientCase{"vgg11weight", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_WEIGHT}"),
+                     kTiny},
+        GradientCase{"vgg11layer", Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_LAYER}"),
+                     kTiny},
+        GradientCase{"vgg11group",
+                     Named("vgg11", "width: 0.04 norm {kind: NORM_KIND_GROUP groups: 2}"), kTiny},
+        GradientCase{"resnet20instance",
+                     Named("resnet20", "width: 0.125 norm {kind: NORM_KIND_INSTANCE}"), kTiny},
+        GradientCase{"resnet20weight",
+                     Named("resnet20", "width: 0.125 norm {kind: NORM_KIND_WEIGHT}"), kTiny},
+        GradientCase{"lenet", Named("lenet", "dropout: 0.3"), {16, 16, 1, 3}, 3},
+        GradientCase{
+            "lenetinstance", Named("lenet", "norm {kind: NORM_KIND_INSTANCE}"), {20, 20, 1, 3}},
+        GradientCase{"mlp", Named("mlp", "hidden: [7, 5] dropout: 0.3"), {4, 4, 1, 3}, 100},
+        GradientCase{
+            "mlpafter", Named("mlp", std::string("hidden: [7, 5] ") + kAfter), {4, 4, 1, 3}, 100}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Loss, GradientThroughAModelMatchesDifferences) {
+  const auto model = MakeModel(Named("mlp", "hidden: [6]"), {3, 3, 1, 4});
+  const PassSettings settings{.parameters = RandomParameters(*model),
+                              .state = InitialState(model->state())};
+  Part part = RandomPart(model->input(), 5, "x");
+  Tensor labels(Shape{5}, DType::kInt32);
+  for (int i = 0; i < 5; ++i) labels.Data<int32_t>()[i] = i % 4;
+  const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+  const auto loss_of = [&](const Tensor& logits, bool gradient) {
+    return executor->SoftmaxCrossEntropy(logits, labels, 0.1, 0.2, gradient);
+  };
+  PassSettings forward = settings;
+  forward.backward = false;
+  part.dlogits =
+      loss_of(RunPass(*model, *executor, forward, part).logits, /*gradient=*/true).dlogits;
+  const PassResult result = RunPass(*model, *executor, settings, part);
+  std::vector<Tensor> gradients;
+  for (int i = 0; i < model->parameters().size(); ++i) {
+    gradients.push_back(model->parameters().View(result.gradients, i));
+  }
+  gradients.push_back(result.dimages);
+  const auto loss = [&](std::span<const Tensor>) {
+    double sum = 0;
+    const backend::LossResult losses =
+        loss_of(RunPass(*model, *executor, forward, part).logits, /*gradient=*/false);
+    for (double value : losses.losses.Span<double>()) sum += 0.2 * value;
+    return sum;
+  };
+  EXPECT_TRUE(GradientsMatch(loss, CheckedInputs(*model, settings.parameters, {part}), gradients,
+                             {.step = 1e-5, .tolerance = 1e-6}));
+}
+
+}  // namespace
+}  // namespace syncbn::nn
