@@ -156,6 +156,35 @@ TEST(Commands, CheckSaysWhereALimitOrAPartOfAnEpochIsNotWhatIsWritten) {
             "note: train.learning_rate.warmup_epochs: 0.005 epochs of 64 steps are 0 steps\n");
 }
 
+TEST(Commands, CheckNotesABiasThatANormSubtractsAgain) {
+  const std::string by_hand =
+      "data: {dataset: shapes}\n"
+      "model:\n"
+      "  norm: {kind: batch}\n"
+      "  layers:\n"
+      "    - conv: {out: 4, bias: true}\n"
+      "    - norm\n"
+      "    - relu\n"
+      "    - residual:\n"
+      "        body: [{conv: {out: 4, padding: 1, bias: true}}, norm]\n"
+      "    - global_average_pool\n"
+      "    - linear: {out: 10, bias: true}\n";
+  EXPECT_EQ(CheckWith(by_hand, {}).notes,
+            "note: model.layers.0.conv.bias, model.layers.3.residual.body.0.conv.bias: directly before "
+            "a norm, which subtracts it again: it changes nothing, and its gradient is 0 but for "
+            "rounding\n");
+  EXPECT_EQ(CheckWith(by_hand, {"model.norm.kind=layer"}).notes, "")
+      << "the mean over all channels leaves something of it";
+}
+
+TEST(Commands, CheckWarnsOfAdamwAtTheLearningRateOfSgd) {
+  EXPECT_NE(CheckWith(kResNet, {"train.optimizer=adamw"})
+                .warnings.find("train.learning_rate.base is 0.1, the default, with which adamw moves"),
+            std::string::npos);
+  EXPECT_EQ(CheckWith(kResNet, {"train.optimizer=adamw", "train.learning_rate=0.001"}).warnings, "");
+  EXPECT_EQ(CheckWith(kResNet, {}).warnings, "");
+}
+
 // The first lines of a run say the same.
 TEST(Commands, TrainSaysWhatANormReallyDoesBeforeItBegins) {
   TempFolder folder;

@@ -8,6 +8,7 @@
 #include "app/exit_code.h"
 #include "app/jobs/job_follow.h"
 #include "app/jobs/job_text.h"
+#include "app/run/run_notes.h"
 #include "app/terminal.h"
 #include "app/validators.h"
 #include "base/printable.h"
@@ -27,17 +28,29 @@ struct Arguments {
   bool check = false, follow = false;
 };
 
+// The run file as it is checked here; what is wrong with it is the coordinator's to tell.
+config::CheckedRunFile CheckedOf(const v1::Job& job) {
+  const std::vector<std::string> sets(job.overrides().begin(), job.overrides().end());
+  return config::CheckRunFile(job.run_file(), job.run_file_name(), sets);
+}
+
 // A relative data.path means the folder in which the submitter stands, not one in which a worker happens to
-// start. What is wrong with the run file is the coordinator's to tell.
-void ResolveDataPath(const Arguments& arguments, v1::Job& job) {
-  const config::CheckedRunFile checked =
-      config::CheckRunFile(job.run_file(), arguments.run_file, arguments.sets);
+// start.
+void ResolveDataPath(v1::Job& job) {
+  const config::CheckedRunFile checked = CheckedOf(job);
   if (!checked.diagnostics.empty()) return;
   const std::filesystem::path path = checked.file.spec.data().path();
   if (path.empty() || path.is_absolute()) return;
   const std::string absolute = std::filesystem::absolute(path).lexically_normal().string();
   // A text in JSON is one in YAML, whatever it holds.
   job.add_overrides("data.path=" + nlohmann::json(absolute).dump());
+}
+
+// What `syncbn check` notes of it, for whoever does not see a run's first lines.
+std::vector<RunNote> NotesOfJob(const v1::Job& job) {
+  const config::CheckedRunFile checked = CheckedOf(job);
+  if (!checked.diagnostics.empty()) return {};
+  return NotesOf(checked.file.spec);
 }
 
 v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& command) {
@@ -50,7 +63,7 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& comman
   job.set_run_file(text);
   job.set_run_file_name(arguments.run_file);
   for (const std::string& set : arguments.sets) job.add_overrides(set);
-  ResolveDataPath(arguments, job);
+  ResolveDataPath(job);
   for (const std::string& label : arguments.labels) {
     const auto [key, value] = ParsePair(label, "--label");
     if (!job.mutable_labels()->insert({key, value}).second) {
@@ -82,8 +95,7 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& comman
 // The coordinator's list of what is wrong with a run file may be cut short on its way. Where the
 // check of this program agrees with what came, its list is the whole one.
 std::string WholeList(const std::string& told, const v1::Job& job) {
-  const std::vector<std::string> sets(job.overrides().begin(), job.overrides().end());
-  const config::CheckedRunFile own = config::CheckRunFile(job.run_file(), job.run_file_name(), sets);
+  const config::CheckedRunFile own = CheckedOf(job);
   if (own.diagnostics.empty()) return told;
   const std::string list = own.diagnostics.Format(job.run_file_name());
   // All but the last line, which counts.
@@ -102,19 +114,26 @@ v1::Job Create(client::Connection& connection, const v1::CreateJobRequest& reque
 
 int Submit(client::Connection& connection, const ClientOptions& options, const Arguments& arguments,
            const Command& command) {
-  const v1::Job job = Create(connection, RequestOf(arguments, command));
+  const v1::CreateJobRequest request = RequestOf(arguments, command);
+  std::vector<RunNote> notes = NotesOfJob(request.job());
+  // Standard output is for the job then.
+  if (options.json) std::erase_if(notes, [](const RunNote& note) { return !note.warning; });
+  const v1::Job job = Create(connection, request);
   const Terminal terminal = Terminal::Of(stdout);
   if (options.json) {
     Say(stdout, "%s\n", JsonLine(job).c_str());
+    PrintNotes(notes);
   } else if (arguments.check) {
     Say(stdout, "%s: would be accepted as %s on %d slots\n", arguments.run_file.c_str(),
         OneLine(job.display_name()).c_str(),
         std::max(1, job.resources().processes()) *
             std::max(1, job.resources().threads_per_process()));
+    PrintNotes(notes);
   } else {
     const std::string id = LastPart(job.name());
     Say(stdout, "%s submitted: %s\n", terminal.Paint(job.name(), Tone::kStrong).c_str(),
         OneLine(job.display_name()).c_str());
+    PrintNotes(notes);
     if (!arguments.follow) {
       Say(stdout, "To follow it: syncbn watch %s. To end it: syncbn cancel %s.\n", id.c_str(),
           id.c_str());
@@ -131,9 +150,9 @@ void AddSubmitCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
   const ClientCommand client = AddClientCommand(
       line, "submit", "Hand a run file to a coordinator, which queues and runs it",
-      "The run file is checked by the coordinator; its mistakes are printed as 'syncbn check' prints\n"
-      "them. Processes are no part of the run file: their number does not change the result. A relative\n"
-      "data.path is taken from the folder in which you stand.\n"
+      "The run file is checked by the coordinator; its mistakes and notes are printed as 'syncbn check'\n"
+      "prints them. Processes are no part of the run file: their number does not change the result. A\n"
+      "relative data.path is taken from the folder in which you stand.\n"
       "With --follow, Ctrl-C leaves the job running.\n\n"
       "  syncbn submit configs/shapes-demo.yaml --processes 2 --follow\n"
       "  syncbn submit run.yaml --set train.epochs=3 --time-limit 2h --label team=vision\n\n"

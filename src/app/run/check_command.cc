@@ -7,9 +7,7 @@
 #include "app/terminal.h"
 #include "base/text.h"
 #include "config/run_file.h"
-#include "config/validate.h"
 #include "data/batch_plan.h"
-#include "nn/model.h"
 
 namespace syncbn::app {
 namespace {
@@ -38,18 +36,7 @@ void AddCheckCommand(CommandLine& line) {
       SayExactly(file.EffectiveYaml());
       return;
     }
-    // What only the layers know, where the size of the images is known without reading them.
-    const config::KnownData data = config::KnownDataOf(file.spec.data());
-    std::unique_ptr<nn::Model> model;
-    if (data.height > 0 && data.classes > 0) {
-      model = nn::BuildModel(file.spec.model(), file.spec.cluster(),
-                             {.height = data.height,
-                              .width = data.width,
-                              .channels = data.channels,
-                              .classes = data.classes});
-    }
-    const std::vector<RunNote> notes =
-        NotesOf(file.spec, model.get(), {.train = data.train_samples, .test = data.test_samples});
+    const std::vector<RunNote> notes = NotesOf(file.spec);
     int64_t batch = 0;
     for (int64_t samples : data::BatchPerReplica(file.spec.cluster())) batch += samples;
     Say(stdout, "%s: no errors. %s, SGD batch %lld.\n", arguments->run_file.c_str(),

@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "app/terminal.h"
 #include "base/text.h"
 #include "config/norm_fit.h"
+#include "config/validate.h"
 #include "data/batch_plan.h"
 
 namespace syncbn::app {
@@ -38,6 +40,8 @@ class Notes {
           "instance norm in lenet: behind the two convolutions; the hidden layer has none, for its "
           "features have no height and width");
     }
+    UselessBiases();
+    LearningRate();
     Limits();
     Steps();
     return std::move(notes_);
@@ -45,6 +49,7 @@ class Notes {
 
  private:
   void Note(std::string text) { notes_.push_back({.text = std::move(text)}); }
+  void Warn(std::string text) { notes_.push_back({.text = std::move(text), .warning = true}); }
 
   int64_t Limited(int64_t samples, int64_t limit) const {
     return limit > 0 ? std::min(samples, limit) : samples;
@@ -82,6 +87,46 @@ class Notes {
     Note("a normalization batch of " + Samples(asked) + ": each replica is normalized alone" +
          (cut ? ", in balanced slices of at most as many" : "") +
          "; batches of a replica: " + Join(replicas, ", "));
+  }
+
+  using Layers = google::protobuf::RepeatedPtrField<v1::LayerSpec>;
+
+  // Those that were asked for: by itself no layer has one there.
+  static void FindUselessBiases(const Layers& layers, const std::string& path,
+                                std::vector<std::string>& found) {
+    for (int i = 0; i < layers.size(); ++i) {
+      const std::string here = path + "." + std::to_string(i);
+      const v1::LayerSpec& layer = layers[i];
+      const v1::NormKind next =
+          i + 1 < layers.size() ? layers[i + 1].norm().kind() : v1::NORM_KIND_NONE;
+      // Those that subtract each channel's own mean.
+      if (next == v1::NORM_KIND_BATCH || next == v1::NORM_KIND_INSTANCE) {
+        if (layer.has_conv() && layer.conv().bias()) found.push_back(here + ".conv.bias");
+        if (layer.has_linear() && layer.linear().bias()) found.push_back(here + ".linear.bias");
+      }
+      if (!layer.has_residual()) continue;
+      FindUselessBiases(layer.residual().body(), here + ".residual.body", found);
+      FindUselessBiases(layer.residual().shortcut(), here + ".residual.shortcut", found);
+    }
+  }
+
+  void UselessBiases() {
+    std::vector<std::string> found;
+    FindUselessBiases(spec_.model().layers(), "model.layers", found);
+    if (found.empty()) return;
+    Note(Join(found, ", ") +
+         ": directly before a norm, which subtracts it again: it changes nothing, and its gradient "
+         "is 0 but for rounding");
+  }
+
+  // The default is that of sgd: adamw moves each weight by about the rate in every step.
+  void LearningRate() {
+    constexpr double kDefault = 0.1;
+    const double base = spec_.train().learning_rate().base();
+    if (spec_.train().optimizer().kind() != v1::OPTIMIZER_KIND_ADAMW || base != kDefault) return;
+    Warn(
+        "train.learning_rate.base is 0.1, the default, with which adamw moves every weight by about "
+        "0.1 in each step: it suits sgd. Usual for adamw are 1.0e-4 to 1.0e-2");
   }
 
   // Groups that had to fit the channels.
@@ -156,10 +201,9 @@ class Notes {
       if (single.empty()) continue;
       int64_t samples = 0;
       for (const int64_t batch : batches) samples += batch;
-      notes_.push_back({.text = "in the last batch of " + what + ", of " + Samples(samples) + ", " +
-                                single + ": over a single number " + norm.name +
-                                " gives the same output for every sample. " + hint,
-                        .warning = true});
+      Warn("in the last batch of " + what + ", of " + Samples(samples) + ", " + single +
+           ": over a single number " + norm.name + " gives the same output for every sample. " +
+           hint);
       return;
     }
   }
@@ -215,6 +259,20 @@ class Notes {
 std::vector<RunNote> NotesOf(const v1::RunSpec& spec, const nn::Model* model,
                              const SplitSizes& splits) {
   return Notes(spec, model, splits).Make();
+}
+
+std::vector<RunNote> NotesOf(const v1::RunSpec& spec) {
+  // What only the layers know, where the size of the images is known without reading them.
+  const config::KnownData data = config::KnownDataOf(spec.data());
+  std::unique_ptr<nn::Model> model;
+  if (data.height > 0 && data.classes > 0) {
+    model = nn::BuildModel(spec.model(), spec.cluster(),
+                           {.height = data.height,
+                            .width = data.width,
+                            .channels = data.channels,
+                            .classes = data.classes});
+  }
+  return NotesOf(spec, model.get(), {.train = data.train_samples, .test = data.test_samples});
 }
 
 void PrintNotes(const std::vector<RunNote>& notes) {

@@ -1,5 +1,6 @@
 // What a run does where its run file may be taken for something else: sizes that were made to fit,
-// limits that do not bind, norms over single numbers at an epoch's end.
+// limits that do not bind, norms over single numbers at an epoch's end, settings that do nothing or
+// are another optimizer's.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,9 @@ struct SplitSizes {
 // `spec` is valid and complete; `model` is built from it, null where its images are not known.
 std::vector<RunNote> NotesOf(const v1::RunSpec& spec, const nn::Model* model,
                              const SplitSizes& splits);
+
+// The same of a run file alone, without a look at its data. Throws where the model cannot be built.
+std::vector<RunNote> NotesOf(const v1::RunSpec& spec);
 
 // Lines for people: "note: ..." to standard output, "syncbn: warning: ..." to standard error.
 void PrintNotes(const std::vector<RunNote>& notes);

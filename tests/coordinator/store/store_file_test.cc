@@ -361,6 +361,40 @@ TEST(StoreSchema, AnOlderStoreIsBroughtUpToDateWithACopyOfWhatItWas) {
                 "program, or a copy of the store from before");
 }
 
+TEST_F(StoreTest, AnOlderStoreKnowsTheBestOfItsSeriesOnceItIsBroughtUpToDate) {
+  const int64_t job = AddJob(*store);
+  v1::MetricBatch batch;
+  batch.set_first_sequence(1);
+  batch.add_names("test/accuracy");
+  for (const double value : {0.5, 0.75, std::nan(""), HUGE_VAL, 0.25}) {
+    batch.add_step(batch.step_size());
+    batch.add_name_index(0);
+    batch.add_value(value);
+    batch.add_time_us(0);
+  }
+  store->Write([&](Tables& tables) { tables.metrics.Insert({job, 1, 0}, batch, kTestNow); });
+  const auto best = [&] {
+    return store->Read([&](Tables& tables) {
+      EXPECT_EQ(tables.metrics.ListSeries(job).series(0).min_value(), 0.25);
+      EXPECT_EQ(tables.metrics.ListSeries(job).series(0).max_value(), 0.75);
+      return tables.jobs.Get(job).evaluation.value_or(v1::Evaluation());
+    });
+  };
+  EXPECT_EQ(best().best_accuracy(), 0.75);
+  EXPECT_EQ(best().accuracy(), 0.25);
+  EXPECT_EQ(best().step(), 4);
+  const auto file = store->folder() / "store.db";
+  store.reset();
+  {
+    Database database(file, Database::Mode::kReadWrite);
+    database.Execute(
+        "ALTER TABLE series DROP COLUMN min_value; ALTER TABLE series DROP COLUMN max_value; "
+        "PRAGMA user_version = 3");
+  }
+  Reopen();
+  EXPECT_EQ(best().best_accuracy(), 0.75);
+}
+
 TEST(StoreSchema, AStepThatFailsLeavesTheStoreAsItWas) {
   TempFolder folder;
   const auto file = folder.path() / "store.db";
