@@ -169,37 +169,57 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using Json = nlohmann::ordered_json;
 
-// Sets the texts that stand in `json` for doubles of `message` that are not finite to null.
-void NullNotFinite(const Message& message, Json& json) {
+void MendNumbers(const Message& message, Json& json);
+
+// Protobuf writes as texts what JSON has no number for (not finite) and what JavaScript has none for
+// (64 bits); a reader expects numbers.
+void MendNumber(const FieldDescriptor& field, Json& value) {
+  if (!value.is_string()) return;
+  const std::string text = value.get<std::string>();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_FLOAT:
+    case FieldDescriptor::CPPTYPE_DOUBLE: value = nullptr; break;
+    case FieldDescriptor::CPPTYPE_INT64: value = std::stoll(text); break;
+    case FieldDescriptor::CPPTYPE_UINT64: value = std::stoull(text); break;
+    default: break;
+  }
+}
+
+void MendField(const Message& message, const FieldDescriptor& field, Json& value) {
   const auto& reflection = *message.GetReflection();
-  std::vector<const FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const FieldDescriptor* field : fields) {
-    // Timestamps and durations are texts, maps have keys of their own and hold no doubles.
-    if (!json.is_object() || !json.contains(field->name()) || field->is_map()) continue;
-    Json& value = json[field->name()];
-    const bool number = field->cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE;
-    if (!number && field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    if (!field->is_repeated()) {
-      if (!number)
-        NullNotFinite(reflection.GetMessage(message, field), value);
-      else if (value.is_string())
-        value = nullptr;
-      continue;
-    }
-    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+  const bool is_message = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+  if (field.is_map()) {
+    // Of messages there are no maps.
+    const FieldDescriptor& type = *field.message_type()->FindFieldByName("value");
+    for (Json& element : value) MendNumber(type, element);
+  } else if (!field.is_repeated()) {
+    if (!is_message) return MendNumber(field, value);
+    MendNumbers(reflection.GetMessage(message, &field), value);
+  } else {
+    for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
       Json& element = value.at(static_cast<size_t>(i));
-      if (!number)
-        NullNotFinite(reflection.GetRepeatedMessage(message, field, i), element);
-      else if (element.is_string())
-        element = nullptr;
+      if (is_message)
+        MendNumbers(reflection.GetRepeatedMessage(message, &field, i), element);
+      else
+        MendNumber(field, element);
     }
+  }
+}
+
+void MendNumbers(const Message& message, Json& json) {
+  // Timestamps and durations are texts.
+  if (!json.is_object()) return;
+  const auto& descriptor = *message.GetDescriptor();
+  for (int i = 0; i < descriptor.field_count(); ++i) {
+    const FieldDescriptor& field = *descriptor.field(i);
+    const auto value = json.find(field.name());
+    if (value != json.end()) MendField(message, field, *value);
   }
 }
 
 }  // namespace
 
-std::string JsonLine(const google::protobuf::Message& message) {
+Json JsonOf(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = true;
@@ -209,12 +229,13 @@ std::string JsonLine(const google::protobuf::Message& message) {
     throw Error(ErrorCode::kDataLoss, "the coordinator's answer about " + NameOf(message) +
                                           " cannot be shown as JSON: " + status.ToString());
   }
-  // Protobuf writes what JSON has no number for as texts; a reader expects numbers.
-  const auto has = [&](const char* word) { return text.find(word) != std::string::npos; };
-  if (!has("\"NaN\"") && !has("Infinity\"")) return PrintableJson(text);
   Json json = Json::parse(text);
-  NullNotFinite(message, json);
-  return PrintableJson(json.dump());
+  MendNumbers(message, json);
+  return json;
+}
+
+std::string JsonLine(const google::protobuf::Message& message) {
+  return PrintableJson(JsonOf(message).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace syncbn::app

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,8 +48,10 @@ std::string Thousands(int64_t value);
 // "512 B", "12.3 KiB", "1.2 GiB"
 std::string Bytes(int64_t value);
 
-// One line of JSON as protobuf writes it, with the fields' own names and every plain field; but a
-// number that is not finite is null.
+// What --json prints: as protobuf writes it, with the fields' own names and every plain field; but
+// numbers are numbers, also those of 64 bits, and one that is not finite is null.
+nlohmann::ordered_json JsonOf(const google::protobuf::Message& message);
+// The same as one line.
 std::string JsonLine(const google::protobuf::Message& message);
 
 }  // namespace syncbn::app

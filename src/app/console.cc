@@ -38,7 +38,7 @@ void LiveLine::Update(std::string_view text) {
   last_ = now;
   // The last column stays free: some terminals wrap when it is written.
   const size_t width = static_cast<size_t>(std::max(10, TerminalWidth(stream_) - 1));
-  const std::string line(text.substr(0, width));
+  const std::string line(FirstColumns(text, width));
   std::fputs("\r\033[K", stream_);
   Say(stream_, "%s", line.c_str());
   std::fflush(stream_);

@@ -57,6 +57,7 @@ std::string Table::Render(const Terminal& terminal) const {
     return sum;
   };
   if (terminal.is_terminal) {
+    std::vector<size_t> gone;
     while (needed(true) > limit) {
       size_t next = columns_.size();
       for (size_t i = 0; i < columns_.size(); ++i) {
@@ -65,6 +66,12 @@ std::string Table::Render(const Terminal& terminal) const {
       }
       if (next == columns_.size()) break;
       shown[next] = false;
+      gone.push_back(next);
+    }
+    // The last that went made much room, perhaps: the others come back as far as they fit.
+    for (auto column = gone.rbegin(); column != gone.rend(); ++column) {
+      shown[*column] = true;
+      if (needed(true) > limit) shown[*column] = false;
     }
     const size_t all = needed(false);
     for (size_t i = 0; i < columns_.size(); ++i) {

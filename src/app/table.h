@@ -11,7 +11,8 @@ namespace syncbn::app {
 struct Column {
   std::string header;
   bool right = false;
-  // On a terminal that is too narrow columns go, the highest number first; 0 never goes.
+  // On a terminal that is too narrow columns go, the highest number first, and narrower ones may
+  // take their place; 0 never goes.
   int goes = 0;
   // The text of this column may be broken over several lines. At most one, the last.
   bool wraps = false;

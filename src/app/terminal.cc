@@ -67,6 +67,14 @@ size_t DisplayWidth(std::string_view text) {
   return width;
 }
 
+std::string_view FirstColumns(std::string_view text, size_t columns) {
+  size_t end = 0;
+  for (size_t width = 0; end < text.size(); ++end) {
+    if ((text[end] & 0xc0) != 0x80 && width++ == columns) break;
+  }
+  return text.substr(0, end);
+}
+
 std::string Shown(std::string_view text) {
   std::string shown;
   while (!text.empty()) {

@@ -25,6 +25,8 @@ struct Terminal {
 
 // Columns that `text` takes: characters, not bytes.
 size_t DisplayWidth(std::string_view text);
+// As much of the beginning as takes at most so many columns.
+std::string_view FirstColumns(std::string_view text, size_t columns);
 
 // How commands print, always: of what is formatted, only this program's own tones change a
 // terminal, and those on standard output alone; the rest goes out as Printable (base/printable.h). A

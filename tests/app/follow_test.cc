@@ -1,4 +1,4 @@
-// Following jobs, logs and metrics: what is printed, and how the command ends.
+// Following jobs and logs: what is printed, and how the command ends.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -39,6 +39,12 @@ v1::WatchJobsResponse Change(const v1::Job& job, const std::string& reason) {
   return response;
 }
 
+int Count(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
 // A job that runs and then ends as `end`.
 void Play(FakeCoordinator& fake, const v1::Job& end) {
   fake.jobs.jobs["jobs/17"] = end;
@@ -56,6 +62,7 @@ TEST(Watch, OfAJobThatSucceedsEndsWith0AndItsLastFigures) {
   v1::SeriesInfo& series = *fake.metrics.series.add_series();
   series.set_name("test/accuracy");
   series.set_last_value(0.988);
+  series.set_max_value(0.991);
   const ProcessResult result = RunCommand(fake, {"watch", "17"});
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out,
@@ -64,7 +71,7 @@ TEST(Watch, OfAJobThatSucceedsEndsWith0AndItsLastFigures) {
             "01:00:00  SUCCEEDED   done\n"
             "jobs/17 SUCCEEDED at step 1,024 after 2 min 05 s\n"
             "  output    /data/job-17\n"
-            "  test/accuracy 98.8 %\n");
+            "  test/accuracy 98.80 % (best 99.10 %)\n");
 }
 
 TEST(Watch, OfAJobThatFailsEndsWith10AndTheReason) {
@@ -164,68 +171,53 @@ TEST(Logs, OfAJobThatWaitsSaysWhy) {
   EXPECT_EQ(result.err, "jobs/17 has not started yet: it is QUEUED, needs 8 slots, 3 free\n");
 }
 
-v1::Series& AddSeries(FakeCoordinator& fake, const std::string& name) {
-  v1::Series& series = *fake.metrics.query.add_series();
-  series.set_name(name);
-  for (int i = 0; i < 3; ++i) {
-    series.add_first_step(10 * i);
-    series.add_last_step(10 * i + 9);
-    series.add_mean(2.5 - i);
-    series.add_min(2 - i);
-    series.add_max(3 - i);
-    series.add_count(10);
-    series.add_non_finite(0);
-    series.add_attempt(1);
-    series.add_time_us(0);
-  }
-  series.set_points(30);
-  return series;
+// A bucket of a series.
+void AddPoint(v1::Series& series, int64_t step, double value, int64_t time_us) {
+  series.add_first_step(step);
+  series.add_last_step(step);
+  series.add_mean(value);
+  series.add_time_us(time_us);
 }
 
-TEST(Metrics, PutsSeriesOfTheSameStepsSideBySide) {
+TEST(Watch, IntoAPipeTellsEveryEvaluationAndHowLongItTakes) {
   FakeCoordinator fake;
-  AddSeries(fake, "train/loss");
-  AddSeries(fake, "train/accuracy").set_non_finite(1, 4);
-  const ProcessResult table = RunCommand(fake, {"metrics", "17", "train/*", "--from", "5"});
-  EXPECT_EQ(table.out,
-            " STEP  train/loss  train/accuracy\n"
-            "  0-9         2.5             2.5\n"
-            "10-19         1.5            1.5!\n"
-            "20-29         0.5             0.5\n")
-      << table.err;
-  EXPECT_EQ(table.err, "! the mean of what was finite; some values were not.\n");
-  ASSERT_FALSE(fake.metrics.queried.empty());
-  EXPECT_EQ(fake.metrics.queried[0].first_step(), 5);
-  EXPECT_FALSE(fake.metrics.queried[0].has_last_step());
-  EXPECT_EQ(fake.metrics.queried[0].max_buckets(), 20);
-  EXPECT_THAT(RunCommand(fake, {"metrics", "17", "train/loss", "--csv"}).out,
-              HasSubstr("train/loss,0,1,0,9,2.5,2,3,10,0\n"));
-  EXPECT_THAT(RunCommand(fake, {"metrics", "17", "train/loss", "--curve"}).out,
-              HasSubstr("train/loss, 30 points, last 0.5\n"));
-  const ProcessResult both = RunCommand(fake, {"metrics", "17", "a", "--csv", "--curve"});
-  EXPECT_EQ(both.status, 2);
-  EXPECT_EQ(both.err, "syncbn: --curve and --csv exclude each other\n");
-  const ProcessResult part = RunCommand(fake, {"metrics", "17", "train/loss", "--follow", "--from", "3"});
-  EXPECT_EQ(part.status, 2);
-  EXPECT_EQ(part.err, "syncbn: --follow and --from exclude each other\n");
+  v1::Series& accuracy = *fake.metrics.query.add_series();
+  accuracy.set_name("test/accuracy");
+  v1::Series& loss = *fake.metrics.query.add_series();
+  loss.set_name("test/loss");
+  for (int i = 1; i <= 3; ++i) {
+    AddPoint(accuracy, 10 * i, 0.25 * i, 60'000'000 * i);
+    AddPoint(loss, 10 * i, 1.0 / i, 60'000'000 * i);
+  }
+  v1::Job half = JobIn(v1::Job::RUNNING);
+  half.mutable_progress()->set_step(50);
+  half.mutable_progress()->set_total_steps(150);
+  half.mutable_progress()->set_epoch(1.5);
+  half.mutable_used_time()->set_seconds(100);
+  v1::WatchJobsResponse progress;
+  *progress.mutable_change()->mutable_job() = half;
+  v1::Job end = JobIn(v1::Job::SUCCEEDED);
+  fake.jobs.jobs["jobs/17"] = end;
+  fake.jobs.watch = {Snapshot(JobIn(v1::Job::STARTING)), progress, Change(end, "done")};
+  const ProcessResult result = RunCommand(fake, {"watch", "17"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(Count(result.out, "evaluated"), 3) << result.out;
+  EXPECT_THAT(result.out, HasSubstr("00:01:00  evaluated   step 10  accuracy 25.00 %  loss 1.0000\n"
+                                    "00:02:00  evaluated   step 20  accuracy 50.00 %  loss 0.5000\n"
+                                    "00:03:00  evaluated   step 30  accuracy 75.00 %  loss 0.3333\n"));
+  EXPECT_THAT(result.out,
+              HasSubstr("  RUNNING     step 50/150  epoch 1.5  about 3 min 20 s left\n"));
 }
 
-TEST(Metrics, SaysWhichSeriesThereAreNotAndWhichHaveNoPoints) {
+TEST(Watch, TellsEvaluationsThatComeWithTheLastReports) {
   FakeCoordinator fake;
-  AddSeries(fake, "train/loss");
-  fake.metrics.query.add_series()->set_name("evaluation/loss");
-  fake.metrics.series.add_series()->set_name("train/loss");
-  for (const char* form : {"", "--csv", "--curve", "--json"}) {
-    std::vector<std::string> command = {"metrics", "17", "train/los", "train/*", "evaluation/loss"};
-    if (*form != '\0') command.push_back(form);
-    const ProcessResult result = RunCommand(fake, command);
-    EXPECT_EQ(result.status, 2) << "a name of which there is nothing is a wrong one";
-    EXPECT_THAT(result.out, HasSubstr("train/loss"));
-    EXPECT_EQ(result.err,
-              "No series 'train/los'; 'syncbn metrics 17' lists what there is; did you mean "
-              "'train/loss'?\n"
-              "evaluation/loss has no points that match.\n");
-  }
+  Play(fake, JobIn(v1::Job::SUCCEEDED));
+  v1::Series& accuracy = *fake.metrics.query.add_series();
+  accuracy.set_name("test/precise/accuracy");
+  AddPoint(accuracy, 7, 0.5, 0);
+  const ProcessResult result = RunCommand(fake, {"watch", "17"});
+  EXPECT_EQ(Count(result.out, "evaluated   step 7  precise/accuracy 50.00 %\n"), 1) << result.out;
+  EXPECT_EQ(Count(RunCommand(fake, {"watch", "17", "--json"}).out, "evaluated"), 0);
 }
 
 }  // namespace

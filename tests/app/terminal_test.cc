@@ -98,6 +98,7 @@ class TerminalTest : public ::testing::Test {
       steps->Add(1);
     }
     series.add_attempt(1);
+    series.add_time_us(0);
     for (auto* values : {series.mutable_mean(), series.mutable_min(), series.mutable_max()})
       values->Add(0.5);
     Poison(fake.cluster.hosts);
@@ -126,6 +127,7 @@ class TerminalTest : public ::testing::Test {
             {"metrics", "17", "a*", "--csv"},
             {"metrics", "17", "a*", "--curve"},
             {"metrics", "17", "missing"},
+            {"metrics", "--name", "a", "--csv"},
             {"queue"},
             {"hosts"},
             {"hosts", "drain", "a", "--reason", kHostile},
@@ -198,7 +200,9 @@ TEST_F(TerminalTest, NoCommandPassesOnWhatCouldChangeATerminal) {
     const ProcessResult piped = RunCommand(fake, command);
     EXPECT_NE(piped.out + piped.err, "") << name;
     EXPECT_EQ(piped.err, Printable(piped.err)) << name;
-    if (!exact) EXPECT_EQ(piped.out, Printable(piped.out)) << name;
+    if (!exact) {
+      EXPECT_EQ(piped.out, Printable(piped.out)) << name;
+    }
     std::string shown = WithoutOwn(OnTerminal(command));
     // The program's own colour of what is bad; of the hostile text it would stand before "b".
     EXPECT_THAT(shown, testing::Not(HasSubstr("\033[31mb"))) << name;
@@ -229,6 +233,29 @@ TEST_F(TerminalTest, JsonSaysTheSameTextInCharactersThatDoNothing) {
     const auto json = nlohmann::json::parse(result.out.substr(0, result.out.find('\n')));
     EXPECT_THAT(json.dump(), HasSubstr("c\u202ed\u2066e")) << name;
   }
+}
+
+TEST_F(TerminalTest, JobsShowWhatTellsThemApartAndNotWhatAllOfThemHave) {
+  fake.jobs.jobs.clear();
+  for (int id = 1; id <= 3; ++id) {
+    v1::Job& job = fake.jobs.jobs["jobs/" + std::to_string(id)];
+    job.set_name("jobs/" + std::to_string(id));
+    job.set_display_name("resnet20");
+    job.set_state(v1::Job::SUCCEEDED);
+    (*job.mutable_labels())["study"] = "batch";
+    (*job.mutable_labels())["batch"] = std::to_string(8 * id);
+    job.add_overrides("train.epochs=20");
+    job.add_overrides("cluster.batch_per_replica=" + std::to_string(8 * id));
+    job.mutable_evaluation()->set_accuracy(0.5);
+    job.mutable_evaluation()->set_best_accuracy(0.75);
+  }
+  const std::string shown = WithoutOwn(OnTerminal({"jobs", "--best"}));
+  EXPECT_THAT(shown, HasSubstr("  1  resnet20  batch=8   batch_per_replica=8   SUCCEEDED   50.00 %  75.00 %"));
+  EXPECT_THAT(shown, testing::Not(HasSubstr("study")));
+  EXPECT_THAT(shown, testing::Not(HasSubstr("epochs")));
+  const std::string piped = RunCommand(fake, {"jobs"}).out;
+  EXPECT_THAT(piped, HasSubstr("batch=8, study=batch"));
+  EXPECT_THAT(piped, HasSubstr("train.epochs=20, cluster.batch_per_replica=8"));
 }
 
 TEST_F(TerminalTest, WhatIsAskedForByTheByteGoesIntoAPipeByTheByte) {

@@ -227,7 +227,14 @@ grpc::Status FakeMetrics::QueryMetrics(grpc::ServerContext*, const v1::QueryMetr
                                        v1::QueryMetricsResponse* response) {
   std::lock_guard lock(mutex);
   queried.push_back(*request);
-  *response = query;
+  for (const v1::Series& series : query.series()) {
+    const bool wanted = std::any_of(
+        request->names().begin(), request->names().end(), [&](const std::string& name) {
+          return name.ends_with('*') ? series.name().starts_with(name.substr(0, name.size() - 1))
+                                     : series.name() == name;
+        });
+    if (wanted || request->names().empty()) *response->add_series() = series;
+  }
   return grpc::Status::OK;
 }
 

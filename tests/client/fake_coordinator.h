@@ -87,6 +87,7 @@ class FakeLogs : public v1::LogService::Service {
 class FakeMetrics : public v1::MetricsService::Service {
  public:
   v1::ListSeriesResponse series;
+  // Those of the names asked for, of every job, with all their points.
   v1::QueryMetricsResponse query;
   std::vector<v1::QueryMetricsRequest> queried;
   std::mutex mutex;

@@ -40,7 +40,8 @@ class Follower {
         if (ended_) return End();
       }
       if (!job_) continue;
-      if (!away_) UpdateFigures();
+      if (!away_ && !options_.json && job_->state() == v1::Job::RUNNING)
+        PrintEvaluations(figures_.NewEvaluations(job_->progress()));
       Draw();
     }
   }
@@ -68,7 +69,10 @@ class Follower {
         const std::string note_before = job_ ? NoteOf(*job_, Clock::System().Now()) : "";
         job_ = change.job();
         if (change.has_transition()) {
-          if (!options_.json) line_.Print(TransitionLine(change.transition(), terminal_));
+          if (!options_.json) {
+            PrintEvaluations(figures_.NewEvaluations());
+            line_.Print(TransitionLine(change.transition(), terminal_));
+          }
           ended_ = HasEnded(change.transition().to_state());
         } else {
           ended_ = HasEnded(job_->state());
@@ -104,13 +108,10 @@ class Follower {
                       : "  the coordinator is back"));
   }
 
-  void UpdateFigures() {
-    const bool wanted = line_.live() || Clock::System().Monotonic() >= next_plain_;
-    if (options_.json || !wanted || job_->state() != v1::Job::RUNNING) return;
-    if (!figures_.Update(job_->progress())) return;
-    if (const std::string evaluation = figures_.TakeEvaluation(); !evaluation.empty()) {
-      line_.Print(LocalClock(Clock::System().Now()) + "  " + evaluation);
-    }
+  void PrintEvaluations(const std::vector<TrainingFigures::Evaluation>& evaluations) {
+    if (options_.json) return;
+    for (const TrainingFigures::Evaluation& one : evaluations)
+      line_.Print(LocalClock(one.time) + "  evaluated   " + one.text);
   }
 
   bool IsTimeForPlain() {
@@ -126,7 +127,7 @@ class Follower {
     const bool moving = job_->state() == v1::Job::RUNNING && progress.step() > 0;
     if (!line_.live()) {
       if (moving && progress.step() != drawn_step_ && IsTimeForPlain()) {
-        line_.Print(LocalClock(Clock::System().Now()) + "  RUNNING     " + figures_.Line(progress));
+        line_.Print(LocalClock(Clock::System().Now()) + "  RUNNING     " + figures_.Line(*job_));
         drawn_step_ = progress.step();
       }
       return;
@@ -139,7 +140,7 @@ class Follower {
         text += ProgressBar(static_cast<double>(progress.step()) /
                                 static_cast<double>(progress.total_steps()), 12) + "  ";
       }
-      text += figures_.Line(progress);
+      text += figures_.Line(*job_);
     } else {
       text += NoteOf(*job_, Clock::System().Now());
     }
@@ -147,6 +148,8 @@ class Follower {
   }
 
   int End() {
+    // What came with the last reports.
+    if (!options_.json) PrintEvaluations(figures_.NewEvaluations());
     line_.Clear();
     v1::GetJobRequest request;
     request.set_name(options_.job);
@@ -208,9 +211,10 @@ int FollowAllJobs(client::Connection& connection, const std::string& filter, boo
       Say(stdout, "%-9s deleted\n", event->deleted().c_str());
     } else if (event->has_snapshot() && !HasEnded(event->snapshot().state())) {
       const v1::Job& job = event->snapshot();
-      Say(stdout, "%-9s %s  %s  %s\n", job.name().c_str(),
+      const std::string labels = OneLine(LabelsText(job));
+      Say(stdout, "%-9s %s  %-10s  %s%s\n", job.name().c_str(),
           LocalClock(Clock::System().Now()).c_str(), StateName(job.state()).c_str(),
-          OneLine(job.display_name()).c_str());
+          OneLine(job.display_name()).c_str(), labels.empty() ? "" : ("  " + labels).c_str());
     }
     std::fflush(stdout);
   }

@@ -80,6 +80,14 @@ std::string ProgressLine(const v1::Progress& progress, WallTime now) {
   return line;
 }
 
+std::string EvaluationLine(const v1::Evaluation& newest) {
+  if (!newest.has_accuracy() && !newest.has_best_accuracy()) return "";
+  std::string line = newest.has_accuracy() ? AccuracyText(newest.accuracy()) : "not a number";
+  line += " at step " + Thousands(newest.step());
+  if (newest.has_best_accuracy()) line += ", best " + AccuracyText(newest.best_accuracy());
+  return line;
+}
+
 void AddFailure(Page& page, const v1::Failure& failure, const Terminal& terminal) {
   page.Row("failure", ClassName(failure.class_()) + ": " + failure.message());
   std::vector<std::string> where;
@@ -196,10 +204,7 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
   for (const std::string& change : job.overrides()) source += " --set " + change;
   out.Row("run file", source);
   out.Row("resources", ResourcesLine(job.resources()));
-  std::vector<std::string> labels;
-  for (const auto& [key, value] : job.labels()) labels.push_back(key + "=" + value);
-  std::sort(labels.begin(), labels.end());
-  out.Row("labels", Join(labels, ", "));
+  out.Row("labels", LabelsText(job));
   std::vector<std::string> environment;
   for (const auto& [key, value] : job.environment()) environment.push_back(key + "=" + value);
   std::sort(environment.begin(), environment.end());
@@ -221,6 +226,7 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
                         : job.desired_state() == v1::Job::CANCEL ? "end" : "end at once");
   }
   out.Row("progress", ProgressLine(job.progress(), now));
+  out.Row("accuracy", EvaluationLine(job.evaluation()));
   if (job.progress().has_checkpoint_step()) {
     out.Row("checkpoint", "at step " + Thousands(job.progress().checkpoint_step()));
   }

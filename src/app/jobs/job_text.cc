@@ -1,5 +1,7 @@
 #include "app/jobs/job_text.h"
 
+#include <algorithm>
+
 #include "app/client_text.h"
 #include "app/console.h"
 #include "app/exit_code.h"
@@ -13,6 +15,30 @@ std::string FailureLine(const v1::Failure& failure) {
   return ClassName(failure.class_()) + ": " + OneLine(failure.message());
 }
 
+std::vector<std::string> LabelsOf(const v1::Job& job) {
+  std::vector<std::string> labels;
+  for (const auto& [key, value] : job.labels()) labels.push_back(key + "=" + value);
+  std::sort(labels.begin(), labels.end());
+  return labels;
+}
+
+std::vector<std::string> ChangesOf(const v1::Job& job) {
+  std::vector<std::string> changes(job.overrides().begin(), job.overrides().end());
+  std::erase_if(changes, [](const std::string& change) { return change.starts_with("data.path="); });
+  return changes;
+}
+
+// What is in every list; nothing where there is one only.
+std::set<std::string> Common(const std::vector<std::vector<std::string>>& lists) {
+  std::set<std::string> common;
+  if (lists.size() < 2) return common;
+  common.insert(lists[0].begin(), lists[0].end());
+  for (const std::vector<std::string>& list : lists) {
+    const std::set<std::string> here(list.begin(), list.end());
+    std::erase_if(common, [&](const std::string& one) { return !here.contains(one); });
+  }
+  return common;
+}
 
 }  // namespace
 
@@ -58,6 +84,47 @@ std::string SizeText(const v1::Resources& resources) {
   return text;
 }
 
+std::string LabelsText(const v1::Job& job) { return Join(LabelsOf(job), ", "); }
+
+JobTags::JobTags(const std::vector<const v1::Job*>& jobs, const Terminal& terminal)
+    : brief_(terminal.is_terminal) {
+  if (!brief_) return;
+  std::vector<std::vector<std::string>> labels, changes;
+  for (const v1::Job* job : jobs) {
+    labels.push_back(LabelsOf(*job));
+    changes.push_back(ChangesOf(*job));
+  }
+  common_labels_ = Common(labels);
+  common_changes_ = Common(changes);
+}
+
+std::string JobTags::Shown(std::vector<std::string> tags) const {
+  constexpr size_t kMost = 40;
+  const std::string text = Join(tags, ", ");
+  if (!brief_ || DisplayWidth(text) <= kMost) return text;
+  return std::string(FirstColumns(text, kMost - 3)) + "...";
+}
+
+std::string JobTags::Labels(const v1::Job& job) const {
+  std::vector<std::string> labels = LabelsOf(job);
+  std::erase_if(labels, [&](const std::string& one) { return common_labels_.contains(one); });
+  return Shown(std::move(labels));
+}
+
+std::string JobTags::Changes(const v1::Job& job) const {
+  std::vector<std::string> changes = ChangesOf(job);
+  std::erase_if(changes, [&](const std::string& one) { return common_changes_.contains(one); });
+  for (std::string& change : changes) {
+    const size_t dot = change.rfind('.', change.find('='));
+    if (brief_ && dot != std::string::npos) change.erase(0, dot + 1);
+  }
+  return Shown(std::move(changes));
+}
+
+std::string AccuracyText(std::optional<double> accuracy) {
+  return accuracy ? Format("%.2f %%", 100 * *accuracy) : "";
+}
+
 std::string NoteOf(const v1::Job& job, WallTime now) {
   std::vector<std::string> notes;
   switch (job.state()) {
@@ -91,19 +158,34 @@ std::string NoteOf(const v1::Job& job, WallTime now) {
 
 std::string JobsTable(std::span<const v1::Job> jobs, const Terminal& terminal, WallTime now) {
   Table table({{.header = "JOB", .right = true},
-               {.header = "NAME", .goes = 1},
+               {.header = "NAME", .goes = 4},
+               {.header = "LABELS", .goes = 1},
+               {.header = "SET", .goes = 3},
                {.header = "STATE"},
-               {.header = "STEP", .right = true, .goes = 2},
-               {.header = "PROC", .right = true, .goes = 4},
-               {.header = "SUBMITTED", .right = true, .goes = 3},
-               {.header = "USED", .right = true, .goes = 5},
+               {.header = "STEP", .right = true, .goes = 6},
+               {.header = "ACCURACY", .right = true, .goes = 2},
+               {.header = "BEST", .right = true, .goes = 5},
+               {.header = "PROC", .right = true, .goes = 8},
+               {.header = "SUBMITTED", .right = true, .goes = 7},
+               {.header = "USED", .right = true, .goes = 9},
                {.header = "NOTE", .wraps = true}});
+  std::vector<const v1::Job*> all;
+  for (const v1::Job& job : jobs) all.push_back(&job);
+  const JobTags tags(all, terminal);
   for (const v1::Job& job : jobs) {
     const double used = SecondsOf(job.used_time());
+    const v1::Evaluation& newest = job.evaluation();
+    std::optional<double> accuracy, best;
+    if (newest.has_accuracy()) accuracy = newest.accuracy();
+    if (newest.has_best_accuracy()) best = newest.best_accuracy();
     table.Add({{LastPart(job.name())},
                {job.display_name()},
+               {tags.Labels(job)},
+               {tags.Changes(job)},
                {StateName(job.state()), ToneOf(job.state())},
                {StepText(job.progress())},
+               {AccuracyText(accuracy)},
+               {AccuracyText(best)},
                {SizeText(job.resources())},
                {Ago(job.create_time(), now)},
                {used > 0 ? RoughDuration(used) : ""},
@@ -114,11 +196,11 @@ std::string JobsTable(std::span<const v1::Job> jobs, const Terminal& terminal, W
 
 std::string TransitionLine(const v1::Transition& transition, const Terminal& terminal) {
   const std::string state = StateName(transition.to_state());
+  const std::string line = LocalClock(TimeOf(transition.time())) + "  " +
+                           terminal.Paint(state, ToneOf(transition.to_state()));
+  if (transition.reason().empty()) return line;
   const std::string fill(state.size() < 10 ? 10 - state.size() : 0, ' ');
-  std::string line = LocalClock(TimeOf(transition.time())) + "  " +
-                     terminal.Paint(state, ToneOf(transition.to_state())) + fill;
-  if (!transition.reason().empty()) line += "  " + OneLine(transition.reason());
-  return line;
+  return line + fill + "  " + OneLine(transition.reason());
 }
 
 std::string EndText(const v1::Job& job, const Terminal& terminal) {

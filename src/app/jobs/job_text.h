@@ -1,6 +1,8 @@
 // Jobs as text for people.
 #pragma once
 
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +24,25 @@ std::string ClassName(v1::Failure::Class value);
 std::string StepText(const v1::Progress& progress);
 // "4 x 2": processes and the threads of each; "4" with one thread.
 std::string SizeText(const v1::Resources& resources);
+// "batch=32, seed=1": its labels, by their keys.
+std::string LabelsText(const v1::Job& job);
+// What tells the jobs of a list apart. On a terminal, where room is scarce, it is only that: without
+// what all of them have in common, changes by the last words of their keys, the rest cut.
+class JobTags {
+ public:
+  JobTags(const std::vector<const v1::Job*>& jobs, const Terminal& terminal);
+  std::string Labels(const v1::Job& job) const;
+  // "train.epochs=3, seed=2": the changes to its run file, without the path of the data.
+  std::string Changes(const v1::Job& job) const;
+
+ private:
+  std::string Shown(std::vector<std::string> tags) const;
+
+  bool brief_;
+  std::set<std::string> common_labels_, common_changes_;
+};
+// "91.23 %"; nothing for what is not there.
+std::string AccuracyText(std::optional<double> accuracy);
 // Why it waits, why it failed, when it is tried again, or what is odd about it; in one line.
 std::string NoteOf(const v1::Job& job, WallTime now);
 

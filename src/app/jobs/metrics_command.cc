@@ -1,13 +1,13 @@
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
-#include <map>
+#include <set>
 
 #include "app/client_options.h"
 #include "app/client_text.h"
-#include "app/console.h"
 #include "app/exit_code.h"
-#include "app/jobs/curve.h"
-#include "app/table.h"
+#include "app/jobs/job_selection.h"
+#include "app/jobs/metrics_text.h"
 #include "app/terminal.h"
 #include "app/validators.h"
 #include "base/printable.h"
@@ -18,234 +18,250 @@ namespace syncbn::app {
 namespace {
 
 struct Arguments {
-  std::string job;
-  std::vector<std::string> names;
+  // The jobs, then the series: as they stand on the command line.
+  std::string first;
+  std::vector<std::string> rest;
+  JobSelection selection;
   int64_t from = 0, to = 0;
   int points = 0, rank = 0, attempt = 0;
-  bool of_rank = false, curve = false, csv = false, follow = false;
+  bool curve = false, csv = false, follow = false;
 };
 
-int ListSeries(client::Connection& connection, const ClientOptions& options, const std::string& job) {
-  v1::ListSeriesRequest request;
-  request.set_job(job);
-  const v1::ListSeriesResponse response =
-      connection.Call(&v1::MetricsService::Stub::ListSeries, request);
-  if (options.json) {
-    for (const v1::SeriesInfo& series : response.series())
-      Say(stdout, "%s\n", JsonLine(series).c_str());
+bool LooksLikeAJob(const std::string& word) {
+  return word.starts_with("jobs/") ||
+         (!word.empty() && word.find_first_not_of("0123456789") == std::string::npos);
+}
+
+class Metrics {
+ public:
+  Metrics(client::Connection& connection, const ClientOptions& options, const Arguments& arguments,
+          Command command)
+      : connection_(connection), options_(options), arguments_(arguments), command_(command) {
+    Choose();
+  }
+
+  int Run() {
+    if (arguments_.follow) return Follow();
+    const bool form = arguments_.csv || arguments_.curve;
+    const bool table = !form && !options_.json;
+    if (jobs_.size() > 1 && table) return Compare();
+    if (names_.empty() && !form) return List();
+    return Query();
+  }
+
+ private:
+  // Which jobs, oldest first where they are chosen by what they have in common.
+  void Choose() {
+    std::vector<std::string> words = arguments_.rest;
+    if (!arguments_.first.empty()) words.insert(words.begin(), arguments_.first);
+    size_t series = 0;
+    while (series < words.size() && LooksLikeAJob(words[series])) ++series;
+    names_.assign(words.begin() + static_cast<ptrdiff_t>(series), words.end());
+    const bool by_number = series > 0;
+    if (by_number && !arguments_.selection.empty()) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "numbers of jobs and --label, --name, --state and --filter exclude each other");
+    }
+    if (!by_number && arguments_.selection.empty()) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  words.empty() ? "of which jobs? Give their numbers, or choose them with --label, "
+                                  "--name, --state or --filter"
+                                : "\"" + words[0] + "\" is not a job: write its number, as in 17 or "
+                                  "jobs/17 ('syncbn jobs' lists them)");
+    }
+    if (!by_number) {
+      jobs_ = ListJobs(connection_, arguments_.selection.Filter(), SIZE_MAX).jobs;
+      std::reverse(jobs_.begin(), jobs_.end());
+      if (jobs_.empty()) throw Error(ErrorCode::kInvalidArgument, "no jobs match");
+    }
+    std::set<std::string> chosen;
+    for (size_t i = 0; i < series; ++i) {
+      v1::GetJobRequest request;
+      request.set_name(JobNameOf(words[i]));
+      request.set_view(v1::JOB_VIEW_BASIC);
+      if (!chosen.insert(request.name()).second) continue;
+      jobs_.push_back(connection_.Call(&v1::JobService::Stub::GetJob, request));
+    }
+  }
+
+  v1::ListSeriesResponse SeriesOf(const v1::Job& job) {
+    v1::ListSeriesRequest request;
+    request.set_job(job.name());
+    return connection_.Call(&v1::MetricsService::Stub::ListSeries, request);
+  }
+
+  int List() {
+    for (const v1::Job& job : jobs_) {
+      const v1::ListSeriesResponse list = SeriesOf(job);
+      if (options_.json) {
+        for (const v1::SeriesInfo& series : list.series())
+          Say(stdout, "%s\n", JsonLineOf(job, series).c_str());
+      } else if (list.series().empty()) {
+        Say(stdout, "%s has no metrics yet.\n", job.name().c_str());
+      } else {
+        Say(stdout, "%s", SeriesList(list, Terminal::Of(stdout), Clock::System().Now()).c_str());
+        SayLost(list);
+      }
+    }
     return kSuccess;
   }
-  if (response.series().empty()) {
-    Say(stdout, "%s has no metrics yet.\n", job.c_str());
-    return kSuccess;
-  }
-  Table table({{.header = "NAME"},
-               {.header = "LAST", .right = true},
-               {.header = "AT STEP", .right = true},
-               {.header = "POINTS", .right = true, .goes = 1},
-               {.header = "MEASURED", .right = true, .goes = 2}});
-  for (const v1::SeriesInfo& series : response.series()) {
-    table.Add({{series.name()},
-               {Format("%.6g", series.last_value())},
-               {Thousands(series.last_step())},
-               {Thousands(series.points())},
-               {series.has_last_time() ? Ago(series.last_time(), Clock::System().Now()) : ""}});
-  }
-  Say(stdout, "%s", table.Render(Terminal::Of(stdout)).c_str());
-  if (response.lost_points() > 0) {
+
+  void SayLost(const v1::ListSeriesResponse& list) {
+    if (list.lost_points() == 0) return;
     Say(stderr, "%s points could not be kept by the workers.\n",
-        Thousands(response.lost_points()).c_str());
+        Thousands(list.lost_points()).c_str());
   }
-  return kSuccess;
-}
 
-void PrintCsv(const v1::QueryMetricsResponse& response) {
-  Say(stdout, "name,rank,attempt,first_step,last_step,mean,min,max,count,non_finite\n");
-  for (const v1::Series& series : response.series()) {
-    for (int i = 0; i < series.mean_size(); ++i) {
-      Say(stdout, "%s,%d,%d,%lld,%lld,%s,%s,%s,%lld,%lld\n", OneLine(series.name()).c_str(),
-          series.rank(), series.attempt(i), static_cast<long long>(series.first_step(i)),
-          static_cast<long long>(series.last_step(i)), FormatDouble(series.mean(i)).c_str(),
-          FormatDouble(series.min(i)).c_str(), FormatDouble(series.max(i)).c_str(),
-          static_cast<long long>(series.count(i)), static_cast<long long>(series.non_finite(i)));
+  int Compare() {
+    for (const char* choice : {"--from", "--to", "--points", "--rank", "--attempt"}) {
+      if (command_.count(choice) == 0) continue;
+      throw Error(ErrorCode::kInvalidArgument,
+                  std::string(choice) + ": the table of several jobs has their last and best values; "
+                  "with --csv, --json or --curve there is more of them");
     }
+    std::vector<JobSeries> table;
+    for (const v1::Job& job : jobs_) {
+      table.push_back({job, SeriesOf(job)});
+      for (const v1::SeriesInfo& series : table.back().series.series()) NoteFound(series.name());
+    }
+    Say(stdout, "%s", ComparisonTable(table, names_, Terminal::Of(stdout)).c_str());
+    return SayWhatIsMissing();
   }
-}
 
-std::string Value(const v1::Series& series, int i) {
-  if (series.non_finite(i) == series.count(i)) return "not finite";
-  std::string text = Format("%.6g", series.mean(i));
-  if (series.non_finite(i) > 0) text += "!";
-  return text;
-}
-
-void PrintTables(const v1::QueryMetricsResponse& response, const Terminal& terminal) {
-  // Series with the same buckets stand side by side.
-  std::map<std::vector<std::pair<int64_t, int64_t>>, std::vector<const v1::Series*>> groups;
-  std::vector<std::vector<std::pair<int64_t, int64_t>>> order;
-  for (const v1::Series& series : response.series()) {
-    if (series.mean().empty()) continue;
-    std::vector<std::pair<int64_t, int64_t>> buckets;
-    for (int i = 0; i < series.mean_size(); ++i) {
-      buckets.emplace_back(series.first_step(i), series.last_step(i));
-    }
-    if (!groups.contains(buckets)) order.push_back(buckets);
-    groups[buckets].push_back(&series);
-  }
-  bool first = true, non_finite = false;
-  for (const auto& buckets : order) {
-    std::vector<Column> columns = {{.header = "STEP", .right = true}};
-    for (const v1::Series* series : groups[buckets]) {
-      columns.push_back({.header = series->name(), .right = true});
-    }
-    Table table(columns);
-    for (int i = 0; i < static_cast<int>(buckets.size()); ++i) {
-      const auto [from, to] = buckets[static_cast<size_t>(i)];
-      std::vector<Cell> row = {{from == to ? Thousands(from) : Thousands(from) + "-" + Thousands(to)}};
-      for (const v1::Series* series : groups[buckets]) {
-        const bool bad = series->non_finite(i) > 0;
-        non_finite = non_finite || bad;
-        row.push_back({Value(*series, i), bad ? Tone::kBad : Tone::kPlain});
+  int Query() {
+    v1::QueryMetricsRequest request;
+    for (const std::string& name : names_) request.add_names(name);
+    if (command_.count("--from") > 0) request.set_first_step(arguments_.from);
+    if (command_.count("--to") > 0) request.set_last_step(arguments_.to);
+    if (command_.count("--rank") > 0) request.set_rank(arguments_.rank);
+    if (command_.count("--attempt") > 0) request.set_attempt(arguments_.attempt);
+    const bool table = !options_.json && !arguments_.csv && !arguments_.curve;
+    request.set_max_buckets(arguments_.points > 0 ? arguments_.points : table ? 20 : 1000);
+    const Terminal terminal = Terminal::Of(stdout);
+    const MetricsCsv csv(jobs_);
+    if (arguments_.csv) Say(stdout, "%s", csv.Header().c_str());
+    bool non_finite = false;
+    for (const v1::Job& job : jobs_) {
+      request.set_job(job.name());
+      const v1::QueryMetricsResponse response =
+          connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request);
+      if (options_.json) {
+        for (const v1::Series& series : response.series())
+          Say(stdout, "%s\n", JsonLineOf(job, series).c_str());
+      } else if (arguments_.csv) {
+        Say(stdout, "%s", csv.Rows(job, response).c_str());
+      } else if (arguments_.curve) {
+        if (jobs_.size() > 1) {
+          Say(stdout, "%s%s  %s\n", &job == &jobs_.front() ? "" : "\n",
+              terminal.Paint(job.name(), Tone::kStrong).c_str(), OneLine(job.display_name()).c_str());
+        }
+        Say(stdout, "%s", SeriesCurves(response, terminal).c_str());
+      } else {
+        Say(stdout, "%s", SeriesTables(response, terminal, non_finite).c_str());
       }
-      table.Add(row);
-    }
-    Say(stdout, "%s%s", first ? "" : "\n", table.Render(terminal).c_str());
-    first = false;
-  }
-  if (non_finite) Say(stderr, "! the mean of what was finite; some values were not.\n");
-}
-
-void PrintCurves(const v1::QueryMetricsResponse& response, const Terminal& terminal) {
-  bool first = true;
-  for (const v1::Series& series : response.series()) {
-    if (series.mean().empty()) continue;
-    std::vector<CurvePoint> points;
-    for (int i = 0; i < series.mean_size(); ++i) points.push_back({series.last_step(i), series.mean(i)});
-    Say(stdout, "%s%s, %s points, last %.6g\n", first ? "" : "\n",
-        terminal.Paint(OneLine(series.name()), Tone::kStrong).c_str(),
-        Thousands(series.points()).c_str(), points.back().value);
-    Say(stdout, "%s", DrawCurve(points, std::min(terminal.width, 100), 12).c_str());
-    first = false;
-  }
-}
-
-bool IsMatch(const std::string& name, const std::string& pattern) {
-  return pattern.ends_with('*') ? name.starts_with(pattern.substr(0, pattern.size() - 1))
-                                : name == pattern;
-}
-
-// The series that a misspelled name may mean, as words for a message; empty where none is near.
-std::string Suggestion(client::Connection& connection, const Arguments& arguments,
-                       const std::string& name) {
-  v1::ListSeriesRequest request;
-  request.set_job(JobNameOf(arguments.job));
-  std::vector<std::string> there;
-  try {
-    const auto listed = connection.Call(&v1::MetricsService::Stub::ListSeries, request);
-    for (const v1::SeriesInfo& series : listed.series()) there.push_back(series.name());
-  } catch (const Error&) {
-    // The answer that there is no such series is worth more than a better one.
-  }
-  const std::string_view near = NearestWord(name, there);
-  // It may be there, of other ranks.
-  return near.empty() || near == name ? "" : "; did you mean '" + OneLine(near) + "'?";
-}
-
-// To standard error, so that what is read by a program stays what it is. The exit code: a name of
-// which there is nothing is a wrong one.
-int SayWhatIsMissing(client::Connection& connection, const Arguments& arguments,
-                     const v1::QueryMetricsResponse& response) {
-  int code = kSuccess;
-  for (const std::string& name : arguments.names) {
-    const bool found = std::any_of(response.series().begin(), response.series().end(),
-                                   [&](const v1::Series& series) { return IsMatch(series.name(), name); });
-    if (found) continue;
-    code = kWrongInput;
-    const std::string near = Suggestion(connection, arguments, name);
-    const std::string rank = arguments.of_rank ? " of rank " + std::to_string(arguments.rank) : "";
-    Say(stderr, "No series '%s'%s; 'syncbn metrics %s' lists what there is%s\n", name.c_str(),
-        rank.c_str(), LastPart(JobNameOf(arguments.job)).c_str(),
-        near.empty() ? "." : near.c_str());
-  }
-  for (const v1::Series& series : response.series()) {
-    if (series.mean().empty())
-      Say(stderr, "%s has no points that match.\n", OneLine(series.name()).c_str());
-  }
-  return code;
-}
-
-int Query(client::Connection& connection, const ClientOptions& options, const Arguments& arguments,
-          const Command& command) {
-  v1::QueryMetricsRequest request;
-  request.set_job(JobNameOf(arguments.job));
-  for (const std::string& name : arguments.names) request.add_names(name);
-  if (command.count("--from") > 0) request.set_first_step(arguments.from);
-  if (command.count("--to") > 0) request.set_last_step(arguments.to);
-  if (arguments.of_rank) request.set_rank(arguments.rank);
-  if (command.count("--attempt") > 0) request.set_attempt(arguments.attempt);
-  const bool table = !options.json && !arguments.csv && !arguments.curve;
-  request.set_max_buckets(arguments.points > 0 ? arguments.points : table ? 20 : 1000);
-  const v1::QueryMetricsResponse response =
-      connection.Call(&v1::MetricsService::Stub::QueryMetrics, request);
-  const Terminal terminal = Terminal::Of(stdout);
-  if (options.json) {
-    for (const v1::Series& series : response.series())
-      Say(stdout, "%s\n", JsonLine(series).c_str());
-  } else if (arguments.csv) {
-    PrintCsv(response);
-  } else if (arguments.curve) {
-    PrintCurves(response, terminal);
-  } else {
-    PrintTables(response, terminal);
-  }
-  return SayWhatIsMissing(connection, arguments, response);
-}
-
-int Follow(client::Connection& connection, const ClientOptions& options, const Arguments& arguments) {
-  InterruptFlag interrupt;
-  v1::WatchMetricsRequest request;
-  request.set_job(JobNameOf(arguments.job));
-  for (const std::string& name : arguments.names) request.add_names(name);
-  const auto events = client::WatchMetrics(connection, request);
-  if (!options.json) Say(stdout, "attempt,rank,step,name,value\n");
-  while (!interrupt.raised() && !events->AtEnd()) {
-    const auto event = events->Next(std::chrono::milliseconds(200));
-    if (!event) continue;
-    if (event->event_case() == v1::WatchMetricsResponse::kEnd) return kSuccess;
-    if (!event->has_update()) continue;
-    const v1::MetricUpdate& update = event->update();
-    if (options.json) {
-      Say(stdout, "%s\n", JsonLine(update).c_str());
-    } else {
-      const v1::MetricBatch& batch = update.batch();
-      for (int i = 0; i < batch.value_size(); ++i) {
-        Say(stdout, "%d,%d,%lld,%s,%s\n", update.attempt(), update.rank(),
-            static_cast<long long>(batch.step(i)),
-            OneLine(batch.names(batch.name_index(i))).c_str(),
-            FormatDouble(batch.value(i)).c_str());
+      for (const v1::Series& series : response.series()) {
+        NoteFound(series.name());
+        if (series.mean().empty()) empty_.insert(series.name());
       }
     }
-    std::fflush(stdout);
+    if (non_finite) Say(stderr, "! the mean of what was finite; some values were not.\n");
+    return SayWhatIsMissing();
   }
-  return interrupt.raised() ? kInterrupted : kSuccess;
-}
+
+  void NoteFound(const std::string& series) {
+    for (const std::string& name : names_) {
+      if (NameMatches(series, name)) found_.insert(name);
+    }
+  }
+
+  // The series that a misspelled name may mean, as words for a message; empty where none is near.
+  std::string Suggestion(const std::string& name) {
+    std::vector<std::string> there;
+    try {
+      const v1::ListSeriesResponse list = SeriesOf(jobs_.front());
+      for (const v1::SeriesInfo& series : list.series()) there.push_back(series.name());
+    } catch (const Error&) {
+      // The answer that there is no such series is worth more than a better one.
+    }
+    const std::string_view near = NearestWord(name, there);
+    // It may be there, of other ranks.
+    return near.empty() || near == name ? "." : "; did you mean '" + OneLine(near) + "'?";
+  }
+
+  // To standard error, so that what is read by a program stays what it is. The exit code: a name of
+  // which no job has anything is a wrong one.
+  int SayWhatIsMissing() {
+    int code = kSuccess;
+    for (const std::string& name : names_) {
+      if (found_.contains(name)) continue;
+      code = kWrongInput;
+      const std::string rank =
+          command_.count("--rank") > 0 ? " of rank " + std::to_string(arguments_.rank) : "";
+      Say(stderr, "No series '%s'%s; 'syncbn metrics %s' lists what there is%s\n", name.c_str(),
+          rank.c_str(), LastPart(jobs_.front().name()).c_str(), Suggestion(name).c_str());
+    }
+    for (const std::string& name : empty_) {
+      Say(stderr, "%s has no points that match%s.\n", OneLine(name).c_str(),
+          jobs_.size() > 1 ? " in some of the jobs" : "");
+    }
+    return code;
+  }
+
+  int Follow() {
+    if (jobs_.size() > 1)
+      throw Error(ErrorCode::kInvalidArgument, "--follow takes one job at a time");
+    InterruptFlag interrupt;
+    v1::WatchMetricsRequest request;
+    request.set_job(jobs_[0].name());
+    for (const std::string& name : names_) request.add_names(name);
+    const auto events = client::WatchMetrics(connection_, request);
+    const MetricsCsv csv(jobs_);
+    if (!options_.json) Say(stdout, "%s", csv.PointsHeader().c_str());
+    while (!interrupt.raised() && !events->AtEnd()) {
+      const auto event = events->Next(std::chrono::milliseconds(200));
+      if (!event) continue;
+      if (event->event_case() == v1::WatchMetricsResponse::kEnd) return kSuccess;
+      if (!event->has_update()) continue;
+      const v1::MetricUpdate& update = event->update();
+      Say(stdout, "%s",
+          options_.json ? (JsonLineOf(jobs_[0], update) + "\n").c_str()
+                        : csv.Points(jobs_[0], update).c_str());
+      std::fflush(stdout);
+    }
+    return interrupt.raised() ? kInterrupted : kSuccess;
+  }
+
+  client::Connection& connection_;
+  const ClientOptions& options_;
+  const Arguments& arguments_;
+  const Command command_;
+  std::vector<v1::Job> jobs_;
+  std::vector<std::string> names_;
+  // Of the names, those of which a job has something; series that have no points in what was asked.
+  std::set<std::string> found_, empty_;
+};
 
 }  // namespace
 
 void AddMetricsCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
   const ClientCommand client = AddClientCommand(
-      line, "metrics", "Show a job's metrics: what there is, tables, curves, CSV",
-      "Without names: the series there are, with their last values. With names: each over the steps,\n"
-      "thinned out by the coordinator to means over ranges of steps. Where two attempts did the same\n"
-      "step, the later one is shown.\n\n"
+      line, "metrics", "Show metrics of jobs: what there is, tables, curves, CSV",
+      "Of one job, without names: the series there are, with their last values. With names: each over\n"
+      "the steps, thinned out by the coordinator to means over ranges of steps. Where two attempts did\n"
+      "the same step, the later one is shown.\n"
+      "Of several jobs, by their numbers or by --label, --name, --state and --filter as in 'syncbn\n"
+      "jobs': a line each with the last and the best values; with --csv and --json the same as of one,\n"
+      "each line with the job, its name, its labels and, in CSV, what it was submitted with.\n\n"
       "  syncbn metrics 17\n"
       "  syncbn metrics 17 train/loss --curve\n"
-      "  syncbn metrics 17 'train/*' --csv --points 20000 > train.csv");
+      "  syncbn metrics 17 18 19 test/accuracy\n"
+      "  syncbn metrics --label study=batch-size 'test/*' --csv > study.csv");
   Command command = client.command;
-  command->add_option("JOB", arguments->job, "its number, as in 17 or jobs/17")->required();
-  command->add_option("NAME", arguments->names,
+  command->add_option("JOB", arguments->first, "its number, as in 17 or jobs/17; others may follow");
+  command->add_option("SERIES", arguments->rest,
                       "series; a name that ends in '*' stands for all that begin so");
+  arguments->selection.AddTo(command, "Jobs");
   command->add_option("--from", arguments->from, "first step")
       ->type_name("STEP")
       ->check(WholeNumberFrom(0, kAnyWhole));
@@ -266,16 +282,12 @@ void AddMetricsCommand(CommandLine& line) {
   command->add_flag("--csv", arguments->csv, "print CSV");
   command->add_flag("--follow,-f", arguments->follow, "print points as they arrive, from the\nfirst on, as CSV");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
-    arguments->of_rank = command->count("--rank") > 0;
     RequireOneOf(command, {"--curve", "--csv", "--follow"});
     RequireOneOf(command, {"--curve", "--csv", "--json"});
     // Points are followed as they come: all of them.
     for (const char* choice : {"--from", "--to", "--points", "--rank", "--attempt"})
       RequireOneOf(command, {"--follow", choice});
-    if (arguments->follow) return Follow(connection, options, *arguments);
-    const bool choose = !arguments->names.empty() || arguments->csv || arguments->curve;
-    if (!choose) return ListSeries(connection, options, JobNameOf(arguments->job));
-    return Query(connection, options, *arguments, command);
+    return Metrics(connection, options, *arguments, command).Run();
   });
 }
 

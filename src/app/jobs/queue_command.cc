@@ -1,8 +1,11 @@
 #include <cstdio>
+#include <map>
 
 #include "app/client_options.h"
 #include "app/client_text.h"
 #include "app/exit_code.h"
+#include "app/jobs/job_selection.h"
+#include "app/jobs/job_text.h"
 #include "app/table.h"
 #include "app/terminal.h"
 #include "base/text.h"
@@ -30,18 +33,31 @@ int ShowQueue(client::Connection& connection, const ClientOptions& options) {
   }
   const Terminal terminal = Terminal::Of(stdout);
   const WallTime now = Clock::System().Now();
+  // What tells the jobs of a sweep apart.
+  std::map<std::string, v1::Job> jobs;
+  const auto waiting = static_cast<size_t>(queue.entries_size() + queue.left_out());
+  for (v1::Job& job : ListJobs(connection, "state = QUEUED", waiting).jobs)
+    jobs[job.name()] = std::move(job);
+  std::vector<const v1::Job*> shown;
+  for (const v1::QueueEntry& entry : queue.entries()) shown.push_back(&jobs[entry.job()]);
+  const JobTags tags(shown, terminal);
   Table table({{.header = "NO", .right = true},
                {.header = "JOB", .right = true},
                {.header = "NAME", .goes = 2},
-               {.header = "PRIORITY", .right = true, .goes = 3},
-               {.header = "WAITS SINCE", .right = true, .goes = 4},
-               {.header = "STARTS BY", .right = true, .goes = 1},
+               {.header = "LABELS", .goes = 1},
+               {.header = "SET", .goes = 3},
+               {.header = "PRIORITY", .right = true, .goes = 5},
+               {.header = "WAITS SINCE", .right = true, .goes = 6},
+               {.header = "STARTS BY", .right = true, .goes = 4},
                {.header = "WHY", .wraps = true}});
   for (const v1::QueueEntry& entry : queue.entries()) {
     const v1::PendingReason& pending = entry.pending();
+    const v1::Job& job = jobs[entry.job()];
     table.Add({{std::to_string(pending.position())},
                {LastPart(entry.job())},
                {entry.display_name()},
+               {tags.Labels(job)},
+               {tags.Changes(job)},
                {std::to_string(entry.priority())},
                {Ago(entry.queue_time(), now)},
                {pending.has_latest_start() ? Ago(pending.latest_start(), now) : ""},

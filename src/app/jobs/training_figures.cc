@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "app/client_text.h"
 #include "app/console.h"
+#include "app/jobs/job_text.h"
 #include "base/printable.h"
 #include "base/text.h"
 
@@ -15,23 +15,29 @@ namespace {
 // A name and its value as people say it.
 std::string Figure(const std::string& name, double value) {
   if (!std::isfinite(value)) return name + " not finite";
-  if (name.ends_with("accuracy")) return Format("%s %.1f %%", name.c_str(), 100 * value);
+  if (name.ends_with("accuracy")) return name + " " + AccuracyText(value);
   if (name.ends_with("loss")) return Format("%s %.4f", name.c_str(), value);
   return Format("%s %.4g", name.c_str(), value);
 }
 
+constexpr std::string_view kTest = "test/";
+
 }  // namespace
 
-bool TrainingFigures::Update(const v1::Progress& progress) {
+bool TrainingFigures::Turn::Take(int64_t now_at) {
   const MonotonicTime now = Clock::System().Monotonic();
-  if (now < next_ || progress.step() == asked_step_) return false;
-  next_ = now + std::chrono::seconds(1);
-  asked_step_ = progress.step();
+  if (now < next || now_at == step) return false;
+  next = now + std::chrono::seconds(1);
+  step = now_at;
+  return true;
+}
+
+void TrainingFigures::UpdateTraining(int64_t step) {
   v1::QueryMetricsRequest request;
   request.set_job(job_);
   request.set_max_buckets(1);
   // A mean over some steps shows more than one step's noise.
-  request.set_first_step(std::max<int64_t>(0, progress.step() - 20));
+  request.set_first_step(std::max<int64_t>(0, step - 20));
   for (const char* name : {"train/loss", "train/accuracy", "train/images_per_second"}) {
     request.add_names(name);
   }
@@ -40,31 +46,77 @@ bool TrainingFigures::Update(const v1::Progress& progress) {
     for (const v1::Series& series : train.series()) {
       if (!series.mean().empty()) train_[series.name()] = series.mean().rbegin()[0];
     }
-    request.clear_names();
-    request.add_names("test/*");
-    request.set_first_step(test_step_ + 1);
-    int64_t newest = test_step_;
-    std::map<std::string, double> values;
-    // Several evaluations may have come since: the newest is shown. One bucket a step.
-    request.set_max_buckets(20000);
-    const auto test = connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request);
-    for (const v1::Series& series : test.series()) {
-      if (series.mean().empty() || series.last_step().empty()) continue;
-      newest = std::max(newest, series.last_step().rbegin()[0]);
-      values[series.name()] = series.mean().rbegin()[0];
-    }
-    if (newest > test_step_) {
-      test_step_ = newest;
-      test_ = values;
-      new_test_ = true;
-    }
   } catch (const Error&) {
     // The watch of the job tells when the coordinator is away.
   }
-  return true;
 }
 
-std::string TrainingFigures::Line(const v1::Progress& progress) const {
+std::vector<TrainingFigures::Evaluation> TrainingFigures::NewEvaluations(
+    const v1::Progress& progress) {
+  if (!evaluation_turn_.Take(progress.step())) return {};
+  return NewEvaluations();
+}
+
+std::vector<TrainingFigures::Evaluation> TrainingFigures::NewEvaluations() {
+  v1::QueryMetricsRequest request;
+  request.set_job(job_);
+  request.add_names(std::string(kTest) + "*");
+  // Those of one step may come one after the other: from the last step on that was told of.
+  int64_t first = 0;
+  for (const auto& [name, step] : told_) first = std::max(first, step);
+  request.set_first_step(first);
+  request.set_max_buckets(20000);  // one a step
+  struct Found {
+    int64_t time_us = 0;
+    std::string text;
+  };
+  std::map<int64_t, Found> found;
+  try {
+    const auto answer = connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request);
+    for (const v1::Series& series : answer.series()) {
+      const auto known = told_.find(series.name());
+      const int64_t last = known == told_.end() ? -1 : known->second;
+      for (int i = 0; i < series.mean_size(); ++i) {
+        const int64_t step = series.last_step(i);
+        if (step <= last) continue;
+        Found& one = found[step];
+        one.time_us = std::max(one.time_us, series.time_us(i));
+        one.text += "  " + Figure(OneLine(series.name().substr(kTest.size())), series.mean(i));
+        told_[series.name()] = step;
+      }
+    }
+  } catch (const Error&) {
+    // They come with the next.
+  }
+  std::vector<Evaluation> evaluations;
+  for (const auto& [step, one] : found) {
+    evaluations.push_back({.time = WallTime(std::chrono::microseconds(one.time_us)),
+                           .text = "step " + std::to_string(step) + one.text});
+  }
+  return evaluations;
+}
+
+std::optional<double> TrainingFigures::SecondsLeft(const v1::Job& job) {
+  const v1::Progress& progress = job.progress();
+  const double used = SecondsOf(job.used_time());
+  if (!start_ || start_->attempt != job.attempt() || progress.step() < start_->step)
+    start_ = Start{.attempt = job.attempt(), .step = progress.step(), .used = used};
+  if (progress.step() <= 0 || progress.step() >= progress.total_steps()) return std::nullopt;
+  Start since = *start_;
+  if (used - since.used < 5 || progress.step() == since.step) {
+    // What is seen of it tells too little. All of the first attempt began at step 0; later ones
+    // began anywhere.
+    if (job.attempt() != 1) return std::nullopt;
+    since = Start();
+  }
+  if (used <= since.used) return std::nullopt;
+  const auto left = static_cast<double>(progress.total_steps() - progress.step());
+  return left * (used - since.used) / static_cast<double>(progress.step() - since.step);
+}
+
+std::string TrainingFigures::Line(const v1::Job& job) {
+  const v1::Progress& progress = job.progress();
+  if (training_turn_.Take(progress.step())) UpdateTraining(progress.step());
   std::string line = "step " + std::to_string(progress.step());
   if (progress.total_steps() > 0) line += "/" + std::to_string(progress.total_steps());
   line += Format("  epoch %.1f", progress.epoch());
@@ -78,14 +130,7 @@ std::string TrainingFigures::Line(const v1::Progress& progress) const {
   if (const auto loss = find("train/loss")) line += "  " + Figure("loss", *loss);
   if (const auto accuracy = find("train/accuracy")) line += "  " + Figure("accuracy", *accuracy);
   if (const auto rate = find("train/images_per_second")) line += Format("  %.0f images/s", *rate);
-  return line;
-}
-
-std::string TrainingFigures::TakeEvaluation() {
-  if (!new_test_) return "";
-  new_test_ = false;
-  std::string line = "step " + std::to_string(test_step_);
-  for (const auto& [name, value] : test_) line += "  " + Figure(OneLine(name), value);
+  if (const auto left = SecondsLeft(job)) line += "  about " + FormatDuration(*left) + " left";
   return line;
 }
 
@@ -98,7 +143,12 @@ std::string TrainingFigures::Summary() {
     for (const v1::SeriesInfo& series : listed.series()) {
       const bool wanted = series.name() == "train/loss" || series.name() == "train/accuracy" ||
                           series.name() == "test/loss" || series.name() == "test/accuracy";
-      if (wanted) text += "  " + Figure(series.name(), series.last_value()) + "\n";
+      if (!wanted) continue;
+      text += "  " + Figure(series.name(), series.last_value());
+      const bool was_better = series.name() == "test/accuracy" && series.has_max_value() &&
+                              !(series.last_value() >= series.max_value());
+      if (was_better) text += " (best " + AccuracyText(series.max_value()) + ")";
+      text += "\n";
     }
   } catch (const Error&) {
     return "";

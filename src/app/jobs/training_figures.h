@@ -1,8 +1,13 @@
-// The figures of a running job that are worth a line, asked for now and then.
+// What is worth a line of a job that trains: its newest figures, how long it still takes, its
+// evaluations. All is asked for now and then; what cannot be had is left as it was, for figures are
+// no reason to stop.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "client/connection.h"
@@ -15,25 +20,45 @@ class TrainingFigures {
   TrainingFigures(client::Connection& connection, std::string job)
       : connection_(connection), job_(std::move(job)) {}
 
-  // Asks for the newest figures; at most once a second, and not while the step stays the same.
-  // Returns whether it asked. What cannot be had is left as it was: figures are no reason to stop.
-  bool Update(const v1::Progress& progress);
-  // "step 120/960  epoch 1.3  loss 0.4321  accuracy 91.2 %  1530 images/s  12 s left"
-  std::string Line(const v1::Progress& progress) const;
-  // "step 96  test accuracy 98.8 %  test loss 0.0412", once for each evaluation; empty otherwise.
-  std::string TakeEvaluation();
-  // The last value of each series of training and test, a line each; asks for them.
+  // "step 120/960  epoch 1.3  loss 0.4321  accuracy 91.2 %  1530 images/s  about 12 s left"; asks for
+  // the newest figures at most once a second, and not while the step stays the same.
+  std::string Line(const v1::Job& job);
+
+  // Those that have come since the last call, in the order of their steps.
+  struct Evaluation {
+    WallTime time;
+    std::string text;  // "step 96  accuracy 98.80 %  loss 0.0412"
+  };
+  std::vector<Evaluation> NewEvaluations();
+  // The same at most once a second, and not while the step stays the same.
+  std::vector<Evaluation> NewEvaluations(const v1::Progress& progress);
+
+  // The last value of the losses and accuracies of training and test, a line each; asks for them.
   std::string Summary();
 
  private:
+  // Once a second, when the step has moved.
+  struct Turn {
+    MonotonicTime next{};
+    int64_t step = -1;
+    bool Take(int64_t now_at);
+  };
+  void UpdateTraining(int64_t step);
+  std::optional<double> SecondsLeft(const v1::Job& job);
+
   client::Connection& connection_;
   const std::string job_;
-  MonotonicTime next_{};
-  int64_t asked_step_ = -1;
+  Turn training_turn_, evaluation_turn_;
   std::map<std::string, double> train_;
-  std::map<std::string, double> test_;
-  int64_t test_step_ = -1;
-  bool new_test_ = false;
+  // By series, the step of the last evaluation that was told.
+  std::map<std::string, int64_t> told_;
+  // Where an attempt was when it was first seen.
+  struct Start {
+    int attempt = 0;
+    int64_t step = 0;
+    double used = 0;
+  };
+  std::optional<Start> start_;
 };
 
 }  // namespace syncbn::app

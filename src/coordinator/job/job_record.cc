@@ -50,6 +50,8 @@ std::optional<Number> ParseNumber(std::string_view text) {
   return number;
 }
 
+// What tells the jobs of a sweep apart; a list of 1000 jobs stays light.
+constexpr size_t kMostBasicOverrides = 512;
 constexpr size_t kMostText = 16 * 1024;
 // Of a name that is none, in messages.
 constexpr size_t kMostShown = 100;
@@ -109,6 +111,7 @@ v1::Job ToProto(const JobRecord& record, Moment now) {
     *job.mutable_retry_time() = ToProto(now.WallAt(*status.deadline));
   }
   *job.mutable_progress() = record.progress;
+  if (record.evaluation) *job.mutable_evaluation() = *record.evaluation;
   *job.mutable_create_time() = ToProto(record.create_time);
   if (record.start_time) *job.mutable_start_time() = ToProto(*record.start_time);
   if (status.end_time) *job.mutable_end_time() = ToProto(*status.end_time);
@@ -121,7 +124,9 @@ v1::Job ToProto(const JobRecord& record, Moment now) {
 void MakeBasic(v1::Job& job) {
   job.clear_run_file();
   job.clear_effective_run_file();
-  job.clear_overrides();
+  size_t bytes = 0;
+  for (const std::string& change : job.overrides()) bytes += change.size();
+  if (bytes > kMostBasicOverrides) job.clear_overrides();
   job.clear_environment();
   if (!job.has_resources()) return;
   job.mutable_resources()->clear_host_tags();

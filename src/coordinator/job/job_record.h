@@ -22,6 +22,7 @@ struct JobRecord {
   WallTime create_time;
   std::optional<WallTime> start_time;
   v1::Progress progress;
+  std::optional<v1::Evaluation> evaluation;
 };
 
 // "jobs/17"
@@ -41,7 +42,8 @@ std::string Etag(int64_t revision);
 // The job as the API shows it, all but the run file and what only the scheduler knows (`pending`).
 v1::Job ToProto(const JobRecord& record, Moment now);
 
-// Leaves out what the BASIC view leaves out: run files, overrides, environment, lists of hosts.
+// Leaves out what the BASIC view leaves out: run files, overrides that are long, environment, lists
+// of hosts.
 void MakeBasic(v1::Job& job);
 
 // The limits of this job: `defaults`, changed by what its resources say.

@@ -14,10 +14,14 @@ namespace {
 // Of a transition, as it is shown.
 constexpr size_t kMostReason = 4096;
 
-constexpr const char* kColumns =
-    "id, spec, create_time, start_time, end_time, revision, progress, state, desired, liveness, "
-    "attempt, attempt_live, forced, retries, since, deadline, attempt_start, running_since, used, "
-    "cause, failure";
+// With the newest evaluation, which the first rank reports. Its names are none of a job's: conditions
+// speak of those without saying whose they are.
+constexpr const char* kSelect =
+    "SELECT id, spec, create_time, start_time, end_time, revision, progress, state, desired, "
+    "liveness, attempt, attempt_live, forced, retries, since, deadline, attempt_start, "
+    "running_since, used, cause, failure, last_step, last_value, max_value "
+    "FROM jobs LEFT JOIN (SELECT job AS evaluated_job, last_step, last_value, max_value "
+    "FROM series WHERE name = 'test/accuracy' AND rank = 0) ON evaluated_job = id ";
 
 template <typename Time = WallTime>
 std::optional<Time> OptionalTime(const Rows& rows, int column) {
@@ -33,6 +37,15 @@ std::optional<Failure> OptionalFailure(const Rows& rows, int column) {
 std::optional<std::string> Bytes(const std::optional<Failure>& failure) {
   if (!failure) return std::nullopt;
   return ToProto(*failure).SerializeAsString();
+}
+
+std::optional<v1::Evaluation> OptionalEvaluation(const Rows& rows) {
+  if (rows.IsNull(21)) return std::nullopt;
+  v1::Evaluation evaluation;
+  evaluation.set_step(rows.Int(21));
+  if (!rows.IsNull(22)) evaluation.set_accuracy(rows.Real(22));
+  if (!rows.IsNull(23)) evaluation.set_best_accuracy(rows.Real(23));
+  return evaluation;
 }
 
 JobRecord Read(const Rows& rows) {
@@ -59,6 +72,7 @@ JobRecord Read(const Rows& rows) {
   status.used = std::chrono::microseconds(rows.Int(18));
   status.cause = OptionalFailure(rows, 19);
   status.failure = OptionalFailure(rows, 20);
+  record.evaluation = OptionalEvaluation(rows);
   return record;
 }
 
@@ -186,9 +200,9 @@ JobPage JobTable::List(const JobFilter& filter, const PageLimits& limits,
           "page token '" + page_token.substr(0, 80) + "' is not of a list with this filter: start anew");
     }
   }
-  Rows rows = database_.Start(std::string("SELECT ") + kColumns + " FROM jobs WHERE " +
-                                  filter.sql() + " AND id < ? ORDER BY id DESC LIMIT ?",
-                              Database::Keep::kNo);
+  std::string sql = kSelect;
+  sql.append("WHERE ").append(filter.sql()).append(" AND id < ? ORDER BY id DESC LIMIT ?");
+  Rows rows = database_.Start(sql, Database::Keep::kNo);
   int index = 0;
   for (const JobFilter::Value& value : filter.values()) {
     std::visit([&](const auto& one) { database_.BindTo(rows, ++index, one); }, value);
@@ -223,8 +237,9 @@ JobUse JobTable::UseOf(const std::string& submitter) const {
 }
 
 bool JobTable::Matches(int64_t id, const JobFilter& filter) const {
-  Rows rows = database_.Start("SELECT 1 FROM jobs WHERE " + filter.sql() + " AND id = ?",
-                              Database::Keep::kNo);
+  std::string sql = "SELECT 1 FROM jobs WHERE ";
+  sql.append(filter.sql()).append(" AND id = ?");
+  Rows rows = database_.Start(sql, Database::Keep::kNo);
   int index = 0;
   for (const JobFilter::Value& value : filter.values()) {
     std::visit([&](const auto& one) { database_.BindTo(rows, ++index, one); }, value);
@@ -291,8 +306,10 @@ int64_t JobTable::ForgottenTransitions() const {
   return rows.Next() ? std::stoll(rows.Text(0)) : 0;
 }
 
-Rows JobTable::Select(const std::string& rest) const {
-  return database_.Start(std::string("SELECT ") + kColumns + " FROM jobs " + rest);
+Rows JobTable::Select(std::string_view rest) const {
+  std::string sql = kSelect;
+  sql.append(rest);
+  return database_.Start(sql);
 }
 
 void JobTable::AddTransition(int64_t id, int attempt, JobState from, JobState to,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "coordinator/answer_size.h"
@@ -91,7 +92,7 @@ class JobTable {
   int64_t ForgottenTransitions() const;
 
  private:
-  Rows Select(const std::string& rest) const;
+  Rows Select(std::string_view rest) const;
   void AddTransition(int64_t id, int attempt, JobState from, JobState to, DesiredState desired,
                      const Deed& deed, WallTime now);
   void Touch(int64_t id);

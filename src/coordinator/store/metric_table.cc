@@ -127,12 +127,17 @@ void MetricTable::InsertPoints(StreamId stream, const v1::MetricBatch& batch, in
     int64_t points = 0;
     int64_t first_step = INT64_MAX, last_step = INT64_MIN, last_time = 0;
     double last_value = 0;
+    std::optional<double> least, greatest;  // of those that are finite
   };
   std::vector<Figures> figures(static_cast<size_t>(batch.names_size()));
   for (int i = first; i < batch.name_index_size(); ++i) {
     Figures& one = figures[static_cast<size_t>(batch.name_index(i))];
     ++one.points;
     one.first_step = std::min(one.first_step, batch.step(i));
+    if (const double value = batch.value(i); std::isfinite(value)) {
+      one.least = std::min(value, one.least.value_or(value));
+      one.greatest = std::max(value, one.greatest.value_or(value));
+    }
     if (batch.step(i) >= one.last_step) {
       one.last_step = batch.step(i);
       one.last_value = batch.value(i);
@@ -143,15 +148,19 @@ void MetricTable::InsertPoints(StreamId stream, const v1::MetricBatch& batch, in
     Figures& one = figures[static_cast<size_t>(index)];
     if (one.points == 0) continue;
     Rows row = database_.Query(
-        "INSERT INTO series(job, name, rank, points, first_step, last_step, last_value, last_time) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET points = points + "
-        "excluded.points, "
+        "INSERT INTO series(job, name, rank, points, first_step, last_step, last_value, last_time, "
+        "min_value, max_value) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+        "points = points + excluded.points, "
+        "min_value = min(coalesce(min_value, excluded.min_value), "
+        "coalesce(excluded.min_value, min_value)), "
+        "max_value = max(coalesce(max_value, excluded.max_value), "
+        "coalesce(excluded.max_value, max_value)), "
         "first_step = min(first_step, excluded.first_step), "
         "last_value = iif(excluded.last_step >= last_step, excluded.last_value, last_value), "
         "last_time = iif(excluded.last_step >= last_step, excluded.last_time, last_time), "
         "last_step = max(last_step, excluded.last_step) RETURNING id, points",
         stream.job, batch.names(index), stream.rank, one.points, one.first_step, one.last_step,
-        one.last_value, one.last_time);
+        one.last_value, one.last_time, one.least, one.greatest);
     row.Next();
     one.id = row.Int(0);
     const bool created = row.Int(1) == one.points;
@@ -215,8 +224,8 @@ v1::ListSeriesResponse MetricTable::ListSeries(int64_t job) const {
   v1::ListSeriesResponse response;
   // One line a name: the lowest rank's last value, the points of all.
   Rows rows = database_.Query(
-      "SELECT name, points, first_step, last_step, last_value, last_time FROM series WHERE job = ? "
-      "ORDER BY name, rank",
+      "SELECT name, points, first_step, last_step, last_value, last_time, min_value, max_value "
+      "FROM series WHERE job = ? ORDER BY name, rank",
       job);
   while (rows.Next()) {
     const int size = response.series_size();
@@ -234,6 +243,8 @@ v1::ListSeriesResponse MetricTable::ListSeries(int64_t job) const {
     info.set_last_step(rows.Int(3));
     info.set_last_value(rows.Real(4));
     *info.mutable_last_time() = ToProto(FromMicros(rows.Int(5)));
+    if (!rows.IsNull(6)) info.set_min_value(rows.Real(6));
+    if (!rows.IsNull(7)) info.set_max_value(rows.Real(7));
   }
   response.set_lost_points(LostPoints(job));
   return response;

@@ -215,8 +215,18 @@ UPDATE jobs SET bytes = length(spec) + coalesce((
 CREATE INDEX jobs_by_use ON jobs(submitter, state, bytes);
 )sql";
 
+// The least and the greatest finite value of a series, so that the best evaluation is in a list of
+// jobs without a look at all points.
+constexpr const char* kVersion4 = R"sql(
+ALTER TABLE series ADD COLUMN min_value REAL;
+ALTER TABLE series ADD COLUMN max_value REAL;
+UPDATE series SET (min_value, max_value) = (
+  SELECT min(value), max(value) FROM points
+  WHERE points.series = series.id AND abs(value) <= 1.7976931348623157e308);
+)sql";
+
 const std::vector<std::string>& Steps() {
-  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3};
+  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3, kVersion4};
   return steps;
 }
 

@@ -208,7 +208,7 @@ TEST_F(JobBoundsTest, AListOfLargeRunFilesHasPagesThatFitAndMissesNoJob) {
 
 TEST_F(JobBoundsTest, WhatIsHeavyIsNotInTheBasicView) {
   v1::Job spec = TestSpec();
-  spec.add_overrides("seed=2");
+  spec.add_overrides("name=" + std::string(600, 'x'));
   (*spec.mutable_environment())["LEVEL"] = "3";
   (*spec.mutable_labels())["team"] = "vision";
   spec.mutable_resources()->add_hosts("node1");
@@ -224,7 +224,7 @@ TEST_F(JobBoundsTest, WhatIsHeavyIsNotInTheBasicView) {
   EXPECT_TRUE(is_basic(Ask(&Jobs::ListJobs, v1::ListJobsRequest()).jobs(0)));
   auto get = Named<v1::GetJobRequest>(1);
   EXPECT_EQ(Ask(&Jobs::GetJob, get).resources().hosts(0), "node1");
-  EXPECT_EQ(Ask(&Jobs::GetJob, get).overrides(0), "seed=2");
+  EXPECT_EQ(Ask(&Jobs::GetJob, get).overrides(0).size(), 605u);
   get.set_view(v1::JOB_VIEW_BASIC);
   EXPECT_TRUE(is_basic(Ask(&Jobs::GetJob, get)));
   Context context;
@@ -234,6 +234,30 @@ TEST_F(JobBoundsTest, WhatIsHeavyIsNotInTheBasicView) {
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_TRUE(is_basic(response.snapshot()));
   context.TryCancel();
+}
+
+TEST_F(JobBoundsTest, TheBasicViewTellsTheJobsOfASweepApartAndHowGoodTheyAre) {
+  v1::Job spec = TestSpec();
+  spec.add_overrides("seed=2");
+  const int64_t job = Keep(spec);
+  Keep(TestSpec());
+  v1::MetricBatch batch;
+  batch.set_first_sequence(1);
+  batch.add_names("test/accuracy");
+  for (const double accuracy : {0.25, 0.75, 0.5}) {
+    batch.add_name_index(0);
+    batch.add_step(10 * batch.step_size());
+    batch.add_value(accuracy);
+    batch.add_time_us(0);
+  }
+  store.Write([&](Tables& tables) { tables.metrics.Insert({job, 1, 0}, batch, WallTime()); });
+  const v1::ListJobsResponse list = Ask(&Jobs::ListJobs, v1::ListJobsRequest());
+  EXPECT_FALSE(list.jobs(0).has_evaluation());
+  const v1::Job shown = list.jobs(1);
+  EXPECT_EQ(shown.overrides(0), "seed=2");
+  EXPECT_EQ(shown.evaluation().step(), 20);
+  EXPECT_EQ(shown.evaluation().accuracy(), 0.5);
+  EXPECT_EQ(shown.evaluation().best_accuracy(), 0.75);
 }
 
 TEST_F(JobBoundsTest, AttemptsOfManyTalkativeRanksComeInPages) {
