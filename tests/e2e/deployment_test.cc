@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "tests/support/process.h"
+#include "tests/support/source_files.h"
 #include "tests/support/temp_folder.h"
 
 namespace syncbn {
@@ -20,20 +21,10 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-const fs::path kRoot = SYNCBN_SOURCE;
-
-std::string Text(const fs::path& file) {
-  std::ifstream stream(kRoot / file);
-  EXPECT_TRUE(stream.good()) << "cannot read " << file;
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
-
 // Names of packages, one a line.
 std::set<std::string> Packages(const fs::path& file) {
   std::set<std::string> packages;
-  std::istringstream lines(Text(file));
+  std::istringstream lines(SourceText(file));
   for (std::string line; std::getline(lines, line);) {
     if (!line.empty() && line[0] != '#') packages.insert(line);
   }
@@ -97,7 +88,7 @@ TEST(Deployment, EveryCommandAndOptionInTheFilesIsOneOfTheProgram) {
        {"launch/syncbn-coordinator.service", "launch/syncbn.sbatch", "launch/hosts.example.yaml",
         "docker/Dockerfile", "docker/compose.yaml", "docker/coordinator", "docker/worker-host",
         "docker/hosts.yaml", "docker/README.md"}) {
-    std::string text = Text(file);
+    std::string text = SourceText(file);
     for (const Use& use : UsesIn(text)) {
       ExpectKnown(file, use);
       serves += use.subcommand == "serve" && !use.options.empty();
@@ -110,7 +101,7 @@ TEST(Deployment, EveryCommandAndOptionInTheFilesIsOneOfTheProgram) {
 
 TEST(Deployment, TheImageStartsTheCoordinatorByAKnownCommand) {
   std::smatch match;
-  const std::string text = Text("docker/Dockerfile");
+  const std::string text = SourceText("docker/Dockerfile");
   ASSERT_TRUE(std::regex_search(text, match, std::regex("\nCMD (\\[.*\\])")));
   const auto command = YAML::Load(match[1].str()).as<std::vector<std::string>>();
   Use use{.subcommand = command.at(0)};
@@ -122,12 +113,12 @@ TEST(Deployment, TheImageStartsTheCoordinatorByAKnownCommand) {
 }
 
 TEST(Deployment, TheComposeFileHasTheHostsOfItsHostsFileAndKnownOptions) {
-  const YAML::Node compose = YAML::Load(Text("docker/compose.yaml"));
+  const YAML::Node compose = YAML::Load(SourceText("docker/compose.yaml"));
   const auto command = compose["services"]["coordinator"]["command"].as<std::vector<std::string>>();
   const auto separator = std::find(command.begin(), command.end(), "--");
   ASSERT_NE(separator, command.end());
   std::vector<std::string> hosts;
-  for (const YAML::Node& host : YAML::Load(Text("docker/hosts.yaml"))["hosts"]) {
+  for (const YAML::Node& host : YAML::Load(SourceText("docker/hosts.yaml"))["hosts"]) {
     hosts.push_back(host["name"].as<std::string>());
   }
   EXPECT_EQ(std::vector<std::string>(command.begin(), separator), hosts);
@@ -152,7 +143,7 @@ TEST(Deployment, TheComposeFileHasTheHostsOfItsHostsFileAndKnownOptions) {
                                         name == "coordinator" ? "coordinator" : "worker-host"}));
   }
   for (const char* file : {"coordinator", "worker-host"}) {
-    EXPECT_TRUE(fs::exists(kRoot / "docker" / file));
+    EXPECT_TRUE(fs::exists(kSourceRoot / "docker" / file));
   }
 }
 
@@ -160,17 +151,21 @@ TEST(Deployment, TheHostsFilesAreTakenByTheCoordinator) {
   for (const char* file : {"launch/hosts.example.yaml", "docker/hosts.yaml"}) {
     TempFolder folder;
     Process serve({.argv = {SyncbnProgram(), "serve", "--data", folder.path() / "data", "--listen",
-                            "127.0.0.1:0", "--http", "off", "--hosts", kRoot / file}});
+                            "127.0.0.1:0", "--http", "off", "--hosts", kSourceRoot / file}});
     EXPECT_TRUE(serve.WaitForText("syncbn serves on ", std::chrono::seconds(90)))
         << file << ": " << serve.Err();
     serve.Signal(SIGTERM);
-    EXPECT_EQ(serve.Wait().status, 0) << file;
+    const ProcessResult result = serve.Wait();
+    EXPECT_EQ(result.status, 0) << file;
+    // Its hosts are other machines, and it listens on loopback.
+    EXPECT_THAT(result.err, HasSubstr("cannot reach this coordinator at 127.0.0.1:")) << file;
+    EXPECT_THAT(result.err, HasSubstr("--listen 0.0.0.0:7700 --advertise NAME:7700")) << file;
   }
 }
 
 TEST(Deployment, EveryFileThatTheImageCopiesIsInItsContext) {
-  const std::string ignore = Text(".dockerignore");
-  std::istringstream lines(Text("docker/Dockerfile"));
+  const std::string ignore = SourceText(".dockerignore");
+  std::istringstream lines(SourceText("docker/Dockerfile"));
   int copies = 0;
   for (std::string line; std::getline(lines, line);) {
     if (!line.starts_with("COPY ") || line.find("--from") != std::string::npos) continue;
@@ -180,7 +175,7 @@ TEST(Deployment, EveryFileThatTheImageCopiesIsInItsContext) {
     files.pop_back();
     for (const std::string& file : files) {
       ++copies;
-      EXPECT_TRUE(fs::exists(kRoot / file)) << file;
+      EXPECT_TRUE(fs::exists(kSourceRoot / file)) << file;
       const std::string top = file.substr(0, file.find('/'));
       const bool kept = ignore.find("\n!" + file + "\n") != std::string::npos ||
                         ignore.find("\n!" + top + "\n") != std::string::npos;
@@ -227,9 +222,9 @@ TEST(Deployment, TheImageHasThePackageOfEveryLibraryThatTheProgramNeeds) {
 TEST(Deployment, TheScriptsAreBash) {
   for (const char* file : {"launch/syncbn.sbatch", "docker/coordinator", "docker/worker-host",
                            "launch/build", "launch/test", "launch/demo"}) {
-    const ProcessResult result = RunProcess({.argv = {"bash", "-n", kRoot / file}});
+    const ProcessResult result = RunProcess({.argv = {"bash", "-n", kSourceRoot / file}});
     EXPECT_EQ(result.status, 0) << result.err;
-    const bool runs = (fs::status(kRoot / file).permissions() & fs::perms::owner_exec) != fs::perms::none;
+    const bool runs = (fs::status(kSourceRoot / file).permissions() & fs::perms::owner_exec) != fs::perms::none;
     EXPECT_TRUE(runs || fs::path(file).extension() == ".sbatch") << file << " is not executable";
   }
 }
@@ -237,7 +232,7 @@ TEST(Deployment, TheScriptsAreBash) {
 TEST(Deployment, SystemdTakesTheUnit) {
   TempFolder folder;
   const fs::path unit = folder.path() / "syncbn-coordinator.service";
-  const std::string text = std::regex_replace(Text("launch/syncbn-coordinator.service"),
+  const std::string text = std::regex_replace(SourceText("launch/syncbn-coordinator.service"),
                                               std::regex("=/usr/local/bin/syncbn "),
                                               "=" + SyncbnProgram() + " ");
   std::ofstream(unit) << text;

@@ -6,10 +6,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <thread>
 
+#include "base/host.h"
 #include "tests/support/process.h"
+#include "tests/support/source_files.h"
 #include "tests/support/temp_folder.h"
 
 namespace syncbn {
@@ -18,19 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-const fs::path kRoot = SYNCBN_SOURCE;
-
-std::string Text(const fs::path& file) {
-  std::ifstream stream(file);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
-
-// The first block of shell commands below a heading.
-std::string BlockBelow(const std::string& heading) {
-  const std::string readme = Text(kRoot / "README.md");
-  const size_t section = readme.find("\n## " + heading + "\n");
+// The first block of shell commands below a text.
+std::string BlockBelow(const std::string& text) {
+  const std::string readme = SourceText("README.md");
+  const size_t section = readme.find(text);
   if (section == std::string::npos) return "";
   const std::string fence = "```sh\n";
   const size_t begin = readme.find(fence, section) + fence.size();
@@ -59,15 +51,15 @@ void MakeCifarMirror(const fs::path& mirror) {
 
 TEST(Readme, TheTrainBlockRunsAsItStands) {
   if (std::system("command -v curl >/dev/null") != 0) GTEST_SKIP() << "curl is not installed";
-  const std::string block = BlockBelow("Train");
+  const std::string block = BlockBelow("\n## Train\n");
   ASSERT_THAT(block, HasSubstr("launch/get-data"));
   ASSERT_THAT(block, HasSubstr("mpirun"));
   TempFolder folder;
   MakeCifarMirror(folder.path() / "mirror");
   const fs::path tree = folder.path() / "tree";
   fs::create_directories(tree / "build/bin");
-  fs::create_directory_symlink(kRoot / "launch", tree / "launch");
-  fs::create_directory_symlink(kRoot / "configs", tree / "configs");
+  fs::create_directory_symlink(kSourceRoot / "launch", tree / "launch");
+  fs::create_directory_symlink(kSourceRoot / "configs", tree / "configs");
   fs::create_symlink(SyncbnProgram(), tree / "build/bin/syncbn");
 
   // By Debian's plain shell: a newcomer's need not be bash. It takes note of SIGTERM only when mpirun has ended.
@@ -79,7 +71,7 @@ TEST(Readme, TheTrainBlockRunsAsItStands) {
   // Twenty epochs take hours; the first step shows that data, configuration and program fit together.
   const fs::path metrics = tree / "runs/r20/metrics.jsonl";
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(200);
-  while (Text(metrics).find("\"step\"") == std::string::npos) {
+  while (TextSoFar(metrics).find("\"step\"") == std::string::npos) {
     ASSERT_LT(std::chrono::steady_clock::now(), deadline) << shell.Out() << shell.Err();
     ASSERT_EQ(::kill(shell.pid(), 0), 0) << shell.Out() << shell.Err();
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -87,6 +79,45 @@ TEST(Readme, TheTrainBlockRunsAsItStands) {
   EXPECT_THAT(shell.Out(), HasSubstr("cifar10 is complete in "));
   ::kill(-shell.pid(), SIGTERM);
   EXPECT_FALSE(shell.Wait().timed_out);
+}
+
+std::string Replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+TEST(Readme, TheCommandForSeveralMachinesServesWhereTheyReachItWithATokenOnly) {
+  const std::string block = BlockBelow("**Several machines**");
+  const size_t begin = block.find("syncbn serve");
+  ASSERT_NE(begin, std::string::npos);
+  TempFolder folder;
+  const fs::path data = folder.path() / "data";
+  std::ofstream(folder.path() / "hosts.yaml")
+      << "hosts: [{name: localhost, slots: 1}, {name: node1.invalid, slots: 1}]\n";
+  fs::create_directories(folder.path() / "bin");
+  fs::create_symlink(SyncbnProgram(), folder.path() / "bin/syncbn");
+  // Its ports may be taken here.
+  std::string command = Replaced(block.substr(begin), ":7700", ":0");
+  command = Replaced(command, "syncbn serve", "exec syncbn serve --http off");
+  command = Replaced(Replaced(command, "DIR", data.string()), "NAME", HostName());
+  Process serve({.argv = {"dash", "-e", "-c", command},
+                 .environment = {{"PATH", (folder.path() / "bin").string() + ":" + std::getenv("PATH")}},
+                 .working_folder = folder.path()});
+  const std::string serves = "syncbn serves on 0.0.0.0:";
+  ASSERT_TRUE(serve.WaitForText(serves, std::chrono::seconds(90))) << serve.Err();
+  const std::string out = serve.Out();
+  const size_t port = out.find(serves) + serves.size();
+  const std::string address = "127.0.0.1:" + out.substr(port, out.find(' ', port) - port);
+  const std::vector<std::string> status = {SyncbnProgram(), "status", "--coordinator", address};
+  std::vector<std::string> with_token = status;
+  with_token.insert(with_token.end(), {"--token-file", (data / "admin-token").string()});
+  EXPECT_EQ(RunProcess({.argv = with_token}).status, 0);
+  EXPECT_EQ(RunProcess({.argv = status, .environment = {{"SYNCBN_USER_TOKEN", ""}}}).status, 2);
+  serve.Signal(SIGTERM);
+  const ProcessResult result = serve.Wait();
+  EXPECT_EQ(result.status, 0);
+  EXPECT_THAT(result.err, ::testing::Not(HasSubstr("cannot reach this coordinator")));
 }
 
 }  // namespace

@@ -5,11 +5,11 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "app/serve/hosts_file.h"
 #include "app/serve/job_launch.h"
+#include "app/serve/own_address.h"
 #include "app/terminal.h"
 #include "app/versions.h"
 #include "base/error.h"
@@ -62,41 +62,6 @@ class EndSignals {
   sigset_t set_;
 };
 
-bool HasPortZero(const std::string& address) {
-  return address.ends_with(":0");
-}
-
-// The address of the coordinator that ran before on this folder, if it had a free port of the same
-// interface chosen: workers that it has left behind know it by that. A file that says no such thing
-// is no reason not to start: `note` gets why it is of no use.
-std::optional<std::string> FormerAddress(const fs::path& file, const std::string& wanted,
-                                         const std::function<void(const std::string&)>& note) {
-  std::error_code none;
-  if (!fs::exists(file, none)) return std::nullopt;
-  try {
-    const auto json = nlohmann::json::parse(ReadFile(file), nullptr, false);
-    if (!json.is_object() || !json.contains("grpc") || !json["grpc"].is_string())
-      throw Error(ErrorCode::kDataLoss, "it names no address");
-    const std::string former = json["grpc"];
-    const auto [host, port] = SplitAddress(former);
-    if (port == 0) throw Error(ErrorCode::kDataLoss, "its port is 0");
-    if (host != SplitAddress(wanted).first) return std::nullopt;
-    return former;
-  } catch (const std::exception& error) {
-    note(file.string() +
-         ", which says where the coordinator listened before, is passed over: " + error.what());
-    return std::nullopt;
-  }
-}
-
-// Where workers reach a server that listens on all interfaces: by this machine's name.
-std::string ReachableAddress(const std::string& address) {
-  for (const char* any : {"0.0.0.0:", "[::]:"}) {
-    if (address.starts_with(any)) return HostName() + ":" + address.substr(std::strlen(any));
-  }
-  return address;
-}
-
 // Jobs would fail one by one for want of them.
 void RequireTools(const Launcher& launcher) {
   std::vector<std::string> missing;
@@ -125,6 +90,8 @@ class Coordinator {
   Controller::Options ControllerOptions();
   // Workers must be able to find this server.
   void CheckAdvertised();
+  // Those on which jobs run, in words; empty where there are none.
+  std::string OtherMachines() const;
   std::unique_ptr<Server> Listen();
   ClusterFigures Figures() const;
   void TakeIn(const AttemptRef& attempt);
@@ -318,6 +285,20 @@ void Coordinator::CheckAdvertised() {
                   "reach it");
 }
 
+std::string Coordinator::OtherMachines() const {
+  if (launcher_->Name() == "slurm") return "the nodes of Slurm";
+  std::vector<Share> all;
+  for (const HostCapacity& host : cluster_.hosts) all.push_back({.host = host.name, .processes = 1});
+  std::vector<std::string> others = RemoteHosts(all);
+  constexpr size_t kShown = 3;
+  if (others.size() > kShown) {
+    const std::string rest = std::to_string(others.size() - kShown) + " more";
+    others.resize(kShown);
+    others.push_back(rest);
+  }
+  return Join(others, ", ");
+}
+
 std::unique_ptr<Server> Coordinator::Listen() {
   const std::vector<grpc::Service*> services = {jobs_.get(), hosts_.get(), workers_.get(),
                                                 &series_,    &logs_,       &admin_};
@@ -370,6 +351,9 @@ void Coordinator::Run(const EndSignals& signals) {
   const std::string address = server_->addresses()[0];
   job_launch_.coordinator_address =
       options_.advertise.empty() ? ReachableAddress(address) : options_.advertise;
+  const auto unheard =
+      WhyUnheard(server_->addresses(), job_launch_.coordinator_address, OtherMachines());
+  if (unheard) Warn("server.address", *unheard);
   controller_->Start();
   if (options_.http != "off") {
     http_ = std::make_unique<HttpServer>(

@@ -27,8 +27,9 @@ std::pair<std::string, int> SplitAddress(const std::string& address) {
 
 std::optional<std::string> WhyUnresolved(const std::string& address) {
   if (address.starts_with("unix:")) return std::nullopt;
-  std::string host = SplitAddress(address).first;
-  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  const auto [name, port] = SplitAddress(address);
+  const bool bracketed = name.front() == '[';  // no host is empty
+  const std::string host = bracketed ? name.substr(1, name.size() - 2) : name;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
