@@ -58,7 +58,8 @@ std::optional<std::string> TlsFault(const std::string& message, const CallTarget
   if (!target.tls) {
     if (!hung_up) return std::nullopt;
     return "what listens at " + at + " hung up\n  if it uses TLS, give --tls-ca FILE or SYNCBN_TLS_CA; "
-           "if not, it is just ending, or no coordinator";
+           "if not, it is just ending, has too many connections (of this machine, or in all), or is no "
+           "coordinator";
   }
   if (Mentions(message, "wrong version number") || Mentions(message, "WRONG_VERSION_NUMBER")) {
     return "what listens at " + at + " does not use TLS\n  leave out --tls-ca and SYNCBN_TLS_CA";
@@ -81,9 +82,9 @@ std::optional<std::string> TlsFault(const std::string& message, const CallTarget
   return "the server at " + at + " hung up after the TLS handshake\n  " +
          (target.shows_certificate
               ? "it does not take the certificate in --tls-cert, which the authority that the server "
-                "trusts (its --tls-client-ca) must have signed; or it is just ending"
+                "trusts (its --tls-client-ca) must have signed; or it is just ending, or has too many connections"
               : "if it asks for certificates of its clients, give --tls-cert and --tls-key; if not, "
-                "it is just ending");
+                "it is just ending, or has too many connections");
 }
 
 // gRPC's own limits, of which it tells in its message only: "... larger than max (SIZE vs. LIMIT)".

@@ -90,7 +90,7 @@ TEST_F(ClientTlsTest, AServerOfAnotherAuthorityOrInTheOpenIsToldApart) {
   EXPECT_EQ(Told(With(address, "")),
             "what listens at " + address +
                 " hung up\n  if it uses TLS, give --tls-ca FILE or SYNCBN_TLS_CA; if not, it is just ending, "
-                "or no coordinator");
+                "has too many connections (of this machine, or in all), or is no coordinator");
 }
 
 TEST_F(ClientTlsTest, AServerWithoutTlsIsNamedAsThat) {
@@ -117,12 +117,13 @@ TEST_F(ClientTlsTest, AMissingOrForeignCertificateOfTheClientIsToldAsThat) {
   EXPECT_EQ(Told(With(address, "server")),
             "the server at " + address +
                 " hung up after the TLS handshake\n  if it asks for certificates of its clients, give "
-                "--tls-cert and --tls-key; if not, it is just ending");
+                "--tls-cert and --tls-key; if not, it is just ending, or has too many "
+                "connections");
   EXPECT_EQ(Told(With(address, "server", "stranger")),
             "the server at " + address +
                 " hung up after the TLS handshake\n  it does not take the certificate in --tls-cert, which the "
                 "authority that the server trusts (its --tls-client-ca) must have signed; or it is just "
-                "ending");
+                "ending, or has too many connections");
 }
 
 TEST_F(ClientTlsTest, FilesThatCannotWorkAreNamedBeforeAnythingIsSent) {

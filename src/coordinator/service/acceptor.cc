@@ -43,6 +43,25 @@ std::string AddressOf(const sockaddr_storage& peer) {
   return text;
 }
 
+// As gRPC writes it; empty for one that it does not tell from others.
+std::string PeerOf(const sockaddr_storage& peer) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (peer.ss_family == AF_INET) {
+    const auto& ipv4 = reinterpret_cast<const sockaddr_in&>(peer);
+    ::inet_ntop(AF_INET, &ipv4.sin_addr, text, sizeof text);
+    return "ipv4:" + std::string(text) + ":" + std::to_string(ntohs(ipv4.sin_port));
+  }
+  const auto& ipv6 = reinterpret_cast<const sockaddr_in6&>(peer);
+  if (peer.ss_family != AF_INET6 || ipv6.sin6_scope_id != 0) return "";
+  const std::string port = std::to_string(ntohs(ipv6.sin6_port));
+  if (IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) {
+    ::inet_ntop(AF_INET, &ipv6.sin6_addr.s6_addr[12], text, sizeof text);
+    return "ipv4:" + std::string(text) + ":" + port;
+  }
+  ::inet_ntop(AF_INET6, &ipv6.sin6_addr, text, sizeof text);
+  return "ipv6:%5B" + std::string(text) + "%5D:" + port;
+}
+
 // 0 where there is no such file. Numbers of sockets are not given twice at a time.
 ino_t FileOf(int descriptor) {
   struct stat status {};
@@ -60,36 +79,98 @@ void RaiseFileLimit() {
   ::setrlimit(RLIMIT_NOFILE, &files);
 }
 
-ConnectionLimits ConnectionsThatFit() {
+ConnectionLimits ConnectionsThatFit(ConnectionLimits asked) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0) files.rlim_cur = 1024;
-  const int all = static_cast<int>(
+  const int fit = static_cast<int>(
       std::clamp<rlim_t>(files.rlim_cur / 2, 2, static_cast<rlim_t>(kMostConnections)));
-  return {.all = all, .per_address = all / 2};
+  const int all = asked.all > 0 ? asked.all : fit;
+  return {.all = all,
+          .per_address = asked.per_address > 0 ? asked.per_address : std::max(1, all / 2)};
 }
 
-std::string_view ConnectionLedger::Enter(int connection, const std::string& address) {
-  auto beyond = [&]() -> std::string_view {
-    if (static_cast<int>(open_.size()) >= limits_.all) return "all";
-    const auto own = addresses_.find(address);
-    return own != addresses_.end() && own->second >= limits_.per_address ? "address" : "";
-  };
+std::string_view ConnectionLedger::Beyond(const std::string& address) const {
+  if (static_cast<int>(open_.size()) >= limits_.all) return "all";
+  const auto own = addresses_.find(address);
+  return own != addresses_.end() && own->second >= limits_.per_address ? "address" : "";
+}
+
+ConnectionLedger::Entered ConnectionLedger::Enter(int connection, const sockaddr_storage& peer) {
+  const std::string address = AddressOf(peer);
+  std::lock_guard lock(mutex_);
   // The number of one that was closed may have been given again.
-  if (!beyond().empty() || open_.contains(connection)) Count();
-  if (const std::string_view limit = beyond(); !limit.empty()) return limit;
-  open_[connection] = {FileOf(connection), address};
+  if (!Beyond(address).empty() || open_.contains(connection)) CountOpen();
+  Entered entered{.beyond = Beyond(address), .other = Descriptor()};
+  if (!entered.beyond.empty()) {
+    entered.other = StrikeOldest(entered.beyond == "address" ? address : "");
+    entered.beyond = Beyond(address);
+  }
+  if (!entered.beyond.empty()) return entered;
+  Entry entry{.file = FileOf(connection),
+              .number = ++last_,
+              .address = address,
+              .peer = PeerOf(peer),
+              .vouched = false};
+  // One that nobody could vouch for is not ended for that.
+  entry.vouched = entry.peer.empty();
+  if (!entry.vouched) peers_[entry.peer] = connection;
   ++addresses_[address];
-  return "";
+  open_[connection] = std::move(entry);
+  return entered;
+}
+
+// Of those of the address; where it is empty, of the address that has most of them; -1 where all are
+// vouched for.
+Descriptor ConnectionLedger::StrikeOldest(const std::string& address) {
+  struct Silent {
+    int count = 0, oldest = -1;
+  };
+  std::map<std::string_view, Silent> silent;
+  for (const auto& [connection, entry] : open_) {
+    if (entry.vouched || (!address.empty() && entry.address != address)) continue;
+    Silent& own = silent[entry.address];
+    if (own.count++ == 0 || entry.number < open_.at(own.oldest).number) own.oldest = connection;
+  }
+  const auto most = std::max_element(
+      silent.begin(), silent.end(),
+      [](const auto& one, const auto& other) { return one.second.count < other.second.count; });
+  if (most == silent.end()) return Descriptor();
+  const auto found = open_.find(most->second.oldest);
+  // The owner may close it this moment, and the number be another file's: not so the copy's.
+  Descriptor copy(::fcntl(found->first, F_DUPFD_CLOEXEC, 0));
+  if (copy.get() < 0 && errno == EMFILE) return copy;
+  if (FileOf(copy.get()) != found->second.file) copy = Descriptor();
+  StrikeOut(found->first, found->second);
+  open_.erase(found);
+  return copy;
+}
+
+void ConnectionLedger::Vouch(const std::string& peer) {
+  std::lock_guard lock(mutex_);
+  const auto found = peers_.find(peer);
+  if (found != peers_.end()) open_.at(found->second).vouched = true;
 }
 
 int ConnectionLedger::Count() {
+  std::lock_guard lock(mutex_);
+  CountOpen();
+  return static_cast<int>(open_.size());
+}
+
+void ConnectionLedger::CountOpen() {
   std::erase_if(open_, [this](const auto& entry) {
     if (FileOf(entry.first) == entry.second.file) return false;
-    const auto own = addresses_.find(entry.second.address);
-    if (--own->second == 0) addresses_.erase(own);
+    StrikeOut(entry.first, entry.second);
     return true;
   });
-  return static_cast<int>(open_.size());
+}
+
+void ConnectionLedger::StrikeOut(int connection, const Entry& entry) {
+  // A later connection may have come from the same port.
+  const auto peer = peers_.find(entry.peer);
+  if (peer != peers_.end() && peer->second == connection) peers_.erase(peer);
+  const auto own = addresses_.find(entry.address);
+  if (--own->second == 0) addresses_.erase(own);
 }
 
 Acceptor::Acceptor(std::vector<ListeningSocket> sockets, Options options)
@@ -105,7 +186,8 @@ Acceptor::Acceptor(std::vector<ListeningSocket> sockets, Options options)
   thread_ = std::thread([this] { Loop(); });
 }
 
-Acceptor::~Acceptor() {
+void Acceptor::Stop() {
+  if (!thread_.joinable()) return;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
   thread_.join();
@@ -137,7 +219,7 @@ void Acceptor::AcceptAll(int listening) {
     const int connection = ::accept4(listening, reinterpret_cast<sockaddr*>(&peer), &size,
                                      SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (connection >= 0) {
-      Take(connection, AddressOf(peer));
+      Take(connection, peer);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       SendAway(listening);
       return;
@@ -148,11 +230,15 @@ void Acceptor::AcceptAll(int listening) {
   }
 }
 
-void Acceptor::Take(int connection, const std::string& address) {
-  const std::string_view beyond = ledger_.Enter(connection, address);
-  if (!beyond.empty()) {
-    // Counted before the client can see it.
-    Refuse(beyond);
+void Acceptor::Take(int connection, const sockaddr_storage& peer) {
+  const ConnectionLedger::Entered entered = ledger_.Enter(connection, peer);
+  // Counted before the clients can see it.
+  if (entered.other.get() >= 0) {
+    Refuse("silent");
+    ::shutdown(entered.other.get(), SHUT_RDWR);
+  }
+  if (!entered.beyond.empty()) {
+    Refuse(entered.beyond);
     ::close(connection);
     return;
   }

@@ -164,6 +164,7 @@ void CallGate::Call::Admit(const Message* request) {
   authorization_ = HeaderOf(*context_, "authorization");
   caller_ = gate_.options_.authenticator->Identify(authorization_, caller_.peer);
   known_ = true;
+  if (gate_.on_known_) gate_.on_known_(caller_.peer);
   CheckRole();
   CheckRate();
   if (request != nullptr) {

@@ -15,6 +15,7 @@
 #include <grpcpp/support/status.h>
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -69,6 +70,10 @@ class CallGate {
   // Before that every call is UNAVAILABLE.
   void SetServing(bool serving) { serving_ = serving; }
   bool serving() const { return serving_; }
+  // Is told the peer of each call whose caller is known. To be set while the gate does not serve.
+  void SetOnKnown(std::function<void(const std::string& peer)> on_known) {
+    on_known_ = std::move(on_known);
+  }
 
   const Options& options() const { return options_; }
 
@@ -79,6 +84,7 @@ class CallGate {
 
   Options options_;
   std::atomic<bool> serving_ = false;
+  std::function<void(const std::string& peer)> on_known_;
   RateLimiter user_rate_, worker_rate_, refusal_rate_;
   std::mutex mutex_;
   struct Streams {

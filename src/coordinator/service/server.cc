@@ -97,20 +97,18 @@ Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::S
                 "the gRPC server could not be started; gRPC does not say why");
   }
   SetServing(false);
-  ConnectionLimits limits = ConnectionsThatFit();
-  if (options.connections.all > 0) limits.all = options.connections.all;
-  if (options.connections.per_address > 0) limits.per_address = options.connections.per_address;
   acceptor_ = std::make_unique<Acceptor>(
       std::move(sockets),
       Acceptor::Options{
           .port = "grpc",
-          .limits = limits,
+          .limits = ConnectionsThatFit(options.connections),
           .metrics = gate.options().metrics,
           .take = [this](int connection) {
             grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters one;
             one.fd = connection;
             door_->HandleNewConnection(&one);
           }});
+  gate.SetOnKnown([this](const std::string& peer) { acceptor_->Vouch(peer); });
 }
 
 Server::~Server() {
@@ -138,9 +136,10 @@ std::string Server::WhyNotReady() {
 
 void Server::Shutdown(std::chrono::milliseconds grace) {
   SetServing(false);
-  acceptor_.reset();
+  acceptor_->Stop();
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
+  gate_.SetOnKnown(nullptr);
 }
 
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() {

@@ -123,7 +123,8 @@ struct ServerMetrics::Families {
   prometheus::Family<prometheus::Counter>& refused =
       prometheus::BuildCounter()
           .Name("syncbn_connections_refused_total")
-          .Help("Connections that were refused, by port and by what there were too many of")
+          .Help("Connections that were refused, by port and by what there were too many of; "
+                "silent: ended, for a new one, before they made a call of a known caller")
           .Register(registry);
   prometheus::Counter& points = prometheus::BuildCounter()
                                     .Name("syncbn_metric_points_total")

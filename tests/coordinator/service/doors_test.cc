@@ -83,18 +83,28 @@ class Crowd {
 
 class DoorsTest : public ServerTest {
  protected:
-  // What a new connection, that nobody shares, hears.
-  std::string AskAnew() {
+  // A connection that nobody shares.
+  std::shared_ptr<grpc::Channel> OwnChannel() const {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    const auto own = grpc::CreateCustomChannel(server.server->addresses().front(),
-                                               grpc::InsecureChannelCredentials(), arguments);
+    return grpc::CreateCustomChannel(server.server->addresses().front(),
+                                     grpc::InsecureChannelCredentials(), arguments);
+  }
+  std::string AskAnew() { return Ask(OwnChannel()); }
+  std::string Ask(const std::shared_ptr<grpc::Channel>& own) {
     Context context("", 60s);
     context.set_wait_for_ready(true);
     v1::GetJobRequest request;
     request.set_name("jobs/1");
     v1::Job job;
     return Say(v1::JobService::NewStub(own)->GetJob(&context, request, &job));
+  }
+  // Connections that were refused, or ended, for this.
+  int Refused(const std::string& why) const {
+    const std::string text = server.metrics.Text();
+    const std::string lead = "syncbn_connections_refused_total{port=\"grpc\",why=\"" + why + "\"} ";
+    const size_t at = text.find(lead);
+    return at == std::string::npos ? 0 : std::stoi(text.substr(at + lead.size()));
   }
   // The server ends the connection within a minute.
   static bool IsEnded(const Descriptor& socket) {
@@ -132,17 +142,52 @@ TEST_F(DoorsTest, AServerThatRanOutOfFilesServesWhenTheyAreThereAgain) {
 TEST_F(DoorsTest, ConnectionsOfAnAddressAreBoundedAndTheirPlacesAreGivenAgain) {
   server.options.connections = {.all = 100, .per_address = 3};
   Start();
-  EXPECT_EQ(Get("jobs/1"), kServed);  // the first connection
-  std::vector<Descriptor> others;
-  others.push_back(Connect());
-  others.push_back(Connect());
+  std::vector<std::shared_ptr<grpc::Channel>> clients;
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Ask(clients.emplace_back(OwnChannel())), kServed);
   const Descriptor beyond = Connect();
   EXPECT_TRUE(IsEnded(beyond));
-  EXPECT_THAT(server.metrics.Text(),
-              HasSubstr("syncbn_connections_refused_total{port=\"grpc\",why=\"address\"} 1\n"));
-  EXPECT_EQ(Get("jobs/1"), kServed);
-  others.clear();
+  EXPECT_EQ(Refused("address"), 1);
+  for (const auto& client : clients) EXPECT_EQ(client->GetState(false), GRPC_CHANNEL_READY);
+  clients.clear();
   EXPECT_EQ(AskAnew(), kServed);
+}
+
+TEST_F(DoorsTest, OneAddressHasHalfOfAllPlacesWhereNothingElseIsSaid) {
+  server.options.connections = {.all = 4};
+  Start();
+  const auto first = OwnChannel(), second = OwnChannel();
+  EXPECT_EQ(Ask(first), kServed);
+  EXPECT_EQ(Ask(second), kServed);
+  const Descriptor beyond = Connect();
+  EXPECT_TRUE(IsEnded(beyond));
+  EXPECT_EQ(Refused("address"), 1);
+}
+
+TEST_F(DoorsTest, WhoHasMadeNoCallGivesUpItsPlaceToANewClient) {
+  for (const ConnectionLimits limits : {ConnectionLimits{.all = 100, .per_address = 3},
+                                        ConnectionLimits{.all = 3, .per_address = 100}}) {
+    for (const char* address : {"127.0.0.1:0", "[::1]:0"}) {
+      server.server.reset();
+      server.options.connections = limits;
+      server.options.addresses = {address};
+      try {
+        Start();
+      } catch (const Error& error) {
+        if (*address == '[') continue;  // this machine has no IPv6
+        throw;
+      }
+      const int before = Refused("silent");
+      // It is the oldest, and has made one.
+      const auto client = OwnChannel();
+      EXPECT_EQ(Ask(client), kServed);
+      std::vector<Descriptor> silent;
+      for (int i = 0; i < 6; ++i) silent.push_back(Connect());
+      for (int i = 0; i < 4; ++i) EXPECT_TRUE(IsEnded(silent[static_cast<size_t>(i)])) << i;
+      EXPECT_EQ(Refused("silent") - before, 4);
+      EXPECT_EQ(AskAnew(), kServed);
+      EXPECT_EQ(client->GetState(false), GRPC_CHANNEL_READY) << address;
+    }
+  }
 }
 
 TEST_F(DoorsTest, ASocketInTheFileSystemIsADoorToo) {
@@ -174,12 +219,11 @@ TEST_F(DoorsTest, AServerIsReadyOnlyWhenItsPortAnswers) {
   server.server->SetServing(true);
   EXPECT_EQ(server.server->WhyNotReady(), "");
   // The only place is taken. What the server found out a moment ago it says for a second.
-  std::vector<Descriptor> held;
+  const auto held = OwnChannel();
+  EXPECT_EQ(Ask(held), kServed);
   const auto end = std::chrono::steady_clock::now() + 60s;
-  while (server.server->WhyNotReady().empty() && std::chrono::steady_clock::now() < end) {
-    held.push_back(Connect());
+  while (server.server->WhyNotReady().empty() && std::chrono::steady_clock::now() < end)
     std::this_thread::sleep_for(50ms);
-  }
   EXPECT_EQ(server.server->WhyNotReady(),
             "a connection to " + server.server->addresses().front() + " was not answered");
 }
