@@ -1,12 +1,13 @@
 #include <charconv>
 #include <memory>
-#include <sstream>
+#include <set>
 
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/serve/serve.h"
 #include "base/certificate.h"
 #include "base/error.h"
+#include "coordinator/service/authenticator.h"
 
 namespace syncbn::app {
 namespace {
@@ -21,11 +22,32 @@ struct Arguments {
   int64_t mib_per_user = ServeOptions().submitter.bytes >> 20;
 };
 
+// Blanks around a comma are no part of a name.
 std::vector<std::string> NamesIn(const std::string& team) {
-  std::vector<std::string> names;
-  std::istringstream words(team);
-  for (std::string name; std::getline(words, name, ',');) names.push_back(name);
+  std::vector<std::string> names = {""};
+  for (const char c : team + ',') {
+    if (c != ',') {
+      if (c != ' ' || !names.back().empty()) names.back() += c;
+      continue;
+    }
+    names.back().erase(names.back().find_last_not_of(' ') + 1);
+    names.emplace_back();
+  }
+  names.pop_back();
   return names;
+}
+
+// A name that no token has would be a team of nobody, without a word.
+std::string WhyNoTeam(const std::string& team) {
+  const std::vector<std::string> names = NamesIn(team);
+  for (const std::string& name : names) {
+    if (name != "*" && !coordinator::IsTokenName(name))
+      return "'" + name + "' cannot be the name of a token (1 to 63 letters, digits, . _ - @)";
+  }
+  const std::set<std::string> members(names.begin(), names.end());
+  return members.size() > 1 || members.contains("*")
+             ? ""
+             : "a team has two names at least, joined by a comma: found only '" + names.front() + "'";
 }
 
 // An option of seconds, fractions allowed; the default is what the target holds.
@@ -151,6 +173,7 @@ void AddSecurity(Command command, Arguments& arguments) {
                    "submitters who may act on each other's jobs, or '*'; may be repeated")
       ->type_name("NAME,NAME")
       ->allow_extra_args(false)
+      ->check(WhyNoTeam)
       ->group(group);
   command
       ->add_option("--jobs-per-user", options.submitter.open_jobs,

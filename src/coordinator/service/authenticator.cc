@@ -32,14 +32,7 @@ bool IsLiveAdmin(const TokenRecord& token, WallTime now) {
 }
 
 void CheckTokenName(const std::string& name) {
-  const bool fits = !name.empty() && name.size() <= 63 &&
-                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
-                      return std::isalnum(c) || c == '.' || c == '_' || c == '-' || c == '@';
-                    });
-  // What the coordinator calls itself in histories is nobody's name.
-  static constexpr std::string_view kOwn[] = {"local",   "scheduler", "timer",    "launcher", "workers",
-                                              "startup", "monitor",   "retention"};
-  if (fits && std::find(std::begin(kOwn), std::end(kOwn), name) == std::end(kOwn)) return;
+  if (IsTokenName(name)) return;
   ThrowFieldInvalid("token.name",
                     "'" + name.substr(0, 80) +
                         "' cannot be the name of a token: 1 to 63 letters, digits, . _ - @, and not "
@@ -47,6 +40,16 @@ void CheckTokenName(const std::string& name) {
 }
 
 }  // namespace
+
+bool IsTokenName(const std::string& name) {
+  const bool fits = !name.empty() && name.size() <= 63 &&
+                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                      return std::isalnum(c) || c == '.' || c == '_' || c == '-' || c == '@';
+                    });
+  static constexpr std::string_view kOwn[] = {"local",   "scheduler", "timer",    "launcher", "workers",
+                                              "startup", "monitor",   "retention"};
+  return fits && std::find(std::begin(kOwn), std::end(kOwn), name) == std::end(kOwn);
+}
 
 Authenticator::Authenticator(Store& store, const Clock& clock) : store_(store), clock_(clock) {
   Reload();

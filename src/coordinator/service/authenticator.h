@@ -20,6 +20,10 @@
 
 namespace syncbn::coordinator {
 
+// Whether a token can have this name: 1 to 63 letters, digits, . _ - @, and not what the coordinator
+// calls itself in histories.
+bool IsTokenName(const std::string& name);
+
 class Authenticator {
  public:
   explicit Authenticator(Store& store, const Clock& clock = Clock::System());
