@@ -319,6 +319,12 @@ void JobTable::AddTransition(int64_t id, int attempt, JobState from, JobState to
       "desired) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
       id, attempt, Micros(now), deed.actor, deed.event, deed.reason, static_cast<int>(from),
       static_cast<int>(to), static_cast<int>(desired));
+  // A history counts as what its job keeps: its reasons are as long as users make them.
+  constexpr size_t kNumbers = 64;
+  database_.Run("UPDATE jobs SET bytes = bytes + ? WHERE id = ?",
+                static_cast<int64_t>(kNumbers + deed.actor.size() + deed.event.size() +
+                                     deed.reason.size()),
+                id);
   Touch(id);
 }
 

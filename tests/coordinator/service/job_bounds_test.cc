@@ -183,6 +183,18 @@ TEST_F(JobBoundsTest, ASubmittersJobsHaveSoManyBytes) {
   EXPECT_THAT(Say(Call(&Jobs::CreateJob, only_checked, anna)), HasSubstr("QUOTA_EXCEEDED"));
 }
 
+TEST_F(JobBoundsTest, TheReasonsInAJobsHistoryAreAmongItsSubmittersBytes) {
+  const std::string anna = TokenOf("anna");
+  store.Write([&](Tables& tables) {
+    const int64_t id = tables.jobs.Create(TestSpec(), {"seed: 1\n", "seed: 1\n"},
+                                          NewJob({}, MomentAt(kTestNow)), {"anna", "CREATE", ""}, kTestNow);
+    const int64_t before = tables.jobs.UseOf("anna").bytes;
+    tables.jobs.Update(id, tables.jobs.Get(id).status, {"anna", "PAUSE", std::string(1000, 'x')}, kTestNow);
+    EXPECT_GE(tables.jobs.UseOf("anna").bytes, before + 1000);
+    EXPECT_LE(tables.jobs.UseOf("anna").bytes, before + 1200);
+  });
+}
+
 TEST_F(JobBoundsTest, AListOfLargeRunFilesHasPagesThatFitAndMissesNoJob) {
   const std::string run_file(256 * 1024, '#');
   for (int i = 0; i < 20; ++i) Keep(TestSpec(), run_file);
