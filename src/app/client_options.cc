@@ -30,7 +30,7 @@ std::string TokenOf(const ClientOptions& options) {
 
 void AddConnectionOptions(Command command, const std::shared_ptr<ClientOptions>& options) {
   command
-      ->add_option("--coordinator", options->address, "where the coordinator listens")
+      ->add_option("--coordinator", options->address, "where the coordinator listens, or unix:/PATH")
       ->type_name("HOST:PORT")
       ->envname("SYNCBN_SERVER")
       ->capture_default_str()

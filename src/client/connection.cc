@@ -34,6 +34,8 @@ void SilenceGrpc() {
 }
 
 void CheckAddress(const std::string& address) {
+  constexpr std::string_view kSocket = "unix:/";
+  if (address.starts_with(kSocket) && address.size() > kSocket.size()) return;
   const size_t colon = address.rfind(':');
   const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
   const bool good = colon != 0 && !port.empty() && port.size() <= 5 &&
@@ -42,7 +44,8 @@ void CheckAddress(const std::string& address) {
                     address.find_first_of(" \t/") == std::string::npos;
   if (good) return;
   throw Error(ErrorCode::kInvalidArgument, "the coordinator's address \"" + address +
-                                               "\" is not HOST:PORT, e.g. 127.0.0.1:7700");
+                                               "\" is not HOST:PORT, e.g. 127.0.0.1:7700, nor "
+                                               "unix:/PATH");
 }
 
 std::shared_ptr<grpc::ChannelCredentials> CredentialsOf(const Connection::Options& options) {

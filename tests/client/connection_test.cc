@@ -121,7 +121,7 @@ TEST(Connection, RefusesAddressesAndTlsSettingsThatCannotBeRight) {
   for (const char* address : {"", "localhost", ":7700", "host:", "host:port", "host:99999", "a b:7700"}) {
     EXPECT_EQ(Thrown([&] { Connection({.address = address}); }),
               "the coordinator's address \"" + std::string(address) +
-                  "\" is not HOST:PORT, e.g. 127.0.0.1:7700");
+                  "\" is not HOST:PORT, e.g. 127.0.0.1:7700, nor unix:/PATH");
   }
   EXPECT_EQ(Thrown([] { Connection({.tls_cert = "a.pem"}); }),
             "--tls-cert and --tls-key need --tls-ca as well");
