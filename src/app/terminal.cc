@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <random>
 
 #include "base/printable.h"
 #include "base/text.h"
@@ -26,13 +27,18 @@ std::string_view CodeOf(Tone tone) {
 
 constexpr std::string_view kPlainAgain = "\033[0m";
 
-// The length of one of this program's own tones at the start of `text`; 0 where there is none.
-size_t ToneLength(std::string_view text) {
-  if (text.starts_with(kPlainAgain)) return kPlainAgain.size();
-  for (const Tone tone : {Tone::kStrong, Tone::kDim, Tone::kGood, Tone::kBusy, Tone::kBad}) {
-    if (text.starts_with(CodeOf(tone))) return CodeOf(tone).size();
-  }
-  return 0;
+// Before the digit of a tone in a text on its way to Say. Another one in every process: what comes
+// from elsewhere can look like a terminal's codes, but not like this.
+const std::string& ToneMark() {
+  static const std::string mark = [] {
+    std::random_device random;
+    return "\033{" + std::to_string(random()) + "," + std::to_string(random()) + "}";
+  }();
+  return mark;
+}
+
+std::string Marked(Tone tone) {
+  return ToneMark() + static_cast<char>('0' + static_cast<int>(tone));
 }
 
 void Write(std::FILE* stream, std::string_view text) {
@@ -58,7 +64,7 @@ Terminal Terminal::Of(std::FILE* stream) {
 
 std::string Terminal::Paint(std::string_view text, Tone tone) const {
   if (!colours || tone == Tone::kPlain || text.empty()) return std::string(text);
-  return std::string(CodeOf(tone)) + std::string(text) + std::string(kPlainAgain);
+  return Marked(tone) + std::string(text) + Marked(Tone::kPlain);
 }
 
 size_t DisplayWidth(std::string_view text) {
@@ -76,17 +82,16 @@ std::string_view FirstColumns(std::string_view text, size_t columns) {
 }
 
 std::string Shown(std::string_view text) {
+  const std::string& mark = ToneMark();
   std::string shown;
-  while (!text.empty()) {
-    const size_t escape = std::min(text.find('\033'), text.size());
-    shown += Printable(text.substr(0, escape));
-    text.remove_prefix(escape);
-    if (text.empty()) break;
-    const size_t tone = ToneLength(text);
-    shown += tone > 0 ? std::string(text.substr(0, tone)) : Printable(text.substr(0, 1));
-    text.remove_prefix(std::max<size_t>(tone, 1));
+  while (true) {
+    const size_t end = text.find(mark);
+    shown += Printable(text.substr(0, end));
+    if (end == std::string_view::npos || end + mark.size() >= text.size()) return shown;
+    const auto tone = static_cast<Tone>(text[end + mark.size()] - '0');
+    shown += tone == Tone::kPlain ? kPlainAgain : CodeOf(tone);
+    text.remove_prefix(end + mark.size() + 1);
   }
-  return shown;
 }
 
 std::string FormatList(const char* format, va_list arguments) {

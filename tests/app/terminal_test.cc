@@ -108,6 +108,7 @@ class TerminalTest : public ::testing::Test {
     Poison(fake.admin.tokens);
     Poison(fake.admin.audit);
     WriteFileAtomically(run_file, "name: shapes-demo\ndata: {dataset: shapes}\n");
+    WriteFileAtomically(coloured, "data: {dataset: shapes}\nmodel: {architecture: mlp}\n");
     WriteFileAtomically(wrong, std::string("name: ") + "\"x\u202ey\u009bz\"\nsede\u202e: 3\n");
   }
 
@@ -141,6 +142,7 @@ class TerminalTest : public ::testing::Test {
             {"token", "list"},
             {"audit"},
             {"check", wrong.string()},
+            {"check", coloured.string()},
             {"train", wrong.string()},
             {"submit", wrong.string(), "--label", kHostile},
             {"jobs", kHostile}};
@@ -178,6 +180,7 @@ class TerminalTest : public ::testing::Test {
   TempFolder folder;
   std::filesystem::path run_file = folder.path() / "run.yaml";
   std::filesystem::path wrong = folder.path() / "wrong.yaml";
+  std::filesystem::path coloured = folder.path() / "a\033[31mb.yaml";
   FakeCoordinator fake;
 };
 

@@ -8,6 +8,7 @@
 #include "base/bounded_file.h"
 #include "base/file.h"
 #include "base/host.h"
+#include "base/printable.h"
 #include "config/decode.h"
 #include "syncbn/v1/hosts.pb.h"
 
@@ -40,7 +41,8 @@ Cluster LoadHostsFile(const std::filesystem::path& path) {
     if (!names.insert(host.name()).second) Fail(path, "host '" + host.name() + "' stands twice");
     // It becomes a line of mpirun's host file and a word of the launch agent's command.
     if (host.name().empty() || host.name()[0] == '-' ||
-        host.name().find_first_of(" \t\r\n#=:,'\"") != std::string::npos) {
+        host.name().find_first_of(" \t\r\n#=:,'\"") != std::string::npos ||
+        Printable(host.name()) != host.name()) {
       Fail(path, "'" + host.name() + "' cannot be the name of a host");
     }
     cluster.hosts.push_back(
