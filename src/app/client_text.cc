@@ -96,7 +96,11 @@ std::chrono::seconds ParseDuration(std::string_view text, std::string_view optio
     }
     total += number * unit;
   }
-  if (total < 1 || total > 1e9) fail();
+  if (total < 1) fail();
+  if (total > 1e9) {
+    throw Error(ErrorCode::kInvalidArgument,
+                std::string(option) + ": \"" + std::string(text) + "\" is too long: at most 11574d");
+  }
   return std::chrono::seconds(std::llround(total));
 }
 

@@ -8,6 +8,7 @@
 #include "app/exit_code.h"
 #include "app/parse_error.h"
 #include "app/terminal.h"
+#include "app/validators.h"
 
 namespace syncbn::app {
 
@@ -69,17 +70,19 @@ Option Option::check(const Check& check) const {
 }
 
 Option Option::range(int least, int most) const {
-  option_->check(CLI::Range(least, most).description(""));
-  return *this;
+  return check(WholeNumberFrom(least, most));
 }
 
 Option Option::range(double least, double most) const {
-  option_->check(CLI::Range(least, most).description(""));
-  // CLI11 takes "nan" for a number within every range.
-  return check([](const std::string& text) {
+  return check([least, most](const std::string& text) {
     double value = 0;
-    const bool number = CLI::detail::lexical_cast(text, value) && std::isfinite(value);
-    return number ? std::string() : "expected a number, found " + text;
+    // CLI11 takes "nan" for a number within every range.
+    const bool fits = CLI::detail::lexical_cast(text, value) && std::isfinite(value) &&
+                      value >= least && value <= most;
+    if (fits) return std::string();
+    char bounds[64];
+    std::snprintf(bounds, sizeof bounds, "%.9g to %.9g", least, most);
+    return "expected a number from " + std::string(bounds) + ", found '" + text + "'";
   });
 }
 

@@ -52,6 +52,30 @@ TEST(Commands, UnknownOptionsAreRefusedWithAHint) {
   EXPECT_EQ(Syncbn({"fly"}).status, 2);
 }
 
+TEST(Commands, ATeamIsOfNamesThatTokensCanHave) {
+  TempFolder folder;
+  const auto why = [&](const std::string& team) {
+    const ProcessResult result = Syncbn({"serve", "--data", (folder.path() / "data").string(), "--listen",
+                                         "nowhere.invalid:0", "--allow-plaintext", "--team", team});
+    EXPECT_EQ(result.status, 2) << result.out;
+    return result.err;
+  };
+  for (const char* team : {"a,,b", "a b,c", "a,", "local,anna"})
+    EXPECT_NE(why(team).find("cannot be the name of a token"), std::string::npos) << why(team);
+  EXPECT_NE(why("a").find("two names at least"), std::string::npos);
+  for (const char* team : {"anna,bert", "anna, bert", "*"})
+    EXPECT_EQ(why(team).find("--team"), std::string::npos) << why(team);
+}
+
+TEST(Commands, ANumberBeyondItsRangeIsRefusedWithTheRange) {
+  EXPECT_NE(Syncbn({"serve", "--connections", "0"}).err.find(
+                "--connections: expected a whole number from 1 to 65536, found '0'"),
+            std::string::npos);
+  EXPECT_NE(Syncbn({"token", "create", "a", "--role", "viewer", "--days", "0"})
+                .err.find("--days: expected a number from 0.001 to 36500, found '0'"),
+            std::string::npos);
+}
+
 TEST(Commands, CheckReportsAllFaultsOfAFileWithTheirLines) {
   TempFolder folder;
   const auto path = folder.path() / "run.yaml";

@@ -1,5 +1,6 @@
 #include "app/admin/hosts_check.h"
 
+#include <cctype>
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -36,7 +37,7 @@ class Scratch {
   explicit Scratch(const fs::path& parent) {
     std::string path = (parent / ".hosts-check-XXXXXX").string();
     std::error_code error;
-    fs::create_directories(parent, error);
+    made_ = fs::create_directories(parent, error);
     if (::mkdtemp(path.data()) == nullptr) {
       throw Error(ErrorCode::kInvalidArgument, parent.string() + " cannot be written");
     }
@@ -45,12 +46,15 @@ class Scratch {
   ~Scratch() {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
+    // A check leaves nothing behind; what is not empty stays.
+    if (made_) fs::remove(path_.parent_path(), ignored);
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   const fs::path& path() const { return path_; }
 
  private:
+  bool made_ = false;  // the folder in which it is
   fs::path path_;
 };
 
@@ -67,7 +71,7 @@ struct HostReport {
 std::string LastLine(const CommandResult& result) {
   if (result.timed_out) return "no answer within " + std::to_string(kHostTime.count()) + " s";
   std::string text = result.error_output.empty() ? result.output : result.error_output;
-  while (!text.empty() && text.back() == '\n') text.pop_back();
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
   text = text.substr(text.rfind('\n') + 1);
   return text.empty() ? "exit code " + std::to_string(result.exit_code) : text;
 }

@@ -272,7 +272,9 @@ void Coordinator::CheckAdvertised() {
   if (!why) return;
   const std::string message = (chosen ? "--advertise " + address
                                       : "workers would look for this server at " + address +
-                                            " (because it listens on all interfaces), which") +
+                                            (address == options_.server.addresses[0]
+                                                 ? ", which"
+                                                 : " (because it listens on all interfaces), which")) +
                               " has no address here: " + *why;
   // Other machines may know names that this one does not, if they were told so on purpose.
   if (chosen && launcher_->Name() != "local") {

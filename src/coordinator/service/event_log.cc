@@ -4,6 +4,7 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -88,6 +89,13 @@ EventLog::EventLog(Options options) : options_(std::move(options)) {
   if (options_.path.empty()) {
     sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
   } else {
+    // The library would make it.
+    const std::filesystem::path folder = std::filesystem::path(options_.path).parent_path();
+    std::error_code error;
+    if (!folder.empty() && !std::filesystem::is_directory(folder, error)) {
+      throw Error(ErrorCode::kInvalidArgument, "cannot write the log " + options_.path +
+                                                   ": there is no folder " + folder.string());
+    }
     try {
       sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options_.path);
     } catch (const spdlog::spdlog_ex& failure) {

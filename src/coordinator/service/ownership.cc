@@ -27,7 +27,7 @@ void CheckMayChange(const Caller& caller, int64_t job, const std::string& submit
   }
   throw ApiError(ErrorCode::kPermissionDenied, "ROLE_TOO_LOW",
                  JobName(job) + " was submitted by " + submitter + ": only " + submitter +
-                     ", who shares a team with " + submitter + ", or an admin may " + deed,
+                     ", whoever shares a team with " + submitter + ", or an admin may " + deed,
                  {{"method", std::string(method)},
                   {"role", std::string(RoleName(caller.role))},
                   {"submitter", submitter}});

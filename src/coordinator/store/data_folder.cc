@@ -108,8 +108,8 @@ std::string RestoreAdvice(const fs::path& data) {
   const std::vector<fs::path> copies = CopiesIn(data);
   const std::string from =
       copies.empty() ? "a backup of yours (none is left in " + (data / "backups").string() + ")"
-                     : copies.front().string() + ", the newest backup there is";
-  return "copy " + from + ", to " + store +
+                     : copies.front().string() + ", the newest backup there is,";
+  return "copy " + from + " to " + store +
          ", remove store.db-wal and store.db-shm beside it, and start the coordinator again";
 }
 
@@ -117,6 +117,11 @@ DataFolder::DataFolder(const fs::path& path) : path_(path), lock_(TakeLock(path)
   std::error_code missing;
   const auto size = fs::file_size(store(), missing);
   if (!missing && size > 0) return;
+  if (fs::is_directory(store())) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                "the store " + store().string() + " is a folder: move it away. To go on with an "
+                "earlier store, " + RestoreAdvice(path_));
+  }
   const int64_t jobs = CountJobs(path_);
   if (jobs == 0 && IdInLock(path_ / "lock").empty()) return;
   throw Error(
