@@ -142,13 +142,9 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
 
 v1::Job Controller::TakeIn(const v1::Job& spec, const RunFileText& run_file,
                            const RequestInfo& info, Moment now) {
-  int64_t next = 0;
-  const std::optional<std::string> answered = options_.store->Read([&](Tables& tables) {
-    next = tables.jobs.NextId();
-    return tables.requests.Find(info.key);
-  });
   // The same request made again: the folder is its own job's by now.
-  if (answered) return ParseJob(*answered);
+  if (const auto answered = options_.store->Answered(info.key)) return ParseJob(*answered);
+  int64_t next = options_.store->Read([](Tables& tables) { return tables.jobs.NextId(); });
   LookAtOutput(spec);
   // What another store's job of that number has left, or one that came after the backup from which
   // this store was restored, is not this job's to go on with.

@@ -1,5 +1,6 @@
 #include "coordinator/launch/attempt_folder.h"
 
+#include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/descriptor.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -15,6 +17,41 @@
 
 namespace syncbn::coordinator {
 namespace {
+
+// Files that are as large as what will be written into them: orders to stop and the record of the
+// end must be written on a full disk, too, or nothing there would ever end and make room.
+constexpr int kSpares = 3;  // an order is replaced by a more severe one twice
+constexpr off_t kSpareOrder = 8 << 10;
+constexpr off_t kSpareExit = 128 << 10;
+
+std::filesystem::path SpareOf(std::filesystem::path path, int number) {
+  return path += ".spare-" + std::to_string(number);
+}
+
+// On a disk that is full already nothing is set aside.
+void SetAside(const std::filesystem::path& path, int number, off_t bytes) {
+  const std::filesystem::path spare = SpareOf(path, number);
+  const Descriptor file(::open(spare.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (file.get() >= 0 && ::posix_fallocate(file.get(), 0, bytes) != 0) ::unlink(spare.c_str());
+}
+
+bool WriteIntoSpare(const std::filesystem::path& path, const std::string& text) {
+  for (int number = 1; number <= kSpares; ++number) {
+    const std::filesystem::path spare = SpareOf(path, number);
+    const Descriptor file(::open(spare.c_str(), O_WRONLY | O_CLOEXEC));
+    struct stat status {};
+    if (file.get() < 0 || ::fstat(file.get(), &status) != 0 ||
+        status.st_size < static_cast<off_t>(text.size())) {
+      continue;
+    }
+    if (::pwrite(file.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
+        ::ftruncate(file.get(), static_cast<off_t>(text.size())) == 0 && ::fsync(file.get()) == 0 &&
+        ::rename(spare.c_str(), path.c_str()) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
 
 template <typename Message>
 void Write(const std::filesystem::path& path, const Message& message) {
@@ -34,7 +71,11 @@ void Write(const std::filesystem::path& path, const Message& message) {
       aside = path.string() + ".damaged" + std::to_string(i);
     std::filesystem::rename(path, aside);
   }
-  WriteFileAtomically(path, text);
+  try {
+    WriteFileAtomically(path, text);
+  } catch (const Error&) {
+    if (!WriteIntoSpare(path, text)) throw;
+  }
 }
 
 template <typename Message>
@@ -79,6 +120,9 @@ void AttemptFolder::Create(const v1::AttemptSpec& spec) const {
   std::filesystem::create_directories(spool());
   // The environment in attempt.json holds the token of the attempt.
   std::filesystem::permissions(path_, std::filesystem::perms::owner_all);
+  for (int number = 1; number <= kSpares; ++number)
+    SetAside(path_ / "stop.json", number, kSpareOrder);
+  SetAside(path_ / "exit.json", 1, kSpareExit);
   Write(path_ / "attempt.json", spec);
 }
 
@@ -114,6 +158,10 @@ std::optional<v1::StopOrder> AttemptFolder::Stop() const {
 
 void AttemptFolder::WriteExit(const v1::ExitRecord& record) const {
   Write(path_ / "exit.json", record);
+  for (const char* file : {"stop.json", "exit.json"}) {
+    for (int number = 1; number <= kSpares; ++number)
+      ::unlink(SpareOf(path_ / file, number).c_str());
+  }
 }
 
 std::optional<v1::ExitRecord> AttemptFolder::Exit() const {

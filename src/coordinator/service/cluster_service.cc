@@ -172,9 +172,7 @@ grpc::Status ClusterService::BackUpStore(grpc::ServerContext* context,
     const RequestInfo info =
         RequestInfoOf(call.caller(), kMethod, request->request_id(), *request, false);
     std::lock_guard lock(backup_);
-    const std::optional<std::string> answer =
-        options_.store->Read([&](Tables& tables) { return tables.requests.Find(info.key); });
-    if (answer) {
+    if (const std::optional<std::string> answer = options_.store->Answered(info.key)) {
       response->ParseFromString(*answer);
       return;
     }

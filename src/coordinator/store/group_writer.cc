@@ -75,6 +75,7 @@ void GroupWriter::Loop() {
 std::vector<Change> GroupWriter::RunGroup(std::vector<Task*>& group) {
   std::vector<Change> changes;
   try {
+    confirm_();
     database_.Execute("BEGIN IMMEDIATE");
     for (Task* task : group) RunOne(*task, changes);
     database_.Execute("COMMIT");

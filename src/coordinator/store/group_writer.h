@@ -31,8 +31,9 @@ class GroupWriter {
   // Runs on the writing thread inside a transaction; adds what watchers should look at.
   using Body = std::function<void(Database&, std::vector<Change>&)>;
 
-  // All must outlive the writer; nobody else uses `database`. `confirm` is called after a commit,
-  // on the writing thread; what it throws is thrown to all whose writes were in it.
+  // All must outlive the writer; nobody else uses `database`. `confirm` is called on the
+  // writing thread before a transaction, and after its commit; what it throws is thrown to all
+  // whose writes are in it, and those of a transaction that was not begun have no effect.
   GroupWriter(
       Database& database, ChangeFeed& feed, std::function<void()> confirm = [] {});
   // Finishes what was handed in.

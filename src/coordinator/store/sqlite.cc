@@ -200,7 +200,7 @@ bool Database::InTransaction() const {
 }
 
 void ThrowStoreFull(const std::filesystem::path& store) {
-  throw ApiError(ErrorCode::kResourceExhausted, "STORE_FULL",
+  throw ApiError(ErrorCode::kResourceExhausted, kStoreFull,
                  "the store " + store.string() +
                      " cannot be written: no space left. Nothing of this request was kept; free "
                      "some space and send it again");

@@ -150,6 +150,8 @@ class Database {
 };
 
 // What a write says that finds the disk full: RESOURCE_EXHAUSTED, STORE_FULL.
+// The reason of the error when there is no space.
+inline constexpr char kStoreFull[] = "STORE_FULL";
 [[noreturn]] void ThrowStoreFull(const std::filesystem::path& store);
 
 // Runs body() in a transaction: committed when it returns, rolled back when it throws.

@@ -38,7 +38,7 @@ Store::Store(const Options& options) : data_(options.folder), reserve_(options.f
   }
   data_.Adopt(id_);
   reserve_.Take();
-  writer_ = std::make_unique<GroupWriter>(*writing_, feed_, [this] { ConfirmCommit(); });
+  writer_ = std::make_unique<GroupWriter>(*writing_, feed_, [this] { Confirm(); });
 }
 
 void Store::Open(const Options& options) {
@@ -61,7 +61,7 @@ void Store::Open(const Options& options) {
 
 Store::~Store() {
   writer_.reset();
-  if (IsInPlace()) return;
+  if (data_.WhyLost().empty()) return;
   LeaveFilesAlone(*writing_);
   for (const auto& reader : readers_) LeaveFilesAlone(*reader);
 }
@@ -81,25 +81,33 @@ void Store::RunWrite(const std::function<void(Tables&)>& body, Use use) {
   }
   try {
     write();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kResourceExhausted || !reserve_.Give()) throw;
+  } catch (const ApiError& error) {
+    // A submitter's quota is exhausted, too, and not for want of space.
+    if (error.reason() != kStoreFull || !reserve_.Give()) throw;
     write();
   }
   if (reserve_.given()) reserve_.Take();
 }
 
-void Store::ConfirmCommit() {
+void Store::Confirm() {
+  std::lock_guard lock(lost_mutex_);
   if (lost_.empty()) {
-    lost_ = data_.WhyLost();
-    if (lost_.empty()) return;
-    lost_ += ". Nothing is acknowledged any more";
+    std::string lost = data_.WhyLost();
+    if (lost.empty()) return;
+    lost += ". Nothing is acknowledged any more";
     if (data_.HasLostStore()) {
-      lost_ += Rescue();
+      lost += Rescue();
       // After that: the copy is the newest.
-      lost_ += ". To go on, stop this coordinator, " + RestoreAdvice(folder());
+      lost += ". To go on, stop this coordinator, " + RestoreAdvice(folder());
     }
+    lost_ = std::move(lost);
   }
   throw ApiError(ErrorCode::kUnavailable, "STORE_LOST", lost_);
+}
+
+std::string Store::WhyLost() const {
+  std::lock_guard lock(lost_mutex_);
+  return lost_.empty() ? data_.WhyLost() : lost_;
 }
 
 std::string Store::Rescue() {
@@ -113,7 +121,7 @@ std::string Store::Rescue() {
 }
 
 void Store::CheckInPlace() {
-  if (IsInPlace()) return;
+  if (WhyLost().empty()) return;
   RunWrite([](Tables&) {}, Use::kMakesRoom);
 }
 
@@ -140,6 +148,11 @@ void Store::RunRead(const std::function<void(Tables&)>& body) const {
     throw;
   }
   give_back();
+}
+
+std::optional<std::string> Store::Answered(const RequestKey& key) {
+  CheckInPlace();
+  return Read([&](Tables& tables) { return tables.requests.Find(key); });
 }
 
 std::string Store::Mutate(const RequestKey& key, WallTime now,

@@ -109,6 +109,8 @@ class Store {
     }
   }
 
+  // The answer that Mutate gave to `key` before. Throws STORE_LOST where it would not be given now.
+  std::optional<std::string> Answered(const RequestKey& key);
   // A mutation that can be sent twice: when `key` came before, the answer given then, and `body` is
   // not called; otherwise what body returns, kept in the same transaction.
   std::string Mutate(const RequestKey& key, WallTime now,
@@ -119,9 +121,9 @@ class Store {
 
   // Throws STORE_LOST as a write would, where something is not in place any more.
   void CheckInPlace();
-  bool IsInPlace() const { return WhyLost().empty(); }
-  // What became of them; empty while they are in place.
-  std::string WhyLost() const { return data_.WhyLost(); }
+  // What became of them; empty while they are in place. Once something was found missing it stays
+  // so: what was written meanwhile may be in neither file.
+  std::string WhyLost() const;
 
   // Tells of durable changes.
   ChangeFeed& changes() { return feed_; }
@@ -135,14 +137,16 @@ class Store {
   void Open(const Options& options);
   void RunWrite(const std::function<void(Tables&)>& body, Use use);
   void RunRead(const std::function<void(Tables&)>& body) const;
-  // On the writing thread, after a commit and before anybody is told of it.
-  void ConfirmCommit();
+  // On the writing thread, before anything is written, so that what is refused has no effect; and
+  // after a commit, before anybody is told of it.
+  void Confirm();
   // Copies the store that has lost its name into the backups; how that went, for STORE_LOST.
   std::string Rescue();
 
   DataFolder data_;
   SpaceReserve reserve_;
-  std::string lost_;  // what STORE_LOST says; of the writing thread
+  mutable std::mutex lost_mutex_;
+  std::string lost_;  // what STORE_LOST says
   ChangeFeed feed_;
   std::unique_ptr<Database> writing_;
   mutable std::mutex mutex_;

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <fstream>
 #include <thread>
 
 #include "base/file.h"
 #include "tests/coordinator/launch/launcher_fixture.h"
+#include "tests/train/full_disk.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -36,6 +38,38 @@ class DamagedFolderTest : public SupervisedLauncherTest {
   }
   std::filesystem::path File(const char* name) { return request.attempt.folder / name; }
 };
+
+TEST(AttemptFolderTest, WhatEndsAnAttemptIsWrittenOnAFullDisk) {
+  TempFolder folder;
+  SmallDisk disk(folder.path(), 1024);
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a file system is not permitted here";
+  const AttemptFolder attempt(folder.path() / "attempt");
+  attempt.Create({});
+  {
+    std::ofstream fill(folder.path() / "ballast", std::ios::binary);
+    while (fill.write("x", 1).flush()) {
+    }
+  }
+  EXPECT_THROW(attempt.WriteSupervisor({}), Error) << "it is full";
+  v1::StopOrder order;
+  order.set_reason(std::string(1024, 'r'));
+  for (const v1::StopLevel level :
+       {v1::STOP_LEVEL_GRACEFUL, v1::STOP_LEVEL_TERMINATE, v1::STOP_LEVEL_KILL}) {
+    order.set_level(level);
+    attempt.WriteStop(order);
+    EXPECT_EQ(attempt.Stop()->level(), level);
+  }
+  v1::ExitRecord record;
+  record.set_cause(v1::ExitRecord::ENDED);
+  record.set_output_tail(std::string(8192, '\n'));
+  attempt.WriteExit(record);
+  EXPECT_EQ(attempt.Exit()->output_tail(), record.output_tail());
+  std::vector<std::string> left;
+  for (const auto& entry : std::filesystem::directory_iterator(attempt.path()))
+    left.push_back(entry.path().filename().string());
+  EXPECT_THAT(left,
+              ::testing::UnorderedElementsAre("attempt.json", "stop.json", "exit.json", "spool"));
+}
 
 TEST_F(DamagedFolderTest, AnAttemptWhoseFilesAreDamagedEndsWhenItsSupervisorIsDead) {
   const LaunchRequest base = request;

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "coordinator/api_error.h"
 #include "coordinator/store/store.h"
 #include "coordinator/store/store_schema.h"
 #include "tests/coordinator/store/store_fixture.h"
@@ -221,8 +222,8 @@ TEST_F(DataFolderTest, WithoutItsLockNothingIsAcknowledgedAnyMore) {
   EXPECT_EQ(store->Read([](Tables& tables) { return tables.jobs.Get(2).id; }), 2);
   Store second({.folder = data});
   EXPECT_EQ(second.Read([](Tables& tables) { return tables.jobs.Get(2).id; }), 2);
-  EXPECT_FALSE(store->IsInPlace());
-  EXPECT_TRUE(second.IsInPlace());
+  EXPECT_NE(store->WhyLost(), "");
+  EXPECT_EQ(second.WhyLost(), "");
 }
 
 TEST_F(DataFolderTest, AStoreThatIsRemovedOrReplacedAcknowledgesNothingAndIsSaved) {
@@ -251,6 +252,51 @@ TEST_F(DataFolderTest, AStoreThatIsRemovedOrReplacedAcknowledgesNothingAndIsSave
     EXPECT_GE(store->Read([](Tables& tables) { return tables.jobs.Count(); }), jobs)
         << "all that was acknowledged";
   }
+}
+
+TEST_F(DataFolderTest, WhatIsRefusedAfterALossHasNoEffectAndIsNotAcknowledgedTheSecondTime) {
+  const RequestKey before{"anna", "before", "make"}, after{"anna", "after", "make"};
+  const auto make = [&](const RequestKey& key) {
+    return store->Mutate(key, kTestNow, [](Tables& tables) {
+      return std::to_string(tables.jobs.Create(TestSpec(), {"seed: 1\n", ""},
+                                               NewJob({}, MomentAt(kTestNow)),
+                                               {"anna", "CREATE", ""}, kTestNow));
+    });
+  };
+  const std::string made = make(before);
+  EXPECT_EQ(store->Answered(before), made);
+  EXPECT_EQ(store->Answered(after), std::nullopt);
+  const int64_t jobs = store->Read([](Tables& tables) { return tables.jobs.Count(); });
+  std::filesystem::rename(data / "store.db", data / "away.db");
+  const std::string lost = ErrorOf([&] { make(after); });
+  EXPECT_THAT(lost, HasSubstr("was removed, moved or replaced"));
+  std::filesystem::rename(data / "away.db", data / "store.db");
+  // Whoever asks again, as clients do by themselves, is not told that it was done.
+  EXPECT_EQ(ErrorOf([&] { make(after); }), lost);
+  EXPECT_EQ(ErrorOf([&] { make(before); }), lost);
+  EXPECT_EQ(ErrorOf([&] { (void)store->Answered(before); }), lost);
+  EXPECT_THAT(lost, HasSubstr(store->WhyLost())) << "and it is known to whoever asks for readiness";
+  Reopen();
+  EXPECT_EQ(store->WhyLost(), "");
+  EXPECT_EQ(store->Read([](Tables& tables) { return tables.jobs.Count(); }), jobs);
+  EXPECT_EQ(store->Answered(before), made);
+}
+
+TEST_F(DataFolderTest, AQuotaThatIsExhaustedIsNoFullDisk) {
+  ASSERT_TRUE(std::filesystem::exists(data / "reserve"));
+  int calls = 0;
+  EXPECT_THAT(ErrorOf([&] {
+                store->Write(
+                    [&](Tables&) {
+                      ++calls;
+                      throw ApiError(ErrorCode::kResourceExhausted, "QUOTA_EXCEEDED", "enough");
+                    },
+                    Store::Use::kMakesRoom);
+              }),
+              HasSubstr("enough"));
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(std::filesystem::exists(data / "reserve"));
+  EXPECT_EQ(ErrorOfWriting(), "") << "others go on";
 }
 
 TEST_F(DataFolderTest, ADamagedStoreSaysWhichBackupToPutBack) {
