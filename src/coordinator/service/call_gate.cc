@@ -93,8 +93,7 @@ CallGate::CallGate(Options options)
       worker_rate_(options_.worker_rate),
       refusal_rate_(options_.refusal_rate) {}
 
-void CallGate::Audit(AuditEntry entry, bool refused) {
-  if (refused && refusal_rate_.Take(HostOfPeer(entry.peer), options_.clock->Monotonic())) return;
+void CallGate::Audit(const AuditEntry& entry) {
   try {
     options_.store->Write([&](Tables& tables) { tables.audit.Add(entry); });
   } catch (const std::exception& failure) {
@@ -273,6 +272,11 @@ void CallGate::Call::Record(const grpc::Status& status, const std::string& detai
 
   const bool refused = IsRefusal(code) && !status.ok();
   const bool mutates = rule_ != nullptr && rule_->mutates;
+  // A stranger's calls fill no disk; the figures have them all.
+  if (refused &&
+      gate_.refusal_rate_.Take(HostOfPeer(caller_.peer), gate_.options_.clock->Monotonic())) {
+    return;
+  }
   if (refused || (mutates && admitted_) ) {
     gate_.Audit({.time = gate_.options_.clock->Now(),
                  .actor = known_ ? caller_.name : "",
@@ -280,8 +284,7 @@ void CallGate::Call::Record(const grpc::Status& status, const std::string& detai
                  .method = std::string(method_),
                  .resource = resource_,
                  .code = code,
-                 .detail = status.ok() ? "" : Utf8Beginning(detail, kMostDetail)},
-                refused);
+                 .detail = status.ok() ? "" : Utf8Beginning(detail, kMostDetail)});
   }
   LogEvent event{.level = is_bug                ? LogEvent::Level::kError
                           : refused             ? LogEvent::Level::kWarning

@@ -43,7 +43,7 @@ class CallGate {
     // Calls of each user's token; "local" has no limit. The workers of an attempt share one.
     RateLimit user_rate = {.per_second = 100, .burst = 200};
     RateLimit worker_rate = {.per_second = 2000, .burst = 4000};
-    // Refused calls of one peer that the audit table takes in.
+    // Refused calls of one peer that the audit table and the log take in.
     RateLimit refusal_rate = {.per_second = 5, .burst = 50};
     // Streams of one user, and of all users.
     int streams_per_caller = 256;
@@ -78,7 +78,7 @@ class CallGate {
   const Options& options() const { return options_; }
 
  private:
-  void Audit(AuditEntry entry, bool refused);
+  void Audit(const AuditEntry& entry);
   void TakeStream(const Caller& caller);
   void ReturnStream(const Caller& caller);
 

@@ -438,11 +438,15 @@ TEST_F(AccessTest, EveryMutationAndEveryRefusalIsInTheAuditTable) {
             "INVALID_ARGUMENT PAGE_TOKEN_INVALID: page token 'x' is not of this list: start anew");
 }
 
-TEST_F(AccessTest, AFloodOfRefusedCallsDoesNotFillTheAuditTable) {
+TEST_F(AccessTest, AFloodOfRefusedCallsFillsNeitherTheAuditTableNorTheLog) {
   server.gate_options.refusal_rate = {.per_second = 0.001, .burst = 5};
   Start();
   for (int i = 0; i < 30; ++i) EXPECT_THAT(Get("jobs/1", "guess"), StartsWith("UNAUTHENTICATED"));
   EXPECT_EQ(Audit().size(), 5u);
+  const std::string log = ReadFile(server.folder.path() / "log");
+  int lines = 0;
+  for (size_t at = 0; (at = log.find("rpc.refused", at)) != std::string::npos; ++at) ++lines;
+  EXPECT_EQ(lines, 5);
 }
 
 TEST_F(AccessTest, WhatTheAuditTableHoldsIsForgottenInTime) {
