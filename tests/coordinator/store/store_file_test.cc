@@ -199,6 +199,15 @@ TEST_F(DataFolderTest, AMissingOrEmptyStoreBesideItsJobsIsNotBegunAnew) {
   EXPECT_EQ(store->Read([&](Tables& tables) { return tables.jobs.Get(id).id; }), id);
 }
 
+TEST_F(DataFolderTest, AFolderInTheStoresPlaceIsNamedAsThat) {
+  Close();
+  std::filesystem::remove(data / "store.db");
+  std::filesystem::create_directory(data / "store.db");
+  EXPECT_THAT(ErrorOfOpening(),
+              HasSubstr("store.db is a folder: move it away. To go on with an earlier store, copy a "
+                        "backup of yours (none is left in " + (data / "backups").string() + ") to "));
+}
+
 TEST_F(DataFolderTest, AnotherStoreBesideTheJobsIsRefused) {
   Close();
   Store other({.folder = folder.path() / "other"});
