@@ -22,7 +22,7 @@ namespace syncbn::comm {
 class NativeCollectives;
 
 // Where the body of a message goes.
-struct Landing {
+struct ReceiveBuffer {
   std::byte* memory = nullptr;
   // Keeps the memory alive until the body is there, and tells OnBody what this was.
   std::shared_ptr<void> owner;
@@ -35,9 +35,9 @@ class MessageHandler {
  public:
   virtual ~MessageHandler() = default;
   // A message has begun to arrive. Returns memory for exactly `body_bytes` (anything if 0).
-  virtual Landing OnHead(int from, std::span<const std::byte> head, size_t body_bytes) = 0;
+  virtual ReceiveBuffer OnHead(int from, std::span<const std::byte> head, size_t body_bytes) = 0;
   // Its body is complete (also called when it is empty).
-  virtual void OnBody(int from, const Landing& landing) = 0;
+  virtual void OnBody(int from, const ReceiveBuffer& buffer) = 0;
 };
 
 class Communicator {

@@ -80,23 +80,22 @@ ControlPlane::ControlPlane(Communicator& communicator, const ReplicaMap& map, Wa
                            Failure& failure)
     : communicator_(communicator), map_(map), watchdog_(watchdog), failure_(failure) {}
 
-Landing ControlPlane::OnHead(int from, const MessageHead& head, size_t body_bytes) {
+ReceiveBuffer ControlPlane::OnHead(int from, const MessageHead& head, size_t body_bytes) {
   auto incoming = std::make_shared<Incoming>(Incoming{head.kind, std::vector<std::byte>(body_bytes)});
   std::byte* const memory = incoming->body.data();
   return {.memory = memory, .owner = std::move(incoming)};
 }
 
-void ControlPlane::OnBody(int from, const Landing& landing) {
-  const auto& incoming = *static_cast<const Incoming*>(landing.owner.get());
+void ControlPlane::OnBody(int from, const ReceiveBuffer& buffer) {
+  const auto& incoming = *static_cast<const Incoming*>(buffer.owner.get());
   std::span<const std::byte> body = incoming.body;
   switch (incoming.kind) {
     case MessageKind::kFinished: return watchdog_.SetFinished(from);
-    case MessageKind::kFailure: failure_.Set(TakeCause(body)); return;
+    case MessageKind::kFailure:
+      failure_.Set(TakeCause(body), Failure::Origin::kElsewhere);
+      return;
     case MessageKind::kHeartbeat: return TakeHeartbeat(from, body);
-    case MessageKind::kRoots:
-    case MessageKind::kRootRange:
-    case MessageKind::kResultRange:
-    case MessageKind::kSignature: break;
+    case MessageKind::kData: break;
   }
   ThrowUnknownValue("control message", static_cast<int>(incoming.kind));
 }

@@ -1,5 +1,5 @@
-// What processes tell each other beside data: heartbeats with the state of their replicas, the first
-// failure, and that they have finished.
+// The control plane: what processes tell each other beside data. Heartbeats with the state of their
+// replicas, the first failure, and that they have finished.
 //
 // Has no thread of its own and is driven by the reducer that owns it.
 #pragma once
@@ -20,8 +20,8 @@ class ControlPlane {
                Failure& failure);
 
   // For messages with head.is_control(); as in MessageHandler.
-  Landing OnHead(int from, const MessageHead& head, size_t body_bytes);
-  void OnBody(int from, const Landing& landing);
+  ReceiveBuffer OnHead(int from, const MessageHead& head, size_t body_bytes);
+  void OnBody(int from, const ReceiveBuffer& buffer);
 
   void SendHeartbeats();
   // Tells all others of our failure, once.

@@ -13,12 +13,12 @@ template <typename AnyError>
 
 }  // namespace
 
-bool Failure::Set(FailureCause cause) {
+void Failure::Set(FailureCause cause, Origin origin) {
   std::lock_guard lock(mutex_);
-  if (failed()) return false;
+  if (failed()) return;
   cause_ = std::move(cause);
+  untold_.store(origin == Origin::kHere);
   failed_.store(true, std::memory_order_release);
-  return true;
 }
 
 FailureCause Failure::cause() const {

@@ -27,9 +27,12 @@ struct FailureCause {
 // Thread-safe.
 class Failure {
  public:
-  // Remembers the first failure and forgets all later ones: they are its consequences. Returns whether
-  // this was the first.
-  bool Set(FailureCause cause);
+  // Whether this process has found it, or been told of it.
+  enum class Origin { kHere, kElsewhere };
+  // Remembers the first failure and forgets all later ones: they are its consequences.
+  void Set(FailureCause cause, Origin origin = Origin::kHere);
+  // True once: when it began here and the others do not know it yet.
+  bool TakeUntold() { return untold_.exchange(false); }
 
   const std::atomic<bool>& flag() const { return failed_; }
   bool failed() const { return failed_.load(std::memory_order_acquire); }
@@ -39,7 +42,7 @@ class Failure {
   [[noreturn]] void Throw(std::string frame = "") const;
 
  private:
-  std::atomic<bool> failed_{false};
+  std::atomic<bool> failed_{false}, untold_{false};
   mutable std::mutex mutex_;
   FailureCause cause_;
 };

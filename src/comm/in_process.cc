@@ -113,12 +113,12 @@ class InProcessCommunicator : public Communicator {
         mailbox.messages.pop_front();
       }
       any = true;
-      const Landing landing = handler.OnHead(
+      const ReceiveBuffer buffer = handler.OnHead(
           message.from, std::span(message.head).first(message.head_bytes), message.body.size());
       if (!message.body.empty()) {
-        std::memcpy(landing.memory, message.body.data(), message.body.size());
+        std::memcpy(buffer.memory, message.body.data(), message.body.size());
       }
-      handler.OnBody(message.from, landing);
+      handler.OnBody(message.from, buffer);
     }
   }
 

@@ -26,8 +26,8 @@ struct NativeReducer::NativeOp : Op {
   Tensor value;
   std::shared_ptr<NativeCollectives::Request> request;
   bool reduced = false;
-  // The group's first process: signatures that have not come yet.
-  std::atomic<int> missing_signatures{0};
+  // The signatures of the others have come, as far as this process compares them.
+  std::atomic<bool> compared{false};
 };
 
 NativeReducer::NativeReducer(Communicator& communicator, const ReducerOptions& options)
@@ -39,7 +39,7 @@ NativeReducer::NativeReducer(Communicator& communicator, const ReducerOptions& o
       std::vector<int> ranks = RanksOf(map, group);
       if (ranks.size() == 1) return;
       rank_sets.push_back(std::move(ranks));
-      queues_.push_back({.group = group});
+      native_groups_.push_back(group);
     };
     prepare({0, options.replicas});
     for (const Group group : options.native_groups) {
@@ -52,20 +52,18 @@ NativeReducer::NativeReducer(Communicator& communicator, const ReducerOptions& o
 
 NativeReducer::~NativeReducer() { Shutdown(); }
 
-std::shared_ptr<ReducerBase::Op> NativeReducer::NewOp(const GroupPlan& plan) const {
+std::shared_ptr<ReducerBase::Op> NativeReducer::NewOp(const GroupState& group) const {
   auto op = std::make_shared<NativeOp>();
-  const Subtree members = plan.own().members;
-  op->values.resize(static_cast<size_t>(members.end - members.begin));
-  if (plan.self == 0) op->missing_signatures = static_cast<int>(plan.participants.size()) - 1;
+  op->values.resize(static_cast<size_t>(group.local.size()));
   return op;
 }
 
-void NativeReducer::Contribute(const std::shared_ptr<Op>& base, int index, Tensor value) {
-  const auto op = std::static_pointer_cast<NativeOp>(base);
+bool NativeReducer::Combine(Op& base, int index, Tensor value) {
+  auto* const op = static_cast<NativeOp*>(&base);
   const Range whole{0, op->content.elements};
   std::unique_lock lock(op->mutex);
   op->values[static_cast<size_t>(index)] = std::move(value);
-  if (op->merging) return;
+  if (op->merging) return false;
   op->merging = true;
   while (op->merged < op->values.size() && op->values[op->merged].defined()) {
     Tensor next = std::move(op->values[op->merged]);
@@ -79,50 +77,44 @@ void NativeReducer::Contribute(const std::shared_ptr<Op>& base, int index, Tenso
     ++op->merged;
   }
   op->merging = false;
-  const bool complete = op->merged == op->values.size();
-  lock.unlock();
-  if (complete) FinishLocally(op);
+  return op->merged == op->values.size();
 }
 
-size_t NativeReducer::QueueOf(Group group) const {
-  for (size_t i = 0; i < queues_.size(); ++i) {
-    if (queues_[i].group == group) return i;
-  }
+Tensor NativeReducer::TakePart(Op& op) { return std::move(static_cast<NativeOp&>(op).value); }
+
+size_t NativeReducer::IndexOf(Group group) const {
+  const auto found = std::ranges::find(native_groups_, group);
+  if (found != native_groups_.end()) return static_cast<size_t>(found - native_groups_.begin());
   throw Error(ErrorCode::kUnimplemented,
               "reduction: native has not been prepared for " + Describe(group) +
                   ", which cross processes: name the group when the reducer is made, or use "
                   "reduction: tree");
 }
 
-void NativeReducer::FinishLocally(const std::shared_ptr<NativeOp>& op) {
+bool NativeReducer::Launch(const std::shared_ptr<Op>& base) {
+  auto op = std::static_pointer_cast<NativeOp>(base);
   const GroupPlan& plan = op->group->plan;
-  if (plan.participants.size() == 1) {
-    const Tensor value = std::move(op->value);
-    return Complete(op, value.Bytes().data(), /*expected_others=*/false);
-  }
-  const size_t index = QueueOf(plan.group);
-  ExpectOthers();
+  const size_t index = IndexOf(plan.group);
+  // Blocks without bytes: what is compared is in their heads.
+  std::vector<Exchange::Outgoing> outgoing;
+  std::vector<Exchange::Incoming> incoming;
   if (plan.self != 0) {
-    Send(plan.participants.front().rank, HeadOf(*op, MessageKind::kSignature), {}, nullptr);
+    outgoing.push_back({.rank = plan.participants.front().rank});
+  } else {
+    for (size_t p = 1; p < plan.participants.size(); ++p) {
+      incoming.push_back({.rank = plan.participants[p].rank});
+    }
   }
-  std::lock_guard lock(queues_mutex_);
-  Queue& queue = queues_[index];
-  queue.waiting.emplace(op->sequence, op);
-  while (!queue.waiting.empty() && queue.waiting.begin()->first == queue.next) {
-    std::shared_ptr<NativeOp> next = queue.waiting.extract(queue.waiting.begin()).mapped();
-    next->request = native_->Start(static_cast<int>(index), next->content, next->value.Bytes().data(),
-                                   std::make_shared<Tensor>(next->value));
-    running_.push_back(std::move(next));
-    ++queue.next;
-  }
+  const bool compared = exchange().AllToAll(*op->series, 0, outgoing, std::move(incoming));
+  op->request = native_->Start(static_cast<int>(index), op->content, op->value.Bytes().data(),
+                               std::make_shared<Tensor>(op->value));
+  std::lock_guard lock(running_mutex_);
+  running_.push_back(std::move(op));
+  return compared;
 }
 
-Landing NativeReducer::OnData(const std::shared_ptr<Op>& op, int, const MessageHead&, size_t) {
-  return {.owner = op};
-}
-
-void NativeReducer::OnDataBody(const std::shared_ptr<Op>& op, int, uint64_t) {
-  static_cast<NativeOp&>(*op).missing_signatures.fetch_sub(1);
+void NativeReducer::Continue(const std::shared_ptr<Op>& op) {
+  static_cast<NativeOp&>(*op).compared = true;
 }
 
 bool NativeReducer::Test(NativeOp& op) {
@@ -138,26 +130,31 @@ bool NativeReducer::Test(NativeOp& op) {
   }
 }
 
-bool NativeReducer::Advance() {
+bool NativeReducer::Poll() {
   if (!native_) return false;
   std::vector<std::shared_ptr<NativeOp>> finished;
   {
-    std::lock_guard lock(queues_mutex_);
+    std::lock_guard lock(running_mutex_);
     const auto still_running =
         std::stable_partition(running_.begin(), running_.end(), [&](const auto& op) {
           if (!op->reduced) op->reduced = Test(*op);
-          return !op->reduced || op->missing_signatures.load() > 0;
+          return !op->reduced || !op->compared;
         });
     finished.assign(still_running, running_.end());
     running_.erase(still_running, running_.end());
   }
   for (const std::shared_ptr<NativeOp>& op : finished) {
-    Complete(op, op->value.Bytes().data(), /*expected_others=*/true);
+    Complete(op, op->value.Bytes().data());
     op->value = Tensor();
   }
   return !finished.empty();
 }
 
-bool NativeReducer::HeardFrom(const Op&, int) const { return false; }
+std::vector<ReducerBase::Contribution> NativeReducer::Contributions(const Op& op) const {
+  // The library does not tell.
+  std::vector<Contribution> contributions(op.group->plan.participants.size(), Contribution::kOwed);
+  contributions[static_cast<size_t>(op.group->plan.self)] = Contribution::kHere;
+  return contributions;
+}
 
 }  // namespace syncbn::comm

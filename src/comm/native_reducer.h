@@ -2,12 +2,10 @@
 // rest is the library's all-reduce (MPI_Allreduce, moments by an operation of our own). Bits may depend
 // on the number of processes: this is what the tree is measured against.
 //
-// All-reduces of a group are started in the order of their numbers, whatever the order in which they
-// become complete inside the process, as the library demands. Every process also sends its signature to
-// the group's first one, so that replicas that are out of step are named here too.
+// Operations of a group are launched in the order of their numbers, as the library demands. Every process
+// also gives its signature to the group's first one, so that replicas that are out of step are named here
+// too.
 #pragma once
-
-#include <map>
 
 #include "comm/native_collectives.h"
 #include "comm/reducer_base.h"
@@ -22,31 +20,25 @@ class NativeReducer : public ReducerBase {
 
  private:
   struct NativeOp;
-  // The all-reduces of one group that crosses processes; each has a communicator of its own, since
-  // nothing orders the operations of different groups.
-  struct Queue {
-    Group group;
-    int64_t next = 0;
-    std::map<int64_t, std::shared_ptr<NativeOp>> waiting;
-  };
 
-  std::shared_ptr<Op> NewOp(const GroupPlan& plan) const override;
-  void Contribute(const std::shared_ptr<Op>& op, int index, Tensor value) override;
-  Landing OnData(const std::shared_ptr<Op>& op, int from, const MessageHead& head,
-                 size_t body_bytes) override;
-  void OnDataBody(const std::shared_ptr<Op>& op, int from, uint64_t token) override;
-  bool Advance() override;
-  bool HeardFrom(const Op& op, int participant) const override;
+  std::shared_ptr<Op> NewOp(const GroupState& group) const override;
+  bool Combine(Op& op, int index, Tensor value) override;
+  Tensor TakePart(Op& op) override;
+  bool Launch(const std::shared_ptr<Op>& op) override;
+  void Continue(const std::shared_ptr<Op>& op) override;
+  bool Poll() override;
+  std::vector<Contribution> Contributions(const Op& op) const override;
 
-  void FinishLocally(const std::shared_ptr<NativeOp>& op);
-  // Whether the all-reduce is done. Under queues_mutex_.
+  // Whether the all-reduce is done. Under running_mutex_.
   bool Test(NativeOp& op);
   // Index of the group among the prepared ones. Throws UNIMPLEMENTED.
-  size_t QueueOf(Group group) const;
+  size_t IndexOf(Group group) const;
 
   std::unique_ptr<NativeCollectives> native_;
-  std::mutex queues_mutex_;  // outside the transport's lock
-  std::vector<Queue> queues_;  // by index of the rank set in native_
+  // Those that cross processes, in the order of the rank sets of native_; each has a communicator of its own,
+  // since nothing orders the operations of different groups.
+  std::vector<Group> native_groups_;
+  std::mutex running_mutex_;  // outside the transport's lock
   std::vector<std::shared_ptr<NativeOp>> running_;
   std::optional<std::chrono::steady_clock::time_point> failing_since_;
 };

@@ -8,10 +8,12 @@
 // `reduction: native`).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -57,9 +59,16 @@ struct ReducerCounters {
 
 class Reducer {
  public:
-  // A reduction under way.
-  class Pending;
-  using Handle = std::shared_ptr<Pending>;
+  // A reduction under way, as one replica has started it; nullptr: none.
+  struct Handle {
+    Handle(std::nullptr_t = nullptr) {}
+    Handle(std::shared_ptr<void> reduction, int replica)
+        : reduction(std::move(reduction)), replica(replica) {}
+    bool operator==(std::nullptr_t) const { return reduction == nullptr; }
+
+    std::shared_ptr<void> reduction;
+    int replica = 0;
+  };
 
   virtual ~Reducer() = default;
 

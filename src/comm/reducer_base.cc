@@ -11,26 +11,54 @@ namespace syncbn::comm {
 
 using std::chrono::nanoseconds;
 
-class ReducerBase::Ticket : public Reducer::Pending {
- public:
-  Ticket(std::shared_ptr<Op> op, int replica) : op(std::move(op)), replica(replica) {}
-  const std::shared_ptr<Op> op;
-  const int replica;
-};
-
 ReducerBase::ReducerBase(Communicator& communicator, const ReducerOptions& options)
     : options_(options),
       map_(options.replicas, communicator.size()),
       communicator_(communicator.Duplicate()),
       watchdog_(map_, communicator.rank(), HostName(), options.stall_timeout, *options.clock),
       control_(*communicator_, map_, watchdog_, failure_),
-      wait_room_(*this, communicator.size() > 1) {}
+      exchange_(*communicator_, failure_),
+      engine_(*this, communicator.size() > 1) {}
 
-void ReducerBase::Open() {
-  if (others()) heartbeat_ = std::thread([this] { HeartbeatLoop(); });
+// -- Start -------------------------------------------------------------------------------------------
+
+Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
+  const auto throw_failure = [&] {
+    failure_.Throw("starting '" + std::string(reduction.name) + "' of " + Describe(reduction.group) +
+                   ", replica " + std::to_string(replica) + ", rank " +
+                   std::to_string(communicator_->rank()));
+  };
+  if (failure_.failed()) throw_failure();
+  CheckReduction(replica, reduction);
+  // What this thread left behind earlier may need a driver while it computes on.
+  engine_.WakeDriver();
+  const Signature signature = Signature::Of(replica, communicator_->rank(), reduction);
+  std::shared_ptr<Op> op;
+  int index = 0;
+  {
+    std::lock_guard lock(mutex_);
+    GroupState& state = StateOf(reduction.group);
+    index = replica - state.local.begin;
+    op = OpAt(state, state.next[static_cast<size_t>(index)]++);
+  }
+  watchdog_.board().Contribute(replica);
+  if (const std::optional<std::string> mismatch = Enter(op, index, signature, reduction)) {
+    Fail({ErrorCode::kInternal, *mismatch});
+  }
+  if (failure_.failed()) {
+    SpreadFailure();
+    throw_failure();
+  }
+  if (Combine(*op, index, reduction.contribution)) {
+    if (op->group->crosses_processes()) {
+      LaunchInOrder(op);
+    } else {
+      const Tensor value = TakePart(*op);
+      Complete(op, value.Bytes().data());
+    }
+  }
+  return {std::move(op), replica};
 }
-
-// -- Starting ----------------------------------------------------------------------------------------
 
 void ReducerBase::CheckReduction(int replica, const Reduction& reduction) const {
   const Group group = reduction.group;
@@ -48,34 +76,6 @@ void ReducerBase::CheckReduction(int replica, const Reduction& reduction) const 
                 .channels = reduction.channels});
 }
 
-Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
-  if (failure_.failed()) {
-    failure_.Throw("starting '" + std::string(reduction.name) + "' of " + Describe(reduction.group) +
-                   ", replica " + std::to_string(replica) + ", rank " +
-                   std::to_string(communicator_->rank()));
-  }
-  CheckReduction(replica, reduction);
-  // What this thread left behind earlier may need a driver while it computes on.
-  wait_room_.OfferWheel();
-  const Signature signature = Signature::Of(replica, communicator_->rank(), reduction);
-  std::shared_ptr<Op> op;
-  int index = 0;
-  {
-    std::lock_guard lock(mutex_);
-    GroupState& state = StateOf(reduction.group);
-    index = replica - state.local.begin;
-    op = OpAt(state, state.next[static_cast<size_t>(index)]++);
-  }
-  watchdog_.board().Contribute(replica);
-  if (const std::optional<std::string> mismatch = Enter(*op, index, signature, reduction)) {
-    Fail({ErrorCode::kInternal, *mismatch});
-    SpreadFailure();
-    failure_.Throw();
-  }
-  Contribute(op, index, reduction.contribution);
-  return std::make_shared<Ticket>(std::move(op), replica);
-}
-
 ReducerBase::GroupState& ReducerBase::StateOf(Group group) {
   const uint64_t key = static_cast<uint64_t>(group.begin) << 32 | static_cast<uint32_t>(group.end);
   std::unique_ptr<GroupState>& state = groups_[key];
@@ -85,18 +85,23 @@ ReducerBase::GroupState& ReducerBase::StateOf(Group group) {
     const Subtree members = made->plan.own().members;
     made->local = {group.begin + members.begin, group.begin + members.end};
     made->next.assign(static_cast<size_t>(made->local.size()), 0);
+    if (made->crosses_processes()) {
+      made->direct = DirectSchedule(made->plan);
+      made->whole_is_direct =
+          static_cast<int>(made->plan.participants.size()) <= options_.direct_processes;
+      made->whole = made->whole_is_direct ? made->direct : RecursiveSchedule(made->plan);
+    }
     state = std::move(made);
   }
   return *state;
 }
 
 std::shared_ptr<ReducerBase::Op> ReducerBase::OpAt(GroupState& state, int64_t sequence) {
-  SYNCBN_CHECK_GE(sequence, state.first) << "a message of a reduction that is over";
   const auto index = static_cast<size_t>(sequence - state.first);
   if (index >= state.ops.size()) state.ops.resize(index + 1);
   std::shared_ptr<Op>& op = state.ops[index].op;
   if (!op) {
-    op = NewOp(state.plan);
+    op = NewOp(state);
     op->group = &state;
     op->sequence = sequence;
     op->results.resize(static_cast<size_t>(state.local.size()));
@@ -105,35 +110,63 @@ std::shared_ptr<ReducerBase::Op> ReducerBase::OpAt(GroupState& state, int64_t se
   return op;
 }
 
-std::optional<std::string> ReducerBase::Enter(Op& op, int index, const Signature& signature,
+std::optional<std::string> ReducerBase::Enter(const std::shared_ptr<Op>& op, int index,
+                                              const Signature& signature,
                                               const Reduction& reduction) {
-  std::lock_guard lock(op.mutex);
-  if (!op.started) {
-    op.started = true;
-    op.signature = signature;
+  std::lock_guard lock(op->mutex);
+  const Group group = op->group->plan.group;
+  if (!op->started) {
+    op->started = true;
+    op->signature = signature;
     // The caller's channels live until its own Wait returns, the op may live longer.
-    op.channels.assign(reduction.channels.begin(), reduction.channels.end());
-    op.content = {.operation = reduction.operation,
-                  .dtype = signature.dtype,
-                  .elements = signature.elements,
-                  .channels = op.channels};
-    for (const Signature& early : op.early) {
-      if (!early.Agrees(signature)) {
-        return DescribeMismatch(early, signature, op.group->plan.group, op.sequence);
-      }
+    op->channels.assign(reduction.channels.begin(), reduction.channels.end());
+    op->content = {.operation = reduction.operation,
+                   .dtype = signature.dtype,
+                   .elements = signature.elements,
+                   .channels = op->channels};
+    if (op->group->crosses_processes()) {
+      op->series = exchange_.Open({group, op->sequence}, signature, op);
     }
-    op.early.clear();
-  } else if (!signature.Agrees(op.signature)) {
-    return DescribeMismatch(signature, op.signature, op.group->plan.group, op.sequence);
+  } else if (!signature.Agrees(op->signature)) {
+    return DescribeMismatch(signature, op->signature, group, op->sequence);
   }
-  op.results[static_cast<size_t>(index)] = reduction.result;
-  op.arrived[static_cast<size_t>(index)] = 1;
+  op->results[static_cast<size_t>(index)] = reduction.result;
+  op->arrived[static_cast<size_t>(index)] = 1;
   return std::nullopt;
 }
 
-// -- Ending ------------------------------------------------------------------------------------------
+// -- Launch ------------------------------------------------------------------------------------------
 
-void ReducerBase::Complete(const std::shared_ptr<Op>& op, const void* value, bool expected_others) {
+void ReducerBase::LaunchInOrder(std::shared_ptr<Op> op) {
+  expecting_.fetch_add(1);
+  std::vector<std::shared_ptr<Op>> complete;
+  {
+    std::unique_lock lock(mutex_);
+    GroupState& state = *op->group;
+    std::vector<std::shared_ptr<Op>>& combined = state.combined;
+    combined.push_back(std::move(op));
+    // Whoever launches takes along what becomes due meanwhile.
+    if (state.launching) return;
+    state.launching = true;
+    while (true) {
+      const auto due = std::ranges::find(combined, state.next_launch,
+                                         [](const std::shared_ptr<Op>& op) { return op->sequence; });
+      if (due == combined.end()) break;
+      const std::shared_ptr<Op> next = std::move(*due);
+      combined.erase(due);
+      ++state.next_launch;
+      lock.unlock();
+      if (Launch(next)) complete.push_back(next);
+      lock.lock();
+    }
+    state.launching = false;
+  }
+  for (const std::shared_ptr<Op>& next : complete) Continue(next);
+}
+
+// -- Complete ----------------------------------------------------------------------------------------
+
+void ReducerBase::Complete(const std::shared_ptr<Op>& op, const void* value) {
   const size_t bytes = op->content.bytes();
   for (Tensor& result : op->results) {
     if (result.defined() && bytes > 0 && result.Bytes().data() != value) {
@@ -141,137 +174,58 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const void* value, boo
     }
     result = Tensor();
   }
+  std::shared_ptr<Exchange::Series> series;
+  {
+    std::lock_guard lock(op->mutex);
+    series = std::move(op->series);
+  }
+  if (series) exchange_.Close(*series);
+  GroupState& state = *op->group;
   {
     std::lock_guard lock(mutex_);
-    GroupState& state = *op->group;
-    auto& entry = state.ops[static_cast<size_t>(op->sequence - state.first)];
-    entry = {.op = nullptr, .over = true};
+    state.ops[static_cast<size_t>(op->sequence - state.first)] = {.op = nullptr, .over = true};
     while (!state.ops.empty() && state.ops.front().over) {
       state.ops.pop_front();
       ++state.first;
     }
   }
   reductions_.fetch_add(1, std::memory_order_relaxed);
-  if (expected_others) expecting_.fetch_sub(1);
+  if (series) expecting_.fetch_sub(1);
   op->done.store(true, std::memory_order_release);
-  wait_room_.WakeWaitersFor(op->done);
+  engine_.WakeWaitersFor(op->done);
 }
 
+// -- Wait --------------------------------------------------------------------------------------------
+
 void ReducerBase::Wait(const Handle& handle) {
-  const auto& ticket = static_cast<const Ticket&>(*handle);
-  Op& op = *ticket.op;
+  Op& op = *static_cast<Op*>(handle.reduction.get());
   if (op.done.load(std::memory_order_acquire) && !failure_.failed()) return;
   const auto begin = std::chrono::steady_clock::now();
   const Group group = op.group->plan.group;
   ProgressBoard& board = watchdog_.board();
   // op.signature is constant since Start.
-  board.EnterWait(ticket.replica, op.signature.Name(), group, op.sequence);
+  board.EnterWait(handle.replica, op.signature.Name(), group, op.sequence);
   const auto check = [&] { CheckForStall(op); };
-  wait_room_.Wait(op.done, failure_.flag(), watchdog_.period(), std::ref(check));
-  board.LeaveWait(ticket.replica);
+  engine_.Wait(op.done, failure_.flag(), watchdog_.period(), std::ref(check));
+  board.LeaveWait(handle.replica);
   wait_nanoseconds_.fetch_add(
       std::chrono::duration_cast<nanoseconds>(std::chrono::steady_clock::now() - begin).count(),
       std::memory_order_relaxed);
   if (failure_.failed()) {
     failure_.Throw("waiting for " + op.signature.Describe() + ", reduction " +
                    std::to_string(op.sequence) + " of " + Describe(group) + ", replica " +
-                   std::to_string(ticket.replica) + ", rank " +
+                   std::to_string(handle.replica) + ", rank " +
                    std::to_string(communicator_->rank()));
   }
 }
 
-void ReducerBase::CheckForStall(Op& op) {
-  const nanoseconds now = watchdog_.Observe();
-  const GroupPlan& plan = op.group->plan;
-  WaitedFor wait{.what = op.signature.Describe() + ", reduction " + std::to_string(op.sequence) +
-                         " of " + Describe(plan.group),
-                 .name = std::string(op.signature.Name())};
-  const auto add_participant = [&](const GroupPlan::Participant& participant, bool all) {
-    const size_t before = wait.missing.size();
-    for (int member = participant.members.begin; member < participant.members.end; ++member) {
-      const int replica = plan.group.begin + member;
-      // Who waits for the same thing has given its part.
-      if (all || !watchdog_.board().Read(replica).WaitsFor(plan.group, op.sequence)) {
-        wait.missing.push_back(replica);
-      }
-    }
-    return wait.missing.size() > before;
-  };
-  {
-    std::lock_guard lock(op.mutex);
-    // Once for all who wait for it.
-    if (op.last_check == now) return;
-    op.last_check = now;
-    if (!op.first_check) op.first_check = now;
-    wait.since = *op.first_check;
-    for (size_t i = 0; i < op.arrived.size(); ++i) {
-      if (!op.arrived[i]) wait.missing.push_back(op.group->local.begin + static_cast<int>(i));
-    }
-    for (int p = 0; p < static_cast<int>(plan.participants.size()); ++p) {
-      const auto& participant = plan.participants[static_cast<size_t>(p)];
-      if (p == plan.self || HeardFrom(op, p)) continue;
-      if (!add_participant(participant, false)) add_participant(participant, true);
-    }
-  }
-  if (wait.missing.empty()) {
-    // Everything is announced and something does not arrive: any of the others may be the cause.
-    for (int p = 0; p < static_cast<int>(plan.participants.size()); ++p) {
-      if (p != plan.self) add_participant(plan.participants[static_cast<size_t>(p)], true);
-    }
-  }
-  FailIfHopeless(wait);
-}
-
-bool ReducerBase::CheckWaits() {
-  const nanoseconds now = watchdog_.Observe();
-  const std::string name = "replicas of rank " + std::to_string(communicator_->rank());
-  WaitedFor wait{.what = "the " + name, .name = name};
-  const Group local = map_.OfProcess(communicator_->rank());
-  bool any = false;
-  for (int replica = local.begin; replica < local.end; ++replica) {
-    const Activity activity = watchdog_.board().Read(replica).activity;
-    any |= activity == Activity::kTurn || activity == Activity::kData;
-    // Who waits for a reduction judges for himself, and knows better whom he misses.
-    if (activity != Activity::kReduction) wait.missing.push_back(replica);
-  }
-  if (!any) {
-    waiting_since_.reset();
-  } else {
-    if (!waiting_since_) waiting_since_ = now;
-    wait.since = *waiting_since_;
-    if (!failure_.failed()) FailIfHopeless(wait);
-  }
-  return failure_.failed();
-}
-
-void ReducerBase::FailIfHopeless(const WaitedFor& wait) {
-  if (std::optional<Stall> stall = watchdog_.Judge(wait)) {
-    Fail(FailureCause::Of(*std::move(stall)));
-    SpreadFailure();
-  }
-}
-
-// -- Failing -----------------------------------------------------------------------------------------
-
-void ReducerBase::Fail(FailureCause cause) {
-  if (failure_.Set(std::move(cause))) failure_to_spread_.store(true);
-  wait_room_.WakeAll();
-}
-
-void ReducerBase::SpreadFailure() {
-  if (!others() || !failure_to_spread_.exchange(false)) return;
-  try {
-    control_.SpreadFailure(failure_.cause());
-  } catch (const std::exception&) {
-    // The transport is what failed: its error is known here, and the others lose this process.
-  }
-}
-
-void ReducerBase::Poison(int replica, std::string_view cause) {
-  Fail({ErrorCode::kAborted, "replica " + std::to_string(replica) + " (rank " +
-                                 std::to_string(communicator_->rank()) + " on " +
-                                 watchdog_.host() + ") failed: " + std::string(cause)});
-  SpreadFailure();
+ReducerCounters ReducerBase::counters() const {
+  const Exchange::Counters sent = exchange_.counters();
+  return {.reductions = reductions_.load(std::memory_order_relaxed),
+          .messages = sent.messages,
+          .bytes = sent.bytes,
+          .wait_seconds =
+              1e-9 * static_cast<double>(wait_nanoseconds_.load(std::memory_order_relaxed))};
 }
 
 }  // namespace syncbn::comm

@@ -1,8 +1,19 @@
-// What all reducers share: matching the contributions of replicas to operations, waiting, failing,
-// watching. What is sent and who adds what is up to the derived class.
+// What happens to a reduction, from Start to Wait. In this order, which is that of reducer_base.cc:
 //
-// Locks, outermost first: the transport's, then at most one of `mutex_` and an Op's. So nothing is sent
-// while holding the latter two.
+//   Start      matches the contributions of this process's replicas: the n-th of a group is operation n.
+//   Combine    the contributions of the process become its part (derived class).
+//   Launch     the part is given to the exchange; operations of a group in the order of their numbers,
+//              which is that of the program. A group inside of one process is complete without.
+//   Continue   what the others gave has come: merge it, and launch the next round or complete (derived).
+//   Complete   the value is copied to all who want it, and who waits is woken.
+//   Wait       sleeps until then. Waiting threads drive the transport (progress_engine.h) and judge from
+//              time to time whether the wait has an end (reducer_progress.cc).
+//
+// Launch happens on the thread that brought the last contribution, Continue on the one that drives or, when
+// nothing was missing, on that same thread.
+//
+// Locks, outermost first: the transport's, then at most one of `mutex_` and an Op's, then the exchange's.
+// Nothing is sent under any but the first.
 #pragma once
 
 #include <atomic>
@@ -16,15 +27,16 @@
 #include <vector>
 
 #include "comm/control_plane.h"
-#include "comm/group_plan.h"
+#include "comm/exchange_schedule.h"
 #include "comm/merge.h"
+#include "comm/message_exchange.h"
 #include "comm/progress_board.h"
+#include "comm/progress_engine.h"
 #include "comm/reducer_options.h"
-#include "comm/wait_room.h"
 
 namespace syncbn::comm {
 
-class ReducerBase : public Reducer, private MessageHandler, private Drivable {
+class ReducerBase : public Reducer, private MessageHandler, private ProgressWork {
  public:
   // Collective when there are several processes (duplicates the communicator).
   ReducerBase(Communicator& communicator, const ReducerOptions& options);
@@ -55,8 +67,8 @@ class ReducerBase : public Reducer, private MessageHandler, private Drivable {
     Signature signature;
     Content content;
     std::vector<int64_t> channels;  // behind content.channels
-    // What other processes said before that.
-    std::vector<Signature> early;
+    // Its exchanges with other processes, if there are any, until it is complete.
+    std::shared_ptr<Exchange::Series> series;
     // By member of the group in this process.
     std::vector<Tensor> results;
     std::vector<char> arrived;
@@ -66,6 +78,11 @@ class ReducerBase : public Reducer, private MessageHandler, private Drivable {
   struct GroupState {
     GroupPlan plan;
     Group local;  // the group's replicas in this process
+    // For messages that are exchanged by ranges, and whole. Without others both are empty.
+    ExchangeSchedule direct, whole;
+    bool whole_is_direct = false;
+    bool crosses_processes() const { return plan.participants.size() > 1; }
+
     // Under the reducer's mutex_: the next number of each local replica; operations from `first` on.
     std::vector<int64_t> next;
     int64_t first = 0;
@@ -74,73 +91,85 @@ class ReducerBase : public Reducer, private MessageHandler, private Drivable {
       bool over = false;
     };
     std::deque<Entry> ops;
+    // Combined and to be launched when it is their turn.
+    std::vector<std::shared_ptr<Op>> combined;
+    int64_t next_launch = 0;
+    bool launching = false;  // a thread is at it
+  };
+  // How the contribution of a participant stands in this process.
+  enum class Contribution {
+    kHere,     // it has come, or has begun to
+    kOwed,     // its process is to send it here
+    kRelayed,  // it is to come through another
   };
 
   // -- What a derived class does -----------------------------------------------------------------------
-  virtual std::shared_ptr<Op> NewOp(const GroupPlan& plan) const = 0;
-  // Adds the value of local member `index`; called by its replica's thread, without locks.
-  virtual void Contribute(const std::shared_ptr<Op>& op, int index, Tensor value) = 0;
-  // A message with data, as in MessageHandler; `from` is an index in the plan's participants. The
-  // landing's owner must be the op.
-  virtual Landing OnData(const std::shared_ptr<Op>& op, int from, const MessageHead& head,
-                         size_t body_bytes) = 0;
-  virtual void OnDataBody(const std::shared_ptr<Op>& op, int from, uint64_t token) = 0;
-  // Does what messages have made possible, on the driving thread and without locks; returns whether
-  // there was anything.
-  virtual bool Advance() = 0;
-  // Whether all that this participant sends first has been announced. Under op.mutex.
-  virtual bool HeardFrom(const Op& op, int participant) const = 0;
+  virtual std::shared_ptr<Op> NewOp(const GroupState& group) const = 0;
+  // Adds the value of local member `index`; called by its replica's thread, without locks. Returns whether
+  // the process's part is complete: true once.
+  virtual bool Combine(Op& op, int index, Tensor value) = 0;
+  // The combined part, which is the result in a group inside of one process.
+  virtual Tensor TakePart(Op& op) = 0;
+  // Launches its first round; returns whether that is complete already.
+  virtual bool Launch(const std::shared_ptr<Op>& op) = 0;
+  // The round that was launched last is complete.
+  virtual void Continue(const std::shared_ptr<Op>& op) = 0;
+  // Does what is possible beside; returns whether there was anything.
+  virtual bool Poll() { return false; }
+  // By participant. Under op.mutex.
+  virtual std::vector<Contribution> Contributions(const Op& op) const = 0;
 
   // -- What it is given --------------------------------------------------------------------------------
   Communicator& communicator() { return *communicator_; }
+  Exchange& exchange() { return exchange_; }
+  const Exchange& exchange() const { return exchange_; }
   const ReducerOptions& options() const { return options_; }
-  MessageHead HeadOf(const Op& op, MessageKind kind) const;
-  void Send(int rank, const MessageHead& head, std::span<const std::byte> body,
-            std::shared_ptr<void> keep_alive);
-  // Every local member has contributed and others are needed: from here on the op is driven.
-  void ExpectOthers() { expecting_.fetch_add(1); }
   // Copies `value` to all results that are not there already and ends the operation.
-  void Complete(const std::shared_ptr<Op>& op, const void* value, bool expected_others);
-  // Makes every wait of every process fail.
-  void Fail(FailureCause cause);
+  void Complete(const std::shared_ptr<Op>& op, const void* value);
   // To be called last by the constructor and first by the destructor of the derived class: begins to tell
   // the other processes what happens here; leaves in good order.
   void Open();
   void Shutdown();
 
  private:
-  class Ticket;
-
-  Landing OnHead(int from, std::span<const std::byte> head, size_t body_bytes) override;
-  void OnBody(int from, const Landing& landing) override;
-  bool NeedsDriving() const override { return expecting_.load(std::memory_order_acquire) > 0; }
-  bool Drive() override { return DriveTransport(Communicator::IfBusy::kWait); }
-  void Idle(int polls) override { communicator_->Idle(polls); }
-
-  bool DriveTransport(Communicator::IfBusy if_busy);
+  // -- From Start to Wait ------------------------------------------------------------------------------
   void CheckReduction(int replica, const Reduction& reduction) const;
   // Under mutex_.
   GroupState& StateOf(Group group);
   std::shared_ptr<Op> OpAt(GroupState& state, int64_t sequence);
   // The first or a further local contribution: returns a mismatch.
-  std::optional<std::string> Enter(Op& op, int index, const Signature& signature,
+  std::optional<std::string> Enter(const std::shared_ptr<Op>& op, int index, const Signature& signature,
                                    const Reduction& reduction);
+  void LaunchInOrder(std::shared_ptr<Op> op);
+
+  // -- Failing and stalling ----------------------------------------------------------------------------
+  // Makes every wait of every process fail.
+  void Fail(FailureCause cause);
+  // Wakes who waits, and tells the other processes if it began here. Without locks.
+  void SpreadFailure();
   void CheckForStall(Op& op);
   void FailIfHopeless(const WaitedFor& wait);
-  // Tells the others of a failure that began here. Without locks.
-  void SpreadFailure();
+
+  // -- Progress ----------------------------------------------------------------------------------------
+  ReceiveBuffer OnHead(int from, std::span<const std::byte> head, size_t body_bytes) override;
+  void OnBody(int from, const ReceiveBuffer& buffer) override;
+  bool NeedsProgress() const override { return expecting_.load(std::memory_order_acquire) > 0; }
+  bool MakeProgress() override { return Drive(Communicator::IfBusy::kWait); }
+  void Idle(int polls) override { communicator_->Idle(polls); }
+  bool Drive(Communicator::IfBusy if_busy);
   void HeartbeatLoop();
+  void FinishWhatWasStarted();
+  void Leave();
   bool others() const { return communicator_->size() > 1; }
 
   const ReducerOptions options_;
   const ReplicaMap map_;
   std::unique_ptr<Communicator> communicator_;
   Failure failure_;
-  // A failure of our own that the others do not know yet.
-  std::atomic<bool> failure_to_spread_{false};
   Watchdog watchdog_;
   ControlPlane control_;
-  WaitRoom wait_room_;
+  MessageExchange exchange_;
+  ProgressEngine engine_;
   // Of CheckWaits: since when somebody waits, in the watchdog's time.
   std::optional<std::chrono::nanoseconds> waiting_since_;
   // Operations that wait for other processes.
@@ -149,18 +178,12 @@ class ReducerBase : public Reducer, private MessageHandler, private Drivable {
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::unique_ptr<GroupState>> groups_;
 
-  std::atomic<int64_t> messages_{0}, bytes_{0}, reductions_{0}, wait_nanoseconds_{0};
+  std::atomic<int64_t> reductions_{0}, wait_nanoseconds_{0};
 
   std::mutex heartbeat_mutex_;
   std::condition_variable heartbeat_stop_;
   bool stopping_ = false;
   std::thread heartbeat_;
-};
-
-// A reduction as one replica sees it.
-class Reducer::Pending {
- public:
-  virtual ~Pending() = default;
 };
 
 }  // namespace syncbn::comm

@@ -24,6 +24,9 @@ struct ReducerOptions {
   // Messages up to this size are exchanged whole, larger ones by ranges (see tree_reducer.h). Must be the
   // same in all processes; the result does not depend on it.
   size_t small_bytes = 32 * 1024;
+  // Among up to so many processes a small message goes directly to everybody, else recursively
+  // (exchange_schedule.h). As above.
+  int direct_processes = 4;
   // kNative: groups across processes, beside the one of all replicas, that will be reduced.
   std::vector<Group> native_groups;
   const Clock* clock = &Clock::System();

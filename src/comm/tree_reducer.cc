@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "base/unknown_value.h"
+#include "comm/local_tree.h"
 
 namespace syncbn::comm {
 namespace {
@@ -16,12 +16,7 @@ std::byte* At(std::byte* memory, int64_t element, DType dtype) {
   return memory + element * static_cast<int64_t>(SizeOf(dtype));
 }
 
-// Of a message with roots: all of the sender's, or its range of one.
-bool IsWholeRoots(MessageKind kind) {
-  if (kind == MessageKind::kRoots) return true;
-  if (kind == MessageKind::kRootRange) return false;
-  ThrowUnknownValue("message of a tree", static_cast<int>(kind));
-}
+size_t BytesOf(Range range, DType dtype) { return static_cast<size_t>(range.size()) * SizeOf(dtype); }
 
 bool Overlaps(std::span<const std::byte> bytes, const std::byte* begin, size_t size) {
   return bytes.data() < begin + size && begin < bytes.data() + bytes.size();
@@ -30,31 +25,26 @@ bool Overlaps(std::span<const std::byte> bytes, const std::byte* begin, size_t s
 }  // namespace
 
 struct TreeReducer::TreeOp : Op {
-  // -- Inside the process, under mutex -----------------------------------------------------------------
-  // The subtree that begins at a local member and ends before `end`; end is 0 where there is none.
-  struct Slot {
-    Tensor value;
-    int end = 0;
-  };
-  std::vector<Slot> slots;
-  int open_subtrees = 0;  // maximal subtrees of the process that are not complete
+  explicit TreeOp(const GroupPlan& plan) : local(plan) {}
 
-  // -- Between processes -------------------------------------------------------------------------------
-  // The values of plan.subtrees: whole, or (others' roots of a large message) the own range of them.
-  struct Part {
+  LocalTree local;
+  // Of the schedule's values those that are here: whole, or (others' roots of a large message) the own
+  // range of them.
+  struct Value {
     std::byte* memory = nullptr;
     std::shared_ptr<void> owner;
   };
-  std::vector<Part> parts;
-  std::vector<int> heard;  // roots announced by each participant; under mutex
-  std::atomic<int> missing_parts{0};
-  // Large messages: the own range and those of the others.
+  std::vector<Value> values;
+  // Which was launched last.
+  std::atomic<int> round{0};
+  // Large messages: the own range and those of the others, and where the result is built.
   std::vector<Range> ranges;
   std::byte* destination = nullptr;
   std::shared_ptr<void> destination_owner;
-  std::atomic<int> missing_ranges{0};
-  // What has to be done next by Advance.
-  enum class Stage { kTree, kDone } stage = Stage::kTree;
+
+  const GroupPlan& plan() const { return group->plan; }
+  Range own_range() const { return ranges[static_cast<size_t>(plan().self)]; }
+  Value& At(int value) { return values[static_cast<size_t>(value)]; }
 };
 
 TreeReducer::TreeReducer(Communicator& communicator, const ReducerOptions& options)
@@ -64,240 +54,218 @@ TreeReducer::TreeReducer(Communicator& communicator, const ReducerOptions& optio
 
 TreeReducer::~TreeReducer() { Shutdown(); }
 
-std::shared_ptr<ReducerBase::Op> TreeReducer::NewOp(const GroupPlan& plan) const {
-  auto op = std::make_shared<TreeOp>();
-  const GroupPlan::Participant& own = plan.own();
-  op->slots.resize(static_cast<size_t>(own.members.end - own.members.begin));
-  op->open_subtrees = own.subtrees;
-  if (plan.participants.size() > 1) {
-    op->parts.resize(plan.subtrees.size());
-    op->heard.resize(plan.participants.size());
-    op->missing_parts = static_cast<int>(plan.subtrees.size());
-    op->missing_ranges = static_cast<int>(plan.participants.size());
-  }
-  return op;
+std::shared_ptr<ReducerBase::Op> TreeReducer::NewOp(const GroupState& group) const {
+  return std::make_shared<TreeOp>(group.plan);
+}
+
+const ExchangeSchedule& TreeReducer::ScheduleOf(const Op& op) const {
+  return IsSmall(op) ? op.group->whole : op.group->direct;
 }
 
 // -- Inside the process --------------------------------------------------------------------------------
 
-void TreeReducer::Contribute(const std::shared_ptr<Op>& base, int index, Tensor value) {
-  const auto op = std::static_pointer_cast<TreeOp>(base);
-  const Subtree own = op->group->plan.own().members;
-  const int size = op->group->plan.group.size();
-  const Range whole{0, op->content.elements};
-  const auto slot = [&](int member) -> TreeOp::Slot& {
-    return op->slots[static_cast<size_t>(member - own.begin)];
-  };
-  Subtree node{own.begin + index, own.begin + index + 1};
-  std::unique_lock lock(op->mutex);
-  while (true) {
-    const std::optional<Subtree> sibling = SiblingOf(node, size);
-    const bool inside = sibling && sibling->begin >= own.begin && sibling->end <= own.end;
-    if (!inside || slot(sibling->begin).end != sibling->end) {
-      slot(node.begin) = {std::move(value), node.end};
-      if (inside || --op->open_subtrees > 0) return;
-      break;
-    }
-    Tensor other = std::exchange(slot(sibling->begin), TreeOp::Slot{}).value;
-    lock.unlock();
-    if (sibling->begin < node.begin) std::swap(value, other);
-    MergeRange(op->content, whole, value.Bytes().data(), other.Bytes().data());
-    other = Tensor();
-    node = {std::min(node.begin, sibling->begin), std::max(node.end, sibling->end)};
-    lock.lock();
-  }
-  lock.unlock();
-  FinishLocally(op);
+bool TreeReducer::Combine(Op& op, int index, Tensor value) {
+  const int member = op.group->plan.own().members.begin + index;
+  return static_cast<TreeOp&>(op).local.Add(op.content, member, std::move(value));
 }
 
-void TreeReducer::FinishLocally(const std::shared_ptr<TreeOp>& op) {
-  const GroupPlan& plan = op->group->plan;
-  const GroupPlan::Participant& own = plan.own();
-  if (plan.participants.size() == 1) {
-    const Tensor value = std::move(op->slots[0].value);
-    Complete(op, value.Bytes().data(), /*expected_others=*/false);
-    return;
-  }
-  for (int i = 0; i < own.subtrees; ++i) {
-    const int part = own.first_subtree + i;
-    const int member = plan.subtrees[static_cast<size_t>(part)].begin - own.members.begin;
-    auto value = std::make_shared<Tensor>(std::move(op->slots[static_cast<size_t>(member)].value));
-    op->parts[static_cast<size_t>(part)] = {value->Bytes().data(), std::move(value)};
-  }
-  ExpectOthers();
-  if (IsSmall(*op)) {
-    SendRoots(*op);
-  } else {
-    op->ranges = CutIntoRanges(op->content, static_cast<int>(plan.participants.size()));
-    // The result is built where somebody wants it, or else in the first own root: a range of the
-    // result arrives only after its owner has received that range of all roots, so nothing is
-    // overwritten that is still to be sent.
-    const auto wanted = std::find_if(op->results.begin(), op->results.end(),
-                                     [](const Tensor& result) { return result.defined(); });
-    const TreeOp::Part& root = op->parts[static_cast<size_t>(own.first_subtree)];
-    op->destination = wanted != op->results.end() ? wanted->Bytes().data() : root.memory;
-    op->destination_owner = root.owner;
-    SendRootRanges(*op);
-  }
-  if (op->missing_parts.fetch_sub(own.subtrees) == own.subtrees) FinishTree(op);
-}
+Tensor TreeReducer::TakePart(Op& op) { return static_cast<TreeOp&>(op).local.TakeRoot(0); }
 
 // -- Between processes ---------------------------------------------------------------------------------
 
-void TreeReducer::SendRoots(const TreeOp& op) {
-  const GroupPlan& plan = op.group->plan;
-  const GroupPlan::Participant& own = plan.own();
-  const size_t bytes = op.content.bytes();
-  const auto* first = &op.parts[static_cast<size_t>(own.first_subtree)];
-  std::span<const std::byte> body(first->memory, bytes);
-  std::shared_ptr<std::vector<std::byte>> copy;
-  // The roots are merged in place soon: what is not copied by Send must be copied here.
-  if (own.subtrees > 1 || bytes > Communicator::kCopiedBytes) {
-    copy = std::make_shared<std::vector<std::byte>>();
-    copy->reserve(bytes * static_cast<size_t>(own.subtrees));
-    for (int i = 0; i < own.subtrees; ++i) {
-      copy->insert(copy->end(), first[i].memory, first[i].memory + bytes);
-    }
-    body = *copy;
+bool TreeReducer::Launch(const std::shared_ptr<Op>& base) {
+  auto& op = static_cast<TreeOp&>(*base);
+  const ExchangeSchedule& schedule = ScheduleOf(op);
+  op.values.resize(static_cast<size_t>(schedule.values));
+  for (int i = 0; i < op.plan().own().subtrees; ++i) {
+    auto root = std::make_shared<Tensor>(op.local.TakeRoot(i));
+    op.At(schedule.first_own + i) = {root->Bytes().data(), std::move(root)};
   }
-  const MessageHead head = HeadOf(op, MessageKind::kRoots);
-  for (const GroupPlan::Participant& participant : plan.participants) {
-    if (participant.rank != own.rank) Send(participant.rank, head, body, copy);
+  return IsSmall(op) ? LaunchWhole(op) : LaunchRootRanges(op);
+}
+
+void TreeReducer::Continue(const std::shared_ptr<Op>& base) {
+  auto& op = static_cast<TreeOp&>(*base);
+  const bool small = IsSmall(op);
+  const int last = small ? static_cast<int>(ScheduleOf(op).rounds.size()) - 1 : 1;
+  bool complete = true;
+  while (complete) {
+    const bool is_last = op.round == last;
+    if (small) {
+      MergeWhole(op);
+      if (is_last) return Complete(base, op.At(ScheduleOf(op).root).memory);
+    } else {
+      if (is_last) return Complete(base, op.destination);
+      MergeOwnRange(op);
+    }
+    ++op.round;
+    complete = small ? LaunchWhole(op) : LaunchResultRanges(op);
   }
 }
 
-void TreeReducer::SendRootRanges(const TreeOp& op) {
-  const GroupPlan& plan = op.group->plan;
-  const GroupPlan::Participant& own = plan.own();
+std::vector<ReducerBase::Contribution> TreeReducer::Contributions(const Op& base) const {
+  const auto& op = static_cast<const TreeOp&>(base);
+  const std::vector<ExchangeSchedule::Round>& rounds = ScheduleOf(op).rounds;
+  const size_t participants = op.plan().participants.size();
+  std::vector<Contribution> contributions(participants, Contribution::kHere);
+  const auto round = static_cast<size_t>(op.round.load());
+  if (round >= rounds.size()) {
+    // The ranges of the result: everybody owes one.
+    for (const ExchangeSchedule::Message& message : rounds.back().receive) {
+      const auto peer = static_cast<size_t>(message.peer);
+      if (exchange().Announced(*op.series, static_cast<int>(round), op.plan().participants[peer].rank) == 0) {
+        contributions[peer] = Contribution::kOwed;
+      }
+    }
+    return contributions;
+  }
+  for (size_t k = round; k < rounds.size(); ++k) {
+    for (const ExchangeSchedule::Message& message : rounds[k].receive) {
+      const auto peer = static_cast<size_t>(message.peer);
+      const int blocks = IsSmall(op) ? 1 : static_cast<int>(message.values.size());
+      const int rank = op.plan().participants[peer].rank;
+      if (exchange().Announced(*op.series, static_cast<int>(k), rank) >= blocks) continue;
+      for (int i = 0; i < message.count; ++i) {
+        const size_t p = static_cast<size_t>(message.first + i) % participants;
+        if (contributions[p] == Contribution::kHere) contributions[p] = Contribution::kRelayed;
+      }
+      contributions[peer] = Contribution::kOwed;
+    }
+  }
+  return contributions;
+}
+
+// -- Small: values travel whole ------------------------------------------------------------------------
+
+bool TreeReducer::LaunchWhole(TreeOp& op) {
+  const ExchangeSchedule::Round& round = ScheduleOf(op).rounds[static_cast<size_t>(op.round)];
+  const std::vector<int>& values = round.send.front().values;  // the same for everybody
+  const size_t bytes = op.content.bytes();
+  std::span<const std::byte> block(op.At(values.front()).memory, bytes);
+  std::shared_ptr<std::vector<std::byte>> copy;
+  // They are merged in place soon: what the exchange does not copy must be copied here.
+  if (values.size() > 1 || bytes > Exchange::kCopiedBytes) {
+    copy = std::make_shared<std::vector<std::byte>>();
+    copy->reserve(bytes * values.size());
+    for (const int value : values) {
+      const std::byte* const memory = op.At(value).memory;
+      copy->insert(copy->end(), memory, memory + bytes);
+    }
+    block = *copy;
+  }
+  const auto rank_of = [&](const ExchangeSchedule::Message& message) {
+    return op.plan().participants[static_cast<size_t>(message.peer)].rank;
+  };
+  std::vector<Exchange::Incoming> incoming;
+  incoming.reserve(round.receive.size());
+  for (const auto& message : round.receive) incoming.push_back({.rank = rank_of(message)});
+  if (op.group->whole_is_direct) {
+    return exchange().AllGather(*op.series, op.round, block, copy, std::move(incoming));
+  }
+  const Exchange::Outgoing outgoing{rank_of(round.send.front()), block, copy};
+  return exchange().AllToAll(*op.series, op.round, {&outgoing, 1}, std::move(incoming));
+}
+
+void TreeReducer::MergeWhole(TreeOp& op) {
+  const ExchangeSchedule::Round& round = ScheduleOf(op).rounds[static_cast<size_t>(op.round)];
+  const size_t bytes = op.content.bytes();
+  for (const Exchange::Block& block : exchange().Take(*op.series, op.round)) {
+    const auto message = std::ranges::lower_bound(round.receive, op.plan().IndexOf(block.rank), {},
+                                                  &ExchangeSchedule::Message::peer);
+    std::byte* memory = block.memory;
+    for (const int value : message->values) {
+      op.At(value) = {memory, block.owner};
+      memory += bytes;
+    }
+  }
+  for (const MergeStep& step : round.steps) {
+    MergeRange(op.content, {0, op.content.elements}, op.At(step.into).memory, op.At(step.from).memory);
+    op.At(step.from) = {};
+  }
+}
+
+// -- Large: everybody owns a range ---------------------------------------------------------------------
+
+bool TreeReducer::LaunchRootRanges(TreeOp& op) {
+  const GroupPlan& plan = op.plan();
+  const DType dtype = op.content.dtype;
   const size_t participants = plan.participants.size();
-  MessageHead head = HeadOf(op, MessageKind::kRootRange);
+  op.ranges = CutIntoRanges(op.content, static_cast<int>(participants));
+  // The result is built where somebody wants it, or else in the first own root: a range of the result
+  // arrives only after its owner has received that range of all roots, so nothing is overwritten that is
+  // still to be sent.
+  const auto wanted = std::find_if(op.results.begin(), op.results.end(),
+                                   [](const Tensor& result) { return result.defined(); });
+  const TreeOp::Value& root = op.At(plan.own().first_subtree);
+  op.destination = wanted != op.results.end() ? wanted->Bytes().data() : root.memory;
+  op.destination_owner = root.owner;
+  // Others may be done with their ranges before this process has merged its own.
+  exchange().Expect(*op.series, 1, ResultRanges(op));
+  std::vector<Exchange::Outgoing> outgoing;
+  std::vector<Exchange::Incoming> incoming;
   // Everybody begins with its right neighbour, so that not all send to the same one at first.
   for (size_t step = 1; step < participants; ++step) {
     const size_t p = (static_cast<size_t>(plan.self) + step) % participants;
-    const Range range = op.ranges[p];
-    for (int i = 0; i < own.subtrees; ++i) {
-      const TreeOp::Part& part = op.parts[static_cast<size_t>(own.first_subtree + i)];
-      head.subtree = i;
-      Send(plan.participants[p].rank, head,
-           {At(part.memory, range.begin, op.content.dtype),
-            static_cast<size_t>(range.size()) * SizeOf(op.content.dtype)},
-           part.owner);
+    for (int i = 0; i < plan.own().subtrees; ++i) {
+      const TreeOp::Value& value = op.At(plan.own().first_subtree + i);
+      outgoing.push_back({plan.participants[p].rank,
+                          {At(value.memory, op.ranges[p].begin, dtype), BytesOf(op.ranges[p], dtype)},
+                          value.owner});
     }
   }
+  for (const GroupPlan::Participant& participant : plan.participants) {
+    if (participant.rank == plan.own().rank) continue;
+    incoming.push_back({.rank = participant.rank, .blocks = participant.subtrees});
+  }
+  return exchange().AllToAll(*op.series, 0, outgoing, std::move(incoming));
 }
 
-Landing TreeReducer::OnData(const std::shared_ptr<Op>& base, int from, const MessageHead& head,
-                            size_t body_bytes) {
-  auto& op = static_cast<TreeOp&>(*base);
-  const GroupPlan& plan = op.group->plan;
-  const GroupPlan::Participant& sender = plan.participants[static_cast<size_t>(from)];
-  if (head.kind == MessageKind::kResultRange) {
-    // Our own roots were sent before, so everything is known here.
-    const Range range = op.ranges[static_cast<size_t>(from)];
-    SYNCBN_CHECK_EQ(body_bytes, static_cast<size_t>(range.size()) * SizeOf(op.content.dtype));
-    return {.memory = At(op.destination, range.begin, op.content.dtype),
-            .owner = base,
-            .token = static_cast<uint64_t>(head.kind)};
+std::vector<Exchange::Incoming> TreeReducer::ResultRanges(const TreeOp& op) {
+  std::vector<Exchange::Incoming> incoming;
+  for (size_t p = 0; p < op.ranges.size(); ++p) {
+    if (static_cast<int>(p) == op.plan().self) continue;
+    const DType dtype = op.content.dtype;
+    incoming.push_back({.rank = op.plan().participants[p].rank,
+                        .memory = {At(op.destination, op.ranges[p].begin, dtype),
+                                   BytesOf(op.ranges[p], dtype)}});
   }
-  std::shared_ptr<void> memory = AllocateAligned(body_bytes);
-  std::lock_guard lock(op.mutex);
-  if (IsWholeRoots(head.kind)) {
-    const size_t bytes = body_bytes / static_cast<size_t>(sender.subtrees);
-    for (int i = 0; i < sender.subtrees; ++i) {
-      op.parts[static_cast<size_t>(sender.first_subtree + i)] = {
-          static_cast<std::byte*>(memory.get()) + bytes * static_cast<size_t>(i), memory};
-    }
-    op.heard[static_cast<size_t>(from)] = sender.subtrees;
-  } else {
-    op.parts[static_cast<size_t>(sender.first_subtree + head.subtree)] = {
-        static_cast<std::byte*>(memory.get()), memory};
-    ++op.heard[static_cast<size_t>(from)];
-  }
-  return {.memory = static_cast<std::byte*>(memory.get()),
-          .owner = base,
-          .token = static_cast<uint64_t>(head.kind)};
+  return incoming;
 }
 
-void TreeReducer::OnDataBody(const std::shared_ptr<Op>& base, int from, uint64_t token) {
-  auto op = std::static_pointer_cast<TreeOp>(base);
-  const auto kind = static_cast<MessageKind>(token);
-  if (kind == MessageKind::kResultRange) {
-    if (op->missing_ranges.fetch_sub(1) > 1) return;
-    op->stage = TreeOp::Stage::kDone;
-  } else {
-    const int roots = IsWholeRoots(kind)
-                          ? op->group->plan.participants[static_cast<size_t>(from)].subtrees
-                          : 1;
-    if (op->missing_parts.fetch_sub(roots) > roots) return;
+void TreeReducer::MergeOwnRange(TreeOp& op) {
+  const GroupPlan& plan = op.plan();
+  const DType dtype = op.content.dtype;
+  const Range range = op.own_range();
+  for (int i = 0; i < plan.own().subtrees; ++i) {
+    TreeOp::Value& value = op.At(plan.own().first_subtree + i);
+    value.memory = At(value.memory, range.begin, dtype);
   }
-  // The arithmetic waits until the transport is free again.
-  std::lock_guard lock(ready_mutex_);
-  ready_.push_back(std::move(op));
-  any_ready_.store(true, std::memory_order_release);
-}
-
-bool TreeReducer::Advance() {
-  if (!any_ready_.load(std::memory_order_acquire)) return false;
-  std::vector<std::shared_ptr<TreeOp>> ready;
-  {
-    std::lock_guard lock(ready_mutex_);
-    ready.swap(ready_);
-    any_ready_.store(false, std::memory_order_relaxed);
-  }
-  for (const std::shared_ptr<TreeOp>& op : ready) {
-    if (op->stage == TreeOp::Stage::kDone) {
-      Complete(op, op->destination, /*expected_others=*/true);
-    } else {
-      FinishTree(op);
-    }
-  }
-  return !ready.empty();
-}
-
-bool TreeReducer::HeardFrom(const Op& base, int participant) const {
-  const auto& op = static_cast<const TreeOp&>(base);
-  const GroupPlan& plan = op.group->plan;
-  return op.heard[static_cast<size_t>(participant)] ==
-         plan.participants[static_cast<size_t>(participant)].subtrees;
-}
-
-void TreeReducer::FinishTree(const std::shared_ptr<TreeOp>& op) {
-  if (!IsSmall(*op)) return FinishOwnRange(op);
-  const Range whole{0, op->content.elements};
-  for (const MergeStep& step : op->group->plan.steps) {
-    MergeRange(op->content, whole, op->parts[static_cast<size_t>(step.into)].memory,
-               op->parts[static_cast<size_t>(step.from)].memory);
-  }
-  const auto parts = std::move(op->parts);
-  Complete(op, parts[0].memory, /*expected_others=*/true);
-}
-
-void TreeReducer::FinishOwnRange(const std::shared_ptr<TreeOp>& op) {
-  const GroupPlan& plan = op->group->plan;
-  const GroupPlan::Participant& own = plan.own();
-  const DType dtype = op->content.dtype;
-  const Range range = op->ranges[static_cast<size_t>(plan.self)];
-  const size_t bytes = static_cast<size_t>(range.size()) * SizeOf(dtype);
-  for (int i = 0; i < own.subtrees; ++i) {
-    TreeOp::Part& part = op->parts[static_cast<size_t>(own.first_subtree + i)];
-    part.memory = At(part.memory, range.begin, dtype);
+  for (Exchange::Block& block : exchange().Take(*op.series, 0)) {
+    const auto sender = static_cast<size_t>(plan.IndexOf(block.rank));
+    op.At(plan.participants[sender].first_subtree + block.index) = {block.memory,
+                                                                    std::move(block.owner)};
   }
   // Moments are not cut further: a range of theirs holds whole blocks.
   const int64_t piece =
-      op->content.operation == Operation::kSum ? kPieceElements : std::max<int64_t>(range.size(), 1);
+      op.content.operation == Operation::kSum ? kPieceElements : std::max<int64_t>(range.size(), 1);
   for (int64_t begin = 0; begin < range.size(); begin += piece) {
     const Range part{range.begin + begin, range.begin + std::min(begin + piece, range.size())};
     for (const MergeStep& step : plan.steps) {
-      MergeRange(op->content, part, At(op->parts[static_cast<size_t>(step.into)].memory, begin, dtype),
-                 At(op->parts[static_cast<size_t>(step.from)].memory, begin, dtype));
+      MergeRange(op.content, part, At(op.At(step.into).memory, begin, dtype),
+                 At(op.At(step.from).memory, begin, dtype));
     }
   }
-  TreeOp::Part value = op->parts[0];
-  std::byte* const place = At(op->destination, range.begin, dtype);
+}
+
+bool TreeReducer::LaunchResultRanges(TreeOp& op) {
+  const DType dtype = op.content.dtype;
+  const size_t bytes = BytesOf(op.own_range(), dtype);
+  TreeOp::Value value = op.At(0);
+  std::byte* const place = At(op.destination, op.own_range().begin, dtype);
   if (bytes > 0 && value.memory != place) std::memcpy(place, value.memory, bytes);
   // The owner of a result may write to it as soon as its wait is over, which can be before this range
   // has been sent.
-  const bool aliased = std::any_of(op->results.begin(), op->results.end(), [&](const Tensor& result) {
+  const bool aliased = std::any_of(op.results.begin(), op.results.end(), [&](const Tensor& result) {
     return result.defined() && Overlaps(result.Bytes(), value.memory, bytes);
   });
   if (aliased) {
@@ -305,15 +273,8 @@ void TreeReducer::FinishOwnRange(const std::shared_ptr<TreeOp>& op) {
     std::memcpy(value.owner.get(), value.memory, bytes);
     value.memory = static_cast<std::byte*>(value.owner.get());
   }
-  op->parts.clear();
-  const MessageHead head = HeadOf(*op, MessageKind::kResultRange);
-  for (size_t step = 1; step < plan.participants.size(); ++step) {
-    const size_t p = (static_cast<size_t>(plan.self) + step) % plan.participants.size();
-    Send(plan.participants[p].rank, head, {value.memory, bytes}, value.owner);
-  }
-  if (op->missing_ranges.fetch_sub(1) == 1) {
-    Complete(op, op->destination, /*expected_others=*/true);
-  }
+  op.values.clear();
+  return exchange().AllGather(*op.series, 1, {value.memory, bytes}, value.owner, ResultRanges(op));
 }
 
 }  // namespace syncbn::comm

@@ -11,11 +11,8 @@
 namespace syncbn::comm {
 
 enum class MessageKind : int32_t {
-  // Data of a reduction.
-  kRoots,        // all subtree roots of the sender, one after the other
-  kRootRange,    // the receiver's range of one subtree root
-  kResultRange,  // the sender's range of the result
-  kSignature,    // no body: only to be compared
+  // A block of an exchange.
+  kData,
   // Control.
   kHeartbeat,
   kFailure,
@@ -25,9 +22,10 @@ enum class MessageKind : int32_t {
 // Trivially copyable: is sent as it is (processes of a run are the same binary, see Handshake).
 struct MessageHead {
   MessageKind kind = MessageKind::kHeartbeat;
+  // kData: of which series and round, which of the sender's blocks for this receiver.
   int32_t group_begin = 0, group_end = 0;
-  // kRootRange: which of the sender's subtrees.
-  int32_t subtree = 0;
+  int32_t round = 0;
+  int32_t index = 0;
   int64_t sequence = 0;
   Signature signature;
 

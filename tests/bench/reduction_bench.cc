@@ -1,10 +1,12 @@
-// Reductions between processes: the tree against the library's all-reduce (`reduction: native`), and what
-// messages cost a step that computes between them. Run it under mpirun, with one core a rank:
+// Reductions between processes: the tree, with small messages sent directly to everybody and recursively,
+// against the library's all-reduce (`reduction: native`), and what messages cost a step that computes
+// between them. Run it under mpirun, with one core a rank where there are enough:
 //
-//   mpirun -np 2 --bind-to none build/bin/reduction_bench [rounds]
+//   for p in 2 4 8 16; do mpirun -np $p --oversubscribe --bind-to none build/bin/reduction_bench [rounds]; done
 //
-// Every case is verified before it is timed; the two are timed in turns in the same run. One JSON object a
-// line: microseconds a call and their ratio, median and 10th to 90th percentile over the rounds.
+// Every case is verified before it is timed; all are timed in turns in the same run. One JSON object a line:
+// microseconds a call and their ratios, median and 10th to 90th percentile over the rounds, and the messages
+// that rank 0 sends for a call.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -43,28 +45,32 @@ class Bench {
   Bench(Communicator& world, int rounds)
       : world_(world),
         rounds_(rounds),
-        tree_(MakeReducer(world, {.kind = ReducerKind::kTree, .replicas = world.size()})),
-        native_(MakeReducer(world, {.kind = ReducerKind::kNative, .replicas = world.size()})) {}
+        tree_(Make({.kind = ReducerKind::kTree})),
+        direct_(Make({.kind = ReducerKind::kTree, .direct_processes = world.size()})),
+        recursive_(Make({.kind = ReducerKind::kTree, .direct_processes = 1})),
+        native_(Make({.kind = ReducerKind::kNative})) {}
 
-  // Sums of `elements`, `calls` of them one after the other in a round.
-  void Sums(DType dtype, int64_t elements, int calls) {
-    Tensor tensor({elements}, dtype);
-    for (Reducer* reducer : {tree_.get(), native_.get()}) Verify(*reducer, tensor);
-    const auto run = [&](Reducer& reducer) {
-      world_.Barrier();
-      const Clock::time_point begin = Clock::now();
-      for (int i = 0; i < calls; ++i) Reduce(reducer, tensor);
-      return Microseconds(Clock::now() - begin) / calls;
-    };
-    std::vector<double> tree, native, ratio;
-    for (int round = 0; round < rounds_; ++round) {
-      tree.push_back(run(*tree_));
-      native.push_back(run(*native_));
-      ratio.push_back(tree.back() / native.back());
-    }
-    Print("{\"case\": \"sum\", \"type\": \"" + std::string(DTypeName(dtype)) +
-          "\", \"bytes\": " + std::to_string(tensor.bytes()) + ", \"tree_us\": " + Spread(tree, 2) +
-          ", \"native_us\": " + Spread(native, 2) + ", \"tree_over_native\": " + Spread(ratio, 3) + "}");
+  // Sums that are sent whole, `calls` of them one after the other in a round.
+  void SmallSums(int64_t elements, int calls) {
+    Tensor tensor({elements}, DType::kFloat64);
+    const std::vector<Reducer*> ways = {direct_.get(), recursive_.get(), native_.get()};
+    const std::vector<Way> measured = Time(ways, tensor, calls);
+    Print(Head("small sum", tensor) + ", \"direct_us\": " + Spread(measured[0].us, 2) +
+          ", \"recursive_us\": " + Spread(measured[1].us, 2) + ", \"native_us\": " +
+          Spread(measured[2].us, 2) + ", \"direct_messages\": " + std::to_string(measured[0].messages) +
+          ", \"recursive_messages\": " + std::to_string(measured[1].messages) +
+          ", \"recursive_over_direct\": " + Spread(Ratio(measured[1].us, measured[0].us), 3) +
+          ", \"direct_over_native\": " + Spread(Ratio(measured[0].us, measured[2].us), 3) + "}");
+  }
+
+  // Sums that are sent by ranges.
+  void LargeSums(int64_t elements, int calls) {
+    Tensor tensor({elements}, DType::kFloat32);
+    const std::vector<Way> measured = Time({tree_.get(), native_.get()}, tensor, calls);
+    Print(Head("large sum", tensor) + ", \"tree_us\": " + Spread(measured[0].us, 0) +
+          ", \"native_us\": " + Spread(measured[1].us, 0) + ", \"tree_messages\": " +
+          std::to_string(measured[0].messages) + ", \"tree_over_native\": " +
+          Spread(Ratio(measured[0].us, measured[1].us), 3) + "}");
   }
 
   // A step that computes for `compute` between any two of its messages.
@@ -88,7 +94,8 @@ class Bench {
       cost.push_back(100 * (tree.back() / local.back() - 1));
       native_cost.push_back(100 * (native.back() / local.back() - 1));
     }
-    Print("{\"case\": \"step\", \"messages\": " + std::to_string(messages) + ", \"bytes\": " +
+    Print("{\"case\": \"step\", \"processes\": " + std::to_string(world_.size()) +
+          ", \"messages\": " + std::to_string(messages) + ", \"bytes\": " +
           std::to_string(tensor.bytes()) + ", \"local_us\": " + Spread(local, 0) +
           ", \"tree_us\": " + Spread(tree, 0) + ", \"native_us\": " + Spread(native, 0) +
           ", \"tree_cost_percent\": " + Spread(cost, 2) +
@@ -101,6 +108,44 @@ class Bench {
   }
 
  private:
+  struct Way {
+    std::vector<double> us;  // a call, by round
+    int64_t messages = 0;    // of rank 0 for a call
+  };
+
+  std::unique_ptr<Reducer> Make(ReducerOptions options) {
+    options.replicas = world_.size();
+    return MakeReducer(world_, options);
+  }
+
+  // The ways in turns, round after round.
+  std::vector<Way> Time(const std::vector<Reducer*>& ways, Tensor& tensor, int calls) {
+    std::vector<Way> measured(ways.size());
+    for (Reducer* reducer : ways) Verify(*reducer, tensor);
+    for (int round = 0; round < rounds_; ++round) {
+      for (size_t i = 0; i < ways.size(); ++i) {
+        world_.Barrier();
+        const int64_t before = ways[i]->counters().messages;
+        const Clock::time_point begin = Clock::now();
+        for (int call = 0; call < calls; ++call) Reduce(*ways[i], tensor);
+        measured[i].us.push_back(Microseconds(Clock::now() - begin) / calls);
+        measured[i].messages = (ways[i]->counters().messages - before) / calls;
+      }
+    }
+    return measured;
+  }
+
+  static std::vector<double> Ratio(const std::vector<double>& one, const std::vector<double>& other) {
+    std::vector<double> ratio;
+    for (size_t i = 0; i < one.size(); ++i) ratio.push_back(one[i] / other[i]);
+    return ratio;
+  }
+
+  std::string Head(const std::string& name, const Tensor& tensor) const {
+    return "{\"case\": \"" + name + "\", \"processes\": " + std::to_string(world_.size()) +
+           ", \"bytes\": " + std::to_string(tensor.bytes());
+  }
+
   void Reduce(Reducer& reducer, const Tensor& tensor) {
     const ReplicaLink link{&reducer, world_.rank()};
     link.Reduce(
@@ -147,7 +192,7 @@ class Bench {
 
   Communicator& world_;
   const int rounds_;
-  const std::unique_ptr<Reducer> tree_, native_;
+  const std::unique_ptr<Reducer> tree_, direct_, recursive_, native_;
   bool calibrated_ = false;
   double steps_per_us_ = 0;
   volatile double sink_ = 1;
@@ -157,8 +202,8 @@ int Main(int rounds) {
   MpiSession session;
   try {
     Bench bench(session.world(), rounds);
-    for (const int64_t elements : {33, 65, 129, 257, 513, 1025}) bench.Sums(DType::kFloat64, elements, 200);
-    for (const int64_t mib : {1, 4, 16, 37}) bench.Sums(DType::kFloat32, mib << 18, mib > 4 ? 2 : 5);
+    for (const int64_t elements : {33, 65, 129, 257, 513, 1025}) bench.SmallSums(elements, 200);
+    for (const int64_t mib : {1, 4, 16, 37}) bench.LargeSums(mib << 18, mib > 4 ? 2 : 5);
     bench.Step(40, 129, std::chrono::microseconds(2250));
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -21,14 +21,14 @@ using ::testing::HasSubstr;
 // Collects messages as "from:head:body bytes".
 class Collector : public MessageHandler {
  public:
-  Landing OnHead(int from, std::span<const std::byte> head, size_t body_bytes) override {
+  ReceiveBuffer OnHead(int from, std::span<const std::byte> head, size_t body_bytes) override {
     text_ = std::to_string(from) + ":" +
             std::string(reinterpret_cast<const char*>(head.data()), head.size()) + ":";
     auto body = std::make_shared<std::vector<std::byte>>(body_bytes);
     return {.memory = body->data(), .owner = body, .token = body_bytes};
   }
-  void OnBody(int, const Landing& landing) override {
-    const auto& body = *static_cast<std::vector<std::byte>*>(landing.owner.get());
+  void OnBody(int, const ReceiveBuffer& buffer) override {
+    const auto& body = *static_cast<std::vector<std::byte>*>(buffer.owner.get());
     long sum = 0;
     for (std::byte b : body) sum += static_cast<int>(b);
     messages.push_back(text_ + std::to_string(body.size()) + "/" + std::to_string(sum));
@@ -166,7 +166,7 @@ TEST(MpiSession, WithoutMpirunIsARunOfOneProcessThatNeverTouchesMpi) {
 TEST(Nccl, IsNotInThisBuildAndSaysSo) {
   auto communicators = MakeInProcessCommunicators(1);
   if (HasNccl()) GTEST_SKIP() << "built with NCCL";
-  EXPECT_THROW(MakeNcclCommunicator(*communicators[0]), Error);
+  EXPECT_THROW(MakeNcclExchange(*communicators[0]), Error);
 }
 
 }  // namespace

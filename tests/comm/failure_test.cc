@@ -230,6 +230,75 @@ TEST(Failure, AProcessThatHasFinishedIsNamedAtOnce) {
   leaver.join();
 }
 
+// Eight processes exchange recursively: what one misses comes to most others through a third.
+TEST(Failure, WhoIsMissingIsNamedByThoseToWhomItsPartIsRelayedToo) {
+  const std::vector<Error> errors = ErrorsOf(
+      {.replicas = 8, .stall_timeout = 1s}, 8, [](ReplicaLink link) {
+        link.reducer->Report(link.replica, 17, "backward", "layer2.0.bn1");
+        if (link.replica == 5) return;  // and is not heard of again
+        link.Reduce(Sum({0, 8}, "layer2.0.bn1 backward", 33));
+      });
+  ASSERT_EQ(errors.size(), 7u);
+  for (const Error& error : errors) {
+    EXPECT_EQ(error.code(), ErrorCode::kDeadlineExceeded);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("'layer2.0.bn1 backward' (33 doubles, sum)"),
+                                    HasSubstr("replica 5 (rank 5"),
+                                    HasSubstr("step 17, backward, layer2.0.bn1, no progress for "),
+                                    ::testing::Not(HasSubstr("replica 4 (rank"))));
+  }
+}
+
+// Runs body(link) for one replica in each of `processes` processes, whose reducer is destroyed as soon as
+// its replica returns; the errors in the order in which they came.
+std::vector<Error> ErrorsOfLeavers(const ReducerOptions& options,
+                                   const std::function<void(ReplicaLink)>& body) {
+  auto communicators = MakeInProcessCommunicators(options.replicas);
+  std::mutex mutex;
+  std::vector<Error> errors;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < options.replicas; ++rank) {
+    threads.emplace_back([&, rank] {
+      const auto reducer = MakeReducer(*communicators[static_cast<size_t>(rank)], options);
+      try {
+        body({reducer.get(), rank});
+      } catch (const Error& error) {
+        const std::lock_guard lock(mutex);
+        errors.push_back(error);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return errors;
+}
+
+TEST(Failure, AProcessThatLeavesWithoutWaitingStillPassesOnWhatOthersNeed) {
+  for (const size_t small : {size_t{0}, size_t{1} << 20}) {
+    for (const int processes : {3, 6, 8}) {
+      const std::vector<Error> errors = ErrorsOfLeavers(
+          {.replicas = processes, .stall_timeout = 60s, .small_bytes = small}, [&](ReplicaLink link) {
+            if (link.replica == processes - 1) std::this_thread::sleep_for(100ms);
+            const Reducer::Handle handle = link.Start(Sum({0, processes}, "x"));
+            if (link.replica % 2 == 0) link.Wait(handle);
+          });
+      EXPECT_TRUE(errors.empty()) << errors.front().what();
+    }
+  }
+}
+
+TEST(Failure, AProcessThatHasFinishedWithoutTakingPartIsNamedThroughRelaysAtOnce) {
+  const std::vector<Error> errors =
+      ErrorsOfLeavers({.replicas = 8, .stall_timeout = 60s}, [](ReplicaLink link) {
+        link.reducer->Report(link.replica, 30, "update", "");
+        if (link.replica != 5) link.Reduce(Sum({0, 8}, "gradients 0"));
+      });
+  ASSERT_EQ(errors.size(), 7u);
+  for (const Error& error : errors) {
+    EXPECT_EQ(error.code(), ErrorCode::kDeadlineExceeded);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("rank 5 on "),
+                                    HasSubstr("has finished; last seen: step 30, update")));
+  }
+}
+
 TEST(Failure, ANativeReductionNeedsALibrary) {
   auto communicators = MakeInProcessCommunicators(2);
   try {

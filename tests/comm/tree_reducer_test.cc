@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <set>
+
+#include "comm/group_plan.h"
 #include "tests/comm/support.h"
 #include "tests/support/run_replicas.h"
 
@@ -206,21 +210,69 @@ TEST(TreeReducer, OperationsMayBeWaitedForInAnyOrderAndByFewerThanTheyHavePartic
 TEST(TreeReducer, CountsWhatItSendsAsItsHeaderSays) {
   const int64_t elements = 1 << 14;
   const int64_t bytes = elements * 4;
-  for (const bool small : {true, false}) {
-    InProcessReducers reducers(4, {.replicas = 8, .small_bytes = small ? size_t{1} << 20 : 0});
+  struct Case {
+    int processes;
+    bool small;
+    int64_t messages, bytes;
+  };
+  for (const Case& wanted : {Case{4, true, 3, 3 * bytes}, Case{4, false, 6, 2 * bytes * 3 / 4},
+                             Case{8, true, 3, 3 * bytes}, Case{8, false, 14, 2 * bytes * 7 / 8}}) {
+    InProcessReducers reducers(wanted.processes,
+                               {.replicas = 8, .small_bytes = wanted.small ? size_t{1} << 20 : 0});
     std::vector<Error> errors;
     RunReplicas(reducers, [&](ReplicaLink link) {
       link.Reduce({.group = {0, 8},
                    .contribution = Tensor::Zeros({elements}, DType::kFloat32),
                    .name = "x"});
     }, errors);
-    for (int rank = 0; rank < 4; ++rank) {
+    for (int rank = 0; rank < wanted.processes; ++rank) {
       const ReducerCounters counters = reducers.reducer(rank).counters();
-      EXPECT_EQ(counters.bytes, small ? 3 * bytes : 2 * bytes * 3 / 4);
-      EXPECT_EQ(counters.messages, small ? 3 : 6);
+      EXPECT_EQ(counters.bytes, wanted.bytes);
+      EXPECT_EQ(counters.messages, wanted.messages);
       EXPECT_EQ(counters.reductions, 1);
     }
     EXPECT_TRUE(errors.empty());
+  }
+}
+
+// What one process may send for a small reduction.
+int64_t MostMessages(int replicas, int processes, int rank) {
+  if (processes <= ReducerOptions().direct_processes) return processes - 1;
+  const auto steps = std::bit_width(static_cast<unsigned>(processes - 1));
+  if (std::has_single_bit(static_cast<unsigned>(replicas)) &&
+      std::has_single_bit(static_cast<unsigned>(processes))) {
+    return steps;
+  }
+  return 2 * steps +
+         MakeGroupPlan(ReplicaMap(replicas, processes), {0, replicas}, rank).own().subtrees;
+}
+
+TEST(TreeReducer, ASmallReductionTakesEachProcessTheLogarithmOfTheirNumberInMessages) {
+  for (int processes = 1; processes <= 64; ++processes) {
+    const int even = 2 * processes, uneven = processes + processes / 3;
+    for (const int replicas : std::set{even, uneven}) {
+      const Content content{.dtype = DType::kFloat32, .elements = 3};
+      const Contributions values = testing::SumContributions(replicas, 3, 19);
+      const std::vector<std::byte> wanted = Expected(content, values, 0, replicas);
+      InProcessReducers reducers(processes, {.replicas = replicas});
+      std::vector<Tensor> results;
+      for (int replica = 0; replica < replicas; ++replica) {
+        results.push_back(TensorOf(content, values[static_cast<size_t>(replica)]));
+        reducers.Link(replica).Start({.group = {0, replicas},
+                                      .contribution = results.back(),
+                                      .result = results.back(),
+                                      .name = "x"});
+      }
+      const auto done = [&](int rank) { return reducers.reducer(rank).counters().reductions == 1; };
+      for (int rank = 0; rank < processes; rank = done(rank) ? rank + 1 : rank) {
+        for (int other = 0; other < processes; ++other) reducers.reducer(other).Progress();
+      }
+      for (int rank = 0; rank < processes; ++rank) {
+        EXPECT_LE(reducers.reducer(rank).counters().messages, MostMessages(replicas, processes, rank))
+            << "rank " << rank << " of " << processes << ", " << replicas << " replicas";
+      }
+      for (const Tensor& result : results) ASSERT_EQ(BytesOf(result), wanted);
+    }
   }
 }
 

@@ -100,17 +100,17 @@ void MpiCommunicator::Deliver(MessageHandler& handler, const Packet& packet, int
   Envelope envelope;
   std::memcpy(&envelope, packet.data(), sizeof envelope);
   const std::span<const std::byte> head(packet.data() + sizeof envelope, envelope.head_bytes);
-  Landing landing = handler.OnHead(from, head, envelope.body_bytes);
+  ReceiveBuffer buffer = handler.OnHead(from, head, envelope.body_bytes);
   if (envelope.body_tag == 0) {
     if (envelope.body_bytes > 0) {
-      std::memcpy(landing.memory, head.data() + head.size(), envelope.body_bytes);
+      std::memcpy(buffer.memory, head.data() + head.size(), envelope.body_bytes);
     }
-    handler.OnBody(from, landing);
+    handler.OnBody(from, buffer);
     return;
   }
-  std::byte* const memory = landing.memory;
+  std::byte* const memory = buffer.memory;
   auto incoming = std::make_shared<Incoming>(
-      Incoming{from, std::move(landing), MpiPort::PartsOf(envelope.body_bytes)});
+      Incoming{from, std::move(buffer), MpiPort::PartsOf(envelope.body_bytes)});
   port_->ReceiveBody(envelope, from, memory, incoming, bodies_);
 }
 
@@ -120,7 +120,7 @@ bool MpiCommunicator::FinishBodies(MessageHandler& handler) {
   bodies_.Test(&done);
   for (const std::shared_ptr<void>& part : done) {
     auto& incoming = *static_cast<Incoming*>(part.get());
-    if (--incoming.parts == 0) handler.OnBody(incoming.from, incoming.landing);
+    if (--incoming.parts == 0) handler.OnBody(incoming.from, incoming.buffer);
   }
   return !done.empty();
 }

@@ -29,7 +29,7 @@ class MpiCommunicator : public Communicator {
   // A long body on its way here.
   struct Incoming {
     int from = 0;
-    Landing landing;
+    ReceiveBuffer buffer;
     int parts = 0;
   };
 

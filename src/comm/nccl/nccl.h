@@ -1,16 +1,16 @@
-// The NCCL transport.
+// The exchange over NCCL: the data plane of device memory. Control stays with messages over MPI.
 #pragma once
 
 #include <memory>
 
-#include "comm/communicator.h"
+#include "comm/exchange.h"
 
 namespace syncbn::comm {
 
 // Whether this build has it.
 bool HasNccl();
-// A communicator of the same processes that moves device memory. Throws UNIMPLEMENTED in a build without
-// NCCL.
-std::unique_ptr<Communicator> MakeNcclCommunicator(Communicator& bootstrap);
+// An exchange among the processes of `control`, over which it is set up. Throws UNIMPLEMENTED in a build
+// without NCCL.
+std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control);
 
 }  // namespace syncbn::comm

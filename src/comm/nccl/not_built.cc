@@ -6,9 +6,9 @@ namespace syncbn::comm {
 
 bool HasNccl() { return false; }
 
-std::unique_ptr<Communicator> MakeNcclCommunicator(Communicator&) {
+std::unique_ptr<Exchange> MakeNcclExchange(Communicator&) {
   throw Error(ErrorCode::kUnimplemented,
-              "this build has no NCCL transport: run on the CPU back end over MPI");
+              "this build has no exchange over NCCL: run on the CPU back end over MPI");
 }
 
 }  // namespace syncbn::comm

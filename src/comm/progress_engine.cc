@@ -1,4 +1,4 @@
-#include "comm/wait_room.h"
+#include "comm/progress_engine.h"
 
 #include <algorithm>
 
@@ -7,8 +7,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The first sleepers look after the wheel this often, in case the thread that should have offered it does
-// not.
+// The first sleepers look whether there is a driver this often, in case the thread that should have woken
+// one does not.
 constexpr std::chrono::milliseconds kLookAround{20};
 constexpr size_t kLookers = 2;
 // Up to so many sleepers check in every period.
@@ -16,7 +16,7 @@ constexpr size_t kCheckers = 128;
 
 }  // namespace
 
-void WaitRoom::Wait(const std::atomic<bool>& done, const std::atomic<bool>& failed,
+void ProgressEngine::Wait(const std::atomic<bool>& done, const std::atomic<bool>& failed,
                     std::chrono::nanoseconds period, const std::function<void()>& check) {
   const auto ready = [&] {
     return done.load(std::memory_order_acquire) || failed.load(std::memory_order_acquire);
@@ -27,12 +27,12 @@ void WaitRoom::Wait(const std::atomic<bool>& done, const std::atomic<bool>& fail
   };
   Clock::time_point next_check = after_period();
   while (!ready()) {
-    if (others_ && !driven_ && drivable_.NeedsDriving()) {
-      driven_ = true;
+    if (others_ && !has_driver_ && work_.NeedsProgress()) {
+      has_driver_ = true;
       lock.unlock();
       DriveUntil(done, failed, period, check);
       lock.lock();
-      driven_ = false;
+      has_driver_ = false;
       continue;
     }
     const bool looks_around = others_ && waiters_.size() < kLookers;
@@ -49,28 +49,28 @@ void WaitRoom::Wait(const std::atomic<bool>& done, const std::atomic<bool>& fail
       next_check = after_period();
     }
   }
-  PassWheel();
+  AppointDriver();
 }
 
-void WaitRoom::PassWheel() {
-  if (!others_ || driven_ || !drivable_.NeedsDriving()) return;
+void ProgressEngine::AppointDriver() {
+  if (!others_ || has_driver_ || !work_.NeedsProgress()) return;
   for (Waiter& waiter : waiters_) {
     // Who has what it wants is about to leave and would not drive.
     if (!waiter.done.load(std::memory_order_acquire)) return waiter.wake.notify_one();
   }
 }
 
-void WaitRoom::DriveUntil(const std::atomic<bool>& done, const std::atomic<bool>& failed,
+void ProgressEngine::DriveUntil(const std::atomic<bool>& done, const std::atomic<bool>& failed,
                           std::chrono::nanoseconds period, const std::function<void()>& check) {
   Clock::time_point next_check = Clock::now() + period;
   int polls = 0;
   unsigned rounds = 0;
   while (!done.load(std::memory_order_acquire) && !failed.load(std::memory_order_acquire)) {
-    if (!drivable_.NeedsDriving()) return;
-    if (drivable_.Drive()) {
+    if (!work_.NeedsProgress()) return;
+    if (work_.MakeProgress()) {
       polls = 0;
     } else {
-      drivable_.Idle(++polls);
+      work_.Idle(++polls);
     }
     if (++rounds % 64 == 0 && Clock::now() >= next_check) {
       check();
@@ -79,22 +79,22 @@ void WaitRoom::DriveUntil(const std::atomic<bool>& done, const std::atomic<bool>
   }
 }
 
-void WaitRoom::WakeWaitersFor(const std::atomic<bool>& done) {
+void ProgressEngine::WakeWaitersFor(const std::atomic<bool>& done) {
   std::lock_guard lock(mutex_);
   for (Waiter& waiter : waiters_) {
     if (&waiter.done == &done) waiter.wake.notify_one();
   }
 }
 
-void WaitRoom::WakeAll() {
+void ProgressEngine::WakeAll() {
   std::lock_guard lock(mutex_);
   for (Waiter& waiter : waiters_) waiter.wake.notify_one();
 }
 
-void WaitRoom::OfferWheel() {
+void ProgressEngine::WakeDriver() {
   if (!others_ || sleepers_.load(std::memory_order_relaxed) == 0) return;
   std::lock_guard lock(mutex_);
-  PassWheel();
+  AppointDriver();
 }
 
 }  // namespace syncbn::comm

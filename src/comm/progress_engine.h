@@ -1,5 +1,6 @@
-// Where replica threads wait. At most one of them, the driver, moves data on the transport; the others
-// sleep. When the driver has what it waited for it hands the wheel to one that still waits.
+// The progress engine: replica threads that wait make the transport progress. At most one of them, the
+// driver, does; the others sleep. When the driver has what it waited for, one that still waits becomes the
+// driver.
 //
 // So no core is spent on a helper thread, and none at all where nothing comes from other processes.
 #pragma once
@@ -13,23 +14,23 @@
 
 namespace syncbn::comm {
 
-// The work of the driver.
-class Drivable {
+// What the driver does.
+class ProgressWork {
  public:
-  virtual ~Drivable() = default;
+  virtual ~ProgressWork() = default;
   // Whether anything is expected from other processes; if not the driver sleeps like everybody.
-  virtual bool NeedsDriving() const = 0;
+  virtual bool NeedsProgress() const = 0;
   // Moves data and does what has become possible; returns whether anything happened.
-  virtual bool Drive() = 0;
-  // Gives the core away for a moment, after the `polls`-th fruitless Drive in a row.
+  virtual bool MakeProgress() = 0;
+  // Gives the core away for a moment, after the `polls`-th fruitless MakeProgress in a row.
   virtual void Idle(int polls) = 0;
 };
 
 // Thread-safe.
-class WaitRoom {
+class ProgressEngine {
  public:
   // `others`: whether there are other processes at all.
-  WaitRoom(Drivable& drivable, bool others) : drivable_(drivable), others_(others) {}
+  ProgressEngine(ProgressWork& work, bool others) : work_(work), others_(others) {}
 
   // Returns when `done` or `failed` is set. Calls check() now and then meanwhile: about every `period`, less
   // often where hundreds wait, since one of them is as good as all.
@@ -39,9 +40,9 @@ class WaitRoom {
   // To be called after the flag has been set.
   void WakeWaitersFor(const std::atomic<bool>& done);
   void WakeAll();
-  // Called by a thread that has left something to be driven and goes on computing: wakes a sleeper
-  // to drive, if nobody does.
-  void OfferWheel();
+  // Called by a thread that has left something unfinished and goes on computing: wakes a sleeper to become
+  // the driver, if there is none.
+  void WakeDriver();
 
  private:
   struct Waiter {
@@ -50,15 +51,15 @@ class WaitRoom {
     std::condition_variable wake;
   };
   // Under mutex_: wakes one who still waits, if nobody drives and somebody should.
-  void PassWheel();
+  void AppointDriver();
   void DriveUntil(const std::atomic<bool>& done, const std::atomic<bool>& failed,
                   std::chrono::nanoseconds period, const std::function<void()>& check);
 
-  Drivable& drivable_;
+  ProgressWork& work_;
   const bool others_;
   std::mutex mutex_;
   std::list<Waiter> waiters_;
-  bool driven_ = false;
+  bool has_driver_ = false;
   std::atomic<int> sleepers_{0};
 };
 

@@ -1,0 +1,99 @@
+// The data plane: blocks of bytes between the processes of a group, whose sizes all of them know
+// beforehand. It knows nothing of what they mean: the tree's arithmetic is above it and the same for every
+// implementation. What processes tell each other beside data is the control plane's (control_plane.h).
+//
+// The exchanges of one reduction form a series of rounds. All processes of the group take part in each
+// round, with what the plan of the reduction says (exchange_schedule.h): an all-gather, where everybody
+// gives everybody the same block, or an all-to-all, where blocks differ and may be absent. Series of one
+// group are launched in the order of their numbers in every process (the reducer sees to it); a launch does
+// not wait.
+//
+// Why series have a number and not only an order: groups overlap, and replicas of one process may come to
+// them in another order than those of the next. Over messages the number tells which series a block
+// belongs to, so blocks may come before their receiver has begun, no group waits for another, and who
+// reduces something else or nothing at all is named instead of hanging everybody. An implementation without
+// tags has the order of the launches of each group; it must order those of different groups itself.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/signature.h"
+
+namespace syncbn::comm {
+
+// Thread-safe.
+class Exchange {
+ public:
+  // The exchanges of one reduction, in this process.
+  class Series {
+   public:
+    virtual ~Series() = default;
+  };
+  // The same in all processes.
+  struct Key {
+    Group group;
+    int64_t sequence = 0;
+    bool operator==(const Key&) const = default;
+  };
+  // A block for a rank. Up to kCopiedBytes it may change as soon as it is launched, a larger one not before
+  // the last reference to `owner` is dropped. Several for one rank arrive in their order.
+  struct Outgoing {
+    int rank = 0;
+    std::span<const std::byte> bytes;
+    std::shared_ptr<void> owner;
+  };
+  static constexpr size_t kCopiedBytes = Communicator::kCopiedBytes;
+  // What is to come from a rank: `blocks` of them; where the only one is to land, if that matters.
+  struct Incoming {
+    int rank = 0;
+    int blocks = 1;
+    std::span<std::byte> memory;
+  };
+  // A block that has come.
+  struct Block {
+    int rank = 0;
+    int index = 0;  // among those of its rank
+    std::byte* memory = nullptr;
+    std::shared_ptr<void> owner;
+  };
+
+  virtual ~Exchange() = default;
+
+  // Begins a series, for which others may already have sent. `owner` is what Completed returns; it lives as
+  // long as the series is open, and with it all memory that it gives for what is to come. A process that
+  // gives the series another signature makes the run fail (in Failure), here or when its first block comes.
+  virtual std::shared_ptr<Series> Open(const Key& key, const Signature& signature,
+                                       std::shared_ptr<void> owner) = 0;
+  virtual void Close(Series& series) = 0;
+
+  // What a round that is launched later will receive, where blocks should land in its memory even if they
+  // come before. In order of ranks.
+  virtual void Expect(Series& series, int round, std::vector<Incoming> incoming) = 0;
+  // Both launch a round, and return whether everything has come already; else Completed will tell.
+  // `incoming` is as in Expect, which need not be repeated. A gathered block goes to whom others come from.
+  virtual bool AllGather(Series& series, int round, std::span<const std::byte> block,
+                         std::shared_ptr<void> owner, std::vector<Incoming> incoming) = 0;
+  virtual bool AllToAll(Series& series, int round, std::span<const Outgoing> outgoing,
+                        std::vector<Incoming> incoming) = 0;
+  // The owners of series whose launched round has become complete since the last call. Each once a round.
+  virtual std::vector<std::shared_ptr<void>> Completed() = 0;
+  // What a complete round has received.
+  virtual std::vector<Block> Take(Series& series, int round) = 0;
+
+  // How many blocks of a round have begun to come from a rank.
+  virtual int Announced(Series& series, int round, int rank) const = 0;
+
+  struct Counters {
+    int64_t messages = 0;
+    int64_t bytes = 0;
+  };
+  // What has been sent to other processes since the start.
+  virtual Counters counters() const = 0;
+};
+
+}  // namespace syncbn::comm

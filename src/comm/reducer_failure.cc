@@ -1,0 +1,114 @@
+// How a reducer fails, and how it finds that a wait has no end.
+#include <utility>
+
+#include "comm/reducer_base.h"
+
+namespace syncbn::comm {
+
+using std::chrono::nanoseconds;
+
+void ReducerBase::Fail(FailureCause cause) {
+  failure_.Set(std::move(cause));
+  engine_.WakeAll();
+}
+
+void ReducerBase::SpreadFailure() {
+  if (!failure_.failed()) return;
+  engine_.WakeAll();
+  if (!failure_.TakeUntold() || !others()) return;
+  try {
+    control_.SpreadFailure(failure_.cause());
+  } catch (const std::exception&) {
+    // The transport is what failed: its error is known here, and the others lose this process.
+  }
+}
+
+void ReducerBase::Poison(int replica, std::string_view cause) {
+  Fail({ErrorCode::kAborted, "replica " + std::to_string(replica) + " (rank " +
+                                 std::to_string(communicator_->rank()) + " on " +
+                                 watchdog_.host() + ") failed: " + std::string(cause)});
+  SpreadFailure();
+}
+
+void ReducerBase::CheckForStall(Op& op) {
+  const nanoseconds now = watchdog_.Observe();
+  const GroupPlan& plan = op.group->plan;
+  const int participants = static_cast<int>(plan.participants.size());
+  WaitedFor wait{.what = op.signature.Describe() + ", reduction " + std::to_string(op.sequence) +
+                         " of " + Describe(plan.group),
+                 .name = std::string(op.signature.Name())};
+  const auto add_participant = [&](int p, bool all) {
+    const Subtree members = plan.participants[static_cast<size_t>(p)].members;
+    const size_t before = wait.missing.size();
+    for (int member = members.begin; member < members.end; ++member) {
+      const int replica = plan.group.begin + member;
+      // Who waits for the same thing has given its part.
+      if (all || !watchdog_.board().Read(replica).WaitsFor(plan.group, op.sequence)) {
+        wait.missing.push_back(replica);
+      }
+    }
+    return wait.missing.size() > before;
+  };
+  // Who has finished has sent all that it had to send: it is at fault only if that should have come here.
+  const auto has_done_its_part = [&](int p) {
+    return watchdog_.finished(plan.participants[static_cast<size_t>(p)].rank);
+  };
+  {
+    std::lock_guard lock(op.mutex);
+    // Once for all who wait for it.
+    if (op.last_check == now) return;
+    op.last_check = now;
+    if (!op.first_check) op.first_check = now;
+    wait.since = *op.first_check;
+    for (size_t i = 0; i < op.arrived.size(); ++i) {
+      if (!op.arrived[i]) wait.missing.push_back(op.group->local.begin + static_cast<int>(i));
+    }
+    if (op.series) {
+      const std::vector<Contribution> contributions = Contributions(op);
+      for (int p = 0; p < participants; ++p) {
+        const Contribution contribution = contributions[static_cast<size_t>(p)];
+        if (contribution == Contribution::kHere) continue;
+        if (contribution == Contribution::kRelayed && has_done_its_part(p)) continue;
+        if (!add_participant(p, false)) add_participant(p, true);
+      }
+    }
+  }
+  if (wait.missing.empty()) {
+    // Everything is announced and something does not arrive: any of the others may be the cause.
+    for (int p = 0; p < participants; ++p) {
+      if (p != plan.self && !has_done_its_part(p)) add_participant(p, true);
+    }
+  }
+  FailIfHopeless(wait);
+}
+
+bool ReducerBase::CheckWaits() {
+  const nanoseconds now = watchdog_.Observe();
+  const std::string name = "replicas of rank " + std::to_string(communicator_->rank());
+  WaitedFor wait{.what = "the " + name, .name = name};
+  const Group local = map_.OfProcess(communicator_->rank());
+  bool any = false;
+  for (int replica = local.begin; replica < local.end; ++replica) {
+    const Activity activity = watchdog_.board().Read(replica).activity;
+    any |= activity == Activity::kTurn || activity == Activity::kData;
+    // Who waits for a reduction judges for himself, and knows better whom he misses.
+    if (activity != Activity::kReduction) wait.missing.push_back(replica);
+  }
+  if (!any) {
+    waiting_since_.reset();
+  } else {
+    if (!waiting_since_) waiting_since_ = now;
+    wait.since = *waiting_since_;
+    if (!failure_.failed()) FailIfHopeless(wait);
+  }
+  return failure_.failed();
+}
+
+void ReducerBase::FailIfHopeless(const WaitedFor& wait) {
+  if (std::optional<Stall> stall = watchdog_.Judge(wait)) {
+    Fail(FailureCause::Of(*std::move(stall)));
+    SpreadFailure();
+  }
+}
+
+}  // namespace syncbn::comm

@@ -1,0 +1,157 @@
+// How a reducer makes its transport progress, tells the other processes that it lives, and leaves.
+#include <algorithm>
+#include <utility>
+
+#include "comm/reducer_base.h"
+
+namespace syncbn::comm {
+namespace {
+
+using std::chrono::nanoseconds;
+using std::chrono::steady_clock;
+
+// Tokens of buffers that are not the exchange's; those count from 0.
+constexpr uint64_t kControlToken = ~uint64_t{0};
+constexpr uint64_t kDiscardToken = kControlToken - 1;
+
+ReceiveBuffer Discard(size_t body_bytes) {
+  auto memory = std::make_shared<std::vector<std::byte>>(body_bytes);
+  std::byte* const data = memory->data();
+  return {.memory = data, .owner = std::move(memory), .token = kDiscardToken};
+}
+
+}  // namespace
+
+// -- Messages: each to its plane -----------------------------------------------------------------------
+
+ReceiveBuffer ReducerBase::OnHead(int from, std::span<const std::byte> bytes, size_t body_bytes) {
+  watchdog_.Heard(from);
+  const MessageHead head = MessageHead::Of(bytes);
+  if (head.is_control()) {
+    ReceiveBuffer buffer = control_.OnHead(from, head, body_bytes);
+    buffer.token = kControlToken;
+    return buffer;
+  }
+  if (failure_.failed()) return Discard(body_bytes);
+  return exchange_.OnHead(from, head, body_bytes);
+}
+
+void ReducerBase::OnBody(int from, const ReceiveBuffer& buffer) {
+  if (buffer.token == kDiscardToken) return;
+  if (buffer.token == kControlToken) return control_.OnBody(from, buffer);
+  exchange_.OnBody(buffer);
+}
+
+bool ReducerBase::Drive(Communicator::IfBusy if_busy) {
+  bool any = false;
+  try {
+    any = communicator_->Progress(*this, if_busy);
+    if (!failure_.failed()) {
+      // The arithmetic happens here, when the transport is free again.
+      for (const std::shared_ptr<void>& op : exchange_.Completed()) {
+        Continue(std::static_pointer_cast<Op>(op));
+        any = true;
+      }
+      any |= Poll();
+    }
+  } catch (const Error& error) {
+    Fail({error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.message()});
+  } catch (const std::exception& error) {
+    Fail({ErrorCode::kInternal, "rank " + std::to_string(communicator_->rank()) +
+                                    " while moving data: " + error.what()});
+  }
+  SpreadFailure();
+  return any;
+}
+
+void ReducerBase::Progress() {
+  if (NeedsProgress()) Drive(Communicator::IfBusy::kReturn);
+}
+
+// -- Living --------------------------------------------------------------------------------------------
+
+void ReducerBase::Report(int replica, int64_t step, std::string_view phase,
+                         std::string_view layer) {
+  watchdog_.board().Report(replica, step, phase, layer);
+  engine_.WakeDriver();
+}
+
+void ReducerBase::Open() {
+  if (others()) heartbeat_ = std::thread([this] { HeartbeatLoop(); });
+}
+
+void ReducerBase::HeartbeatLoop() {
+  const nanoseconds interval = std::min(options_.heartbeat, watchdog_.period());
+  std::unique_lock lock(heartbeat_mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    try {
+      control_.SendHeartbeats();
+    } catch (const Error& error) {
+      Fail({error.code(), error.message()});
+    }
+    Drive(Communicator::IfBusy::kWait);
+    watchdog_.Observe();
+    lock.lock();
+    heartbeat_stop_.wait_for(lock, interval, [&] { return stopping_; });
+  }
+}
+
+// -- Leaving -------------------------------------------------------------------------------------------
+
+void ReducerBase::Shutdown() {
+  if (others()) {
+    FinishWhatWasStarted();
+    {
+      std::lock_guard lock(heartbeat_mutex_);
+      stopping_ = true;
+    }
+    heartbeat_stop_.notify_all();
+    heartbeat_.join();
+    Leave();
+  }
+  // After a failure: an operation and its series hold each other.
+  for (const auto& [key, state] : groups_) {
+    for (const GroupState::Entry& entry : state->ops) {
+      if (entry.op) entry.op->series.reset();
+    }
+  }
+}
+
+void ReducerBase::FinishWhatWasStarted() {
+  // Nobody here waits for it any more, others may: parts of theirs pass through this process. For what is
+  // still missing after a stall timeout they will not have waited either.
+  const auto limit = steady_clock::now() + options_.stall_timeout;
+  for (int polls = 1; NeedsProgress() && !failure_.failed() && !control_.AllFinished() &&
+                      steady_clock::now() < limit;
+       ++polls) {
+    if (Drive(Communicator::IfBusy::kWait)) polls = 0;
+    communicator_->Idle(polls);
+  }
+}
+
+void ReducerBase::Leave() {
+  try {
+    SpreadFailure();
+    bool orderly = true;
+    control_.SendHeartbeats();  // what others will be told was seen last
+    control_.SendFinished();
+    // After a failure others may be gone: they get a moment to take notice.
+    const auto failed_limit = steady_clock::now() + std::chrono::seconds(2);
+    for (int polls = 1; orderly && (!control_.AllFinished() || communicator_->Sending()); ++polls) {
+      if (Drive(Communicator::IfBusy::kWait)) polls = 0;
+      communicator_->Idle(polls);
+      watchdog_.Observe();
+      for (int rank = 0; rank < communicator_->size(); ++rank) {
+        if (!watchdog_.finished(rank) && watchdog_.Silence(rank) > options_.stall_timeout) {
+          orderly = false;
+        }
+      }
+      if (failure_.failed() && steady_clock::now() > failed_limit) orderly = false;
+    }
+  } catch (const std::exception&) {
+    // The transport has failed: there is nobody to wait for.
+  }
+}
+
+}  // namespace syncbn::comm
