@@ -10,8 +10,8 @@
 //               the process whose number differs in bit k where p is a power of two, else from the one 2^k
 //               places to its right (around the end). What it knows are the roots of the maximal subtrees
 //               of the run of processes that it has heard of, which doubles with each round:
-//               ceil(log2 p) rounds of one message. Where r, the roots of a process, is 1 (R a power of two
-//               that p divides) a message holds one value, else at most 2 log2 R for each unbroken run.
+//               ceil(log2 p) rounds of one message. It holds one value where R and p are powers of two,
+//               else at most 2 log2 R.
 //
 // Whoever evaluates a node, its value is that of the canonical tree: the same bits either way.
 #pragma once

@@ -24,9 +24,9 @@ struct MessageExchange::MessageSeries : Series {
   explicit MessageSeries(const Key& key) : key(key) {}
 
   const Key key;
-  mutable std::mutex mutex;  // guards what follows
-  std::optional<Signature> own;    // since Open
-  std::vector<Signature> early;    // what others said before that
+  mutable std::mutex mutex;      // guards what follows
+  std::optional<Signature> own;  // since Open
+  std::vector<Signature> early;  // what others said before that
   std::shared_ptr<void> owner;
   std::vector<Round> rounds;
 
@@ -37,7 +37,8 @@ struct MessageExchange::MessageSeries : Series {
 };
 
 size_t MessageExchange::HashKey::operator()(const Key& key) const {
-  const uint64_t group = static_cast<uint64_t>(key.group.begin) << 32 | static_cast<uint32_t>(key.group.end);
+  const uint64_t group =
+      static_cast<uint64_t>(key.group.begin) << 32 | static_cast<uint32_t>(key.group.end);
   return std::hash<uint64_t>()(group * 0x9E3779B97F4A7C15u ^ static_cast<uint64_t>(key.sequence));
 }
 

@@ -17,7 +17,7 @@ constexpr size_t kCheckers = 128;
 }  // namespace
 
 void ProgressEngine::Wait(const std::atomic<bool>& done, const std::atomic<bool>& failed,
-                    std::chrono::nanoseconds period, const std::function<void()>& check) {
+                          std::chrono::nanoseconds period, const std::function<void()>& check) {
   const auto ready = [&] {
     return done.load(std::memory_order_acquire) || failed.load(std::memory_order_acquire);
   };
@@ -61,7 +61,8 @@ void ProgressEngine::AppointDriver() {
 }
 
 void ProgressEngine::DriveUntil(const std::atomic<bool>& done, const std::atomic<bool>& failed,
-                          std::chrono::nanoseconds period, const std::function<void()>& check) {
+                                std::chrono::nanoseconds period,
+                                const std::function<void()>& check) {
   Clock::time_point next_check = Clock::now() + period;
   int polls = 0;
   unsigned rounds = 0;

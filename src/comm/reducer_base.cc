@@ -76,7 +76,7 @@ void ReducerBase::CheckReduction(int replica, const Reduction& reduction) const 
                 .channels = reduction.channels});
 }
 
-ReducerBase::GroupState& ReducerBase::StateOf(Group group) {
+GroupState& ReducerBase::StateOf(Group group) {
   const uint64_t key = static_cast<uint64_t>(group.begin) << 32 | static_cast<uint32_t>(group.end);
   std::unique_ptr<GroupState>& state = groups_[key];
   if (!state) {

@@ -1,0 +1,65 @@
+// The reductions of a group that are under way in a process.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "comm/exchange.h"
+#include "comm/exchange_schedule.h"
+#include "comm/merge.h"
+
+namespace syncbn::comm {
+
+struct GroupState;
+
+// One reduction of a group in this process.
+struct ReductionOp {
+  virtual ~ReductionOp() = default;
+  GroupState* group = nullptr;
+  int64_t sequence = 0;
+  std::atomic<bool> done{false};
+
+  std::mutex mutex;  // guards what follows
+  // Set by the first local contribution (`started`), constant from then on.
+  bool started = false;
+  Signature signature;
+  Content content;
+  std::vector<int64_t> channels;  // behind content.channels
+  // Its exchanges with other processes, if there are any, until it is complete.
+  std::shared_ptr<Exchange::Series> series;
+  // By member of the group in this process.
+  std::vector<Tensor> results;
+  std::vector<char> arrived;
+  // When somebody first and last looked whether it is stalled, in the watchdog's time.
+  std::optional<std::chrono::nanoseconds> first_check, last_check;
+};
+
+// What a process knows of a group.
+struct GroupState {
+  GroupPlan plan;
+  Group local;  // the group's replicas in this process
+  // For messages that are exchanged by ranges, and whole. Without others both are empty.
+  ExchangeSchedule direct, whole;
+  bool whole_is_direct = false;
+  bool crosses_processes() const { return plan.participants.size() > 1; }
+
+  // Under the reducer's mutex_: the next number of each local replica; operations from `first` on.
+  std::vector<int64_t> next;
+  int64_t first = 0;
+  struct Entry {
+    std::shared_ptr<ReductionOp> op;
+    bool over = false;
+  };
+  std::deque<Entry> ops;
+  // Combined and to be launched when it is their turn.
+  std::vector<std::shared_ptr<ReductionOp>> combined;
+  int64_t next_launch = 0;
+  bool launching = false;  // a thread is at it
+};
+
+}  // namespace syncbn::comm
