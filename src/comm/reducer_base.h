@@ -7,13 +7,13 @@
 //   Continue   what the others gave has come: merge it, and launch the next round or complete (derived).
 //   Complete   the value is copied to all who want it, and who waits is woken.
 //   Wait       sleeps until then. Waiting threads drive the transport (progress_engine.h) and judge from
-//              time to time whether the wait has an end (reducer_progress.cc).
+//              time to time whether the wait has an end (reducer_failure.cc).
 //
 // Launch happens on the thread that brought the last contribution, Continue on the one that drives or, when
 // nothing was missing, on that same thread.
 //
 // Locks, outermost first: the transport's, then at most one of `mutex_` and an Op's, then the exchange's.
-// Nothing is sent under any but the first.
+// Nothing is sent while one of them is held.
 #pragma once
 
 #include <atomic>
