@@ -16,9 +16,8 @@ class CgroupMemoryTest : public ::testing::Test {
     const std::filesystem::path path = folder.path() / group;
     std::filesystem::create_directories(path);
     WriteFileAtomically(path / "cgroup.procs", processes);
-    WriteFileAtomically(
-        path / "cgroup.events",
-        std::string("populated ") + (processes.empty() ? "0" : "1") + "\nfrozen 0\n");
+    WriteFileAtomically(path / "cgroup.events", processes.empty() ? "populated 0\nfrozen 0\n"
+                                                                  : "populated 1\nfrozen 0\n");
     Count(group, oom_kills);
   }
   void Count(const std::string& group, int oom_kills) {

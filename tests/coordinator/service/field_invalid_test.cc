@@ -11,8 +11,8 @@ class FieldTest : public RealServicesTest {
   void Expect(const std::string& field, const grpc::Status& status) {
     const v1::ErrorInfo info = InfoOf(status);
     EXPECT_EQ(info.reason(), "FIELD_INVALID") << field << ": " << Say(status);
-    EXPECT_TRUE(info.metadata().contains("field")) << Say(status);
-    if (info.metadata().contains("field")) EXPECT_EQ(info.metadata().at("field"), field);
+    ASSERT_TRUE(info.metadata().contains("field")) << Say(status);
+    EXPECT_EQ(info.metadata().at("field"), field);
   }
 };
 

@@ -30,10 +30,9 @@ std::vector<ApiMethod> AllMethods() {
   const std::string out = (folder.path() / "api").string();
   std::vector<std::string> argv = {TEST_PROTOC, "-I", TEST_PROTO_FOLDER, "--include_source_info",
                                    "--descriptor_set_out=" + out};
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::string(TEST_PROTO_FOLDER) + "/syncbn/v1")) {
-    argv.push_back("syncbn/v1/" + entry.path().filename().string());
-  }
+  const std::filesystem::path protos = TEST_PROTO_FOLDER;
+  for (const auto& entry : std::filesystem::directory_iterator(protos / "syncbn" / "v1"))
+    argv.push_back(entry.path().lexically_relative(protos).string());
   const ProcessResult result = RunProcess({.argv = argv});
   EXPECT_EQ(result.status, 0) << result.err;
   google::protobuf::FileDescriptorSet set;

@@ -160,7 +160,7 @@ TEST_F(SubmissionTest, OutputIsNeitherInAnotherJobsFolderNorInOneThatAnotherJobW
     EXPECT_THAT(Refusal(), HasSubstr("folders named job-N are those of jobs that ask for none"))
         << reserved;
   }
-  for (const char* good : {"job-x", "job", "my/job-14"}) {
+  for (const std::string& good : {"job-x", "job", "my/job-14"}) {
     job.set_output_folder(good);
     EXPECT_EQ(Refusal(), "accepted") << good;
   }
@@ -196,7 +196,7 @@ TEST_F(SubmissionTest, AListOfResourcesThatIsWrongIsNamed) {
 }
 
 TEST_F(SubmissionTest, OutputStaysBelowItsRootWhateverDotsAndLinksSay) {
-  for (const std::string bad :
+  for (const std::string& bad :
        {std::string("."), std::string("a/.."), std::string("../secret"), std::string("/etc"),
         std::string("a/../../secret"), std::string("out-link"), std::string("out-link/run"),
         (root / "secret").string(), (root / "output").string(), (root / "outputs").string()}) {
@@ -205,7 +205,7 @@ TEST_F(SubmissionTest, OutputStaysBelowItsRootWhateverDotsAndLinksSay) {
                                      "' is not below the output root of this server, "))
         << bad;
   }
-  for (const std::string good :
+  for (const std::string& good :
        {std::string("a"), std::string("a/b/../c"), (root / "output" / "x").string()}) {
     job.set_output_folder(good);
     EXPECT_EQ(Refusal(), "accepted") << good;
@@ -217,7 +217,7 @@ TEST_F(SubmissionTest, OutputStaysBelowItsRootWhateverDotsAndLinksSay) {
 TEST_F(SubmissionTest, DataIsReadBelowTheDataRootsOnly) {
   job.set_run_file(CifarRun((root / "data" / "cifar").string()));
   EXPECT_EQ(Refusal(), "accepted");
-  for (const std::string bad :
+  for (const std::string& bad :
        {(root / "secret").string(), (root / "data" / "link").string(), (root / "data2").string(),
         (root / "data" / ".." / "secret").string(), std::string("/etc")}) {
     job.set_run_file(CifarRun(bad));
