@@ -308,8 +308,8 @@ TEST_F(ServeTest, AStoreThatIsRemovedWhileItServesIsMissedLoudlyAndNothingIsLost
 }
 
 TEST_F(ServeTest, AJobWhoseFilesAreDamagedWhileItsSupervisorIsDeadIsStartedAgain) {
-  Serve({"--backoff", "0.1"});
   Pace(50);
+  Serve({"--backoff", "0.1"});
   const std::string name = Submit(MakeJob(TinyRun(60), 1)).name();
   WaitForSteps(name, 6);
   const std::filesystem::path attempt = AttemptFolderOf(name, 1);
@@ -317,6 +317,8 @@ TEST_F(ServeTest, AJobWhoseFilesAreDamagedWhileItsSupervisorIsDeadIsStartedAgain
   for (const char* file : {"attempt.json", "supervisor.json", "exit.json"})
     WriteFileAtomically(attempt / file, "{");
   ::kill(static_cast<pid_t>(std::stoll(std::string(record["pid"]))), SIGKILL);
+  // Not faster before: the rank must not reach its end in the moment until mpirun is told to go.
+  WaitFor(name, "a second attempt", [](const v1::Job& job) { return job.attempt() == 2; });
   Pace(0);
   EXPECT_EQ(WaitForEnd(name).state(), v1::Job::SUCCEEDED) << Describe(name);
   const std::vector<v1::Attempt> attempts = Attempts(name);
@@ -326,6 +328,7 @@ TEST_F(ServeTest, AJobWhoseFilesAreDamagedWhileItsSupervisorIsDeadIsStartedAgain
 }
 
 TEST_F(ServeTest, AFolderOfAnotherJobIsRefusedOrTheJobFailsAndTouchesNothing) {
+  Pace(100);
   Serve();
   v1::Job spec = MakeJob(TinyRun());
   spec.set_output_folder("shared");
@@ -337,7 +340,6 @@ TEST_F(ServeTest, AFolderOfAnotherJobIsRefusedOrTheJobFailsAndTouchesNothing) {
     return jobs().CreateJob(&context, request, &made).error_message();
   };
   const std::filesystem::path folder = data() / "output" / "shared";
-  Pace(100);
   const std::string first = Submit(spec).name();
   EXPECT_EQ(refusal(), "output_folder " + folder.string() + " is that of jobs/1: choose another one");
   Pace(0);
