@@ -46,7 +46,7 @@ struct LaunchContext {
 // limit.
 struct SubmitterLimits {
   int64_t open_jobs = 2000;
-  // Of run files and what goes with them, of all jobs in the store.
+  // Of run files, what goes with them and histories, of all jobs in the store.
   int64_t bytes = int64_t{1} << 30;
 };
 

@@ -38,7 +38,8 @@ class AttemptFolder {
   // Where workers keep what the coordinator has not acknowledged.
   std::filesystem::path spool() const { return path_ / "spool"; }
 
-  // Makes the folder and writes attempt.json. Once; before the supervisor is started.
+  // Makes the folder, sets space aside for orders to stop and the record of the end, so that they
+  // are written on a full disk, too, and writes attempt.json. Once; before the supervisor is started.
   void Create(const v1::AttemptSpec& spec) const;
   // NOT_FOUND without it.
   v1::AttemptSpec Spec() const;
@@ -50,7 +51,7 @@ class AttemptFolder {
   void WriteStop(const v1::StopOrder& order) const;
   std::optional<v1::StopOrder> Stop() const;
 
-  // Final: whoever holds the lock writes it, once.
+  // Final: whoever holds the lock writes it, once. What is left of the space set aside is free then.
   void WriteExit(const v1::ExitRecord& record) const;
   std::optional<v1::ExitRecord> Exit() const;
 

@@ -149,9 +149,10 @@ class Database {
   std::unordered_map<std::string, Cached> statements_;
 };
 
-// What a write says that finds the disk full: RESOURCE_EXHAUSTED, STORE_FULL.
-// The reason of the error when there is no space.
+// The reason of the error that a write ends with when there is no space; a quota that is exhausted
+// has the same code and another reason.
 inline constexpr char kStoreFull[] = "STORE_FULL";
+// RESOURCE_EXHAUSTED, STORE_FULL.
 [[noreturn]] void ThrowStoreFull(const std::filesystem::path& store);
 
 // Runs body() in a transaction: committed when it returns, rolled back when it throws.
