@@ -33,9 +33,11 @@ struct LookPool::Entry {
   std::string what;
   bool started = false;
   SteadyTime since = {};  // it is at `what`
+  // Who waited for it has been told that `what` does not answer.
+  bool called_slow = false;
 
   bool IsLate(std::chrono::milliseconds patience) const {
-    return std::chrono::steady_clock::now() - since > patience;
+    return called_slow || std::chrono::steady_clock::now() - since > patience;
   }
 };
 
@@ -143,6 +145,7 @@ void LookingAt(const std::string& what) {
   State::current->CheckAnswers(what, State::entry);
   State::entry->what = what;
   State::entry->since = std::chrono::steady_clock::now();
+  State::entry->called_slow = false;
 }
 
 void LookPool::ThrowCannotLook(const Entry& entry, const std::error_code& why) const {
@@ -150,10 +153,13 @@ void LookPool::ThrowCannotLook(const Entry& entry, const std::error_code& why) c
   throw Error(ErrorCode::kUnavailable, entry.what + " cannot be looked at: " + why.message());
 }
 
-void LookPool::ThrowTooSlow(const Entry& entry) const {
+void LookPool::ThrowTooSlow(Entry& entry) const {
   std::lock_guard lock(state_->mutex);
   const std::string time = TimeText(options_.patience);
-  if (entry.started) ThrowSlow(entry.what + " did not answer within " + time + kWhy);
+  if (entry.started) {
+    entry.called_slow = true;
+    ThrowSlow(entry.what + " did not answer within " + time + kWhy);
+  }
   ThrowSlow(entry.what + " was not looked at within " + time + ": all looks wait for " +
             state_->Busy() + ". Try again when that answers");
 }

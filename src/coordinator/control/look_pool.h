@@ -52,7 +52,7 @@ class LookPool {
   struct State;
   static void Loop(const std::shared_ptr<State>& state);
   std::shared_ptr<Entry> Post(std::function<void()> task, const std::string& what);
-  [[noreturn]] void ThrowTooSlow(const Entry& entry) const;
+  [[noreturn]] void ThrowTooSlow(Entry& entry) const;
   [[noreturn]] void ThrowCannotLook(const Entry& entry, const std::error_code& why) const;
 
   const Options options_;

@@ -31,8 +31,10 @@ class TwoHostsTest : public SupervisedLauncherTest {
           << "the bridge carries nothing from host " << way;
     }
     const auto agent = folder.path() / "agent";
+    // Each host has a name of its own: Open MPI's daemons of one name would race for one folder.
     WriteFileAtomically(agent,
-                        "#!/bin/sh\nhost=$1; shift\nexec ip netns exec $host sh -c \"$*\"\n");
+                        "#!/bin/sh\nhost=$1; shift\n"
+                        "exec ip netns exec $host unshare --uts sh -c \"hostname $host; $*\"\n");
     std::filesystem::permissions(agent, std::filesystem::perms::owner_all);
     options.name = "hosts";
     options.mpirun.launch_agent = {agent};

@@ -250,7 +250,8 @@ TEST_F(SubmissionTest, NothingButCheckFoldersLooksAtAFolder) {
 }
 
 TEST_F(SubmissionTest, TheFolderThatHangsIsNamedAndNotLookedAtAgain) {
-  LookPool looks({.threads = 4, .patience = std::chrono::milliseconds(50)});
+  // As long as a thread may need to begin on a busy machine.
+  LookPool looks({.threads = 4, .patience = std::chrono::seconds(1)});
   std::promise<void> answer;
   const std::shared_future<void> answers = answer.get_future().share();
   const std::string root_name = "the output root " + policy.output_root.string();
