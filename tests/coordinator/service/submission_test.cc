@@ -160,7 +160,7 @@ TEST_F(SubmissionTest, OutputIsNeitherInAnotherJobsFolderNorInOneThatAnotherJobW
     EXPECT_THAT(Refusal(), HasSubstr("folders named job-N are those of jobs that ask for none"))
         << reserved;
   }
-  for (const std::string& good : {"job-x", "job", "my/job-14"}) {
+  for (const char* good : {"job-x", "job", "my/job-14"}) {
     job.set_output_folder(good);
     EXPECT_EQ(Refusal(), "accepted") << good;
   }
