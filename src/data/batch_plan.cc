@@ -1,6 +1,7 @@
 #include "data/batch_plan.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -53,6 +54,11 @@ std::vector<int64_t> BatchPerReplica(const v1::ClusterSpec& cluster) {
   if (batches.size() == 1) batches.resize(replicas, batches[0]);
   SYNCBN_CHECK_EQ(batches.size(), replicas) << "numbers in cluster.batch_per_replica";
   return batches;
+}
+
+int64_t SgdBatch(const v1::ClusterSpec& cluster) {
+  const std::vector<int64_t> batches = BatchPerReplica(cluster);
+  return std::accumulate(batches.begin(), batches.end(), int64_t{0});
 }
 
 BatchPlan::BatchPlan(int64_t samples, std::vector<int64_t> batch_per_replica,

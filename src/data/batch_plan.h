@@ -29,6 +29,8 @@ struct PositionRange {
 
 // The batch of each replica: one number of the run file stands for all replicas.
 std::vector<int64_t> BatchPerReplica(const v1::ClusterSpec& cluster);
+// Their sum.
+int64_t SgdBatch(const v1::ClusterSpec& cluster);
 
 class BatchPlan {
  public:

@@ -125,7 +125,7 @@ std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::
                     "whatever comes in; give the normalization batch at least 2 samples")
         .AddFrame("layer " + name);
   }
-  if (scope.crosses_replicas()) statistics_cross_replicas_ = true;
+  if (scope.crosses_replicas()) group_sizes_.insert(scope.replicas_per_group);
   const bool tracked = AdoptRunningRule(name, spec.running());
   return std::make_unique<BatchNorm>(
       name, options,
@@ -138,7 +138,14 @@ std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const I
   auto model = std::make_unique<Model>(std::move(body), std::move(parameters_), std::move(state_),
                                        rule, input);
   model->set_dropouts(std::move(dropouts_));
-  model->set_statistics_cross_replicas(statistics_cross_replicas_);
+  std::vector<comm::Group> groups;
+  for (const int size : group_sizes_) {
+    const StatisticsScope scope{.replicas_per_group = size};
+    for (int first = 0; first < cluster_.replicas(); first += size) {
+      groups.push_back(scope.GroupOf(first));
+    }
+  }
+  model->set_statistics_groups(std::move(groups));
   model->set_norms(std::move(norms_));
   return model;
 }

@@ -60,7 +60,8 @@ class ModelBuilder {
   std::set<std::string> names_;
   std::vector<DropoutSite> dropouts_;
   std::optional<RunningRule> running_rule_;
-  bool statistics_cross_replicas_ = false;
+  // Replicas of each statistics group, where they are several.
+  std::set<int> group_sizes_;
   std::vector<NormLayer> norms_;
 };
 

@@ -54,10 +54,14 @@ class Model {
   const std::vector<DropoutSite>& dropouts() const { return dropouts_; }
   void set_dropouts(std::vector<DropoutSite> sites) { dropouts_ = std::move(sites); }
 
+  // The groups of several replicas that share statistics in some layer, each once.
+  const std::vector<comm::Group>& statistics_groups() const { return statistics_groups_; }
+  void set_statistics_groups(std::vector<comm::Group> groups) {
+    statistics_groups_ = std::move(groups);
+  }
   // True when replicas need each other's statistics inside a pass: then all must be in flight at
   // once.
-  bool statistics_cross_replicas() const { return statistics_cross_replicas_; }
-  void set_statistics_cross_replicas(bool value) { statistics_cross_replicas_ = value; }
+  bool statistics_cross_replicas() const { return !statistics_groups_.empty(); }
 
   // In the order of the layers.
   const std::vector<NormLayer>& norms() const { return norms_; }
@@ -70,7 +74,7 @@ class Model {
   RunningRule running_rule_;
   InputSpec input_;
   std::vector<DropoutSite> dropouts_;
-  bool statistics_cross_replicas_ = false;
+  std::vector<comm::Group> statistics_groups_;
   std::vector<NormLayer> norms_;
 };
 

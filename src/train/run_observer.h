@@ -12,10 +12,17 @@
 namespace syncbn::train {
 
 struct RunPlan {
+  // Above 0: it goes on from a checkpoint of that step.
   int64_t first_step = 0;
-  int64_t end_step = 0;  // steps when done
+  int64_t end_step = 0;     // steps when done
+  int64_t total_steps = 0;  // of its epochs: train.max_steps may end it before
   int64_t steps_per_epoch = 0;
   int64_t sgd_batch = 0;
+  // The evaluation after the step before the first is still to be made: a stop came between.
+  bool evaluation_pending = false;
+
+  // Nothing is left to be done.
+  bool done() const { return first_step > 0 && first_step >= end_step && !evaluation_pending; }
 };
 
 class RunObserver {

@@ -85,6 +85,7 @@ bool Trainer::EvaluationIsPending() const {
 }
 
 Summary Trainer::Run() {
+  if (options_.on_start) options_.on_start(Plan());
   const auto start = std::chrono::steady_clock::now();
   Summary summary;
   summary.name = spec_.name();
@@ -92,12 +93,7 @@ Summary Trainer::Run() {
   summary.started = FormatTime(Clock::System().Now());
 
   const Counters& counters = progress_.counters;
-  if (options_.observer != nullptr) {
-    options_.observer->OnStart({.first_step = counters.step,
-                                .end_step = end_,
-                                .steps_per_epoch = plan_.steps_per_epoch(),
-                                .sgd_batch = plan_.batch()});
-  }
+  if (options_.observer != nullptr) options_.observer->OnStart(Plan());
   FinishRestoredStep();
   if (!ended_ && counters.step < end_) {
     loader_ = std::make_unique<data::Loader>(
@@ -109,7 +105,9 @@ Summary Trainer::Run() {
                               .step = counters.step % plan_.steps_per_epoch()});
   }
   while (!ended_ && counters.step < end_) {
-    RunOneStep(options_.wishes ? options_.wishes() : Wishes());
+    Wishes wishes = options_.wishes ? options_.wishes() : Wishes();
+    wishes.stop |= options_.stop.stop_requested();
+    RunOneStep(wishes);
     FinishStep();
   }
   loader_.reset();
@@ -146,6 +144,15 @@ Summary Trainer::Run() {
   }
   summary.milliseconds = spent_;
   return summary;
+}
+
+RunPlan Trainer::Plan() const {
+  return {.first_step = progress_.counters.step,
+          .end_step = end_,
+          .total_steps = total_steps_,
+          .steps_per_epoch = plan_.steps_per_epoch(),
+          .sgd_batch = plan_.batch(),
+          .evaluation_pending = EvaluationIsPending()};
 }
 
 ModelState Trainer::CurrentModel() const {

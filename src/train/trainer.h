@@ -4,57 +4,25 @@
 // (the root) also writes. Driven by one thread.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 
 #include "data/batch_maker.h"
 #include "data/batch_plan.h"
 #include "data/loader.h"
-#include "train/checkpoint_store.h"
 #include "train/engine.h"
 #include "train/evaluator.h"
-#include "train/metrics.h"
 #include "train/optimizer.h"
-#include "train/run_observer.h"
 #include "train/run_progress.h"
 #include "train/schedule.h"
 #include "train/summary.h"
 #include "train/train_step.h"
+#include "train/trainer_options.h"
 
 namespace syncbn::train {
 
-// What a signal or a coordinator asks of the run. Agreed by all processes at the next step.
-struct Wishes {
-  bool checkpoint = false;
-  bool stop = false;
-};
-
 // As metric records say it: "running", "precise" or "batch".
 const char* EvaluationName(v1::EvaluationMode mode);
-
-struct TrainerOptions {
-  // Only the root has these; null elsewhere.
-  MetricSink* metrics = nullptr;
-  CheckpointStore* checkpoints = nullptr;
-  RunObserver* observer = nullptr;
-  // Filled in at each checkpoint: what does not change (attempt, run file, environment).
-  Manifest manifest;
-  // Where steps are dumped: the run's output folder. Empty but on the root.
-  std::filesystem::path out;
-  // Steps [dump_from, dump_from + dump_steps) are dumped. The same in every process.
-  int64_t dump_from = 0, dump_steps = 0;
-  // Stop when this many steps are done, without counting that as the end of the run (replay).
-  std::optional<int64_t> stop_at;
-  bool evaluate = true;
-  // Asked before each step, in every process. May be empty.
-  std::function<Wishes()> wishes;
-  // Told, in every process, when it begins something, with the steps done and the epoch. May be empty.
-  std::function<void(Activity activity, int64_t steps, double epoch)> on_phase;
-  // Observers of a replica's pass, and a look at its batch before it is used. May be empty.
-  std::function<nn::TensorObserver(int64_t step, int replica)> observe;
-  std::function<void(int64_t step, int replica, data::Batch& batch)> on_batch;
-};
 
 class Trainer {
  public:
@@ -68,13 +36,9 @@ class Trainer {
   Digest StateDigest() const;
   // Steps of the whole run: its epochs, or max_steps if that is less.
   int64_t end_step() const;
-  // Of its epochs.
-  int64_t total_steps() const { return total_steps_; }
 
   // Go on from a checkpoint instead of the initial state. Before Run.
   void Restore(TrainingState state, const Manifest& manifest);
-  // Whether an evaluation is due after the last step and was not made: a stop came between.
-  bool EvaluationIsPending() const;
 
   // Collective. Does what a stop has left to be done, then trains to the end of the run, until a
   // stop is wished, or until it has diverged. The figures of the summary that a trainer knows are
@@ -89,12 +53,15 @@ class Trainer {
     double gradient_scale = 1;
   };
 
+  RunPlan Plan() const;
   ModelState CurrentModel() const;
   void RunOneStep(const Wishes& wishes);
   Accepted Commit(double learning_rate);
   // What follows a step, or was left to be done after it by a stop.
   void FinishStep();
   void FinishRestoredStep();
+  // Whether an evaluation is due after the last step and was not made: a stop came between.
+  bool EvaluationIsPending() const;
   void EvaluateIfDue();
   void Evaluate();
   // Ends the run as diverged, and returns false, where the state is not finite.

@@ -24,6 +24,7 @@ v1::RunSpec SpecOf(const StepSetup& setup) {
                  "cluster: {replicas: " +
                  std::to_string(setup.replicas) +
                  ", batch_per_replica: " + std::to_string(setup.batch_per_replica) +
+                 ", reduction: " + (setup.native ? "native" : "tree") +
                  "}\n"
                  "train:\n"
                  "  epochs: 1000000\n"
@@ -36,24 +37,14 @@ v1::RunSpec SpecOf(const StepSetup& setup) {
 }  // namespace
 
 StepFixture::StepFixture(const StepSetup& setup, const backend::Backend& backend,
-                         comm::Reducer& reducer, int first, int count)
-    : spec_(SpecOf(setup)), data_(data::MakeDataset(spec_.data(), spec_.seed())) {
-  const data::ImageShape& image = data_.train->image_shape();
-  model_ = nn::BuildModel(spec_.model(), spec_.cluster(),
-                          {.height = image.height,
-                           .width = image.width,
-                           .channels = image.channels,
-                           .classes = data_.train->classes()});
-  maker_ = std::make_unique<data::BatchMaker>(
-      *data_.train,
-      data::BatchMaker::Options::ForTraining(spec_, data_.train->ComputeStatistics()));
+                         comm::Communicator* communicator)
+    : run_(SpecOf(setup), datasets_) {
   std::vector<uint64_t> ids(static_cast<size_t>(setup.batch_per_replica));
   std::iota(ids.begin(), ids.end(), uint64_t{0});
-  batch_ = maker_->Make(ids, 0);
-  engine_ = std::make_unique<train::Engine>(
-      train::EngineOptions{.first_replica = first, .replicas = count, .concurrency = count}, *model_,
-      backend, reducer);
-  train::TrainerOptions options;
+  batch_ = run_.train().Make(ids, 0);
+  train::RunEnvironment environment{
+      .backend = &backend, .communicator = communicator, .concurrency = setup.replicas};
+  train::TrainerOptions& options = environment.training;
   options.observer = this;
   options.evaluate = false;
   options.wishes = [this] {
@@ -61,11 +52,10 @@ StepFixture::StepFixture(const StepSetup& setup, const backend::Backend& backend
     return train::Wishes{.stop = stop_};
   };
   options.on_batch = [this](int64_t, int, data::Batch& batch) { batch = batch_; };
-  trainer_ =
-      std::make_unique<train::Trainer>(spec_, *engine_, *maker_, *maker_, std::move(options));
+  training_ = std::make_unique<train::TrainingRun>(run_, std::move(environment));
   thread_ = std::jthread([this] {
     try {
-      trainer_->Run();
+      training_->Run();
     } catch (const Error& error) {
       std::fprintf(stderr, "the step failed: %s\n", error.what());
       std::_Exit(1);  // a benchmark has nothing to save, and others wait for this process

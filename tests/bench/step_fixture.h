@@ -1,6 +1,5 @@
-// A trainer that takes one step when it is told to, for benchmarks: what is timed is a step of
-// train::Trainer, with its loader, its acceptance of the step and its metrics, as `syncbn train`
-// runs it.
+// A run (train::TrainingRun) that takes one step when it is told to, for benchmarks: what is timed
+// is a step with its loader, its acceptance and its metrics, as `syncbn train` runs it.
 #pragma once
 
 #include <memory>
@@ -10,11 +9,10 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "comm/make_reducer.h"
 #include "data/batch_maker.h"
-#include "data/dataset.h"
+#include "data/dataset_cache.h"
 #include "nn/model.h"
-#include "train/trainer.h"
+#include "train/training_run.h"
 
 namespace syncbn::bench {
 
@@ -23,34 +21,32 @@ struct StepSetup {
   int replicas = 1;
   int64_t batch_per_replica = 64;
   bool synchronized = false;  // statistics over all replicas, else over each one's batch
+  bool native = false;        // sums by the library's all-reduce, else by the tree
 };
 
 class StepFixture : private train::RunObserver {
  public:
-  // `first` and `count`: the replicas of this process. Back end and reducer must outlive the
+  // `communicator`: null for one process. Collective; back end and communicator must outlive the
   // fixture.
-  StepFixture(const StepSetup& setup, const backend::Backend& backend, comm::Reducer& reducer,
-              int first, int count);
+  StepFixture(const StepSetup& setup, const backend::Backend& backend,
+              comm::Communicator* communicator = nullptr);
   // Takes one more step, in which every process is told to stop: collective.
   ~StepFixture() override;
 
   // One step. Collective. The trainer runs on a thread of its own; handing over costs microseconds.
   void Step();
 
-  const nn::Model& model() const { return *model_; }
+  const nn::Model& model() const { return run_.model(); }
   // Of the newest step, mean over the samples.
   double loss() const { return loss_; }
 
  private:
   void OnStep(const train::MetricRecord& record, const train::EpochSums& epoch) override;
 
-  v1::RunSpec spec_;
-  data::DatasetPair data_;
-  std::unique_ptr<nn::Model> model_;
-  std::unique_ptr<data::BatchMaker> maker_;
+  data::DatasetCache datasets_;
+  const train::PreparedRun run_;
   data::Batch batch_;  // the same for every replica and step
-  std::unique_ptr<train::Engine> engine_;
-  std::unique_ptr<train::Trainer> trainer_;
+  std::unique_ptr<train::TrainingRun> training_;
   double loss_ = 0;
   bool stop_ = false;
   std::binary_semaphore wanted_{0}, done_{0};

@@ -31,13 +31,15 @@ int main(int argc, char** argv) {
   comm::Communicator& world = mpi.world();
   const int size = world.size(), rank = world.rank();
   const auto backend = backend::MakeCpuBackend();
-  const auto tree = comm::MakeReducer(world, {.kind = comm::ReducerKind::kTree, .replicas = size});
-  const auto native = comm::MakeReducer(world, {.kind = comm::ReducerKind::kNative, .replicas = size});
-  auto fixture = [&](bool synchronized, comm::Reducer& reducer) {
-    return StepFixture({.architecture = "resnet20", .replicas = size, .synchronized = synchronized},
-                       *backend, reducer, rank, 1);
+  auto fixture = [&](bool synchronized, bool native) {
+    return StepFixture({.architecture = "resnet20",
+                        .replicas = size,
+                        .synchronized = synchronized,
+                        .native = native},
+                       *backend, &world);
   };
-  StepFixture local = fixture(false, *tree), sync = fixture(true, *tree), sync_native = fixture(true, *native);
+  StepFixture local = fixture(false, false), sync = fixture(true, false),
+              sync_native = fixture(true, true);
   for (int i = 0; i < 3; ++i) {
     local.Step();
     sync.Step();

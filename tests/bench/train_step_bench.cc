@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "comm/in_process.h"
 #include "tests/bench/step_fixture.h"
 
 namespace syncbn::bench {
@@ -77,9 +76,7 @@ double TimeConvolutions(backend::Executor& executor, std::vector<Convolution>& a
 void BM_StepOverConvolutions(benchmark::State& state, const std::string& architecture,
                              const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
   const auto backend = backend::MakeCpuBackend();
-  auto communicators = comm::MakeInProcessCommunicators(1);
-  const auto reducer = comm::MakeReducer(*communicators.front(), {.replicas = 1});
-  StepFixture fixture({.architecture = architecture, .batch_per_replica = kBatch}, *backend, *reducer, 0, 1);
+  StepFixture fixture({.architecture = architecture, .batch_per_replica = kBatch}, *backend);
   std::vector<Convolution> convolutions = Convolutions(fixture.model(), sizes, strides);
   const auto executor = backend->MakeExecutor();
   // Warm up, and check that the step learns before it is timed.

@@ -256,6 +256,25 @@ TEST(Models, KnowWhetherStatisticsCrossReplicas) {
   EXPECT_FALSE(crosses("kind: NORM_KIND_LAYER"));
 }
 
+TEST(Models, NameTheGroupsOfReplicasThatShareStatisticsWhateverLayerAsksForThem) {
+  const auto groups = [](const std::string& spec) {
+    return MakeModel(spec, {28, 28, 1, 10}, MakeCluster(4, {8}))->statistics_groups();
+  };
+  EXPECT_THAT(groups(Named("lenet")), ElementsAre(comm::Group{0, 4}));
+  EXPECT_THAT(groups(Named("lenet", "norm {batch {samples: 16}}")),
+              ElementsAre(comm::Group{0, 2}, comm::Group{2, 4}));
+  EXPECT_THAT(groups(Named("lenet", "norm {batch {samples: 4}}")), ElementsAre());
+  // By hand, one layer of its own kind, inside a block; what no layer uses is no group.
+  const std::string norm_of_16 = "layers {norm {batch {samples: 16}}}";
+  const std::string head = " layers {flatten {}} layers {linear {out: 10}}";
+  EXPECT_THAT(groups("norm {batch {scope: NORM_SCOPE_REPLICA}} layers {residual {body {norm {batch "
+                     "{samples: 16}}} body {norm {batch {scope: NORM_SCOPE_GLOBAL}}}}}" +
+                     head),
+              ElementsAre(comm::Group{0, 2}, comm::Group{2, 4}, comm::Group{0, 4}));
+  EXPECT_THAT(groups("norm {batch {scope: NORM_SCOPE_GLOBAL}} " + norm_of_16 + head),
+              ElementsAre(comm::Group{0, 2}, comm::Group{2, 4}));
+}
+
 // -- Initial values -----------------------------------------------------------------------------
 
 double Std(const Model& model, const std::string& name) {

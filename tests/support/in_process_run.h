@@ -1,5 +1,5 @@
-// A whole training run inside a test: P virtual processes, each with its own trainer, over the in-process
-// transport.
+// A whole training run inside a test: P virtual processes, each of which calls train::TrainingRun,
+// over the in-process transport.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,7 @@
 #include "syncbn/v1/run.pb.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
-#include "train/trainer.h"
+#include "train/training_run.h"
 
 namespace syncbn {
 
@@ -31,6 +31,8 @@ struct InProcessRunOptions {
   int processes = 1;
   // Replicas that compute at the same time where they may take turns.
   int concurrency = 2;
+  // Shared with other runs; null: none.
+  data::DatasetCache* datasets = nullptr;
   // Where the root writes checkpoints and dumps; empty: nowhere.
   std::filesystem::path out;
   // Continue from the newest checkpoint in `out`.

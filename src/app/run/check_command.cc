@@ -37,10 +37,9 @@ void AddCheckCommand(CommandLine& line) {
       return;
     }
     const std::vector<RunNote> notes = NotesOf(file.spec);
-    int64_t batch = 0;
-    for (int64_t samples : data::BatchPerReplica(file.spec.cluster())) batch += samples;
     Say(stdout, "%s: no errors. %s, SGD batch %lld.\n", arguments->run_file.c_str(),
-        Plural(file.spec.cluster().replicas(), "replica").c_str(), static_cast<long long>(batch));
+        Plural(file.spec.cluster().replicas(), "replica").c_str(),
+        static_cast<long long>(data::SgdBatch(file.spec.cluster())));
     PrintNotes(notes);
   });
 }

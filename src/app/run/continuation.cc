@@ -1,6 +1,6 @@
 #include "app/run/continuation.h"
 
-#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -32,8 +32,6 @@ std::optional<std::string> Difference(const train::StoredCheckpoint& checkpoint,
   return std::string(name) + ": " + now->second + ", the checkpoint has " + before->second;
 }
 
-}  // namespace
-
 void CheckRunFileContinues(const train::StoredCheckpoint& checkpoint, const v1::RunSpec& spec) {
   const std::string source = checkpoint.folder.string();
   const config::RunFile before =
@@ -51,6 +49,8 @@ void CheckRunFileContinues(const train::StoredCheckpoint& checkpoint, const v1::
   }
   train::CheckContinues(differences, source);
 }
+
+}  // namespace
 
 void CheckDataContinues(const train::StoredCheckpoint& checkpoint, const Facts& facts) {
   std::vector<std::string> differences;
@@ -75,6 +75,27 @@ std::string OtherBits(const train::StoredCheckpoint& checkpoint, const Facts& fa
     }
   }
   return Join(differences, "; ");
+}
+
+std::optional<Continuation> FindContinuation(const train::CheckpointStore& store,
+                                             const v1::RunSpec& spec, const Facts& facts,
+                                             bool any) {
+  auto stored = store.Latest();
+  if (!stored) return std::nullopt;
+  CheckRunFileContinues(*stored, spec);
+  CheckDataContinues(*stored, facts);
+  std::string other_bits = OtherBits(*stored, facts);
+  if (!other_bits.empty()) {
+    if (!any) {
+      throw Error(ErrorCode::kFailedPrecondition,
+                  stored->folder.string() +
+                      " was written where the bits are others: " + other_bits +
+                      "\nGo on there, or accept other bits from here on: --set "
+                      "train.checkpoint.resume_on=any");
+    }
+    stored->manifest.environment_changes.push_back({stored->manifest.counters.step, other_bits});
+  }
+  return Continuation{*std::move(stored), std::move(other_bits)};
 }
 
 std::string HowToExtend(const v1::RunSpec& spec, bool ended_by_max_steps) {

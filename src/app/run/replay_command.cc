@@ -9,9 +9,9 @@
 #include "app/console.h"
 #include "app/exit_code.h"
 #include "app/run/continuation.h"
-#include "app/run/local_run.h"
 #include "app/run/output_folder.h"
 #include "app/run/range_report.h"
+#include "app/run/run_facts.h"
 #include "app/run/tensor_ranges.h"
 #include "app/terminal.h"
 #include "app/validators.h"
@@ -21,12 +21,11 @@
 #include "base/host.h"
 #include "base/storage_error.h"
 #include "base/text.h"
-#include "comm/in_process.h"
-#include "comm/make_reducer.h"
+#include "config/run_file.h"
 #include "data/batch_plan.h"
 #include "data/sampler.h"
 #include "train/metrics.h"
-#include "train/trainer.h"
+#include "train/training_run.h"
 
 namespace syncbn::app {
 namespace {
@@ -123,19 +122,27 @@ int Replay(const Arguments& arguments) {
                                           " does not exist: give the output folder of a run (--out of syncbn train)");
   }
   const fs::path run_file = out / "run.yaml";
-  const LocalRun run(config::ParseStoredRunFile(ReadFile(run_file), run_file.string()),
-                     arguments.backend);
-  const int replicas = run.spec().cluster().replicas();
+  const config::RunFile file = config::ParseStoredRunFile(ReadFile(run_file), run_file.string());
+  const auto backend = MakeBackend(arguments.backend);
+  data::DatasetCache datasets;
+  const train::PreparedRun run(file.spec, datasets);
   const fs::path dump = arguments.dump.empty() ? out / "replay" : fs::path(arguments.dump);
   MakeOutputFolder(dump, "--dump");
 
-  auto communicators = comm::MakeInProcessCommunicators(1);
-  const auto reducer = comm::MakeReducer(*communicators.front(), {.replicas = replicas});
-  train::Engine engine({.replicas = replicas, .concurrency = AvailableCores()}, run.model(),
-                       run.backend(), *reducer);
   ReplayObserver observer;
   RangeCollector ranges;
-  train::TrainerOptions options;
+  train::RunEnvironment environment{.backend = backend.get(), .concurrency = AvailableCores()};
+  const train::CheckpointStore store(
+      {.out = out, .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
+  if (auto stored = store.Latest(arguments.step)) {
+    const Facts facts = FactsOf(run, *backend);
+    CheckDataContinues(*stored, facts);
+    if (const std::string other = OtherBits(*stored, facts); !other.empty()) {
+      observer.OnWarning("the bits may be others than the run's: " + other);
+    }
+    environment.resume_from = std::move(stored);
+  }
+  train::TrainerOptions& options = environment.training;
   options.observer = &observer;
   options.out = dump;
   options.dump_from = arguments.step;
@@ -145,32 +152,19 @@ int Replay(const Arguments& arguments) {
   options.observe = [&](int64_t step, int replica) {
     return step == arguments.step ? ranges.Observer(replica) : nn::TensorObserver();
   };
-  train::Trainer trainer(run.spec(), engine, run.train(), run.test(), options);
-
-  if (arguments.step < 0 || arguments.step >= trainer.end_step()) {
-    throw Error(ErrorCode::kOutOfRange, "--step " + std::to_string(arguments.step) +
-                                            ": the run has " + Plural(trainer.end_step(), "step") +
-                                            ", 0 to " + std::to_string(trainer.end_step() - 1));
-  }
-  const train::CheckpointStore store(
-      {.out = out, .on_warning = [&](const std::string& warning) { observer.OnWarning(warning); }});
-  int64_t from = 0;
-  if (const auto stored = store.Latest(arguments.step)) {
-    const Facts facts = run.Facts();
-    CheckDataContinues(*stored, facts);
-    if (const std::string other = OtherBits(*stored, facts); !other.empty()) {
-      observer.OnWarning("the bits may be others than the run's: " + other);
+  options.on_start = [&](const train::RunPlan& plan) {
+    if (arguments.step < 0 || arguments.step >= plan.end_step) {
+      throw Error(ErrorCode::kOutOfRange, "--step " + std::to_string(arguments.step) +
+                                              ": the run has " + Plural(plan.end_step, "step") +
+                                              ", 0 to " + std::to_string(plan.end_step - 1));
     }
-    trainer.Restore(train::RestoreState(trainer.layouts(), run.backend().dtype(), stored->manifest,
-                                        stored->tensors, stored->folder.string()),
-                    stored->manifest);
-    from = stored->manifest.counters.step;
-  }
-  Say(stdout, "replaying step %lld on one process from %s\n",
-      static_cast<long long>(arguments.step),
-      from > 0 ? ("the checkpoint after " + Plural(from, "step")).c_str() : "the initial state");
-  std::fflush(stdout);
-  const train::Summary summary = trainer.Run();
+    Say(stdout, "replaying step %lld on one process from %s\n",
+        static_cast<long long>(arguments.step),
+        plan.first_step > 0 ? ("the checkpoint after " + Plural(plan.first_step, "step")).c_str()
+                            : "the initial state");
+    std::fflush(stdout);
+  };
+  const train::Summary summary = train::RunTraining(run, std::move(environment)).summary;
   observer.Finish();
   const std::vector<TensorRange> all = ranges.Ranges();
   if (arguments.all || arguments.layers) {
@@ -206,7 +200,7 @@ int Replay(const Arguments& arguments) {
   WriteRanges(dump / ("ranges-" + stem + ".jsonl"), all);
   Say(stdout, "written: %s and %s\n", (dump / "steps" / (stem + ".safetensors")).c_str(),
       (dump / ("ranges-" + stem + ".jsonl")).c_str());
-  return Compare(RecordedStep(out, arguments.step), observer.last(), trainer.StateDigest(),
+  return Compare(RecordedStep(out, arguments.step), observer.last(), summary.digest.value(),
                  run.spec().cluster().reduction() == v1::REDUCTION_NATIVE);
 }
 

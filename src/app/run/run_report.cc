@@ -103,10 +103,10 @@ void RunReport::SetPhase(Activity phase, int64_t steps, double epoch) {
   ++phases_;
 }
 
-void RunReport::SetReducer(comm::Reducer* reducer) {
+void RunReport::SetBoard(comm::ProgressBoard* board) {
   std::lock_guard lock(mutex_);
-  if (reducer_ != nullptr) last_ = reducer_->board().ReadActivity();
-  reducer_ = reducer;
+  if (board_ != nullptr) last_ = board_->ReadActivity();
+  board_ = board;
 }
 
 void RunReport::SetPlan(int64_t total_steps, int64_t first_step) {
@@ -121,7 +121,7 @@ void RunReport::SetCheckpoint(int64_t step) {
 report::RankStatus RunReport::Status() {
   std::lock_guard lock(mutex_);
   if (phase_ == Activity::kLoad) load_progress_ = ProcessorTime();
-  if (reducer_ != nullptr) last_ = reducer_->board().ReadActivity();
+  if (board_ != nullptr) last_ = board_->ReadActivity();
   return {.phase = std::string(NameOf(phase_)),
           .step = steps_,
           .epoch = epoch_,

@@ -51,8 +51,8 @@ class RunReport {
 
   // What the process is doing, for heartbeats.
   void SetPhase(Activity phase, int64_t steps = 0, double epoch = 0);
-  // Where reductions can be seen; null before it is destroyed.
-  void SetReducer(comm::Reducer* reducer);
+  // Where it can be seen what replicas do; null before it is destroyed.
+  void SetBoard(comm::ProgressBoard* board);
   void SetPlan(int64_t total_steps, int64_t first_step);
   void SetCheckpoint(int64_t step);
   // What should stand in the job's history although nothing failed.
@@ -82,7 +82,7 @@ class RunReport {
   int64_t phases_ = 0, load_progress_ = 0;
   std::optional<int64_t> checkpoint_;
   std::string note_;
-  comm::Reducer* reducer_ = nullptr;
+  comm::ProgressBoard* board_ = nullptr;
   comm::ProcessActivity last_;
   bool unsafe_said_ = false;
   // Last: its threads use what stands above.

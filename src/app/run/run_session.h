@@ -1,4 +1,4 @@
-// One training run of this process, from the run file to its end: the wiring of all parts.
+// The train command: what a call of train::RunTraining needs of the outside, made and handed in.
 #pragma once
 
 #include <filesystem>
@@ -39,6 +39,6 @@ struct RunRequest {
 
 // Runs it on all processes of mpirun, or on this one alone. Returns the exit code. Errors are printed, once
 // for all processes, and end all of them.
-int RunTraining(const RunRequest& request);
+int RunSession(const RunRequest& request);
 
 }  // namespace syncbn::app

@@ -71,7 +71,7 @@ void AddTrainCommand(CommandLine& line) {
     if (command->count("--live") > 0) request->live = *live;
     request->coordinator = *coordinator;
     request->command = line.argv;
-    line.exit_code = RunTraining(*request);
+    line.exit_code = RunSession(*request);
   });
 }
 

@@ -1,0 +1,26 @@
+// What a run of this process is made of: the back end that was asked for, and the facts and the
+// words by which the run is compared and shown.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+#include "train/prepared_run.h"
+
+namespace syncbn::app {
+
+// "cpu", "reference" or "cuda". Throws INVALID_ARGUMENT for another name, UNIMPLEMENTED where the
+// build has not got it.
+std::unique_ptr<backend::Backend> MakeBackend(const std::string& name);
+
+// What the results of a run depend on beside the run file's path and the machine: equal facts,
+// equal bits.
+using Facts = std::map<std::string, std::string>;
+Facts FactsOf(const train::PreparedRun& run, const backend::Backend& backend);
+
+// "resnet20, 272,474 parameters; shapes: 8192 training and 2048 test images of 32 x 32 x 3"
+std::string DescriptionOf(const train::PreparedRun& run);
+
+}  // namespace syncbn::app

@@ -1,0 +1,72 @@
+#include "train/checkpoint_exchange.h"
+
+#include <algorithm>
+#include <exception>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace syncbn::train {
+namespace {
+
+// In place of a manifest, which begins otherwise.
+constexpr std::string_view kFailed = "failed: ";
+
+// The flat tensors of a state, in a fixed order.
+std::vector<Tensor> FlatTensors(const TrainingState& state) {
+  std::vector<Tensor> tensors = {state.parameters, state.running};
+  tensors.insert(tensors.end(), state.optimizer.slots.begin(), state.optimizer.slots.end());
+  return tensors;
+}
+
+}  // namespace
+
+void RestoreEverywhere(comm::Communicator& communicator, const StoredCheckpoint* checkpoint,
+                       DType dtype, Trainer& trainer) {
+  std::string text;
+  TrainingState state;
+  std::exception_ptr failure;
+  if (communicator.rank() == 0 && checkpoint != nullptr) {
+    try {
+      state = RestoreState(trainer.layouts(), dtype, checkpoint->manifest, checkpoint->tensors,
+                           checkpoint->folder.string());
+      text = checkpoint->manifest.ToJson();
+    } catch (const std::exception& error) {
+      failure = std::current_exception();
+      text = std::string(kFailed) + error.what();
+    }
+  }
+  text = communicator.Broadcast(0, text);
+  if (failure) std::rethrow_exception(failure);
+  if (text.starts_with(kFailed)) {
+    throw Error(ErrorCode::kAborted,
+                "rank 0 could not restore the run's state: " + text.substr(kFailed.size()));
+  }
+  if (text.empty()) return;
+  const Manifest manifest = Manifest::FromJson(text, "the checkpoint of rank 0");
+  if (communicator.rank() != 0) {
+    // The initial state has the right shapes; its values are replaced.
+    state = {.parameters = trainer.state().parameters.Clone(),
+             .running = trainer.state().running.Clone(),
+             .optimizer = trainer.state().optimizer.Clone()};
+  }
+  if (communicator.size() > 1) {
+    for (Tensor tensor : FlatTensors(state)) {
+      const std::span<std::byte> bytes = tensor.Bytes();
+      const std::string received =
+          communicator.Broadcast(0, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+      SYNCBN_CHECK_EQ(received.size(), bytes.size());
+      std::ranges::copy(std::as_bytes(std::span(received)), bytes.begin());
+    }
+  }
+  state.optimizer.updates = manifest.optimizer_updates;
+  trainer.Restore(std::move(state), manifest);
+  SYNCBN_CHECK(trainer.StateDigest() == manifest.state_digest) << "of the restored state";
+}
+
+}  // namespace syncbn::train

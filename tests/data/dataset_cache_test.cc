@@ -1,0 +1,96 @@
+#include "data/dataset_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <latch>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "syncbn/v1/run.pb.h"
+
+namespace syncbn::data {
+namespace {
+
+v1::DataSpec Shapes(int64_t samples) {
+  v1::DataSpec spec;
+  spec.set_dataset(v1::DATASET_SHAPES);
+  spec.mutable_shapes()->set_train_samples(samples);
+  spec.mutable_shapes()->set_test_samples(2);
+  return spec;
+}
+
+// A cache whose loads are counted.
+struct Counted {
+  std::atomic<int> loads = 0;
+  DatasetCache cache{[this](const v1::DataSpec& spec, uint64_t seed) {
+    ++loads;
+    return MakeDataset(spec, seed);
+  }};
+};
+
+TEST(DatasetCache, ThreadsThatWantTheSameDataSetLoadItOnce) {
+  Counted counted;
+  constexpr int kThreads = 8;
+  std::vector<std::shared_ptr<const LoadedDataset>> got(kThreads);
+  std::latch together(kThreads);
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        together.arrive_and_wait();
+        got[static_cast<size_t>(i)] = counted.cache.Get(Shapes(20), 1);
+      });
+    }
+  }
+  EXPECT_EQ(counted.loads, 1);
+  for (const auto& one : got) EXPECT_EQ(one, got[0]);
+}
+
+TEST(DatasetCache, WhatIsOnlyUsedDifferentlyIsTheSameDataSet) {
+  Counted counted;
+  const auto plain = counted.cache.Get(Shapes(20), 1);
+  v1::DataSpec spec = Shapes(20);
+  spec.mutable_augment()->set_horizontal_flip(true);
+  spec.set_standardize(false);
+  spec.set_shuffle(false);
+  spec.set_prefetch(7);
+  spec.set_last_batch(v1::LAST_BATCH_DROP);
+  EXPECT_EQ(counted.cache.Get(spec, 1), plain);
+  EXPECT_EQ(counted.loads, 1);
+}
+
+TEST(DatasetCache, OtherSamplesAreAnotherDataSet) {
+  Counted counted;
+  const auto plain = counted.cache.Get(Shapes(20), 1);
+  EXPECT_NE(counted.cache.Get(Shapes(20), 2)->digests().train, plain->digests().train);
+  EXPECT_EQ(counted.cache.Get(Shapes(21), 1)->train().size(), 21);
+  v1::DataSpec limited = Shapes(20);
+  limited.set_train_limit(5);
+  EXPECT_EQ(counted.cache.Get(limited, 1)->train().size(), 5);
+  EXPECT_EQ(counted.loads, 4);
+}
+
+TEST(DatasetCache, HasTheStatisticsAndDigestsOfItsSplits) {
+  DatasetCache cache;
+  const auto loaded = cache.Get(Shapes(20), 1);
+  EXPECT_EQ(loaded->statistics().mean, loaded->train().ComputeStatistics().mean);
+  EXPECT_EQ(loaded->statistics().std, loaded->train().ComputeStatistics().std);
+  EXPECT_EQ(loaded->digests().train, loaded->train().ComputeDigest());
+  EXPECT_EQ(loaded->digests().test, loaded->test().ComputeDigest());
+}
+
+TEST(DatasetCache, ALoadThatFailedIsTriedAgain) {
+  int calls = 0;
+  DatasetCache cache([&](const v1::DataSpec& spec, uint64_t seed) {
+    if (++calls == 1) throw Error(ErrorCode::kNotFound, "not there yet");
+    return MakeDataset(spec, seed);
+  });
+  EXPECT_THROW(cache.Get(Shapes(20), 1), Error);
+  EXPECT_EQ(cache.Get(Shapes(20), 1)->train().size(), 20);
+  EXPECT_EQ(calls, 2);
+}
+
+}  // namespace
+}  // namespace syncbn::data

@@ -1,0 +1,135 @@
+// What a run is as a library call: runs side by side do not touch each other, data sets are loaded
+// once for all of them, and nothing is said or ended but through what was handed in.
+#include "train/training_run.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <exception>
+#include <latch>
+#include <stop_token>
+#include <thread>
+
+#include "base/error.h"
+#include "comm/in_process.h"
+#include "tests/support/in_process_run.h"
+#include "tests/support/small_run.h"
+
+namespace syncbn::train {
+namespace {
+
+std::unique_ptr<backend::Backend> TestBackend() {
+  return kTestBackend == std::string("cpu") ? backend::MakeCpuBackend()
+                                            : backend::MakeReferenceBackend();
+}
+
+v1::RunSpec Small(int replicas, int batch, const std::string& norm_batch, int steps) {
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(replicas, batch, norm_batch));
+  spec.mutable_train()->set_max_steps(steps);
+  return spec;
+}
+
+TEST(TrainingRun, TwoRunsSideBySideEndInTheBitsOfEachAloneAndLoadTheirDataOnce) {
+  const v1::RunSpec specs[] = {Small(4, 8, "global", 12), Small(3, 5, "replica", 15)};
+  const InProcessRunResult alone[] = {RunInProcess(specs[0], {.processes = 2}),
+                                      RunInProcess(specs[1], {.processes = 3})};
+  std::atomic<int> loads = 0;
+  data::DatasetCache datasets([&](const v1::DataSpec& spec, uint64_t seed) {
+    ++loads;
+    return data::MakeDataset(spec, seed);
+  });
+  // Neither goes on before the other has begun.
+  std::latch together(2);
+  InProcessRunResult both[2];
+  std::exception_ptr failures[2];
+  {
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < 2; ++i) {
+      threads.emplace_back([&, i] {
+        try {
+          both[i] = RunInProcess(specs[i], {.processes = i == 0 ? 2 : 3,
+                                            .datasets = &datasets,
+                                            .adjust = [&](int process, TrainerOptions& options) {
+                                              if (process > 0) return;
+                                              options.on_start = [&](const RunPlan&) {
+                                                together.arrive_and_wait();
+                                              };
+                                            }});
+        } catch (...) {
+          failures[i] = std::current_exception();
+        }
+      });
+    }
+  }
+  for (size_t i = 0; i < 2; ++i) {
+    SCOPED_TRACE(i);
+    if (failures[i]) std::rethrow_exception(failures[i]);
+    EXPECT_EQ(both[i].StepDigests().size(), i == 0 ? 12u : 15u);
+    EXPECT_EQ(both[i].StepDigests(), alone[i].StepDigests());
+    EXPECT_EQ(both[i].digests, alone[i].digests);
+  }
+  EXPECT_EQ(loads, 1);
+}
+
+TEST(TrainingRun, NeedsABackEndAndNothingElseAndSaysNothing) {
+  const v1::RunSpec spec = Small(4, 8, "global", 5);
+  const auto backend = TestBackend();
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  const RunResult result = RunTraining(spec, {.backend = backend.get()});
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(result.summary.end, RunEnd::kFinished);
+  EXPECT_EQ(result.summary.steps, 5);
+  EXPECT_TRUE(result.state.parameters.defined());
+  // It evaluates where nobody asks otherwise; that moves no bit.
+  EXPECT_EQ(result.summary.test.size(), 1u);
+  EXPECT_EQ(result.summary.digest, RunInProcess(spec, {.processes = 2}).digests[0]);
+}
+
+TEST(TrainingRun, EndsAfterTheStepAtHandWhenTheTokenOfAnyProcessAsksForIt) {
+  const v1::RunSpec spec = Small(4, 8, "global", 30);
+  std::stop_source source;
+  const InProcessRunResult run =
+      RunInProcess(spec, {.processes = 2, .adjust = [&](int process, TrainerOptions& options) {
+                            if (process == 0) return;
+                            options.stop = source.get_token();
+                            options.on_batch = [&](int64_t step, int, data::Batch&) {
+                              if (step == 3) source.request_stop();
+                            };
+                          }});
+  EXPECT_EQ(run.summary.end, RunEnd::kStopped);
+  EXPECT_EQ(run.summary.steps, 5);
+}
+
+TEST(TrainingRun, AFailureOfOneProcessIsToldToTheOthersWithItsCause) {
+  const v1::RunSpec spec = Small(4, 8, "global", 5);
+  const auto backend = TestBackend();
+  data::DatasetCache datasets;
+  const PreparedRun run(spec, datasets);
+  auto communicators = comm::MakeInProcessCommunicators(2);
+  std::string said[2];
+  {
+    std::vector<std::jthread> threads;
+    for (size_t process = 0; process < 2; ++process) {
+      threads.emplace_back([&, process] {
+        RunEnvironment environment{.backend = backend.get(),
+                                   .communicator = communicators[process].get()};
+        if (process == 1) {
+          environment.training.on_start = [](const RunPlan&) { throw std::bad_alloc(); };
+        }
+        try {
+          RunTraining(run, std::move(environment));
+        } catch (const Error& error) {
+          said[process] = std::string(ErrorCodeName(error.code())) + ": " + error.what();
+        }
+      });
+    }
+  }
+  EXPECT_TRUE(said[1].starts_with("RESOURCE_EXHAUSTED: ")) << said[1];
+  EXPECT_TRUE(said[0].starts_with("ABORTED: ")) << said[0];
+  EXPECT_NE(said[0].find("bad_alloc"), std::string::npos) << said[0];
+}
+
+}  // namespace
+}  // namespace syncbn::train
