@@ -1,6 +1,12 @@
 #include "train/metric_record.h"
 
+#include <algorithm>
+#include <array>
+#include <string>
+
 #include "base/error.h"
+#include "base/metric_name.h"
+#include "base/printable.h"
 #include "train/json_numbers.h"
 
 namespace syncbn::train {
@@ -18,7 +24,31 @@ std::optional<double> Take(const Json& json, const char* key) {
   return NumberOf(*found);
 }
 
+// Room for what stands before a name at the coordinator: "test/precise/".
+constexpr size_t kLongestFigureName = kLongestMetricName - 16;
+
+// What every record has, under the names that the coordinator knows.
+constexpr std::array<std::string_view, 7> kTakenNames = {
+    "loss",    "accuracy",  "learning_rate", "gradient_norm", "images_per_second",
+    "skipped", "other_bits"};
+
 }  // namespace
+
+void MetricRecord::AddFigures(const NamedFigures& more) {
+  for (const auto& [name, value] : more) {
+    if (!IsMetricName(name) || name.size() > kLongestFigureName) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "a figure cannot be named '" + Printable(name) +
+                      "': letters, digits, . _ - / are allowed, at most " +
+                      std::to_string(kLongestFigureName));
+    }
+    if (std::ranges::find(kTakenNames, name) != kTakenNames.end()) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "a figure cannot be named '" + name + "': every record has one of that name");
+    }
+    figures[name] = value;
+  }
+}
 
 std::string MetricRecord::ToJson() const {
   Json json;
@@ -41,6 +71,7 @@ std::string MetricRecord::ToJson() const {
   }
   if (other_bits) json["other_bits"] = true;
   if (digest) json["digest"] = digest->Hex();
+  for (const auto& [name, value] : figures) json["figures"][name] = JsonNumber(value);
   return json.dump();
 }
 
@@ -68,6 +99,11 @@ MetricRecord MetricRecord::FromJson(std::string_view line) {
     }
     record.other_bits = json.value("other_bits", false);
     if (json.contains("digest")) record.digest = Digest::FromHex(json["digest"].get<std::string>());
+    if (json.contains("figures")) {
+      for (const auto& [name, value] : json["figures"].items()) {
+        record.figures[name] = NumberOf(value);
+      }
+    }
     return record;
   } catch (const nlohmann::json::parse_error& error) {
     throw Error(ErrorCode::kDataLoss,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,9 @@
 #include "base/digest.h"
 
 namespace syncbn::train {
+
+// Figures that are no part of every record, by name: see IsMetricName.
+using NamedFigures = std::map<std::string, double>;
 
 struct MetricRecord {
   // Where a step's wall time went; every moment is counted once.
@@ -43,8 +47,15 @@ struct MetricRecord {
   bool other_bits = false;
   // StateDigest after the step.
   std::optional<Digest> digest;
+  // What else was measured; each is a series of its own at the coordinator, beside train/loss:
+  // train/NAME.
+  NamedFigures figures;
 
   bool operator==(const MetricRecord&) const = default;
+
+  // Throws INVALID_ARGUMENT for a name that no series can have, or that another series of every
+  // record has.
+  void AddFigures(const NamedFigures& more);
 
   // A JSON object on one line, without a line end. What is not given is left out. Numbers read back
   // as the same double; what is not finite is null.

@@ -10,8 +10,6 @@
 #include "base/text.h"
 #include "base/unknown_value.h"
 #include "comm/progress_board.h"
-#include "nn/simple_layers.h"
-#include "train/step_dump.h"
 #include "train/tensor_names.h"
 
 namespace syncbn::train {
@@ -254,6 +252,7 @@ void Trainer::RunOneStep(const Wishes& wishes) {
                       .milliseconds = milliseconds,
                       .other_bits = !progress_.environment_changes.empty()};
   if (spec_.output().digests()) record.digest = StateDigest();
+  AddFigures(record);
   if (options_.metrics != nullptr && progress_.counters.step % spec_.output().every_steps() == 0) {
     options_.metrics->Write(record);
   }
@@ -347,14 +346,16 @@ void Trainer::Evaluate() {
       progress_.best_test_accuracy =
           std::max(progress_.best_test_accuracy.value_or(0), result.accuracy);
     }
-    const MetricRecord record{.step = progress_.counters.step - 1,
-                              .epoch = (progress_.counters.step - 1) / plan_.steps_per_epoch(),
-                              .split = "test",
-                              .evaluation = name,
-                              .loss = result.loss,
-                              .accuracy = result.accuracy,
-                              .other_bits = !progress_.environment_changes.empty()};
+    if (options_.metrics == nullptr && options_.observer == nullptr) continue;
     Begin(Activity::kRecord);
+    MetricRecord record{.step = progress_.counters.step - 1,
+                        .epoch = (progress_.counters.step - 1) / plan_.steps_per_epoch(),
+                        .split = "test",
+                        .evaluation = name,
+                        .loss = result.loss,
+                        .accuracy = result.accuracy,
+                        .other_bits = !progress_.environment_changes.empty()};
+    AddFigures(record);
     if (options_.metrics != nullptr) options_.metrics->Write(record);
     if (options_.observer != nullptr) options_.observer->OnEvaluation(record, result.seconds);
   }
@@ -377,89 +378,6 @@ void Trainer::Diverge(const std::string& what) {
             "' shows the ranges of every layer";
 }
 
-void Trainer::SaveCheckpoint(bool needed) {
-  if (options_.checkpoints == nullptr) return;
-  Begin(Activity::kCheckpoint);
-  const std::string step = std::to_string(progress_.counters.step);
-  try {
-    if (options_.metrics != nullptr) options_.metrics->Flush();
-    Manifest manifest = options_.manifest;
-    progress_.WriteTo(manifest);
-    manifest.optimizer_updates = state_.optimizer.updates;
-    manifest.state_digest = StateDigest();
-    manifest.created = FormatTime(Clock::System().Now());
-    const auto folder =
-        options_.checkpoints->Save(std::move(manifest), CheckpointTensors(layouts_, state_));
-    saved_ = progress_.counters.step;
-    if (options_.observer != nullptr) options_.observer->OnCheckpoint(folder, *saved_);
-  } catch (const Error& error) {
-    // A later attempt has taken over: this one must leave.
-    if (error.code() == ErrorCode::kAborted) throw;
-    if (!needed) {
-      return Warn(
-          "the checkpoint of step " + step +
-          " was not written; earlier ones are untouched and training goes on: " + error.message());
-    }
-    const std::string what =
-        IsLast() ? "the last checkpoint, of step " + step + ", was not written"
-                 : "stopped on request after step " + step + ", WITHOUT a checkpoint of it";
-    Lose(what + ": " + error.message() + "; " +
-         (saved_
-              ? "the newest is of step " + std::to_string(*saved_) + ": --resume goes on from there"
-              : "there is none to go on from"));
-  }
-}
-
-void Trainer::Lose(const std::string& what) {
-  // What happened first is how it ends.
-  if (ended_ && *ended_ != RunEnd::kStopped) return Warn(what);
-  ended_ = RunEnd::kStorage;
-  reason_ = what;
-}
-
-void Trainer::Dump(const Accepted& accepted, double learning_rate, TrainingState before) {
-  Begin(Activity::kDump);
-  const int64_t step = progress_.counters.step - 1;
-  const int64_t epoch = step / plan_.steps_per_epoch();
-  const int64_t step_in_epoch = step % plan_.steps_per_epoch();
-  const data::PositionRange range = plan_.Step(step_in_epoch);
-  const std::vector<uint64_t> order = sampler_.Order(epoch);
-  // Batches are keyed: made again they are what every replica was fed.
-  const data::Batch batch = train_.Make(
-      std::span(order).subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size())),
-      epoch);
-  StepDump dump{.step = step,
-                .epoch = epoch,
-                .learning_rate = learning_rate,
-                .loss = step_.totals().loss / step_.totals().samples,
-                .gradient_scale = accepted.gradient_scale,
-                .accepted = accepted.accepted,
-                .images = batch.images,
-                .labels = batch.labels,
-                .replica = Tensor({range.size()}, DType::kInt32),
-                .sample_ids = Tensor({range.size()}, DType::kInt64),
-                .logits = step_.logits(),
-                .gradients = step_.gradients(),
-                .before = std::move(before),
-                .after = state_};
-  for (const nn::DropoutSite& site : engine_.model().dropouts()) {
-    dump.dropouts.push_back(
-        {site.layer, nn::DropoutFactors(engine_.executors().main(), site, spec_.seed(), epoch,
-                                        batch.sample_ids)});
-  }
-  std::ranges::copy(batch.sample_ids, dump.sample_ids.Data<int64_t>());
-  for (int replica = 0; replica < plan_.replicas(); ++replica) {
-    const data::PositionRange slice = plan_.Slice(step_in_epoch, replica);
-    std::fill_n(dump.replica.Data<int32_t>() + (slice.begin - range.begin), slice.size(), replica);
-  }
-  try {
-    WriteStepDump(options_.out, layouts_, dump);
-  } catch (const Error& error) {
-    Warn("step " + std::to_string(step) + " was not dumped: " + error.message());
-    not_dumped_.push_back(step);
-  }
-}
-
 bool Trainer::Dumps(int64_t step) const {
   return step >= options_.dump_from && step < options_.dump_from + options_.dump_steps;
 }
@@ -478,6 +396,10 @@ void Trainer::Begin(Activity activity) const {
   options_.on_phase(
       activity, progress_.counters.step,
       static_cast<double>(progress_.counters.step) / static_cast<double>(plan_.steps_per_epoch()));
+}
+
+void Trainer::AddFigures(MetricRecord& record) const {
+  if (options_.more_figures) record.AddFigures(options_.more_figures(record));
 }
 
 void Trainer::Warn(const std::string& warning) const {

@@ -78,6 +78,7 @@ class Trainer {
   bool IsReplay() const { return options_.stop_at.has_value(); }
   // Whether `every` epochs were completed by the step that was just done.
   bool CompletedEpochs(double every) const;
+  void AddFigures(MetricRecord& record) const;
   void Warn(const std::string& warning) const;
   // Says what the process does: to whoever misses it, and to on_phase.
   void Begin(Activity activity) const;

@@ -36,8 +36,8 @@ struct TrainerOptions {
   // Stop when this many steps are done, without counting that as the end of the run (replay).
   std::optional<int64_t> stop_at;
   bool evaluate = true;
-  // In every process: the run ends after the step at hand, with a checkpoint, as soon as one of
-  // them is asked to.
+  // Looked at before each step, in every process. A request in one of them ends the run in all, after
+  // that step and with a checkpoint.
   std::stop_token stop;
   // Asked before each step, in every process, for what can only be polled (signals). May be empty.
   std::function<Wishes()> wishes;
@@ -46,6 +46,8 @@ struct TrainerOptions {
   // Told, in every process, when it begins something, with the steps done and the epoch. May be
   // empty.
   std::function<void(Activity activity, int64_t steps, double epoch)> on_phase;
+  // Asked by the root for every record, once it is complete: figures to add to it. May be empty.
+  std::function<NamedFigures(const MetricRecord& record)> more_figures;
   // Observers of a replica's pass, and a look at its batch before it is used. May be empty.
   std::function<nn::TensorObserver(int64_t step, int replica)> observe;
   std::function<void(int64_t step, int replica, data::Batch& batch)> on_batch;

@@ -7,7 +7,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/file.h"
+#include "base/metric_name.h"
 #include "tests/support/temp_folder.h"
 #include "tests/train/full_disk.h"
 #include "tests/train/parts_support.h"
@@ -86,6 +88,29 @@ TEST(MetricRecord, ASkippedStepSaysSoAndWhatIsNotFiniteIsNull) {
   EXPECT_EQ(
       MetricRecord::FromJson(R"({"step":3,"epoch":0,"split":"train","loss":"Infinity"})").loss,
       std::numeric_limits<double>::infinity());
+}
+
+TEST(MetricRecord, KeepsFiguresOfAnyNameBesideItsOwn) {
+  MetricRecord record = Train(3);
+  record.AddFigures({{"noise_scale", 12.5}, {"layer1.0.bn1/mean", -0.1}});
+  EXPECT_EQ(record.ToJson(), R"({"step":3,"epoch":0,"split":"train","loss":0.5,)"
+                             R"("figures":{"layer1.0.bn1/mean":-0.1,"noise_scale":12.5}})");
+  EXPECT_EQ(MetricRecord::FromJson(record.ToJson()), record);
+  record.AddFigures({{"noise_scale", std::numeric_limits<double>::quiet_NaN()}});
+  EXPECT_THAT(record.ToJson(), testing::HasSubstr(R"("noise_scale":null)"));
+  EXPECT_TRUE(std::isnan(MetricRecord::FromJson(record.ToJson()).figures.at("noise_scale")));
+}
+
+TEST(MetricRecord, RefusesNamesThatNoSeriesCanHaveOrAnotherHas) {
+  const std::string longest(kLongestMetricName - 16, 'x');
+  for (const std::string& name : {std::string(), std::string("a b"), std::string("größe"),
+                                  longest + "x", std::string("loss"), std::string("skipped")}) {
+    MetricRecord record = Train(3);
+    EXPECT_THROW(record.AddFigures({{name, 1}}), Error) << name;
+  }
+  MetricRecord record = Train(3);
+  record.AddFigures({{longest, 1}});
+  EXPECT_EQ(record.figures.size(), 1u);
 }
 
 TEST(MetricRecord, EveryDoubleReadsBackAsItself) {

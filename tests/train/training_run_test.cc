@@ -14,6 +14,7 @@
 #include "comm/in_process.h"
 #include "tests/support/in_process_run.h"
 #include "tests/support/small_run.h"
+#include "tests/support/temp_folder.h"
 
 namespace syncbn::train {
 namespace {
@@ -100,6 +101,36 @@ TEST(TrainingRun, EndsAfterTheStepAtHandWhenTheTokenOfAnyProcessAsksForIt) {
                           }});
   EXPECT_EQ(run.summary.end, RunEnd::kStopped);
   EXPECT_EQ(run.summary.steps, 5);
+}
+
+TEST(TrainingRun, WhatTheRootCannotRestoreTheOthersHearAtOnce) {
+  v1::RunSpec spec = Small(4, 8, "global", 2);
+  TempFolder out;
+  RunInProcess(spec, {.out = out.path()});
+  // Another width: its tensors do not fit the checkpoint.
+  spec.mutable_model()->mutable_layers(0)->mutable_conv()->set_out(16);
+  const auto backend = TestBackend();
+  data::DatasetCache datasets;
+  const PreparedRun run(spec, datasets);
+  auto communicators = comm::MakeInProcessCommunicators(2);
+  std::string said[2];
+  {
+    std::vector<std::jthread> threads;
+    for (size_t process = 0; process < 2; ++process) {
+      threads.emplace_back([&, process] {
+        RunEnvironment environment{.backend = backend.get(),
+                                   .communicator = communicators[process].get()};
+        if (process == 0) environment.resume_from = CheckpointStore({.out = out.path()}).Latest();
+        try {
+          RunTraining(run, std::move(environment));
+        } catch (const Error& error) {
+          said[process] = std::string(ErrorCodeName(error.code())) + ": " + error.what();
+        }
+      });
+    }
+  }
+  EXPECT_TRUE(said[0].starts_with("FAILED_PRECONDITION: ")) << said[0];
+  EXPECT_TRUE(said[1].starts_with("ABORTED: rank 0 could not restore")) << said[1];
 }
 
 TEST(TrainingRun, AFailureOfOneProcessIsToldToTheOthersWithItsCause) {

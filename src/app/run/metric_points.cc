@@ -22,6 +22,7 @@ std::vector<report::Point> PointsOf(const train::MetricRecord& record,
   add(prefix + "images_per_second", record.images_per_second);
   if (record.skipped) add(prefix + "skipped", 1);
   if (record.other_bits) add(prefix + "other_bits", 1);
+  for (const auto& [name, value] : record.figures) add(prefix + name, value);
   if (record.milliseconds) {
     add("time/compute_ms", record.milliseconds->compute);
     add("time/statistics_ms", record.milliseconds->statistics);

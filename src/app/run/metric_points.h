@@ -9,6 +9,7 @@
 //   first
 //                              of train.evaluate.with
 //   test/precise/loss, ...     with further ones, by name
+//   train/NAME, test/NAME      the record's further figures
 #pragma once
 
 #include <string>

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "base/metric_name.h"
 #include "coordinator/answer_size.h"
 #include "coordinator/api_error.h"
 #include "coordinator/field_check.h"
@@ -19,13 +20,6 @@ constexpr int kDefaultBuckets = 1000, kMostBuckets = 20'000;
 [[noreturn]] void FailBatch(StreamId stream, const std::string& what) {
   ThrowFieldInvalid("batch", "metric batch of " + AttemptName(stream.job, stream.attempt) +
                                  ", rank " + std::to_string(stream.rank) + ": " + what);
-}
-
-bool IsMetricName(const std::string& name) {
-  if (name.empty() || name.size() > 128) return false;
-  return std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '.' || c == '_' || c == '-' || c == '/';
-  });
 }
 
 void Validate(StreamId stream, const v1::MetricBatch& batch) {
