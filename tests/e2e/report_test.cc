@@ -7,8 +7,10 @@
 
 #include "app/run/metric_points.h"
 #include "base/file.h"
+#include "report/reporter.h"
 #include "report/spool_reader.h"
 #include "tests/report/fake_coordinator.h"
+#include "tests/support/in_process_run.h"
 #include "tests/support/process.h"
 #include "tests/support/small_run.h"
 #include "tests/support/temp_folder.h"
@@ -117,6 +119,53 @@ TEST_P(ReportAt, EveryFigureOfTheRunArrivesOnce) {
   EXPECT_EQ(store.Latest()->manifest.attempt, 2);
 }
 INSTANTIATE_TEST_SUITE_P(Processes, ReportAt, testing::Values(0, 1, 2));
+
+// metrics.jsonl and the coordinator, as the train command writes them.
+class BothSinks : public train::MetricSink {
+ public:
+  BothSinks(const fs::path& file, report::Reporter& reporter)
+      : file_({.path = file}), reporter_(reporter) {}
+  void Write(const train::MetricRecord& record) override {
+    file_.Write(record);
+    reporter_.Add(app::PointsOf(record, "running", 0));
+  }
+  void Flush() override { file_.Flush(); }
+
+ private:
+  train::JsonlSink file_;
+  report::Reporter& reporter_;
+};
+
+TEST_F(Report, AFigureOfANewNameIsInMetricsJsonlAndASeriesOfTheJob) {
+  report::Reporter reporter({.settings = {.coordinator = coordinator_.address(),
+                                          .attempt = "jobs/17/attempts/2",
+                                          .spool = Spool()}});
+  fs::create_directories(Out());
+  BothSinks sink(Out() / "metrics.jsonl", reporter);
+  v1::RunSpec spec = RunSpecFromYaml(SmallRun(4, 8, "global"));
+  spec.mutable_train()->set_max_steps(3);
+  RunInProcess(spec, {.processes = 2, .adjust = [&](int process, train::TrainerOptions& options) {
+                        options.evaluate = true;
+                        if (process > 0) return;
+                        options.metrics = &sink;
+                        options.more_figures = [](const train::MetricRecord& record) {
+                          const double value =
+                              record.split == "test" ? -1 : 0.5 + 2 * static_cast<double>(record.step);
+                          return train::NamedFigures{{"noise_scale", value}};
+                        };
+                      }});
+  v1::RankExit exit;
+  exit.set_outcome(v1::ATTEMPT_OUTCOME_COMPLETED);
+  ASSERT_TRUE(reporter.Finish(exit, seconds(60)).exit_delivered);
+
+  EXPECT_EQ(Heard(), Expected());
+  std::map<std::string, std::map<int64_t, double>> series;
+  for (const HeardPoint& point : Heard()) series[point.name][point.step] = point.value;
+  EXPECT_EQ(series["train/noise_scale"], (std::map<int64_t, double>{{0, 0.5}, {1, 2.5}, {2, 4.5}}));
+  EXPECT_EQ(series["test/noise_scale"], (std::map<int64_t, double>{{2, -1}}));
+  EXPECT_NE(ReadFile(Out() / "metrics.jsonl").find(R"("figures":{"noise_scale":2.5})"),
+            std::string::npos);
+}
 
 TEST_F(Report, WithoutACoordinatorTheRunEndsAsEverAndTheSpoolHoldsEverything) {
   coordinator_.Kill();
