@@ -2,9 +2,13 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 
+#include <csignal>
+#include <optional>
+
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "tests/e2e/resilience.h"
-#include "tests/train/full_disk.h"
+#include "tests/support/full_disk.h"
 
 namespace syncbn {
 namespace {
@@ -125,6 +129,53 @@ TEST_F(OutageTest, AFullDiskOfTheStoreRefusesJobsAndLosesNothingOfThoseThatRun) 
   // And what was refused is taken now.
   EXPECT_EQ(SubmitAndWait(MakeJob(TinyRun())).state(), v1::Job::SUCCEEDED);
   EXPECT_EQ(Stop(), 0);
+}
+
+TEST_F(OutageTest, OnAFullDiskItStartsEndsAndDeletesJobsAndStopsHoweverOften) {
+  fs::create_directories(data());
+  TempFolder elsewhere;
+  SmallDisk disk(data(), 64 * 1024);
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a file system is not permitted here";
+  fs::create_symlink(elsewhere.path(), data() / "output");
+  const fs::path run_file = tools_.path() / "run.yaml";
+  WriteFileAtomically(run_file, TinyRun(2));
+  const std::string address = "unix:" + (tools_.path() / "socket").string();
+  std::optional<Process> server;
+  const auto start = [&] {
+    server.emplace(ProcessOptions{.argv = {SyncbnProgram(), "serve", "--data", data().string(),
+                                           "--listen", address, "--http", "off", "--slots", "4"},
+                                  .timeout = std::chrono::seconds(600)});
+    ASSERT_TRUE(server->WaitForText("syncbn serves on ", kPatience)) << server->Err();
+  };
+  const auto ask = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), SyncbnProgram());
+    words.insert(words.end(), {"--coordinator", address});
+    const ProcessResult result = RunProcess({.argv = words});
+    EXPECT_EQ(result.status, 0) << words[1] << ": " << result.err;
+  };
+  const auto fill = [&] {
+    const Descriptor file(
+        ::open((data() / "ballast").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    const std::string block(4096, 'x');
+    while (::write(file.get(), block.data(), block.size()) > 0) {
+    }
+  };
+  start();
+  // They wait.
+  ask({"hosts", "drain", "localhost"});
+  for (int i = 0; i < 4; ++i)
+    ask({"submit", run_file.string(), "--set", "name=job" + std::to_string(i)});
+  for (const char* job : {"1", "2", "3", "4"}) {
+    fill();
+    server->Signal(SIGTERM);
+    EXPECT_EQ(server->Wait().status, 0) << server->Err();
+    fill();
+    ASSERT_NO_FATAL_FAILURE(start());
+    ask({"cancel", job});
+    ask({"delete", job});
+  }
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait().status, 0);
 }
 
 }  // namespace

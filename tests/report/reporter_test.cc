@@ -10,8 +10,8 @@
 #include "base/file.h"
 #include "report/spool_reader.h"
 #include "tests/report/fake_coordinator.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
-#include "tests/train/full_disk.h"
 
 namespace syncbn::report {
 namespace {

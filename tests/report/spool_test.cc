@@ -14,8 +14,8 @@
 #include "report/metric_batches.h"
 #include "report/spool_file.h"
 #include "report/spool_reader.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
-#include "tests/train/full_disk.h"
 
 namespace syncbn::report {
 namespace {

@@ -13,8 +13,8 @@
 
 #include "base/file.h"
 #include "base/host.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
-#include "tests/train/full_disk.h"
 #include "tests/train/parts_support.h"
 #include "train/safetensors.h"
 

@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/metric_name.h"
+#include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
-#include "tests/train/full_disk.h"
 #include "tests/train/parts_support.h"
 #include "train/summary.h"
 

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
-#include "tests/train/full_disk.h"
 #include "tests/train/parts_support.h"
 #include "train/safetensors.h"
 #include "train/tensor_names.h"

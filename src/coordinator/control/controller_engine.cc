@@ -239,7 +239,7 @@ void Controller::Start() {
   }
   looked_at.wait();
   EndUnknownAttempts();
-  StoreClock();
+  Guarded("storing the time", [&] { StoreClock(); });
   const MonotonicTime now = options_.clock->Monotonic();
   last_tick_ = last_schedule_ = last_observation_ = last_progress_ = last_retention_ = last_mark_ =
       now;
@@ -352,7 +352,9 @@ void Controller::StoreProgress() {
 }
 
 void Controller::StoreClock() {
-  options_.store->Write([&](Tables& tables) { tables.clock.Put(time_.MarkNow()); });
+  // Nothing is added, and what ends jobs looks at it.
+  options_.store->Write([&](Tables& tables) { tables.clock.Put(time_.MarkNow()); },
+                        Store::Use::kMakesRoom);
 }
 
 void Controller::RunRetention() {

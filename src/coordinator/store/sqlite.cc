@@ -103,9 +103,12 @@ Database::Database(const std::filesystem::path& path, Mode mode) : path_(path) {
   const int flags =
       mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
   if (mode == Mode::kReadWrite) {
-    // A new store is its owner's alone: it holds run files and the hashes of tokens. SQLite gives the
-    // files beside it the same mode. What is wrong with the path SQLite says below.
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    // A new store is its owner's alone: it holds run files and the hashes of tokens. SQLite gives
+    // the files beside it the same mode. What is wrong with the path SQLite says below. One that is
+    // there is not opened: closing any descriptor of it takes away the locks that this process's
+    // other connections hold, and another process could remove their log
+    // (https://sqlite.org/howtocorrupt.html).
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file >= 0) ::close(file);
   }
   if (sqlite3_open_v2(path.c_str(), &handle_, flags | SQLITE_OPEN_NOMUTEX, nullptr) != SQLITE_OK) {

@@ -5,9 +5,10 @@
 //   rows.Next();)
 //     Use(rows.Int(0), rows.Text(1));
 //
-// A Database belongs to one thread at a time. SQL is written in string literals; values are bound,
-// never pasted. Disk full is RESOURCE_EXHAUSTED, a damaged file DATA_LOSS, a lock that is not given
-// up UNAVAILABLE.
+// A Database belongs to one thread at a time. Nothing else of the process opens its files: where
+// that is closed again, the locks of all its connections are gone. SQL is written in string
+// literals; values are bound, never pasted. Disk full is RESOURCE_EXHAUSTED, a damaged file
+// DATA_LOSS, a lock that is not given up UNAVAILABLE.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,5 @@
 #include "coordinator/store/store.h"
 
-#include <sqlite3.h>
-
 #include "base/error.h"
 #include "coordinator/api_error.h"
 #include "coordinator/store/store_schema.h"
@@ -19,12 +17,23 @@ bool IsFull(const std::filesystem::path& folder) {
   return !error && space.available < kFull;
 }
 
-// Closing a connection removes the log beside the path that it was opened under. Where another
-// store stands there now, that would be the other's.
-void LeaveFilesAlone(Database& database) {
-  int yes = 1;
-  sqlite3_file_control(database.handle(), "main", SQLITE_FCNTL_PERSIST_WAL, &yes);
+[[noreturn]] void ThrowLost(const std::string& text) {
+  throw ApiError(ErrorCode::kUnavailable, "STORE_LOST", text);
 }
+
+// At the end of a write that may have been given a part of what is set aside, however it ends.
+class TakesBack {
+ public:
+  explicit TakesBack(SpaceReserve& reserve) : reserve_(reserve) {}
+  ~TakesBack() {
+    if (reserve_.given()) reserve_.TakeBack();
+  }
+  TakesBack(const TakesBack&) = delete;
+  TakesBack& operator=(const TakesBack&) = delete;
+
+ private:
+  SpaceReserve& reserve_;
+};
 
 }  // namespace
 
@@ -32,12 +41,13 @@ Store::Store(const Options& options) : data_(options.folder), reserve_(options.f
   try {
     Open(options);
   } catch (const Error&) {
-    // On a full disk SQLite says one thing or another, according to the file that it cannot make.
-    if (!IsFull(options.folder) || !reserve_.Give()) throw;
+    // A store that was open before needs no room for that. One that is to be brought up to date
+    // does; SQLite says one thing or another then, according to the file that it cannot make.
+    if (!IsFull(options.folder) || !reserve_.Give(SpaceReserve::kAll)) throw;
     Open(options);
   }
   data_.Adopt(id_);
-  reserve_.Take();
+  reserve_.TakeBack();
   writer_ = std::make_unique<GroupWriter>(*writing_, feed_, [this] { Confirm(); });
 }
 
@@ -61,9 +71,12 @@ void Store::Open(const Options& options) {
 
 Store::~Store() {
   writer_.reset();
-  if (data_.WhyLost().empty()) return;
-  LeaveFilesAlone(*writing_);
-  for (const auto& reader : readers_) LeaveFilesAlone(*reader);
+  const bool in_place = data_.WhyLost().empty();
+  // The log is carried over now, which takes less room than it gives back.
+  if (in_place && IsFull(folder())) reserve_.Give();
+  readers_.clear();
+  writing_.reset();
+  if (in_place) reserve_.TakeBack();
 }
 
 void Store::RunWrite(const std::function<void(Tables&)>& body, Use use) {
@@ -73,41 +86,65 @@ void Store::RunWrite(const std::function<void(Tables&)>& body, Use use) {
       body(tables);
     });
   };
+  // What is asked while a copy is being saved does not wait for that.
+  if (const std::string lost = LostText(); !lost.empty()) ThrowLost(lost);
   if (use == Use::kAdds) {
     // Otherwise the space that was given up would be filled by what comes most often.
     if (reserve_.given() && !reserve_.Take()) ThrowStoreFull(data_.store());
     write();
     return;
   }
-  try {
-    write();
-  } catch (const ApiError& error) {
-    // A submitter's quota is exhausted, too, and not for want of space.
-    if (error.reason() != kStoreFull || !reserve_.Give()) throw;
-    write();
+  const TakesBack at_end(reserve_);
+  while (true) {
+    try {
+      write();
+      break;
+    } catch (const ApiError& error) {
+      // A submitter's quota is exhausted, too, and not for want of space.
+      if (error.reason() != kStoreFull || !reserve_.Give()) throw;
+    }
   }
-  if (reserve_.given()) reserve_.Take();
+  if (reserve_.given()) CarryOverLog();
+}
+
+void Store::CarryOverLog() const {
+  try {
+    WithReader([](Database& database) { database.Execute("PRAGMA wal_checkpoint(PASSIVE)"); });
+  } catch (const Error&) {
+    // Then it stays in the log, and the next write needs more.
+  }
 }
 
 void Store::Confirm() {
-  std::lock_guard lock(lost_mutex_);
-  if (lost_.empty()) {
+  if (LostText().empty()) {
     std::string lost = data_.WhyLost();
     if (lost.empty()) return;
     lost += ". Nothing is acknowledged any more";
     if (data_.HasLostStore()) {
+      // Whoever asks meanwhile is told at once: a copy takes as long as the store is large.
+      SetLost(lost + "; what was is being saved, and then this says more");
       lost += Rescue();
       // After that: the copy is the newest.
       lost += ". To go on, stop this coordinator, " + RestoreAdvice(folder());
     }
-    lost_ = std::move(lost);
+    SetLost(lost);
   }
-  throw ApiError(ErrorCode::kUnavailable, "STORE_LOST", lost_);
+  ThrowLost(LostText());
+}
+
+std::string Store::LostText() const {
+  std::lock_guard lock(lost_mutex_);
+  return lost_;
+}
+
+void Store::SetLost(const std::string& text) {
+  std::lock_guard lock(lost_mutex_);
+  lost_ = text;
 }
 
 std::string Store::WhyLost() const {
-  std::lock_guard lock(lost_mutex_);
-  return lost_.empty() ? data_.WhyLost() : lost_;
+  const std::string lost = LostText();
+  return lost.empty() ? data_.WhyLost() : lost;
 }
 
 std::string Store::Rescue() {
@@ -125,7 +162,7 @@ void Store::CheckInPlace() {
   RunWrite([](Tables&) {}, Use::kMakesRoom);
 }
 
-void Store::RunRead(const std::function<void(Tables&)>& body) const {
+void Store::WithReader(const std::function<void(Database&)>& body) const {
   std::unique_lock lock(mutex_);
   free_.wait(lock, [&] { return !readers_.empty(); });
   std::unique_ptr<Database> database = std::move(readers_.back());
@@ -137,17 +174,23 @@ void Store::RunRead(const std::function<void(Tables&)>& body) const {
     free_.notify_one();
   };
   try {
-    // One moment for all queries of the body.
-    database->Execute("BEGIN");
-    Tables tables(*database, nullptr);
-    body(tables);
-    database->Execute("COMMIT");
+    body(*database);
   } catch (...) {
     if (database->InTransaction()) database->Execute("ROLLBACK");
     give_back();
     throw;
   }
   give_back();
+}
+
+void Store::RunRead(const std::function<void(Tables&)>& body) const {
+  WithReader([&](Database& database) {
+    // One moment for all queries of the body.
+    database.Execute("BEGIN");
+    Tables tables(database, nullptr);
+    body(tables);
+    database.Execute("COMMIT");
+  });
 }
 
 std::optional<std::string> Store::Answered(const RequestKey& key) {
@@ -169,8 +212,7 @@ std::string Store::Mutate(const RequestKey& key, WallTime now,
 
 void Store::BackUp(const std::filesystem::path& path) const {
   // Under its name there may be nothing, or another store.
-  if (const std::string why = data_.WhyLost(); !why.empty())
-    throw ApiError(ErrorCode::kUnavailable, "STORE_LOST", why);
+  if (const std::string why = data_.WhyLost(); !why.empty()) ThrowLost(why);
   // A connection of its own: a copy takes long, and readers are few.
   Database source(data_.store(), Database::Mode::kReadWrite);
   CopyDatabase(source, path);

@@ -11,7 +11,8 @@
 //
 // A write that finds the store's file or the folder's lock gone (data_folder.h) throws UNAVAILABLE
 // (STORE_LOST), as all after it: nothing is acknowledged that would be lost. Before that a copy of
-// all that was acknowledged is written into the folder's backups.
+// all that was acknowledged is written into the folder's backups; what comes while that lasts is
+// refused at once.
 #pragma once
 
 #include <condition_variable>
@@ -73,16 +74,16 @@ class Store {
     int readers = 4;
   };
 
-  // Takes the folder's lock, brings the file up to date and opens it; also on a full disk, from the
-  // space that was set aside. FAILED_PRECONDITION when another coordinator has the folder, and when
-  // the store is not that of the folder's jobs (data_folder.h); DATA_LOSS, with what to do, when it
-  // is damaged.
+  // Takes the folder's lock, brings the file up to date and opens it; also on a full disk, without
+  // spending what is set aside. FAILED_PRECONDITION when another coordinator has the folder, and
+  // when the store is not that of the folder's jobs (data_folder.h); DATA_LOSS, with what to do,
+  // when it is damaged.
   explicit Store(const Options& options);
   ~Store();
 
   // What a write is for, which counts when the disk is full: then what adds to the store fails
   // (RESOURCE_EXHAUSTED, STORE_FULL), and what ends and deletes jobs is written into the space that
-  // was set aside. Its body may run twice.
+  // was set aside. Its body may run several times.
   enum class Use { kAdds, kMakesRoom };
 
   template <typename Body>
@@ -137,16 +138,21 @@ class Store {
   void Open(const Options& options);
   void RunWrite(const std::function<void(Tables&)>& body, Use use);
   void RunRead(const std::function<void(Tables&)>& body) const;
+  void WithReader(const std::function<void(Database&)>& body) const;
+  // Into the store, so that the next write begins the log anew and needs no more room.
+  void CarryOverLog() const;
   // On the writing thread, before anything is written, so that what is refused has no effect; and
   // after a commit, before anybody is told of it.
   void Confirm();
+  std::string LostText() const;
+  void SetLost(const std::string& text);
   // Copies the store that has lost its name into the backups; how that went, for STORE_LOST.
   std::string Rescue();
 
   DataFolder data_;
   SpaceReserve reserve_;
   mutable std::mutex lost_mutex_;
-  std::string lost_;  // what STORE_LOST says
+  std::string lost_;  // what STORE_LOST says; the lock is held for no longer than that takes
   ChangeFeed feed_;
   std::unique_ptr<Database> writing_;
   mutable std::mutex mutex_;

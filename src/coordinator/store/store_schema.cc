@@ -250,6 +250,11 @@ void ConfigureConnection(Database& database, bool synced) {
       "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
       "PRAGMA cache_size = -65536; PRAGMA journal_size_limit = 16777216;"
       "PRAGMA wal_autocheckpoint = 4000");
+  // The files beside the store stay when it is closed, empty as they are then: on a full disk they
+  // could not be made again. And where another store stands in its place by then, they are the
+  // other's.
+  int yes = 1;
+  sqlite3_file_control(database.handle(), "main", SQLITE_FCNTL_PERSIST_WAL, &yes);
 }
 
 void Migrate(Database& database) {

@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 #include "tests/coordinator/launch/launcher_fixture.h"
-#include "tests/train/full_disk.h"
+#include "tests/support/full_disk.h"
 
 namespace syncbn::coordinator {
 namespace {
