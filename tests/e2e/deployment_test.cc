@@ -1,5 +1,5 @@
-// The files in launch/ and docker/ say what the program and the package lists say, on machines where
-// neither systemd nor a container engine runs. (That the images build is tried by hand: docker/README.md.)
+// The files in launch/ and docker/ say what the program and the package lists say, on machines
+// where neither systemd nor a container engine runs. (tests/image builds the image and runs it.)
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <yaml-cpp/yaml.h>
@@ -183,6 +183,20 @@ TEST(Deployment, EveryFileThatTheImageCopiesIsInItsContext) {
     }
   }
   EXPECT_GE(copies, 8);
+}
+
+TEST(Deployment, EveryFileThatTheBuildReadsIsCopiedIntoTheImage) {
+  const std::string dockerfile = SourceText("docker/Dockerfile");
+  const std::string first_stage =
+      dockerfile.substr(0, dockerfile.find("\nFROM ", dockerfile.find(" AS build")));
+  const std::string cmake = SourceText("CMakeLists.txt");
+  const std::regex read("\n(?:include|add_subdirectory)\\(([a-z]+)[/)]");
+  int count = 0;
+  for (std::sregex_iterator at(cmake.begin(), cmake.end(), read), end; at != end; ++at, ++count) {
+    const std::string folder = (*at)[1];
+    EXPECT_THAT(first_stage, HasSubstr("\nCOPY " + folder + " " + folder + "\n"));
+  }
+  EXPECT_GE(count, 4);
 }
 
 // The libraries of the built program against the packages of the image.
