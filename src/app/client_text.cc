@@ -54,7 +54,9 @@ std::string NameOf(const google::protobuf::Message& message) {
 std::string JobNameOf(std::string_view text) {
   std::string_view digits = text;
   if (digits.starts_with("jobs/")) digits.remove_prefix(5);
-  if (!AllDigits(digits) || digits.size() > 18) {
+  if (AllDigits(digits) && digits.size() > 18)
+    throw Error(ErrorCode::kNotFound, "there is no job " + std::string(text));
+  if (!AllDigits(digits)) {
     throw Error(ErrorCode::kInvalidArgument,
                 "\"" + std::string(text) + "\" is not a job: write its number, as in 17 or jobs/17 "
                 "('syncbn jobs' lists them)");
@@ -66,12 +68,13 @@ std::string LastPart(std::string_view name) {
   return std::string(name.substr(name.rfind('/') + 1));
 }
 
-std::chrono::seconds ParseDuration(std::string_view text, std::string_view option) {
-  const auto fail = [&]() {
+std::chrono::seconds ParseDuration(std::string_view text, std::string_view option,
+                                   std::chrono::seconds most) {
+  const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::kInvalidArgument,
-                std::string(option) + ": \"" + std::string(text) +
-                    "\" is not a time: write 45s, 30m, 2h, 1d, or 1h30m");
+                std::string(option) + ": \"" + std::string(text) + "\" is " + why);
   };
+  const auto fail = [&] { refuse("not a time: write 45s, 30m, 2h, 1d, or 1h30m"); };
   double total = 0;
   std::string_view rest = text;
   if (rest.empty()) fail();
@@ -79,7 +82,9 @@ std::chrono::seconds ParseDuration(std::string_view text, std::string_view optio
     const size_t length = std::min(rest.find_first_not_of("0123456789."), rest.size());
     double number = 0;
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + length, number);
-    if (length == 0 || error != std::errc() || end != rest.data() + length) fail();
+    if (length == 0 || error == std::errc::invalid_argument || end != rest.data() + length) fail();
+    // One that no double holds: what from_chars leaves then says nothing.
+    if (error != std::errc()) number = HUGE_VAL;
     rest.remove_prefix(length);
     double unit = 1;
     if (rest.empty()) {
@@ -96,11 +101,10 @@ std::chrono::seconds ParseDuration(std::string_view text, std::string_view optio
     }
     total += number * unit;
   }
-  if (total < 1) fail();
-  if (total > 1e9) {
-    throw Error(ErrorCode::kInvalidArgument,
-                std::string(option) + ": \"" + std::string(text) + "\" is too long: at most 11574d");
-  }
+  const std::string range =
+      ": from 1s to " + std::to_string(most / std::chrono::days(1)) + "d are allowed";
+  if (total < 1) refuse("too short" + range);
+  if (total > static_cast<double>(most.count())) refuse("too long" + range);
   return std::chrono::seconds(std::llround(total));
 }
 

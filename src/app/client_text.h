@@ -23,8 +23,9 @@ std::string JobNameOf(std::string_view text);
 std::string LastPart(std::string_view name);
 
 // "90", "45s", "30m", "2h", "1d" and sums such as "1h30m"; a number alone is in seconds. Throws
-// INVALID_ARGUMENT that names `option`.
-std::chrono::seconds ParseDuration(std::string_view text, std::string_view option);
+// INVALID_ARGUMENT that names `option`, also for less than a second and for more than `most`.
+std::chrono::seconds ParseDuration(std::string_view text, std::string_view option,
+                                   std::chrono::seconds most);
 
 // "key=value"; throws INVALID_ARGUMENT that names `option`.
 std::pair<std::string, std::string> ParsePair(const std::string& text, std::string_view option);

@@ -1,6 +1,7 @@
 // What options accept, where CLI11's own checks would speak of the largest double.
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -15,13 +16,16 @@ inline constexpr int64_t kAnyWhole = 999'999'999'999'999'999;
 // A whole number from `least` to `most`, which is what the option's variable can hold.
 inline Check WholeNumberFrom(int64_t least, int64_t most = std::numeric_limits<int>::max()) {
   return [least, most](const std::string& text) {
-    const std::string digits = text.starts_with('-') ? text.substr(1) : text;
-    const bool whole = !digits.empty() && digits.size() < 19 &&
-                       digits.find_first_not_of("0123456789") == std::string::npos;
-    const int64_t value = whole ? std::stoll(text) : 0;
-    if (whole && value >= least && value <= most) return std::string();
+    int64_t value = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, value);
+    const bool whole = rest == end && error != std::errc::invalid_argument;
+    // One that no integer holds is whole as well.
+    const bool too_large = whole && (error == std::errc() ? value > most : !text.starts_with('-'));
+    if (whole && error == std::errc() && value >= least && !too_large) return std::string();
     // The upper bound is worth a word where it is met, or where it is the option's own.
-    const bool bounded = most < std::numeric_limits<int>::max() || (whole && value > most);
+    const bool any = most == std::numeric_limits<int>::max() || most == kAnyWhole;
+    const bool bounded = !any || too_large;
     return "expected a whole number " +
            (bounded ? "from " + std::to_string(least) + " to " + std::to_string(most)
                     : "of at least " + std::to_string(least)) +

@@ -48,6 +48,10 @@ constexpr Rule kRules[] = {
     // A run file has a limit of its own, which says more (submission.h).
     {"syncbn.v1.Job.run_file", {.bytes = kNone}},
     {"syncbn.v1.Job.effective_run_file", {.bytes = kNone}},
+    // So have variables, of which all faults are said at once.
+    {"syncbn.v1.Job.environment", {.entries = kNone}},
+    {"syncbn.v1.Job.EnvironmentEntry.key", {.bytes = kNone}},
+    {"syncbn.v1.Job.EnvironmentEntry.value", {.bytes = kNone}},
     {"syncbn.v1.Resources", {.bytes = 64 * 1024}},
     {"syncbn.v1.Resources.priority", {.least = -kMostWhole}},
     {"syncbn.v1.Failure.exit_code", {.least = -kMostWhole}},

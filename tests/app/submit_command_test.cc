@@ -56,17 +56,17 @@ TEST(Submit, RefusesNumbersThatMeanNothing) {
   WriteFileAtomically(path, kRunFile);
   FakeCoordinator fake;
   struct Wrong {
-    std::string option, value;
-    int least = 1;
+    std::string option, value, range = "of at least 1";
   };
-  for (const Wrong& wrong :
-       {Wrong{"-n", "0"}, Wrong{"--processes", "-2"}, Wrong{"-n", "two"}, Wrong{"--threads", "0"},
-        Wrong{"--per-host", "0"}, Wrong{"--memory", "-1", 0}, Wrong{"--max-retries", "-1", 0}}) {
+  for (const Wrong& wrong : {Wrong{"-n", "0"}, Wrong{"--processes", "-2"}, Wrong{"-n", "two"},
+                             Wrong{"--threads", "0", "from 1 to 4096"}, Wrong{"--per-host", "0"},
+                             Wrong{"--memory", "-1", "from 0 to 1073741824"},
+                             Wrong{"--max-retries", "-1", "from 0 to 1000"}}) {
     const ProcessResult result =
         RunCommand(fake, {"submit", path.string(), wrong.option + (wrong.option == "-n" ? "" : "=") + wrong.value});
     EXPECT_EQ(result.status, 2) << wrong.option;
-    EXPECT_THAT(result.err, HasSubstr("expected a whole number of at least " +
-                                      std::to_string(wrong.least) + ", found '" + wrong.value + "'"));
+    EXPECT_THAT(result.err, HasSubstr("expected a whole number " + wrong.range + ", found '" +
+                                      wrong.value + "'"));
   }
   EXPECT_TRUE(fake.jobs.created.empty());
 }
@@ -84,7 +84,36 @@ TEST(Submit, NumbersThatAreTooLargeAreToldWithTheirBounds) {
   EXPECT_EQ(refusal({"submit", path.string(), "--priority", "99999999999"}),
             "syncbn: --priority: expected a whole number from -1000 to 1000, found '99999999999'");
   EXPECT_EQ(refusal({"submit", path.string(), "--threads", "99999999999"}),
-            "syncbn: --threads: expected a whole number from 1 to 2147483647, found '99999999999'");
+            "syncbn: --threads: expected a whole number from 1 to 4096, found '99999999999'");
+  // No integer holds these.
+  const std::string huge = "99999999999999999999";
+  struct Bounded {
+    std::vector<std::string> words;
+    std::string range;
+  };
+  for (const Bounded& one :
+       {Bounded{{"submit", path.string(), "--memory"}, "from 0 to 1073741824"},
+        Bounded{{"submit", path.string(), "--max-retries"}, "from 0 to 1000"},
+        Bounded{{"submit", path.string(), "--per-host"}, "from 1 to 2147483647"},
+        Bounded{{"metrics", "17", "a", "--points"}, "from 1 to 20000"},
+        Bounded{{"metrics", "17", "a", "--attempt"}, "from 1 to 2147483647"},
+        Bounded{{"logs", "17", "--tail"}, "from 0 to 999999999999999999"},
+        Bounded{{"verify", path.string(), "--processes"}, "from 1 to 2147483647"}}) {
+    std::vector<std::string> words = one.words;
+    words.push_back(huge);
+    EXPECT_EQ(refusal(words), "syncbn: " + one.words.back() + ": expected a whole number " +
+                                  one.range + ", found '" + huge + "'");
+  }
+  EXPECT_EQ(
+      refusal({"submit", path.string(), "--priority=-" + huge}),
+      "syncbn: --priority: expected a whole number from -1000 to 1000, found '-" + huge + "'");
+  for (const std::string& time : {std::string("3651d"), std::string(400, '9') + "s"}) {
+    EXPECT_EQ(refusal({"submit", path.string(), "--time-limit", time}),
+              "syncbn: --time-limit: \"" + time + "\" is too long: from 1s to 3650d are allowed");
+  }
+  EXPECT_EQ(refusal({"submit", path.string(), "--time-limit", "0.5s"}),
+            "syncbn: --time-limit: \"0.5s\" is too short: from 1s to 3650d are allowed");
+  EXPECT_EQ(refusal({"job", huge}), "syncbn: there is no job " + huge);
   EXPECT_EQ(refusal({"metrics", "17", "a", "--from", "soon"}),
             "syncbn: --from: expected a whole number of at least 0, found 'soon'");
   // By the name that was typed.
@@ -200,7 +229,7 @@ TEST(Submit, RefusesWhatCannotBeMeantBeforeAskingAnybody) {
     EXPECT_EQ(result.status, 2);
     return result.err;
   };
-  for (const char* time : {"soon", "5x", "-3m", "1h2", "0s"}) {
+  for (const char* time : {"soon", "5x", "-3m", "1h2", "."}) {
     EXPECT_EQ(error({"--time-limit=" + std::string(time)}),
               "syncbn: --time-limit: \"" + std::string(time) +
                   "\" is not a time: write 45s, 30m, 2h, 1d, or 1h30m\n");

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "config/run_file.h"
 #include "coordinator/api_error.h"
+#include "coordinator/service/submission.h"
 
 namespace syncbn::app {
 namespace {
@@ -86,7 +87,8 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& comman
   resources.set_priority(arguments.priority);
   if (!arguments.time_limit.empty()) {
     resources.mutable_time_limit()->set_seconds(
-        ParseDuration(arguments.time_limit, "--time-limit").count());
+        ParseDuration(arguments.time_limit, "--time-limit", coordinator::kLongestTimeLimit)
+            .count());
   }
   if (command.count("--max-retries") > 0) resources.set_max_retries(arguments.max_retries);
   return request;
@@ -177,24 +179,30 @@ void AddSubmitCommand(CommandLine& line) {
   command->add_option("--processes,-n", arguments->processes, "processes, 1 to the run file's replicas")
       ->type_name("N")->capture_default_str()->check(WholeNumberFrom(1))->group(group);
   command->add_option("--threads", arguments->threads, "cores of each process")
-      ->type_name("N")->capture_default_str()->check(WholeNumberFrom(1))->group(group);
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(WholeNumberFrom(1, coordinator::kMostThreads))
+      ->group(group);
   command
       ->add_option("--memory", arguments->memory, "memory of each process (default: not counted)")
       ->type_name("MIB")
-      ->check(WholeNumberFrom(0, kAnyWhole))
+      ->check(WholeNumberFrom(0, coordinator::kMostMemoryMib))
       ->group(group);
   command->add_option("--priority", arguments->priority, "higher runs first, -1000 to 1000")
       ->type_name("N")
       ->capture_default_str()
-      ->check(WholeNumberFrom(-1000, 1000))
+      ->check(WholeNumberFrom(-coordinator::kMostPriority, coordinator::kMostPriority))
       ->group(group);
   command->add_option("--time-limit", arguments->time_limit,
                       "ends the job after this time of running, e.g. 90m; jobs that state\n"
                       "one can fill gaps in the queue")
       ->type_name("TIME")->group(group);
-  command->add_option("--max-retries", arguments->max_retries,
-                      "restarts after failures of the machinery (default: 3)")
-      ->type_name("N")->check(WholeNumberFrom(0))->group(group);
+  command
+      ->add_option("--max-retries", arguments->max_retries,
+                   "restarts after failures of the machinery (default: 3)")
+      ->type_name("N")
+      ->check(WholeNumberFrom(0, coordinator::kMostRetries))
+      ->group(group);
   list("--host-tag", arguments->host_tags, "only hosts with this tag; may be given again", "TAG")->group(group);
   list("--host", arguments->hosts, "only this host; may be given again", "HOST")->group(group);
   list("--not-host", arguments->excluded_hosts, "never this host; may be given again", "HOST")->group(group);

@@ -217,6 +217,7 @@ void AddVerifyCommand(CommandLine& line) {
   command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
   command->add_option("--processes", arguments->processes, "numbers of processes, e.g. 1,2,3,4")
       ->delimiter(',')
+      ->check(WholeNumberFrom(1))
       ->capture_default_str();
   command->add_option("--steps", arguments->steps, "steps of each run")
       ->check(WholeNumberFrom(1, kAnyWhole))

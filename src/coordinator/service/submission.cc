@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <limits>
+#include <map>
 
 #include "base/file.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "config/run_file.h"
 #include "coordinator/api_error.h"
 #include "coordinator/control/look_pool.h"
@@ -30,6 +33,12 @@ constexpr int kMostHosts = 1024;
   throw ApiError(ErrorCode::kInvalidArgument, "RESOURCES_INVALID", message);
 }
 
+void CheckRange(const std::string& field, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return;
+  ThrowResources(field + " is " + std::to_string(value) + "; it must be from " +
+                 std::to_string(least) + " to " + std::to_string(most));
+}
+
 // Of one byte, or of the second set (U+0080 to U+009F), which terminals follow just so.
 bool HasControlCharacter(const std::string& text) {
   for (size_t i = 0; i < text.size(); ++i) {
@@ -48,12 +57,13 @@ void CheckCount(const std::string& field, int count, int most) {
   }
 }
 
+std::string TooMuchTogether(const std::string& field, size_t bytes) {
+  return field + " has " + std::to_string(bytes) + " bytes in all; at most " +
+         std::to_string(kMostTogether) + " are allowed, as workers are started with them";
+}
+
 void CheckTogether(const std::string& field, size_t bytes) {
-  if (bytes > kMostTogether) {
-    ThrowFieldInvalid(field, field + " has " + std::to_string(bytes) + " bytes in all; at most " +
-                                 std::to_string(kMostTogether) +
-                                 " are allowed, as workers are started with them");
-  }
+  if (bytes > kMostTogether) ThrowFieldInvalid(field, TooMuchTogether(field, bytes));
 }
 
 void CheckPath(const std::string& field, const fs::path& path) {
@@ -85,21 +95,54 @@ void CheckLabels(const v1::Job& job) {
   }
 }
 
+// "'A'", "'A', 'B'", of many the first ones.
+std::string ListOf(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 4;
+  std::vector<std::string> shown;
+  for (const std::string& name : names) {
+    if (shown.size() < kShown) shown.push_back("'" + Utf8Beginning(name, 60) + "'");
+  }
+  const std::string more =
+      names.size() > kShown ? " and " + std::to_string(names.size() - kShown) + " more" : "";
+  return Join(shown, ", ") + more;
+}
+
+// All that is wrong with the variables is said at once.
 void CheckEnvironment(const v1::Job& job, const SubmissionPolicy& policy) {
   const std::vector<std::string>& allowed = policy.allowed_variables;
+  const std::map<std::string, std::string> variables(job.environment().begin(),
+                                                     job.environment().end());
+  std::vector<std::string> unknown, long_ones, unprintable, faults;
   size_t bytes = 0;
-  for (const auto& [name, value] : job.environment()) {
-    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) {
-      throw ApiError(
-          ErrorCode::kPermissionDenied, "NOT_ALLOWED_VARIABLE",
-          "variable '" + name.substr(0, 80) + "' is not one that jobs may set; " +
-              (allowed.empty() ? "this server allows none" : "allowed are: " + Join(allowed, ", ")),
-          {{"variable", name.substr(0, 80)}});
-    }
-    CheckText("environment", value, kMostText);
+  for (const auto& [name, value] : variables) {
+    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) unknown.push_back(name);
+    if (value.size() > kMostText) long_ones.push_back(name);
+    if (HasControlCharacter(value)) unprintable.push_back(name);
     bytes += name.size() + value.size() + 2;
   }
-  CheckTogether("environment", bytes);
+  const auto words = [](const std::vector<std::string>& names, const char* one, const char* many) {
+    return (names.size() == 1 ? "variable " : "variables ") + ListOf(names) + " " +
+           (names.size() == 1 ? one : many);
+  };
+  if (!unknown.empty()) {
+    faults.push_back(
+        words(unknown, "is not one that jobs may set", "are not ones that jobs may set"));
+  }
+  if (!long_ones.empty()) {
+    const std::string most = "more than the " + std::to_string(kMostText) + " bytes allowed";
+    faults.push_back(
+        words(long_ones, ("has " + most).c_str(), ("have " + most + " of each").c_str()));
+  }
+  if (!unprintable.empty()) {
+    faults.push_back(words(unprintable, "holds a control character", "hold control characters"));
+  }
+  if (bytes > kMostTogether) faults.push_back(TooMuchTogether("environment", bytes));
+  if (faults.empty()) return;
+  if (unknown.empty()) ThrowFieldInvalid("environment", Join(faults, "; "));
+  faults.push_back(allowed.empty() ? "this server allows none"
+                                   : "allowed are: " + Join(allowed, ", "));
+  throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_VARIABLE", Join(faults, "; "),
+                 {{"variable", unknown.front().substr(0, 80)}});
 }
 
 // Whether `path` is `root` or lies below it; both canonical.
@@ -159,29 +202,29 @@ void CheckText(const std::string& field, const std::string& text, size_t most) {
 v1::Resources CheckResources(v1::Resources resources, int replicas) {
   if (resources.processes() == 0) resources.set_processes(1);
   if (resources.threads_per_process() == 0) resources.set_threads_per_process(1);
-  if (resources.processes() < 0) ThrowResources("processes must be at least 1");
+  if (resources.processes() < 0) {
+    ThrowResources("processes is " + std::to_string(resources.processes()) +
+                   "; it must be at least 1");
+  }
   if (resources.processes() > replicas) {
     ThrowResources("the job asks for " + ProcessesText(resources.processes()) +
                    ", but its run file has " + Plural(replicas, "replica") +
                    ": a process hosts at least one replica");
   }
-  if (resources.threads_per_process() < 0 || resources.threads_per_process() > 4096)
-    ThrowResources("threads_per_process must be from 1 to 4096");
-  if (resources.memory_mib_per_process() < 0 || resources.memory_mib_per_process() > int64_t{1}
-                                                                                         << 30) {
-    ThrowResources("memory_mib_per_process must be from 0 to 2^30");
-  }
-  if (resources.max_processes_per_host() < 0)
-    ThrowResources("max_processes_per_host must be at least 0");
-  if (resources.priority() < -1000 || resources.priority() > 1000)
-    ThrowResources("priority must be from -1000 to 1000");
+  CheckRange("threads_per_process", resources.threads_per_process(), 1, kMostThreads);
+  CheckRange("memory_mib_per_process", resources.memory_mib_per_process(), 0, kMostMemoryMib);
+  CheckRange("max_processes_per_host", resources.max_processes_per_host(), 0,
+             std::numeric_limits<int>::max());
+  CheckRange("priority", resources.priority(), -kMostPriority, kMostPriority);
   if (resources.has_time_limit()) {
     const std::chrono::microseconds limit = FromProto(resources.time_limit());
-    if (limit < std::chrono::seconds(1) || limit > std::chrono::days(3650))
-      ThrowResources("time_limit must be from 1 s to ten years");
+    if (limit < std::chrono::seconds(1) || limit > kLongestTimeLimit) {
+      ThrowResources("time_limit is " + std::to_string(resources.time_limit().seconds()) +
+                     " s; it must be from 1 s to " + std::to_string(kLongestTimeLimit.count()) +
+                     " s, ten years");
+    }
   }
-  if (resources.max_retries() < 0 || resources.max_retries() > 1000)
-    ThrowResources("max_retries must be from 0 to 1000");
+  CheckRange("max_retries", resources.max_retries(), 0, kMostRetries);
   const std::pair<const char*, const google::protobuf::RepeatedPtrField<std::string>*> lists[] = {
       {"resources.host_tags", &resources.host_tags()},
       {"resources.hosts", &resources.hosts()},

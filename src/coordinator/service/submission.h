@@ -4,7 +4,9 @@
 // (control/look_pool.h), and name what they are at.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -16,6 +18,11 @@
 #include "syncbn/v1/run.pb.h"
 
 namespace syncbn::coordinator {
+
+// What a job may ask for at most. `syncbn submit` says it before it asks.
+inline constexpr int kMostThreads = 4096, kMostPriority = 1000, kMostRetries = 1000;
+inline constexpr int64_t kMostMemoryMib = int64_t{1} << 30;
+inline constexpr std::chrono::seconds kLongestTimeLimit = std::chrono::days(3650);
 
 struct SubmissionPolicy {
   // Where jobs write. Absolute.

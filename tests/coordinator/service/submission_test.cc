@@ -130,23 +130,28 @@ TEST_F(SubmissionTest, ResourcesMustFitTheRunFileAndThemselves) {
     return Refusal();
   };
   EXPECT_EQ(refusal([](v1::Resources& r) { r.set_processes(-1); }),
-            "RESOURCES_INVALID: processes must be at least 1");
+            "RESOURCES_INVALID: processes is -1; it must be at least 1");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.set_threads_per_process(-1); }),
-            "RESOURCES_INVALID: threads_per_process must be from 1 to 4096");
+            "RESOURCES_INVALID: threads_per_process is -1; it must be from 1 to 4096");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.set_memory_mib_per_process(-1); }),
-            "RESOURCES_INVALID: memory_mib_per_process must be from 0 to 2^30");
+            "RESOURCES_INVALID: memory_mib_per_process is -1; it must be from 0 to 1073741824");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.set_max_processes_per_host(-1); }),
-            "RESOURCES_INVALID: max_processes_per_host must be at least 0");
+            "RESOURCES_INVALID: max_processes_per_host is -1; it must be from 0 to 2147483647");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.set_priority(1001); }),
-            "RESOURCES_INVALID: priority must be from -1000 to 1000");
+            "RESOURCES_INVALID: priority is 1001; it must be from -1000 to 1000");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.mutable_time_limit(); }),
-            "RESOURCES_INVALID: time_limit must be from 1 s to ten years");
+            "RESOURCES_INVALID: time_limit is 0 s; it must be from 1 s to 315360000 s, ten "
+            "years");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.mutable_time_limit()->set_seconds(INT64_MAX); }),
-            "RESOURCES_INVALID: time_limit must be from 1 s to ten years");
+            "RESOURCES_INVALID: time_limit is 9223372036854775807 s; it must be from 1 s to "
+            "315360000 s, ten "
+            "years");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.mutable_time_limit()->set_seconds(INT64_MIN); }),
-            "RESOURCES_INVALID: time_limit must be from 1 s to ten years");
+            "RESOURCES_INVALID: time_limit is -9223372036854775808 s; it must be from 1 s to "
+            "315360000 s, ten "
+            "years");
   EXPECT_EQ(refusal([](v1::Resources& r) { r.set_max_retries(-1); }),
-            "RESOURCES_INVALID: max_retries must be from 0 to 1000");
+            "RESOURCES_INVALID: max_retries is -1; it must be from 0 to 1000");
 }
 
 TEST_F(SubmissionTest, OutputIsNeitherInAnotherJobsFolderNorInOneThatAnotherJobWillGet) {
@@ -298,10 +303,30 @@ TEST_F(SubmissionTest, OnlyVariablesOnTheListAreSet) {
   EXPECT_THAT(Refusal(), HasSubstr("NOT_ALLOWED_VARIABLE"));
   job.clear_environment();
   (*job.mutable_environment())["NCCL_DEBUG"] = "a\nLD_PRELOAD=/tmp/evil.so";
-  EXPECT_EQ(Refusal(), "FIELD_INVALID: environment holds a control character");
+  EXPECT_EQ(Refusal(), "FIELD_INVALID: variable 'NCCL_DEBUG' holds a control character");
   policy.allowed_variables.clear();
   (*job.mutable_environment())["NCCL_DEBUG"] = "INFO";
   EXPECT_THAT(Refusal(), HasSubstr("this server allows none"));
+}
+
+TEST_F(SubmissionTest, AllThatIsWrongWithVariablesIsSaidAtOnce) {
+  policy.allowed_variables = {"A", "B", "C"};
+  auto& variables = *job.mutable_environment();
+  variables["A"] = std::string(5000, 'x');
+  variables["B"] = "\a" + std::string(60'000, 'x');
+  variables["C"] = "\a";
+  EXPECT_THAT(Refusal(), testing::StartsWith("FIELD_INVALID: variables 'A', 'B' have more"));
+  variables["B"] += std::string(1000, 'x');
+  EXPECT_EQ(Refusal(),
+            "FIELD_INVALID: variables 'A', 'B' have more than the 4096 bytes allowed of each; "
+            "variables 'B', 'C' hold control characters; environment has 66011 bytes in all; at "
+            "most 65536 are allowed, as workers are started with them");
+  for (const char* name : {"D", "E", "F", "G", "H", "PATH"}) variables[name] = "";
+  EXPECT_THAT(Refusal(), testing::AllOf(testing::StartsWith(
+                                            "NOT_ALLOWED_VARIABLE: variables 'D', 'E', 'F', 'G' "
+                                            "and 2 more are not ones that jobs may set; "
+                                            "variables 'A', 'B' have more"),
+                                        testing::EndsWith("; allowed are: A, B, C")));
 }
 
 TEST_F(SubmissionTest, LabelsAndOtherTextsAreLimited) {
