@@ -86,6 +86,49 @@ TEST(Metrics, SaysWhichSeriesThereAreNotAndWhichHaveNoPoints) {
   }
 }
 
+TEST(Metrics, OfAnAttemptOrARankThatThereIsNotAreAWrongQuestion) {
+  FakeCoordinator fake;
+  for (const int id : {17, 18}) AddJob(fake, id);
+  AddSeries(fake, "train/loss");
+  fake.metrics.series.add_series()->set_name("train/loss");
+  for (const char* form : {"", "--csv", "--json", "--curve", "train/loss"}) {
+    std::vector<std::string> command = {"metrics", "17"};
+    if (*form != '\0') command.push_back(form);
+    command.push_back("--attempt=7");
+    const ProcessResult attempt = RunCommand(fake, command);
+    EXPECT_EQ(attempt.status, 2) << form;
+    EXPECT_EQ(attempt.err, "syncbn: there is no jobs/17/attempts/7\n") << form;
+    command.back() = "--rank=3";
+    const ProcessResult rank = RunCommand(fake, command);
+    EXPECT_EQ(rank.status, 2) << form;
+    EXPECT_THAT(rank.err,
+                HasSubstr(command[2] == "train/loss" ? "No series 'train/loss' of rank 3"
+                                                     : "jobs/17 has no series of rank 3."));
+  }
+  // Of several jobs, one may have been started more often.
+  fake.metrics.attempts["jobs/18"] = 2;
+  const ProcessResult some = RunCommand(fake, {"metrics", "17", "18", "--csv", "--attempt=2"});
+  EXPECT_EQ(some.status, 0) << some.err;
+  EXPECT_EQ(some.err, "there is no jobs/17/attempts/2\n");
+  EXPECT_THAT(some.out, HasSubstr("\n18,shapes-demo,train/loss,"));
+  EXPECT_EQ(RunCommand(fake, {"metrics", "17", "18", "--csv", "--attempt=3"}).status, 2);
+}
+
+TEST(Metrics, WithoutNamesAreAllOfThemWhereItIsSaidWhichPoints) {
+  FakeCoordinator fake;
+  AddJob(fake, 17);
+  AddSeries(fake, "train/loss");
+  const ProcessResult table = RunCommand(fake, {"metrics", "17", "--from", "5"});
+  EXPECT_THAT(table.out, testing::StartsWith(" STEP  train/loss\n  0-9         2.5\n"))
+      << table.err;
+  EXPECT_EQ(fake.metrics.queried.at(0).first_step(), 5);
+  EXPECT_EQ(fake.metrics.queried.at(0).names_size(), 0);
+  fake.metrics.query.clear_series();
+  const ProcessResult none = RunCommand(fake, {"metrics", "17", "--csv"});
+  EXPECT_EQ(none.status, 0);
+  EXPECT_EQ(none.err, "jobs/17 has no metrics yet.\n");
+}
+
 TEST(Metrics, AreNumbersOrNullInJson) {
   FakeCoordinator fake;
   AddJob(fake, 17);

@@ -227,7 +227,14 @@ grpc::Status FakeMetrics::QueryMetrics(grpc::ServerContext*, const v1::QueryMetr
                                        v1::QueryMetricsResponse* response) {
   std::lock_guard lock(mutex);
   queried.push_back(*request);
+  const auto known = attempts.find(request->job());
+  if (request->attempt() > (known == attempts.end() ? 1 : known->second)) {
+    return ApiStatus(
+        grpc::StatusCode::NOT_FOUND, "ATTEMPT_NOT_FOUND",
+        "there is no " + request->job() + "/attempts/" + std::to_string(request->attempt()));
+  }
   for (const v1::Series& series : query.series()) {
+    if (request->has_rank() && request->rank() != series.rank()) continue;
     const bool wanted = std::any_of(
         request->names().begin(), request->names().end(), [&](const std::string& name) {
           return name.ends_with('*') ? series.name().starts_with(name.substr(0, name.size() - 1))

@@ -89,6 +89,8 @@ class FakeMetrics : public v1::MetricsService::Service {
   v1::ListSeriesResponse series;
   // Those of the names asked for, of every job, with all their points.
   v1::QueryMetricsResponse query;
+  // How many attempts each job has had, by its name; one where none stands here.
+  std::map<std::string, int> attempts;
   std::vector<v1::QueryMetricsRequest> queried;
   std::mutex mutex;
 

@@ -13,6 +13,7 @@
 #include "base/printable.h"
 #include "base/text.h"
 #include "client/watches.h"
+#include "coordinator/api_error.h"
 
 namespace syncbn::app {
 namespace {
@@ -26,6 +27,9 @@ struct Arguments {
   int points = 0, rank = 0, attempt = 0;
   bool curve = false, csv = false, follow = false;
 };
+
+// What says which points, and so is of no use where there are none shown.
+constexpr const char* kChoices[] = {"--from", "--to", "--points", "--rank", "--attempt"};
 
 bool LooksLikeAJob(const std::string& word) {
   return word.starts_with("jobs/") ||
@@ -45,7 +49,9 @@ class Metrics {
     const bool form = arguments_.csv || arguments_.curve;
     const bool table = !form && !options_.json;
     if (jobs_.size() > 1 && table) return Compare();
-    if (names_.empty() && !form) return List();
+    const bool chosen = std::ranges::any_of(
+        kChoices, [this](const char* choice) { return command_.count(choice) > 0; });
+    if (names_.empty() && !form && !chosen) return List();
     return Query();
   }
 
@@ -113,7 +119,7 @@ class Metrics {
   }
 
   int Compare() {
-    for (const char* choice : {"--from", "--to", "--points", "--rank", "--attempt"}) {
+    for (const char* choice : kChoices) {
       if (command_.count(choice) == 0) continue;
       throw Error(ErrorCode::kInvalidArgument,
                   std::string(choice) + ": the table of several jobs has their last and best values; "
@@ -140,11 +146,21 @@ class Metrics {
     const Terminal terminal = Terminal::Of(stdout);
     const MetricsCsv csv(jobs_);
     if (arguments_.csv) Say(stdout, "%s", csv.Header().c_str());
-    bool non_finite = false;
+    bool non_finite = false, any = false;
+    int missing = 0;
     for (const v1::Job& job : jobs_) {
       request.set_job(job.name());
-      const v1::QueryMetricsResponse response =
-          connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request);
+      v1::QueryMetricsResponse response;
+      try {
+        response = connection_.Call(&v1::MetricsService::Stub::QueryMetrics, request);
+      } catch (const coordinator::ApiError& error) {
+        // Of several jobs some may have started less often.
+        if (error.reason() != "ATTEMPT_NOT_FOUND" || ++missing == static_cast<int>(jobs_.size()))
+          throw;
+        Say(stderr, "%s\n", error.message().c_str());
+        continue;
+      }
+      any = any || !response.series().empty();
       if (options_.json) {
         for (const v1::Series& series : response.series())
           Say(stdout, "%s\n", JsonLineOf(job, series).c_str());
@@ -165,7 +181,24 @@ class Metrics {
       }
     }
     if (non_finite) Say(stderr, "! the mean of what was finite; some values were not.\n");
+    if (names_.empty() && !any) return SayThatNothingIsThere();
     return SayWhatIsMissing();
+  }
+
+  // Where all series were asked for.
+  int SayThatNothingIsThere() {
+    int code = kSuccess;
+    for (const v1::Job& job : jobs_) {
+      const bool none = OfRank().empty() || SeriesOf(job).series().empty();
+      if (!none) code = kWrongInput;
+      Say(stderr, "%s has no %s.\n", job.name().c_str(),
+          none ? "metrics yet" : ("series" + OfRank()).c_str());
+    }
+    return code;
+  }
+
+  std::string OfRank() const {
+    return command_.count("--rank") > 0 ? " of rank " + std::to_string(arguments_.rank) : "";
   }
 
   void NoteFound(const std::string& series) {
@@ -195,10 +228,8 @@ class Metrics {
     for (const std::string& name : names_) {
       if (found_.contains(name)) continue;
       code = kWrongInput;
-      const std::string rank =
-          command_.count("--rank") > 0 ? " of rank " + std::to_string(arguments_.rank) : "";
       Say(stderr, "No series '%s'%s; 'syncbn metrics %s' lists what there is%s\n", name.c_str(),
-          rank.c_str(), LastPart(jobs_.front().name()).c_str(), Suggestion(name).c_str());
+          OfRank().c_str(), LastPart(jobs_.front().name()).c_str(), Suggestion(name).c_str());
     }
     for (const std::string& name : empty_) {
       Say(stderr, "%s has no points that match%s.\n", OneLine(name).c_str(),
@@ -220,7 +251,11 @@ class Metrics {
     while (!interrupt.raised() && !events->AtEnd()) {
       const auto event = events->Next(std::chrono::milliseconds(200));
       if (!event) continue;
-      if (event->event_case() == v1::WatchMetricsResponse::kEnd) return kSuccess;
+      if (event->event_case() == v1::WatchMetricsResponse::kEnd) {
+        const v1::ListSeriesResponse list = SeriesOf(jobs_[0]);
+        for (const v1::SeriesInfo& series : list.series()) NoteFound(series.name());
+        return SayWhatIsMissing();
+      }
       if (!event->has_update()) continue;
       const v1::MetricUpdate& update = event->update();
       Say(stdout, "%s",
@@ -247,11 +282,17 @@ void AddMetricsCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
   const ClientCommand client = AddClientCommand(
       line, "metrics", "Show metrics of jobs: what there is, tables, curves, CSV",
-      "Of one job, without names: the series there are, with their last values. With names: each over\n"
-      "the steps, thinned out by the coordinator to means over ranges of steps. Where two attempts did\n"
-      "the same step, the later one is shown.\n"
-      "Of several jobs, by their numbers or by --label, --name, --state and --filter as in 'syncbn\n"
-      "jobs': a line each with the last and the best values; with --csv and --json the same as of one,\n"
+      "Of one job, without names: the series there are, with their last values. With names: each "
+      "over\n"
+      "the steps, thinned out by the coordinator to means over ranges of steps. Where two attempts "
+      "did\n"
+      "the same step, the later one is shown. Without names, but with --from, --to, --points, "
+      "--rank or\n"
+      "--attempt: all of them so.\n"
+      "Of several jobs, by their numbers or by --label, --name, --state and --filter as in "
+      "'syncbn\n"
+      "jobs': a line each with the last and the best values; with --csv and --json the same as of "
+      "one,\n"
       "each line with the job, its name, its labels and, in CSV, what it was submitted with.\n\n"
       "  syncbn metrics 17\n"
       "  syncbn metrics 17 train/loss --curve\n"
@@ -268,10 +309,12 @@ void AddMetricsCommand(CommandLine& line) {
   command->add_option("--to", arguments->to, "last step")
       ->type_name("STEP")
       ->check(WholeNumberFrom(0, kAnyWhole));
-  command->add_option("--points", arguments->points,
-                      "at most N ranges of steps, up to 20000\n(default: 20 in tables, 1000 otherwise)")
+  command
+      ->add_option(
+          "--points", arguments->points,
+          "at most N ranges of steps, up to 20000\n(default: 20 in tables, 1000 otherwise)")
       ->type_name("N")
-      ->check(WholeNumberFrom(1));
+      ->check(WholeNumberFrom(1, 20000));
   command->add_option("--rank", arguments->rank, "of this rank (default: the lowest that reported it)")
       ->type_name("N")
       ->check(WholeNumberFrom(0));
@@ -285,8 +328,7 @@ void AddMetricsCommand(CommandLine& line) {
     RequireOneOf(command, {"--curve", "--csv", "--follow"});
     RequireOneOf(command, {"--curve", "--csv", "--json"});
     // Points are followed as they come: all of them.
-    for (const char* choice : {"--from", "--to", "--points", "--rank", "--attempt"})
-      RequireOneOf(command, {"--follow", choice});
+    for (const char* choice : kChoices) RequireOneOf(command, {"--follow", choice});
     return Metrics(connection, options, *arguments, command).Run();
   });
 }

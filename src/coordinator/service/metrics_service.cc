@@ -171,6 +171,7 @@ grpc::Status MetricsService::QueryMetrics(grpc::ServerContext* context,
     const int64_t job = ParseJobName(request->job(), "job");
     *response = store_.Read([&](Tables& tables) {
       tables.jobs.Get(job);
+      if (request->has_attempt()) tables.attempts.Get({job, request->attempt()});
       return tables.metrics.Query(*request);
     });
   });
