@@ -1,6 +1,7 @@
 #include "app/exit_code.h"
 
 #include "base/storage_error.h"
+#include "coordinator/api_error.h"
 
 namespace syncbn::app {
 namespace {
@@ -29,6 +30,9 @@ int ExitCodeOf(ErrorCode code) {
 
 int ExitCodeOf(const Error& error) {
   if (dynamic_cast<const StorageError*>(&error) != nullptr) return kStorage;
+  // What a coordinator finds too large it finds too large again; it is not memory that is missing.
+  const auto* api = dynamic_cast<const coordinator::ApiError*>(&error);
+  if (api != nullptr && api->reason() == "TOO_LARGE") return kWrongInput;
   return ExitCodeOf(error.code());
 }
 

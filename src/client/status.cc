@@ -156,6 +156,10 @@ void ThrowStatus(const grpc::Status& status, const CallTarget& target) {
       throw Error(ErrorCode::kUnimplemented,
                   "what answers at " + target.address + " does not know this request (" + message +
                       "): no coordinator of syncbn, or one of another version");
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      throw Error(ErrorCode::kResourceExhausted, "the coordinator at " + target.address +
+                                                     " takes no more calls at the moment (" +
+                                                     message + "): try again later");
     default: break;
   }
   if (IsLostConnection(status)) {

@@ -306,5 +306,14 @@ TEST(Queue, SaysInWhichOrderAndWhy) {
   EXPECT_EQ(result.err, "3 of 8 slots are free.\n");
 }
 
+TEST(Commands, WhatTheCoordinatorFindsTooLargeEndsAsAWrongQuestion) {
+  FakeCoordinator fake;
+  fake.jobs.failures = {
+      ApiStatus(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_LARGE", "the request is too large")};
+  const ProcessResult result = RunCommand(fake, {"cancel", "17"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_EQ(result.err, "syncbn: the request is too large\n");
+}
+
 }  // namespace
 }  // namespace syncbn

@@ -156,6 +156,14 @@ TEST(ThrowStatus, MakesAReasonOfWhatGrpcItselfFindsTooLarge) {
             "9437184: ask for less at once");
 }
 
+TEST(ThrowStatus, SaysThatAServerWithoutAThreadLeftTakesNoMoreCalls) {
+  const grpc::Status status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Server Threadpool Exhausted");
+  EXPECT_EQ(
+      Thrown([&] { ThrowStatus(status, {.address = "a:1"}); }),
+      "the coordinator at a:1 takes no more calls at the moment (Server Threadpool Exhausted): try "
+      "again later");
+}
+
 TEST(Connection, TellsOfAServiceThatIsNotThere) {
   grpc::ServerBuilder builder;
   int port = 0;

@@ -74,6 +74,7 @@ Server::Server(const Options& options, CallGate& gate, const std::vector<grpc::S
   interceptors.push_back(std::make_unique<UnreadableRequests>(gate));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (grpc::Service* service : services) builder.RegisterService(service);
+  builder.RegisterCallbackGenericService(&unknown_);
   // The gate refuses what is too large with a reason; gRPC only what is far beyond.
   builder.SetMaxReceiveMessageSize(
       static_cast<int>(std::min<int64_t>(2 * gate.options().max_message_bytes + (1 << 20),

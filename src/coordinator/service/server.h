@@ -20,6 +20,7 @@
 #include "coordinator/service/acceptor.h"
 #include "coordinator/service/call_gate.h"
 #include "coordinator/service/tls.h"
+#include "coordinator/service/unknown_method.h"
 
 namespace syncbn::coordinator {
 
@@ -73,6 +74,7 @@ class Server {
   std::vector<grpc::Service*> services_;
   std::vector<std::string> addresses_;
   bool has_tls_;
+  UnknownMethods unknown_;
   std::mutex probe_;
   std::string unreachable_;  // why, when it was last looked at
   std::optional<MonotonicTime> looked_;

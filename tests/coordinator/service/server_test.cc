@@ -69,6 +69,15 @@ TEST_F(ServerTest, TellsTheShapeOfItsApi) {
   wait();
 }
 
+TEST_F(ServerTest, AMethodOrServiceThatItDoesNotHaveIsRefusedWithAReason) {
+  Start();
+  for (const char* method : {"/syncbn.v1.JobService/MakeCoffee", "/other.Service/GetJob", "/x"}) {
+    EXPECT_EQ(Say(CallWith(channel, method, "bytes")),
+              "UNIMPLEMENTED UNIMPLEMENTED: this coordinator has no method " + std::string(method) +
+                  ": the program that asks for it is of another version, or asks the wrong server");
+  }
+}
+
 TEST_F(ServerTest, AFaultOfItsOwnIsToldInTheLogAndNotToTheClient) {
   Start();
   const std::string told = Get("jobs/666");
