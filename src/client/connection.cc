@@ -12,11 +12,13 @@
 
 #include "base/certificate.h"
 #include "base/file.h"
+#include "base/file_limit.h"
 
 namespace syncbn::client {
 namespace {
 
 constexpr int kMaxAnswerBytes = 64 << 20;
+constexpr uint64_t kLeastFiles = 16;
 
 // What gRPC has for the whole process only. What went wrong with a connection is told once, in our
 // words; its own lines come on top of a live line and are for its developers.
@@ -95,6 +97,7 @@ grpc::ChannelArguments Arguments() {
 
 Connection::Connection(Options options) : options_(std::move(options)) {
   SilenceGrpc();
+  RequireFiles(kLeastFiles, "this program");
   CheckAddress(options_.address);
   if (options_.token.find_first_of("\r\n") != std::string::npos) {
     throw Error(ErrorCode::kInvalidArgument, "the token has a line break in it");

@@ -5,11 +5,15 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "base/file_limit.h"
 #include "rpc/status.h"
 
 namespace syncbn::report {
 
 using std::chrono::milliseconds;
+
+// Of the connection, and of what else a run opens.
+constexpr uint64_t kLeastFiles = 32;
 
 bool IsSuperseded(const grpc::Status& status) {
   if (status.error_code() != grpc::StatusCode::ABORTED) return false;
@@ -24,6 +28,7 @@ std::string Describe(const grpc::Status& status) {
 
 Connection::Connection(const ReportSettings& settings)
     : authorization_(settings.token.empty() ? "" : "Bearer " + settings.token) {
+  RequireFiles(kLeastFiles, "a process that reports to a coordinator");
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
                    static_cast<int>(settings.first_backoff.count()));

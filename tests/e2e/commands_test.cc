@@ -52,6 +52,21 @@ TEST(Commands, UnknownOptionsAreRefusedWithAHint) {
   EXPECT_EQ(Syncbn({"fly"}).status, 2);
 }
 
+TEST(Commands, WithTooFewFilesTheyEndWithASentence) {
+  const auto told = [](int files, const std::string& words) {
+    const ProcessResult result = RunProcess(
+        {.argv = {"sh", "-c", "ulimit -n " + std::to_string(files) + "; exec \"$0\" " + words,
+                  SyncbnProgram()}});
+    EXPECT_EQ(result.status, 2) << result.err;
+    return result.err.substr(0, result.err.find(" where it is started"));
+  };
+  EXPECT_EQ(
+      told(20, "serve --data /nowhere"),
+      "syncbn: the coordinator may have 20 files open, and needs 64 at least: raise the limit");
+  EXPECT_EQ(told(8, "jobs --coordinator 127.0.0.1:1"),
+            "syncbn: this program may have 8 files open, and needs 16 at least: raise the limit");
+}
+
 TEST(Commands, ATeamIsOfNamesThatTokensCanHave) {
   TempFolder folder;
   const auto why = [&](const std::string& team) {

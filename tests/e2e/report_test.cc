@@ -83,6 +83,18 @@ class Report : public testing::Test {
   fs::path run_file_;
 };
 
+TEST_F(Report, WithTooFewFilesForAConnectionARunEndsWithASentence) {
+  ProcessOptions options = Command(0);
+  options.argv.insert(options.argv.begin(), {"sh", "-c", "ulimit -n 20; exec \"$@\"", "sh"});
+  const ProcessResult result = RunProcess(options);
+  EXPECT_EQ(result.status, 2) << result.err;
+  EXPECT_NE(result.err.find(
+                "a process that reports to a coordinator may have 20 files open, and needs 32 at "
+                "least: raise the limit where it is started"),
+            std::string::npos)
+      << result.err;
+}
+
 class ReportAt : public Report, public testing::WithParamInterface<int> {};
 
 TEST_P(ReportAt, EveryFigureOfTheRunArrivesOnce) {

@@ -14,6 +14,7 @@
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_limit.h"
 #include "base/host.h"
 #include "base/text.h"
 #include "coordinator/control/spool_intake.h"
@@ -38,6 +39,8 @@ namespace fs = std::filesystem;
 using namespace coordinator;
 
 constexpr std::chrono::milliseconds kGrace = std::chrono::seconds(2);
+// Files that may be open: without jobs and clients, and as many as are of use.
+constexpr uint64_t kLeastFiles = 64, kMostFiles = 65536;
 
 // Waits for SIGTERM or SIGINT, which no thread of the process handles otherwise. Meanwhile it sees to
 // it that no child stays behind as a zombie.
@@ -390,7 +393,8 @@ void Coordinator::Run(const EndSignals& signals) {
 int Serve(ServeOptions options) {
   const EndSignals signals;
   AdoptOrphans();
-  RaiseFileLimit();
+  RequireFiles(kLeastFiles, "the coordinator");
+  RaiseFileLimit(kMostFiles);
   // It becomes part of paths that workers get, whatever their own folder is.
   options.data = fs::weakly_canonical(fs::absolute(options.data));
   Coordinator(std::move(options)).Run(signals);

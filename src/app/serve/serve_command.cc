@@ -164,7 +164,8 @@ void AddSecurity(Command command, Arguments& arguments) {
       ->group(group);
   command
       ->add_option("--connections-per-address", options.server.connections.per_address,
-                   "of one address, or one /64 of IPv6 (default: half of all)")
+                   "of one address, one /64 of IPv6, or one user at a unix socket\n"
+                   "(default: half of all)")
       ->type_name("N")
       ->range(1, 65536)
       ->group(group);

@@ -21,13 +21,22 @@
 namespace syncbn::coordinator {
 namespace {
 
-constexpr rlim_t kMostFiles = 65536;
 constexpr int kMostConnections = 16384;
 // How often closed connections are looked for.
 constexpr std::chrono::milliseconds kCountEvery{1000};
 
-// What is counted as one client's: an address, a network of IPv6, or the socket in the file system.
-std::string AddressOf(const sockaddr_storage& peer) {
+// Who is at the other end of a socket in the file system; all are one client where that is not
+// known.
+std::string UserOf(int connection) {
+  ucred user{};
+  socklen_t size = sizeof user;
+  const bool known = ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &user, &size) == 0;
+  return known ? "user " + std::to_string(user.uid) : "";
+}
+
+// What is counted as one client's: an address, a network of IPv6, or a user of this machine.
+std::string AddressOf(int connection, const sockaddr_storage& peer) {
+  if (peer.ss_family == AF_UNIX) return UserOf(connection);
   char text[INET6_ADDRSTRLEN] = "";
   if (peer.ss_family == AF_INET) {
     ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(peer).sin_addr, text, sizeof text);
@@ -70,15 +79,6 @@ ino_t FileOf(int descriptor) {
 
 }  // namespace
 
-void RaiseFileLimit() {
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  const rlim_t wanted = std::min(files.rlim_max, kMostFiles);
-  if (wanted <= files.rlim_cur) return;
-  files.rlim_cur = wanted;
-  ::setrlimit(RLIMIT_NOFILE, &files);
-}
-
 ConnectionLimits ConnectionsThatFit(ConnectionLimits asked) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0) files.rlim_cur = 1024;
@@ -96,7 +96,7 @@ std::string_view ConnectionLedger::Beyond(const std::string& address) const {
 }
 
 ConnectionLedger::Entered ConnectionLedger::Enter(int connection, const sockaddr_storage& peer) {
-  const std::string address = AddressOf(peer);
+  const std::string address = AddressOf(connection, peer);
   std::lock_guard lock(mutex_);
   // The number of one that was closed may have been given again.
   if (!Beyond(address).empty() || open_.contains(connection)) CountOpen();

@@ -28,13 +28,10 @@ class ServerMetrics;
 
 struct ConnectionLimits {
   int all = 0;
-  // Of one IPv4 address, one IPv6 network (/64), or all users of a socket in the file system.
+  // Of one IPv4 address, one IPv6 network (/64), or one user at a socket in the file system.
   int per_address = 0;
 };
 
-// Raises the number of files that this process may have open as far as it may itself (65536 at
-// most).
-void RaiseFileLimit();
 // Where `asked` says 0: of all, what leaves the half of the files that may be open for everything
 // else, 16384 at most; of one address, half of all.
 ConnectionLimits ConnectionsThatFit(ConnectionLimits asked);

@@ -205,6 +205,30 @@ TEST_F(DoorsTest, ASocketInTheFileSystemIsADoorToo) {
   second.Start();
 }
 
+TEST_F(DoorsTest, AtASocketInTheFileSystemEachUserHasPlacesOfItsOwn) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be another user, too";
+  const std::filesystem::path door = server.folder.path() / "door";
+  server.options.addresses = {"unix:" + door.string()};
+  server.options.connections = {.all = 100, .per_address = 2};
+  Start();
+  std::filesystem::permissions(server.folder.path(), std::filesystem::perms::all);
+  std::filesystem::permissions(door, std::filesystem::perms::all);
+  const auto first = OwnChannel(), second = OwnChannel();
+  EXPECT_EQ(Ask(first), kServed);
+  EXPECT_EQ(Ask(second), kServed);
+  EXPECT_TRUE(IsEnded(Connect()));
+  EXPECT_EQ(Refused("address"), 1);
+  const pid_t other = ::fork();
+  if (other == 0) {
+    char heard = 0;
+    const bool served = ::setuid(65534) == 0 && ::recv(Connect().get(), &heard, 1, 0) == 1;
+    ::_exit(served ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(other, &status, 0), other);
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(DoorsTest, AConnectionThatSaysNothingIsEnded) {
   server.options.handshake_limit = 100ms;
   Start();
