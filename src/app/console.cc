@@ -64,6 +64,11 @@ std::string ProgressBar(double share, int width) {
          std::string(static_cast<size_t>(width - full), '.') + "]";
 }
 
+std::string Fixed(double value, int digits) {
+  return std::isfinite(value) && std::abs(value) >= 1e6 ? Format("%.4g", value)
+                                                        : Format("%.*f", digits, value);
+}
+
 std::string FormatDuration(double seconds) {
   const long total = std::lround(std::max(0.0, seconds));
   if (total < 60) return Format("%ld s", total);

@@ -35,6 +35,10 @@ class LiveLine {
 
 // "[######......] " of the given width for a share in [0, 1].
 std::string ProgressBar(double share, int width);
+// A figure with so many digits after the point, as "%.4f"; one of a million or more with an
+// exponent
+// ("1.235e+36"), so that it keeps to its column.
+std::string Fixed(double value, int digits);
 // "12 s", "3 min 05 s", "2 h 07 min"
 std::string FormatDuration(double seconds);
 // Columns aligned: text to the left, numbers (the columns named) to the right; two spaces between.

@@ -209,6 +209,20 @@ TEST(Watch, IntoAPipeTellsEveryEvaluationAndHowLongItTakes) {
               HasSubstr("  RUNNING     step 50/150  epoch 1.5  about 3 min 20 s left\n"));
 }
 
+TEST(Watch, OfARunThatGrowsWithoutBoundKeepsItsLinesShort) {
+  FakeCoordinator fake;
+  Play(fake, JobIn(v1::Job::SUCCEEDED));
+  for (const char* name : {"test/accuracy", "test/loss"}) {
+    v1::Series& series = *fake.metrics.query.add_series();
+    series.set_name(name);
+    AddPoint(series, 7, 1.25e36, 0);
+    AddPoint(series, 9, 999'999.5, 0);
+  }
+  const ProcessResult result = RunCommand(fake, {"watch", "17"});
+  EXPECT_THAT(result.out, HasSubstr("step 7  accuracy 1.25e+38 %  loss 1.25e+36\n"));
+  EXPECT_THAT(result.out, HasSubstr("step 9  accuracy 1e+08 %  loss 999999.5000\n"));
+}
+
 TEST(Watch, TellsEvaluationsThatComeWithTheLastReports) {
   FakeCoordinator fake;
   Play(fake, JobIn(v1::Job::SUCCEEDED));

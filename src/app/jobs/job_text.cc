@@ -122,7 +122,7 @@ std::string JobTags::Changes(const v1::Job& job) const {
 }
 
 std::string AccuracyText(std::optional<double> accuracy) {
-  return accuracy ? Format("%.2f %%", 100 * *accuracy) : "";
+  return accuracy ? Fixed(100 * *accuracy, 2) + " %" : "";
 }
 
 std::string NoteOf(const v1::Job& job, WallTime now) {

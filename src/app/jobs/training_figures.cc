@@ -16,7 +16,7 @@ namespace {
 std::string Figure(const std::string& name, double value) {
   if (!std::isfinite(value)) return name + " not finite";
   if (name.ends_with("accuracy")) return name + " " + AccuracyText(value);
-  if (name.ends_with("loss")) return Format("%s %.4f", name.c_str(), value);
+  if (name.ends_with("loss")) return name + " " + Fixed(value, 4);
   return Format("%s %.4g", name.c_str(), value);
 }
 
@@ -129,7 +129,8 @@ std::string TrainingFigures::Line(const v1::Job& job) {
   };
   if (const auto loss = find("train/loss")) line += "  " + Figure("loss", *loss);
   if (const auto accuracy = find("train/accuracy")) line += "  " + Figure("accuracy", *accuracy);
-  if (const auto rate = find("train/images_per_second")) line += Format("  %.0f images/s", *rate);
+  if (const auto rate = find("train/images_per_second"))
+    line += "  " + Fixed(*rate, 0) + " images/s";
   if (const auto left = SecondsLeft(job)) line += "  about " + FormatDuration(*left) + " left";
   return line;
 }

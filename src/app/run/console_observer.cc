@@ -25,20 +25,21 @@ void ConsoleObserver::OnStep(const train::MetricRecord& record, const train::Epo
     const double left = elapsed / static_cast<double>(done - plan_.first_step) *
                         static_cast<double>(plan_.end_step - done);
     line_.Update(
-        Format("%s epoch %lld step %lld/%lld  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left",
+        Format("%s epoch %lld step %lld/%lld  loss %s  accuracy %.1f %%  %s images/s  %s left",
                ProgressBar(share, 16).c_str(), static_cast<long long>(record.epoch + 1),
                static_cast<long long>(in_epoch), static_cast<long long>(plan_.steps_per_epoch),
-               so_far.loss, 100 * so_far.accuracy, rate_, FormatDuration(left).c_str()));
+               Fixed(so_far.loss, 4).c_str(), 100 * so_far.accuracy, Fixed(rate_, 0).c_str(),
+               FormatDuration(left).c_str()));
   }
   if (in_epoch == plan_.steps_per_epoch || done == plan_.end_step) {
     PrintEpoch(record, epoch);
   } else if (!line_.live() && now - last_plain_ > std::chrono::seconds(30)) {
     // In a log file: a sign of life.
     last_plain_ = now;
-    line_.Print(Format("epoch %lld  step %lld/%lld  loss %.4f  accuracy %.1f %%  %.0f images/s",
+    line_.Print(Format("epoch %lld  step %lld/%lld  loss %s  accuracy %.1f %%  %s images/s",
                        static_cast<long long>(record.epoch + 1), static_cast<long long>(in_epoch),
-                       static_cast<long long>(plan_.steps_per_epoch), so_far.loss,
-                       100 * so_far.accuracy, rate_));
+                       static_cast<long long>(plan_.steps_per_epoch), Fixed(so_far.loss, 4).c_str(),
+                       100 * so_far.accuracy, Fixed(rate_, 0).c_str()));
   }
 }
 
@@ -47,9 +48,10 @@ void ConsoleObserver::PrintEpoch(const train::MetricRecord& record, const train:
   std::string text =
       Format("epoch %-3lld  step %-6lld  ", static_cast<long long>(record.epoch + 1),
              static_cast<long long>(record.step + 1)) +
-      (means ? Format("train loss %.4f  accuracy %5.2f %%", means->loss, 100 * means->accuracy)
+      (means ? Format("train loss %s  accuracy %5.2f %%", Fixed(means->loss, 4).c_str(),
+                      100 * means->accuracy)
              : std::string("no step of it was finite")) +
-      Format("  rate %.4g  %.0f images/s", record.learning_rate.value_or(0), rate_);
+      Format("  rate %.4g  %s images/s", record.learning_rate.value_or(0), Fixed(rate_, 0).c_str());
   if (epoch.skipped > 0) {
     text += Format("  %lld skipped (not finite)", static_cast<long long>(epoch.skipped));
   }
@@ -61,10 +63,11 @@ void ConsoleObserver::OnEvaluation(const train::MetricRecord& record, double sec
   if (options_.quiet) return;
   const std::string statistics =
       options_.has_batch_norm ? record.evaluation.value_or("running") + " statistics, " : "";
-  line_.Print(Format("epoch %-3lld  step %-6lld  test  loss %.4f  accuracy %5.2f %%  (%s%.1f s)",
+  line_.Print(Format("epoch %-3lld  step %-6lld  test  loss %s  accuracy %5.2f %%  (%s%.1f s)",
                      static_cast<long long>(record.epoch + 1),
-                     static_cast<long long>(record.step + 1), record.loss.value_or(0),
-                     100 * record.accuracy.value_or(0), statistics.c_str(), seconds));
+                     static_cast<long long>(record.step + 1),
+                     Fixed(record.loss.value_or(0), 4).c_str(), 100 * record.accuracy.value_or(0),
+                     statistics.c_str(), seconds));
 }
 
 void ConsoleObserver::OnCheckpoint(const std::filesystem::path&, int64_t) {}

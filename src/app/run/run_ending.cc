@@ -22,6 +22,10 @@ std::string Percent(double part, double whole) {
   return whole > 0 ? Format("%.1f %%", 100 * part / whole) : "-";
 }
 
+std::string FiguresText(const train::Figures& figures) {
+  return "loss " + Fixed(figures.loss, 4) + ", accuracy " + Fixed(100 * figures.accuracy, 2) + " %";
+}
+
 // As the coordinator names the class of such an end.
 const char* ClassName(RunEnd end) {
   return end == RunEnd::kDiverged ? "DIVERGED" : "STORAGE";
@@ -37,14 +41,13 @@ void PrintSummary(const train::Summary& summary, const fs::path& out, bool has_b
   std::vector<std::vector<std::string>> rows;
   if (HasFailed(summary.end)) rows.push_back({"end", ClassName(summary.end)});
   if (summary.train) {
-    rows.push_back({"train", Format("loss %.4f, accuracy %.2f %% (last epoch)", summary.train->loss,
-                                    100 * summary.train->accuracy)});
+    rows.push_back({"train", FiguresText(*summary.train) + " (last epoch)"});
   }
   for (const auto& [name, figures] : summary.test) {
-    rows.push_back({has_batch_norm ? "test, " + name + " statistics" : "test",
-                    Format("loss %.4f, accuracy %.2f %%", figures.loss, 100 * figures.accuracy)});
+    rows.push_back(
+        {has_batch_norm ? "test, " + name + " statistics" : "test", FiguresText(figures)});
   }
-  rows.push_back({"speed", Format("%.0f images/s", summary.images_per_second)});
+  rows.push_back({"speed", Fixed(summary.images_per_second, 0) + " images/s"});
   const train::MetricRecord::Milliseconds& ms = summary.milliseconds;
   const double all = ms.compute + ms.statistics + ms.gradients + ms.data;
   rows.push_back({"share of time", "compute " + Percent(ms.compute, all) +
@@ -86,12 +89,16 @@ bool IsFinishedSummary(const fs::path& path, int64_t steps) {
 }
 
 void AgreeOnEnd(comm::Communicator& communicator, train::Summary& summary) {
-  // The root may be writing a large checkpoint to a slow disk meanwhile.
-  constexpr std::chrono::hours kPatience{24};
   const std::string mine = std::to_string(static_cast<int>(summary.end)) + summary.reason;
-  const std::string agreed = communicator.AllGather(mine, kPatience).front();
-  summary.end = static_cast<RunEnd>(agreed.at(0) - '0');
-  summary.reason = agreed.substr(1);
+  try {
+    const std::string agreed = communicator.AllGather(mine).front();
+    summary.end = static_cast<RunEnd>(agreed.at(0) - '0');
+    summary.reason = agreed.substr(1);
+  } catch (Error& error) {
+    if (error.code() != ErrorCode::kDeadlineExceeded || communicator.rank() == 0) throw;
+    throw error.AddFrame(
+        "waiting for rank 0 to end the run: does the disk of its last checkpoint answer?");
+  }
 }
 
 void SayEnd(const train::Summary& summary, std::optional<int64_t> saved) {

@@ -20,7 +20,8 @@ void LeaveSummary(const std::filesystem::path& path, train::Summary& summary);
 bool IsFinishedSummary(const std::filesystem::path& path, int64_t steps);
 
 // Collective. Every process gets the end that the root found, which alone knows what it has
-// written.
+// written. DEADLINE_EXCEEDED where it has not come after the communicator's timeout: who writes
+// files has ten stall timeouts.
 void AgreeOnEnd(comm::Communicator& communicator, train::Summary& summary);
 
 // On standard error, where it is not simply finished: what happened and what is left to go on from.
