@@ -75,7 +75,7 @@ bool Connection::IsAbsence(const grpc::Status& status) {
          (code == grpc::StatusCode::DEADLINE_EXCEEDED && !IsUp());
 }
 
-void Connection::Hurry() {
+void Connection::ResetBackoff() {
   grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
 }
 

@@ -36,7 +36,7 @@ class Connection {
   // The call has failed because nobody is there.
   bool IsAbsence(const grpc::Status& status);
   // Tries to connect now, and soon again: it has been tried long enough for the pauses to be long.
-  void Hurry();
+  void ResetBackoff();
 
  private:
   const std::string authorization_;

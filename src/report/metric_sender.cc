@@ -41,7 +41,7 @@ bool MetricSender::stopping() const {
   return stop_;
 }
 
-void MetricSender::Hurry() {
+void MetricSender::ShortenRetryPauses() {
   {
     std::lock_guard lock(mutex_);
     hurry_ = true;

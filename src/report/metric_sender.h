@@ -37,7 +37,7 @@ class MetricSender {
   ~MetricSender();
 
   // From now on trouble is followed by the next try within half a second: the run is at its end.
-  void Hurry();
+  void ShortenRetryPauses();
 
  private:
   enum class Step { kGoOn, kFailed, kSuperseded };

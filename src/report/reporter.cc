@@ -97,7 +97,7 @@ void Reporter::Loop() {
     lock.lock();
     if (!well) register_due_ = true;
     if (well && exit_ && !stop_) {
-      sender_->Hurry();
+      sender_->ShortenRetryPauses();
       lock.unlock();
       const bool all = outbox_.WaitUntilEmpty(std::min(interval_, kLastPause));
       if (all) well = ReportExit();
@@ -141,7 +141,7 @@ bool Reporter::Judge(const char* doing, const grpc::Status& status) {
     std::unique_lock lock(mutex_);
     superseded_ = true;
     lock.unlock();
-    Hear(Order::kLeave, status.error_message());
+    FollowOrder(Order::kLeave, status.error_message());
   } else if (!connection_.IsAbsence(status)) {
     const std::string warning = std::string("cannot ") + doing + ": " + Describe(status) +
                                 "; training goes on, and it is tried again";
@@ -176,7 +176,8 @@ bool Reporter::Register() {
       MetricSender::Options{
           .settings = options_.settings,
           .rank = rank_,
-          .on_superseded = [this] { Hear(Order::kLeave, rank_.attempt() + " was given up"); },
+          .on_superseded =
+              [this] { FollowOrder(Order::kLeave, rank_.attempt() + " was given up"); },
           .on_failure =
               [this] {
                 {
@@ -208,8 +209,8 @@ bool Reporter::Heartbeat() {
       Make([&](auto& stub, auto* context) { return stub.Heartbeat(context, request, &response); });
   if (!Judge("tell the coordinator how it goes", result)) return false;
   interval_ = IntervalOf(response.heartbeat_interval(), interval_);
-  Hear(OrderOf(response.desired_state()),
-       "the coordinator asked for " + v1::Job::DesiredState_Name(response.desired_state()));
+  FollowOrder(OrderOf(response.desired_state()),
+              "the coordinator asked for " + v1::Job::DesiredState_Name(response.desired_state()));
   return true;
 }
 
@@ -232,7 +233,7 @@ bool Reporter::ReportExit() {
   return true;
 }
 
-void Reporter::Hear(Order order, const std::string& reason) {
+void Reporter::FollowOrder(Order order, const std::string& reason) {
   {
     std::lock_guard lock(mutex_);
     if (order <= order_) return;
@@ -282,7 +283,7 @@ Delivery Reporter::Finish(v1::RankExit exit, milliseconds time) {
     std::unique_lock lock(mutex_);
     exit_ = std::move(exit);
     changed_.notify_all();
-    connection_.Hurry();
+    connection_.ResetBackoff();
     changed_.wait_until(lock, deadline, [&] { return exit_delivered_ || left_; });
     delivery.exit_delivered = exit_delivered_;
   }

@@ -91,7 +91,7 @@ class Reporter {
   template <typename Call>
   grpc::Status Make(Call&& call, bool waits = false);
   bool Judge(const char* doing, const grpc::Status& status);
-  void Hear(Order order, const std::string& reason);
+  void FollowOrder(Order order, const std::string& reason);
   void SpoolLeaving(const std::string& reason);
   void Warn(const std::string& warning) const;
   void FillExit(v1::RankExit& exit);

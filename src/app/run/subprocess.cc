@@ -49,7 +49,7 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-std::vector<std::string> MpirunCommand(int processes, const std::vector<std::string>& argv) {
+std::vector<std::string> LocalMpirunCommand(int processes, const std::vector<std::string>& argv) {
   // rtc_hwloc_vmhole: see launch/mpi-environment.
   std::vector<std::string> command = {
       "mpirun", "--bind-to", "none", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1",

@@ -13,6 +13,6 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
 
 // `mpirun -np P ARGV...` with what small machines need: no pinning, more processes than cores allowed, cores
 // given away while waiting; as root, Open MPI's two confirmations in the environment.
-std::vector<std::string> MpirunCommand(int processes, const std::vector<std::string>& argv);
+std::vector<std::string> LocalMpirunCommand(int processes, const std::vector<std::string>& argv);
 
 }  // namespace syncbn::app

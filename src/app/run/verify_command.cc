@@ -67,7 +67,7 @@ void RunOnce(const Arguments& arguments, int processes, const fs::path& out,
   }
   argv.insert(argv.end(), {"--set", "train.max_steps=" + std::to_string(arguments.steps)});
   argv.insert(argv.end(), more.begin(), more.end());
-  if (processes > 1) argv = MpirunCommand(processes, argv);
+  if (processes > 1) argv = LocalMpirunCommand(processes, argv);
   const fs::path log = out.string() + ".log";
   const int code = RunLogged(argv, log);
   // A run that diverges is compared as well, up to where it ended.

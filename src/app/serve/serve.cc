@@ -17,7 +17,7 @@
 #include "base/file_limit.h"
 #include "base/host.h"
 #include "base/text.h"
-#include "coordinator/control/spool_intake.h"
+#include "coordinator/control/spool_ingest.h"
 #include "coordinator/launch/attempt_folder.h"
 #include "coordinator/launch/process.h"
 #include "coordinator/launch/slurm_launcher.h"
@@ -97,7 +97,7 @@ class Coordinator {
   std::string OtherMachines() const;
   std::unique_ptr<Server> Listen();
   ClusterFigures Figures() const;
-  void TakeIn(const AttemptRef& attempt);
+  void IngestSpoolOf(const AttemptRef& attempt);
   void Log(const std::string& event, const std::string& message) {
     log_.Write({.event = event, .message = message});
   }
@@ -241,7 +241,7 @@ Controller::Options Coordinator::ControllerOptions() {
                 return MakeJobLaunch(job_launch_, record, run_file, context);
               },
           .check_output = CheckOutputIsFree,
-          .take_in_spool = [this](const AttemptRef& attempt) { TakeIn(attempt); },
+          .ingest_spool = [this](const AttemptRef& attempt) { IngestSpoolOf(attempt); },
           .worker_address = [this] { return job_launch_.coordinator_address; },
           .log = [this](const std::string& line) { Warn("controller", line); },
           .job_policy = options_.job_policy,
@@ -253,18 +253,19 @@ Controller::Options Coordinator::ControllerOptions() {
           .observe_every = options_.observe_every};
 }
 
-void Coordinator::TakeIn(const AttemptRef& attempt) {
-  const SpoolIntake intake =
-      TakeInSpool(store_, attempt.id, AttemptFolder(attempt.folder).spool(), Clock::System().Now());
-  const std::string text = Describe(intake);
+void Coordinator::IngestSpoolOf(const AttemptRef& attempt) {
+  const SpoolIngest ingested =
+      IngestSpool(store_, attempt.id, AttemptFolder(attempt.folder).spool(), Clock::System().Now());
+  const std::string text = Describe(ingested);
   if (text.empty()) return;
-  metrics_.CountMetricPoints(intake.points);
-  metrics_.CountLostPoints(intake.lost_points);
-  log_.Write({.level = intake.problems.empty() ? LogEvent::Level::kInfo : LogEvent::Level::kWarning,
-              .event = "attempt.spool",
-              .message = text,
-              .job = JobName(attempt.id.job),
-              .attempt = attempt.id.attempt});
+  metrics_.CountMetricPoints(ingested.points);
+  metrics_.CountLostPoints(ingested.lost_points);
+  log_.Write(
+      {.level = ingested.problems.empty() ? LogEvent::Level::kInfo : LogEvent::Level::kWarning,
+       .event = "attempt.spool",
+       .message = text,
+       .job = JobName(attempt.id.job),
+       .attempt = attempt.id.attempt});
 }
 
 void Coordinator::CheckAdvertised() {

@@ -10,7 +10,7 @@
 #include "coordinator/api_error.h"
 #include "coordinator/control/open_job.h"
 #include "coordinator/control/secret.h"
-#include "coordinator/control/spool_intake.h"
+#include "coordinator/control/spool_ingest.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -138,7 +138,7 @@ v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo&
         return ToProto(applied->record, now).SerializeAsString();
       },
       Store::Use::kMakesRoom);
-  if (applied) Note(*applied);
+  if (applied) OnCommit(*applied);
   return ParseJob(answer);
 }
 

@@ -81,7 +81,7 @@ class Controller {
     std::function<void(const std::filesystem::path& output)> check_output =
         [](const std::filesystem::path&) {};
     // Takes in what the workers of an ended attempt could not deliver.
-    std::function<void(const AttemptRef&)> take_in_spool = [](const AttemptRef&) {};
+    std::function<void(const AttemptRef&)> ingest_spool = [](const AttemptRef&) {};
     // Where workers are told to find this server, for messages.
     std::function<std::string()> worker_address = [] { return std::string(); };
     std::function<void(const std::string&)> log = [](const std::string&) {};
@@ -183,17 +183,17 @@ class Controller {
   using Extra = std::function<void(Tables&, Applied&)>;
 
   // Reads, decides and stores inside a write; `extra` writes what belongs to it.
-  Applied ApplyIn(Tables& tables, int64_t job, const Event& event, const Deed& deed,
+  Applied ApplyIn(Tables& tables, int64_t job, const Event& event, const AuditRecord& audit,
                   const Extra& extra);
   // The same as a write of its own, then carries out the effects.
-  Outcome ApplyEvent(int64_t job, const Event& event, Deed deed, const Extra& extra = {});
+  Outcome ApplyEvent(int64_t job, const Event& event, AuditRecord audit, const Extra& extra = {});
   // Deadlines that signs of life have moved are newer here than in the store.
   // True when its progress is newer, too.
   bool OverlaySignsOfLife(JobRecord& record) const;
   // After the commit: what is remembered, and the effects.
-  void Note(const Applied& applied);
+  void OnCommit(const Applied& applied);
   void Remember(const JobRecord& record);  // mutex_ held
-  void Carry(const JobRecord& record, const Effect& effect, const std::string& reason);
+  void PerformEffect(const JobRecord& record, const Effect& effect, const std::string& reason);
 
   // The thread that watches. It never holds mutex_ while it writes: writes take it.
   void Loop();
@@ -222,8 +222,8 @@ class Controller {
   void Adopt(AttemptId id);
   void EndUnknownAttempts();
 
-  v1::Job TakeIn(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info,
-                 Moment now);
+  v1::Job InsertJob(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info,
+                    Moment now);
   // The next numbers from `next` on that a job could have: no folders of such jobs are there.
   std::vector<int64_t> FreeNumbers(int64_t next);
   std::vector<HostCapacity> HostsNow(Moment now) const;    // mutex_ held

@@ -149,7 +149,7 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
   }
   // What its workers could not deliver: their exit reports are needed now.
   Guarded("taking in the spool of " + AttemptName(id.job, id.attempt),
-          [&] { options_.take_in_spool(attempt); });
+          [&] { options_.ingest_spool(attempt); });
   std::vector<RankReport> reports;
   int processes = 1;
   int64_t lost = 0;

@@ -76,7 +76,7 @@ void Controller::Guarded(const std::string& doing, const std::function<void()>& 
 }
 
 Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event& event,
-                                        const Deed& deed, const Extra& extra) {
+                                        const AuditRecord& audit, const Extra& extra) {
   const Moment now = Now();
   Applied applied{.record = tables.jobs.Get(job)};
   const bool moved = OverlaySignsOfLife(applied.record);
@@ -85,7 +85,7 @@ Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event
   // A sign of life that changes nothing else is no entry of the history.
   if (!applied.outcome.durable) applied.outcome.verdict = Outcome::Verdict::kIgnored;
   if (applied.outcome.verdict != Outcome::Verdict::kApplied) return applied;
-  Deed full = deed;
+  AuditRecord full = audit;
   full.event = EventName(event.kind);
   const std::string& message = applied.outcome.message;
   if (!message.empty() && full.reason != message)
@@ -127,16 +127,17 @@ bool Controller::OverlaySignsOfLife(JobRecord& record) const {
   return moved;
 }
 
-Outcome Controller::ApplyEvent(int64_t job, const Event& event, Deed deed, const Extra& extra) {
+Outcome Controller::ApplyEvent(int64_t job, const Event& event, AuditRecord audit,
+                               const Extra& extra) {
   // Also on a full disk: a job that does not come to its end cannot be deleted.
   const Applied applied = options_.store->Write(
-      [&](Tables& tables) { return ApplyIn(tables, job, event, deed, extra); },
+      [&](Tables& tables) { return ApplyIn(tables, job, event, audit, extra); },
       Store::Use::kMakesRoom);
-  if (applied.outcome.verdict == Outcome::Verdict::kApplied) Note(applied);
+  if (applied.outcome.verdict == Outcome::Verdict::kApplied) OnCommit(applied);
   return applied.outcome;
 }
 
-void Controller::Note(const Applied& applied) {
+void Controller::OnCommit(const Applied& applied) {
   const JobRecord& record = applied.record;
   std::lock_guard lock(mutex_);
   if (revisions_.Advance(record.id, record.revision, IsEnded(record.status.state))) {
@@ -145,7 +146,7 @@ void Controller::Note(const Applied& applied) {
     wake_.notify_one();
   }
   for (const Effect& effect : applied.outcome.effects)
-    Carry(record, effect, applied.outcome.message);
+    PerformEffect(record, effect, applied.outcome.message);
 }
 
 void Controller::Remember(const JobRecord& record) {
@@ -172,7 +173,8 @@ void Controller::Remember(const JobRecord& record) {
   }
 }
 
-void Controller::Carry(const JobRecord& record, const Effect& effect, const std::string& reason) {
+void Controller::PerformEffect(const JobRecord& record, const Effect& effect,
+                               const std::string& reason) {
   const AttemptId id{record.id, effect.attempt};
   const AttemptRef attempt = RefOf(id);
   const std::string name = AttemptName(id.job, id.attempt);

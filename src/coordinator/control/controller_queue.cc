@@ -100,7 +100,7 @@ void Controller::Place(int64_t job, int64_t revision, const Placement& placement
     open->second.placement = placement;
     open->second.token = token;
   }
-  Note(applied);
+  OnCommit(applied);
 }
 
 }  // namespace syncbn::coordinator

@@ -133,15 +133,15 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
   }
   while (true) {
     try {
-      return TakeIn(spec, run_file, info, now);
+      return InsertJob(spec, run_file, info, now);
     } catch (const NumbersGone&) {
       // Others have submitted as many jobs meanwhile: with newer numbers.
     }
   }
 }
 
-v1::Job Controller::TakeIn(const v1::Job& spec, const RunFileText& run_file,
-                           const RequestInfo& info, Moment now) {
+v1::Job Controller::InsertJob(const v1::Job& spec, const RunFileText& run_file,
+                              const RequestInfo& info, Moment now) {
   // The same request made again: the folder is its own job's by now.
   if (const auto answered = options_.store->Answered(info.key)) return ParseJob(*answered);
   int64_t next = options_.store->Read([](Tables& tables) { return tables.jobs.NextId(); });
@@ -170,7 +170,7 @@ v1::Job Controller::TakeIn(const v1::Job& spec, const RunFileText& run_file,
   });
   if (!created) return ParseJob(answer);
   if (!passed_over.empty()) options_.log(JobName(created->record.id) + ": " + passed_over);
-  Note(*created);
+  OnCommit(*created);
   return ParseJob(answer);
 }
 

@@ -131,7 +131,7 @@ class HttpServer::Connections {
 
   void Loop() {
     std::vector<pollfd> waits;
-    while (TakeIn()) {
+    while (AcceptPosted()) {
       waits = {{.fd = wake_.get(), .events = POLLIN}};
       for (const Client& client : clients_) {
         const short events = client.phase == Phase::kRequest  ? POLLIN
@@ -153,7 +153,7 @@ class HttpServer::Connections {
   }
 
   // What other threads have posted; false at the end.
-  bool TakeIn() {
+  bool AcceptPosted() {
     std::lock_guard lock(mutex_);
     if (stop_) return false;
     const MonotonicTime deadline = Clock::System().Monotonic() + patience_;

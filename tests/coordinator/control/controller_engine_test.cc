@@ -158,7 +158,7 @@ TEST_F(ControllerTest, AFailureOfTheProgramIsNotRetried) {
 }
 
 TEST_F(ControllerTest, WhatWorkersCouldNotDeliverIsTakenInBeforeTheirEndIsJudged) {
-  options.take_in_spool = [this](const AttemptRef& attempt) {
+  options.ingest_spool = [this](const AttemptRef& attempt) {
     v1::RankExit exit;
     exit.set_outcome(v1::ATTEMPT_OUTCOME_FAILED);
     exit.set_error_code("INVALID_ARGUMENT");
@@ -175,7 +175,7 @@ TEST_F(ControllerTest, WhatWorkersCouldNotDeliverIsTakenInBeforeTheirEndIsJudged
 }
 
 TEST_F(ControllerTest, TheProgressOfAJobThatEndedUnseenIsThatOfItsSpool) {
-  options.take_in_spool = [this](const AttemptRef& attempt) {
+  options.ingest_spool = [this](const AttemptRef& attempt) {
     v1::RankExit exit;
     exit.set_outcome(v1::ATTEMPT_OUTCOME_COMPLETED);
     exit.set_step(2000);
@@ -228,7 +228,7 @@ TEST_F(ControllerTest, AJobThatEndedWhileTheCoordinatorWasAwayEndedThenAndUsedSo
 }
 
 TEST_F(ControllerTest, ASpoolThatCannotBeReadDoesNotKeepTheJobFromEnding) {
-  options.take_in_spool = [](const AttemptRef&) {
+  options.ingest_spool = [](const AttemptRef&) {
     throw Error(ErrorCode::kDataLoss, "the spool is damaged");
   };
   const int64_t job = SubmitRunning();

@@ -1,4 +1,4 @@
-#include "coordinator/control/spool_intake.h"
+#include "coordinator/control/spool_ingest.h"
 
 #include "base/error.h"
 #include "report/metric_batches.h"
@@ -8,9 +8,9 @@ namespace syncbn::coordinator {
 namespace {
 
 // Puts batches into the store in as few transactions as their length allows.
-class Intake {
+class RankIngest {
  public:
-  Intake(Store& store, StreamId stream, WallTime now, SpoolIntake& result)
+  RankIngest(Store& store, StreamId stream, WallTime now, SpoolIngest& result)
       : store_(store), stream_(stream), now_(now), result_(result) {
     acknowledged_ =
         store_.Read([&](Tables& tables) { return tables.metrics.Acknowledged(stream_); });
@@ -18,8 +18,8 @@ class Intake {
 
   void Add(v1::MetricBatch batch) {
     if (report::LastSequence(batch) <= acknowledged_) return;
-    const bool follows = pending_.value_size() > 0 &&
-                         batch.first_sequence() == report::LastSequence(pending_) + 1;
+    const bool follows =
+        pending_.value_size() > 0 && batch.first_sequence() == report::LastSequence(pending_) + 1;
     if (follows && report::Append(pending_, batch, report::kLargestBatch)) return;
     Flush();
     pending_ = std::move(batch);
@@ -40,22 +40,22 @@ class Intake {
   Store& store_;
   const StreamId stream_;
   const WallTime now_;
-  SpoolIntake& result_;
+  SpoolIngest& result_;
   int64_t acknowledged_ = 0;
   v1::MetricBatch pending_;
 };
 
-void TakeInRank(Store& store, AttemptId attempt, report::SpoolReader& reader, int rank,
-                WallTime now, SpoolIntake& result) {
+void IngestRank(Store& store, AttemptId attempt, report::SpoolReader& reader, int rank,
+                WallTime now, SpoolIngest& result) {
   const std::string name = AttemptName(attempt.job, attempt.attempt);
-  Intake intake(store, {attempt.job, attempt.attempt, rank}, now, result);
+  RankIngest one(store, {attempt.job, attempt.attempt, rank}, now, result);
   reader.ReadBatches([&](const v1::MetricBatch& batch) {
     if (!reader.attempt().empty() && reader.attempt() != name) {
       throw Error(ErrorCode::kDataLoss, "its spool is of " + reader.attempt());
     }
-    intake.Add(batch);
+    one.Add(batch);
   });
-  intake.Flush();
+  one.Flush();
   if (const auto exit = reader.ReadExit()) {
     result.lost_points +=
         store.Write([&](Tables& tables) { return PutRankExit(tables, attempt, rank, *exit); });
@@ -72,9 +72,9 @@ int64_t PutRankExit(Tables& tables, AttemptId attempt, int rank, const v1::RankE
   return tables.metrics.LostPoints(attempt.job) - before;
 }
 
-SpoolIntake TakeInSpool(Store& store, AttemptId attempt, const std::filesystem::path& folder,
+SpoolIngest IngestSpool(Store& store, AttemptId attempt, const std::filesystem::path& folder,
                         WallTime now) {
-  SpoolIntake result;
+  SpoolIngest result;
   std::vector<int> ranks;
   try {
     ranks = report::SpooledRanks(folder);
@@ -85,7 +85,7 @@ SpoolIntake TakeInSpool(Store& store, AttemptId attempt, const std::filesystem::
     ++result.ranks;
     try {
       report::SpoolReader reader(folder, rank);
-      TakeInRank(store, attempt, reader, rank, now, result);
+      IngestRank(store, attempt, reader, rank, now, result);
       reader.Remove();
     } catch (const Error& error) {
       result.problems.push_back("rank " + std::to_string(rank) + ": " + error.message());
@@ -94,13 +94,14 @@ SpoolIntake TakeInSpool(Store& store, AttemptId attempt, const std::filesystem::
   return result;
 }
 
-std::string Describe(const SpoolIntake& intake) {
-  if (intake.ranks == 0 && intake.problems.empty()) return "";
-  std::string text = "took in " + std::to_string(intake.points) + " metric points and " +
-                     std::to_string(intake.exits) + " exit reports of " +
-                     std::to_string(intake.ranks) + " ranks";
-  if (intake.lost_points > 0) text += "; " + std::to_string(intake.lost_points) + " points are lost";
-  for (const std::string& problem : intake.problems) text += "; not taken: " + problem;
+std::string Describe(const SpoolIngest& ingested) {
+  if (ingested.ranks == 0 && ingested.problems.empty()) return "";
+  std::string text = "took in " + std::to_string(ingested.points) + " metric points and " +
+                     std::to_string(ingested.exits) + " exit reports of " +
+                     std::to_string(ingested.ranks) + " ranks";
+  if (ingested.lost_points > 0)
+    text += "; " + std::to_string(ingested.lost_points) + " points are lost";
+  for (const std::string& problem : ingested.problems) text += "; not taken: " + problem;
   return text;
 }
 

@@ -9,7 +9,7 @@
 
 namespace syncbn::coordinator {
 
-struct SpoolIntake {
+struct SpoolIngest {
   int ranks = 0;            // that had a spool
   int64_t points = 0;       // new ones
   int64_t lost_points = 0;  // newly known to be lost
@@ -22,13 +22,14 @@ struct SpoolIntake {
 // many of them are newly known to be lost.
 int64_t PutRankExit(Tables& tables, AttemptId attempt, int rank, const v1::RankExit& exit);
 
-// Reads every rank's files in `folder` (none if it is not there) and removes those that were taken in
-// whole. May be repeated: nothing is stored twice. Call when no worker of the attempt writes any more.
-// Does not throw for what is wrong with one rank's files or with storing them: that is a problem.
-SpoolIntake TakeInSpool(Store& store, AttemptId attempt, const std::filesystem::path& folder,
+// Reads every rank's files in `folder` (none if it is not there) and removes those that were taken
+// in whole. May be repeated: nothing is stored twice. Call when no worker of the attempt writes any
+// more. Does not throw for what is wrong with one rank's files or with storing them: that is a
+// problem.
+SpoolIngest IngestSpool(Store& store, AttemptId attempt, const std::filesystem::path& folder,
                         WallTime now);
 
 // "took in 120 metric points and 2 exit reports of 2 ranks"; empty when there was nothing.
-std::string Describe(const SpoolIntake& intake);
+std::string Describe(const SpoolIngest& ingested);
 
 }  // namespace syncbn::coordinator

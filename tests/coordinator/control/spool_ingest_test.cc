@@ -1,4 +1,4 @@
-#include "coordinator/control/spool_intake.h"
+#include "coordinator/control/spool_ingest.h"
 
 #include <gtest/gtest.h>
 
@@ -12,9 +12,9 @@
 namespace syncbn::coordinator {
 namespace {
 
-class SpoolIntakeTest : public ::testing::Test {
+class SpoolIngestTest : public ::testing::Test {
  protected:
-  SpoolIntakeTest() : store({.folder = folder.path() / "data", .synced = false}) {
+  SpoolIngestTest() : store({.folder = folder.path() / "data", .synced = false}) {
     attempt = {AddJob(store), 2};
     store.Write([&](Tables& tables) {
       v1::Attempt record;
@@ -25,7 +25,7 @@ class SpoolIntakeTest : public ::testing::Test {
   report::SpoolOptions Options(int rank) const {
     return {.folder = spool, .attempt = AttemptName(attempt.job, attempt.attempt), .rank = rank};
   }
-  SpoolIntake TakeIn() { return TakeInSpool(store, attempt, spool, kTestNow); }
+  SpoolIngest Ingest() { return IngestSpool(store, attempt, spool, kTestNow); }
   static v1::RankExit Exit(const std::string& message) {
     v1::RankExit exit;
     exit.set_outcome(v1::ATTEMPT_OUTCOME_FAILED);
@@ -39,7 +39,7 @@ class SpoolIntakeTest : public ::testing::Test {
   const std::filesystem::path spool = folder.path() / "spool";
 };
 
-TEST_F(SpoolIntakeTest, WhatTheCoordinatorHasAlreadyIsNotStoredAgain) {
+TEST_F(SpoolIngestTest, WhatTheCoordinatorHasAlreadyIsNotStoredAgain) {
   store.Write([&](Tables& tables) {
     tables.metrics.Insert({attempt.job, 2, 0}, TestBatch(1, 12), kTestNow);
   });
@@ -51,22 +51,21 @@ TEST_F(SpoolIntakeTest, WhatTheCoordinatorHasAlreadyIsNotStoredAgain) {
     rank0.WriteExit(Exit("rank 0"));
     rank1.WriteExit(Exit("rank 1"));
   }
-  const SpoolIntake intake = TakeIn();
-  EXPECT_EQ(intake.points, 12 + 3);
-  EXPECT_EQ(intake.exits, 2);
-  EXPECT_EQ(intake.ranks, 2);
-  EXPECT_EQ(intake.lost_points, 0);
-  EXPECT_TRUE(intake.problems.empty());
+  const SpoolIngest ingested = Ingest();
+  EXPECT_EQ(ingested.points, 12 + 3);
+  EXPECT_EQ(ingested.exits, 2);
+  EXPECT_EQ(ingested.ranks, 2);
+  EXPECT_EQ(ingested.lost_points, 0);
+  EXPECT_TRUE(ingested.problems.empty());
   EXPECT_EQ(AllPoints(store, attempt.job).size(), 24u + 3u);
-  const auto exits =
-      store.Read([&](Tables& tables) { return tables.attempts.RankExits(attempt); });
+  const auto exits = store.Read([&](Tables& tables) { return tables.attempts.RankExits(attempt); });
   ASSERT_EQ(exits.size(), 2u);
   EXPECT_EQ(exits[1].exit.message(), "rank 1");
   EXPECT_FALSE(std::filesystem::exists(spool));
-  EXPECT_EQ(Describe(TakeIn()), "") << "nothing is left";
+  EXPECT_EQ(Describe(Ingest()), "") << "nothing is left";
 }
 
-TEST_F(SpoolIntakeTest, CutShortAnywhereItCanBeRepeated) {
+TEST_F(SpoolIngestTest, CutShortAnywhereItCanBeRepeated) {
   {
     report::Spool rank0(Options(0));
     for (int first = 1; first < 40; first += 4) ASSERT_TRUE(rank0.Append(TestBatch(first, 4)));
@@ -74,15 +73,15 @@ TEST_F(SpoolIntakeTest, CutShortAnywhereItCanBeRepeated) {
   }
   const auto kept = folder.path() / "kept";
   std::filesystem::copy(spool, kept);
-  TakeIn();
+  Ingest();
   const auto points = AllPoints(store, attempt.job);
   // The coordinator died before it removed the files.
   std::filesystem::copy(kept, spool);
-  EXPECT_EQ(TakeIn().points, 0);
+  EXPECT_EQ(Ingest().points, 0);
   EXPECT_EQ(AllPoints(store, attempt.job), points);
 }
 
-TEST_F(SpoolIntakeTest, PointsThatDamageTookAreCountedAndTheOthersStored) {
+TEST_F(SpoolIngestTest, PointsThatDamageTookAreCountedAndTheOthersStored) {
   {
     report::Spool rank0(Options(0));
     for (int first = 1; first < 13; first += 4) ASSERT_TRUE(rank0.Append(TestBatch(first, 4)));
@@ -92,15 +91,15 @@ TEST_F(SpoolIntakeTest, PointsThatDamageTookAreCountedAndTheOthersStored) {
   // In the second of three batches.
   content[content.size() / 2] ^= 0x55;
   std::ofstream(segment, std::ios::binary | std::ios::trunc) << content;
-  const SpoolIntake intake = TakeIn();
-  EXPECT_EQ(intake.points, 8);
-  EXPECT_EQ(intake.lost_points, 4);
+  const SpoolIngest ingested = Ingest();
+  EXPECT_EQ(ingested.points, 8);
+  EXPECT_EQ(ingested.lost_points, 4);
   const auto listed =
       store.Read([&](Tables& tables) { return tables.metrics.ListSeries(attempt.job); });
   EXPECT_EQ(listed.lost_points(), 4);
 }
 
-TEST_F(SpoolIntakeTest, PointsAfterTheLastThatCouldBeKeptAreCountedFromTheExitReport) {
+TEST_F(SpoolIngestTest, PointsAfterTheLastThatCouldBeKeptAreCountedFromTheExitReport) {
   {
     report::Spool rank0(Options(0));
     ASSERT_TRUE(rank0.Append(TestBatch(1, 4)));
@@ -108,7 +107,7 @@ TEST_F(SpoolIntakeTest, PointsAfterTheLastThatCouldBeKeptAreCountedFromTheExitRe
     exit.set_last_sequence(11);
     rank0.WriteExit(exit);
   }
-  EXPECT_EQ(TakeIn().lost_points, 7);
+  EXPECT_EQ(Ingest().lost_points, 7);
   const auto lost = [&] {
     return store.Read([&](Tables& tables) { return tables.metrics.LostPoints(attempt.job); });
   };
@@ -117,24 +116,24 @@ TEST_F(SpoolIntakeTest, PointsAfterTheLastThatCouldBeKeptAreCountedFromTheExitRe
   EXPECT_EQ(lost(), 7) << "said twice";
 }
 
-TEST_F(SpoolIntakeTest, TheSpoolOfAnotherAttemptIsNotTaken) {
+TEST_F(SpoolIngestTest, TheSpoolOfAnotherAttemptIsNotTaken) {
   {
     report::SpoolOptions options = Options(0);
     options.attempt = AttemptName(attempt.job, 1);
     report::Spool rank0(options);
     ASSERT_TRUE(rank0.Append(TestBatch(1, 4)));
   }
-  const SpoolIntake intake = TakeIn();
-  ASSERT_EQ(intake.problems.size(), 1u);
-  EXPECT_NE(intake.problems[0].find("its spool is of jobs/"), std::string::npos);
+  const SpoolIngest ingested = Ingest();
+  ASSERT_EQ(ingested.problems.size(), 1u);
+  EXPECT_NE(ingested.problems[0].find("its spool is of jobs/"), std::string::npos);
   EXPECT_TRUE(AllPoints(store, attempt.job).empty());
   EXPECT_TRUE(std::filesystem::exists(spool)) << "it stays for somebody to look at";
 }
 
-TEST_F(SpoolIntakeTest, AFolderThatIsNotThereHoldsNothing) {
-  const SpoolIntake intake = TakeIn();
-  EXPECT_EQ(intake.ranks, 0);
-  EXPECT_TRUE(intake.problems.empty());
+TEST_F(SpoolIngestTest, AFolderThatIsNotThereHoldsNothing) {
+  const SpoolIngest ingested = Ingest();
+  EXPECT_EQ(ingested.ranks, 0);
+  EXPECT_TRUE(ingested.problems.empty());
 }
 
 }  // namespace
