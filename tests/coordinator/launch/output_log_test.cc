@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "tests/support/temp_folder.h"
 
 namespace syncbn::coordinator {
@@ -70,21 +71,20 @@ TEST(OutputLog, WhatARankPrintsIsItsOwnAlsoWhereItLooksLikeATagOrALabel) {
   }
 }
 
-constexpr const char* kRule =
-    "--------------------------------------------------------------------------\n";
+// A box of mpirun's around `text`.
+std::string Box(const std::string& text) {
+  const std::string rule(74, '-');
+  return Join(std::vector<std::string>{rule, text, rule, ""}, "\n");
+}
 
 TEST(OutputLog, MpirunsBoxAboutAnErrorThatItsRankHasToldIsLeftOut) {
   const std::string first =
-      std::string(kRule) +
-      "Primary job  terminated normally, but 1 process returned\na non-zero exit "
-      "code. Per user-direction, the job has been aborted.\n" +
-      kRule;
+      Box("Primary job  terminated normally, but 1 process returned\na non-zero exit "
+          "code. Per user-direction, the job has been aborted.");
   const std::string second =
-      std::string(kRule) +
-      "mpirun detected that one or more processes exited with non-zero status, "
-      "thus causing\nthe job to be terminated. The first process to do so was:\n\n"
-      "  Process name: [[21873,1],1]\n  Exit code:    3\n" +
-      kRule;
+      Box("mpirun detected that one or more processes exited with non-zero status, "
+          "thus causing\nthe job to be terminated. The first process to do so was:\n\n"
+          "  Process name: [[21873,1],1]\n  Exit code:    3");
   TempFolder folder;
   for (const bool told : {true, false}) {
     OutputLog log({.path = folder.path() / (told ? "told" : "silent")});
@@ -104,14 +104,12 @@ TEST(OutputLog, MpirunsBoxAboutAnErrorThatItsRankHasToldIsLeftOut) {
 
 TEST(OutputLog, AnyOtherBoxOfMpirunIsKept) {
   const std::string box =
-      std::string(kRule) +
-      "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 "
-      "(Killed).\n" +
-      kRule;
+      Box("mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 "
+          "(Killed).");
   const std::string text = Logged({"[1,1]<stderr>:x\n" + box});
   EXPECT_NE(text.find("-: mpirun noticed that process rank 1"), std::string::npos) << text;
-  EXPECT_NE(Logged({std::string(kRule) + "never closed\n"}).find("-: never closed\n"),
-            std::string::npos);
+  const std::string open = std::string(74, '-') + "\nnever closed\n";
+  EXPECT_NE(Logged({open}).find("-: never closed\n"), std::string::npos);
 }
 
 TEST(OutputLog, LabelsOfSrunBecomeRanks) {

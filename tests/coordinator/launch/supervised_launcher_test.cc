@@ -195,7 +195,9 @@ TEST_F(SupervisedLauncherTest, DamagedWordsInItsFolderKeepNoAttemptFromBeingClos
     const v1::ExitRecord exit = WaitForEnd();
     EXPECT_EQ(exit.cause(), v1::ExitRecord::SUPERVISOR_LOST) << file;
     EXPECT_EQ(exit.marker(), request.marker) << file;
-    if (file != std::string("exit.json")) EXPECT_THAT(exit.message(), HasSubstr("is damaged"));
+    if (file != std::string("exit.json")) {
+      EXPECT_THAT(exit.message(), HasSubstr("is damaged"));
+    }
   }
 }
 
