@@ -107,11 +107,11 @@ grpc::Status JobService::ListJobs(grpc::ServerContext* context, const v1::ListJo
 
 template <typename Request>
 grpc::Status JobService::Act(grpc::ServerContext& context, std::string_view method,
-                             const std::string& audit, const Request& request, VerbRequest verb,
+                             const std::string& action, const Request& request, VerbRequest verb,
                              v1::Job& response) {
   return options_.gate->Run(context, method, &request, [&](Call& call) {
     const int64_t id = ParseJobName(request.name());
-    CheckOwner(call.caller(), id, audit, method);
+    CheckOwner(call.caller(), id, action, method);
     CheckText("reason", request.reason(), kMostReason);
     verb.etag = request.etag();
     verb.reason = request.reason();
@@ -125,7 +125,7 @@ grpc::Status JobService::Act(grpc::ServerContext& context, std::string_view meth
   });
 }
 
-void JobService::CheckOwner(const Caller& caller, int64_t job, const std::string& audit,
+void JobService::CheckOwner(const Caller& caller, int64_t job, const std::string& action,
                             std::string_view method) const {
   std::string submitter;
   try {
@@ -136,7 +136,7 @@ void JobService::CheckOwner(const Caller& caller, int64_t job, const std::string
     if (error.code() == ErrorCode::kNotFound) return;
     throw;
   }
-  CheckMayChange(caller, job, submitter, audit, method, options_.ownership);
+  CheckMayChange(caller, job, submitter, action, method, options_.ownership);
 }
 
 v1::Resources JobService::CheckNewResources(const std::string& job,

@@ -49,12 +49,12 @@ class JobService final
                                v1::ListTransitionsResponse* response) override;
 
  private:
-  // What the four verbs on a job have in common; `audit` says what its caller may not do ("cancel
+  // What the four verbs on a job have in common; `action` says what its caller may not do ("cancel
   // it").
   template <typename Request>
-  grpc::Status Act(grpc::ServerContext& context, std::string_view method, const std::string& audit,
+  grpc::Status Act(grpc::ServerContext& context, std::string_view method, const std::string& action,
                    const Request& request, VerbRequest verb, v1::Job& response);
-  void CheckOwner(const Caller& caller, int64_t job, const std::string& audit,
+  void CheckOwner(const Caller& caller, int64_t job, const std::string& action,
                   std::string_view method) const;
   // New resources for a job that has a run file already.
   v1::Resources CheckNewResources(const std::string& job, const v1::Resources& resources) const;

@@ -19,7 +19,7 @@ bool Share(const std::string& one, const std::string& other, const OwnershipPoli
 }  // namespace
 
 void CheckMayChange(const Caller& caller, int64_t job, const std::string& submitter,
-                    const std::string& audit, std::string_view method,
+                    const std::string& action, std::string_view method,
                     const OwnershipPolicy& policy) {
   if (caller.role >= Role::kAdmin || caller.name == submitter ||
       Share(caller.name, submitter, policy)) {
@@ -27,7 +27,7 @@ void CheckMayChange(const Caller& caller, int64_t job, const std::string& submit
   }
   throw ApiError(ErrorCode::kPermissionDenied, "ROLE_TOO_LOW",
                  JobName(job) + " was submitted by " + submitter + ": only " + submitter +
-                     ", whoever shares a team with " + submitter + ", or an admin may " + audit,
+                     ", whoever shares a team with " + submitter + ", or an admin may " + action,
                  {{"method", std::string(method)},
                   {"role", std::string(RoleName(caller.role))},
                   {"submitter", submitter}});

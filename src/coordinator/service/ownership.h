@@ -17,7 +17,7 @@ struct OwnershipPolicy {
 
 // PERMISSION_DENIED (ROLE_TOO_LOW) unless `caller` may do this ("cancel it") to the job `job`.
 void CheckMayChange(const Caller& caller, int64_t job, const std::string& submitter,
-                    const std::string& audit, std::string_view method,
+                    const std::string& action, std::string_view method,
                     const OwnershipPolicy& policy);
 
 }  // namespace syncbn::coordinator
