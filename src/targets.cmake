@@ -75,10 +75,13 @@ endfunction()
 add_custom_target(threaded_tests)
 
 # syncbn_test(name SOURCES a_test.cc ... DEPS target ... [LABELS label ...] [TIMEOUT seconds]
-#             [PRECOMPILED test|test_rpc|none])    by default test_rpc where DEPS name what speaks gRPC
-# Declares one GoogleTest program and registers it as one CTest test of the same name.
+#             [PRECOMPILED test|test_rpc|none]     by default test_rpc where DEPS name what speaks gRPC
+#             [ON_CHECKED_DEVICE])
+# Declares one GoogleTest program and registers it as one CTest test of the same name. ON_CHECKED_DEVICE
+# registers it once more, as <name>_on_checked_device: what its tests make with OnTestDevice
+# (tests/support/test_device.h) is then on a device whose memory nobody may look into but its operations.
 function(syncbn_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "ON_CHECKED_DEVICE" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS" ${ARGN})
   if(NOT ARG_PRECOMPILED)
     set(ARG_PRECOMPILED test)
     if(ARG_DEPS MATCHES "syncbn_(client|coordinator|fake_coordinator|report|resilience|rpc|serve_fixture|service)")
@@ -98,6 +101,13 @@ function(syncbn_test name)
   if("threads" IN_LIST ARG_LABELS)
     add_dependencies(threaded_tests ${name})
   endif()
+  set(environment "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rtc_hwloc_vmhole=none;OMP_NUM_THREADS=1")
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}" SKIP_RETURN_CODE 77
-    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rtc_hwloc_vmhole=none;OMP_NUM_THREADS=1")
+    ENVIRONMENT "${environment}")
+  if(ARG_ON_CHECKED_DEVICE)
+    target_link_libraries(${name} PRIVATE syncbn_backend_checked)
+    add_test(NAME ${name}_on_checked_device COMMAND ${name})
+    set_tests_properties(${name}_on_checked_device PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+      SKIP_RETURN_CODE 77 ENVIRONMENT "${environment};SYNCBN_TEST_DEVICE=checked")
+  endif()
 endfunction()

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "backend/executor.h"
+#include "backend/merge_stream.h"
 
 namespace syncbn::backend {
 
@@ -14,17 +15,22 @@ class Backend {
   virtual ~Backend() = default;
   // "cpu", "reference", "cuda"
   virtual std::string_view name() const = 0;
-  virtual DType dtype() const = 0;
+  virtual const Device& device() const = 0;
+  virtual ElementTypes types() const = 0;
   // Library versions and instruction set, e.g. "oneDNN 2.6.3, AVX512_CORE_BF16, row kernels avx512": part of
   // what ranks compare at start, since bits may depend on it.
   virtual std::string Description() const = 0;
   virtual std::unique_ptr<Executor> MakeExecutor() const = 0;
+  virtual std::unique_ptr<MergeStream> MakeMergeStream() const = 0;
 };
 
+// Where back ends of the host take the memory of tensors from: at least so many bytes, aligned to 64.
+using Allocate = std::shared_ptr<void> (*)(size_t bytes);
+
 // oneDNN for convolution, matrix products and pooling; own row kernels; float32.
-std::unique_ptr<Backend> MakeCpuBackend();
+std::unique_ptr<Backend> MakeCpuBackend(Allocate allocate = AllocateAligned);
 // Plain loops in double: slow, obvious, the oracle of the tests.
-std::unique_ptr<Backend> MakeReferenceBackend();
+std::unique_ptr<Backend> MakeReferenceBackend(Allocate allocate = AllocateAligned);
 // Throws UNIMPLEMENTED in a build without CUDA.
 std::unique_ptr<Backend> MakeCudaBackend();
 

@@ -6,56 +6,29 @@
 // not depend on which executor or thread ran an operation. Operations on tensors without samples
 // (N = 0) are right: empty results, zero gradients.
 //
-// Tensors of activations, parameters and gradients have type dtype(); statistics are always F64.
+// Tensors of activations, parameters and gradients have the element types of types(); statistics are always
+// F64. All are on the executor's device. A block of moments is F64 [count, mean[C], m2[C]], m2 the sum of squared deviations.
 // A Tensor parameter taken by value may be overwritten with the result when nobody else holds it.
 #pragma once
 
 #include <span>
 
+#include "backend/results.h"
 #include "backend/specs.h"
+#include "backend/stream.h"
+#include "backend/update_specs.h"
 #include "backend/weights_version.h"
 #include "base/rng.h"
-#include "tensor/tensor.h"
 
 namespace syncbn::backend {
 
-struct PoolResult {
-  Tensor y;
-  // What the backward pass needs beside shapes (positions of maxima); may be undefined.
-  Tensor positions;
-};
-
-struct WeightNormResult {
-  Tensor weight;
-  // |v| of each output channel, F64 [out].
-  Tensor norms;
-};
-
-struct LossResult {
-  // Loss of each sample, F64 [n], not scaled.
-  Tensor losses;
-  // Samples whose largest logit (the first of equals) is the label's.
-  int64_t correct = 0;
-  // scale * d losses / d logits; undefined unless asked for.
-  Tensor dlogits;
-};
-
-// In bytes, rounded up to blocks.
-struct MemoryUse {
-  size_t in_use = 0;
-  size_t peak = 0;  // the most that was in use at any time
-  size_t held = 0;  // in use, or kept for the next tensor
-};
-
-class Executor {
+class Executor : public Stream {
  public:
-  virtual ~Executor() = default;
+  virtual ElementTypes types() const = 0;
 
-  virtual DType dtype() const = 0;
-
-  // Uninitialized memory from the pool.
-  virtual Tensor New(Shape shape, DType dtype) = 0;
-  Tensor New(Shape shape) { return New(shape, dtype()); }
+  using Stream::New;
+  // Of activations.
+  Tensor New(Shape shape) { return New(shape, types().activations); }
   // To be called at the beginning of each pass. The parameters behind every `weight` argument keep their
   // values until this is called again, and have those values in every pass of this version: packed copies of
   // them may be kept, and shared by the executors of a Backend. Who writes to parameters takes a new version;
@@ -101,11 +74,10 @@ class Executor {
   virtual Tensor Dropout(Tensor x, std::span<const RandomKey> keys, double probability) = 0;
 
   // -- Normalization -------------------------------------------------------------------------------
-  // Mean and sum of squared deviations (M2) of each segment and channel, F64 [segments, channels],
-  // written into tensors of that shape. No cancellation: the relative error of M2 stays below 1e-6 for
-  // |mean| / std up to 1e5 and every count (how: cpu/kernels/moments.cc). A segment without rows gives
-  // 0 and 0.
-  virtual void Moments(const RowLayout& layout, const Tensor& x, Tensor& mean, Tensor& m2) = 0;
+  // The moments of each segment, blocks F64 [segments, 1 + 2C]. No cancellation: the relative error of M2
+  // stays below 1e-6 for |mean| / std up to 1e5 and every count (how: cpu/kernels/moments.cc). A segment
+  // without rows gives zeros.
+  virtual void Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) = 0;
   // y; residual may be undefined.
   virtual Tensor NormalizeForward(const Normalization& norm, const Tensor& x,
                                   const Tensor& residual) = 0;
@@ -114,11 +86,37 @@ class Executor {
   // be undefined and the sign is computed again with the forward's arithmetic.
   virtual void NormalizeBackwardSums(const Normalization& norm, const Tensor& x, const Tensor& y,
                                      const Tensor& dy, Tensor& sum_dy, Tensor& sum_dy_xhat) = 0;
-  // dx = inv_std * (gamma * dy - a - xhat * b), a and b F64 [segments, channels], undefined for 0
-  // (statistics that do not depend on x). If dresidual is not null it receives the masked dy.
+  // dx = inv_std * (gamma * dy - mean_dy - xhat * mean_dy_xhat), undefined terms for 0 (statistics that do
+  // not depend on x). If dresidual is not null it receives the masked dy.
   virtual Tensor NormalizeBackwardInput(const Normalization& norm, const Tensor& x, const Tensor& y,
-                                        Tensor dy, const Tensor& a, const Tensor& b,
-                                        Tensor* dresidual) = 0;
+                                        Tensor dy, const InputTerms& terms, Tensor* dresidual) = 0;
+
+  // -- Statistics ----------------------------------------------------------------------------------
+  // Rows of blocks for each C of `channels` are merged by Chan's formula, in their order: the first sizes[0]
+  // rows of `from` into the first of `into`, and so on. Empty sizes: all of them into the only one.
+  virtual void MergeMoments(std::span<const int64_t> channels, std::span<const int64_t> sizes,
+                            const Tensor& from, Tensor& into) = 0;
+  // The moments of `groups` groups of consecutive channels, in the place of those of each of their channels.
+  // Precondition: all channels of a row hold equally many elements.
+  virtual void MergeChannels(int64_t groups, Tensor& moments) = 0;
+  // From blocks [n, 1 + 2C], with inv_std = 1 / sqrt(m2 / count + epsilon), where 0 elements have variance 0:
+  // a segment for each, or repeats[i] equal segments for the i-th.
+  virtual Statistics FinishMoments(const Tensor& moments, std::span<const int64_t> repeats,
+                                   double epsilon) = 0;
+  // 1 / sqrt(variance + epsilon)
+  virtual Tensor InverseStd(const Tensor& variance, double epsilon) = 0;
+  // From NormalizeBackwardSums: dgamma (+)= sum_dy_xhat, dbeta (+)= sum_dy, summed over the segments. Either
+  // may be undefined.
+  virtual void AffineGradients(const Tensor& sum_dy, const Tensor& sum_dy_xhat, GradientOut dgamma,
+                               GradientOut dbeta) = 0;
+  // Where each channel of a segment has its own statistics: gamma sum / count. With `sizes`, the first
+  // sizes[0] segments share theirs, and so on: their sums are added first. gamma may be undefined (1).
+  virtual InputTerms BatchInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
+                                     const Tensor& counts, const Tensor& gamma,
+                                     std::span<const int64_t> sizes) = 0;
+  // Where `groups` groups of consecutive channels do: (sum of gamma sum over the group) / count.
+  virtual InputTerms GroupInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
+                                     const Tensor& counts, const Tensor& gamma, int64_t groups) = 0;
 
   // w = gain * v / |v| for each output (first axis) (Salimans and Kingma 2016).
   virtual WeightNormResult WeightNormForward(const Tensor& v, const Tensor& gain) = 0;
@@ -132,15 +130,26 @@ class Executor {
                                          double label_smoothing, double scale,
                                          bool want_gradient) = 0;
 
-  // -- Parameters ----------------------------------------------------------------------------------
-  // Sum of squares in double, in fixed blocks of the tensor's order; NaN or infinity when any element
-  // is not finite.
-  virtual double SumOfSquares(const Tensor& x) = 0;
-  // In place; velocity may be undefined when momentum is 0 (velocity starts at 0; PyTorch's form).
-  virtual void SgdUpdate(const SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
-                         Tensor& weight) = 0;
-  virtual void AdamWUpdate(const AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
-                           Tensor& square, Tensor& weight) = 0;
+  // total[0] += values, one after the other, F64.
+  virtual void AddSum(const Tensor& values, Tensor& total) = 0;
+
+  // -- What a step changes ---------------------------------------------------------------------------
+  // sums[i], F64: the sum of squares of tensors[i], in double, in fixed blocks of the tensor's order; NaN or
+  // infinity when any element is not finite.
+  virtual void SumsOfSquares(std::span<const Tensor> tensors, Tensor& sums) = 0;
+  // The norm is the root of the sum of the squares; the scale brings it down to clip_norm where it is larger
+  // and clip_norm is not 0, else it is 1.
+  virtual void JudgeStep(const StepEvidence& evidence, double clip_norm, Tensor& verdict) = 0;
+  // In place, in one operation for all parts. `updates`, F64 [1], counts those that were made.
+  virtual void Update(const UpdateSpec& spec, const UpdateInputs& inputs, Tensor& parameters,
+                      std::span<Tensor> slots, Tensor& updates) = 0;
+  // The running statistics after a step whose merged moments are `moments`: r <- (1 - a) r + a v with the
+  // unbiased variance (count - 1); kCumulative: a = 1 / batches so far. A block with count 0 or 1 stays as it
+  // is: a single element has a mean and no variance, and does not count as a batch. All stay if the verdict
+  // is defined and the step was not accepted.
+  virtual Tensor UpdateRunning(const RunningRule& rule, std::span<const RunningBlock> blocks,
+                               const Tensor& running, const Tensor& moments,
+                               const Tensor& verdict) = 0;
 };
 
 }  // namespace syncbn::backend

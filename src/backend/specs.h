@@ -11,6 +11,14 @@
 
 namespace syncbn::backend {
 
+// What the elements of tensors are, by what the tensors hold. Parameters and what optimizers keep of them are
+// masters: they may be wider than what is computed with.
+struct ElementTypes {
+  DType activations = DType::kFloat32;
+  DType parameters = DType::kFloat32;
+  DType gradients = DType::kFloat32;
+};
+
 struct Conv2dSpec {
   int64_t in_channels = 0;
   int64_t out_channels = 0;
@@ -73,27 +81,6 @@ struct Normalization {
 struct GradientOut {
   Tensor tensor;
   bool accumulate = false;
-};
-
-struct SgdSpec {
-  double learning_rate = 0;
-  double momentum = 0;
-  bool nesterov = false;
-  double weight_decay = 0;
-  // Decoupled: w -= learning_rate * weight_decay * w; else weight_decay * w is added to the gradient.
-  bool decoupled = false;
-  // The gradient is multiplied by this first (clipping).
-  double gradient_scale = 1;
-};
-
-struct AdamWSpec {
-  double learning_rate = 0;
-  double beta1 = 0.9, beta2 = 0.999;
-  double epsilon = 1e-8;
-  double weight_decay = 0;
-  double gradient_scale = 1;
-  // Number of this update, from 1 (bias correction).
-  int64_t update = 1;
 };
 
 }  // namespace syncbn::backend

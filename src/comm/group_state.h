@@ -22,6 +22,8 @@ struct ReductionOp {
   virtual ~ReductionOp() = default;
   GroupState* group = nullptr;
   int64_t sequence = 0;
+  // Set before done, constant from then on: after which the results are there.
+  backend::Event ready;
   std::atomic<bool> done{false};
 
   std::mutex mutex;  // guards what follows

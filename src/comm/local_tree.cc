@@ -5,8 +5,9 @@
 
 namespace syncbn::comm {
 
-LocalTree::LocalTree(const GroupPlan& plan)
+LocalTree::LocalTree(const GroupPlan& plan, backend::MergeStream& stream)
     : plan_(plan),
+      stream_(stream),
       slots_(static_cast<size_t>(plan.own().members.end - plan.own().members.begin)),
       open_(plan.own().subtrees) {}
 
@@ -25,7 +26,7 @@ bool LocalTree::Add(const Content& content, int member, Tensor value) {
     Tensor other = std::exchange(SlotAt(sibling->begin), Slot{}).value;
     lock.unlock();
     if (sibling->begin < node.begin) std::swap(value, other);
-    MergeRange(content, {0, content.elements}, value.Bytes().data(), other.Bytes().data());
+    stream_.Merge(content, value, other);
     other = Tensor();
     node = {std::min(node.begin, sibling->begin), std::max(node.end, sibling->end)};
     lock.lock();

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "backend/merge_stream.h"
 #include "comm/group_plan.h"
 #include "comm/merge.h"
 
@@ -14,7 +15,8 @@ namespace syncbn::comm {
 
 class LocalTree {
  public:
-  explicit LocalTree(const GroupPlan& plan);
+  // Both must outlive this.
+  LocalTree(const GroupPlan& plan, backend::MergeStream& stream);
 
   // Adds the value of a member of this process, counted from the group's start; it is given away. Returns
   // whether all are there now: true once. Thread-safe.
@@ -31,6 +33,7 @@ class LocalTree {
   Slot& SlotAt(int member) { return slots_[static_cast<size_t>(member - plan_.own().members.begin)]; }
 
   const GroupPlan& plan_;
+  backend::MergeStream& stream_;
   std::mutex mutex_;
   std::vector<Slot> slots_;  // by member of this process
   int open_;                 // maximal subtrees that are not complete

@@ -60,7 +60,6 @@ std::shared_ptr<ReducerBase::Op> NativeReducer::NewOp(const GroupState& group) c
 
 bool NativeReducer::Combine(Op& base, int index, Tensor value) {
   auto* const op = static_cast<NativeOp*>(&base);
-  const Range whole{0, op->content.elements};
   std::unique_lock lock(op->mutex);
   op->values[static_cast<size_t>(index)] = std::move(value);
   if (op->merging) return false;
@@ -69,7 +68,7 @@ bool NativeReducer::Combine(Op& base, int index, Tensor value) {
     Tensor next = std::move(op->values[op->merged]);
     lock.unlock();
     if (op->value.defined()) {
-      MergeRange(op->content, whole, op->value.Bytes().data(), next.Bytes().data());
+      stream().Merge(op->content, op->value, next);
     } else {
       op->value = std::move(next);
     }
@@ -105,6 +104,7 @@ bool NativeReducer::Launch(const std::shared_ptr<Op>& base) {
       incoming.push_back({.rank = plan.participants[p].rank});
     }
   }
+  op->value = ForExchange(std::move(op->value));
   const bool compared = exchange().AllToAll(*op->series, 0, outgoing, std::move(incoming));
   op->request = native_->Start(static_cast<int>(index), op->content, op->value.Bytes().data(),
                                std::make_shared<Tensor>(op->value));
@@ -144,7 +144,7 @@ bool NativeReducer::Poll() {
     running_.erase(still_running, running_.end());
   }
   for (const std::shared_ptr<NativeOp>& op : finished) {
-    Complete(op, op->value.Bytes().data());
+    Complete(op, op->value);
     op->value = Tensor();
   }
   return !finished.empty();

@@ -16,6 +16,9 @@
 #include <utility>
 #include <vector>
 
+#include "backend/event.h"
+#include "backend/merge.h"
+#include "backend/stream.h"
 #include "tensor/tensor.h"
 
 namespace syncbn::comm {
@@ -30,17 +33,17 @@ struct Group {
   bool operator==(const Group&) const = default;
 };
 
-enum class Operation {
-  kSum,           // elementwise a + b, in the tensor's type
-  kMergeMoments,  // F64 [count, mean[C], m2[C]] for each C of `channels`, by Chan's formula
-};
+using Operation = backend::MergeOperation;
 
 struct Reduction {
   Operation operation = Operation::kSum;
   Group group;
   // This replica's part. Given away: it is overwritten, and released as soon as it is merged.
   Tensor contribution;
-  // Receives the result; undefined: this replica does not need it.
+  // After which the contribution may be read.
+  backend::Event ready = {};
+  // Receives the result; undefined: this replica does not need it. May be on another device than the
+  // contribution, as what the host decides by.
   Tensor result;
   // For kMergeMoments: the channel counts of the consecutive blocks. Must live until Wait returns.
   std::span<const int64_t> channels;
@@ -76,10 +79,11 @@ class Reducer {
 
   // Adds replica's part. Does not block on other replicas.
   virtual Handle Start(int replica, const Reduction& reduction) = 0;
-  // Sleeps until the result is there. Throws ABORTED (naming what was waited for, and who failed or is
-  // missing) when a participant failed, a StallError when one makes no progress although it could, INTERNAL
-  // when participants do not agree on what is reduced.
-  virtual void Wait(const Handle& handle) = 0;
+  // Sleeps until there is nothing left that the host must do for the result, and returns the event after
+  // which it is there (on the host that is at once). Throws ABORTED (naming what was waited for, and who
+  // failed or is missing) when a participant failed, a StallError when one makes no progress although it
+  // could, INTERNAL when participants do not agree on what is reduced.
+  virtual backend::Event Wait(const Handle& handle) = 0;
   // Gives the transport a chance to move data; called now and then from computing threads.
   virtual void Progress() = 0;
 
@@ -108,13 +112,15 @@ struct ReplicaLink {
   Reducer::Handle Start(const Reduction& reduction) const {
     return reducer->Start(replica, reduction);
   }
-  void Wait(const Reducer::Handle& handle) const { reducer->Wait(handle); }
-  void Reduce(const Reduction& reduction) const { Wait(Start(reduction)); }
+  // The result is there before whatever the stream is given next.
+  void Wait(const Reducer::Handle& handle, backend::Stream& stream) const {
+    stream.WaitFor(reducer->Wait(handle));
+  }
+  // The result is there: for figures that the host decides by.
+  void WaitOnHost(const Reducer::Handle& handle) const { reducer->Wait(handle).WaitOnHost(); }
+  void Reduce(const Reduction& reduction) const { WaitOnHost(Start(reduction)); }
 };
 
-// dst <- dst merged with src, both [count, mean[C], m2[C]] blocks, by Chan's formula in double; the result
-// does not depend on alignment or vector length.
-void MergeMoments(std::span<const int64_t> channels, std::span<double> dst,
-                  std::span<const double> src);
+using backend::MergeMoments;
 
 }  // namespace syncbn::comm

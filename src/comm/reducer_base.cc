@@ -1,18 +1,28 @@
 #include "comm/reducer_base.h"
 
 #include <algorithm>
-#include <cstring>
 #include <functional>
 #include <utility>
 
+#include "backend/host/host_merge_stream.h"
 #include "base/host.h"
 
 namespace syncbn::comm {
 
 using std::chrono::nanoseconds;
 
+namespace {
+
+std::unique_ptr<backend::MergeStream> StreamOf(const backend::Backend* backend) {
+  if (backend != nullptr) return backend->MakeMergeStream();
+  return std::make_unique<backend::host::HostMergeStream>();
+}
+
+}  // namespace
+
 ReducerBase::ReducerBase(Communicator& communicator, const ReducerOptions& options)
     : options_(options),
+      stream_(StreamOf(options.backend)),
       map_(options.replicas, communicator.size()),
       communicator_(communicator.Duplicate()),
       watchdog_(map_, communicator.rank(), HostName(), options.stall_timeout, *options.clock),
@@ -49,12 +59,12 @@ Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
     SpreadFailure();
     throw_failure();
   }
+  stream_->WaitFor(reduction.ready);
   if (Combine(*op, index, reduction.contribution)) {
     if (op->group->crosses_processes()) {
       LaunchInOrder(op);
     } else {
-      const Tensor value = TakePart(*op);
-      Complete(op, value.Bytes().data());
+      Complete(op, TakePart(*op));
     }
   }
   return {std::move(op), replica};
@@ -166,14 +176,28 @@ void ReducerBase::LaunchInOrder(std::shared_ptr<Op> op) {
 
 // -- Complete ----------------------------------------------------------------------------------------
 
-void ReducerBase::Complete(const std::shared_ptr<Op>& op, const void* value) {
-  const size_t bytes = op->content.bytes();
+Tensor ReducerBase::ForExchange(Tensor part) const {
+  if (part.on_host()) return part;
+  Tensor copy = stream_->NewOnHost(part.shape(), part.dtype());
+  stream_->Copy(part, copy);
+  stream_->Record().WaitOnHost();
+  return copy;
+}
+
+void ReducerBase::Complete(const std::shared_ptr<Op>& op, void* value) {
+  const std::shared_ptr<void> not_owned(std::shared_ptr<void>(), value);
+  Complete(op, Tensor({op->content.elements}, op->content.dtype, not_owned));
+}
+
+void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
   for (Tensor& result : op->results) {
-    if (result.defined() && bytes > 0 && result.Bytes().data() != value) {
-      std::memcpy(result.Bytes().data(), value, bytes);
-    }
+    const auto is_there = [&] {
+      return &result.device() == &value.device() && result.DeviceAddress() == value.DeviceAddress();
+    };
+    if (result.defined() && value.elements() > 0 && !is_there()) stream_->Copy(value, result);
     result = Tensor();
   }
+  op->ready = stream_->Record();
   std::shared_ptr<Exchange::Series> series;
   {
     std::lock_guard lock(op->mutex);
@@ -197,9 +221,9 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const void* value) {
 
 // -- Wait --------------------------------------------------------------------------------------------
 
-void ReducerBase::Wait(const Handle& handle) {
+backend::Event ReducerBase::Wait(const Handle& handle) {
   Op& op = *static_cast<Op*>(handle.reduction.get());
-  if (op.done.load(std::memory_order_acquire) && !failure_.failed()) return;
+  if (op.done.load(std::memory_order_acquire) && !failure_.failed()) return op.ready;
   const auto begin = std::chrono::steady_clock::now();
   const Group group = op.group->plan.group;
   ProgressBoard& board = watchdog_.board();
@@ -217,6 +241,7 @@ void ReducerBase::Wait(const Handle& handle) {
                    std::to_string(handle.replica) + ", rank " +
                    std::to_string(communicator_->rank()));
   }
+  return op.ready;
 }
 
 ReducerCounters ReducerBase::counters() const {

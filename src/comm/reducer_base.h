@@ -1,11 +1,12 @@
 // What happens to a reduction, from Start to Wait. In this order, which is that of reducer_base.cc:
 //
 //   Start      matches the contributions of this process's replicas: the n-th of a group is operation n.
-//   Combine    the contributions of the process become its part (derived class).
+//   Combine    the contributions of the process become its part (derived class), on the merge stream of
+//              their device, behind the events that they carry.
 //   Launch     the part is given to the exchange; operations of a group in the order of their numbers,
 //              which is that of the program. A group inside of one process is complete without.
 //   Continue   what the others gave has come: merge it, and launch the next round or complete (derived).
-//   Complete   the value is copied to all who want it, and who waits is woken.
+//   Complete   the value is copied to all who want it, and who waits is woken and given the event of that.
 //   Wait       sleeps until then. Waiting threads drive the transport (progress_engine.h) and judge from
 //              time to time whether the wait has an end (reducer_failure.cc).
 //
@@ -26,6 +27,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "backend/merge_stream.h"
 #include "comm/control_plane.h"
 #include "comm/group_state.h"
 #include "comm/message_exchange.h"
@@ -42,7 +44,7 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
 
   int replicas() const override { return map_.replicas(); }
   Handle Start(int replica, const Reduction& reduction) override;
-  void Wait(const Handle& handle) override;
+  backend::Event Wait(const Handle& handle) override;
   void Progress() override;
   void Poison(int replica, std::string_view cause) override;
   void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) override;
@@ -81,8 +83,14 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   Exchange& exchange() { return exchange_; }
   const Exchange& exchange() const { return exchange_; }
   const ReducerOptions& options() const { return options_; }
-  // Copies `value` to all results that are not there already and ends the operation.
-  void Complete(const std::shared_ptr<Op>& op, const void* value);
+  // Copies `value` to all results that are not there already and ends the operation. The other form takes it
+  // from memory of the host.
+  void Complete(const std::shared_ptr<Op>& op, const Tensor& value);
+  void Complete(const std::shared_ptr<Op>& op, void* value);
+  backend::MergeStream& stream() const { return *stream_; }
+  // What is given to the exchange, which takes memory of the host: `part`, or a copy if it lives elsewhere.
+  // Sleeps until that is there.
+  Tensor ForExchange(Tensor part) const;
   // To be called last by the constructor and first by the destructor of the derived class: begins to tell
   // the other processes what happens here; leaves in good order.
   void Open();
@@ -120,6 +128,7 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   bool others() const { return communicator_->size() > 1; }
 
   const ReducerOptions options_;
+  const std::unique_ptr<backend::MergeStream> stream_;
   const ReplicaMap map_;
   std::unique_ptr<Communicator> communicator_;
   Failure failure_;

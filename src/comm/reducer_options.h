@@ -7,6 +7,10 @@
 #include "base/clock.h"
 #include "comm/reducer.h"
 
+namespace syncbn::backend {
+class Backend;
+}
+
 namespace syncbn::comm {
 
 enum class ReducerKind {
@@ -30,6 +34,8 @@ struct ReducerOptions {
   // kNative: groups across processes, beside the one of all replicas, that will be reduced.
   std::vector<Group> native_groups;
   const Clock* clock = &Clock::System();
+  // Whose tensors are reduced, on a merge stream of its own; null: the host's.
+  const backend::Backend* backend = nullptr;
 };
 
 }  // namespace syncbn::comm

@@ -25,7 +25,7 @@ bool Overlaps(std::span<const std::byte> bytes, const std::byte* begin, size_t s
 }  // namespace
 
 struct TreeReducer::TreeOp : Op {
-  explicit TreeOp(const GroupPlan& plan) : local(plan) {}
+  TreeOp(const GroupPlan& plan, backend::MergeStream& stream) : local(plan, stream) {}
 
   LocalTree local;
   // Of the schedule's values those that are here: whole, or (others' roots of a large message) the own
@@ -55,7 +55,7 @@ TreeReducer::TreeReducer(Communicator& communicator, const ReducerOptions& optio
 TreeReducer::~TreeReducer() { Shutdown(); }
 
 std::shared_ptr<ReducerBase::Op> TreeReducer::NewOp(const GroupState& group) const {
-  return std::make_shared<TreeOp>(group.plan);
+  return std::make_shared<TreeOp>(group.plan, stream());
 }
 
 const ExchangeSchedule& TreeReducer::ScheduleOf(const Op& op) const {
@@ -78,7 +78,7 @@ bool TreeReducer::Launch(const std::shared_ptr<Op>& base) {
   const ExchangeSchedule& schedule = ScheduleOf(op);
   op.values.resize(static_cast<size_t>(schedule.values));
   for (int i = 0; i < op.plan().own().subtrees; ++i) {
-    auto root = std::make_shared<Tensor>(op.local.TakeRoot(i));
+    auto root = std::make_shared<Tensor>(ForExchange(op.local.TakeRoot(i)));
     op.At(schedule.first_own + i) = {root->Bytes().data(), std::move(root)};
   }
   return IsSmall(op) ? LaunchWhole(op) : LaunchRootRanges(op);
@@ -195,7 +195,7 @@ bool TreeReducer::LaunchRootRanges(TreeOp& op) {
   // arrives only after its owner has received that range of all roots, so nothing is overwritten that is
   // still to be sent.
   const auto wanted = std::find_if(op.results.begin(), op.results.end(),
-                                   [](const Tensor& result) { return result.defined(); });
+                                   [](const Tensor& result) { return result.defined() && result.on_host(); });
   const TreeOp::Value& root = op.At(plan.own().first_subtree);
   op.destination = wanted != op.results.end() ? wanted->Bytes().data() : root.memory;
   op.destination_owner = root.owner;
@@ -266,7 +266,7 @@ bool TreeReducer::LaunchResultRanges(TreeOp& op) {
   // The owner of a result may write to it as soon as its wait is over, which can be before this range
   // has been sent.
   const bool aliased = std::any_of(op.results.begin(), op.results.end(), [&](const Tensor& result) {
-    return result.defined() && Overlaps(result.Bytes(), value.memory, bytes);
+    return result.defined() && result.on_host() && Overlaps(result.Bytes(), value.memory, bytes);
   });
   if (aliased) {
     value.owner = AllocateAligned(bytes);

@@ -35,8 +35,8 @@ class BatchNorm : public Norm {
   void FinishStatistics(Pending& pending, StepContext& context) const override;
   comm::Reducer::Handle StartInputTerms(const Sums& sums, Tensor& message,
                                         StepContext& context) const override;
-  void FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& handle,
-                        const Tensor& message, StepContext& context) const override;
+  backend::InputTerms FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& handle,
+                                       const Tensor& message, StepContext& context) const override;
 
  private:
   void UseRunningStatistics(Pending& pending, StepContext& context) const;

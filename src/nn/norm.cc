@@ -1,39 +1,11 @@
 #include "nn/norm.h"
 
 #include <chrono>
-#include <cmath>
 #include <utility>
 
 #include "base/check.h"
 
 namespace syncbn::nn {
-namespace {
-
-using Accum = double;
-
-// dst (+)= the sum of `terms` over its first axis, [segments, C] -> [C].
-template <typename T>
-void StoreColumnSums(const Tensor& terms, const backend::GradientOut& out) {
-  Tensor target = out.tensor;
-  const std::span<T> dst = target.Span<T>();
-  const std::span<const Accum> src = terms.Span<Accum>();
-  const size_t channels = dst.size();
-  std::vector<Accum> sums(channels, 0);
-  for (size_t i = 0; i < src.size(); ++i) sums[i % channels] += src[i];
-  for (size_t c = 0; c < channels; ++c) {
-    dst[c] = static_cast<T>(out.accumulate ? static_cast<Accum>(dst[c]) + sums[c] : sums[c]);
-  }
-}
-
-void StoreColumnSums(const Tensor& terms, const backend::GradientOut& out) {
-  if (out.tensor.dtype() == DType::kFloat64) {
-    StoreColumnSums<double>(terms, out);
-  } else {
-    StoreColumnSums<float>(terms, out);
-  }
-}
-
-}  // namespace
 
 backend::RowLayout LayoutOf(const Shape& x, int64_t segments, int64_t samples) {
   SYNCBN_CHECK_EQ(segments * samples, x[0]) << "samples of " << x;
@@ -90,35 +62,24 @@ Tensor Norm::Backward(Tensor dy, Tensor* dresidual, StepContext& context) const 
       .gamma = options_.gamma ? context.Parameter(*options_.gamma) : Tensor(),
       .beta = options_.beta ? context.Parameter(*options_.beta) : Tensor(),
       .relu = relu_};
+  backend::Executor& executor = context.executor();
   const Shape statistics{norm.layout.segments, norm.layout.channels};
-  Tensor sum_dy(statistics, DType::kFloat64), sum_dy_xhat(statistics, DType::kFloat64);
-  context.executor().NormalizeBackwardSums(norm, x, y, dy, sum_dy, sum_dy_xhat);
+  const Tensor both = executor.New({2, statistics[0], statistics[1]}, DType::kFloat64);
+  Tensor sum_dy = both.Slice(0, statistics);
+  Tensor sum_dy_xhat = both.Slice(statistics.elements(), statistics);
+  executor.NormalizeBackwardSums(norm, x, y, dy, sum_dy, sum_dy_xhat);
 
-  Tensor a(statistics, DType::kFloat64), b(statistics, DType::kFloat64);
-  const std::vector<double> gamma = Gamma(norm.layout.channels, context);
-  const Sums sums{norm.layout, sum_dy, sum_dy_xhat, counts, gamma, a, b};
+  const Sums sums{norm.layout, both, sum_dy, sum_dy_xhat, counts, norm.gamma};
   Tensor message;
   const comm::Reducer::Handle handle = StartInputTerms(sums, message, context);
-  WriteParameterGradients(sum_dy, sum_dy_xhat, context);
-  FinishInputTerms(sums, handle, message, context);
-  return context.executor().NormalizeBackwardInput(norm, x, y, std::move(dy), a, b, dresidual);
-}
-
-Tensor Norm::InverseStd(const Tensor& m2, const Tensor& counts) const {
-  Tensor result(m2.shape(), DType::kFloat64);
-  const std::span<const double> m2s = m2.Span<double>(), ns = counts.Span<double>();
-  const std::span<double> out = result.Span<double>();
-  const size_t channels = static_cast<size_t>(m2.shape().channels());
-  for (size_t i = 0; i < out.size(); ++i) {
-    const double n = ns[i / channels];
-    out[i] = 1 / std::sqrt((n > 0 ? m2s[i] / n : 0) + options_.epsilon);
-  }
-  return result;
+  WriteParameterGradients(sums, context);
+  const backend::InputTerms terms = FinishInputTerms(sums, handle, message, context);
+  return executor.NormalizeBackwardInput(norm, x, y, std::move(dy), terms, dresidual);
 }
 
 void Norm::WaitForStatistics(const comm::Reducer::Handle& handle, StepContext& context) {
   const auto start = std::chrono::steady_clock::now();
-  context.link().Wait(handle);
+  context.link().Wait(handle, context.executor());
   context.statistics_time += std::chrono::steady_clock::now() - start;
   ++context.statistics_messages;
 }
@@ -127,28 +88,15 @@ Tensor Norm::UseIfAny(std::optional<int> parameter, StepContext& context) const 
   return parameter ? context.Use(*parameter) : Tensor();
 }
 
-std::vector<double> Norm::Gamma(int64_t channels, StepContext& context) const {
-  if (!options_.gamma) return std::vector<double>(static_cast<size_t>(channels), 1.0);
-  const Tensor gamma = context.Parameter(*options_.gamma);
-  if (gamma.dtype() == DType::kFloat64) {
-    const std::span<const double> values = gamma.Span<double>();
-    return {values.begin(), values.end()};
-  }
-  const std::span<const float> values = gamma.Span<float>();
-  return {values.begin(), values.end()};
-}
-
-void Norm::WriteParameterGradients(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
-                                   StepContext& context) const {
+void Norm::WriteParameterGradients(const Sums& sums, StepContext& context) const {
+  const auto gradient = [&](std::optional<int> parameter) {
+    return parameter ? context.Gradient(*parameter) : backend::GradientOut{};
+  };
+  context.executor().AffineGradients(sums.dy, sums.dy_xhat, gradient(options_.gamma),
+                                     gradient(options_.beta));
   // In the reverse of the order in which they are declared.
-  if (options_.beta) {
-    StoreColumnSums(sum_dy, context.Gradient(*options_.beta));
-    context.GradientDone(*options_.beta);
-  }
-  if (options_.gamma) {
-    StoreColumnSums(sum_dy_xhat, context.Gradient(*options_.gamma));
-    context.GradientDone(*options_.gamma);
-  }
+  if (options_.beta) context.GradientDone(*options_.beta);
+  if (options_.gamma) context.GradientDone(*options_.gamma);
 }
 
 }  // namespace syncbn::nn

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "backend/specs.h"
 #include "nn/layer.h"
@@ -48,6 +48,12 @@ class Norm : public Layer {
     // Moments under way.
     Tensor message;
     comm::Reducer::Handle handle;
+
+    void Set(backend::Statistics statistics) {
+      mean = std::move(statistics.mean);
+      inv_std = std::move(statistics.inv_std);
+      counts = std::move(statistics.counts);
+    }
   };
   // Forward is Finish(Start(x)); other work may lie between, while the message is under way.
   Pending Start(Tensor x, StepContext& context) const;
@@ -62,41 +68,38 @@ class Norm : public Layer {
 
  protected:
   double epsilon() const { return options_.epsilon; }
-  // F64 [segments, C], 1 / sqrt(m2 / count + epsilon); 0 elements have variance 0.
-  Tensor InverseStd(const Tensor& m2, const Tensor& counts) const;
 
   virtual void StartStatistics(Pending& pending, StepContext& context) const = 0;
   virtual void FinishStatistics(Pending& pending, StepContext& context) const = 0;
 
-  // This replica's sums of a backward pass, F64 [segments, C], and their use.
+  // This replica's sums of a backward pass.
   struct Sums {
     const backend::RowLayout& layout;
+    // F64 [2, segments, C]: of dy, and of dy * xhat.
+    const Tensor& both;
+    // The two of them, F64 [segments, C].
     const Tensor& dy;
     const Tensor& dy_xhat;
     const Tensor& counts;
-    // gamma of each channel.
-    const std::vector<double>& gamma;
-    // What dx needs: a = mean(gamma dy), b = mean(gamma dy xhat) over the elements that share
-    // statistics, F64 [segments, C].
-    Tensor& a;
-    Tensor& b;
+    // Undefined: 1.
+    const Tensor& gamma;
   };
   // Sends what other replicas need; returns an empty handle when nobody does.
   virtual comm::Reducer::Handle StartInputTerms(const Sums& sums, Tensor& message,
                                                 StepContext& context) const {
     return nullptr;
   }
-  virtual void FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& handle,
-                                const Tensor& message, StepContext& context) const = 0;
+  virtual backend::InputTerms FinishInputTerms(const Sums& sums,
+                                               const comm::Reducer::Handle& handle,
+                                               const Tensor& message,
+                                               StepContext& context) const = 0;
 
   // Waits for a message of statistics and counts the time.
   static void WaitForStatistics(const comm::Reducer::Handle& handle, StepContext& context);
 
  private:
   Tensor UseIfAny(std::optional<int> parameter, StepContext& context) const;
-  std::vector<double> Gamma(int64_t channels, StepContext& context) const;
-  void WriteParameterGradients(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
-                               StepContext& context) const;
+  void WriteParameterGradients(const Sums& sums, StepContext& context) const;
 
   const Options options_;
   bool relu_ = false;

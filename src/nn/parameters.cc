@@ -121,7 +121,11 @@ int StateLayout::Add(std::string name, int64_t channels, bool tracked) {
                     .tracked = tracked});
   channels_.push_back(channels);
   // An untracked norm has no running statistics, and an offset that nobody may use.
-  if (tracked) flat_elements_ += 2 * channels + 1;
+  if (tracked) {
+    running_.push_back(
+        {.channels = channels, .running = flat_elements_, .moments = moments_elements_});
+    flat_elements_ += 2 * channels + 1;
+  }
   moments_elements_ += 1 + 2 * channels;
   return size() - 1;
 }
@@ -138,44 +142,11 @@ Tensor InitialState(const StateLayout& layout) {
   return state;
 }
 
-namespace {
-
-// What the newest of `batches` normalization batches counts in the running statistics.
-double ShareOfNewest(const RunningRule& rule, double batches) {
-  switch (rule.kind) {
-    case RunningRule::Kind::kMomentum: return rule.momentum;
-    case RunningRule::Kind::kCumulative: return 1 / batches;
-    case RunningRule::Kind::kNone: return 0;
-  }
-  ThrowUnknownValue("rule of the running statistics", static_cast<int>(rule.kind));
-}
-
-}  // namespace
-
-Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
-                    const Tensor& moments) {
+Tensor UpdatedState(backend::Executor& executor, const StateLayout& layout, const RunningRule& rule,
+                    const Tensor& state, const Tensor& moments, const Tensor& verdict) {
   SYNCBN_CHECK_EQ(state.elements(), layout.flat_elements()) << "running statistics";
   SYNCBN_CHECK_EQ(moments.elements(), layout.moments_elements()) << "moments of a step";
-  Tensor updated = state.Clone();
-  if (rule.kind == RunningRule::Kind::kNone) return updated;
-  for (const NormState& norm : layout.norms()) {
-    const double* block = moments.Data<double>() + norm.moments_offset;
-    const double count = block[0];
-    // A single element has no variance: neither average may move without the other.
-    if (!norm.tracked || count < 2) continue;
-    const double* mean = block + 1;
-    const double* m2 = mean + norm.channels;
-    double* running_mean = updated.Data<double>() + norm.offset;
-    double* running_var = running_mean + norm.channels;
-    double& batches = running_var[norm.channels];
-    batches += 1;
-    const double a = ShareOfNewest(rule, batches);
-    for (int64_t c = 0; c < norm.channels; ++c) {
-      running_mean[c] = (1 - a) * running_mean[c] + a * mean[c];
-      running_var[c] = (1 - a) * running_var[c] + a * (m2[c] / (count - 1));
-    }
-  }
-  return updated;
+  return executor.UpdateRunning(rule, layout.running(), state, moments, verdict);
 }
 
 }  // namespace syncbn::nn

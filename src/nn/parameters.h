@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/executor.h"
 #include "tensor/tensor.h"
 
 namespace syncbn::nn {
@@ -64,7 +65,7 @@ class ParameterLayout {
   int64_t flat_elements_ = 0;
 };
 
-// Initial values drawn from (seed, parameter name): the same whatever else the model has.
+// Initial values drawn from (seed, parameter name): the same whatever else the model has. On the host.
 Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dtype);
 
 // One batch norm layer with running statistics or whose moments are logged.
@@ -86,30 +87,28 @@ class StateLayout {
   int size() const { return static_cast<int>(norms_.size()); }
   int64_t flat_elements() const { return flat_elements_; }
   int64_t moments_elements() const { return moments_elements_; }
-  // The channel counts in order, as comm's kMergeMoments takes them.
+  // The channel counts in order, as kMergeMoments takes them.
   std::span<const int64_t> channels() const { return channels_; }
+  // Of the tracked norms.
+  std::span<const backend::RunningBlock> running() const { return running_; }
 
  private:
   std::vector<NormState> norms_;
   std::vector<int64_t> channels_;
+  std::vector<backend::RunningBlock> running_;
   int64_t flat_elements_ = 0;
   int64_t moments_elements_ = 0;
 };
 
-// Running mean 0, variance 1, no batches.
+// Running mean 0, variance 1, no batches. On the host.
 Tensor InitialState(const StateLayout& layout);
 
-struct RunningRule {
-  enum class Kind { kMomentum, kCumulative, kNone };
-  Kind kind = Kind::kMomentum;
-  double momentum = 0.1;
-};
+using RunningRule = backend::RunningRule;
 
-// The state after a step whose merged moments are `moments`: r <- (1 - a) r + a v with the unbiased
-// variance (count - 1); a layer with count 0 or 1 stays as it is: a single element has a mean and
-// no variance, and does not count as a batch. kCumulative: a = 1 / batches so far. A pure function
-// (PyTorch's SyncBatchNorm with one group).
-Tensor UpdatedState(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
-                    const Tensor& moments);
+// The state after a step whose merged moments are `moments` (PyTorch's SyncBatchNorm with one group); as
+// it was if the verdict is defined and says that the step is not accepted. A pure function of the
+// executor's device.
+Tensor UpdatedState(backend::Executor& executor, const StateLayout& layout, const RunningRule& rule,
+                    const Tensor& state, const Tensor& moments, const Tensor& verdict = Tensor());
 
 }  // namespace syncbn::nn

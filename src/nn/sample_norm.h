@@ -27,8 +27,8 @@ class SampleNorm : public Norm {
  protected:
   void StartStatistics(Pending& pending, StepContext& context) const override;
   void FinishStatistics(Pending& pending, StepContext& context) const override {}
-  void FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& handle,
-                        const Tensor& message, StepContext& context) const override;
+  backend::InputTerms FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& handle,
+                                       const Tensor& message, StepContext& context) const override;
 
  private:
   const int64_t channels_, groups_;

@@ -1,6 +1,5 @@
 #include "nn/simple_layers.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -94,9 +93,8 @@ Tensor Dropout::Backward(Tensor dy, StepContext& context) const {
 Tensor DropoutFactors(backend::Executor& executor, const DropoutSite& site, uint64_t seed,
                       int64_t epoch, std::span<const uint64_t> sample_ids) {
   const Shape shape = site.sample.WithLeading(static_cast<int64_t>(sample_ids.size()));
-  Tensor ones(shape, DType::kFloat64);
-  std::ranges::fill(ones.Span<double>(), 1.0);
-  ones = ones.As(executor.dtype());
+  Tensor ones = executor.New(shape);
+  executor.Fill(ones, 1);
   if (site.probability == 0) return ones;
   const std::vector<RandomKey> keys = SampleKeys(seed, "dropout", epoch, sample_ids, site.layer, 0);
   return executor.Dropout(std::move(ones), keys, site.probability);

@@ -1,6 +1,5 @@
 #include "nn/step_context.h"
 
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -28,7 +27,7 @@ StepContext::StepContext(StepInputs inputs) : inputs_(std::move(inputs)) {
   SYNCBN_CHECK_EQ(inputs_.parameters.elements(), layout.flat_elements()) << "flat parameters";
   SYNCBN_CHECK_EQ(inputs_.state.elements(), inputs_.state_layout->flat_elements())
       << "running statistics";
-  moments_ = Tensor::Zeros({inputs_.state_layout->moments_elements()}, DType::kFloat64);
+  moments_ = executor().NewZeros({inputs_.state_layout->moments_elements()}, DType::kFloat64);
   const size_t count = static_cast<size_t>(layout.size());
   uses_.assign(count, 0);
   written_.assign(count, false);
@@ -36,12 +35,13 @@ StepContext::StepContext(StepInputs inputs) : inputs_(std::move(inputs)) {
   if (!training()) return;
   SYNCBN_CHECK_EQ(inputs_.gradients.elements(), layout.flat_elements()) << "flat gradients";
   // What lies between parameters is reduced and summed with them: it must be zero.
+  std::vector<Tensor> padding;
   for (int i = 0; i < layout.size(); ++i) {
     const int64_t begin = layout[i].offset + layout[i].shape.elements();
     const int64_t end = i + 1 < layout.size() ? layout[i + 1].offset : layout.flat_elements();
-    Tensor padding = inputs_.gradients.Slice(begin, {end - begin});
-    if (padding.elements() > 0) std::memset(padding.Bytes().data(), 0, padding.bytes());
+    if (end > begin) padding.push_back(inputs_.gradients.Slice(begin, {end - begin}));
   }
+  executor().Zero(padding);
 }
 
 Tensor StepContext::Use(int parameter) {
@@ -87,7 +87,7 @@ void StepContext::FinishGradients() {
     SYNCBN_CHECK_EQ(uses_[index], 0)
         << "the gradient of " << (*inputs_.parameter_layout)[i].name << " is not complete";
     Tensor gradient = inputs_.parameter_layout->View(inputs_.gradients, i);
-    if (gradient.elements() > 0) std::memset(gradient.Bytes().data(), 0, gradient.bytes());
+    executor().Zero(gradient);
     ready_[index] = true;
     if (inputs_.on_gradient_ready) inputs_.on_gradient_ready(i);
   }
@@ -115,10 +115,9 @@ StepContext::Record StepContext::Restore(const void* owner) {
   return record;
 }
 
-std::span<double> StepContext::MomentsOf(int norm) {
+Tensor StepContext::MomentsOf(int norm) {
   const NormState& state = (*inputs_.state_layout)[norm];
-  return moments_.Span<double>().subspan(static_cast<size_t>(state.moments_offset),
-                                         static_cast<size_t>(1 + 2 * state.channels));
+  return moments_.Slice(state.moments_offset, {1, backend::MomentsElements(state.channels)});
 }
 
 std::vector<RandomKey> StepContext::SampleKeys(std::string_view purpose, const void* layer,

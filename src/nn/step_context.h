@@ -27,7 +27,7 @@ enum class Mode {
 };
 
 // What an observer is told after a layer's forward (Layer::output_is(): "output", or what it is
-// behind more than the layer alone) or backward ("gradient" of its input).
+// behind more than the layer alone) or backward ("gradient" of its input). The tensor is on the host.
 using TensorObserver =
     std::function<void(std::string_view layer, std::string_view what, const Tensor& tensor)>;
 
@@ -102,9 +102,9 @@ class StepContext {
 
   // -- Moments ----------------------------------------------------------------------------------
 
-  // [count, mean[C], m2[C]] of norm `index` over this replica's samples in this pass, for the layer
-  // to merge into.
-  std::span<double> MomentsOf(int norm);
+  // The block [1, 1 + 2C] of this norm over this replica's samples in this pass, for the layer to merge
+  // into.
+  Tensor MomentsOf(int norm);
   // All of them, flat; count 0 where nothing was logged.
   Tensor& moments() { return moments_; }
 
@@ -119,7 +119,7 @@ class StepContext {
   // Tells the watchdog what this replica does. `layer` must outlive the run (a layer's own name).
   void Enter(std::string_view phase, std::string_view layer);
   void Observe(std::string_view layer, std::string_view what, const Tensor& tensor) const {
-    if (inputs_.observer) inputs_.observer(layer, what, tensor);
+    if (inputs_.observer) inputs_.observer(layer, what, tensor.OnHost());
   }
   // Time spent waiting for statistics of other replicas, and how many messages that took.
   std::chrono::nanoseconds statistics_time{0};

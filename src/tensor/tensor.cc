@@ -53,22 +53,31 @@ std::shared_ptr<void> AllocateAligned(size_t bytes) {
 Tensor::Tensor(Shape shape, DType dtype)
     : Tensor(shape, dtype, AllocateAligned(static_cast<size_t>(shape.elements()) * SizeOf(dtype))) {}
 
-Tensor::Tensor(Shape shape, DType dtype, std::shared_ptr<void> memory, size_t byte_offset)
+Tensor::Tensor(Shape shape, DType dtype, std::shared_ptr<void> memory, size_t byte_offset,
+               const Device& device)
     : shape_(shape),
       dtype_(dtype),
       elements_(shape.elements()),
       memory_(std::move(memory)),
-      byte_offset_(byte_offset) {}
+      byte_offset_(byte_offset),
+      device_(&device == &Device::Host() ? nullptr : &device) {}
 
 Tensor Tensor::Zeros(Shape shape, DType dtype) {
   Tensor result(shape, dtype);
-  std::memset(result.address(), 0, result.bytes());
+  std::memset(result.DeviceAddress(), 0, result.bytes());
   return result;
+}
+
+Tensor Tensor::OnHost() const {
+  if (on_host()) return *this;
+  Tensor copy(shape_, dtype_);
+  if (elements_ > 0) device_->CopyToHost(DeviceAddress(), copy.DeviceAddress(), bytes());
+  return copy;
 }
 
 Tensor Tensor::Reshape(Shape shape) const {
   SYNCBN_CHECK_EQ(shape.elements(), elements_) << "reshape of " << shape_ << " to " << shape;
-  return Tensor(shape, dtype_, memory_, byte_offset_);
+  return Tensor(shape, dtype_, memory_, byte_offset_, device());
 }
 
 Tensor Tensor::Rows(int64_t begin, int64_t end) const {
@@ -81,12 +90,14 @@ Tensor Tensor::Rows(int64_t begin, int64_t end) const {
 Tensor Tensor::Slice(int64_t begin, Shape shape) const {
   SYNCBN_CHECK(begin >= 0 && begin + shape.elements() <= elements_)
       << "slice at " << begin << " of " << shape << " from " << shape_;
-  return Tensor(shape, dtype_, memory_, byte_offset_ + static_cast<size_t>(begin) * SizeOf(dtype_));
+  return Tensor(shape, dtype_, memory_, byte_offset_ + static_cast<size_t>(begin) * SizeOf(dtype_),
+                device());
 }
 
 Tensor Tensor::Clone() const {
+  CheckOnHost();
   Tensor copy(shape_, dtype_);
-  if (elements_ > 0) std::memcpy(copy.address(), address(), bytes());
+  if (elements_ > 0) std::memcpy(copy.DeviceAddress(), DeviceAddress(), bytes());
   return copy;
 }
 
@@ -103,8 +114,21 @@ Tensor Tensor::As(DType dtype) const {
   return result;
 }
 
-void Tensor::CheckType(DType wanted) const {
+Tensor Tensor::Mapped(const Device& device, ptrdiff_t shift) && {
+  std::byte* const there = static_cast<std::byte*>(memory_.get()) + shift;
+  return Tensor(shape_, dtype_, std::shared_ptr<void>(std::move(memory_), there), byte_offset_,
+                device);
+}
+
+void Tensor::ThrowWrongType(DType wanted) const {
   SYNCBN_CHECK_EQ(dtype_, wanted) << "element type of a tensor " << shape_;
+  std::abort();
+}
+
+void Tensor::ThrowNotOnHost() const {
+  SYNCBN_CHECK(on_host()) << "the host looks into a tensor " << shape_ << " of device "
+                          << device().name() << "; take it OnHost()";
+  std::abort();
 }
 
 }  // namespace syncbn

@@ -114,7 +114,20 @@ std::vector<NamedTensor> StateTensors::All() const {
   return all;
 }
 
-StateTensors CheckpointTensors(const TensorLayouts& layouts, const TrainingState& state) {
+TrainingState TrainingState::ToDevice(backend::Stream& stream) const {
+  return {.parameters = stream.ToDevice(parameters, parameters.dtype()),
+          .running = stream.ToDevice(running, running.dtype()),
+          .optimizer = optimizer.ToDevice(stream)};
+}
+
+TrainingState TrainingState::OnHost() const {
+  return {.parameters = parameters.OnHost(),
+          .running = running.OnHost(),
+          .optimizer = optimizer.OnHost()};
+}
+
+StateTensors CheckpointTensors(const TensorLayouts& layouts, const TrainingState& there) {
+  const TrainingState state = there.OnHost();
   StateTensors tensors{.model = ParameterTensors(*layouts.parameters, state.parameters),
                        .optimizer = layouts.optimizer->StateTensors(state.optimizer)};
   std::ranges::move(AsStateDict(RunningTensors(*layouts.running, state.running)),
@@ -122,17 +135,21 @@ StateTensors CheckpointTensors(const TensorLayouts& layouts, const TrainingState
   return tensors;
 }
 
+TrainingState EmptyState(const TensorLayouts& layouts, DType dtype) {
+  return {.parameters = Tensor::Zeros({layouts.parameters->flat_elements()}, dtype),
+          .running = nn::InitialState(*layouts.running),
+          .optimizer = layouts.optimizer->InitialState(dtype)};
+}
+
 TrainingState RestoreState(const TensorLayouts& layouts, DType dtype, const Manifest& manifest,
                            std::span<const NamedTensor> tensors, const std::string& source) {
   // Zeros first: the padding between parameters is part of no tensor.
-  TrainingState state{.parameters = Tensor::Zeros({layouts.parameters->flat_elements()}, dtype),
-                      .running = nn::InitialState(*layouts.running),
-                      .optimizer = layouts.optimizer->InitialState(dtype)};
+  TrainingState state = EmptyState(layouts, dtype);
   std::vector<NamedTensor> views = ParameterTensors(*layouts.parameters, state.parameters);
   std::ranges::move(RunningTensors(*layouts.running, state.running), std::back_inserter(views));
   std::ranges::move(layouts.optimizer->StateTensors(state.optimizer), std::back_inserter(views));
   CopyByName(FromStateDict(tensors), views, source);
-  state.optimizer.updates = manifest.optimizer_updates;
+  state.optimizer.updates = UpdateCount(manifest.optimizer_updates);
   const Digest digest =
       StateDigest(*layouts.parameters, *layouts.running, state.parameters, state.running);
   if (digest != manifest.state_digest) {

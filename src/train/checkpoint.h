@@ -22,6 +22,9 @@ struct TrainingState {
   Tensor parameters;  // flat
   Tensor running;     // flat F64: running statistics
   OptimizerState optimizer;
+
+  TrainingState ToDevice(backend::Stream& stream) const;
+  TrainingState OnHost() const;
 };
 
 struct Counters {
@@ -83,7 +86,7 @@ struct TensorLayouts {
   const Optimizer* optimizer = nullptr;
 };
 
-// A state as files hold it, most of it as views.
+// A state as files hold it, on the host, most of it as views.
 struct StateTensors {
   // Parameters and running statistics: a state_dict, which loads elsewhere as it is.
   std::vector<NamedTensor> model;
@@ -95,7 +98,10 @@ struct StateTensors {
 };
 StateTensors CheckpointTensors(const TensorLayouts& layouts, const TrainingState& state);
 
-// The state of a run that continues from these tensors, of all files of a checkpoint. Throws
+// Zeros, with initial running statistics. On the host.
+TrainingState EmptyState(const TensorLayouts& layouts, DType dtype);
+
+// The state of a run that continues from these tensors, of all files of a checkpoint, on the host. Throws
 // FAILED_PRECONDITION when names, types or shapes are not the run's (`source` begins the message),
 // DATA_LOSS when the restored state has another digest than the manifest says.
 TrainingState RestoreState(const TensorLayouts& layouts, DType dtype, const Manifest& manifest,

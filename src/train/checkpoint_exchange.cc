@@ -50,10 +50,7 @@ void RestoreEverywhere(comm::Communicator& communicator, const StoredCheckpoint*
   if (text.empty()) return;
   const Manifest manifest = Manifest::FromJson(text, "the checkpoint of rank 0");
   if (communicator.rank() != 0) {
-    // The initial state has the right shapes; its values are replaced.
-    state = {.parameters = trainer.state().parameters.Clone(),
-             .running = trainer.state().running.Clone(),
-             .optimizer = trainer.state().optimizer.Clone()};
+    state = EmptyState(trainer.layouts(), dtype);  // the values are replaced
   }
   if (communicator.size() > 1) {
     for (Tensor tensor : FlatTensors(state)) {
@@ -64,7 +61,7 @@ void RestoreEverywhere(comm::Communicator& communicator, const StoredCheckpoint*
       std::ranges::copy(std::as_bytes(std::span(received)), bytes.begin());
     }
   }
-  state.optimizer.updates = manifest.optimizer_updates;
+  state.optimizer.updates = UpdateCount(manifest.optimizer_updates);
   trainer.Restore(std::move(state), manifest);
   SYNCBN_CHECK(trainer.StateDigest() == manifest.state_digest) << "of the restored state";
 }

@@ -61,11 +61,12 @@ Tensor Evaluator::PreciseState(const ModelState& state) {
                      .seed = RandomKey(state.seed).Fold("precise").value(),
                      .shuffle = true})
           .Order(0);
-  Tensor moments = Tensor::Zeros({layout.moments_elements()}, DType::kFloat64);
+  backend::Executor& executor = engine_.executors().main();
+  Tensor moments = executor.NewZeros({layout.moments_elements()}, DType::kFloat64);
   RunPasses(train_, PlanOf(samples), std::span(order).first(static_cast<size_t>(samples)),
             nn::Mode::kBatchStatistics, state, nullptr, &moments);
   // Momentum 1 forgets the old statistics.
-  return nn::UpdatedState(layout, {.kind = nn::RunningRule::Kind::kMomentum, .momentum = 1},
+  return nn::UpdatedState(executor, layout, {.kind = nn::RunningRule::Kind::kMomentum, .momentum = 1},
                           state.running, moments);
 }
 
@@ -74,16 +75,22 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
                           Tensor* sums, Tensor* moments) {
   const nn::Model& model = engine_.model();
   const comm::Group all{0, engine_.reducer().replicas()};
+  // The main executor has made the state, and what receives the moments.
+  const backend::Event before = engine_.executors().main().Record();
   engine_.Run([&](int replica) {
     const comm::ReplicaLink link = engine_.Link(replica);
     const bool receives = replica == engine_.first_replica();
-    Tensor local_sums = Tensor::Zeros({kSums}, DType::kFloat64);
-    Tensor local_moments = Tensor::Zeros({model.state().moments_elements()}, DType::kFloat64);
+    Tensor local_sums, local_moments;
+    backend::Event ready;
     {
       // One workspace for all batches of the replica.
       const ExecutorPool::Lease lease = engine_.TakeTurn(replica, state.step);
       backend::Executor& executor = lease.executor();
       executor.SetWeightsVersion(state.parameters_version);
+      executor.WaitFor(before);
+      local_sums = executor.NewZeros({kSums}, DType::kFloat64);
+      local_moments = executor.NewZeros({1, model.state().moments_elements()}, DType::kFloat64);
+      int64_t samples = 0;
       for (int64_t step = 0; step < plan.steps_per_epoch(); ++step) {
         const data::PositionRange slice = plan.Slice(step, replica);
         const data::Batch batch = [&] {
@@ -104,25 +111,30 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
                                  .epoch = state.epoch,
                                  .step = state.step,
                                  .sample_ids = batch.sample_ids});
-        const Tensor logits = model.Forward(batch.images.As(executor.dtype()), context);
+        const Tensor logits = model.Forward(
+            executor.ToDevice(batch.images, executor.types().activations), context);
         if (sums != nullptr) {
           const backend::LossResult loss =
-              executor.SoftmaxCrossEntropy(logits, batch.labels, 0, 1, /*want_gradient=*/false);
-          const std::span<double> totals = local_sums.Span<double>();
-          for (double value : std::as_const(loss.losses).Span<double>()) totals[kLoss] += value;
-          totals[kCorrect] += static_cast<double>(loss.correct);
-          totals[kSamples] += static_cast<double>(batch.size());
+              executor.SoftmaxCrossEntropy(logits, executor.ToDevice(batch.labels, DType::kInt32),
+                                           0, 1, /*want_gradient=*/false);
+          Tensor total = local_sums.Slice(kLoss, {1}), correct = local_sums.Slice(kCorrect, {1});
+          executor.AddSum(loss.losses, total);
+          executor.AddSum(loss.correct, correct);
+          samples += batch.size();
         }
         if (moments != nullptr) {
-          comm::MergeMoments(model.state().channels(), local_moments.Span<double>(),
-                             std::as_const(context.moments()).Span<double>());
+          executor.MergeMoments(model.state().channels(), {}, context.moments(), local_moments);
         }
       }
+      Tensor seen = local_sums.Slice(kSamples, {1});
+      executor.Fill(seen, static_cast<double>(samples));
+      ready = executor.Record();
     }
     if (sums != nullptr) {
       link.Reduce({.operation = comm::Operation::kSum,
                    .group = all,
                    .contribution = std::move(local_sums),
+                   .ready = ready,
                    .result = receives ? *sums : Tensor(),
                    .name = "evaluation"});
     }
@@ -130,6 +142,7 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
       link.Reduce({.operation = comm::Operation::kMergeMoments,
                    .group = all,
                    .contribution = std::move(local_moments),
+                   .ready = ready,
                    .result = receives ? *moments : Tensor(),
                    .channels = model.state().channels(),
                    .name = "precise moments"});

@@ -63,7 +63,7 @@ class Evaluator {
   // All of so many samples, in steps of training.
   data::BatchPlan PlanOf(int64_t samples) const;
   // Runs forward passes of `plan` over `maker`'s samples `order`; losses against labels are summed if
-  // `sums` is defined, moments merged if `moments` is.
+  // `sums` is given, on the host, moments merged if `moments` is, on the device. Waits for both.
   void RunPasses(const data::BatchMaker& maker, const data::BatchPlan& plan,
                  std::span<const uint64_t> order, nn::Mode mode, const ModelState& state,
                  Tensor* sums, Tensor* moments);

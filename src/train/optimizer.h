@@ -19,20 +19,20 @@ namespace syncbn::train {
 // Flat tensors in the layout of the parameters, one for each name in Optimizer::slots().
 struct OptimizerState {
   std::vector<Tensor> slots;
-  // Updates so far: accepted steps.
-  int64_t updates = 0;
+  // Updates so far: accepted steps. F64 [1].
+  Tensor updates;
 
   // A copy with memory of its own.
-  OptimizerState Clone() const;
+  OptimizerState Clone(backend::Stream& stream) const;
+  OptimizerState ToDevice(backend::Stream& stream) const;
+  OptimizerState OnHost() const;
 };
 
-struct UpdateInputs {
-  double learning_rate = 0;
-  // The gradient is multiplied by this first (clipping).
-  double gradient_scale = 1;
-  // Flat, of the mean loss over the SGD batch.
-  Tensor gradients;
-};
+// A count of updates on the host, and what one says.
+Tensor UpdateCount(int64_t updates);
+int64_t UpdatesOf(const OptimizerState& state);
+
+using backend::UpdateInputs;
 
 // With g the scaled gradient and d the weight decay (0 for exempt parameters):
 //   sgd    g += d w (coupled) or w -= rate d w (decoupled); v = momentum v + g; w -= rate v,
@@ -51,17 +51,13 @@ class Optimizer {
   // Names of the state's tensors: "velocity" (sgd and lars with momentum), or "mean" and "square"
   // (adamw).
   const std::vector<std::string_view>& slots() const { return slots_; }
-  // Zeros, no updates.
+  // Zeros, no updates. On the host.
   OptimizerState InitialState(DType dtype) const;
 
-  // One update of parameters and state in place. Only the gradients' finite values make sense here.
+  // One update of parameters and state in place, if the verdict is that the step is accepted.
+  // `inputs.squares`, of each parameter, are looked at by lars alone.
   void Update(backend::Executor& executor, const UpdateInputs& inputs, Tensor& parameters,
               OptimizerState& state) const;
-  // The same for parameters [begin, end) only, without counting the update: parameters do not
-  // depend on each other, so several threads may share an update; one of them adds 1 to
-  // state.updates afterwards.
-  void UpdateRange(backend::Executor& executor, const UpdateInputs& inputs, int begin, int end,
-                   Tensor& parameters, OptimizerState& state) const;
 
   // Views of the state for files: "optimizer.velocity.layer1.0.conv1.weight".
   std::vector<NamedTensor> StateTensors(const OptimizerState& state) const;
@@ -70,29 +66,14 @@ class Optimizer {
   bool Decays(const nn::Parameter& parameter) const;
 
  private:
-  double TrustRatio(backend::Executor& executor, double gradient_scale, double coupled_decay,
-                    const Tensor& weight, const Tensor& gradient) const;
-
   v1::OptimizerSpec spec_;
   const nn::ParameterLayout& layout_;
-  bool decoupled_;
+  backend::UpdateSpec update_;
   std::vector<std::string_view> slots_;
 };
 
-struct GradientNorm {
-  // Euclidean norm of all gradients together. Infinite or NaN when !finite.
-  double norm = 0;
-  // Whether every element is finite.
-  bool finite = true;
-};
-
-// Sum over the parameters, in the layout's order, of each tensor's sum of squares: in double, so
-// float32 gradients cannot overflow it.
-GradientNorm GlobalNorm(backend::Executor& executor, const nn::ParameterLayout& layout,
-                        const Tensor& gradients);
-
-// The factor that brings gradients of this norm down to clip_norm; 1 where they are below it, or
-// when clip_norm is 0 (never clip).
-double ClipScale(double norm, double clip_norm);
+// F64 [parameters]: the sum of squares of each, in double over fixed blocks, so float32 cannot overflow it.
+Tensor SquaredNorms(backend::Executor& executor, const nn::ParameterLayout& layout,
+                    const Tensor& flat);
 
 }  // namespace syncbn::train

@@ -74,9 +74,9 @@ class TimedReducer : public comm::Reducer {
   Handle Start(int replica, const comm::Reduction& reduction) override {
     return reducer_.Start(replica, reduction);
   }
-  void Wait(const Handle& handle) override {
+  backend::Event Wait(const Handle& handle) override {
     StepClock::Wait wait(clock_, Share::kStatistics);
-    reducer_.Wait(handle);
+    return reducer_.Wait(handle);
   }
   void Progress() override { reducer_.Progress(); }
   void Poison(int replica, std::string_view cause) override { reducer_.Poison(replica, cause); }

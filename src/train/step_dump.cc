@@ -56,14 +56,14 @@ std::filesystem::path WriteStepDump(const std::filesystem::path& out, const Tens
                                    {"input.replica", dump.replica},
                                    {"input.sample_ids", dump.sample_ids}};
   for (const NamedTensor& entry : dump.dropouts) {
-    tensors.push_back({"dropout." + entry.name, ChannelsFirst(entry.tensor)});
+    tensors.push_back({"dropout." + entry.name, ChannelsFirst(entry.tensor.OnHost())});
   }
   auto append = [&](const std::string& prefix, const std::vector<NamedTensor>& more) {
     for (const NamedTensor& entry : more) tensors.push_back({prefix + entry.name, entry.tensor});
   };
   append("before.", CheckpointTensors(layouts, dump.before).All());
-  tensors.push_back({"output.logits", dump.logits});
-  append("gradient.", ParameterTensors(*layouts.parameters, dump.gradients));
+  tensors.push_back({"output.logits", dump.logits.OnHost()});
+  append("gradient.", ParameterTensors(*layouts.parameters, dump.gradients.OnHost()));
   append("after.", CheckpointTensors(layouts, dump.after).All());
 
   std::map<std::string, std::string> metadata = dump.notes;
@@ -72,7 +72,7 @@ std::filesystem::path WriteStepDump(const std::filesystem::path& out, const Tens
   metadata["learning_rate"] = FormatDouble(dump.learning_rate);
   metadata["loss"] = FormatDouble(dump.loss);
   metadata["gradient_scale"] = FormatDouble(dump.gradient_scale);
-  metadata["optimizer_updates"] = std::to_string(dump.before.optimizer.updates);
+  metadata["optimizer_updates"] = std::to_string(UpdatesOf(dump.before.optimizer));
   metadata["accepted"] = dump.accepted ? "true" : "false";
   metadata["digest"] =
       StateDigest(*layouts.parameters, *layouts.running, dump.after.parameters, dump.after.running)

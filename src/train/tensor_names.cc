@@ -89,8 +89,8 @@ Digest DigestOf(std::span<const NamedTensor> tensors) {
 
 Digest StateDigest(const nn::ParameterLayout& parameter_layout, const nn::StateLayout& state_layout,
                    const Tensor& parameters, const Tensor& state) {
-  std::vector<NamedTensor> tensors = ParameterTensors(parameter_layout, parameters);
-  std::ranges::move(RunningTensors(state_layout, state), std::back_inserter(tensors));
+  std::vector<NamedTensor> tensors = ParameterTensors(parameter_layout, parameters.OnHost());
+  std::ranges::move(RunningTensors(state_layout, state.OnHost()), std::back_inserter(tensors));
   return DigestOf(tensors);
 }
 

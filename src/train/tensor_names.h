@@ -33,7 +33,7 @@ std::vector<NamedTensor> FromStateDict(std::span<const NamedTensor> tensors);
 // Digest of names, types, shapes and bytes, in order.
 Digest DigestOf(std::span<const NamedTensor> tensors);
 
-// Digest of all parameters and running statistics: equal digests mean that two runs are in the same
+// Digest of all parameters and running statistics, wherever they live: equal digests mean that two runs are in the same
 // state to the last bit.
 Digest StateDigest(const nn::ParameterLayout& parameter_layout, const nn::StateLayout& state_layout,
                    const Tensor& parameters, const Tensor& state);

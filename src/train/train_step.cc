@@ -1,8 +1,10 @@
 #include "train/train_step.h"
 
-#include <algorithm>
+#include <span>
+#include <utility>
 
 #include "base/check.h"
+#include "train/optimizer.h"
 
 namespace syncbn::train {
 namespace {
@@ -11,11 +13,13 @@ enum SumIndex { kLoss, kCorrect, kSamples, kCheckpoint, kStop, kSums };
 
 // The logits of one replica in their place among those of all, which are zero: their sum over the
 // replicas is all of them.
-Tensor AmongAll(const Tensor& logits, int replica, const std::vector<int64_t>& rows) {
+Tensor AmongAll(backend::Executor& executor, const Tensor& logits, int replica,
+                const std::vector<int64_t>& rows) {
   const size_t at = static_cast<size_t>(replica);
   SYNCBN_CHECK_EQ(logits.shape()[0], rows.at(at + 1) - rows[at]) << "rows of replica " << replica;
-  Tensor all = Tensor::Zeros(logits.shape().WithLeading(rows.back()), logits.dtype());
-  std::ranges::copy(logits.Bytes(), all.Rows(rows[at], rows[at + 1]).Bytes().begin());
+  Tensor all = executor.NewZeros(logits.shape().WithLeading(rows.back()), logits.dtype());
+  Tensor own = all.Rows(rows[at], rows[at + 1]);
+  executor.Copy(logits, own);
   return all;
 }
 
@@ -23,31 +27,62 @@ Tensor AmongAll(const Tensor& logits, int replica, const std::vector<int64_t>& r
 
 TrainStep::TrainStep(Engine& engine, double bucket_bytes)
     : engine_(engine),
-      buckets_(MakeGradientBuckets(engine.model().parameters(), SizeOf(engine.backend().dtype()),
-                                   bucket_bytes)),
+      buckets_(MakeGradientBuckets(engine.model().parameters(),
+                                   SizeOf(engine.backend().types().gradients), bucket_bytes)),
       all_{0, engine.reducer().replicas()},
-      gradients_(Tensor::Zeros({engine.model().parameters().flat_elements()},
-                               engine.backend().dtype())),
-      moments_(Tensor::Zeros({engine.model().state().moments_elements()}, DType::kFloat64)),
-      sums_(Tensor::Zeros({kSums}, DType::kFloat64)) {}
+      gradients_(engine.executors().main().NewZeros({engine.model().parameters().flat_elements()},
+                                                    engine.backend().types().gradients)),
+      moments_(engine.executors().main().NewZeros({engine.model().state().moments_elements()},
+                                                  DType::kFloat64)),
+      figures_(engine.executors().main().NewZeros({kSums + backend::verdict::kElements},
+                                                  DType::kFloat64)),
+      figures_on_host_(engine.executors().main().NewOnHost(figures_.shape(), figures_.dtype())) {}
+
+Tensor TrainStep::verdict() const {
+  return figures_.Slice(kSums, {backend::verdict::kElements});
+}
 
 void TrainStep::Run(const StepSettings& settings, const BatchSource& batches,
                     const ObserverSource& observers) {
+  backend::Executor& main = engine_.executors().main();
   logits_ = settings.logit_rows.empty()
                 ? Tensor()
-                : Tensor({settings.logit_rows.back(), engine_.model().input().classes},
-                         engine_.backend().dtype());
-  engine_.Run([&](int replica) { RunReplica(replica, settings, batches, observers); });
-  const std::span<const double> sums = std::as_const(sums_).Span<double>();
-  totals_ = {.loss = sums[kLoss],
-             .correct = sums[kCorrect],
-             .samples = sums[kSamples],
-             .checkpoint_wanted = sums[kCheckpoint] > 0,
-             .stop_wanted = sums[kStop] > 0};
+                : main.New({settings.logit_rows.back(), engine_.model().input().classes});
+  // Replicas write to what the main executor has read of the last step.
+  const backend::Event before = main.Record();
+  engine_.Run([&](int replica) { RunReplica(replica, settings, batches, observers, before); });
+  for (const backend::Event& event : reduced_) main.WaitFor(event);
+  reduced_.clear();
+}
+
+void TrainStep::Judge(double clip_norm) {
+  backend::Executor& main = engine_.executors().main();
+  squares_ = SquaredNorms(main, engine_.model().parameters(), gradients_);
+  Tensor result = verdict();
+  main.JudgeStep(
+      {.squares = squares_, .loss = figures_.Slice(kLoss, {1}), .moments = moments_}, clip_norm,
+      result);
+}
+
+StepFigures TrainStep::Figures() const {
+  backend::Executor& main = engine_.executors().main();
+  Tensor target = figures_on_host_;
+  main.Copy(figures_, target);
+  main.Record().WaitOnHost();
+  const std::span<const double> values = figures_on_host_.Span<double>();
+  const std::span<const double> verdict = values.subspan(kSums);
+  return {.loss = values[kLoss],
+          .correct = values[kCorrect],
+          .samples = values[kSamples],
+          .checkpoint_wanted = values[kCheckpoint] > 0,
+          .stop_wanted = values[kStop] > 0,
+          .accepted = verdict[backend::verdict::kAccepted] > 0,
+          .gradient_norm = verdict[backend::verdict::kNorm],
+          .gradient_scale = verdict[backend::verdict::kScale]};
 }
 
 void TrainStep::RunReplica(int replica, const StepSettings& settings, const BatchSource& batches,
-                           const ObserverSource& observers) {
+                           const ObserverSource& observers, const backend::Event& before) {
   const nn::Model& model = engine_.model();
   const comm::ReplicaLink link = engine_.Link(replica);
   // The first replica of the process receives what the process shares.
@@ -55,8 +90,6 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
 
   std::vector<comm::Reducer::Handle> handles;
   handles.reserve(buckets_.size() + 3);
-  Tensor sums = Tensor::Zeros({kSums}, DType::kFloat64);
-  Tensor moments;
   {
     data::Batch batch = [&] {
       const Engine::Waiting waiting(engine_, replica, settings.step, Activity::kData);
@@ -66,7 +99,9 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     link.reducer->Report(replica, settings.step, "forward", "");
     backend::Executor& executor = lease.executor();
     executor.SetWeightsVersion(settings.parameters_version);
-    Tensor gradients = executor.New({model.parameters().flat_elements()});
+    executor.WaitFor(before);
+    Tensor gradients =
+        executor.New({model.parameters().flat_elements()}, executor.types().gradients);
     BucketCounter counter(buckets_);
     nn::TensorObserver observer = observers ? observers(replica) : nn::TensorObserver();
     // Nobody trains the images; who watches a step may want their gradient.
@@ -95,6 +130,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
                   {.operation = comm::Operation::kSum,
                    .group = all_,
                    .contribution = gradients.Slice(bucket.begin, shape),
+                   .ready = executor.Record(),
                    .result = receives ? gradients_.Slice(bucket.begin, shape) : Tensor(),
                    .name = bucket.name}));
               link.reducer->Progress();
@@ -102,48 +138,58 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
         .observer = std::move(observer),
     });
 
-    Tensor logits = model.Forward(batch.images.As(executor.dtype()), context);
+    Tensor logits = model.Forward(
+        executor.ToDevice(batch.images, executor.types().activations), context);
     context.Observe("logits", "output", logits);
     backend::LossResult loss = executor.SoftmaxCrossEntropy(
-        logits, batch.labels, settings.label_smoothing,
+        logits, executor.ToDevice(batch.labels, DType::kInt32), settings.label_smoothing,
         1.0 / static_cast<double>(settings.global_batch), /*want_gradient=*/true);
-    const std::span<double> totals = sums.Span<double>();
-    for (double value : std::as_const(loss.losses).Span<double>()) totals[kLoss] += value;
-    totals[kCorrect] = static_cast<double>(loss.correct);
-    totals[kSamples] = static_cast<double>(batch.sample_ids.size());
-    if (receives) {
-      totals[kCheckpoint] = settings.wants_checkpoint ? 1 : 0;
-      totals[kStop] = settings.wants_stop ? 1 : 0;
-    }
+    Tensor sums = executor.NewZeros({kSums}, DType::kFloat64);
+    const auto sum = [&](SumIndex index) { return sums.Slice(index, {1}); };
+    const auto fill = [&](SumIndex index, double value) {
+      Tensor place = sum(index);
+      executor.Fill(place, value);
+    };
+    Tensor total = sum(kLoss), correct = sum(kCorrect);
+    executor.AddSum(loss.losses, total);
+    executor.AddSum(loss.correct, correct);
+    fill(kSamples, static_cast<double>(batch.sample_ids.size()));
+    if (receives && settings.wants_checkpoint) fill(kCheckpoint, 1);
+    if (receives && settings.wants_stop) fill(kStop, 1);
     if (!settings.logit_rows.empty()) {
       handles.push_back(link.Start({.operation = comm::Operation::kSum,
                                     .group = all_,
-                                    .contribution = AmongAll(logits, replica, settings.logit_rows),
+                                    .contribution =
+                                        AmongAll(executor, logits, replica, settings.logit_rows),
+                                    .ready = executor.Record(),
                                     .result = receives ? logits_ : Tensor(),
                                     .name = "logits"}));
     }
     logits = Tensor();
     model.Backward(std::move(loss.dlogits), context);
     context.FinishGradients();
-    moments = context.moments();
-  }
-
-  handles.push_back(link.Start({.operation = comm::Operation::kSum,
-                                .group = all_,
-                                .contribution = std::move(sums),
-                                .result = receives ? sums_ : Tensor(),
-                                .name = "loss"}));
-  if (model.state().size() > 0) {
-    handles.push_back(link.Start({.operation = comm::Operation::kMergeMoments,
+    handles.push_back(link.Start({.operation = comm::Operation::kSum,
                                   .group = all_,
-                                  .contribution = std::move(moments),
-                                  .result = receives ? moments_ : Tensor(),
-                                  .channels = model.state().channels(),
-                                  .name = "moments of all layers"}));
+                                  .contribution = std::move(sums),
+                                  .ready = executor.Record(),
+                                  .result = receives ? figures_.Slice(0, {kSums}) : Tensor(),
+                                  .name = "loss"}));
+    if (model.state().size() > 0) {
+      handles.push_back(link.Start({.operation = comm::Operation::kMergeMoments,
+                                    .group = all_,
+                                    .contribution = context.moments(),
+                                    .ready = executor.Record(),
+                                    .result = receives ? moments_ : Tensor(),
+                                    .channels = model.state().channels(),
+                                    .name = "moments of all layers"}));
+    }
   }
   link.reducer->Report(replica, settings.step, "gradients", "");
   const StepClock::Wait wait(engine_.clock(), Share::kGradients);
-  for (const comm::Reducer::Handle& handle : handles) link.Wait(handle);
+  for (const comm::Reducer::Handle& handle : handles) {
+    const backend::Event done = link.reducer->Wait(handle);
+    if (receives) reduced_.push_back(done);
+  }
 }
 
 }  // namespace syncbn::train

@@ -34,13 +34,16 @@ struct StepSettings {
   std::vector<int64_t> logit_rows = {};
 };
 
-// Sums over all replicas.
-struct StepTotals {
+// What the host is told of a step: sums over all replicas, and the verdict on it.
+struct StepFigures {
   double loss = 0;  // sum over samples
   double correct = 0;
   double samples = 0;
   bool checkpoint_wanted = false;
   bool stop_wanted = false;
+  bool accepted = false;
+  double gradient_norm = 0;
+  double gradient_scale = 1;
 };
 
 class TrainStep {
@@ -52,29 +55,41 @@ class TrainStep {
   // Makes an observer for a replica's pass; may return an empty function.
   using ObserverSource = std::function<nn::TensorObserver(int replica)>;
 
-  // Collective: every process runs the same step. On return gradients(), moments(), totals() and,
-  // if wanted, logits() are those of all replicas, with the same bits in every process.
+  // Collective: every process runs the same step. After it gradients(), moments(), figures() and,
+  // if wanted, logits() are those of all replicas, with the same bits in every process. They live on the
+  // device, in the order of the engine's main executor.
   void Run(const StepSettings& settings, const BatchSource& batches,
            const ObserverSource& observers = {});
+  // Whether the step is accepted (loss, gradients and moments are finite), and how its gradients are
+  // clipped: decided on the device.
+  void Judge(double clip_norm);
+  // What the host needs to know of it; waits for that.
+  StepFigures Figures() const;
 
   const Tensor& gradients() const { return gradients_; }  // flat, of the mean loss
   const Tensor& moments() const { return moments_; }      // flat F64, as StateLayout lays them out
-  const StepTotals& totals() const { return totals_; }
+  // After Judge: F64 [parameters], sums of squares of the gradients; and see backend::verdict.
+  const Tensor& squares() const { return squares_; }
+  Tensor verdict() const;
   // [samples of the step, classes], replicas in order; undefined where nobody wanted them.
   const Tensor& logits() const { return logits_; }
 
  private:
+  // `before`: after which results of the last step may be overwritten.
   void RunReplica(int replica, const StepSettings& settings, const BatchSource& batches,
-                  const ObserverSource& observers);
+                  const ObserverSource& observers, const backend::Event& before);
 
   Engine& engine_;
   const std::vector<GradientBucket> buckets_;
   const comm::Group all_;
   Tensor gradients_;
   Tensor moments_;
-  Tensor sums_;  // F64 [5]
-  StepTotals totals_;
+  // F64: the sums of the step, then the verdict on it; and their place on the host.
+  Tensor figures_, figures_on_host_;
+  Tensor squares_;
   Tensor logits_;
+  // After which the results of the reductions are there.
+  std::vector<backend::Event> reduced_;
 };
 
 }  // namespace syncbn::train

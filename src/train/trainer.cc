@@ -19,6 +19,7 @@ int64_t TotalSteps(const v1::TrainSpec& spec, int64_t steps_per_epoch) {
   return std::max<int64_t>(1, std::llround(spec.epochs() * static_cast<double>(steps_per_epoch)));
 }
 
+// Of a tensor of the host, F64.
 bool AllFinite(const Tensor& values) {
   return std::ranges::all_of(values.Span<double>(), [](double value) { return std::isfinite(value); });
 }
@@ -54,11 +55,17 @@ Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker
                  {.batch_per_replica = data::BatchPerReplica(spec.cluster()),
                   .precise_samples = spec.train().evaluate().precise_samples()}),
       step_(engine, spec.cluster().bucket_mib() * 1024 * 1024),
-      state_{.parameters = nn::InitialParameters(engine.model().parameters(), spec.seed(),
-                                                 engine.backend().dtype()),
-             .running = nn::InitialState(engine.model().state()),
-             .optimizer = optimizer_.InitialState(engine.backend().dtype())},
+      state_(InitialState()),
       end_(std::min(end_step(), options_.stop_at.value_or(end_step()))) {}
+
+TrainingState Trainer::InitialState() const {
+  const DType type = engine_.backend().types().parameters;
+  return TrainingState{
+      .parameters = nn::InitialParameters(*layouts_.parameters, spec_.seed(), type),
+      .running = nn::InitialState(*layouts_.running),
+      .optimizer = optimizer_.InitialState(type)}
+      .ToDevice(engine_.executors().main());
+}
 
 Digest Trainer::StateDigest() const {
   return train::StateDigest(*layouts_.parameters, *layouts_.running, state_.parameters,
@@ -70,8 +77,8 @@ int64_t Trainer::end_step() const {
   return limit > 0 ? std::min(total_steps_, limit) : total_steps_;
 }
 
-void Trainer::Restore(TrainingState state, const Manifest& manifest) {
-  state_ = std::move(state);
+void Trainer::Restore(const TrainingState& state, const Manifest& manifest) {
+  state_ = state.ToDevice(engine_.executors().main());
   progress_ = RunProgress::From(manifest);
   saved_ = progress_.counters.step;
   version_ = backend::WeightsVersion::New();
@@ -173,9 +180,10 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   std::vector<int64_t> logit_rows;
   const bool writes_dump = Dumps(step) && !options_.out.empty();
   if (writes_dump) {
-    before = {.parameters = state_.parameters.Clone(),
+    backend::Executor& executor = engine_.executors().main();
+    before = {.parameters = executor.Clone(state_.parameters),
               .running = state_.running,  // replaced, never written to
-              .optimizer = state_.optimizer.Clone()};
+              .optimizer = state_.optimizer.Clone(executor)};
   }
   if (Dumps(step)) {
     const int64_t first = plan_.Step(step_in_epoch).begin;
@@ -213,17 +221,16 @@ void Trainer::RunOneStep(const Wishes& wishes) {
       [&](int replica) {
         return options_.observe ? options_.observe(step, replica) : nn::TensorObserver();
       });
-  const Accepted accepted = Commit(rate);
+  Commit(rate);
   const TimeShares shares = engine_.clock().Read();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  const StepTotals& totals = step_.totals();
   if (step_in_epoch == 0) progress_.epoch = {};
-  progress_.CountStep(!accepted.accepted);
+  progress_.CountStep(!figures_.accepted);
   progress_.counters.epoch = progress_.counters.step / plan_.steps_per_epoch();
   progress_.counters.samples += global_batch;
-  progress_.epoch.Add(totals.loss, totals.correct, totals.samples, accepted.accepted);
+  progress_.epoch.Add(figures_.loss, figures_.correct, figures_.samples, figures_.accepted);
   attempt_samples_ += global_batch;
   step_seconds_ += seconds;
   const MetricRecord::Milliseconds milliseconds{
@@ -236,18 +243,18 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   spent_.gradients += milliseconds.gradients;
   spent_.data += milliseconds.data;
 
-  if (writes_dump) Dump(accepted, rate, std::move(before));
+  if (writes_dump) Dump(rate, std::move(before));
   if (options_.metrics == nullptr && options_.observer == nullptr) return;
   Begin(Activity::kRecord);
   MetricRecord record{.step = step,
                       .epoch = epoch,
                       .split = "train",
                       .samples = global_batch,
-                      .loss = totals.loss / totals.samples,
-                      .accuracy = totals.correct / totals.samples,
+                      .loss = figures_.loss / figures_.samples,
+                      .accuracy = figures_.correct / figures_.samples,
                       .learning_rate = rate,
-                      .gradient_norm = accepted.gradient_norm,
-                      .skipped = !accepted.accepted,
+                      .gradient_norm = figures_.gradient_norm,
+                      .skipped = !figures_.accepted,
                       .images_per_second = static_cast<double>(global_batch) / seconds,
                       .milliseconds = milliseconds,
                       .other_bits = !progress_.environment_changes.empty()};
@@ -259,27 +266,23 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   if (options_.observer != nullptr) options_.observer->OnStep(record, progress_.epoch);
 }
 
-Trainer::Accepted Trainer::Commit(double learning_rate) {
+void Trainer::Commit(double learning_rate) {
   backend::Executor& executor = engine_.executors().main();
-  const GradientNorm norm = GlobalNorm(executor, *layouts_.parameters, step_.gradients());
-  Accepted result{.gradient_norm = norm.norm};
-  result.accepted =
-      norm.finite && std::isfinite(step_.totals().loss) && AllFinite(step_.moments());
-  if (!result.accepted) return result;
-  result.gradient_scale = ClipScale(norm.norm, spec_.train().clip_norm());
+  step_.Judge(spec_.train().clip_norm());
+  const Tensor verdict = step_.verdict();
   optimizer_.Update(executor,
                     {.learning_rate = learning_rate,
-                     .gradient_scale = result.gradient_scale,
-                     .gradients = step_.gradients()},
+                     .gradients = step_.gradients(),
+                     .squares = step_.squares(),
+                     .verdict = verdict},
                     state_.parameters, state_.optimizer);
-  state_.running = nn::UpdatedState(*layouts_.running, engine_.model().running_rule(),
-                                    state_.running, step_.moments());
+  state_.running = nn::UpdatedState(executor, *layouts_.running, engine_.model().running_rule(),
+                                    state_.running, step_.moments(), verdict);
   version_ = backend::WeightsVersion::New();
-  return result;
+  figures_ = step_.Figures();
 }
 
 void Trainer::FinishStep() {
-  const StepTotals& totals = step_.totals();
   const int64_t step = progress_.counters.step;
   if (!IsReplay()) {
     if (const auto too_many =
@@ -289,8 +292,8 @@ void Trainer::FinishStep() {
     }
   }
   const v1::CheckpointSpec& checkpoint = spec_.train().checkpoint();
-  const bool stops = totals.stop_wanted && !IsLast();
-  const bool kept = IsLast() || totals.checkpoint_wanted ||
+  const bool stops = figures_.stop_wanted && !IsLast();
+  const bool kept = IsLast() || figures_.checkpoint_wanted ||
                     CompletedEpochs(checkpoint.every_epochs()) ||
                     (checkpoint.every_steps() > 0 && step % checkpoint.every_steps() == 0);
   // What cannot be trained on is no checkpoint: it would push out those that can. Every process
@@ -363,8 +366,9 @@ void Trainer::Evaluate() {
 
 bool Trainer::CheckState() {
   backend::Executor& executor = engine_.executors().main();
-  const bool parameters = GlobalNorm(executor, *layouts_.parameters, state_.parameters).finite;
-  if (parameters && AllFinite(state_.running)) return true;
+  const bool parameters =
+      AllFinite(SquaredNorms(executor, *layouts_.parameters, state_.parameters).OnHost());
+  if (parameters && AllFinite(state_.running.OnHost())) return true;
   Diverge(parameters ? "the running statistics are not finite" : "the parameters are not finite");
   return false;
 }

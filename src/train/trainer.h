@@ -31,6 +31,7 @@ class Trainer {
           const data::BatchMaker& test, TrainerOptions options);
 
   const TensorLayouts& layouts() const { return layouts_; }
+  // On the device.
   const TrainingState& state() const { return state_; }
   const RunProgress& progress() const { return progress_; }
   Digest StateDigest() const;
@@ -38,7 +39,7 @@ class Trainer {
   int64_t end_step() const;
 
   // Go on from a checkpoint instead of the initial state. Before Run.
-  void Restore(TrainingState state, const Manifest& manifest);
+  void Restore(const TrainingState& state, const Manifest& manifest);
 
   // Collective. Does what a stop has left to be done, then trains to the end of the run, until a
   // stop is wished, or until it has diverged. The figures of the summary that a trainer knows are
@@ -47,16 +48,12 @@ class Trainer {
   Summary Run();
 
  private:
-  struct Accepted {
-    bool accepted = false;
-    double gradient_norm = 0;
-    double gradient_scale = 1;
-  };
-
+  TrainingState InitialState() const;
   RunPlan Plan() const;
   ModelState CurrentModel() const;
   void RunOneStep(const Wishes& wishes);
-  Accepted Commit(double learning_rate);
+  // Updates the state if the step is accepted: decided and done on the device, then told to the host.
+  void Commit(double learning_rate);
   // What follows a step, or was left to be done after it by a stop.
   void FinishStep();
   void FinishRestoredStep();
@@ -71,7 +68,7 @@ class Trainer {
   void SaveCheckpoint(bool needed);
   // `what` is not on disk: that is how the run ends.
   void Lose(const std::string& what);
-  void Dump(const Accepted& accepted, double learning_rate, TrainingState before);
+  void Dump(double learning_rate, TrainingState before);
   // Whether the step is dumped: by the root, for which every process gives its logits.
   bool Dumps(int64_t step) const;
   bool IsLast() const { return progress_.counters.step == end_; }
@@ -99,6 +96,8 @@ class Trainer {
 
   TrainingState state_;
   RunProgress progress_;
+  // Of the last step.
+  StepFigures figures_;
   // Step after which this run ends, by its run file or a replay.
   const int64_t end_;
   // Of the parameters.

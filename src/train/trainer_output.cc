@@ -20,7 +20,7 @@ void Trainer::SaveCheckpoint(bool needed) {
     if (options_.metrics != nullptr) options_.metrics->Flush();
     Manifest manifest = options_.manifest;
     progress_.WriteTo(manifest);
-    manifest.optimizer_updates = state_.optimizer.updates;
+    manifest.optimizer_updates = UpdatesOf(state_.optimizer);
     manifest.state_digest = StateDigest();
     manifest.created = FormatTime(Clock::System().Now());
     const auto folder =
@@ -52,7 +52,7 @@ void Trainer::Lose(const std::string& what) {
   reason_ = what;
 }
 
-void Trainer::Dump(const Accepted& accepted, double learning_rate, TrainingState before) {
+void Trainer::Dump(double learning_rate, TrainingState before) {
   Begin(Activity::kDump);
   const int64_t step = progress_.counters.step - 1;
   const int64_t epoch = step / plan_.steps_per_epoch();
@@ -66,9 +66,9 @@ void Trainer::Dump(const Accepted& accepted, double learning_rate, TrainingState
   StepDump dump{.step = step,
                 .epoch = epoch,
                 .learning_rate = learning_rate,
-                .loss = step_.totals().loss / step_.totals().samples,
-                .gradient_scale = accepted.gradient_scale,
-                .accepted = accepted.accepted,
+                .loss = figures_.loss / figures_.samples,
+                .gradient_scale = figures_.gradient_scale,
+                .accepted = figures_.accepted,
                 .images = batch.images,
                 .labels = batch.labels,
                 .replica = Tensor({range.size()}, DType::kInt32),

@@ -25,13 +25,14 @@ comm::ReducerKind KindOf(v1::Reduction reduction) {
   }
 }
 
-comm::ReducerOptions ReducerOptionsOf(const PreparedRun& run) {
+comm::ReducerOptions ReducerOptionsOf(const PreparedRun& run, const backend::Backend& backend) {
   const v1::ClusterSpec& cluster = run.spec().cluster();
   return {.kind = KindOf(cluster.reduction()),
           .replicas = cluster.replicas(),
           .stall_timeout =
               std::chrono::nanoseconds(static_cast<int64_t>(cluster.stall_timeout() * 1e9)),
-          .native_groups = run.model().statistics_groups()};
+          .native_groups = run.model().statistics_groups(),
+          .backend = &backend};
 }
 
 }  // namespace
@@ -46,7 +47,7 @@ TrainingRun::TrainingRun(const PreparedRun& run, RunEnvironment environment)
   comm::Communicator& communicator = *environment_.communicator;
   local_ = comm::ReplicaMap(run.spec().cluster().replicas(), communicator.size())
                .OfProcess(communicator.rank());
-  reducer_ = comm::MakeReducer(communicator, ReducerOptionsOf(run));
+  reducer_ = comm::MakeReducer(communicator, ReducerOptionsOf(run, *environment_.backend));
   try {
     Assemble();
   } catch (const std::exception& error) {
@@ -69,13 +70,13 @@ void TrainingRun::Assemble() {
                                        std::move(environment_.training));
   RestoreEverywhere(*environment_.communicator,
                     environment_.resume_from ? &*environment_.resume_from : nullptr,
-                    environment_.backend->dtype(), *trainer_);
+                    environment_.backend->types().parameters, *trainer_);
   environment_.resume_from.reset();
 }
 
 RunResult TrainingRun::Run() {
   try {
-    RunResult result{.summary = trainer_->Run(), .state = trainer_->state()};
+    RunResult result{.summary = trainer_->Run(), .state = trainer_->state().OnHost()};
     result.summary.processes = environment_.communicator->size();
     return result;
   } catch (const std::exception& error) {

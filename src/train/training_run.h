@@ -50,7 +50,7 @@ struct RunResult {
   // What only the caller knows (command, hosts, versions, attempt) is left to it. `processes` is
   // filled in.
   Summary summary;
-  // At the end; its digest is in the summary.
+  // At the end, on the host; its digest is in the summary.
   TrainingState state;
 };
 

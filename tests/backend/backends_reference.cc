@@ -5,7 +5,7 @@
 namespace syncbn::backend {
 
 std::vector<BackendCase> BackendsUnderTest() {
-  return {{"reference", MakeReferenceBackend}};
+  return {{"reference", [] { return MakeReferenceBackend(); }}};
 }
 
 }  // namespace syncbn::backend

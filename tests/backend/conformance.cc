@@ -20,7 +20,7 @@ ConformanceTest::ConformanceTest()
       reference_(MakeReferenceBackend()->MakeExecutor()) {}
 
 double ConformanceTest::Rounding(int64_t terms, double factor) const {
-  const double epsilon = backend_->dtype() == DType::kFloat32
+  const double epsilon = backend_->types().activations == DType::kFloat32
                              ? std::numeric_limits<float>::epsilon()
                              : std::numeric_limits<double>::epsilon();
   return factor * std::sqrt(static_cast<double>(std::max<int64_t>(terms, 1))) * epsilon;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "tests/backend/moments.h"
 #include "base/rng.h"
 
 namespace syncbn::backend::cpu {
@@ -55,8 +56,7 @@ class CpuMoments : public ::testing::TestWithParam<Isa> {
   // The largest relative error of M2 (= of the variance) over the channels; the mean must be right
   // to 1e-6 standard deviations.
   double Error(const Tensor& x, int64_t rows, int64_t channels) {
-    Tensor mean({1, channels}, DType::kFloat64), m2({1, channels}, DType::kFloat64);
-    executor_->Moments({.samples = rows, .channels = channels}, x, mean, m2);
+    const auto [mean, m2] = MomentsOf(*executor_, {.samples = rows, .channels = channels}, x);
     double worst = 0;
     for (int64_t c = 0; c < channels; ++c) {
       const Exact exact = ExactMoments(x, rows, channels, c);
@@ -156,9 +156,9 @@ TEST_P(CpuMoments, PartsMergedOverEightReplicasAreAsAccurate) {
       for (int64_t part = 0; part < 8; ++part) {
         const int64_t begin = rows * part / 8, end = rows * (part + 1) / 8;
         const double n = static_cast<double>(end - begin);
-        Tensor part_mean({kChannels}, DType::kFloat64), part_m2({kChannels}, DType::kFloat64);
-        executor_->Moments({.samples = end - begin, .channels = kChannels}, x.Rows(begin, end),
-                           part_mean, part_m2);
+        const auto [part_mean, part_m2] =
+            MomentsOf(*executor_, {.samples = end - begin, .channels = kChannels},
+                      x.Rows(begin, end));
         for (int64_t c = 0; c < kChannels && n > 0; ++c) {
           const double delta = part_mean.Data<double>()[c] - mean[c];
           mean[c] += delta * n / (count + n);
@@ -178,14 +178,12 @@ TEST_P(CpuMoments, SegmentsAreIndependent) {
   constexpr int64_t kSegments = 5, kChannels = 24;
   for (const int64_t rows : {1, 2, 20, 49, 200}) {
     const Tensor x = Normal(kSegments * rows, kChannels, 40, 3);
-    Tensor mean({kSegments, kChannels}, DType::kFloat64),
-        m2({kSegments, kChannels}, DType::kFloat64);
-    executor_->Moments({.segments = kSegments, .samples = rows, .channels = kChannels}, x, mean,
-                       m2);
+    const auto [mean, m2] =
+        MomentsOf(*executor_, {.segments = kSegments, .samples = rows, .channels = kChannels}, x);
     for (int64_t s = 0; s < kSegments; ++s) {
-      Tensor one_mean({1, kChannels}, DType::kFloat64), one_m2({1, kChannels}, DType::kFloat64);
-      executor_->Moments({.samples = rows, .channels = kChannels}, x.Rows(s * rows, (s + 1) * rows),
-                         one_mean, one_m2);
+      const auto [one_mean, one_m2] =
+          MomentsOf(*executor_, {.samples = rows, .channels = kChannels},
+                    x.Rows(s * rows, (s + 1) * rows));
       for (int64_t c = 0; c < kChannels; ++c) {
         EXPECT_EQ(mean.Data<double>()[s * kChannels + c], one_mean.Data<double>()[c]);
         EXPECT_EQ(m2.Data<double>()[s * kChannels + c], one_m2.Data<double>()[c]);
@@ -199,8 +197,7 @@ TEST_P(CpuMoments, OneNanOrInfinityShowsInItsChannelOnly) {
     for (const double bad : {std::nan(""), HUGE_VAL}) {
       Tensor x = Normal(rows, 10, 0, 1);
       x.Data<float>()[(rows / 2) * 10 + 3] = static_cast<float>(bad);
-      Tensor mean({1, 10}, DType::kFloat64), m2({1, 10}, DType::kFloat64);
-      executor_->Moments({.samples = rows, .channels = 10}, x, mean, m2);
+      const auto [mean, m2] = MomentsOf(*executor_, {.samples = rows, .channels = 10}, x);
       for (int64_t c = 0; c < 10; ++c) {
         EXPECT_EQ(std::isfinite(mean.Data<double>()[c]), c != 3) << rows << " rows, " << bad;
         EXPECT_EQ(std::isfinite(m2.Data<double>()[c]), c != 3) << rows << " rows, " << bad;

@@ -148,7 +148,7 @@ std::vector<ByValue> OperationsByValue() {
              const Tensor y = In(e, RandomNormal(kShape, "y"));
              const Tensor a = RandomNormal({1, 10}, "a"), b = RandomNormal({1, 10}, "b");
              Tensor dresidual;
-             Tensor dx = e.NormalizeBackwardInput(norm, x, y, std::move(dy), a, b,
+             Tensor dx = e.NormalizeBackwardInput(norm, x, y, std::move(dy), {a, b},
                                                   residual ? &dresidual : nullptr);
              return residual ? e.Add(std::move(dx), dresidual) : dx;
            }});

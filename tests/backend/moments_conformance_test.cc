@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "tests/backend/conformance.h"
+#include "tests/backend/moments.h"
 
 namespace syncbn::backend {
 namespace {
@@ -10,22 +11,18 @@ namespace {
 // Relative error of a variance that the project promises, in double and in float32 alike.
 constexpr double kVarianceError = 1e-6;
 
-struct Result {
-  Tensor mean, m2;
-};
+using Result = MeanAndM2;
 
-Result MomentsOf(Executor& e, const RowLayout& layout, const Tensor& x) {
-  const Shape statistics{layout.segments, layout.channels};
-  Result result{e.New(statistics, DType::kFloat64), e.New(statistics, DType::kFloat64)};
-  e.Moments(layout, In(e, x), result.mean, result.m2);
-  return result;
+// Of x in the executor's type.
+Result MomentsIn(Executor& e, const RowLayout& layout, const Tensor& x) {
+  return MomentsOf(e, layout, In(e, x));
 }
 
 class MomentsConformance : public ConformanceTest {
  protected:
   void ExpectAccurate(const RowLayout& layout, const Tensor& x) {
-    const Result actual = MomentsOf(tested(), layout, x);
-    const Result expected = MomentsOf(reference(), layout, x);
+    const Result actual = MomentsIn(tested(), layout, x);
+    const Result expected = MomentsIn(reference(), layout, x);
     for (int64_t k = 0; k < expected.mean.elements(); ++k) {
       const double m2 = expected.m2.Data<double>()[k], mean = expected.mean.Data<double>()[k];
       const double count = static_cast<double>(layout.rows_per_segment());
@@ -99,7 +96,7 @@ TEST_P(MomentsConformance, AreExactForWholeNumbersAroundTheMean) {
         m2.Data<double>()[segment * channels + c] = 48 * distance * distance;
       }
     }
-    const Result result = MomentsOf(tested(), layout, x);
+    const Result result = MomentsIn(tested(), layout, x);
     EXPECT_TRUE(Equal(result.mean, mean)) << channels << " channels";
     EXPECT_TRUE(Equal(result.m2, m2)) << channels << " channels";
   }
@@ -108,7 +105,7 @@ TEST_P(MomentsConformance, AreExactForWholeNumbersAroundTheMean) {
 TEST_P(MomentsConformance, OfAConstantHaveNoDeviation) {
   for (const double value : {0.0, 0.1, 123456.789, 1e30}) {
     const Tensor x = As(As(Filled({3 * 35, 10}, value), DType::kFloat32), DType::kFloat64);
-    const Result result = MomentsOf(tested(), {1, 3, 35, 10}, x);
+    const Result result = MomentsIn(tested(), {1, 3, 35, 10}, x);
     EXPECT_TRUE(Equal(result.mean, x.Rows(0, 1)));
     EXPECT_TRUE(Equal(result.m2, Filled({1, 10}, 0)));
   }
@@ -116,16 +113,16 @@ TEST_P(MomentsConformance, OfAConstantHaveNoDeviation) {
 
 TEST_P(MomentsConformance, OfOneRowAreTheRow) {
   const Tensor x = RandomNormal({3, 10}, "x", 100);
-  const Result result = MomentsOf(tested(), {3, 1, 1, 10}, x);
+  const Result result = MomentsIn(tested(), {3, 1, 1, 10}, x);
   EXPECT_TRUE(Equal(result.mean, x));
   EXPECT_TRUE(Equal(result.m2, Filled({3, 10}, 0)));
 }
 
 TEST_P(MomentsConformance, OfNoRowsAreZero) {
-  Result result = MomentsOf(tested(), {2, 0, 35, 10}, Filled({0, 10}, 0));
+  Result result = MomentsIn(tested(), {2, 0, 35, 10}, Filled({0, 10}, 0));
   EXPECT_TRUE(Equal(result.mean, Filled({2, 10}, 0)));
   EXPECT_TRUE(Equal(result.m2, Filled({2, 10}, 0)));
-  result = MomentsOf(tested(), {0, 1, 35, 10}, Filled({0, 10}, 0));  // instances of no samples
+  result = MomentsIn(tested(), {0, 1, 35, 10}, Filled({0, 10}, 0));  // instances of no samples
   EXPECT_EQ(result.mean.elements(), 0);
 }
 
@@ -133,9 +130,9 @@ TEST_P(MomentsConformance, OfNoRowsAreZero) {
 TEST_P(MomentsConformance, OfASampleDoNotDependOnItsPlaceInTheBatch) {
   const int64_t samples = 5, rows = 63, channels = 10;
   const Tensor x = RandomNormal({samples, rows, channels}, "x", 3);
-  const Result together = MomentsOf(tested(), {samples, 1, rows, channels}, x);
+  const Result together = MomentsIn(tested(), {samples, 1, rows, channels}, x);
   for (int64_t n = 0; n < samples; ++n) {
-    const Result alone = MomentsOf(tested(), {1, 1, rows, channels}, x.Rows(n, n + 1));
+    const Result alone = MomentsIn(tested(), {1, 1, rows, channels}, x.Rows(n, n + 1));
     EXPECT_TRUE(SameBits(alone.mean, together.mean.Rows(n, n + 1))) << "sample " << n;
     EXPECT_TRUE(SameBits(alone.m2, together.m2.Rows(n, n + 1))) << "sample " << n;
   }
@@ -144,7 +141,7 @@ TEST_P(MomentsConformance, OfASampleDoNotDependOnItsPlaceInTheBatch) {
 TEST_P(MomentsConformance, NotANumberReachesTheMomentsOfItsChannelAlone) {
   Tensor x = RandomNormal({3 * 35, 10}, "x");
   x.Data<double>()[57 * 10 + 4] = std::nan("");
-  const Result result = MomentsOf(tested(), {1, 3, 35, 10}, x);
+  const Result result = MomentsIn(tested(), {1, 3, 35, 10}, x);
   for (int64_t c = 0; c < 10; ++c) {
     EXPECT_EQ(std::isnan(result.mean.Data<double>()[c]), c == 4) << c;
     EXPECT_EQ(std::isnan(result.m2.Data<double>()[c]), c == 4) << c;

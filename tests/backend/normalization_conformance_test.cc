@@ -54,9 +54,9 @@ std::vector<Tensor> Input(Executor& e, const Problem& p) {
   const Normalization norm = p.For(e);
   Tensor dresidual;
   const Tensor dx =
-      e.NormalizeBackwardInput(norm, In(e, p.x), y, In(e, p.dy), p.a, p.b, &dresidual);
+      e.NormalizeBackwardInput(norm, In(e, p.x), y, In(e, p.dy), {p.a, p.b}, &dresidual);
   return {dx, dresidual,
-          e.NormalizeBackwardInput(norm, In(e, p.x), y, In(e, p.dy), p.a, p.b, nullptr)};
+          e.NormalizeBackwardInput(norm, In(e, p.x), y, In(e, p.dy), {p.a, p.b}, nullptr)};
 }
 
 struct Form {

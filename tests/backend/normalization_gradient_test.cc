@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "tests/backend/support.h"
 #include "tests/support/gradient_check.h"
+#include "tests/backend/moments.h"
 
 namespace syncbn::backend {
 namespace {
@@ -57,9 +58,9 @@ Normalization Statistics(Executor& executor, const Options& options,
     norm.inv_std = Filled(statistics, 0.5);
     return norm;
   }
-  norm.mean = executor.New(statistics);
-  norm.inv_std = executor.New(statistics);
-  executor.Moments(layout, inputs[0], norm.mean, norm.inv_std);
+  const MeanAndM2 moments = MomentsOf(executor, layout, inputs[0]);
+  norm.mean = moments.mean;
+  norm.inv_std = moments.m2;
   const auto count = static_cast<double>(layout.rows_per_segment());
   for (double& value : norm.inv_std.Span<double>()) {
     value = 1 / std::sqrt(value / count + kEpsilon);  // from the sum of squared deviations
@@ -93,7 +94,7 @@ Gradients Backward(Executor& executor, const Options& options, std::span<const T
     b.Data<double>()[k] *= factor;
   }
   if (!options.batch_statistics) a = b = Tensor();
-  gradients.dx = executor.NormalizeBackwardInput(norm, inputs[0], mask_source, dy, a, b,
+  gradients.dx = executor.NormalizeBackwardInput(norm, inputs[0], mask_source, dy, {a, b},
                                                  options.residual ? &gradients.dresidual : nullptr);
   return gradients;
 }
@@ -170,8 +171,9 @@ TEST_F(NormalizationGradient, IsOrthogonalToShiftsAndScales) {
   Options options{.layout = kBatch};
   const std::vector<Tensor> inputs = Inputs(options, 0);
   Normalization norm = Statistics(*executor_, options, inputs);
-  Tensor m2 = executor_->New(norm.mean.shape());
-  executor_->Moments(kBatch, inputs[0], norm.mean, m2);
+  const MeanAndM2 moments = MomentsOf(*executor_, kBatch, inputs[0]);
+  norm.mean = moments.mean;
+  const Tensor m2 = moments.m2;
   for (int64_t c = 0; c < kBatch.channels; ++c) {
     norm.inv_std.Data<double>()[c] =
         1 / std::sqrt(m2.Data<double>()[c] / static_cast<double>(kBatch.rows()));

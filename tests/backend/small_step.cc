@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tests/backend/support.h"
+#include "tests/backend/moments.h"
 
 namespace syncbn::backend {
 namespace {
@@ -72,12 +73,12 @@ class Net {
                                   .samples = samples_,
                                   .rows_per_sample = 7 * 5,
                                   .channels = kChannels},
-                       .mean = e_.New({1, kChannels}, DType::kFloat64),
-                       .inv_std = e_.New({1, kChannels}, DType::kFloat64),
                        .gamma = gamma_,
                        .beta = beta_,
                        .relu = true};
-    e_.Moments(norm.layout, x, norm.mean, norm.inv_std);
+    const MeanAndM2 moments = MomentsOf(e_, norm.layout, x);
+    norm.mean = moments.mean;
+    norm.inv_std = moments.m2;
     for (double& value : norm.inv_std.Span<double>()) {
       value = 1 / std::sqrt(value / static_cast<double>(norm.layout.rows() + 1) + 1e-5);
     }
@@ -91,7 +92,7 @@ class Net {
     e_.NormalizeBackwardSums(norm, x, {}, dy, a, b);
     Keep(a.Clone());
     Keep(b.Clone());
-    return Keep(e_.NormalizeBackwardInput(norm, x, {}, std::move(dy), a, b, nullptr));
+    return Keep(e_.NormalizeBackwardInput(norm, x, {}, std::move(dy), {a, b}, nullptr));
   }
 
   void ConvolutionGradients(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy) {

@@ -35,7 +35,7 @@ Tensor Drawn(Shape shape, Draw draw) {
   return x;
 }
 
-RandomStream Stream(std::string_view name) {
+RandomStream NumbersOf(std::string_view name) {
   return RandomStream(RandomKey(1).Fold(name));
 }
 
@@ -53,18 +53,18 @@ RandomStream Stream(std::string_view name) {
 }  // namespace
 
 Tensor RandomNormal(Shape shape, std::string_view name, double mean, double std) {
-  RandomStream stream = Stream(name);
+  RandomStream stream = NumbersOf(name);
   return Drawn(shape, [&] { return static_cast<float>(mean + std * stream.Normal()); });
 }
 
 Tensor RandomIntegers(Shape shape, std::string_view name, int low, int high) {
-  RandomStream stream = Stream(name);
+  RandomStream stream = NumbersOf(name);
   const auto count = static_cast<uint64_t>(high - low + 1);
   return Drawn(shape, [&] { return low + static_cast<double>(stream.Below(count)); });
 }
 
 Tensor RandomLabels(int64_t samples, std::string_view name, int classes) {
-  RandomStream stream = Stream(name);
+  RandomStream stream = NumbersOf(name);
   Tensor labels({samples}, DType::kInt32);
   for (int32_t& label : labels.Span<int32_t>()) {
     label = static_cast<int32_t>(stream.Below(static_cast<uint64_t>(classes)));
@@ -73,7 +73,7 @@ Tensor RandomLabels(int64_t samples, std::string_view name, int classes) {
 }
 
 Tensor Distinct(Shape shape, std::string_view name) {
-  RandomStream stream = Stream(name);
+  RandomStream stream = NumbersOf(name);
   std::vector<double> values(static_cast<size_t>(shape.elements()));
   std::iota(values.begin(), values.end(), -static_cast<double>(values.size()) / 2);
   for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[stream.Below(i)]);
@@ -165,9 +165,9 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
 }
 
 GuardedGradient::GuardedGradient(const Executor& executor, const Tensor& initial)
-    : whole_(As(Filled({initial.elements() + 2 * kGuard}, kGuardValue), executor.dtype())),
+    : whole_(As(Filled({initial.elements() + 2 * kGuard}, kGuardValue), executor.types().activations)),
       inside_(whole_.Slice(kGuard, initial.shape())) {
-  const Tensor values = As(initial, executor.dtype());
+  const Tensor values = As(initial, executor.types().activations);
   std::copy(values.Bytes().begin(), values.Bytes().end(), inside_.Bytes().begin());
 }
 

@@ -40,7 +40,7 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name);
 // ------------------------------------------------------------------------------ `x` in the
 // executor's type.
 inline Tensor In(const Executor& executor, const Tensor& x) {
-  return As(x, executor.dtype());
+  return As(x, executor.types().activations);
 }
 
 // A parameter's gradient inside a larger tensor, as a model's gradients lie: 16 elements of 77

@@ -278,7 +278,7 @@ TEST(Failure, AProcessThatLeavesWithoutWaitingStillPassesOnWhatOthersNeed) {
           {.replicas = processes, .stall_timeout = 60s, .small_bytes = small}, [&](ReplicaLink link) {
             if (link.replica == processes - 1) std::this_thread::sleep_for(100ms);
             const Reducer::Handle handle = link.Start(Sum({0, processes}, "x"));
-            if (link.replica % 2 == 0) link.Wait(handle);
+            if (link.replica % 2 == 0) link.WaitOnHost(handle);
           });
       EXPECT_TRUE(errors.empty()) << errors.front().what();
     }

@@ -135,7 +135,7 @@ TEST(MpiReducer, LargeMessagesInFlightTogetherDoNotMix) {
       link.reducer->Progress();
     }
     for (size_t i = 0; i < handles.size(); ++i) {
-      link.Wait(handles[i]);
+      link.WaitOnHost(handles[i]);
       EXPECT_EQ(BytesOf(tensors[i]), Expected(content, values[i], 0, replicas));
     }
   });
@@ -179,7 +179,7 @@ TEST(MpiReducer, NativeSumsAndMomentsAreRightOnExactData) {
       EXPECT_THAT(moments.Span<double>(),
                   ::testing::Pointwise(::testing::DoubleNear(1e-12 * (1 + squares)), wanted));
       for (int i = 0; i < 5; ++i) {
-        link.Wait(handles[static_cast<size_t>(i)]);
+        link.WaitOnHost(handles[static_cast<size_t>(i)]);
         EXPECT_THAT(sums[static_cast<size_t>(i)].Span<float>(),
                     ::testing::Each(static_cast<float>(sum * i)));
       }

@@ -116,7 +116,7 @@ TEST(TreeReducer, ACutIntoBucketsDoesNotChangeTheBits) {
                                         .name = "bucket"}));
           link.reducer->Progress();
         }
-        for (const auto& handle : handles) link.Wait(handle);
+        for (const auto& handle : handles) link.WaitOnHost(handle);
         EXPECT_EQ(BytesOf(all), wanted) << processes << " " << bucket;
       });
     }
@@ -201,7 +201,7 @@ TEST(TreeReducer, OperationsMayBeWaitedForInAnyOrderAndByFewerThanTheyHavePartic
     }
     if (link.replica == 2) return;  // never waits
     for (int i = 29; i >= 0; --i) {
-      link.Wait(handles[static_cast<size_t>(i)]);
+      link.WaitOnHost(handles[static_cast<size_t>(i)]);
       EXPECT_THAT(results[static_cast<size_t>(i)].Span<float>(), ::testing::Each(5.0f * i));
     }
   });

@@ -8,6 +8,7 @@
 
 #include "tests/nn/norm_support.h"
 #include "tests/nn/support.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 namespace {
@@ -275,17 +276,17 @@ TEST(BatchNorm, NamesTheLayerWhoseNormalizationBatchDoesNotFit) {
 TEST(BatchNorm, AppliedTwiceLogsTheMomentsOfBoth) {
   const NormNet net(1, 1, 2, kPlain);
   StateLayout state = net.model->state();
-  const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+  const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   StepContext context({.executor = executor.get(),
                        .parameter_layout = &net.model->parameters(),
                        .state_layout = &net.model->state(),
-                       .parameters = Tensor::Zeros({0}, DType::kFloat64),
-                       .state = InitialState(net.model->state()),
+                       .parameters = executor->New({0}),
+                       .state = ForExecutor(*executor, InitialState(net.model->state())),
                        .mode = Mode::kBatchStatistics});
   const Part first = net.Data(3, "first"), second = net.Data(4, "second");
-  net.model->Forward(first.images, context);
-  net.model->Forward(second.images, context);
-  EXPECT_TRUE(Near(context.moments(), MomentsOf(Stacked({first.images, second.images})), 1e-13));
+  net.model->Forward(ForExecutor(*executor, first.images), context);
+  net.model->Forward(ForExecutor(*executor, second.images), context);
+  EXPECT_TRUE(Near(context.moments().OnHost(), MomentsOf(Stacked({first.images, second.images})), 1e-13));
 }
 
 // -- Every norm, placement and fusion -----------------------------------------------------------

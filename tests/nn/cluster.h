@@ -7,12 +7,14 @@
 
 #include "tests/nn/support.h"
 #include "tests/support/run_replicas.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 
 class Cluster {
  public:
-  Cluster(int replicas, int processes) : reducers_(processes, {.replicas = replicas}) {}
+  Cluster(int replicas, int processes)
+      : reducers_(processes, {.replicas = replicas, .backend = &Reference()}) {}
 
   // parts[r] is what replica r sees. Throws the first error.
   std::vector<PassResult> Run(const Model& model, const PassSettings& settings,
@@ -36,7 +38,7 @@ class Cluster {
 
  private:
   static const backend::Backend& Reference() {
-    static const std::unique_ptr<backend::Backend> backend = backend::MakeReferenceBackend();
+    static const std::unique_ptr<backend::Backend> backend = backend::OnTestDevice(backend::MakeReferenceBackend);
     return *backend;
   }
 

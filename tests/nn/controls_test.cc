@@ -123,7 +123,7 @@ class ControlsTest : public ::testing::TestWithParam<std::vector<int64_t>> {
         Joined(*net.model, cluster.Run(*net.model, settings,
                                        whole ? std::vector<Part>{StackedParts(parts_)} : parts_));
     const Tensor state =
-        UpdatedState(net.model->state(), net.model->running_rule(), settings.state, joined.moments);
+        UpdatedOnHost(net.model->state(), net.model->running_rule(), settings.state, joined.moments);
     return {.y = joined.logits,
             .dx = joined.dimages.Reshape({joined.dimages.elements(), 1}),
             .running_mean = state.Slice(0, {1}),

@@ -12,12 +12,13 @@
 
 #include "tests/nn/cluster.h"
 #include "tests/nn/norm_support.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 namespace {
 
 const backend::Backend& Cpu() {
-  static const std::unique_ptr<backend::Backend> backend = backend::MakeCpuBackend();
+  static const std::unique_ptr<backend::Backend> backend = backend::OnTestDevice(backend::MakeCpuBackend);
   return *backend;
 }
 
@@ -35,7 +36,7 @@ void ForEachTensor(const Model& model, const PassResult& a, const PassResult& b,
           model.parameters().View(b.gradients, i));
   }
   const auto state = [&](const PassResult& result) {
-    return UpdatedState(model.state(), model.running_rule(), InitialState(model.state()),
+    return UpdatedOnHost(model.state(), model.running_rule(), InitialState(model.state()),
                         result.moments);
   };
   const Tensor state_a = state(a), state_b = state(b);
@@ -136,15 +137,15 @@ TEST(CpuModel, AWeightThatChangesBetweenPassesOfOneVersionIsSeen) {
 // The smallest |x| that any activation of the model is applied to.
 double DistanceFromKinks(const std::string& text, const InputSpec& input, const Part& part) {
   const auto model = MakeModel(text, input, MakeCluster(1, {4}), {.fuse = false});
-  const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+  const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   Tensor previous;
   double smallest = std::numeric_limits<double>::infinity();
   StepContext context(
       {.executor = executor.get(),
        .parameter_layout = &model->parameters(),
        .state_layout = &model->state(),
-       .parameters = RandomParameters(*model),
-       .state = RandomState(*model),
+       .parameters = ForExecutor(*executor, RandomParameters(*model)),
+       .state = ForExecutor(*executor, RandomState(*model)),
        .mode = Mode::kBatchStatistics,
        .observer = [&](std::string_view layer, std::string_view, const Tensor& tensor) {
          if (layer.find("relu") != std::string_view::npos || layer.starts_with("act")) {
@@ -152,7 +153,7 @@ double DistanceFromKinks(const std::string& text, const InputSpec& input, const 
          }
          previous = tensor.Clone();
        }});
-  model->Forward(part.images, context);
+  model->Forward(ForExecutor(*executor, part.images), context);
   return smallest;
 }
 

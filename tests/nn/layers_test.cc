@@ -10,6 +10,7 @@
 #include "nn/simple_layers.h"
 #include "nn/weighted_layers.h"
 #include "tests/nn/support.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 namespace {
@@ -92,12 +93,12 @@ INSTANTIATE_TEST_SUITE_P(
 class LayerTest : public ::testing::Test {
  protected:
   StepContext MakeContext(Mode mode = Mode::kTrain) {
-    gradients_ = RandomNormal({layout_.flat_elements()}, "garbage");
+    gradients_ = ForExecutor(*executor_, RandomNormal({layout_.flat_elements()}, "garbage"));
     return StepContext({.executor = executor_.get(),
                         .parameter_layout = &layout_,
                         .state_layout = &state_layout_,
-                        .parameters = parameters_,
-                        .state = InitialState(state_layout_),
+                        .parameters = ForExecutor(*executor_, parameters_),
+                        .state = ForExecutor(*executor_, InitialState(state_layout_)),
                         .gradients = gradients_,
                         .mode = mode,
                         .seed = 3,
@@ -105,7 +106,10 @@ class LayerTest : public ::testing::Test {
                         .sample_ids = ids_});
   }
 
-  std::unique_ptr<backend::Executor> executor_ = backend::MakeReferenceBackend()->MakeExecutor();
+  // On the executor's device, and back.
+  Tensor There(const Tensor& x) { return ForExecutor(*executor_, x); }
+
+  std::unique_ptr<backend::Executor> executor_ = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   ParameterLayout layout_;
   StateLayout state_layout_;
   Tensor parameters_ = Tensor::Zeros({0}, DType::kFloat64);
@@ -124,22 +128,23 @@ TEST_F(LayerTest, UsedTwiceInAStepAddsBothParameterGradients) {
   const Activation tanh("tanh", backend::ActivationKind::kTanh);
   const Tensor x = RandomNormal({2, 3}, "x"), dy = RandomNormal({2, 3}, "dy");
   const auto forward = [&](StepContext& context) {
-    Tensor h = tanh.Forward(linear.Forward(x, context), context);
+    Tensor h = tanh.Forward(linear.Forward(There(x), context), context);
     return linear.Forward(std::move(h), context);
   };
   StepContext context = MakeContext();
   forward(context);
-  Tensor dx = linear.Backward(dy, context);
+  Tensor dx = linear.Backward(There(dy), context);
   dx = linear.Backward(tanh.Backward(std::move(dx), context), context);
   context.FinishGradients();
 
   const auto loss = [&](std::span<const Tensor>) {
     StepContext again = MakeContext(Mode::kBatchStatistics);
-    return Dot(forward(again), dy);
+    return Dot(forward(again).OnHost(), dy);
   };
-  const Tensor dw = layout_.View(gradients_, weight), db = layout_.View(gradients_, bias);
+  const Tensor gradients = gradients_.OnHost();
+  const Tensor dw = layout_.View(gradients, weight), db = layout_.View(gradients, bias);
   EXPECT_TRUE(GradientsMatch(
-      loss, {layout_.View(parameters_, weight), layout_.View(parameters_, bias), x}, {dw, db, dx}));
+      loss, {layout_.View(parameters_, weight), layout_.View(parameters_, bias), x}, {dw, db, dx.OnHost()}));
 }
 
 TEST_F(LayerTest, DropoutDropsTheSameOfASampleWhereverItLies) {
@@ -147,10 +152,11 @@ TEST_F(LayerTest, DropoutDropsTheSameOfASampleWhereverItLies) {
   const Tensor x = RandomNormal({4, 2, 2, 3}, "x", 5);
   ids_ = {10, 11, 12, 13};
   StepContext whole = MakeContext();
-  const Tensor y = dropout.Forward(x, whole);
+  const Tensor y = dropout.Forward(There(x), whole).OnHost();
   ids_ = {13, 11};
   StepContext part = MakeContext();
-  const Tensor z = dropout.Forward(Stacked({x.Rows(3, 4), x.Rows(1, 2)}), part);
+  const Tensor z = 
+      dropout.Forward(There(Stacked({x.Rows(3, 4), x.Rows(1, 2)})), part).OnHost();
   EXPECT_TRUE(SameBits(z.Rows(0, 1), y.Rows(3, 4)));
   EXPECT_TRUE(SameBits(z.Rows(1, 2), y.Rows(1, 2)));
 }
@@ -160,12 +166,13 @@ TEST_F(LayerTest, DropoutDropsOthersInAnotherCallEpochAndLayer) {
   const Tensor x = RandomNormal({2, 40}, "x", 5);
   ids_ = {1, 2};
   StepContext context = MakeContext();
-  const Tensor first = dropout.Forward(x, context), second = dropout.Forward(x, context);
+  const Tensor first = dropout.Forward(There(x), context).OnHost(),
+               second = dropout.Forward(There(x), context).OnHost();
   EXPECT_GT(MaxDifference(first, second), 1);
-  EXPECT_GT(MaxDifference(first, other.Forward(x, context)), 1);
+  EXPECT_GT(MaxDifference(first, other.Forward(There(x), context).OnHost()), 1);
   epoch_ = 1;
   StepContext later = MakeContext();
-  EXPECT_GT(MaxDifference(first, dropout.Forward(x, later)), 1);
+  EXPECT_GT(MaxDifference(first, dropout.Forward(There(x), later).OnHost()), 1);
 }
 
 TEST_F(LayerTest, DropoutDropsInBackwardWhatItDroppedInForward) {
@@ -173,9 +180,10 @@ TEST_F(LayerTest, DropoutDropsInBackwardWhatItDroppedInForward) {
   const Tensor x = RandomNormal({2, 40}, "x", 5);
   ids_ = {1, 2};
   StepContext context = MakeContext();
-  const Tensor first = dropout.Forward(x, context), second = dropout.Forward(x, context);
-  EXPECT_TRUE(SameBits(dropout.Backward(x, context), second));
-  EXPECT_TRUE(SameBits(dropout.Backward(x, context), first));
+  const Tensor first = dropout.Forward(There(x), context).OnHost(),
+               second = dropout.Forward(There(x), context).OnHost();
+  EXPECT_TRUE(SameBits(dropout.Backward(There(x), context).OnHost(), second));
+  EXPECT_TRUE(SameBits(dropout.Backward(There(x), context).OnHost(), first));
 }
 
 TEST_F(LayerTest, DropoutKeepsItsShareAndTheMean) {
@@ -184,7 +192,7 @@ TEST_F(LayerTest, DropoutKeepsItsShareAndTheMean) {
   for (double& value : x.Span<double>()) value = 1;
   for (uint64_t i = 0; i < 100; ++i) ids_.push_back(i);
   StepContext context = MakeContext();
-  const Tensor y = dropout.Forward(x, context);
+  const Tensor y = dropout.Forward(There(x), context).OnHost();
   double kept = 0;
   for (double value : y.Span<double>()) {
     EXPECT_TRUE(value == 0 || value == 1 / 0.75) << value;
@@ -198,7 +206,7 @@ TEST_F(LayerTest, DropoutIsTheIdentityOutsideTraining) {
   const Tensor x = RandomNormal({2, 5}, "x");
   for (Mode mode : {Mode::kEvaluate, Mode::kBatchStatistics}) {
     StepContext context = MakeContext(mode);
-    EXPECT_TRUE(SameBits(dropout.Forward(x, context), x));
+    EXPECT_TRUE(SameBits(dropout.Forward(There(x), context).OnHost(), x));
   }
 }
 
@@ -207,7 +215,7 @@ TEST_F(LayerTest, FlattenPutsChannelsFirst) {
   Tensor x(Shape{1, 2, 1, 3}, DType::kFloat64);
   for (int64_t i = 0; i < 6; ++i) x.Data<double>()[i] = static_cast<double>(i);
   StepContext context = MakeContext();
-  const Tensor y = flatten.Forward(x, context);
+  const Tensor y = flatten.Forward(There(x), context).OnHost();
   EXPECT_THAT(std::vector<double>(y.Span<double>().begin(), y.Span<double>().end()),
               ::testing::ElementsAre(0, 3, 1, 4, 2, 5));
 }

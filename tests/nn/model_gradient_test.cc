@@ -7,6 +7,7 @@
 
 #include "nn/model.h"
 #include "tests/nn/support.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 namespace {
@@ -75,14 +76,15 @@ TEST(Loss, GradientThroughAModelMatchesDifferences) {
   Part part = RandomPart(model->input(), 5, "x");
   Tensor labels(Shape{5}, DType::kInt32);
   for (int i = 0; i < 5; ++i) labels.Data<int32_t>()[i] = i % 4;
-  const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+  const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   const auto loss_of = [&](const Tensor& logits, bool gradient) {
-    return executor->SoftmaxCrossEntropy(logits, labels, 0.1, 0.2, gradient);
+    return executor->SoftmaxCrossEntropy(ForExecutor(*executor, logits), executor->Clone(labels),
+                                         0.1, 0.2, gradient);
   };
   PassSettings forward = settings;
   forward.backward = false;
   part.dlogits =
-      loss_of(RunPass(*model, *executor, forward, part).logits, /*gradient=*/true).dlogits;
+      loss_of(RunPass(*model, *executor, forward, part).logits, /*gradient=*/true).dlogits.OnHost();
   const PassResult result = RunPass(*model, *executor, settings, part);
   std::vector<Tensor> gradients;
   for (int i = 0; i < model->parameters().size(); ++i) {
@@ -91,9 +93,10 @@ TEST(Loss, GradientThroughAModelMatchesDifferences) {
   gradients.push_back(result.dimages);
   const auto loss = [&](std::span<const Tensor>) {
     double sum = 0;
-    const backend::LossResult losses =
-        loss_of(RunPass(*model, *executor, forward, part).logits, /*gradient=*/false);
-    for (double value : losses.losses.Span<double>()) sum += 0.2 * value;
+    const Tensor losses =
+        loss_of(RunPass(*model, *executor, forward, part).logits, /*gradient=*/false)
+            .losses.OnHost();
+    for (double value : losses.Span<double>()) sum += 0.2 * value;
     return sum;
   };
   EXPECT_TRUE(GradientsMatch(loss, CheckedInputs(*model, settings.parameters, {part}), gradients,

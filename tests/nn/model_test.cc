@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/nn/support.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 namespace {
@@ -422,22 +423,22 @@ TEST(Model, TellsAnObserverWhatEveryLayerGivesAndReceives) {
         "layers {residual {body {conv {out: 2 padding: 1}} body {norm {}}}} layers {flatten {}} "
         "layers {linear {out: 3}}",
         kTiny, MakeCluster(1, {2}), {.fuse = fuse});
-    const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
-    Tensor gradients(Shape{model->parameters().flat_elements()}, DType::kFloat64);
+    const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
+    const Tensor gradients = executor->New({model->parameters().flat_elements()});
     std::vector<std::string> seen;
     StepContext context(
         {.executor = executor.get(),
          .parameter_layout = &model->parameters(),
          .state_layout = &model->state(),
-         .parameters = RandomParameters(*model),
-         .state = InitialState(model->state()),
+         .parameters = ForExecutor(*executor, RandomParameters(*model)),
+         .state = ForExecutor(*executor, InitialState(model->state())),
          .gradients = gradients,
          .observer = [&](std::string_view layer, std::string_view what, const Tensor&) {
            seen.push_back(std::string(layer) + " " + std::string(what));
          }});
     const Part part = RandomPart(kTiny, 2, "x");
-    model->Forward(part.images, context);
-    model->Backward(part.dlogits, context);
+    model->Forward(ForExecutor(*executor, part.images), context);
+    model->Backward(ForExecutor(*executor, part.dlogits), context);
     return seen;
   };
   EXPECT_THAT(observed(true),

@@ -9,6 +9,7 @@
 
 #include "tests/nn/norm_support.h"
 #include "tests/nn/pytorch_norms.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 constexpr int64_t kCounts[] = {1, 2, 3, 4, 8, 64};
 
 const backend::Backend& Cpu() {
-  static const std::unique_ptr<backend::Backend> backend = backend::MakeCpuBackend();
+  static const std::unique_ptr<backend::Backend> backend = backend::OnTestDevice(backend::MakeCpuBackend);
   return *backend;
 }
 
@@ -156,7 +157,7 @@ TEST(NormAccuracy, GroupNormIsWithinTwicePyTorchsDistanceFromDouble) {
 
 TEST(NormAccuracy, WeightNormIsWithinTwicePyTorchsDistanceFromDouble) {
   const int64_t outputs = 20;
-  const auto reference = backend::MakeReferenceBackend()->MakeExecutor(),
+  const auto reference = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor(),
              cpu = Cpu().MakeExecutor();
   for (const int64_t inputs : kCounts) {
     SCOPED_TRACE(inputs);
@@ -167,13 +168,12 @@ TEST(NormAccuracy, WeightNormIsWithinTwicePyTorchsDistanceFromDouble) {
                    dw = RandomNormal({outputs, inputs}, "dw" + draw, 1),
                    gain = RandomNormal({outputs}, "gain" + draw, 1);
       const auto run = [&](backend::Executor& executor) {
-        const DType type = executor.dtype();
-        const Tensor own_v = As(v, type), own_gain = As(gain, type);
+        const Tensor own_v = ForExecutor(executor, v), own_gain = ForExecutor(executor, gain);
         const backend::WeightNormResult forward = executor.WeightNormForward(own_v, own_gain);
         const Tensor dv = executor.New(v.shape()), dgain = executor.New(gain.shape());
-        executor.WeightNormBackward(own_v, own_gain, forward.norms, As(dw, type), {.tensor = dv},
+        executor.WeightNormBackward(own_v, own_gain, forward.norms, ForExecutor(executor, dw), {.tensor = dv},
                                     {.tensor = dgain});
-        return std::vector<Tensor>{forward.weight, dv, dgain};
+        return std::vector<Tensor>{forward.weight.OnHost(), dv.OnHost(), dgain.OnHost()};
       };
       const std::vector<Tensor> exact = run(*reference), own = run(*cpu);
       const pytorch::WeightNormResults pytorch =

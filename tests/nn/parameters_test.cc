@@ -134,14 +134,14 @@ TEST_F(UpdatedStateTest, StartsAtMeanZeroVarianceOneAndNoBatches) {
 TEST_F(UpdatedStateTest, MovesByTheMomentumTowardsTheUnbiasedVariance) {
   const RunningRule rule{RunningRule::Kind::kMomentum, 0.25};
   const Tensor state =
-      UpdatedState(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
+      UpdatedOnHost(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
   EXPECT_THAT(Values(state), ElementsAre(1, 2, 0.75 + 0.25 * 2, 0.75 + 0.25 * 4, 1));
 }
 
 TEST_F(UpdatedStateTest, CumulativeIsTheMeanOverBatches) {
   const RunningRule rule{RunningRule::Kind::kCumulative};
-  Tensor state = UpdatedState(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
-  state = UpdatedState(layout_, rule, state, Moments(3, {2, 0}, {8, 0}));
+  Tensor state = UpdatedOnHost(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
+  state = UpdatedOnHost(layout_, rule, state, Moments(3, {2, 0}, {8, 0}));
   EXPECT_THAT(Values(state), ElementsAre(3, 4, 3, 2, 2));
 }
 
@@ -149,8 +149,8 @@ TEST_F(UpdatedStateTest, NeitherMeanNorVarianceMovesWhenTheCountIsOne) {
   for (const auto kind : {RunningRule::Kind::kMomentum, RunningRule::Kind::kCumulative}) {
     const RunningRule rule{kind, 0.5};
     const Tensor before =
-        UpdatedState(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
-    EXPECT_TRUE(SameBits(UpdatedState(layout_, rule, before, Moments(1, {7, 7}, {0, 0})), before));
+        UpdatedOnHost(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
+    EXPECT_TRUE(SameBits(UpdatedOnHost(layout_, rule, before, Moments(1, {7, 7}, {0, 0})), before));
   }
 }
 
@@ -160,22 +160,22 @@ TEST_F(UpdatedStateTest, LeavesALayerThatSawNothingAndOneThatIsNotTracked) {
   EXPECT_EQ(layout_[untracked].moments_offset, 5) << "but its moments are logged";
   const RunningRule rule{RunningRule::Kind::kMomentum, 0.5};
   const Tensor before = InitialState(layout_);
-  EXPECT_TRUE(SameBits(UpdatedState(layout_, rule, before, Moments(0, {0, 0}, {0, 0})), before));
-  const Tensor moved = UpdatedState(layout_, rule, before, Moments(2, {2, 2}, {2, 2}));
+  EXPECT_TRUE(SameBits(UpdatedOnHost(layout_, rule, before, Moments(0, {0, 0}, {0, 0})), before));
+  const Tensor moved = UpdatedOnHost(layout_, rule, before, Moments(2, {2, 2}, {2, 2}));
   EXPECT_THAT(Values(moved), ElementsAre(1, 1, 1.5, 1.5, 1));
 }
 
 TEST_F(UpdatedStateTest, IsAPureFunction) {
   const RunningRule rule{RunningRule::Kind::kMomentum, 0.5};
   const Tensor before = InitialState(layout_), copy = before.Clone();
-  UpdatedState(layout_, rule, before, Moments(5, {4, 8}, {8, 16}));
+  UpdatedOnHost(layout_, rule, before, Moments(5, {4, 8}, {8, 16}));
   EXPECT_TRUE(SameBits(before, copy));
 }
 
 TEST_F(UpdatedStateTest, WithoutARuleNothingMoves) {
   const RunningRule rule{RunningRule::Kind::kNone};
   EXPECT_TRUE(
-      SameBits(UpdatedState(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16})),
+      SameBits(UpdatedOnHost(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16})),
                InitialState(layout_)));
 }
 

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/rng.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 namespace {
@@ -183,37 +184,47 @@ Part StackedParts(const std::vector<Part>& parts) {
 
 PassResult RunPass(const Model& model, backend::Executor& executor, const PassSettings& settings,
                    const Part& part) {
-  const DType dtype = executor.dtype();
-  Tensor gradients(Shape{model.parameters().flat_elements()}, dtype);
   // Nobody promises zeros: what a pass does not write must show.
-  std::memset(gradients.Bytes().data(), 0xff, gradients.bytes());
-  StepContext context({.executor = &executor,
-                       .parameter_layout = &model.parameters(),
-                       .state_layout = &model.state(),
-                       .parameters = As(settings.parameters, dtype),
-                       .state = settings.state,
-                       .gradients = settings.mode == Mode::kTrain ? gradients : Tensor(),
-                       .mode = settings.mode,
-                       .link = settings.link,
-                       .seed = settings.seed,
-                       .epoch = settings.epoch,
-                       .sample_ids = part.ids,
-                       .input_gradient = settings.input_gradient});
+  Tensor garbage(Shape{model.parameters().flat_elements()}, executor.types().gradients);
+  std::memset(garbage.Bytes().data(), 0xff, garbage.bytes());
+  const Tensor gradients = executor.Clone(garbage);
+  StepContext context(
+      {.executor = &executor,
+       .parameter_layout = &model.parameters(),
+       .state_layout = &model.state(),
+       .parameters = executor.ToDevice(As(settings.parameters, executor.types().parameters),
+                                       executor.types().parameters),
+       .state = executor.ToDevice(settings.state, DType::kFloat64),
+       .gradients = settings.mode == Mode::kTrain ? gradients : Tensor(),
+       .mode = settings.mode,
+       .link = settings.link,
+       .seed = settings.seed,
+       .epoch = settings.epoch,
+       .sample_ids = part.ids,
+       .input_gradient = settings.input_gradient});
   PassResult result;
-  result.logits = model.Forward(As(part.images, dtype), context);
+  result.logits = model.Forward(ForExecutor(executor, part.images), context).OnHost();
   if (settings.mode == Mode::kTrain && settings.backward) {
-    result.dimages = model.Backward(As(part.dlogits, dtype), context);
+    result.dimages = model.Backward(ForExecutor(executor, part.dlogits), context).OnHost();
     context.FinishGradients();
-    result.gradients = gradients;
+    result.gradients = gradients.OnHost();
   }
   EXPECT_TRUE(context.tape_empty() || !settings.backward);
-  result.moments = context.moments();
+  result.moments = context.moments().OnHost();
   result.statistics_messages = context.statistics_messages;
   return result;
 }
 
+Tensor UpdatedOnHost(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
+                     const Tensor& moments) {
+  const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
+  return UpdatedState(*executor, layout, rule, executor->ToDevice(state, DType::kFloat64),
+                      executor->ToDevice(moments, DType::kFloat64))
+      .OnHost();
+}
+
 PassResult RunPass(const Model& model, const PassSettings& settings, const Part& part) {
-  const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+  const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   return RunPass(model, *executor, settings, part);
 }
 
@@ -229,7 +240,7 @@ std::vector<Tensor> CheckedInputs(const Model& model, const Tensor& parameters,
 
 ::testing::AssertionResult GradientsHold(const Model& model, const PassSettings& settings,
                                          const Part& part, const GradientCheckOptions& options) {
-  const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+  const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   const PassResult result = RunPass(model, *executor, settings, part);
   std::vector<Tensor> gradients;
   for (int i = 0; i < model.parameters().size(); ++i) {

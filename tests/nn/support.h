@@ -37,6 +37,14 @@ std::unique_ptr<Model> MakeModel(const std::string& text, const InputSpec& input
 Tensor RandomNormal(Shape shape, std::string_view name, double mean = 0, double std = 1);
 // A copy of another floating type.
 Tensor As(const Tensor& x, DType dtype);
+// The same values for an executor, in its types: activations; parameters.
+inline Tensor ForExecutor(backend::Executor& executor, const Tensor& x) {
+  const DType type = executor.types().activations;
+  return executor.ToDevice(As(x, type), type);
+}
+// UpdatedState on a new executor of the reference back end, from and to the host.
+Tensor UpdatedOnHost(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
+                     const Tensor& moments);
 // The concatenation along the first axis.
 Tensor Stacked(const std::vector<Tensor>& parts);
 // The model's initial parameters, with every scale, shift and bias replaced by something random

@@ -8,6 +8,7 @@
 
 #include "tests/nn/cluster.h"
 #include "tests/nn/norm_support.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::nn {
 namespace {
@@ -147,7 +148,7 @@ TEST(SyncBatchNorm, RunningStatisticsAreThoseOfOneReplicaWithAllSamples) {
   const PassSettings settings = SettingsOf(*plain);
   const std::vector<Part> parts = UnequalParts(plain->input(), {4, 4, 4, 4});
   const auto updated = [&](const Model& model, const PassResult& result) {
-    return UpdatedState(model.state(), model.running_rule(), settings.state, result.moments);
+    return UpdatedOnHost(model.state(), model.running_rule(), settings.state, result.moments);
   };
   const Tensor expected = updated(*plain, RunPass(*plain, settings, StackedParts(parts)));
   for (const char* batch : {"scope: NORM_SCOPE_GLOBAL", "scope: NORM_SCOPE_REPLICA", "samples: 8",
@@ -194,13 +195,14 @@ TEST(SyncBatchNorm, WithoutTheReplicasItWasBuiltForSaysSo) {
 TEST(SyncBatchNorm, AFailingReplicaFailsTheOthersNamingTheLayerTheyWaitedIn) {
   const auto model = MakeModel(ConvNet(""), kImages, MakeCluster(2, {3}));
   const PassSettings settings = SettingsOf(*model);
-  InProcessReducers reducers(2, {.replicas = 2});
+  const auto backend = backend::OnTestDevice(backend::MakeReferenceBackend);
+  InProcessReducers reducers(2, {.replicas = 2, .backend = backend.get()});
   std::vector<Error> errors;
   RunReplicas(
       reducers,
       [&](comm::ReplicaLink link) {
         if (link.replica == 1) throw Error(ErrorCode::kDataLoss, "image 7 is damaged");
-        const auto executor = backend::MakeReferenceBackend()->MakeExecutor();
+        const auto executor = backend->MakeExecutor();
         PassSettings own = settings;
         own.link = link;
         RunPass(*model, *executor, own, RandomPart(kImages, 3, "x"));

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "comm/in_process.h"
 #include "config/run_file.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn {
 namespace {
@@ -39,7 +40,7 @@ std::map<int64_t, Digest> InProcessRunResult::StepDigests() const {
 
 InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptions& options) {
   const std::unique_ptr<backend::Backend> backend =
-      options.backend == "cpu" ? backend::MakeCpuBackend() : backend::MakeReferenceBackend();
+      options.backend == "cpu" ? backend::OnTestDevice(backend::MakeCpuBackend) : backend::OnTestDevice(backend::MakeReferenceBackend);
   data::DatasetCache own;
   const train::PreparedRun run(spec, options.datasets != nullptr ? *options.datasets : own);
 

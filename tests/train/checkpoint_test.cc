@@ -91,7 +91,7 @@ class RestoreTest : public testing::Test {
               .running = nn::InitialState(model_.running),
               .optimizer = {.slots = {Ramp(model_.parameters, DType::kFloat32, 7),
                                       Ramp(model_.parameters, DType::kFloat32, 9)},
-                            .updates = 17}};
+                            .updates = UpdateCount(17)}};
     for (double& value : state_.running.Span<double>()) value += 2;
     manifest_.optimizer_updates = 17;
     manifest_.state_digest =
@@ -116,7 +116,7 @@ TEST_F(RestoreTest, GivesTheSameStateInOwnMemory) {
     EXPECT_TRUE(std::ranges::equal(restored.optimizer.slots[slot].Bytes(),
                                    state_.optimizer.slots[slot].Bytes()));
   }
-  EXPECT_EQ(restored.optimizer.updates, 17);
+  EXPECT_EQ(UpdatesOf(restored.optimizer), 17);
   EXPECT_NE(restored.parameters.Data<float>(), state_.parameters.Data<float>());
 }
 

@@ -16,6 +16,7 @@
 #include "tests/support/in_process_run.h"
 #include "tests/support/small_run.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::train {
 namespace {
@@ -41,7 +42,7 @@ class EngineTest : public testing::Test {
   const std::unique_ptr<nn::Model> model_ =
       nn::BuildModel(spec_.model(), spec_.cluster(),
                      {.height = 32, .width = 32, .channels = 3, .classes = 10});
-  const std::unique_ptr<backend::Backend> backend_ = backend::MakeReferenceBackend();
+  const std::unique_ptr<backend::Backend> backend_ = backend::OnTestDevice(backend::MakeReferenceBackend);
   ManualClock clock_;
   const std::vector<std::unique_ptr<comm::Communicator>> communicators_ =
       comm::MakeInProcessCommunicators(1);

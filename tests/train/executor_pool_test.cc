@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::train {
 namespace {
@@ -25,7 +26,7 @@ class ExecutorPoolTest : public testing::Test {
     }
   }
 
-  const std::unique_ptr<backend::Backend> backend_ = backend::MakeReferenceBackend();
+  const std::unique_ptr<backend::Backend> backend_ = backend::OnTestDevice(backend::MakeReferenceBackend);
 };
 
 TEST_F(ExecutorPoolTest, WithOneForEachNobodyWaitsAndEachHasTheSameAlways) {

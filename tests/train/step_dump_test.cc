@@ -46,7 +46,7 @@ class StepDumpTest : public testing::Test {
     return {.parameters = Ramp(model_.parameters, DType::kFloat32, first),
             .running = nn::InitialState(model_.running),
             .optimizer = {.slots = {Ramp(model_.parameters, DType::kFloat32, first + 1000)},
-                          .updates = updates}};
+                          .updates = UpdateCount(updates)}};
   }
   static v1::OptimizerSpec Momentum() {
     v1::OptimizerSpec spec;

@@ -15,6 +15,7 @@
 #include "comm/make_reducer.h"
 #include "tests/support/in_process_run.h"
 #include "tests/support/small_run.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::train {
 namespace {
@@ -59,7 +60,7 @@ class StepBatches {
 
 struct StepResult {
   Tensor gradients, moments, logits;
-  StepTotals totals;
+  StepFigures totals;
 };
 
 struct StepOptions {
@@ -81,14 +82,17 @@ std::unique_ptr<nn::Model> MakeModel(int replicas, const std::string& norm_batch
 std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& options = {}) {
   const int replicas = batches.replicas();
   const auto model = MakeModel(replicas, options.norm_batch);
-  const auto backend = backend::MakeReferenceBackend();
-  const Tensor parameters = nn::InitialParameters(model->parameters(), 1, backend->dtype());
-  const Tensor before = parameters.Clone();
+  const auto backend = backend::OnTestDevice(backend::MakeReferenceBackend);
+  const auto executor = backend->MakeExecutor();
+  const Tensor before =
+      nn::InitialParameters(model->parameters(), 1, backend->types().parameters);
+  const Tensor parameters = executor->Clone(before);
   auto communicators = comm::MakeInProcessCommunicators(options.processes);
   std::vector<StepResult> results(static_cast<size_t>(options.processes));
   auto run_process = [&](int process) {
     const auto reducer =
-        comm::MakeReducer(*communicators[static_cast<size_t>(process)], {.replicas = replicas});
+        comm::MakeReducer(*communicators[static_cast<size_t>(process)],
+                          {.replicas = replicas, .backend = backend.get()});
     const comm::Group local = comm::ReplicaMap(replicas, options.processes).OfProcess(process);
     Engine engine({.first_replica = local.begin, .replicas = local.size(), .concurrency = 2},
                   *model, *backend, *reducer);
@@ -97,15 +101,16 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
                           .global_batch = batches.total(),
                           .parameters = parameters,
                           .parameters_version = backend::WeightsVersion::New(),
-                          .norm_state = nn::InitialState(model->state())};
+                          .norm_state = executor->Clone(nn::InitialState(model->state()))};
     if (options.logits) settings.logit_rows = batches.rows();
     if (options.adjust) options.adjust(process, settings);
     step.Run(
         settings, [&](int replica) { return batches.Of(replica); }, options.observers);
-    results[static_cast<size_t>(process)] = {.gradients = step.gradients().Clone(),
-                                             .moments = step.moments().Clone(),
-                                             .logits = step.logits(),
-                                             .totals = step.totals()};
+    const StepFigures figures = step.Figures();
+    results[static_cast<size_t>(process)] = {.gradients = step.gradients().OnHost().Clone(),
+                                             .moments = step.moments().OnHost().Clone(),
+                                             .logits = step.logits().OnHost(),
+                                             .totals = figures};
   };
   {
     std::vector<std::jthread> threads;
@@ -113,7 +118,8 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
       threads.emplace_back([&, process] { run_process(process); });
     }
   }
-  EXPECT_TRUE(std::ranges::equal(parameters.Bytes(), before.Bytes()))
+  const Tensor after = parameters.OnHost();
+  EXPECT_TRUE(std::ranges::equal(after.Bytes(), before.Bytes()))
       << "a step must change no parameter";
   return results;
 }
@@ -200,7 +206,8 @@ class AskedLayer : public nn::Layer {
   explicit AskedLayer(std::vector<int>& asked) : Layer("asked"), asked_(asked) {}
   Shape OutputShape(const Shape& input) const override { return {input[0], kImages.classes}; }
   Tensor Forward(Tensor x, nn::StepContext& context) const override {
-    return Tensor::Zeros(OutputShape(x.shape()), context.executor().dtype());
+    backend::Executor& executor = context.executor();
+    return executor.NewZeros(OutputShape(x.shape()), executor.types().activations);
   }
   Tensor Backward(Tensor dy, nn::StepContext& context) const override {
     asked_.at(static_cast<size_t>(context.link().replica)) =
@@ -219,15 +226,16 @@ TEST(TrainStep, ComputesTheGradientOfTheImagesForThoseWhoWatchAlone) {
   const auto asked_with = [&](const TrainStep::ObserverSource& observers) {
     std::vector<int> asked(2, -1);
     const nn::Model model(std::make_unique<AskedLayer>(asked), {}, {}, {}, kImages);
-    const auto backend = backend::MakeReferenceBackend();
+    const auto backend = backend::OnTestDevice(backend::MakeReferenceBackend);
     auto communicators = comm::MakeInProcessCommunicators(1);
-    const auto reducer = comm::MakeReducer(*communicators.front(), {.replicas = 2});
+    const auto reducer =
+        comm::MakeReducer(*communicators.front(), {.replicas = 2, .backend = backend.get()});
     Engine engine({.replicas = 2}, model, *backend, *reducer);
     TrainStep step(engine, 1e9);
     step.Run(
         {.global_batch = batches.total(),
-         .parameters = Tensor::Zeros({0}, backend->dtype()),
-         .norm_state = Tensor::Zeros({0}, DType::kFloat64)},
+         .parameters = backend->MakeExecutor()->New({0}),
+         .norm_state = backend->MakeExecutor()->New({0}, DType::kFloat64)},
         [&](int replica) { return batches.Of(replica); }, observers);
     return asked;
   };

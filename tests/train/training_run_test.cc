@@ -15,13 +15,14 @@
 #include "tests/support/in_process_run.h"
 #include "tests/support/small_run.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::train {
 namespace {
 
 std::unique_ptr<backend::Backend> TestBackend() {
-  return kTestBackend == std::string("cpu") ? backend::MakeCpuBackend()
-                                            : backend::MakeReferenceBackend();
+  return kTestBackend == std::string("cpu") ? backend::OnTestDevice(backend::MakeCpuBackend)
+                                            : backend::OnTestDevice(backend::MakeReferenceBackend);
 }
 
 v1::RunSpec Small(int replicas, int batch, const std::string& norm_batch, int steps) {

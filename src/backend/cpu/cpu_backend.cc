@@ -3,17 +3,21 @@
 #include <string>
 
 #include "backend/cpu/cpu_executor.h"
+#include "backend/host/host_merge_stream.h"
 
 namespace syncbn::backend {
 
-std::unique_ptr<Backend> MakeCpuBackend() {
-  return std::make_unique<cpu::CpuBackend>(cpu::BestIsa());
+std::unique_ptr<Backend> MakeCpuBackend(Allocate allocate) {
+  return std::make_unique<cpu::CpuBackend>(cpu::BestIsa(), allocate);
 }
 
 namespace cpu {
 
-CpuBackend::CpuBackend(Isa isa)
-    : isa_(isa), engine_(dnnl::engine::kind::cpu, 0), packed_(std::make_shared<PackedWeights>()) {
+CpuBackend::CpuBackend(Isa isa, Allocate allocate)
+    : isa_(isa),
+      allocate_(allocate),
+      engine_(dnnl::engine::kind::cpu, 0),
+      packed_(std::make_shared<PackedWeights>()) {
   if (!IsaAvailable(isa)) {
     throw Error(ErrorCode::kUnimplemented,
                 "this processor does not have " + std::string(IsaName(isa)));
@@ -25,7 +29,11 @@ std::string CpuBackend::Description() const {
 }
 
 std::unique_ptr<Executor> CpuBackend::MakeExecutor() const {
-  return std::make_unique<CpuExecutor>(Kernels(isa_), engine_, packed_);
+  return std::make_unique<CpuExecutor>(Kernels(isa_), engine_, packed_, allocate_);
+}
+
+std::unique_ptr<MergeStream> CpuBackend::MakeMergeStream() const {
+  return std::make_unique<host::HostMergeStream>(allocate_);
 }
 
 }  // namespace cpu

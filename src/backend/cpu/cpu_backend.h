@@ -14,17 +14,20 @@ class CpuBackend final : public Backend {
  public:
   // Throws UNIMPLEMENTED when this machine does not have `isa` (of the row kernels; oneDNN chooses
   // its own).
-  explicit CpuBackend(Isa isa);
+  explicit CpuBackend(Isa isa, Allocate allocate = AllocateAligned);
 
   std::string_view name() const override { return "cpu"; }
-  DType dtype() const override { return DType::kFloat32; }
+  const Device& device() const override { return Device::Host(); }
+  ElementTypes types() const override { return {}; }
   std::string Description() const override;
   std::unique_ptr<Executor> MakeExecutor() const override;
+  std::unique_ptr<MergeStream> MakeMergeStream() const override;
 
   const PackedWeights& packed_weights() const { return *packed_; }
 
  private:
   Isa isa_;
+  Allocate allocate_;
   dnnl::engine engine_;
   std::shared_ptr<PackedWeights> packed_;
 };

@@ -14,9 +14,9 @@ void ZeroGradient(const GradientOut& gradient) {
 }
 
 CpuExecutor::CpuExecutor(const KernelTable& kernels, dnnl::engine engine,
-                         std::shared_ptr<PackedWeights> packed)
+                         std::shared_ptr<PackedWeights> packed, Allocate allocate)
     : kernels_(kernels),
-      pool_(MemoryPool::Make()),
+      pool_(MemoryPool::Make(allocate)),
       packed_(std::move(packed)),
       session_(std::move(engine)),
       convolutions_(session_, *packed_),

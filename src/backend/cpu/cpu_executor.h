@@ -15,17 +15,17 @@
 #include "backend/cpu/kernels/kernel_table.h"
 #include "backend/cpu/matrix_product.h"
 #include "backend/cpu/memory_pool.h"
-#include "backend/executor.h"
+#include "backend/host/host_executor.h"
 
 namespace syncbn::backend::cpu {
 
-class CpuExecutor final : public Executor {
+class CpuExecutor final : public host::HostExecutor {
  public:
   CpuExecutor(const KernelTable& kernels, dnnl::engine engine,
-              std::shared_ptr<PackedWeights> packed);
+              std::shared_ptr<PackedWeights> packed, Allocate allocate);
   ~CpuExecutor() override;
 
-  DType dtype() const override { return DType::kFloat32; }
+  ElementTypes types() const override { return {}; }
   using Executor::New;
   Tensor New(Shape shape, DType dtype) override;
   void SetWeightsVersion(WeightsVersion version) override;
@@ -59,14 +59,13 @@ class CpuExecutor final : public Executor {
   Tensor Dropout(Tensor x, std::span<const RandomKey> keys, double probability) override;
 
   // cpu_normalization.cc
-  void Moments(const RowLayout& layout, const Tensor& x, Tensor& mean, Tensor& m2) override;
+  void Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) override;
   Tensor NormalizeForward(const Normalization& norm, const Tensor& x,
                           const Tensor& residual) override;
   void NormalizeBackwardSums(const Normalization& norm, const Tensor& x, const Tensor& y,
                              const Tensor& dy, Tensor& sum_dy, Tensor& sum_dy_xhat) override;
   Tensor NormalizeBackwardInput(const Normalization& norm, const Tensor& x, const Tensor& y,
-                                Tensor dy, const Tensor& a, const Tensor& b,
-                                Tensor* dresidual) override;
+                                Tensor dy, const InputTerms& terms, Tensor* dresidual) override;
   WeightNormResult WeightNormForward(const Tensor& v, const Tensor& gain) override;
   void WeightNormBackward(const Tensor& v, const Tensor& gain, const Tensor& norms,
                           const Tensor& dweight, GradientOut dv, GradientOut dgain) override;
@@ -74,13 +73,13 @@ class CpuExecutor final : public Executor {
   // cpu_training.cc
   LossResult SoftmaxCrossEntropy(const Tensor& logits, const Tensor& labels, double label_smoothing,
                                  double scale, bool want_gradient) override;
-  double SumOfSquares(const Tensor& x) override;
-  void SgdUpdate(const SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
-                 Tensor& weight) override;
-  void AdamWUpdate(const AdamWSpec& spec, const Tensor& gradient, Tensor& mean, Tensor& square,
-                   Tensor& weight) override;
 
  private:
+  double SumOfSquares(const Tensor& x) override;
+  void SgdUpdate(const host::SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
+                 Tensor& weight) override;
+  void AdamWUpdate(const host::AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
+                   Tensor& square, Tensor& weight) override;
   // Scratch memory of the row kernels.
   void* Scratch(int64_t channels);
   // `given` if nobody else holds it, else new memory of its shape.

@@ -1,7 +1,7 @@
 #include <cmath>
-#include <cstring>
 
 #include "backend/cpu/cpu_executor.h"
+#include "backend/merge.h"
 #include "base/check.h"
 
 namespace syncbn::backend::cpu {
@@ -44,23 +44,19 @@ NormalizeArgs ArgsOf(const Normalization& norm, const Tensor& x) {
           .x = x.Data<float>()};
 }
 
-void Zero(Tensor& tensor) {
-  std::memset(tensor.Bytes().data(), 0, tensor.bytes());
-}
-
 }  // namespace
 
-void CpuExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& mean, Tensor& m2) {
+void CpuExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) {
   CheckElements(layout, x, "input");
-  CheckStatistic(layout, mean, "mean");
-  CheckStatistic(layout, m2, "sum of squared deviations");
-  if (x.elements() == 0) {
-    Zero(mean);
-    Zero(m2);
-    return;
-  }
-  kernels_.moments(SegmentsOf(layout), x.Data<float>(), mean.Data<double>(), m2.Data<double>(),
+  const int64_t row = MomentsElements(layout.channels);
+  SYNCBN_CHECK_EQ(moments.elements(), layout.segments * row) << "moments of a normalization";
+  if (x.elements() == 0) return Zero(moments);
+  double* const block = moments.Data<double>();
+  kernels_.moments(SegmentsOf(layout), x.Data<float>(), block + 1, block + 1 + layout.channels, row,
                    Scratch(layout.channels));
+  for (int64_t s = 0; s < layout.segments; ++s) {
+    block[s * row] = static_cast<double>(layout.rows_per_segment());
+  }
 }
 
 Tensor CpuExecutor::NormalizeForward(const Normalization& norm, const Tensor& x,
@@ -83,16 +79,17 @@ void CpuExecutor::NormalizeBackwardSums(const Normalization& norm, const Tensor&
   CheckStatistic(norm.layout, sum_dy_xhat, "sum of gradients times xhat");
   if (x.elements() == 0) {
     Zero(sum_dy);
-    Zero(sum_dy_xhat);
-    return;
+    return Zero(sum_dy_xhat);
   }
   kernels_.normalize_sums(args, OrNull(y), dy.Data<float>(), sum_dy.Data<double>(),
                           sum_dy_xhat.Data<double>(), Scratch(norm.layout.channels));
 }
 
 Tensor CpuExecutor::NormalizeBackwardInput(const Normalization& norm, const Tensor& x,
-                                           const Tensor& y, Tensor dy, const Tensor& a,
-                                           const Tensor& b, Tensor* dresidual) {
+                                           const Tensor& y, Tensor dy, const InputTerms& terms,
+                                           Tensor* dresidual) {
+  const Tensor& a = terms.mean_dy;
+  const Tensor& b = terms.mean_dy_xhat;
   const NormalizeArgs args = ArgsOf(norm, x);
   CheckElements(norm.layout, dy, "gradient");
   if (y.defined()) CheckElements(norm.layout, y, "output");

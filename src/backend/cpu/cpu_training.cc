@@ -18,6 +18,7 @@ LossResult CpuExecutor::SoftmaxCrossEntropy(const Tensor& logits, const Tensor& 
   SYNCBN_CHECK_GT(classes, 0) << "classes of a loss";
   LossResult result;
   result.losses = New({samples}, DType::kFloat64);
+  result.correct = New({samples}, DType::kFloat64);
   if (want_gradient) result.dlogits = New(logits.shape());
   Tensor exponentials = New({classes}, DType::kFloat64);
   double* e = exponentials.Data<double>();
@@ -28,7 +29,7 @@ LossResult CpuExecutor::SoftmaxCrossEntropy(const Tensor& logits, const Tensor& 
     SYNCBN_CHECK(0 <= label && label < classes)
         << "label " << label << " of sample " << n << ", with " << classes << " classes";
     const float* largest = std::max_element(z, z + classes);  // the first of equals
-    if (largest - z == label) ++result.correct;
+    result.correct.Data<double>()[n] = largest - z == label ? 1 : 0;
 
     double sum = 0, weighted = 0;
     for (int64_t c = 0; c < classes; ++c) {
@@ -55,7 +56,7 @@ double CpuExecutor::SumOfSquares(const Tensor& x) {
 }
 
 // torch.optim.SGD (dampening 0); decoupled decay as in Loshchilov and Hutter 2019, algorithm 1.
-void CpuExecutor::SgdUpdate(const SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
+void CpuExecutor::SgdUpdate(const host::SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
                             Tensor& weight) {
   SYNCBN_CHECK_EQ(gradient.elements(), weight.elements()) << "gradient of an update";
   if (spec.momentum != 0) {
@@ -74,15 +75,14 @@ void CpuExecutor::SgdUpdate(const SgdSpec& spec, const Tensor& gradient, Tensor&
 }
 
 // Loshchilov and Hutter 2019, algorithm 2 (torch.optim.AdamW).
-void CpuExecutor::AdamWUpdate(const AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
+void CpuExecutor::AdamWUpdate(const host::AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
                               Tensor& square, Tensor& weight) {
   SYNCBN_CHECK_EQ(gradient.elements(), weight.elements()) << "gradient of an update";
   SYNCBN_CHECK_EQ(mean.elements(), weight.elements()) << "mean of an update";
   SYNCBN_CHECK_EQ(square.elements(), weight.elements()) << "square of an update";
   SYNCBN_CHECK_GE(spec.update, 1) << "number of an update";
-  const double update = static_cast<double>(spec.update);
-  const double mean_correction = 1 - std::pow(spec.beta1, update);
-  const double square_correction = 1 - std::pow(spec.beta2, update);
+  const double mean_correction = 1 - std::pow(spec.beta1, spec.update);
+  const double square_correction = 1 - std::pow(spec.beta2, spec.update);
   kernels_.adamw({.beta1 = static_cast<float>(spec.beta1),
                   .rest1 = static_cast<float>(1 - spec.beta1),
                   .beta2 = static_cast<float>(spec.beta2),

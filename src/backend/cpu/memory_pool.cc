@@ -34,7 +34,7 @@ std::shared_ptr<void> MemoryPool::Take(size_t bytes) {
   }
   if (block == nullptr) {
     try {
-      block = AllocateAligned(size);
+      block = allocate_(size);
     } catch (...) {
       const std::lock_guard lock(mutex_);
       use_.in_use -= size;

@@ -11,13 +11,15 @@
 #include <mutex>
 #include <vector>
 
-#include "backend/executor.h"
+#include "backend/backend.h"
 
 namespace syncbn::backend::cpu {
 
 class MemoryPool : public std::enable_shared_from_this<MemoryPool> {
  public:
-  static std::shared_ptr<MemoryPool> Make() { return std::shared_ptr<MemoryPool>(new MemoryPool); }
+  static std::shared_ptr<MemoryPool> Make(Allocate allocate = AllocateAligned) {
+    return std::shared_ptr<MemoryPool>(new MemoryPool(allocate));
+  }
 
   // Uninitialized, aligned to 64 bytes; goes back to the pool when the last reference is gone.
   std::shared_ptr<void> Take(size_t bytes);
@@ -29,11 +31,12 @@ class MemoryPool : public std::enable_shared_from_this<MemoryPool> {
   static size_t BlockSize(size_t bytes);
 
  private:
-  MemoryPool() = default;
+  explicit MemoryPool(Allocate allocate) : allocate_(allocate) {}
   void GiveBack(std::shared_ptr<void> block, size_t size) noexcept;
   // Frees waiting blocks, largest first, until at most `limit` bytes are held.
   void Shrink(size_t limit);
 
+  const Allocate allocate_;
   mutable std::mutex mutex_;
   std::map<size_t, std::vector<std::shared_ptr<void>>> waiting_;
   MemoryUse use_;

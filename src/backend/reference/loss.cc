@@ -18,6 +18,7 @@ LossResult ReferenceExecutor::SoftmaxCrossEntropy(const Tensor& logits, const Te
   SYNCBN_CHECK_GT(classes, 0) << "classes of a loss";
   LossResult result;
   result.losses = New({samples}, DType::kFloat64);
+  result.correct = New({samples}, DType::kFloat64);
   if (want_gradient) result.dlogits = New(logits.shape());
   for (int64_t n = 0; n < samples; ++n) {
     const double* z = logits.Data<double>() + n * classes;
@@ -25,7 +26,7 @@ LossResult ReferenceExecutor::SoftmaxCrossEntropy(const Tensor& logits, const Te
     SYNCBN_CHECK(0 <= label && label < classes)
         << "label " << label << " of sample " << n << ", with " << classes << " classes";
     const double* largest = std::max_element(z, z + classes);  // the first of equals
-    if (largest - z == label) ++result.correct;
+    result.correct.Data<double>()[n] = largest - z == label ? 1 : 0;
 
     double sum = 0;
     for (int64_t c = 0; c < classes; ++c) sum += std::exp(z[c] - *largest);

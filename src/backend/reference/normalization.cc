@@ -1,3 +1,4 @@
+#include "backend/merge.h"
 #include "backend/reference/reference_executor.h"
 #include "base/check.h"
 
@@ -108,14 +109,15 @@ class MaskedGradient {
 }  // namespace
 
 // mean = sum x / n, M2 = sum (x - mean)^2: the definition, in two passes.
-void ReferenceExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& mean,
-                                Tensor& m2) {
+void ReferenceExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) {
   CheckElements(layout, x, "input");
-  CheckStatistic(layout, mean, "mean");
-  CheckStatistic(layout, m2, "sum of squared deviations");
+  SYNCBN_CHECK_EQ(moments.elements(), layout.segments * MomentsElements(layout.channels))
+      << "moments of a normalization";
   const double* in = x.Data<double>();
   const int64_t rows = layout.rows_per_segment(), channels = layout.channels;
+  double* block = moments.Data<double>();
   for (int64_t segment = 0; segment < layout.segments; ++segment) {
+    block[0] = static_cast<double>(rows);
     for (int64_t channel = 0; channel < channels; ++channel) {
       const double* first = in + segment * rows * channels + channel;
       Accum sum = 0;
@@ -126,9 +128,10 @@ void ReferenceExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor
         const Accum deviation = first[row * channels] - average;
         squares += deviation * deviation;
       }
-      mean.Data<double>()[segment * channels + channel] = static_cast<double>(average);
-      m2.Data<double>()[segment * channels + channel] = static_cast<double>(squares);
+      block[1 + channel] = static_cast<double>(average);
+      block[1 + channels + channel] = static_cast<double>(squares);
     }
+    block += MomentsElements(channels);
   }
 }
 
@@ -166,16 +169,17 @@ void ReferenceExecutor::NormalizeBackwardSums(const Normalization& norm, const T
   });
 }
 
-// With a = gamma * sum(dy) / n and b = gamma * sum(dy * xhat) / n this is the gradient of Ioffe and
+// With the terms gamma * sum(dy) / n and gamma * sum(dy * xhat) / n this is the gradient of Ioffe and
 // Szegedy 2015, section 3, collected by dy, 1 and xhat.
 Tensor ReferenceExecutor::NormalizeBackwardInput(const Normalization& norm, const Tensor& x,
-                                                 const Tensor& y, Tensor dy, const Tensor& a,
-                                                 const Tensor& b, Tensor* dresidual) {
+                                                 const Tensor& y, Tensor dy,
+                                                 const InputTerms& terms, Tensor* dresidual) {
   const Formula formula(norm, x);
   const MaskedGradient gradient(norm, formula, y, dy);
-  if (a.defined()) CheckStatistic(norm.layout, a, "a");
-  if (b.defined()) CheckStatistic(norm.layout, b, "b");
-  const Values constant(a, 0), slope(b, 0);
+  for (const Tensor& term : {terms.mean_dy, terms.mean_dy_xhat}) {
+    if (term.defined()) CheckStatistic(norm.layout, term, "term of a gradient");
+  }
+  const Values constant(terms.mean_dy, 0), slope(terms.mean_dy_xhat, 0);
   Tensor dx = New(x.shape());
   Tensor masked = New(x.shape());
   ForEachElement(norm.layout, [&](int64_t element, int64_t statistic, int64_t channel) {

@@ -8,13 +8,18 @@
 
 #include <span>
 
-#include "backend/executor.h"
+#include "backend/backend.h"
+#include "backend/host/host_executor.h"
 
 namespace syncbn::backend::reference {
 
-class ReferenceExecutor final : public Executor {
+class ReferenceExecutor final : public host::HostExecutor {
  public:
-  DType dtype() const override { return DType::kFloat64; }
+  explicit ReferenceExecutor(Allocate allocate = AllocateAligned) : allocate_(allocate) {}
+
+  ElementTypes types() const override {
+    return {DType::kFloat64, DType::kFloat64, DType::kFloat64};
+  }
   using Executor::New;
   // Filled with bytes 0xff (a NaN in floating point, -1 in integers), so that reading what was
   // never written shows.
@@ -52,14 +57,13 @@ class ReferenceExecutor final : public Executor {
   Tensor Dropout(Tensor x, std::span<const RandomKey> keys, double probability) override;
 
   // normalization.cc. Moments: two passes over a whole segment.
-  void Moments(const RowLayout& layout, const Tensor& x, Tensor& mean, Tensor& m2) override;
+  void Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) override;
   Tensor NormalizeForward(const Normalization& norm, const Tensor& x,
                           const Tensor& residual) override;
   void NormalizeBackwardSums(const Normalization& norm, const Tensor& x, const Tensor& y,
                              const Tensor& dy, Tensor& sum_dy, Tensor& sum_dy_xhat) override;
   Tensor NormalizeBackwardInput(const Normalization& norm, const Tensor& x, const Tensor& y,
-                                Tensor dy, const Tensor& a, const Tensor& b,
-                                Tensor* dresidual) override;
+                                Tensor dy, const InputTerms& terms, Tensor* dresidual) override;
 
   // weight_norm.cc
   WeightNormResult WeightNormForward(const Tensor& v, const Tensor& gain) override;
@@ -70,16 +74,18 @@ class ReferenceExecutor final : public Executor {
   LossResult SoftmaxCrossEntropy(const Tensor& logits, const Tensor& labels, double label_smoothing,
                                  double scale, bool want_gradient) override;
 
+ private:
   // update.cc
   double SumOfSquares(const Tensor& x) override;
-  void SgdUpdate(const SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
+  void SgdUpdate(const host::SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
                  Tensor& weight) override;
-  void AdamWUpdate(const AdamWSpec& spec, const Tensor& gradient, Tensor& mean, Tensor& square,
-                   Tensor& weight) override;
+  void AdamWUpdate(const host::AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
+                   Tensor& square, Tensor& weight) override;
 
- private:
-  // New, filled with 0.
+  // Activations, filled with 0.
   Tensor NewZeros(Shape shape);
+
+  const Allocate allocate_;
 };
 
 }  // namespace syncbn::backend::reference

@@ -13,7 +13,7 @@ double ReferenceExecutor::SumOfSquares(const Tensor& x) {
 
 // torch.optim.SGD (dampening 0); decoupled decay as in Loshchilov and Hutter 2019, algorithm 1: the
 // weight shrinks before the step, by the rate alone.
-void ReferenceExecutor::SgdUpdate(const SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
+void ReferenceExecutor::SgdUpdate(const host::SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
                                   Tensor& weight) {
   SYNCBN_CHECK_EQ(gradient.elements(), weight.elements()) << "gradient of an update";
   if (spec.momentum != 0) {
@@ -39,15 +39,14 @@ void ReferenceExecutor::SgdUpdate(const SgdSpec& spec, const Tensor& gradient, T
 
 // Loshchilov and Hutter 2019, algorithm 2, with the rate as the schedule multiplier
 // (torch.optim.AdamW).
-void ReferenceExecutor::AdamWUpdate(const AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
+void ReferenceExecutor::AdamWUpdate(const host::AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
                                     Tensor& square, Tensor& weight) {
   SYNCBN_CHECK_EQ(gradient.elements(), weight.elements()) << "gradient of an update";
   SYNCBN_CHECK_EQ(mean.elements(), weight.elements()) << "mean of an update";
   SYNCBN_CHECK_EQ(square.elements(), weight.elements()) << "square of an update";
   SYNCBN_CHECK_GE(spec.update, 1) << "number of an update";
-  const double update = static_cast<double>(spec.update);
-  const double mean_correction = 1 - std::pow(spec.beta1, update);
-  const double square_correction = 1 - std::pow(spec.beta2, update);
+  const double mean_correction = 1 - std::pow(spec.beta1, spec.update);
+  const double square_correction = 1 - std::pow(spec.beta2, spec.update);
   for (int64_t k = 0; k < weight.elements(); ++k) {
     const double g = spec.gradient_scale * gradient.Data<double>()[k];
     double& m = mean.Data<double>()[k];

@@ -69,8 +69,10 @@ struct AdamWArgs {
 struct KernelTable {
   Isa isa;
 
-  // Mean and M2 of each segment and channel. Precondition: layout.rows > 0.
-  void (*moments)(const Segments& layout, const float* x, double* mean, double* m2, void* scratch);
+  // Mean and M2 of each segment and channel; those of the next segment lie `stride` elements further.
+  // Precondition: layout.rows > 0.
+  void (*moments)(const Segments& layout, const float* x, double* mean, double* m2, int64_t stride,
+                  void* scratch);
   // sums [segments, channels]
   void (*column_sums)(const Segments& layout, const float* x, double* sums, void* scratch);
   // residual may be null

@@ -7,7 +7,8 @@
 
 namespace syncbn::backend::cpu::SYNCBN_ISA {
 
-void Moments(const Segments& layout, const float* x, double* mean, double* m2, void* scratch);
+void Moments(const Segments& layout, const float* x, double* mean, double* m2, int64_t stride,
+             void* scratch);
 void ColumnSums(const Segments& layout, const float* x, double* sums, void* scratch);
 void Normalize(const NormalizeArgs& args, const float* residual, float* y, void* scratch);
 void NormalizeSums(const NormalizeArgs& args, const float* y, const float* dy, double* sum_dy,

@@ -136,7 +136,8 @@ bool Finish(int64_t rows, int64_t channels, const float* shift, const Totals<2>&
 
 }  // namespace
 
-void Moments(const Segments& layout, const float* x, double* mean, double* m2, void* memory) {
+void Moments(const Segments& layout, const float* x, double* mean, double* m2, int64_t stride,
+             void* memory) {
   const int64_t rows = layout.rows, channels = layout.channels;
   const bool from_memory = rows * channels * 4 >= kFarBytes;
   const Grid grid = MakeGrid(rows, channels);
@@ -146,8 +147,8 @@ void Moments(const Segments& layout, const float* x, double* mean, double* m2, v
 
   for (int64_t s = 0; s < layout.segments; ++s) {
     const float* segment = x + s * rows * channels;
-    double* segment_mean = mean + s * channels;
-    double* segment_m2 = m2 + s * channels;
+    double* segment_mean = mean + s * stride;
+    double* segment_m2 = m2 + s * stride;
     if (rows <= (layout.features ? kFeatureRowsInDouble : kRowsInDouble)) {
       MomentsOfFewRows(rows, channels, segment, segment_mean, segment_m2);
       continue;

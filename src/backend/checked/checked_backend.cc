@@ -1,0 +1,47 @@
+#include "backend/checked/checked_backend.h"
+
+#include <string>
+#include <utility>
+
+#include "backend/checked/checked_executor.h"
+
+namespace syncbn::backend {
+namespace checked {
+namespace {
+
+class CheckedMergeStream final : public CheckedStream<MergeStream> {
+ public:
+  using CheckedStream::CheckedStream;
+  void Merge(const MergeContent& content, Tensor& into, const Tensor& from) override {
+    Tensor inside = Written(into);
+    inner().Merge(content, inside, Read(from));
+  }
+};
+
+class CheckedBackend final : public Backend {
+ public:
+  explicit CheckedBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
+
+  std::string_view name() const override { return "checked"; }
+  const Device& device() const override { return CheckedDevice(); }
+  ElementTypes types() const override { return inner_->types(); }
+  std::string Description() const override { return "checked: " + inner_->Description(); }
+  std::unique_ptr<Executor> MakeExecutor() const override {
+    return std::make_unique<CheckedExecutor>(inner_->MakeExecutor());
+  }
+  std::unique_ptr<MergeStream> MakeMergeStream() const override {
+    return std::make_unique<CheckedMergeStream>(inner_->MakeMergeStream());
+  }
+
+ private:
+  const std::unique_ptr<Backend> inner_;
+};
+
+}  // namespace
+}  // namespace checked
+
+std::unique_ptr<Backend> MakeCheckedBackend(std::unique_ptr<Backend> (*make)(Allocate)) {
+  return std::make_unique<checked::CheckedBackend>(make(checked::AllocateInside));
+}
+
+}  // namespace syncbn::backend

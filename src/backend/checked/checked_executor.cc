@@ -1,0 +1,239 @@
+#include "backend/checked/checked_executor.h"
+
+namespace syncbn::backend::checked {
+GradientOut CheckedExecutor::Written(GradientOut out) {
+  if (out.accumulate) Read(out.tensor);
+  out.tensor = CheckedStream::Written(std::move(out.tensor));
+  return out;
+}
+
+Normalization CheckedExecutor::Read(const Normalization& norm) {
+  return {.layout = norm.layout,
+          .mean = Read(norm.mean),
+          .inv_std = Read(norm.inv_std),
+          .gamma = Read(norm.gamma),
+          .beta = Read(norm.beta),
+          .relu = norm.relu};
+}
+
+InputTerms CheckedExecutor::Read(const InputTerms& terms) {
+  return {.mean_dy = Read(terms.mean_dy), .mean_dy_xhat = Read(terms.mean_dy_xhat)};
+}
+
+InputTerms CheckedExecutor::Result(InputTerms terms) {
+  return {.mean_dy = Result(std::move(terms.mean_dy)),
+          .mean_dy_xhat = Result(std::move(terms.mean_dy_xhat))};
+}
+
+// -- Convolution and matrix products -------------------------------------------------------------------
+
+Tensor CheckedExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
+                                      const Tensor& bias) {
+  return Result(inner().Conv2dForward(spec, Read(x), Read(weight), Read(bias)));
+}
+
+Tensor CheckedExecutor::Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_shape,
+                                            const Tensor& dy, const Tensor& weight) {
+  return Result(inner().Conv2dBackwardInput(spec, x_shape, Read(dy), Read(weight)));
+}
+
+void CheckedExecutor::Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x,
+                                            const Tensor& dy, GradientOut dweight,
+                                            GradientOut dbias) {
+  inner().Conv2dBackwardWeights(spec, Read(x), Read(dy), Written(dweight), Written(dbias));
+}
+
+Tensor CheckedExecutor::LinearForward(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return Result(inner().LinearForward(Read(x), Read(weight), Read(bias)));
+}
+
+Tensor CheckedExecutor::LinearBackwardInput(const Tensor& dy, const Tensor& weight) {
+  return Result(inner().LinearBackwardInput(Read(dy), Read(weight)));
+}
+
+void CheckedExecutor::LinearBackwardWeights(const Tensor& x, const Tensor& dy, GradientOut dweight,
+                                            GradientOut dbias) {
+  inner().LinearBackwardWeights(Read(x), Read(dy), Written(dweight), Written(dbias));
+}
+
+// -- Pooling and layout ----------------------------------------------------------------------------------
+
+PoolResult CheckedExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor& x) {
+  PoolResult result = inner().Pool2dForward(spec, Read(x));
+  return {.y = Result(std::move(result.y)), .positions = Result(std::move(result.positions))};
+}
+
+Tensor CheckedExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape,
+                                       const Tensor& dy, const Tensor& positions) {
+  return Result(inner().Pool2dBackward(spec, x_shape, Read(dy), Read(positions)));
+}
+
+Tensor CheckedExecutor::GlobalAveragePoolForward(const Tensor& x) {
+  return Result(inner().GlobalAveragePoolForward(Read(x)));
+}
+
+Tensor CheckedExecutor::GlobalAveragePoolBackward(const Shape& x_shape, const Tensor& dy) {
+  return Result(inner().GlobalAveragePoolBackward(x_shape, Read(dy)));
+}
+
+Tensor CheckedExecutor::FlattenToChannelsFirst(const Tensor& x) {
+  return Result(inner().FlattenToChannelsFirst(Read(x)));
+}
+
+Tensor CheckedExecutor::UnflattenFromChannelsFirst(const Shape& x_shape, const Tensor& dy) {
+  return Result(inner().UnflattenFromChannelsFirst(x_shape, Read(dy)));
+}
+
+// -- Elementwise -----------------------------------------------------------------------------------------
+
+Tensor CheckedExecutor::ActivationForward(ActivationKind kind, Tensor x) {
+  return Result(inner().ActivationForward(kind, Read(std::move(x))));
+}
+
+Tensor CheckedExecutor::ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) {
+  return Result(inner().ActivationBackward(kind, Read(y), Read(std::move(dy))));
+}
+
+Tensor CheckedExecutor::Add(Tensor a, const Tensor& b) {
+  return Result(inner().Add(Read(std::move(a)), Read(b)));
+}
+
+Tensor CheckedExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
+  return Result(inner().Dropout(Read(std::move(x)), keys, probability));
+}
+
+// -- Normalization ---------------------------------------------------------------------------------------
+
+void CheckedExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) {
+  Tensor inside = Written(moments);
+  inner().Moments(layout, Read(x), inside);
+}
+
+Tensor CheckedExecutor::NormalizeForward(const Normalization& norm, const Tensor& x,
+                                         const Tensor& residual) {
+  return Result(inner().NormalizeForward(Read(norm), Read(x), Read(residual)));
+}
+
+void CheckedExecutor::NormalizeBackwardSums(const Normalization& norm, const Tensor& x,
+                                            const Tensor& y, const Tensor& dy, Tensor& sum_dy,
+                                            Tensor& sum_dy_xhat) {
+  Tensor sum = Written(sum_dy), sum_xhat = Written(sum_dy_xhat);
+  inner().NormalizeBackwardSums(Read(norm), Read(x), Read(y), Read(dy), sum, sum_xhat);
+}
+
+Tensor CheckedExecutor::NormalizeBackwardInput(const Normalization& norm, const Tensor& x,
+                                               const Tensor& y, Tensor dy, const InputTerms& terms,
+                                               Tensor* dresidual) {
+  Tensor dx = inner().NormalizeBackwardInput(Read(norm), Read(x), Read(y),
+                                             Read(std::move(dy)), Read(terms), dresidual);
+  if (dresidual != nullptr) *dresidual = Result(std::move(*dresidual));
+  return Result(std::move(dx));
+}
+
+// -- Statistics ------------------------------------------------------------------------------------------
+
+void CheckedExecutor::MergeMoments(std::span<const int64_t> channels,
+                                   std::span<const int64_t> sizes, const Tensor& from,
+                                   Tensor& into) {
+  Tensor inside = Written(into);
+  inner().MergeMoments(channels, sizes, Read(from), inside);
+}
+
+void CheckedExecutor::MergeChannels(int64_t groups, Tensor& moments) {
+  Tensor inside = Written(moments);
+  inner().MergeChannels(groups, inside);
+}
+
+Statistics CheckedExecutor::FinishMoments(const Tensor& moments, std::span<const int64_t> repeats,
+                                          double epsilon) {
+  Statistics result = inner().FinishMoments(Read(moments), repeats, epsilon);
+  return {.mean = Result(std::move(result.mean)),
+          .inv_std = Result(std::move(result.inv_std)),
+          .counts = Result(std::move(result.counts))};
+}
+
+Tensor CheckedExecutor::InverseStd(const Tensor& variance, double epsilon) {
+  return Result(inner().InverseStd(Read(variance), epsilon));
+}
+
+void CheckedExecutor::AffineGradients(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
+                                      GradientOut dgamma, GradientOut dbeta) {
+  inner().AffineGradients(Read(sum_dy), Read(sum_dy_xhat), Written(dgamma), Written(dbeta));
+}
+
+InputTerms CheckedExecutor::BatchInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
+                                            const Tensor& counts, const Tensor& gamma,
+                                            std::span<const int64_t> sizes) {
+  return Result(inner().BatchInputTerms(Read(sum_dy), Read(sum_dy_xhat), Read(counts),
+                                         Read(gamma), sizes));
+}
+
+InputTerms CheckedExecutor::GroupInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
+                                            const Tensor& counts, const Tensor& gamma,
+                                            int64_t groups) {
+  return Result(inner().GroupInputTerms(Read(sum_dy), Read(sum_dy_xhat), Read(counts),
+                                         Read(gamma), groups));
+}
+
+WeightNormResult CheckedExecutor::WeightNormForward(const Tensor& v, const Tensor& gain) {
+  WeightNormResult result = inner().WeightNormForward(Read(v), Read(gain));
+  return {.weight = Result(std::move(result.weight)), .norms = Result(std::move(result.norms))};
+}
+
+void CheckedExecutor::WeightNormBackward(const Tensor& v, const Tensor& gain, const Tensor& norms,
+                                         const Tensor& dweight, GradientOut dv,
+                                         GradientOut dgain) {
+  inner().WeightNormBackward(Read(v), Read(gain), Read(norms), Written(dweight), Written(dv),
+                             Written(dgain));
+}
+
+// -- Loss, and what a step changes -----------------------------------------------------------------------
+
+LossResult CheckedExecutor::SoftmaxCrossEntropy(const Tensor& logits, const Tensor& labels,
+                                                double label_smoothing, double scale,
+                                                bool want_gradient) {
+  LossResult result = inner().SoftmaxCrossEntropy(Read(logits), Read(labels), label_smoothing,
+                                                  scale, want_gradient);
+  return {.losses = Result(std::move(result.losses)),
+          .correct = Result(std::move(result.correct)),
+          .dlogits = Result(std::move(result.dlogits))};
+}
+
+void CheckedExecutor::AddSum(const Tensor& values, Tensor& total) {
+  Tensor inside = Written(total);
+  inner().AddSum(Read(values), inside);
+}
+
+void CheckedExecutor::SumsOfSquares(std::span<const Tensor> tensors, Tensor& sums) {
+  Tensor inside = Written(sums);
+  inner().SumsOfSquares(AllRead(tensors), inside);
+}
+
+void CheckedExecutor::JudgeStep(const StepEvidence& evidence, double clip_norm, Tensor& verdict) {
+  Tensor inside = Written(verdict);
+  inner().JudgeStep({.squares = Read(evidence.squares),
+                     .loss = Read(evidence.loss),
+                     .moments = Read(evidence.moments)},
+                    clip_norm, inside);
+}
+
+void CheckedExecutor::Update(const UpdateSpec& spec, const UpdateInputs& inputs,
+                             Tensor& parameters, std::span<Tensor> slots, Tensor& updates) {
+  Tensor inside = Written(parameters), inside_updates = Written(updates);
+  std::vector<Tensor> inside_slots = AllWritten(slots);
+  inner().Update(spec,
+                 {.learning_rate = inputs.learning_rate,
+                  .gradients = Read(inputs.gradients),
+                  .squares = Read(inputs.squares),
+                  .verdict = Read(inputs.verdict)},
+                 inside, inside_slots, inside_updates);
+}
+
+Tensor CheckedExecutor::UpdateRunning(const RunningRule& rule, std::span<const RunningBlock> blocks,
+                                      const Tensor& running, const Tensor& moments,
+                                      const Tensor& verdict) {
+  return Result(inner().UpdateRunning(rule, blocks, Read(running), Read(moments),
+                                       Read(verdict)));
+}
+
+}  // namespace syncbn::backend::checked

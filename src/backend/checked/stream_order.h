@@ -1,0 +1,44 @@
+// Which stream has written to and read what, and what each of them is behind. A stream that touches what another
+// is not done with, and no event or wait of the host between them, is an error: on a device it would be a race.
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+#include "backend/event.h"
+#include "tensor/tensor.h"
+
+namespace syncbn::backend::checked {
+
+// One stream of the checked device. Thread-safe. Its operations are done at once; what is looked at is whether
+// they could be done later.
+class StreamOrder {
+ public:
+  StreamOrder();
+
+  // What the next operation does with a tensor of the device. Throw INTERNAL where that races.
+  void Read(const Tensor& x);
+  void Write(const Tensor& x);
+  // The tensor is new: what was done to its memory before is behind it.
+  void Own(const Tensor& x);
+
+  Event Record();
+  void WaitFor(const Event& event);
+  // The host waits for all that this stream was given; or all streams were.
+  void WaitOnHost();
+  static void WaitForAllOnHost();
+
+ private:
+  // Operations given so far, by the number of a stream.
+  using Clock = std::map<uint32_t, uint64_t>;
+  class Point;
+
+  uint64_t Next();
+  bool IsBehind(uint64_t access) const;
+
+  const uint32_t number_;
+  // What is given next is behind these.
+  Clock behind_;
+};
+
+}  // namespace syncbn::backend::checked

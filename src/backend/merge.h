@@ -1,0 +1,56 @@
+// What a reduction does with two messages: dst <- dst combined with src, for parts of a message.
+//
+// Every element's value depends on the two inputs alone, not on its place, alignment, vector length or
+// instruction set; a NaN becomes the one quiet NaN, because which payload survives an addition depends on
+// the order in which a compiler puts the operands.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tensor/dtype.h"
+
+namespace syncbn::backend {
+
+enum class MergeOperation {
+  kSum,           // elementwise a + b, in the tensor's type
+  kMergeMoments,  // F64 [count, mean[C], m2[C]] for each C of `channels`, by Chan's formula
+};
+
+// What a message holds.
+struct MergeContent {
+  MergeOperation operation = MergeOperation::kSum;
+  DType dtype = DType::kFloat32;
+  int64_t elements = 0;
+  // For kMergeMoments: channels of the consecutive blocks.
+  std::span<const int64_t> channels;
+
+  size_t bytes() const { return static_cast<size_t>(elements) * SizeOf(dtype); }
+};
+
+// Throws INVALID_ARGUMENT when the operation cannot be done on such elements, or the blocks of moments do
+// not add up to them.
+void CheckContent(const MergeContent& content);
+
+// Elements [begin, end) of a message.
+struct ElementRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t size() const { return end - begin; }
+};
+
+// Elements of a block of moments.
+constexpr int64_t MomentsElements(int64_t channels) { return 1 + 2 * channels; }
+
+// -- On memory of the host -----------------------------------------------------------------------------
+
+// Merges elements [range.begin, range.end) of a message; dst and src point at range.begin. The range is
+// the whole message or holds whole blocks of moments; for a sum any range.
+void MergeRange(const MergeContent& content, ElementRange range, void* dst, const void* src);
+
+// dst <- dst merged with src, both [count, mean[C], m2[C]] blocks, by Chan's formula in double.
+void MergeMoments(std::span<const int64_t> channels, std::span<double> dst,
+                  std::span<const double> src);
+
+}  // namespace syncbn::backend
