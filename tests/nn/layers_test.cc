@@ -224,7 +224,7 @@ TEST_F(LayerTest, BackwardOutOfOrderNamesTheLayer) {
   const Activation first("first", backend::ActivationKind::kTanh);
   const Activation second("second", backend::ActivationKind::kTanh);
   StepContext context = MakeContext();
-  const Tensor x = RandomNormal({2, 5}, "x");
+  const Tensor x = There(RandomNormal({2, 5}, "x"));
   RunForward(second, RunForward(first, x, context), context);
   EXPECT_THAT(ErrorOf([&] { RunBackward(first, x, context); }),
               AllOf(HasSubstr("reverse order of forward"), HasSubstr("layer first")));
@@ -233,7 +233,7 @@ TEST_F(LayerTest, BackwardOutOfOrderNamesTheLayer) {
 TEST_F(LayerTest, BackwardAfterEvaluationIsRefused) {
   const Activation tanh("act", backend::ActivationKind::kTanh);
   StepContext context = MakeContext(Mode::kEvaluate);
-  const Tensor y = RunForward(tanh, RandomNormal({2, 5}, "x"), context);
+  const Tensor y = RunForward(tanh, There(RandomNormal({2, 5}, "x")), context);
   EXPECT_THAT(ErrorOf([&] { RunBackward(tanh, y, context); }), HasSubstr("training mode"));
 }
 

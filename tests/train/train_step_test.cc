@@ -87,6 +87,8 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
   const Tensor before =
       nn::InitialParameters(model->parameters(), 1, backend->types().parameters);
   const Tensor parameters = executor->Clone(before);
+  const Tensor norm_state = executor->Clone(nn::InitialState(model->state()));
+  executor->Synchronize();
   auto communicators = comm::MakeInProcessCommunicators(options.processes);
   std::vector<StepResult> results(static_cast<size_t>(options.processes));
   auto run_process = [&](int process) {
@@ -101,7 +103,7 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
                           .global_batch = batches.total(),
                           .parameters = parameters,
                           .parameters_version = backend::WeightsVersion::New(),
-                          .norm_state = executor->Clone(nn::InitialState(model->state()))};
+                          .norm_state = norm_state};
     if (options.logits) settings.logit_rows = batches.rows();
     if (options.adjust) options.adjust(process, settings);
     step.Run(

@@ -73,6 +73,16 @@ TEST(TrainingRun, TwoRunsSideBySideEndInTheBitsOfEachAloneAndLoadTheirDataOnce) 
   EXPECT_EQ(loads, 1);
 }
 
+TEST(TrainingRun, EndsInTheSameBitsOnADeviceThatNobodyMayLookInto) {
+  const v1::RunSpec spec = Small(4, 8, "global", 5);
+  const auto make = kTestBackend == std::string("cpu") ? backend::MakeCpuBackend
+                                                       : backend::MakeReferenceBackend;
+  const auto host = make(AllocateAligned), device = backend::MakeCheckedBackend(make);
+  const RunResult there = RunTraining(spec, {.backend = device.get()});
+  EXPECT_EQ(there.summary.digest, RunTraining(spec, {.backend = host.get()}).summary.digest);
+  EXPECT_TRUE(there.state.parameters.on_host());
+}
+
 TEST(TrainingRun, NeedsABackEndAndNothingElseAndSaysNothing) {
   const v1::RunSpec spec = Small(4, 8, "global", 5);
   const auto backend = TestBackend();
