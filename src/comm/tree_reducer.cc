@@ -194,8 +194,9 @@ bool TreeReducer::LaunchRootRanges(TreeOp& op) {
   // The result is built where somebody wants it, or else in the first own root: a range of the result
   // arrives only after its owner has received that range of all roots, so nothing is overwritten that is
   // still to be sent.
-  const auto wanted = std::find_if(op.results.begin(), op.results.end(),
-                                   [](const Tensor& result) { return result.defined() && result.on_host(); });
+  const auto wanted = std::find_if(op.results.begin(), op.results.end(), [](const Tensor& result) {
+    return result.defined() && result.on_host();
+  });
   const TreeOp::Value& root = op.At(plan.own().first_subtree);
   op.destination = wanted != op.results.end() ? wanted->Bytes().data() : root.memory;
   op.destination_owner = root.owner;

@@ -83,8 +83,8 @@ void BatchNorm::UseRunningStatistics(Pending& pending, StepContext& context) con
   const Shape statistics{1, norm.channels};
   pending.layout = LayoutOf(pending.x.shape(), 1, pending.x.shape()[0]);
   pending.mean = state.Slice(norm.offset, statistics);
-  pending.inv_std =
-      context.executor().InverseStd(state.Slice(norm.offset + norm.channels, statistics), epsilon());
+  pending.inv_std = context.executor().InverseStd(
+      state.Slice(norm.offset + norm.channels, statistics), epsilon());
 }
 
 comm::Group BatchNorm::GroupOf(const StepContext& context) const {
@@ -117,8 +117,7 @@ comm::Reducer::Handle BatchNorm::StartInputTerms(const Sums& sums, Tensor& messa
 
 backend::InputTerms BatchNorm::FinishInputTerms(const Sums& sums,
                                                 const comm::Reducer::Handle& handle,
-                                                const Tensor& message,
-                                                StepContext& context) const {
+                                                const Tensor& message, StepContext& context) const {
   backend::Executor& executor = context.executor();
   if (handle != nullptr) {
     WaitForStatistics(handle, context);
@@ -127,8 +126,7 @@ backend::InputTerms BatchNorm::FinishInputTerms(const Sums& sums,
                                     message.Slice(batch_.channels, statistics), sums.counts,
                                     sums.gamma, {});
   }
-  std::vector<int64_t> sizes =
-      batch_.scope.SliceSizes(sums.layout.segments * sums.layout.samples);
+  std::vector<int64_t> sizes = batch_.scope.SliceSizes(sums.layout.segments * sums.layout.samples);
   if (Equal(sizes)) sizes.clear();
   return executor.BatchInputTerms(sums.dy, sums.dy_xhat, sums.counts, sums.gamma, sizes);
 }

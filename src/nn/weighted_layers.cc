@@ -43,8 +43,7 @@ Tensor WeightedLayer::Backward(Tensor dy, StepContext& context) const {
   const Tensor parameter = context.Parameter(parameters_.weight);
   const Tensor weight = parameters_.gain ? record.tensors[1] : parameter;
   if (parameters_.gain) {
-    Tensor dweight =
-        context.executor().New(weight.shape(), context.executor().types().gradients);
+    Tensor dweight = context.executor().New(weight.shape(), context.executor().types().gradients);
     WeightGradients(x, dy, {.tensor = dweight}, dbias, context);
     context.executor().WeightNormBackward(
         parameter, AsVector(context.Parameter(*parameters_.gain)), record.tensors[2], dweight,

@@ -66,8 +66,9 @@ Tensor Evaluator::PreciseState(const ModelState& state) {
   RunPasses(train_, PlanOf(samples), std::span(order).first(static_cast<size_t>(samples)),
             nn::Mode::kBatchStatistics, state, nullptr, &moments);
   // Momentum 1 forgets the old statistics.
-  return nn::UpdatedState(executor, layout, {.kind = nn::RunningRule::Kind::kMomentum, .momentum = 1},
-                          state.running, moments);
+  return nn::UpdatedState(executor, layout,
+                          {.kind = nn::RunningRule::Kind::kMomentum, .momentum = 1}, state.running,
+                          moments);
 }
 
 void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& plan,
@@ -111,8 +112,8 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
                                  .epoch = state.epoch,
                                  .step = state.step,
                                  .sample_ids = batch.sample_ids});
-        const Tensor logits = model.Forward(
-            executor.ToDevice(batch.images, executor.types().activations), context);
+        const Tensor logits =
+            model.Forward(executor.ToDevice(batch.images, executor.types().activations), context);
         if (sums != nullptr) {
           const backend::LossResult loss =
               executor.SoftmaxCrossEntropy(logits, executor.ToDevice(batch.labels, DType::kInt32),

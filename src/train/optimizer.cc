@@ -70,7 +70,8 @@ Optimizer::Optimizer(const v1::OptimizerSpec& spec, const nn::ParameterLayout& l
     case v1::OPTIMIZER_KIND_LARS:
       if (spec.momentum() > 0) slots_ = {"velocity"};
       break;
-    default: ThrowUnknownValue("train.optimizer.kind", static_cast<int>(spec.kind()));
+    default:
+      ThrowUnknownValue("train.optimizer.kind", static_cast<int>(spec.kind()));
   }
   for (const nn::Parameter& parameter : layout.parameters()) {
     const bool decays = Decays(parameter);

@@ -59,9 +59,8 @@ void TrainStep::Judge(double clip_norm) {
   backend::Executor& main = engine_.executors().main();
   squares_ = SquaredNorms(main, engine_.model().parameters(), gradients_);
   Tensor result = verdict();
-  main.JudgeStep(
-      {.squares = squares_, .loss = figures_.Slice(kLoss, {1}), .moments = moments_}, clip_norm,
-      result);
+  main.JudgeStep({.squares = squares_, .loss = figures_.Slice(kLoss, {1}), .moments = moments_},
+                 clip_norm, result);
 }
 
 StepFigures TrainStep::Figures() const {
@@ -126,20 +125,20 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
               if (index < 0) return;
               const GradientBucket& bucket = buckets_[static_cast<size_t>(index)];
               const Shape shape{bucket.end - bucket.begin};
-              handles.push_back(link.Start(
-                  {.operation = comm::Operation::kSum,
-                   .group = all_,
-                   .contribution = gradients.Slice(bucket.begin, shape),
-                   .ready = executor.Record(),
-                   .result = receives ? gradients_.Slice(bucket.begin, shape) : Tensor(),
-                   .name = bucket.name}));
+              handles.push_back(
+                  link.Start({.operation = comm::Operation::kSum,
+                              .group = all_,
+                              .contribution = gradients.Slice(bucket.begin, shape),
+                              .ready = executor.Record(),
+                              .result = receives ? gradients_.Slice(bucket.begin, shape) : Tensor(),
+                              .name = bucket.name}));
               link.reducer->Progress();
             },
         .observer = std::move(observer),
     });
 
-    Tensor logits = model.Forward(
-        executor.ToDevice(batch.images, executor.types().activations), context);
+    Tensor logits =
+        model.Forward(executor.ToDevice(batch.images, executor.types().activations), context);
     context.Observe("logits", "output", logits);
     backend::LossResult loss = executor.SoftmaxCrossEntropy(
         logits, executor.ToDevice(batch.labels, DType::kInt32), settings.label_smoothing,
@@ -157,13 +156,13 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     if (receives && settings.wants_checkpoint) fill(kCheckpoint, 1);
     if (receives && settings.wants_stop) fill(kStop, 1);
     if (!settings.logit_rows.empty()) {
-      handles.push_back(link.Start({.operation = comm::Operation::kSum,
-                                    .group = all_,
-                                    .contribution =
-                                        AmongAll(executor, logits, replica, settings.logit_rows),
-                                    .ready = executor.Record(),
-                                    .result = receives ? logits_ : Tensor(),
-                                    .name = "logits"}));
+      handles.push_back(
+          link.Start({.operation = comm::Operation::kSum,
+                      .group = all_,
+                      .contribution = AmongAll(executor, logits, replica, settings.logit_rows),
+                      .ready = executor.Record(),
+                      .result = receives ? logits_ : Tensor(),
+                      .name = "logits"}));
     }
     logits = Tensor();
     model.Backward(std::move(loss.dlogits), context);

@@ -4,8 +4,8 @@
 namespace syncbn::backend {
 
 std::vector<BackendCase> BackendsUnderTest() {
-  std::vector<BackendCase> cases = {
-      {"reference", [] { return MakeReferenceBackend(); }}, {"cpu", [] { return MakeCpuBackend(); }}};
+  std::vector<BackendCase> cases = {{"reference", [] { return MakeReferenceBackend(); }},
+                                    {"cpu", [] { return MakeCpuBackend(); }}};
   // The row kernels that a machine with more does not choose.
   if (cpu::BestIsa() != cpu::Isa::kAvx2) {
     cases.push_back({"cpu_avx2", []() -> std::unique_ptr<Backend> {

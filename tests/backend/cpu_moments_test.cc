@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
-#include "tests/backend/moments.h"
 #include "base/rng.h"
+#include "tests/backend/moments.h"
 
 namespace syncbn::backend::cpu {
 namespace {
@@ -156,9 +156,8 @@ TEST_P(CpuMoments, PartsMergedOverEightReplicasAreAsAccurate) {
       for (int64_t part = 0; part < 8; ++part) {
         const int64_t begin = rows * part / 8, end = rows * (part + 1) / 8;
         const double n = static_cast<double>(end - begin);
-        const auto [part_mean, part_m2] =
-            MomentsOf(*executor_, {.samples = end - begin, .channels = kChannels},
-                      x.Rows(begin, end));
+        const auto [part_mean, part_m2] = MomentsOf(
+            *executor_, {.samples = end - begin, .channels = kChannels}, x.Rows(begin, end));
         for (int64_t c = 0; c < kChannels && n > 0; ++c) {
           const double delta = part_mean.Data<double>()[c] - mean[c];
           mean[c] += delta * n / (count + n);
@@ -181,9 +180,8 @@ TEST_P(CpuMoments, SegmentsAreIndependent) {
     const auto [mean, m2] =
         MomentsOf(*executor_, {.segments = kSegments, .samples = rows, .channels = kChannels}, x);
     for (int64_t s = 0; s < kSegments; ++s) {
-      const auto [one_mean, one_m2] =
-          MomentsOf(*executor_, {.samples = rows, .channels = kChannels},
-                    x.Rows(s * rows, (s + 1) * rows));
+      const auto [one_mean, one_m2] = MomentsOf(
+          *executor_, {.samples = rows, .channels = kChannels}, x.Rows(s * rows, (s + 1) * rows));
       for (int64_t c = 0; c < kChannels; ++c) {
         EXPECT_EQ(mean.Data<double>()[s * kChannels + c], one_mean.Data<double>()[c]);
         EXPECT_EQ(m2.Data<double>()[s * kChannels + c], one_m2.Data<double>()[c]);

@@ -64,8 +64,8 @@ TEST_P(LossConformance, CountsTheFirstOfEqualLogitsAsTheAnswer) {
   const Tensor labels = RandomLabels(100, "labels", 20);
   const Tensor expected = reference().SoftmaxCrossEntropy(logits, labels, 0, 1, false).correct;
   ASSERT_GT(std::ranges::count(expected.Span<double>(), 1), 0);
-  EXPECT_TRUE(
-      Equal(tested().SoftmaxCrossEntropy(In(tested(), logits), labels, 0, 1, false).correct, expected));
+  EXPECT_TRUE(Equal(tested().SoftmaxCrossEntropy(In(tested(), logits), labels, 0, 1, false).correct,
+                    expected));
 }
 
 TEST_P(LossConformance, GradientIsMadeOnlyWhenAskedFor) {

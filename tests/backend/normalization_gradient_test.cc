@@ -7,9 +7,9 @@
 #include <stdexcept>
 
 #include "backend/backend.h"
+#include "tests/backend/moments.h"
 #include "tests/backend/support.h"
 #include "tests/support/gradient_check.h"
-#include "tests/backend/moments.h"
 
 namespace syncbn::backend {
 namespace {

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <utility>
 
-#include "tests/backend/support.h"
 #include "tests/backend/moments.h"
+#include "tests/backend/support.h"
 
 namespace syncbn::backend {
 namespace {

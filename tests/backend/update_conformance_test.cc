@@ -208,7 +208,8 @@ TEST_P(UpdateConformance, AdamWFollowsPyTorchOverManySteps) {
   EXPECT_TRUE(Near(trained.slots[1], exp_avg_sq, Rounding(6)));
 }
 
-// How the parameters are cut into parts must not show in their bits. Parts start at multiples of 16.
+// How the parameters are cut into parts must not show in their bits. Parts start at multiples
+// of 16.
 TEST_P(UpdateConformance, OfPartsEqualsTheUpdateOfTheWhole) {
   Executor& e = tested();
   const auto update = [&](UpdateSpec spec, const std::vector<int64_t>& cuts) {
@@ -225,8 +226,7 @@ TEST_P(UpdateConformance, OfPartsEqualsTheUpdateOfTheWhole) {
   for (const UpdateSpec& spec : {UpdateSpec{.momentum = 0.9, .nesterov = true},
                                  UpdateSpec{.rule = UpdateSpec::Rule::kAdamW}}) {
     const std::vector<Tensor> whole = update(spec, {0, kElements});
-    const std::vector<Tensor> parts =
-        update(spec, {0, 16, 48, 48, 512, 1000 / 16 * 16, kElements});
+    const std::vector<Tensor> parts = update(spec, {0, 16, 48, 48, 512, 1000 / 16 * 16, kElements});
     ASSERT_EQ(parts.size(), whole.size());
     for (size_t i = 0; i < whole.size(); ++i) EXPECT_TRUE(SameBits(parts[i], whole[i])) << i;
   }

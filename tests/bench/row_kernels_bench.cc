@@ -105,8 +105,7 @@ std::vector<Kernel> MakeKernels() {
   kernels.push_back({"moments", 1,
                      [](const KernelTable& k, Data& d) {
                        k.moments(d.layout, d.x.Data<float>(), d.a.Data<double>(),
-                                 d.m2.Data<double>(), d.layout.channels,
-                                 d.scratch.Data<uint8_t>());
+                                 d.m2.Data<double>(), d.layout.channels, d.scratch.Data<uint8_t>());
                      },
                      [](Data& d) {
                        for (int64_t c = 0; c < d.layout.channels; ++c) {

@@ -286,7 +286,8 @@ TEST(BatchNorm, AppliedTwiceLogsTheMomentsOfBoth) {
   const Part first = net.Data(3, "first"), second = net.Data(4, "second");
   net.model->Forward(ForExecutor(*executor, first.images), context);
   net.model->Forward(ForExecutor(*executor, second.images), context);
-  EXPECT_TRUE(Near(context.moments().OnHost(), MomentsOf(Stacked({first.images, second.images})), 1e-13));
+  EXPECT_TRUE(
+      Near(context.moments().OnHost(), MomentsOf(Stacked({first.images, second.images})), 1e-13));
 }
 
 // -- Every norm, placement and fusion -----------------------------------------------------------

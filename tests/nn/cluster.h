@@ -38,7 +38,8 @@ class Cluster {
 
  private:
   static const backend::Backend& Reference() {
-    static const std::unique_ptr<backend::Backend> backend = backend::OnTestDevice(backend::MakeReferenceBackend);
+    static const std::unique_ptr<backend::Backend> backend =
+        backend::OnTestDevice(backend::MakeReferenceBackend);
     return *backend;
   }
 

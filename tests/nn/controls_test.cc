@@ -122,8 +122,8 @@ class ControlsTest : public ::testing::TestWithParam<std::vector<int64_t>> {
     const PassResult joined =
         Joined(*net.model, cluster.Run(*net.model, settings,
                                        whole ? std::vector<Part>{StackedParts(parts_)} : parts_));
-    const Tensor state =
-        UpdatedOnHost(net.model->state(), net.model->running_rule(), settings.state, joined.moments);
+    const Tensor state = UpdatedOnHost(net.model->state(), net.model->running_rule(),
+                                       settings.state, joined.moments);
     return {.y = joined.logits,
             .dx = joined.dimages.Reshape({joined.dimages.elements(), 1}),
             .running_mean = state.Slice(0, {1}),

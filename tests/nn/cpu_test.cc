@@ -18,7 +18,8 @@ namespace syncbn::nn {
 namespace {
 
 const backend::Backend& Cpu() {
-  static const std::unique_ptr<backend::Backend> backend = backend::OnTestDevice(backend::MakeCpuBackend);
+  static const std::unique_ptr<backend::Backend> backend =
+      backend::OnTestDevice(backend::MakeCpuBackend);
   return *backend;
 }
 
@@ -37,7 +38,7 @@ void ForEachTensor(const Model& model, const PassResult& a, const PassResult& b,
   }
   const auto state = [&](const PassResult& result) {
     return UpdatedOnHost(model.state(), model.running_rule(), InitialState(model.state()),
-                        result.moments);
+                         result.moments);
   };
   const Tensor state_a = state(a), state_b = state(b);
   for (const NormState& norm : model.state().norms()) {

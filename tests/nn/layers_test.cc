@@ -109,7 +109,8 @@ class LayerTest : public ::testing::Test {
   // On the executor's device, and back.
   Tensor There(const Tensor& x) { return ForExecutor(*executor_, x); }
 
-  std::unique_ptr<backend::Executor> executor_ = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
+  std::unique_ptr<backend::Executor> executor_ =
+      backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   ParameterLayout layout_;
   StateLayout state_layout_;
   Tensor parameters_ = Tensor::Zeros({0}, DType::kFloat64);
@@ -143,8 +144,9 @@ TEST_F(LayerTest, UsedTwiceInAStepAddsBothParameterGradients) {
   };
   const Tensor gradients = gradients_.OnHost();
   const Tensor dw = layout_.View(gradients, weight), db = layout_.View(gradients, bias);
-  EXPECT_TRUE(GradientsMatch(
-      loss, {layout_.View(parameters_, weight), layout_.View(parameters_, bias), x}, {dw, db, dx.OnHost()}));
+  EXPECT_TRUE(
+      GradientsMatch(loss, {layout_.View(parameters_, weight), layout_.View(parameters_, bias), x},
+                     {dw, db, dx.OnHost()}));
 }
 
 TEST_F(LayerTest, DropoutDropsTheSameOfASampleWhereverItLies) {
@@ -155,8 +157,7 @@ TEST_F(LayerTest, DropoutDropsTheSameOfASampleWhereverItLies) {
   const Tensor y = dropout.Forward(There(x), whole).OnHost();
   ids_ = {13, 11};
   StepContext part = MakeContext();
-  const Tensor z = 
-      dropout.Forward(There(Stacked({x.Rows(3, 4), x.Rows(1, 2)})), part).OnHost();
+  const Tensor z = dropout.Forward(There(Stacked({x.Rows(3, 4), x.Rows(1, 2)})), part).OnHost();
   EXPECT_TRUE(SameBits(z.Rows(0, 1), y.Rows(3, 4)));
   EXPECT_TRUE(SameBits(z.Rows(1, 2), y.Rows(1, 2)));
 }

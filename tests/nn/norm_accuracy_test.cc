@@ -17,7 +17,8 @@ namespace {
 constexpr int64_t kCounts[] = {1, 2, 3, 4, 8, 64};
 
 const backend::Backend& Cpu() {
-  static const std::unique_ptr<backend::Backend> backend = backend::OnTestDevice(backend::MakeCpuBackend);
+  static const std::unique_ptr<backend::Backend> backend =
+      backend::OnTestDevice(backend::MakeCpuBackend);
   return *backend;
 }
 
@@ -171,8 +172,8 @@ TEST(NormAccuracy, WeightNormIsWithinTwicePyTorchsDistanceFromDouble) {
         const Tensor own_v = ForExecutor(executor, v), own_gain = ForExecutor(executor, gain);
         const backend::WeightNormResult forward = executor.WeightNormForward(own_v, own_gain);
         const Tensor dv = executor.New(v.shape()), dgain = executor.New(gain.shape());
-        executor.WeightNormBackward(own_v, own_gain, forward.norms, ForExecutor(executor, dw), {.tensor = dv},
-                                    {.tensor = dgain});
+        executor.WeightNormBackward(own_v, own_gain, forward.norms, ForExecutor(executor, dw),
+                                    {.tensor = dv}, {.tensor = dgain});
         return std::vector<Tensor>{forward.weight.OnHost(), dv.OnHost(), dgain.OnHost()};
       };
       const std::vector<Tensor> exact = run(*reference), own = run(*cpu);

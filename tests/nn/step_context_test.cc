@@ -36,7 +36,8 @@ class StepContextTest : public ::testing::Test {
             .on_gradient_ready = [this](int parameter) { ready_.push_back(parameter); }};
   }
 
-  std::unique_ptr<backend::Executor> executor_ = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
+  std::unique_ptr<backend::Executor> executor_ =
+      backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   ParameterLayout layout_;
   StateLayout state_layout_;
   Tensor gradients_;

@@ -40,7 +40,8 @@ std::map<int64_t, Digest> InProcessRunResult::StepDigests() const {
 
 InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptions& options) {
   const std::unique_ptr<backend::Backend> backend =
-      options.backend == "cpu" ? backend::OnTestDevice(backend::MakeCpuBackend) : backend::OnTestDevice(backend::MakeReferenceBackend);
+      options.backend == "cpu" ? backend::OnTestDevice(backend::MakeCpuBackend)
+                               : backend::OnTestDevice(backend::MakeReferenceBackend);
   data::DatasetCache own;
   const train::PreparedRun run(spec, options.datasets != nullptr ? *options.datasets : own);
 

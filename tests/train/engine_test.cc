@@ -42,7 +42,8 @@ class EngineTest : public testing::Test {
   const std::unique_ptr<nn::Model> model_ =
       nn::BuildModel(spec_.model(), spec_.cluster(),
                      {.height = 32, .width = 32, .channels = 3, .classes = 10});
-  const std::unique_ptr<backend::Backend> backend_ = backend::OnTestDevice(backend::MakeReferenceBackend);
+  const std::unique_ptr<backend::Backend> backend_ =
+      backend::OnTestDevice(backend::MakeReferenceBackend);
   ManualClock clock_;
   const std::vector<std::unique_ptr<comm::Communicator>> communicators_ =
       comm::MakeInProcessCommunicators(1);

@@ -26,7 +26,8 @@ class ExecutorPoolTest : public testing::Test {
     }
   }
 
-  const std::unique_ptr<backend::Backend> backend_ = backend::OnTestDevice(backend::MakeReferenceBackend);
+  const std::unique_ptr<backend::Backend> backend_ =
+      backend::OnTestDevice(backend::MakeReferenceBackend);
 };
 
 TEST_F(ExecutorPoolTest, WithOneForEachNobodyWaitsAndEachHasTheSameAlways) {

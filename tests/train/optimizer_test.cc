@@ -7,9 +7,9 @@
 #include <limits>
 
 #include "backend/backend.h"
+#include "tests/support/test_device.h"
 #include "tests/train/parts_support.h"
 #include "train/tensor_names.h"
-#include "tests/support/test_device.h"
 
 namespace syncbn::train {
 namespace {
@@ -58,7 +58,8 @@ class OptimizerTest : public testing::Test {
     bool accepted = true;
   };
   // An update on the device, of tensors of the host.
-  void Update(const Optimizer& optimizer, const Step& step, Tensor& weights, OptimizerState& state) {
+  void Update(const Optimizer& optimizer, const Step& step, Tensor& weights,
+              OptimizerState& state) {
     backend::Executor& e = *executor_;
     Tensor verdict = Tensor::Zeros({backend::verdict::kElements}, DType::kFloat64);
     verdict.Data<double>()[backend::verdict::kAccepted] = step.accepted ? 1 : 0;
@@ -137,9 +138,8 @@ TEST_F(OptimizerTest, TheGradientIsScaledBeforeDecayIsAdded) {
   const Optimizer optimizer(spec, model_.parameters);
   OptimizerState state = optimizer.InitialState(DType::kFloat64);
   Tensor weights = Filled(2);
-  Update(optimizer,
-         {.learning_rate = 0.5, .gradient_scale = 0.25, .gradients = Filled(1)}, weights,
-                   state);
+  Update(optimizer, {.learning_rate = 0.5, .gradient_scale = 0.25, .gradients = Filled(1)}, weights,
+         state);
   EXPECT_EQ(At(weights, "conv1.weight"), 2 - 0.5 * (0.25 + 0.125 * 2));
 }
 
@@ -183,8 +183,8 @@ TEST_F(OptimizerTest, LarsScalesEachTensorByItsTrustRatio) {
   Tensor weights = Ramp(model_.parameters, DType::kFloat64, 1);
   const Tensor before = weights.Clone();
   const Tensor gradients = Ramp(model_.parameters, DType::kFloat64, -7, 0.5);
-  Update(optimizer, {.learning_rate = 2, .gradient_scale = 0.5, .gradients = gradients},
-                   weights, state);
+  Update(optimizer, {.learning_rate = 2, .gradient_scale = 0.5, .gradients = gradients}, weights,
+         state);
   for (const char* name : {"conv1.weight", "fc.weight_v"}) {
     const double w = NormOf(before, name), g = 0.5 * NormOf(gradients, name);
     const double trust = 0.125 * w / (g + 0.25 * w);
@@ -204,9 +204,8 @@ TEST_F(OptimizerTest, LarsDoesNotDependOnTheScaleOfTheGradients) {
   Tensor a = Ramp(model_.parameters, DType::kFloat64, 3), b = a.Clone();
   OptimizerState state = optimizer.InitialState(DType::kFloat64);
   Update(optimizer, {.learning_rate = 1, .gradients = gradients}, a, state);
-  Update(optimizer,
-         {.learning_rate = 1, .gradient_scale = 0x1p-20, .gradients = gradients}, b,
-                   state);
+  Update(optimizer, {.learning_rate = 1, .gradient_scale = 0x1p-20, .gradients = gradients}, b,
+         state);
   EXPECT_THAT(a.Span<double>(), testing::Pointwise(testing::DoubleEq(), b.Span<double>()));
 }
 

@@ -84,17 +84,15 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
   const auto model = MakeModel(replicas, options.norm_batch);
   const auto backend = backend::OnTestDevice(backend::MakeReferenceBackend);
   const auto executor = backend->MakeExecutor();
-  const Tensor before =
-      nn::InitialParameters(model->parameters(), 1, backend->types().parameters);
+  const Tensor before = nn::InitialParameters(model->parameters(), 1, backend->types().parameters);
   const Tensor parameters = executor->Clone(before);
   const Tensor norm_state = executor->Clone(nn::InitialState(model->state()));
   executor->Synchronize();
   auto communicators = comm::MakeInProcessCommunicators(options.processes);
   std::vector<StepResult> results(static_cast<size_t>(options.processes));
   auto run_process = [&](int process) {
-    const auto reducer =
-        comm::MakeReducer(*communicators[static_cast<size_t>(process)],
-                          {.replicas = replicas, .backend = backend.get()});
+    const auto reducer = comm::MakeReducer(*communicators[static_cast<size_t>(process)],
+                                           {.replicas = replicas, .backend = backend.get()});
     const comm::Group local = comm::ReplicaMap(replicas, options.processes).OfProcess(process);
     Engine engine({.first_replica = local.begin, .replicas = local.size(), .concurrency = 2},
                   *model, *backend, *reducer);

@@ -75,8 +75,8 @@ TEST(TrainingRun, TwoRunsSideBySideEndInTheBitsOfEachAloneAndLoadTheirDataOnce) 
 
 TEST(TrainingRun, EndsInTheSameBitsOnADeviceThatNobodyMayLookInto) {
   const v1::RunSpec spec = Small(4, 8, "global", 5);
-  const auto make = kTestBackend == std::string("cpu") ? backend::MakeCpuBackend
-                                                       : backend::MakeReferenceBackend;
+  const auto make =
+      kTestBackend == std::string("cpu") ? backend::MakeCpuBackend : backend::MakeReferenceBackend;
   const auto host = make(AllocateAligned), device = backend::MakeCheckedBackend(make);
   const RunResult there = RunTraining(spec, {.backend = device.get()});
   EXPECT_EQ(there.summary.digest, RunTraining(spec, {.backend = host.get()}).summary.digest);

@@ -9,8 +9,7 @@ namespace syncbn::backend {
 namespace reference {
 
 Tensor ReferenceExecutor::New(Shape shape, DType dtype) {
-  Tensor tensor(shape, dtype,
-                allocate_(static_cast<size_t>(shape.elements()) * SizeOf(dtype)));
+  Tensor tensor(shape, dtype, allocate_(static_cast<size_t>(shape.elements()) * SizeOf(dtype)));
   std::memset(tensor.Bytes().data(), 0xff, tensor.bytes());
   return tensor;
 }

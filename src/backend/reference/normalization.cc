@@ -169,8 +169,8 @@ void ReferenceExecutor::NormalizeBackwardSums(const Normalization& norm, const T
   });
 }
 
-// With the terms gamma * sum(dy) / n and gamma * sum(dy * xhat) / n this is the gradient of Ioffe and
-// Szegedy 2015, section 3, collected by dy, 1 and xhat.
+// With the terms gamma * sum(dy) / n and gamma * sum(dy * xhat) / n this is the gradient of Ioffe
+// and Szegedy 2015, section 3, collected by dy, 1 and xhat.
 Tensor ReferenceExecutor::NormalizeBackwardInput(const Normalization& norm, const Tensor& x,
                                                  const Tensor& y, Tensor dy,
                                                  const InputTerms& terms, Tensor* dresidual) {

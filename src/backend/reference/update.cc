@@ -13,8 +13,8 @@ double ReferenceExecutor::SumOfSquares(const Tensor& x) {
 
 // torch.optim.SGD (dampening 0); decoupled decay as in Loshchilov and Hutter 2019, algorithm 1: the
 // weight shrinks before the step, by the rate alone.
-void ReferenceExecutor::SgdUpdate(const host::SgdSpec& spec, const Tensor& gradient, Tensor& velocity,
-                                  Tensor& weight) {
+void ReferenceExecutor::SgdUpdate(const host::SgdSpec& spec, const Tensor& gradient,
+                                  Tensor& velocity, Tensor& weight) {
   SYNCBN_CHECK_EQ(gradient.elements(), weight.elements()) << "gradient of an update";
   if (spec.momentum != 0) {
     SYNCBN_CHECK(velocity.defined()) << "momentum " << spec.momentum << " without a velocity";
@@ -39,8 +39,8 @@ void ReferenceExecutor::SgdUpdate(const host::SgdSpec& spec, const Tensor& gradi
 
 // Loshchilov and Hutter 2019, algorithm 2, with the rate as the schedule multiplier
 // (torch.optim.AdamW).
-void ReferenceExecutor::AdamWUpdate(const host::AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
-                                    Tensor& square, Tensor& weight) {
+void ReferenceExecutor::AdamWUpdate(const host::AdamWSpec& spec, const Tensor& gradient,
+                                    Tensor& mean, Tensor& square, Tensor& weight) {
   SYNCBN_CHECK_EQ(gradient.elements(), weight.elements()) << "gradient of an update";
   SYNCBN_CHECK_EQ(mean.elements(), weight.elements()) << "mean of an update";
   SYNCBN_CHECK_EQ(square.elements(), weight.elements()) << "square of an update";
