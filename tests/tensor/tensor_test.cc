@@ -42,6 +42,13 @@ TEST(Tensor, ConvertsBetweenFloatingTypes) {
   EXPECT_EQ(x.As(DType::kFloat32).Data<float>(), x.Data<float>());
 }
 
+TEST(Tensor, OfTheHostIsItsOwnCopyOnTheHost) {
+  const Tensor x = Tensor::Zeros({2, 3}, DType::kFloat32);
+  EXPECT_EQ(&x.device(), &Device::Host());
+  EXPECT_EQ(x.OnHost().Data<float>(), x.Data<float>());
+  EXPECT_EQ(x.Rows(1, 2).OnHost().Data<float>(), x.Data<float>() + 3);
+}
+
 TEST(Shape, RowsAndChannelsOfAnImageBatch) {
   const Shape shape{64, 32, 32, 16};
   EXPECT_EQ(shape.rows(), 64 * 32 * 32);
