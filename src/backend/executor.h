@@ -6,9 +6,10 @@
 // not depend on which executor or thread ran an operation. Operations on tensors without samples
 // (N = 0) are right: empty results, zero gradients.
 //
-// Tensors of activations, parameters and gradients have the element types of types(); statistics are always
-// F64. All are on the executor's device. A block of moments is F64 [count, mean[C], m2[C]], m2 the sum of squared deviations.
-// A Tensor parameter taken by value may be overwritten with the result when nobody else holds it.
+// Tensors of activations, parameters and gradients have the element types of types(); statistics are
+// always F64. All are on the executor's device. A block of moments is F64 [count, mean[C], m2[C]], m2
+// the sum of squared deviations. A Tensor parameter taken by value may be overwritten with the result when
+// nobody else holds it.
 #pragma once
 
 #include <span>
@@ -125,7 +126,8 @@ class Executor : public Stream {
 
   // -- Loss ----------------------------------------------------------------------------------------
   // Softmax cross-entropy of logits [n, classes] against labels I32 [n]; the target is
-  // (1 - smoothing) * onehot + smoothing / classes.
+  // (1 - smoothing) * onehot + smoothing / classes. A label that is no class is INTERNAL where the host
+  // can see it; elsewhere the sample's loss is NaN.
   virtual LossResult SoftmaxCrossEntropy(const Tensor& logits, const Tensor& labels,
                                          double label_smoothing, double scale,
                                          bool want_gradient) = 0;
