@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <latch>
 #include <stop_token>
 #include <thread>
@@ -114,60 +116,51 @@ TEST(TrainingRun, EndsAfterTheStepAtHandWhenTheTokenOfAnyProcessAsksForIt) {
   EXPECT_EQ(run.summary.steps, 5);
 }
 
+// How a run on two processes fails in each: the error's code and text; empty where it does not.
+std::array<std::string, 2> ErrorsOfTwo(
+    const v1::RunSpec& spec,
+    const std::function<void(size_t process, RunEnvironment& environment)>& adjust) {
+  const auto backend = TestBackend();
+  data::DatasetCache datasets;
+  const PreparedRun run(spec, datasets);
+  auto communicators = comm::MakeInProcessCommunicators(2);
+  std::array<std::string, 2> said;
+  std::vector<std::jthread> threads;
+  for (size_t process = 0; process < 2; ++process) {
+    threads.emplace_back([&, process] {
+      RunEnvironment environment{.backend = backend.get(),
+                                 .communicator = communicators[process].get()};
+      adjust(process, environment);
+      try {
+        RunTraining(run, std::move(environment));
+      } catch (const Error& error) {
+        said[process] = std::string(ErrorCodeName(error.code())) + ": " + error.what();
+      }
+    });
+  }
+  threads.clear();
+  return said;
+}
+
 TEST(TrainingRun, WhatTheRootCannotRestoreTheOthersHearAtOnce) {
   v1::RunSpec spec = Small(4, 8, "global", 2);
   TempFolder out;
   RunInProcess(spec, {.out = out.path()});
   // Another width: its tensors do not fit the checkpoint.
   spec.mutable_model()->mutable_layers(0)->mutable_conv()->set_out(16);
-  const auto backend = TestBackend();
-  data::DatasetCache datasets;
-  const PreparedRun run(spec, datasets);
-  auto communicators = comm::MakeInProcessCommunicators(2);
-  std::string said[2];
-  {
-    std::vector<std::jthread> threads;
-    for (size_t process = 0; process < 2; ++process) {
-      threads.emplace_back([&, process] {
-        RunEnvironment environment{.backend = backend.get(),
-                                   .communicator = communicators[process].get()};
-        if (process == 0) environment.resume_from = CheckpointStore({.out = out.path()}).Latest();
-        try {
-          RunTraining(run, std::move(environment));
-        } catch (const Error& error) {
-          said[process] = std::string(ErrorCodeName(error.code())) + ": " + error.what();
-        }
-      });
-    }
-  }
+  const auto said = ErrorsOfTwo(spec, [&](size_t process, RunEnvironment& environment) {
+    if (process == 0) environment.resume_from = CheckpointStore({.out = out.path()}).Latest();
+  });
   EXPECT_TRUE(said[0].starts_with("FAILED_PRECONDITION: ")) << said[0];
   EXPECT_TRUE(said[1].starts_with("ABORTED: rank 0 could not restore")) << said[1];
 }
 
 TEST(TrainingRun, AFailureOfOneProcessIsToldToTheOthersWithItsCause) {
-  const v1::RunSpec spec = Small(4, 8, "global", 5);
-  const auto backend = TestBackend();
-  data::DatasetCache datasets;
-  const PreparedRun run(spec, datasets);
-  auto communicators = comm::MakeInProcessCommunicators(2);
-  std::string said[2];
-  {
-    std::vector<std::jthread> threads;
-    for (size_t process = 0; process < 2; ++process) {
-      threads.emplace_back([&, process] {
-        RunEnvironment environment{.backend = backend.get(),
-                                   .communicator = communicators[process].get()};
-        if (process == 1) {
-          environment.training.on_start = [](const RunPlan&) { throw std::bad_alloc(); };
-        }
-        try {
-          RunTraining(run, std::move(environment));
-        } catch (const Error& error) {
-          said[process] = std::string(ErrorCodeName(error.code())) + ": " + error.what();
-        }
+  const auto said =
+      ErrorsOfTwo(Small(4, 8, "global", 5), [](size_t process, RunEnvironment& environment) {
+        if (process == 0) return;
+        environment.training.on_start = [](const RunPlan&) { throw std::bad_alloc(); };
       });
-    }
-  }
   EXPECT_TRUE(said[1].starts_with("RESOURCE_EXHAUSTED: ")) << said[1];
   EXPECT_TRUE(said[0].starts_with("ABORTED: ")) << said[0];
   EXPECT_NE(said[0].find("bad_alloc"), std::string::npos) << said[0];
