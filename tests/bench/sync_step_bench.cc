@@ -27,6 +27,10 @@ double TimeStep(StepFixture& fixture, comm::Communicator& world) {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 40;
+  if (argc > 2 || rounds < 1) {
+    std::fprintf(stderr, "usage: %s [rounds], of which there must be one\n", argv[0]);
+    return 2;
+  }
   comm::MpiSession mpi;
   comm::Communicator& world = mpi.world();
   const int size = world.size(), rank = world.rank();
