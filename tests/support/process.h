@@ -14,8 +14,8 @@ struct ProcessOptions {
   std::vector<std::string> argv;
   // Added to the environment of the test.
   std::map<std::string, std::string> environment;
-  // Killed with its process group after this.
-  std::chrono::seconds timeout{120};
+  // Killed with its process group after this: what hangs, not what is slow on a busy machine.
+  std::chrono::seconds timeout{300};
   std::string working_folder;
 };
 

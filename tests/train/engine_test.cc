@@ -80,7 +80,9 @@ TEST_F(EngineTest, AReplicaThatKeepsTheOthersFromTheirTurnIsNamedAndTheProcessCa
     stuck = true;
   };
   Engine engine(options, *model_, *backend_, *reducer_);
+  std::atomic<bool> inside{false};
   std::jthread time([&] {
+    while (!inside) std::this_thread::sleep_for(1ms);  // threads may be long in coming
     while (!stuck) {
       clock_.Advance(5ms);
       std::this_thread::sleep_for(1ms);
@@ -90,6 +92,7 @@ TEST_F(EngineTest, AReplicaThatKeepsTheOthersFromTheirTurnIsNamedAndTheProcessCa
     engine.Run([&](int replica) {
       const ExecutorPool::Lease lease = engine.TakeTurn(replica, 3);
       reducer_->Report(replica, 3, "forward", "conv1");
+      inside = true;
       while (!stuck) std::this_thread::sleep_for(1ms);
     });
     ADD_FAILURE() << "nothing was thrown";
@@ -111,7 +114,9 @@ TEST_F(EngineTest, ADataLoaderThatGivesNothingToAnybodyIsCalledAStallInTheEnd) {
     stuck = true;
   };
   Engine engine(options, *model_, *backend_, *reducer_);
+  std::atomic<int> waiting_for_data{0};
   std::jthread time([&] {
+    while (waiting_for_data < 4) std::this_thread::sleep_for(1ms);  // threads may be long in coming
     while (!stuck) {
       clock_.Advance(10ms);
       std::this_thread::sleep_for(1ms);
@@ -119,6 +124,7 @@ TEST_F(EngineTest, ADataLoaderThatGivesNothingToAnybodyIsCalledAStallInTheEnd) {
   });
   engine.Run([&](int replica) {
     const Engine::Waiting waiting(engine, replica, 3, Activity::kData);
+    ++waiting_for_data;
     while (!stuck) std::this_thread::sleep_for(1ms);
   });
 }
