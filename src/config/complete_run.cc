@@ -3,29 +3,21 @@
 #include <string_view>
 
 #include "config/decoder.h"
+#include "config/norm_kind.h"
 #include "config/schema.h"
 #include "config/validate.h"
 
 namespace syncbn::config {
 namespace {
 
-using Layers = google::protobuf::RepeatedPtrField<v1::LayerSpec>;
-
-// A norm that subtracts a mean directly behind a layer makes its bias useless.
-bool NormFollows(const Layers& layers, int index) {
-  if (index + 1 >= layers.size() || !layers[index + 1].has_norm()) return false;
-  const v1::NormKind kind = layers[index + 1].norm().kind();
-  return kind != v1::NORM_KIND_NONE && kind != v1::NORM_KIND_WEIGHT;
-}
-
 void CompletePool(v1::PoolSpec& pool) {
   if (!pool.has_stride()) pool.set_stride(pool.kernel());
 }
 
-void CompleteLayers(Layers& layers) {
+void CompleteLayers(LayerSpecs& layers) {
   for (int i = 0; i < layers.size(); ++i) {
     v1::LayerSpec& layer = layers[i];
-    const bool bias = !NormFollows(layers, i);
+    const bool bias = !NormLayerFollows(layers, i);
     if (layer.has_conv() && !layer.conv().has_bias()) layer.mutable_conv()->set_bias(bias);
     if (layer.has_linear() && !layer.linear().has_bias()) layer.mutable_linear()->set_bias(bias);
     if (layer.has_max_pool()) CompletePool(*layer.mutable_max_pool());

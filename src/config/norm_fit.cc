@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/text.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::config {
 
@@ -108,8 +109,12 @@ bool NormalizesChannelsAlone(const v1::NormSpec& norm, int64_t channels,
       const std::optional<NormGroups> groups = FitNormBatch(norm.batch(), batches);
       return groups && !GroupOfOneSample(*groups, batches).empty();
     }
-    default:
+    case v1::NORM_KIND_UNSPECIFIED:
+    case v1::NORM_KIND_NONE:
+    case v1::NORM_KIND_WEIGHT:
       return false;
+    default:
+      ThrowUnknownValue("model.norm.kind", static_cast<int>(norm.kind()));
   }
 }
 

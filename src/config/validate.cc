@@ -7,6 +7,8 @@
 
 #include "base/home.h"
 #include "base/text.h"
+#include "base/unknown_value.h"
+#include "config/norm_kind.h"
 #include "config/schema.h"
 
 namespace syncbn::config {
@@ -102,10 +104,10 @@ void ValidateModel(const RunCheck& check) {
 
 // Batch, layer, instance or group normalization with a learned scale.
 bool HasScale(const v1::NormSpec& norm) {
-  return norm.kind() != v1::NORM_KIND_NONE && norm.kind() != v1::NORM_KIND_WEIGHT && norm.affine();
+  return IsNormLayer(norm.kind()) && norm.affine();
 }
 
-bool SomeBodyEndsInScale(const google::protobuf::RepeatedPtrField<v1::LayerSpec>& layers) {
+bool SomeBodyEndsInScale(const LayerSpecs& layers) {
   return std::any_of(layers.begin(), layers.end(), [](const v1::LayerSpec& layer) {
     if (!layer.has_residual()) return false;
     const auto& body = layer.residual().body();
@@ -136,7 +138,7 @@ void RunCheck::ReportKey(const std::string& path, std::string message, std::stri
 bool ZeroLastGammaFits(const v1::ModelSpec& model) {
   if (model.architecture().empty()) return SomeBodyEndsInScale(model.layers());
   return model.architecture().starts_with("resnet") && HasScale(model.norm()) &&
-         model.norm().placement() != v1::NORM_PLACEMENT_AFTER_ACTIVATION;
+         !IsAfterActivation(model.norm().placement());
 }
 
 KnownData KnownDataOf(const v1::DataSpec& data) {
@@ -166,8 +168,11 @@ KnownData KnownDataOf(const v1::DataSpec& data) {
               .test_samples = 10000};
     case v1::DATASET_CIFAR_BINARY:
       return {.height = 32, .width = 32, .channels = 3};
-    default:
+    case v1::DATASET_UNSPECIFIED:
+    case v1::DATASET_IDX:
       return {};
+    default:
+      ThrowUnknownValue("data.dataset", static_cast<int>(data.dataset()));
   }
 }
 

@@ -6,12 +6,12 @@
 #include <string>
 
 #include "base/text.h"
+#include "base/unknown_value.h"
+#include "config/norm_kind.h"
 #include "config/validate.h"
 
 namespace syncbn::config {
 namespace {
-
-using Layers = google::protobuf::RepeatedPtrField<v1::LayerSpec>;
 
 // The activations of one sample. An extent of 0 is not known.
 struct Activations {
@@ -43,7 +43,7 @@ class LayerWalk {
   explicit LayerWalk(const RunCheck& check) : check_(check) {}
 
   // Through all layers; unknown after a fault, which is reported once.
-  Activations Run(const Layers& layers, const std::string& path, Activations x) {
+  Activations Run(const LayerSpecs& layers, const std::string& path, Activations x) {
     std::map<std::string, int> names;
     for (int i = 0; i < layers.size(); ++i) {
       const std::string below = path + "." + std::to_string(i);
@@ -72,7 +72,7 @@ class LayerWalk {
                   "A layer without a name is called by its index.");
   }
 
-  Activations Layer(const Layers& layers, int index, const std::string& path, Activations x) {
+  Activations Layer(const LayerSpecs& layers, int index, const std::string& path, Activations x) {
     const v1::LayerSpec& layer = layers[index];
     switch (layer.kind_case()) {
       case v1::LayerSpec::kConv:
@@ -101,10 +101,13 @@ class LayerWalk {
         return {};  // reported when it was read
       case v1::LayerSpec::kDropout:
         return x;
-      default:  // activations
+      case v1::LayerSpec::kRelu:
+      case v1::LayerSpec::kSigmoid:
+      case v1::LayerSpec::kTanh:
         x.centered = false;
         return x;
     }
+    ThrowUnknownValue(path, static_cast<int>(layer.kind_case()));
   }
 
   // Reports features where height and width are needed.
@@ -188,15 +191,14 @@ class LayerWalk {
             .centered = centered && !single};
   }
 
-  Activations Norm(const Layers& layers, int index, const std::string& path, Activations x) {
+  Activations Norm(const LayerSpecs& layers, int index, const std::string& path, Activations x) {
     if (check_.origins.Failed(path) || check_.origins.Failed("model.norm")) return x;
     const v1::NormSpec& norm = layers[index].norm();
-    if (norm.kind() == v1::NORM_KIND_WEIGHT &&
-        (index == 0 || !(layers[index - 1].has_conv() || layers[index - 1].has_linear()))) {
+    if (!HasItsWeight(layers, index)) {
       check_.Report(path, "weight norm acts on the weight of the layer before it",
                     "Put it directly behind a `conv` or `linear`.");
     }
-    if (norm.kind() == v1::NORM_KIND_NONE || norm.kind() == v1::NORM_KIND_WEIGHT) return x;
+    if (!IsNormLayer(norm.kind())) return x;
     x.centered = x.image() && NormalizesChannelsAlone(check_, norm, x.channels);
     const int64_t pixels = x.image() ? x.height * x.width : 1;
     if (x.known() && pixels == 1) {

@@ -6,20 +6,20 @@
 
 #include "base/text.h"
 #include "config/norm_fit.h"
+#include "config/norm_kind.h"
 #include "config/schema.h"
 #include "config/validate.h"
 
 namespace syncbn::config {
 namespace {
 
-using Layers = google::protobuf::RepeatedPtrField<v1::LayerSpec>;
-
 struct PlacedNorm {
   std::string path;
   const v1::NormSpec* norm;
 };
 
-void CollectNorms(const Layers& layers, const std::string& path, std::vector<PlacedNorm>& norms) {
+void CollectNorms(const LayerSpecs& layers, const std::string& path,
+                  std::vector<PlacedNorm>& norms) {
   for (int i = 0; i < layers.size(); ++i) {
     const std::string below = path + "." + std::to_string(i);
     if (layers[i].has_norm()) norms.push_back({below + ".norm", &layers[i].norm()});

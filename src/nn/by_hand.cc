@@ -2,36 +2,23 @@
 #include <utility>
 
 #include "base/error.h"
+#include "config/norm_kind.h"
 #include "nn/architectures.h"
-#include "nn/norm_kind.h"
 
 namespace syncbn::nn {
 namespace {
 
-using LayerSpecs = google::protobuf::RepeatedPtrField<v1::LayerSpec>;
+using config::LayerSpecs;
 
-struct Followed {
-  // A norm that subtracts a mean follows: a bias would be lost in it.
-  bool by_norm_layer = false;
-  bool by_weight_norm = false;
-};
-
-Followed WhatFollows(const LayerSpecs& specs, int index) {
-  if (index + 1 >= specs.size() || !specs[index + 1].has_norm()) return {};
-  const v1::NormKind kind = specs[index + 1].norm().kind();
-  return {.by_norm_layer = IsLayer(kind),
-          .by_weight_norm = kind == v1::NORM_KIND_WEIGHT};
-}
-
+// `spec`: the conv or linear at `index`.
 template <typename Spec>
-WeightOptions WeightOf(const Spec& spec, const Followed& followed) {
-  return {.bias = spec.has_bias() ? spec.bias() : !followed.by_norm_layer,
-          .weight_norm = followed.by_weight_norm};
+WeightOptions WeightOf(const Spec& spec, const LayerSpecs& specs, int index) {
+  return {.bias = spec.has_bias() ? spec.bias() : !config::NormLayerFollows(specs, index),
+          .weight_norm = config::WeightNormFollows(specs, index)};
 }
 
 void CheckWeightNorm(const std::string& name, const LayerSpecs& specs, int index) {
-  if (specs[index].norm().kind() != v1::NORM_KIND_WEIGHT) return;
-  if (index > 0 && (specs[index - 1].has_conv() || specs[index - 1].has_linear())) return;
+  if (config::HasItsWeight(specs, index)) return;
   throw Error(ErrorCode::kInvalidArgument,
               "layer " + name +
                   ": weight normalization belongs to the weight of the layer before it; put it "
@@ -58,7 +45,6 @@ void AddResidual(Chain& chain, const std::string& name, const v1::ResidualSpec& 
 void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, int index,
               bool residual_body) {
   const v1::LayerSpec& spec = specs[index];
-  const Followed followed = WhatFollows(specs, index);
   using Kind = v1::LayerSpec::KindCase;
   switch (spec.kind_case()) {
     case Kind::kConv:
@@ -68,9 +54,9 @@ void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, in
                          .stride = spec.conv().stride(),
                          .padding = spec.conv().padding(),
                          .groups = spec.conv().groups()},
-                        WeightOf(spec.conv(), followed));
+                        WeightOf(spec.conv(), specs, index));
     case Kind::kLinear:
-      return chain.Linear(name, spec.linear().out(), WeightOf(spec.linear(), followed));
+      return chain.Linear(name, spec.linear().out(), WeightOf(spec.linear(), specs, index));
     case Kind::kNorm: {
       CheckWeightNorm(name, specs, index);
       const bool last = residual_body && index + 1 == specs.size();

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/unknown_value.h"
-#include "nn/norm_kind.h"
+#include "config/norm_kind.h"
 #include "nn/builder.h"
 #include "nn/simple_layers.h"
 #include "nn/weighted_layers.h"
@@ -76,7 +76,7 @@ void Chain::Linear(const std::string& name, int64_t out, const WeightOptions& we
 }
 
 void Chain::Normalize(const std::string& name, const v1::NormSpec& spec, double initial_gamma) {
-  if (!IsLayer(spec.kind())) return;
+  if (!config::IsNormLayer(spec.kind())) return;
   std::unique_ptr<Norm> norm = builder_->MakeNorm(name, spec, shape_, initial_gamma);
   Norm* const open = norm.get();
   Append(std::move(norm));
@@ -152,13 +152,13 @@ void Chain::Residual(const std::string& name, Chain body, Chain shortcut) {
 
 WeightOptions Chain::NormalizedWeight() const {
   const v1::NormSpec& norm = builder_->spec().norm();
-  return {.bias = !IsLayer(norm.kind()) || IsAfterActivation(norm.placement()),
+  return {.bias = !config::IsNormLayer(norm.kind()) || config::IsAfterActivation(norm.placement()),
           .weight_norm = norm.kind() == v1::NORM_KIND_WEIGHT};
 }
 
 void Chain::NormalizeAndActivate(const std::string& norm, const std::string& activation) {
   const v1::NormSpec& spec = builder_->spec().norm();
-  const bool after = IsAfterActivation(spec.placement());
+  const bool after = config::IsAfterActivation(spec.placement());
   if (!after) Normalize(norm, spec);
   Activate(activation);
   if (after) Normalize(norm, spec);

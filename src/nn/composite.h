@@ -42,9 +42,6 @@ class Residual : public Layer {
   Tensor Backward(Tensor dy, StepContext& context) const override;
   bool composite() const override { return true; }
 
-  // For whoever builds a model: the norm that adds the shortcut, null when there is none.
-  Norm* last() { return last_.get(); }
-
  private:
   const std::unique_ptr<Sequential> body_;
   const std::unique_ptr<Norm> last_;

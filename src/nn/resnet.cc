@@ -4,21 +4,23 @@
 
 #include "base/error.h"
 #include "base/unknown_value.h"
+#include "config/norm_kind.h"
 #include "nn/architectures.h"
-#include "nn/norm_kind.h"
 
 namespace syncbn::nn {
 namespace {
 
 bool NormAfterActivation(const ModelBuilder& builder) {
-  return IsAfterActivation(builder.spec().norm().placement());
+  return config::IsAfterActivation(builder.spec().norm().placement());
 }
 
 // Scale of the last norm of a block at the start.
 double LastGamma(const ModelBuilder& builder) {
   if (!builder.spec().init().zero_last_gamma()) return 1;
   const v1::NormSpec& norm = builder.spec().norm();
-  if (IsLayer(norm.kind()) && !NormAfterActivation(builder) && (!norm.has_affine() || norm.affine())) return 0;
+  if (config::IsNormLayer(norm.kind()) && !NormAfterActivation(builder) &&
+      (!norm.has_affine() || norm.affine()))
+    return 0;
   throw Error(
       ErrorCode::kInvalidArgument,
       "init.zero_last_gamma needs a norm with a learned scale before the activation: it starts "
@@ -70,7 +72,7 @@ void AddBlock(Chain& chain, const std::string& name, const BlockOptions& options
   if (options.stride != 1 || chain.shape().channels() != out) {
     // The norm stands directly behind it wherever the others stand, and would cancel a bias.
     WeightOptions projection = weight;
-    if (IsLayer(norm.kind())) projection.bias = false;
+    if (config::IsNormLayer(norm.kind())) projection.bias = false;
     shortcut.Conv(name + ".downsample.0", {.out = out, .kernel = 1, .stride = options.stride},
                   projection);
     shortcut.Normalize(name + ".downsample.1", norm);

@@ -1,15 +1,15 @@
 #include <string>
 
+#include "config/norm_kind.h"
 #include "nn/architectures.h"
-#include "nn/norm_kind.h"
 
 namespace syncbn::nn {
 
 void AddVgg(Chain& chain, const std::vector<std::vector<int64_t>>& stages, int64_t classes) {
   const ModelBuilder& builder = chain.builder();
   const v1::NormSpec& norm = builder.spec().norm();
-  const bool has_norm = IsLayer(norm.kind());
-  const bool after = IsAfterActivation(norm.placement());
+  const bool has_norm = config::IsNormLayer(norm.kind());
+  const bool after = config::IsAfterActivation(norm.placement());
   const auto feature = [](int number) { return "features." + std::to_string(number); };
   int number = 0, conv = 0;
   for (const std::vector<int64_t>& stage : stages) {

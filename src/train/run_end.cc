@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::train {
 
@@ -14,9 +15,10 @@ const char* RunEndName(RunEnd end) {
       return "diverged";
     case RunEnd::kStorage:
       return "storage";
-    default:
+    case RunEnd::kFinished:
       return "finished";
   }
+  ThrowUnknownValue("end of a run", static_cast<int>(end));
 }
 
 std::optional<std::string> TooManySkipped(const v1::SkipSpec& most, int64_t steps, int64_t in_a_row,

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+#include "config/norm_kind.h"
+
 namespace syncbn::config {
 namespace {
 
@@ -63,6 +66,31 @@ TEST(NormalizesChannelsAlone, WhereAGroupIsAChannelOfASample) {
   EXPECT_FALSE(NormalizesChannelsAlone(batch, 16, batches));
   batch.mutable_batch()->set_samples(1);
   EXPECT_TRUE(NormalizesChannelsAlone(batch, 16, batches));
+}
+
+TEST(NormKind, WithoutCodeIsAnErrorWhereverARuleDependsOnIt) {
+  const auto kind = static_cast<v1::NormKind>(99);
+  EXPECT_THROW(IsNormLayer(kind), Error);
+  EXPECT_THROW(NormalizesChannelsAlone(Norm(kind), 16, {4, 4}), Error);
+  EXPECT_THROW(IsAfterActivation(static_cast<v1::NormPlacement>(99)), Error);
+}
+
+TEST(NormKind, DecidesOverBiasAndWeightOfTheLayerBeforeIt) {
+  v1::ModelSpec model;
+  model.add_layers()->mutable_conv();
+  model.add_layers()->mutable_norm()->set_kind(v1::NORM_KIND_BATCH);
+  model.add_layers()->mutable_linear();
+  model.add_layers()->mutable_norm()->set_kind(v1::NORM_KIND_WEIGHT);
+  model.add_layers()->mutable_norm()->set_kind(v1::NORM_KIND_WEIGHT);
+  const LayerSpecs& layers = model.layers();
+  EXPECT_TRUE(NormLayerFollows(layers, 0));
+  EXPECT_FALSE(WeightNormFollows(layers, 0));
+  EXPECT_FALSE(NormLayerFollows(layers, 2));
+  EXPECT_TRUE(WeightNormFollows(layers, 2));
+  EXPECT_FALSE(WeightNormFollows(layers, 4));
+  EXPECT_TRUE(HasItsWeight(layers, 1)) << "a norm that needs none";
+  EXPECT_TRUE(HasItsWeight(layers, 3));
+  EXPECT_FALSE(HasItsWeight(layers, 4)) << "behind another norm";
 }
 
 }  // namespace
