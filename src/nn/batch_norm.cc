@@ -34,7 +34,7 @@ Shape BatchNorm::OutputShape(const Shape& input) const {
 }
 
 void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
-  const bool tracked = (*context.inputs().state_layout)[batch_.state].tracked;
+  const bool tracked = (*context.inputs().running_statistics_layout)[batch_.statistics].tracked;
   if (context.mode() == Mode::kEvaluate && tracked) return UseRunningStatistics(pending, context);
 
   const Tensor& x = pending.x;
@@ -54,7 +54,7 @@ void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
     moments = std::move(of_slices);
   }
   if (context.mode() != Mode::kEvaluate) {
-    Tensor log = context.MomentsOf(batch_.state);
+    Tensor log = context.MomentsOf(batch_.statistics);
     executor.MergeMoments({&batch_.channels, 1}, {}, moments, log);
   }
   if (batch_.scope.crosses_replicas()) {
@@ -78,13 +78,13 @@ void BatchNorm::FinishStatistics(Pending& pending, StepContext& context) const {
 }
 
 void BatchNorm::UseRunningStatistics(Pending& pending, StepContext& context) const {
-  const NormState& norm = (*context.inputs().state_layout)[batch_.state];
-  const Tensor& state = context.inputs().state;
+  const NormStatistics& norm = (*context.inputs().running_statistics_layout)[batch_.statistics];
+  const Tensor& running = context.inputs().running_statistics;
   const Shape statistics{1, norm.channels};
   pending.layout = LayoutOf(pending.x.shape(), 1, pending.x.shape()[0]);
-  pending.mean = state.Slice(norm.offset, statistics);
+  pending.mean = running.Slice(norm.offset, statistics);
   pending.inv_std = context.executor().InverseStd(
-      state.Slice(norm.offset + norm.channels, statistics), epsilon());
+      running.Slice(norm.offset + norm.channels, statistics), epsilon());
 }
 
 comm::Group BatchNorm::GroupOf(const StepContext& context) const {

@@ -21,8 +21,8 @@ class BatchNorm : public Norm {
   struct BatchOptions {
     StatisticsScope scope;
     int64_t channels = 0;
-    // Index in the state layout.
-    int state = 0;
+    // Index in the layout of running statistics.
+    int statistics = 0;
   };
 
   BatchNorm(std::string name, const Options& options, const BatchOptions& batch);

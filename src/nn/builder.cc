@@ -129,14 +129,15 @@ std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::
   const bool tracked = AdoptRunningRule(name, spec.running());
   return std::make_unique<BatchNorm>(
       name, options,
-      BatchNorm::BatchOptions{
-          .scope = scope, .channels = channels, .state = state_.Add(name, channels, tracked)});
+      BatchNorm::BatchOptions{.scope = scope,
+                              .channels = channels,
+                              .statistics = running_statistics_.Add(name, channels, tracked)});
 }
 
 std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const InputSpec& input) {
   const RunningRule rule = running_rule_.value_or(RunningRule{.kind = RunningRule::Kind::kNone});
-  auto model = std::make_unique<Model>(std::move(body), std::move(parameters_), std::move(state_),
-                                       rule, input);
+  auto model = std::make_unique<Model>(std::move(body), std::move(parameters_),
+                                       std::move(running_statistics_), rule, input);
   model->set_dropouts(std::move(dropouts_));
   std::vector<comm::Group> groups;
   for (const int size : group_sizes_) {

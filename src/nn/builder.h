@@ -56,7 +56,7 @@ class ModelBuilder {
   const v1::ClusterSpec& cluster_;
   const BuildOptions options_;
   ParameterLayout parameters_;
-  StateLayout state_;
+  RunningStatisticsLayout running_statistics_;
   std::set<std::string> names_;
   std::vector<DropoutSite> dropouts_;
   std::optional<RunningRule> running_rule_;

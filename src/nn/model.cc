@@ -69,11 +69,11 @@ const Architecture& FindArchitecture(const std::string& name) {
 
 }  // namespace
 
-Model::Model(std::unique_ptr<Layer> body, ParameterLayout parameters, StateLayout state,
-             RunningRule running_rule, InputSpec input)
+Model::Model(std::unique_ptr<Layer> body, ParameterLayout parameters,
+             RunningStatisticsLayout running_statistics, RunningRule running_rule, InputSpec input)
     : body_(std::move(body)),
       parameters_(std::move(parameters)),
-      state_(std::move(state)),
+      running_statistics_(std::move(running_statistics)),
       running_rule_(running_rule),
       input_(input) {}
 

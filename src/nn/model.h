@@ -36,11 +36,11 @@ struct NormLayer {
 
 class Model {
  public:
-  Model(std::unique_ptr<Layer> body, ParameterLayout parameters, StateLayout state,
-        RunningRule running_rule, InputSpec input);
+  Model(std::unique_ptr<Layer> body, ParameterLayout parameters,
+        RunningStatisticsLayout running_statistics, RunningRule running_rule, InputSpec input);
 
   const ParameterLayout& parameters() const { return parameters_; }
-  const StateLayout& state() const { return state_; }
+  const RunningStatisticsLayout& running_statistics() const { return running_statistics_; }
   const RunningRule& running_rule() const { return running_rule_; }
   const InputSpec& input() const { return input_; }
 
@@ -70,7 +70,7 @@ class Model {
  private:
   std::unique_ptr<Layer> body_;
   ParameterLayout parameters_;
-  StateLayout state_;
+  RunningStatisticsLayout running_statistics_;
   RunningRule running_rule_;
   InputSpec input_;
   std::vector<DropoutSite> dropouts_;

@@ -106,8 +106,8 @@ Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dty
   return flat;
 }
 
-int StateLayout::Add(std::string name, int64_t channels, bool tracked) {
-  for (const NormState& norm : norms_) {
+int RunningStatisticsLayout::Add(std::string name, int64_t channels, bool tracked) {
+  for (const NormStatistics& norm : norms_) {
     if (norm.name == name) {
       throw Error(
           ErrorCode::kInvalidArgument,
@@ -122,7 +122,7 @@ int StateLayout::Add(std::string name, int64_t channels, bool tracked) {
   channels_.push_back(channels);
   // An untracked norm has no running statistics, and an offset that nobody may use.
   if (tracked) {
-    running_.push_back(
+    running_blocks_.push_back(
         {.channels = channels, .running = flat_elements_, .moments = moments_elements_});
     flat_elements_ += 2 * channels + 1;
   }
@@ -130,23 +130,24 @@ int StateLayout::Add(std::string name, int64_t channels, bool tracked) {
   return size() - 1;
 }
 
-Tensor InitialState(const StateLayout& layout) {
-  Tensor state = Tensor::Zeros({layout.flat_elements()}, DType::kFloat64);
-  const std::span<double> values = state.Span<double>();
-  for (const NormState& norm : layout.norms()) {
+Tensor InitialRunningStatistics(const RunningStatisticsLayout& layout) {
+  Tensor running = Tensor::Zeros({layout.flat_elements()}, DType::kFloat64);
+  const std::span<double> values = running.Span<double>();
+  for (const NormStatistics& norm : layout.norms()) {
     if (!norm.tracked) continue;
     for (int64_t c = 0; c < norm.channels; ++c) {
       values[static_cast<size_t>(norm.offset + norm.channels + c)] = 1;
     }
   }
-  return state;
+  return running;
 }
 
-Tensor UpdatedState(backend::Executor& executor, const StateLayout& layout, const RunningRule& rule,
-                    const Tensor& state, const Tensor& moments, const Tensor& verdict) {
-  SYNCBN_CHECK_EQ(state.elements(), layout.flat_elements()) << "running statistics";
+Tensor UpdatedRunningStatistics(backend::Executor& executor, const RunningStatisticsLayout& layout,
+                                const RunningRule& rule, const Tensor& running,
+                                const Tensor& moments, const Tensor& verdict) {
+  SYNCBN_CHECK_EQ(running.elements(), layout.flat_elements()) << "running statistics";
   SYNCBN_CHECK_EQ(moments.elements(), layout.moments_elements()) << "moments of a step";
-  return executor.UpdateRunning(rule, layout.running(), state, moments, verdict);
+  return executor.UpdateRunning(rule, layout.running_blocks(), running, moments, verdict);
 }
 
 }  // namespace syncbn::nn

@@ -69,46 +69,50 @@ class ParameterLayout {
 Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dtype);
 
 // One batch norm layer with running statistics or whose moments are logged.
-struct NormState {
+struct NormStatistics {
   std::string name;  // of the layer: "layer1.0.bn1"
   int64_t channels = 0;
-  // First element of [running_mean[C], running_var[C], num_batches_tracked] in the flat F64 state.
+  // First element of [running_mean[C], running_var[C], num_batches_tracked] in the flat F64 running
+  // statistics.
   int64_t offset = 0;
   // First element of [count, mean[C], m2[C]] in the flat F64 moments of a step.
   int64_t moments_offset = 0;
   bool tracked = true;
 };
 
-class StateLayout {
+class RunningStatisticsLayout {
  public:
   int Add(std::string name, int64_t channels, bool tracked);
-  std::span<const NormState> norms() const { return norms_; }
-  const NormState& operator[](int index) const { return norms_.at(static_cast<size_t>(index)); }
+  std::span<const NormStatistics> norms() const { return norms_; }
+  const NormStatistics& operator[](int index) const {
+    return norms_.at(static_cast<size_t>(index));
+  }
   int size() const { return static_cast<int>(norms_.size()); }
   int64_t flat_elements() const { return flat_elements_; }
   int64_t moments_elements() const { return moments_elements_; }
   // The channel counts in order, as kMergeMoments takes them.
   std::span<const int64_t> channels() const { return channels_; }
   // Of the tracked norms.
-  std::span<const backend::RunningBlock> running() const { return running_; }
+  std::span<const backend::RunningBlock> running_blocks() const { return running_blocks_; }
 
  private:
-  std::vector<NormState> norms_;
+  std::vector<NormStatistics> norms_;
   std::vector<int64_t> channels_;
-  std::vector<backend::RunningBlock> running_;
+  std::vector<backend::RunningBlock> running_blocks_;
   int64_t flat_elements_ = 0;
   int64_t moments_elements_ = 0;
 };
 
 // Running mean 0, variance 1, no batches. On the host.
-Tensor InitialState(const StateLayout& layout);
+Tensor InitialRunningStatistics(const RunningStatisticsLayout& layout);
 
 using RunningRule = backend::RunningRule;
 
-// The state after a step whose merged moments are `moments` (PyTorch's SyncBatchNorm with one group); as
-// it was if the verdict is defined and says that the step is not accepted. A pure function of the
-// executor's device.
-Tensor UpdatedState(backend::Executor& executor, const StateLayout& layout, const RunningRule& rule,
-                    const Tensor& state, const Tensor& moments, const Tensor& verdict = Tensor());
+// The running statistics after a step whose merged moments are `moments` (PyTorch's SyncBatchNorm
+// with one group); as it was if the verdict is defined and says that the step is not accepted. A
+// pure function of the executor's device.
+Tensor UpdatedRunningStatistics(backend::Executor& executor, const RunningStatisticsLayout& layout,
+                                const RunningRule& rule, const Tensor& running,
+                                const Tensor& moments, const Tensor& verdict = Tensor());
 
 }  // namespace syncbn::nn

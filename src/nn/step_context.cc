@@ -22,12 +22,14 @@ std::vector<RandomKey> SampleKeys(uint64_t seed, std::string_view purpose, int64
 
 StepContext::StepContext(StepInputs inputs) : inputs_(std::move(inputs)) {
   SYNCBN_CHECK(inputs_.executor != nullptr) << "a step context needs an executor";
-  SYNCBN_CHECK(inputs_.parameter_layout != nullptr && inputs_.state_layout != nullptr);
+  SYNCBN_CHECK(inputs_.parameter_layout != nullptr && inputs_.running_statistics_layout != nullptr);
   const ParameterLayout& layout = *inputs_.parameter_layout;
   SYNCBN_CHECK_EQ(inputs_.parameters.elements(), layout.flat_elements()) << "flat parameters";
-  SYNCBN_CHECK_EQ(inputs_.state.elements(), inputs_.state_layout->flat_elements())
+  SYNCBN_CHECK_EQ(inputs_.running_statistics.elements(),
+                  inputs_.running_statistics_layout->flat_elements())
       << "running statistics";
-  moments_ = executor().NewZeros({inputs_.state_layout->moments_elements()}, DType::kFloat64);
+  moments_ =
+      executor().NewZeros({inputs_.running_statistics_layout->moments_elements()}, DType::kFloat64);
   const size_t count = static_cast<size_t>(layout.size());
   uses_.assign(count, 0);
   written_.assign(count, false);
@@ -116,8 +118,9 @@ StepContext::Record StepContext::Restore(const void* owner) {
 }
 
 Tensor StepContext::MomentsOf(int norm) {
-  const NormState& state = (*inputs_.state_layout)[norm];
-  return moments_.Slice(state.moments_offset, {1, backend::MomentsElements(state.channels)});
+  const NormStatistics& statistics = (*inputs_.running_statistics_layout)[norm];
+  return moments_.Slice(statistics.moments_offset,
+                        {1, backend::MomentsElements(statistics.channels)});
 }
 
 std::vector<RandomKey> StepContext::SampleKeys(std::string_view purpose, const void* layer,

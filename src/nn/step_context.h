@@ -34,9 +34,9 @@ using TensorObserver =
 struct StepInputs {
   backend::Executor* executor = nullptr;
   const ParameterLayout* parameter_layout = nullptr;
-  const StateLayout* state_layout = nullptr;
+  const RunningStatisticsLayout* running_statistics_layout = nullptr;
   Tensor parameters;  // flat
-  Tensor state;       // flat F64: running statistics, read only
+  Tensor running_statistics;  // flat F64, read only
   Tensor gradients;   // flat; only for kTrain. Not zeroed by the caller.
   Mode mode = Mode::kTrain;
   comm::ReplicaLink link;

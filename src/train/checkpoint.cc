@@ -116,13 +116,13 @@ std::vector<NamedTensor> StateTensors::All() const {
 
 TrainingState TrainingState::ToDevice(backend::Stream& stream) const {
   return {.parameters = stream.ToDevice(parameters, parameters.dtype()),
-          .running = stream.ToDevice(running, running.dtype()),
+          .running_statistics = stream.ToDevice(running_statistics, running_statistics.dtype()),
           .optimizer = optimizer.ToDevice(stream)};
 }
 
 TrainingState TrainingState::OnHost() const {
   return {.parameters = parameters.OnHost(),
-          .running = running.OnHost(),
+          .running_statistics = running_statistics.OnHost(),
           .optimizer = optimizer.OnHost()};
 }
 
@@ -130,14 +130,15 @@ StateTensors CheckpointTensors(const TensorLayouts& layouts, const TrainingState
   const TrainingState state = there.OnHost();
   StateTensors tensors{.model = ParameterTensors(*layouts.parameters, state.parameters),
                        .optimizer = layouts.optimizer->StateTensors(state.optimizer)};
-  std::ranges::move(AsStateDict(RunningTensors(*layouts.running, state.running)),
-                    std::back_inserter(tensors.model));
+  std::ranges::move(
+      AsStateDict(RunningTensors(*layouts.running_statistics, state.running_statistics)),
+      std::back_inserter(tensors.model));
   return tensors;
 }
 
 TrainingState EmptyState(const TensorLayouts& layouts, DType dtype) {
   return {.parameters = Tensor::Zeros({layouts.parameters->flat_elements()}, dtype),
-          .running = nn::InitialState(*layouts.running),
+          .running_statistics = nn::InitialRunningStatistics(*layouts.running_statistics),
           .optimizer = layouts.optimizer->InitialState(dtype)};
 }
 
@@ -146,12 +147,13 @@ TrainingState RestoreState(const TensorLayouts& layouts, DType dtype, const Mani
   // Zeros first: the padding between parameters is part of no tensor.
   TrainingState state = EmptyState(layouts, dtype);
   std::vector<NamedTensor> views = ParameterTensors(*layouts.parameters, state.parameters);
-  std::ranges::move(RunningTensors(*layouts.running, state.running), std::back_inserter(views));
+  std::ranges::move(RunningTensors(*layouts.running_statistics, state.running_statistics),
+                    std::back_inserter(views));
   std::ranges::move(layouts.optimizer->StateTensors(state.optimizer), std::back_inserter(views));
   CopyByName(FromStateDict(tensors), views, source);
   state.optimizer.updates = UpdateCount(manifest.optimizer_updates);
-  const Digest digest =
-      StateDigest(*layouts.parameters, *layouts.running, state.parameters, state.running);
+  const Digest digest = StateDigest(*layouts.parameters, *layouts.running_statistics,
+                                    state.parameters, state.running_statistics);
   if (digest != manifest.state_digest) {
     Damaged(source, "parameters and running statistics have digest " + digest.Hex() +
                         ", its manifest says " + manifest.state_digest.Hex());

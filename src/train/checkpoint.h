@@ -20,7 +20,7 @@ namespace syncbn::train {
 // What accepted steps change.
 struct TrainingState {
   Tensor parameters;  // flat
-  Tensor running;     // flat F64: running statistics
+  Tensor running_statistics;  // flat F64
   OptimizerState optimizer;
 
   TrainingState ToDevice(backend::Stream& stream) const;
@@ -82,7 +82,7 @@ struct Manifest {
 // The parts that say which tensors a run has; all must outlive their users.
 struct TensorLayouts {
   const nn::ParameterLayout* parameters = nullptr;
-  const nn::StateLayout* running = nullptr;
+  const nn::RunningStatisticsLayout* running_statistics = nullptr;
   const Optimizer* optimizer = nullptr;
 };
 

@@ -19,7 +19,7 @@ constexpr std::string_view kFailed = "failed: ";
 
 // The flat tensors of a state, in a fixed order.
 std::vector<Tensor> FlatTensors(const TrainingState& state) {
-  std::vector<Tensor> tensors = {state.parameters, state.running};
+  std::vector<Tensor> tensors = {state.parameters, state.running_statistics};
   tensors.insert(tensors.end(), state.optimizer.slots.begin(), state.optimizer.slots.end());
   return tensors;
 }

@@ -34,7 +34,7 @@ Evaluator::Evaluator(Engine& engine, const data::BatchMaker& train, const data::
 EvaluationResult Evaluator::Evaluate(v1::EvaluationMode mode, const ModelState& state) {
   const auto start = std::chrono::steady_clock::now();
   ModelState evaluated = state;
-  if (mode == v1::EVALUATION_MODE_PRECISE) evaluated.running = PreciseState(state);
+  if (mode == v1::EVALUATION_MODE_PRECISE) evaluated.running_statistics = PreciseStatistics(state);
 
   const int64_t samples = test_.dataset().size();
   std::vector<uint64_t> order(static_cast<size_t>(samples));
@@ -52,8 +52,8 @@ data::BatchPlan Evaluator::PlanOf(int64_t samples) const {
   return data::BatchPlan(samples, options_.batch_per_replica, v1::LAST_BATCH_KEEP);
 }
 
-Tensor Evaluator::PreciseState(const ModelState& state) {
-  const nn::StateLayout& layout = engine_.model().state();
+Tensor Evaluator::PreciseStatistics(const ModelState& state) {
+  const nn::RunningStatisticsLayout& layout = engine_.model().running_statistics();
   const int64_t size = train_.dataset().size();
   const int64_t samples = std::min(options_.precise_samples, size);
   const std::vector<uint64_t> order =
@@ -66,9 +66,9 @@ Tensor Evaluator::PreciseState(const ModelState& state) {
   RunPasses(train_, PlanOf(samples), std::span(order).first(static_cast<size_t>(samples)),
             nn::Mode::kBatchStatistics, state, nullptr, &moments);
   // Momentum 1 forgets the old statistics.
-  return nn::UpdatedState(executor, layout,
-                          {.kind = nn::RunningRule::Kind::kMomentum, .momentum = 1}, state.running,
-                          moments);
+  return nn::UpdatedRunningStatistics(executor, layout,
+                                      {.kind = nn::RunningRule::Kind::kMomentum, .momentum = 1},
+                                      state.running_statistics, moments);
 }
 
 void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& plan,
@@ -90,7 +90,8 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
       executor.SetWeightsVersion(state.parameters_version);
       executor.WaitFor(before);
       local_sums = executor.NewZeros({kSums}, DType::kFloat64);
-      local_moments = executor.NewZeros({1, model.state().moments_elements()}, DType::kFloat64);
+      local_moments =
+          executor.NewZeros({1, model.running_statistics().moments_elements()}, DType::kFloat64);
       int64_t samples = 0;
       for (int64_t step = 0; step < plan.steps_per_epoch(); ++step) {
         const data::PositionRange slice = plan.Slice(step, replica);
@@ -103,9 +104,9 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
         link.reducer->Report(replica, state.step, "forward", "");
         nn::StepContext context({.executor = &executor,
                                  .parameter_layout = &model.parameters(),
-                                 .state_layout = &model.state(),
+                                 .running_statistics_layout = &model.running_statistics(),
                                  .parameters = state.parameters,
-                                 .state = state.running,
+                                 .running_statistics = state.running_statistics,
                                  .mode = mode,
                                  .link = engine_.LayerLink(replica),
                                  .seed = state.seed,
@@ -124,7 +125,8 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
           samples += batch.size();
         }
         if (moments != nullptr) {
-          executor.MergeMoments(model.state().channels(), {}, context.moments(), local_moments);
+          executor.MergeMoments(model.running_statistics().channels(), {}, context.moments(),
+                                local_moments);
         }
       }
       Tensor seen = local_sums.Slice(kSamples, {1});
@@ -139,13 +141,13 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
                    .result = receives ? *sums : Tensor(),
                    .name = "evaluation"});
     }
-    if (moments != nullptr && model.state().size() > 0) {
+    if (moments != nullptr && model.running_statistics().size() > 0) {
       link.Reduce({.operation = comm::Operation::kMergeMoments,
                    .group = all,
                    .contribution = std::move(local_moments),
                    .ready = ready,
                    .result = receives ? *moments : Tensor(),
-                   .channels = model.state().channels(),
+                   .channels = model.running_statistics().channels(),
                    .name = "precise moments"});
     }
   });

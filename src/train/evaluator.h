@@ -21,7 +21,7 @@ namespace syncbn::train {
 struct ModelState {
   Tensor parameters;  // flat
   backend::WeightsVersion parameters_version;
-  Tensor running;  // flat F64
+  Tensor running_statistics;  // flat F64
   uint64_t seed = 0;
   // Epoch by whose keys training samples are augmented (PreciseBN): that of the last step.
   int64_t epoch = 0;
@@ -50,14 +50,14 @@ class Evaluator {
   Evaluator(Engine& engine, const data::BatchMaker& train, const data::BatchMaker& test,
             const Options& options);
 
-  // Collective. `mode`: with running averages; with PreciseState; or with the statistics of each
-  // test batch, merged over the normalization batch as in training.
+  // Collective. `mode`: with running averages; with PreciseStatistics; or with the statistics of
+  // each test batch, merged over the normalization batch as in training.
   EvaluationResult Evaluate(v1::EvaluationMode mode, const ModelState& state);
 
   // Collective. PreciseBN (Wu and Johnson 2021): the running statistics replaced by those of
   // `precise_samples` training samples at fixed weights: moments of all batches merged by Chan's formula,
   // which is E[var + mean^2] - E[mean]^2 without its cancellation; unbiased variance.
-  Tensor PreciseState(const ModelState& state);
+  Tensor PreciseStatistics(const ModelState& state);
 
  private:
   // All of so many samples, in steps of training.

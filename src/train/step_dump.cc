@@ -74,9 +74,9 @@ std::filesystem::path WriteStepDump(const std::filesystem::path& out, const Tens
   metadata["gradient_scale"] = FormatDouble(dump.gradient_scale);
   metadata["optimizer_updates"] = std::to_string(UpdatesOf(dump.before.optimizer));
   metadata["accepted"] = dump.accepted ? "true" : "false";
-  metadata["digest"] =
-      StateDigest(*layouts.parameters, *layouts.running, dump.after.parameters, dump.after.running)
-          .Hex();
+  metadata["digest"] = StateDigest(*layouts.parameters, *layouts.running_statistics,
+                                   dump.after.parameters, dump.after.running_statistics)
+                           .Hex();
 
   const std::filesystem::path folder = out / "steps";
   if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST) ThrowErrno("create", folder);

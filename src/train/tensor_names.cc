@@ -41,10 +41,10 @@ std::vector<NamedTensor> ParameterTensors(const nn::ParameterLayout& layout, con
   return tensors;
 }
 
-std::vector<NamedTensor> RunningTensors(const nn::StateLayout& layout, const Tensor& flat,
-                                        std::string_view prefix) {
+std::vector<NamedTensor> RunningTensors(const nn::RunningStatisticsLayout& layout,
+                                        const Tensor& flat, std::string_view prefix) {
   std::vector<NamedTensor> tensors;
-  for (const nn::NormState& norm : layout.norms()) {
+  for (const nn::NormStatistics& norm : layout.norms()) {
     if (!norm.tracked) continue;
     const std::string name = std::string(prefix) + norm.name;
     const int64_t c = norm.channels;
@@ -87,10 +87,11 @@ Digest DigestOf(std::span<const NamedTensor> tensors) {
   return digester.Finish();
 }
 
-Digest StateDigest(const nn::ParameterLayout& parameter_layout, const nn::StateLayout& state_layout,
-                   const Tensor& parameters, const Tensor& state) {
+Digest StateDigest(const nn::ParameterLayout& parameter_layout,
+                   const nn::RunningStatisticsLayout& running_layout, const Tensor& parameters,
+                   const Tensor& running) {
   std::vector<NamedTensor> tensors = ParameterTensors(parameter_layout, parameters.OnHost());
-  std::ranges::move(RunningTensors(state_layout, state.OnHost()), std::back_inserter(tensors));
+  std::ranges::move(RunningTensors(running_layout, running.OnHost()), std::back_inserter(tensors));
   return DigestOf(tensors);
 }
 

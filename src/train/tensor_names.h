@@ -21,8 +21,8 @@ std::vector<NamedTensor> ParameterTensors(const nn::ParameterLayout& layout, con
                                           std::string_view prefix = "");
 
 // Views of every running statistic in `flat`. Norms without running statistics have none.
-std::vector<NamedTensor> RunningTensors(const nn::StateLayout& layout, const Tensor& flat,
-                                        std::string_view prefix = "");
+std::vector<NamedTensor> RunningTensors(const nn::RunningStatisticsLayout& layout,
+                                        const Tensor& flat, std::string_view prefix = "");
 
 // Tensors as PyTorch's state_dict has them: num_batches_tracked, a double here, is an int64 there
 // (a copy; the others stay views). For files: what is digested stays as it is.
@@ -35,8 +35,9 @@ Digest DigestOf(std::span<const NamedTensor> tensors);
 
 // Digest of all parameters and running statistics, wherever they live: equal digests mean that two runs are in the same
 // state to the last bit.
-Digest StateDigest(const nn::ParameterLayout& parameter_layout, const nn::StateLayout& state_layout,
-                   const Tensor& parameters, const Tensor& state);
+Digest StateDigest(const nn::ParameterLayout& parameter_layout,
+                   const nn::RunningStatisticsLayout& running_layout, const Tensor& parameters,
+                   const Tensor& running);
 
 // Copies the elements of each tensor of `from` into the tensor of the same name in `to`. Throws
 // FAILED_PRECONDITION, copying nothing, unless both have the same names with the same types and

@@ -32,8 +32,8 @@ TrainStep::TrainStep(Engine& engine, double bucket_bytes)
       all_{0, engine.reducer().replicas()},
       gradients_(engine.executors().main().NewZeros({engine.model().parameters().flat_elements()},
                                                     engine.backend().types().gradients)),
-      moments_(engine.executors().main().NewZeros({engine.model().state().moments_elements()},
-                                                  DType::kFloat64)),
+      moments_(engine.executors().main().NewZeros(
+          {engine.model().running_statistics().moments_elements()}, DType::kFloat64)),
       figures_(engine.executors().main().NewZeros({kSums + backend::verdict::kElements},
                                                   DType::kFloat64)),
       figures_on_host_(engine.executors().main().NewOnHost(figures_.shape(), figures_.dtype())) {}
@@ -108,9 +108,9 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     nn::StepContext context({
         .executor = &executor,
         .parameter_layout = &model.parameters(),
-        .state_layout = &model.state(),
+        .running_statistics_layout = &model.running_statistics(),
         .parameters = settings.parameters,
-        .state = settings.norm_state,
+        .running_statistics = settings.running_statistics,
         .gradients = gradients,
         .mode = nn::Mode::kTrain,
         .link = engine_.LayerLink(replica),
@@ -173,13 +173,13 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
                                   .ready = executor.Record(),
                                   .result = receives ? figures_.Slice(0, {kSums}) : Tensor(),
                                   .name = "loss"}));
-    if (model.state().size() > 0) {
+    if (model.running_statistics().size() > 0) {
       handles.push_back(link.Start({.operation = comm::Operation::kMergeMoments,
                                     .group = all_,
                                     .contribution = context.moments(),
                                     .ready = executor.Record(),
                                     .result = receives ? moments_ : Tensor(),
-                                    .channels = model.state().channels(),
+                                    .channels = model.running_statistics().channels(),
                                     .name = "moments of all layers"}));
     }
   }

@@ -22,13 +22,13 @@ struct StepSettings {
   // Samples of the step over all replicas; the loss is their mean.
   int64_t global_batch = 0;
   double label_smoothing = 0;
-  // Wishes of this process (signals); every process learns the sum.
+  // Asked of this process (by signals); every process learns the sum.
   bool wants_checkpoint = false;
   bool wants_stop = false;
   Tensor parameters;  // flat
   // A new one with every update of the parameters.
   backend::WeightsVersion parameters_version;
-  Tensor norm_state;  // flat F64
+  Tensor running_statistics;  // flat F64
   // Where the rows of each replica begin in the logits of the step, and their number: R + 1
   // entries, the same in every process. Empty: nobody wants the logits.
   std::vector<int64_t> logit_rows = {};
@@ -67,7 +67,8 @@ class TrainStep {
   StepFigures Figures() const;
 
   const Tensor& gradients() const { return gradients_; }  // flat, of the mean loss
-  const Tensor& moments() const { return moments_; }      // flat F64, as StateLayout lays them out
+  // flat F64, as nn::RunningStatisticsLayout lays them out
+  const Tensor& moments() const { return moments_; }
   // After Judge: F64 [parameters], sums of squares of the gradients; and see backend::verdict.
   const Tensor& squares() const { return squares_; }
   Tensor verdict() const;

@@ -50,7 +50,7 @@ Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker
       learning_rate_(spec.train().learning_rate(), plan_.batch(), plan_.steps_per_epoch(),
                      total_steps_),
       optimizer_(spec.train().optimizer(), engine.model().parameters()),
-      layouts_{&engine.model().parameters(), &engine.model().state(), &optimizer_},
+      layouts_{&engine.model().parameters(), &engine.model().running_statistics(), &optimizer_},
       evaluator_(engine, train, test,
                  {.batch_per_replica = data::BatchPerReplica(spec.cluster()),
                   .precise_samples = spec.train().evaluate().precise_samples()}),
@@ -62,14 +62,14 @@ TrainingState Trainer::InitialState() const {
   const DType type = engine_.backend().types().parameters;
   return TrainingState{
       .parameters = nn::InitialParameters(*layouts_.parameters, spec_.seed(), type),
-      .running = nn::InitialState(*layouts_.running),
+      .running_statistics = nn::InitialRunningStatistics(*layouts_.running_statistics),
       .optimizer = optimizer_.InitialState(type)}
       .ToDevice(engine_.executors().main());
 }
 
 Digest Trainer::StateDigest() const {
-  return train::StateDigest(*layouts_.parameters, *layouts_.running, state_.parameters,
-                            state_.running);
+  return train::StateDigest(*layouts_.parameters, *layouts_.running_statistics, state_.parameters,
+                            state_.running_statistics);
 }
 
 int64_t Trainer::end_step() const {
@@ -110,9 +110,10 @@ Summary Trainer::Run() {
                               .step = counters.step % plan_.steps_per_epoch()});
   }
   while (!ended_ && counters.step < end_) {
-    Wishes wishes = options_.wishes ? options_.wishes() : Wishes();
-    wishes.stop |= options_.stop.stop_requested();
-    RunOneStep(wishes);
+    ControlRequests requests =
+        options_.control_requests ? options_.control_requests() : ControlRequests();
+    requests.stop |= options_.stop.stop_requested();
+    RunOneStep(requests);
     FinishStep();
   }
   loader_.reset();
@@ -163,13 +164,13 @@ RunPlan Trainer::Plan() const {
 ModelState Trainer::CurrentModel() const {
   return {.parameters = state_.parameters,
           .parameters_version = version_,
-          .running = state_.running,
+          .running_statistics = state_.running_statistics,
           .seed = spec_.seed(),
           .epoch = std::max<int64_t>(0, progress_.counters.step - 1) / plan_.steps_per_epoch(),
           .step = progress_.counters.step};
 }
 
-void Trainer::RunOneStep(const Wishes& wishes) {
+void Trainer::RunOneStep(const ControlRequests& requests) {
   Begin(Activity::kTrain);
   const int64_t step = progress_.counters.step;
   const int64_t epoch = step / plan_.steps_per_epoch();
@@ -182,7 +183,7 @@ void Trainer::RunOneStep(const Wishes& wishes) {
   if (writes_dump) {
     backend::Executor& executor = engine_.executors().main();
     before = {.parameters = executor.Clone(state_.parameters),
-              .running = state_.running,  // replaced, never written to
+              .running_statistics = state_.running_statistics,  // replaced, never written to
               .optimizer = state_.optimizer.Clone(executor)};
   }
   if (Dumps(step)) {
@@ -201,11 +202,11 @@ void Trainer::RunOneStep(const Wishes& wishes) {
        .seed = spec_.seed(),
        .global_batch = global_batch,
        .label_smoothing = spec_.train().label_smoothing(),
-       .wants_checkpoint = wishes.checkpoint,
-       .wants_stop = wishes.stop,
+       .wants_checkpoint = requests.checkpoint,
+       .wants_stop = requests.stop,
        .parameters = state_.parameters,
        .parameters_version = version_,
-       .norm_state = state_.running,
+       .running_statistics = state_.running_statistics,
        .logit_rows = std::move(logit_rows)},
       [&](int replica) {
         data::LoadedBatch loaded = loader_->Next(replica);
@@ -276,8 +277,9 @@ void Trainer::Commit(double learning_rate) {
                      .squares = step_.squares(),
                      .verdict = verdict},
                     state_.parameters, state_.optimizer);
-  state_.running = nn::UpdatedState(executor, *layouts_.running, engine_.model().running_rule(),
-                                    state_.running, step_.moments(), verdict);
+  state_.running_statistics = nn::UpdatedRunningStatistics(
+      executor, *layouts_.running_statistics, engine_.model().running_rule(),
+      state_.running_statistics, step_.moments(), verdict);
   version_ = backend::WeightsVersion::New();
   figures_ = step_.Figures();
 }
@@ -368,7 +370,7 @@ bool Trainer::CheckState() {
   backend::Executor& executor = engine_.executors().main();
   const bool parameters =
       AllFinite(SquaredNorms(executor, *layouts_.parameters, state_.parameters).OnHost());
-  if (parameters && AllFinite(state_.running.OnHost())) return true;
+  if (parameters && AllFinite(state_.running_statistics.OnHost())) return true;
   Diverge(parameters ? "the running statistics are not finite" : "the parameters are not finite");
   return false;
 }

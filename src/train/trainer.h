@@ -41,17 +41,17 @@ class Trainer {
   // Go on from a checkpoint instead of the initial state. Before Run.
   void Restore(const TrainingState& state, const Manifest& manifest);
 
-  // Collective. Does what a stop has left to be done, then trains to the end of the run, until a
-  // stop is wished, or until it has diverged. The figures of the summary that a trainer knows are
-  // filled in: the same on every process except times, and that only the root, which writes, can
-  // end as kStorage.
+  // Collective. Does what a stop has left to be done, then trains to the end of the run, until
+  // a stop is requested, or until it has diverged. The figures of the summary that a trainer knows
+  // are filled in: the same on every process except times, and that only the root, which writes,
+  // can end as kStorage.
   Summary Run();
 
  private:
   TrainingState InitialState() const;
   RunPlan Plan() const;
   ModelState CurrentModel() const;
-  void RunOneStep(const Wishes& wishes);
+  void RunOneStep(const ControlRequests& requests);
   // Updates the state if the step is accepted: decided and done on the device, then told to the host.
   void Commit(double learning_rate);
   // What follows a step, or was left to be done after it by a stop.

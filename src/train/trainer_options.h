@@ -17,7 +17,7 @@
 namespace syncbn::train {
 
 // What a signal or a coordinator asks of the run. Agreed by all processes at the next step.
-struct Wishes {
+struct ControlRequests {
   bool checkpoint = false;
   bool stop = false;
 };
@@ -40,7 +40,7 @@ struct TrainerOptions {
   // that step and with a checkpoint.
   std::stop_token stop;
   // Asked before each step, in every process, for what can only be polled (signals). May be empty.
-  std::function<Wishes()> wishes;
+  std::function<ControlRequests()> control_requests;
   // Told, in every process, before the first step. May be empty.
   std::function<void(const RunPlan& plan)> on_start;
   // Told, in every process, when it begins something, with the steps done and the epoch. May be

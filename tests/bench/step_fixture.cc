@@ -47,9 +47,9 @@ StepFixture::StepFixture(const StepSetup& setup, const backend::Backend& backend
   train::TrainerOptions& options = environment.training;
   options.observer = this;
   options.evaluate = false;
-  options.wishes = [this] {
+  options.control_requests = [this] {
     wanted_.acquire();
-    return train::Wishes{.stop = stop_};
+    return train::ControlRequests{.stop = stop_};
   };
   options.on_batch = [this](int64_t, int, data::Batch& batch) { batch = batch_; };
   training_ = std::make_unique<train::TrainingRun>(run_, std::move(environment));

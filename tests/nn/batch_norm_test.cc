@@ -74,8 +74,9 @@ constexpr char kConvNet[] =
 
 TEST(BatchNorm, DoesNotSeeTheScaleOfTheWeightsBeforeIt) {
   const auto model = MakeModel(kConvNet, kImages);
-  PassSettings settings{.parameters = RandomParameters(*model),
-                        .state = InitialState(model->state())};
+  PassSettings settings{
+      .parameters = RandomParameters(*model),
+      .running_statistics = InitialRunningStatistics(model->running_statistics())};
   const Part part = RandomPart(kImages, 3, "x");
   const PassResult plain = RunPass(*model, settings, part);
   Tensor weight = model->parameters().View(settings.parameters, 0);
@@ -90,9 +91,11 @@ TEST(BatchNorm, DoesNotSeeTheScaleOfTheWeightsBeforeIt) {
 
 TEST(BatchNorm, ABiasBeforeItHasNoGradient) {
   const auto model = MakeModel(kConvNet, kImages);
-  const PassResult result = RunPass(
-      *model, {.parameters = RandomParameters(*model), .state = InitialState(model->state())},
-      RandomPart(kImages, 3, "x"));
+  const PassResult result =
+      RunPass(*model,
+              {.parameters = RandomParameters(*model),
+               .running_statistics = InitialRunningStatistics(model->running_statistics())},
+              RandomPart(kImages, 3, "x"));
   const ParameterLayout& layout = model->parameters();
   EXPECT_LT(MaxAbsolute(layout.View(result.gradients, layout.Find("0.bias"))), 1e-13);
   EXPECT_GT(MaxAbsolute(layout.View(result.gradients, layout.Find("0.weight"))), 0.1);
@@ -138,7 +141,9 @@ TEST(BatchNorm, WithANormalizationBatchOfOneIsInstanceNorm) {
   const PassResult a = RunPass(*batch.model, settings, part);
   const PassResult b = RunPass(
       *instance.model,
-      {.parameters = settings.parameters, .state = InitialState(instance.model->state())}, part);
+      {.parameters = settings.parameters,
+       .running_statistics = InitialRunningStatistics(instance.model->running_statistics())},
+      part);
   EXPECT_TRUE(Near(a.logits, b.logits, 1e-13));
   EXPECT_TRUE(Near(a.dimages, b.dimages, 1e-13));
   EXPECT_TRUE(Near(a.gradients, b.gradients, 1e-13));
@@ -196,7 +201,7 @@ TEST(BatchNorm, InferenceUsesTheRunningStatistics) {
   const NormNet net(2, 2, 3, kPlain);
   PassSettings settings = net.Settings(Mode::kEvaluate);
   const Part part = net.Data(3);
-  const double* state = settings.state.Data<double>();
+  const double* state = settings.running_statistics.Data<double>();
   Tensor expected(part.images.shape(), DType::kFloat64);
   for (int64_t i = 0; i < expected.elements(); ++i) {
     expected.Data<double>()[i] =
@@ -220,7 +225,7 @@ TEST(BatchNorm, InferenceIsIndependentOfTheOtherSamples) {
 
 TEST(BatchNorm, WithoutRunningStatisticsInferenceUsesItsBatch) {
   const NormNet net(2, 2, 3, "running {kind: RUNNING_KIND_NONE}");
-  EXPECT_EQ(net.model->state().flat_elements(), 0);
+  EXPECT_EQ(net.model->running_statistics().flat_elements(), 0);
   EXPECT_EQ(net.model->running_rule().kind, RunningRule::Kind::kNone);
   const Part part = net.Data(4);
   EXPECT_TRUE(SameBits(RunPass(*net.model, net.Settings(Mode::kEvaluate), part).logits,
@@ -275,13 +280,14 @@ TEST(BatchNorm, NamesTheLayerWhoseNormalizationBatchDoesNotFit) {
 
 TEST(BatchNorm, AppliedTwiceLogsTheMomentsOfBoth) {
   const NormNet net(1, 1, 2, kPlain);
-  StateLayout state = net.model->state();
+  RunningStatisticsLayout state = net.model->running_statistics();
   const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   StepContext context({.executor = executor.get(),
                        .parameter_layout = &net.model->parameters(),
-                       .state_layout = &net.model->state(),
+                       .running_statistics_layout = &net.model->running_statistics(),
                        .parameters = executor->New({0}),
-                       .state = ForExecutor(*executor, InitialState(net.model->state())),
+                       .running_statistics = ForExecutor(
+                           *executor, InitialRunningStatistics(net.model->running_statistics())),
                        .mode = Mode::kBatchStatistics});
   const Part first = net.Data(3, "first"), second = net.Data(4, "second");
   net.model->Forward(ForExecutor(*executor, first.images), context);

@@ -52,12 +52,13 @@ inline PassResult Joined(const Model& model, const std::vector<PassResult>& resu
   std::vector<Tensor> logits, dimages;
   PassResult joined;
   joined.gradients = Tensor::Zeros(Shape{model.parameters().flat_elements()}, DType::kFloat64);
-  joined.moments = Tensor::Zeros(Shape{model.state().moments_elements()}, DType::kFloat64);
+  joined.moments =
+      Tensor::Zeros(Shape{model.running_statistics().moments_elements()}, DType::kFloat64);
   for (const PassResult& result : results) {
     logits.push_back(result.logits);
     joined.statistics_messages += result.statistics_messages;
     const Tensor& moments = result.moments;
-    comm::MergeMoments(model.state().channels(), joined.moments.Span<double>(),
+    comm::MergeMoments(model.running_statistics().channels(), joined.moments.Span<double>(),
                        moments.Span<double>());
     if (!result.gradients.defined()) continue;
     dimages.push_back(result.dimages);

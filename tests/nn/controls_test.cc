@@ -116,14 +116,15 @@ class ControlsTest : public ::testing::TestWithParam<std::vector<int64_t>> {
   Step LayerStep(bool whole) const {
     const int replicas = whole ? 1 : static_cast<int>(parts_.size());
     const NormNet net(1, 1, 1, "affine: false", MakeCluster(replicas, {32}));
-    const PassSettings settings{.parameters = RandomParameters(*net.model),
-                                .state = InitialState(net.model->state())};
+    const PassSettings settings{
+        .parameters = RandomParameters(*net.model),
+        .running_statistics = InitialRunningStatistics(net.model->running_statistics())};
     Cluster cluster(replicas, replicas);
     const PassResult joined =
         Joined(*net.model, cluster.Run(*net.model, settings,
                                        whole ? std::vector<Part>{StackedParts(parts_)} : parts_));
-    const Tensor state = UpdatedOnHost(net.model->state(), net.model->running_rule(),
-                                       settings.state, joined.moments);
+    const Tensor state = UpdatedOnHost(net.model->running_statistics(), net.model->running_rule(),
+                                       settings.running_statistics, joined.moments);
     return {.y = joined.logits,
             .dx = joined.dimages.Reshape({joined.dimages.elements(), 1}),
             .running_mean = state.Slice(0, {1}),

@@ -24,7 +24,9 @@ const backend::Backend& Cpu() {
 }
 
 PassSettings SettingsOf(const Model& model, Mode mode = Mode::kTrain) {
-  return {.parameters = RandomParameters(model), .state = RandomState(model), .mode = mode};
+  return {.parameters = RandomParameters(model),
+          .running_statistics = RandomRunningStatistics(model),
+          .mode = mode};
 }
 
 // Calls visit(name, a, b) for every tensor of two passes, gradients one by one.
@@ -37,11 +39,11 @@ void ForEachTensor(const Model& model, const PassResult& a, const PassResult& b,
           model.parameters().View(b.gradients, i));
   }
   const auto state = [&](const PassResult& result) {
-    return UpdatedOnHost(model.state(), model.running_rule(), InitialState(model.state()),
-                         result.moments);
+    return UpdatedOnHost(model.running_statistics(), model.running_rule(),
+                         InitialRunningStatistics(model.running_statistics()), result.moments);
   };
   const Tensor state_a = state(a), state_b = state(b);
-  for (const NormState& norm : model.state().norms()) {
+  for (const NormStatistics& norm : model.running_statistics().norms()) {
     const auto view = [&](const Tensor& tensor, int64_t row) {
       return tensor.Slice(norm.offset + row * norm.channels, {norm.channels});
     };
@@ -144,9 +146,9 @@ double DistanceFromKinks(const std::string& text, const InputSpec& input, const 
   StepContext context(
       {.executor = executor.get(),
        .parameter_layout = &model->parameters(),
-       .state_layout = &model->state(),
+       .running_statistics_layout = &model->running_statistics(),
        .parameters = ForExecutor(*executor, RandomParameters(*model)),
-       .state = ForExecutor(*executor, RandomState(*model)),
+       .running_statistics = ForExecutor(*executor, RandomRunningStatistics(*model)),
        .mode = Mode::kBatchStatistics,
        .observer = [&](std::string_view layer, std::string_view, const Tensor& tensor) {
          if (layer.find("relu") != std::string_view::npos || layer.starts_with("act")) {

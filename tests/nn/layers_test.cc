@@ -35,8 +35,9 @@ class LayerGradientTest : public ::testing::TestWithParam<LayerCase> {};
 // head.
 TEST_P(LayerGradientTest, MatchesDifferences) {
   const auto model = MakeModel("layers {conv {out: 4 padding: 1}} " + GetParam().layers, kImages);
-  const PassSettings settings{.parameters = RandomParameters(*model),
-                              .state = InitialState(model->state())};
+  const PassSettings settings{
+      .parameters = RandomParameters(*model),
+      .running_statistics = InitialRunningStatistics(model->running_statistics())};
   // A small step: the data must not come near a kink of relu or a tie of a maximum.
   EXPECT_TRUE(GradientsHold(*model, settings, RandomPart(kImages, 3, GetParam().name),
                             {.step = 1e-6, .tolerance = 1e-7}));
@@ -96,9 +97,10 @@ class LayerTest : public ::testing::Test {
     gradients_ = ForExecutor(*executor_, RandomNormal({layout_.flat_elements()}, "garbage"));
     return StepContext({.executor = executor_.get(),
                         .parameter_layout = &layout_,
-                        .state_layout = &state_layout_,
+                        .running_statistics_layout = &running_statistics_layout_,
                         .parameters = ForExecutor(*executor_, parameters_),
-                        .state = ForExecutor(*executor_, InitialState(state_layout_)),
+                        .running_statistics = ForExecutor(
+                            *executor_, InitialRunningStatistics(running_statistics_layout_)),
                         .gradients = gradients_,
                         .mode = mode,
                         .seed = 3,
@@ -112,7 +114,7 @@ class LayerTest : public ::testing::Test {
   std::unique_ptr<backend::Executor> executor_ =
       backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   ParameterLayout layout_;
-  StateLayout state_layout_;
+  RunningStatisticsLayout running_statistics_layout_;
   Tensor parameters_ = Tensor::Zeros({0}, DType::kFloat64);
   Tensor gradients_;
   std::vector<uint64_t> ids_;
@@ -251,7 +253,7 @@ TEST(WeightNorm, StartsAsThePlainLayerAndNamesItsParametersAsPyTorchDoes) {
   const auto logits = [&](const Model& model) {
     return RunPass(model,
                    {.parameters = InitialParameters(model.parameters(), 1, DType::kFloat64),
-                    .state = InitialState(model.state())},
+                    .running_statistics = InitialRunningStatistics(model.running_statistics())},
                    RandomPart(kImages, 2, "x"))
         .logits;
   };
@@ -263,8 +265,9 @@ TEST(Model, SparesTheGradientOfTheImagesWhenNobodyAsks) {
                              "layers {linear {out: 4}}",
                              "layers {flatten {}} layers {linear {out: 4}}"}) {
     const auto model = MakeModel(layers, kImages);
-    PassSettings settings{.parameters = RandomParameters(*model),
-                          .state = InitialState(model->state())};
+    PassSettings settings{
+        .parameters = RandomParameters(*model),
+        .running_statistics = InitialRunningStatistics(model->running_statistics())};
     const Part part = RandomPart(kImages, 3, "x");
     const PassResult with = RunPass(*model, settings, part);
     settings.input_gradient = false;

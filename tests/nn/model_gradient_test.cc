@@ -28,8 +28,9 @@ class ModelGradientTest : public ::testing::TestWithParam<GradientCase> {};
 TEST_P(ModelGradientTest, MatchesDifferences) {
   const GradientCase& c = GetParam();
   const auto model = MakeModel(c.text, c.input);
-  const PassSettings settings{.parameters = RandomParameters(*model),
-                              .state = InitialState(model->state())};
+  const PassSettings settings{
+      .parameters = RandomParameters(*model),
+      .running_statistics = InitialRunningStatistics(model->running_statistics())};
   EXPECT_TRUE(GradientsHold(*model, settings, RandomPart(c.input, 3, c.name),
                             {.step = 1e-6, .tolerance = 1e-5, .max_elements = c.elements}));
 }
@@ -71,8 +72,9 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Loss, GradientThroughAModelMatchesDifferences) {
   const auto model = MakeModel(Named("mlp", "hidden: [6]"), {3, 3, 1, 4});
-  const PassSettings settings{.parameters = RandomParameters(*model),
-                              .state = InitialState(model->state())};
+  const PassSettings settings{
+      .parameters = RandomParameters(*model),
+      .running_statistics = InitialRunningStatistics(model->running_statistics())};
   Part part = RandomPart(model->input(), 5, "x");
   Tensor labels(Shape{5}, DType::kInt32);
   for (int i = 0; i < 5; ++i) labels.Data<int32_t>()[i] = i % 4;

@@ -96,8 +96,8 @@ TEST(ResNet18, HasTorchvisionsNamesAndShapes) {
   EXPECT_EQ(Find(*model, "fc.weight").shape, (Shape{1000, 512}));
   EXPECT_THAT(Names(*model), Not(Contains("layer1.0.downsample.0.weight")));
   EXPECT_THAT(Names(*model), Not(Contains("conv1.bias")));
-  EXPECT_EQ(model->state().size(), 20);
-  EXPECT_EQ(model->state()[0].name, "bn1");
+  EXPECT_EQ(model->running_statistics().size(), 20);
+  EXPECT_EQ(model->running_statistics()[0].name, "bn1");
 }
 
 TEST(ResNet50, HasBottlenecksWithTheStrideInTheMiddle) {
@@ -105,7 +105,7 @@ TEST(ResNet50, HasBottlenecksWithTheStrideInTheMiddle) {
   EXPECT_EQ(Find(*model, "layer1.0.conv3.weight").shape, (Shape{256, 64, 1, 1}));
   EXPECT_EQ(Find(*model, "layer1.0.downsample.0.weight").shape, (Shape{256, 64, 1, 1}));
   EXPECT_EQ(Find(*model, "layer3.5.bn3.weight").shape, (Shape{1024}));
-  EXPECT_EQ(model->state().size(), 53);
+  EXPECT_EQ(model->running_statistics().size(), 53);
 }
 
 TEST(ResNet18, HasASmallStemForSmallImages) {
@@ -118,7 +118,7 @@ TEST(ResNet20, HasNineBlocksOfTwo) {
   EXPECT_EQ(Find(*model, "layer3.2.conv2.weight").shape, (Shape{64, 64, 3, 3}));
   EXPECT_EQ(Find(*model, "layer2.0.conv1.weight").shape, (Shape{32, 16, 3, 3}));
   EXPECT_EQ(model->parameters().Find("layer1.3.conv1.weight"), -1);
-  EXPECT_EQ(model->state().size(), 19 + 2);
+  EXPECT_EQ(model->running_statistics().size(), 19 + 2);
 }
 
 TEST(ResNet, HasNoBiasDirectlyBeforeANorm) {
@@ -202,7 +202,8 @@ TEST(Vgg11, IsNumberedAsTorchvisionsWithAndWithoutNorm) {
     norms.push_back("features." + std::to_string(n + 1));
   }
   std::vector<std::string> tracked;
-  for (const NormState& norm : normed->state().norms()) tracked.push_back(norm.name);
+  for (const NormStatistics& norm : normed->running_statistics().norms())
+    tracked.push_back(norm.name);
   EXPECT_EQ(tracked, norms);
 }
 
@@ -409,7 +410,8 @@ TEST(Model, RefusesImagesOfAnotherSize) {
   EXPECT_THAT(ErrorOf([&] {
                 RunPass(
                     *model,
-                    {.parameters = RandomParameters(*model), .state = InitialState(model->state())},
+                    {.parameters = RandomParameters(*model),
+                     .running_statistics = InitialRunningStatistics(model->running_statistics())},
                     RandomPart({8, 9, 2, 3}, 2, "x"));
               }),
               AllOf(HasSubstr("8 x 8 x 2"), HasSubstr("[2, 8, 9, 2]")));
@@ -429,9 +431,10 @@ TEST(Model, TellsAnObserverWhatEveryLayerGivesAndReceives) {
     StepContext context(
         {.executor = executor.get(),
          .parameter_layout = &model->parameters(),
-         .state_layout = &model->state(),
+         .running_statistics_layout = &model->running_statistics(),
          .parameters = ForExecutor(*executor, RandomParameters(*model)),
-         .state = ForExecutor(*executor, InitialState(model->state())),
+         .running_statistics =
+             ForExecutor(*executor, InitialRunningStatistics(model->running_statistics())),
          .gradients = gradients,
          .observer = [&](std::string_view layer, std::string_view what, const Tensor&) {
            seen.push_back(std::string(layer) + " " + std::string(what));

@@ -24,7 +24,9 @@ struct NormNet {
                         cluster, options)) {}
 
   PassSettings Settings(Mode mode = Mode::kTrain) const {
-    return {.parameters = RandomParameters(*model), .state = RandomState(*model), .mode = mode};
+    return {.parameters = RandomParameters(*model),
+            .running_statistics = RandomRunningStatistics(*model),
+            .mode = mode};
   }
   Part Data(int64_t samples, std::string_view name = "x", double mean = 0.5) const {
     return RandomPart(input, samples, name, mean);

@@ -108,7 +108,7 @@ TEST(InitialParameters, TheGainOfAWeightNormIsTheLengthOfEachRow) {
   }
 }
 
-class UpdatedStateTest : public ::testing::Test {
+class UpdatedRunningStatisticsTest : public ::testing::Test {
  protected:
   void SetUp() override { norm_ = layout_.Add("bn", 2, true); }
 
@@ -123,60 +123,61 @@ class UpdatedStateTest : public ::testing::Test {
     return moments;
   }
 
-  StateLayout layout_;
+  RunningStatisticsLayout layout_;
   int norm_ = 0;
 };
 
-TEST_F(UpdatedStateTest, StartsAtMeanZeroVarianceOneAndNoBatches) {
-  EXPECT_THAT(Values(InitialState(layout_)), ElementsAre(0, 0, 1, 1, 0));
+TEST_F(UpdatedRunningStatisticsTest, StartsAtMeanZeroVarianceOneAndNoBatches) {
+  EXPECT_THAT(Values(InitialRunningStatistics(layout_)), ElementsAre(0, 0, 1, 1, 0));
 }
 
-TEST_F(UpdatedStateTest, MovesByTheMomentumTowardsTheUnbiasedVariance) {
+TEST_F(UpdatedRunningStatisticsTest, MovesByTheMomentumTowardsTheUnbiasedVariance) {
   const RunningRule rule{RunningRule::Kind::kMomentum, 0.25};
   const Tensor state =
-      UpdatedOnHost(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
+      UpdatedOnHost(layout_, rule, InitialRunningStatistics(layout_), Moments(5, {4, 8}, {8, 16}));
   EXPECT_THAT(Values(state), ElementsAre(1, 2, 0.75 + 0.25 * 2, 0.75 + 0.25 * 4, 1));
 }
 
-TEST_F(UpdatedStateTest, CumulativeIsTheMeanOverBatches) {
+TEST_F(UpdatedRunningStatisticsTest, CumulativeIsTheMeanOverBatches) {
   const RunningRule rule{RunningRule::Kind::kCumulative};
-  Tensor state = UpdatedOnHost(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
+  Tensor state =
+      UpdatedOnHost(layout_, rule, InitialRunningStatistics(layout_), Moments(5, {4, 8}, {8, 16}));
   state = UpdatedOnHost(layout_, rule, state, Moments(3, {2, 0}, {8, 0}));
   EXPECT_THAT(Values(state), ElementsAre(3, 4, 3, 2, 2));
 }
 
-TEST_F(UpdatedStateTest, NeitherMeanNorVarianceMovesWhenTheCountIsOne) {
+TEST_F(UpdatedRunningStatisticsTest, NeitherMeanNorVarianceMovesWhenTheCountIsOne) {
   for (const auto kind : {RunningRule::Kind::kMomentum, RunningRule::Kind::kCumulative}) {
     const RunningRule rule{kind, 0.5};
-    const Tensor before =
-        UpdatedOnHost(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16}));
+    const Tensor before = UpdatedOnHost(layout_, rule, InitialRunningStatistics(layout_),
+                                        Moments(5, {4, 8}, {8, 16}));
     EXPECT_TRUE(SameBits(UpdatedOnHost(layout_, rule, before, Moments(1, {7, 7}, {0, 0})), before));
   }
 }
 
-TEST_F(UpdatedStateTest, LeavesALayerThatSawNothingAndOneThatIsNotTracked) {
+TEST_F(UpdatedRunningStatisticsTest, LeavesALayerThatSawNothingAndOneThatIsNotTracked) {
   const int untracked = layout_.Add("other", 3, false);
   EXPECT_EQ(layout_.flat_elements(), 5) << "no room for what is not kept";
   EXPECT_EQ(layout_[untracked].moments_offset, 5) << "but its moments are logged";
   const RunningRule rule{RunningRule::Kind::kMomentum, 0.5};
-  const Tensor before = InitialState(layout_);
+  const Tensor before = InitialRunningStatistics(layout_);
   EXPECT_TRUE(SameBits(UpdatedOnHost(layout_, rule, before, Moments(0, {0, 0}, {0, 0})), before));
   const Tensor moved = UpdatedOnHost(layout_, rule, before, Moments(2, {2, 2}, {2, 2}));
   EXPECT_THAT(Values(moved), ElementsAre(1, 1, 1.5, 1.5, 1));
 }
 
-TEST_F(UpdatedStateTest, IsAPureFunction) {
+TEST_F(UpdatedRunningStatisticsTest, IsAPureFunction) {
   const RunningRule rule{RunningRule::Kind::kMomentum, 0.5};
-  const Tensor before = InitialState(layout_), copy = before.Clone();
+  const Tensor before = InitialRunningStatistics(layout_), copy = before.Clone();
   UpdatedOnHost(layout_, rule, before, Moments(5, {4, 8}, {8, 16}));
   EXPECT_TRUE(SameBits(before, copy));
 }
 
-TEST_F(UpdatedStateTest, WithoutARuleNothingMoves) {
+TEST_F(UpdatedRunningStatisticsTest, WithoutARuleNothingMoves) {
   const RunningRule rule{RunningRule::Kind::kNone};
-  EXPECT_TRUE(
-      SameBits(UpdatedOnHost(layout_, rule, InitialState(layout_), Moments(5, {4, 8}, {8, 16})),
-               InitialState(layout_)));
+  EXPECT_TRUE(SameBits(
+      UpdatedOnHost(layout_, rule, InitialRunningStatistics(layout_), Moments(5, {4, 8}, {8, 16})),
+      InitialRunningStatistics(layout_)));
 }
 
 }  // namespace

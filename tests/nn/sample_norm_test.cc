@@ -64,7 +64,7 @@ TEST(SampleNorm, IsTheSameInInferenceAndNeverSeesAnotherSample) {
   for (const char* norm :
        {"kind: NORM_KIND_LAYER", "kind: NORM_KIND_INSTANCE", "kind: NORM_KIND_GROUP groups: 2"}) {
     const NormNet net(3, 2, 4, norm);
-    EXPECT_EQ(net.model->state().size(), 0);
+    EXPECT_EQ(net.model->running_statistics().size(), 0);
     const Part part = net.Data(3);
     const Tensor train = Forward(net, part);
     EXPECT_TRUE(SameBits(Forward(net, part, Mode::kEvaluate), train));

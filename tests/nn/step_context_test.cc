@@ -20,16 +20,17 @@ class StepContextTest : public ::testing::Test {
   void SetUp() override {
     layout_.Add({.name = "a", .shape = {3}});
     layout_.Add({.name = "b", .shape = {4}});
-    state_layout_.Add("bn", 2, true);
+    running_statistics_layout_.Add("bn", 2, true);
     gradients_ = ForExecutor(*executor_, RandomNormal({layout_.flat_elements()}, "garbage"));
   }
 
   StepInputs Inputs(Mode mode = Mode::kTrain) {
     return {.executor = executor_.get(),
             .parameter_layout = &layout_,
-            .state_layout = &state_layout_,
+            .running_statistics_layout = &running_statistics_layout_,
             .parameters = ForExecutor(*executor_, InitialParameters(layout_, 1, DType::kFloat64)),
-            .state = ForExecutor(*executor_, InitialState(state_layout_)),
+            .running_statistics =
+                ForExecutor(*executor_, InitialRunningStatistics(running_statistics_layout_)),
             .gradients = gradients_,
             .mode = mode,
             .sample_ids = ids_,
@@ -39,7 +40,7 @@ class StepContextTest : public ::testing::Test {
   std::unique_ptr<backend::Executor> executor_ =
       backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
   ParameterLayout layout_;
-  StateLayout state_layout_;
+  RunningStatisticsLayout running_statistics_layout_;
   Tensor gradients_;
   std::vector<uint64_t> ids_;
   std::vector<int> ready_;

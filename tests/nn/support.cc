@@ -144,9 +144,9 @@ Tensor RandomParameters(const Model& model, uint64_t seed) {
   return flat;
 }
 
-Tensor RandomState(const Model& model) {
-  Tensor state = InitialState(model.state());
-  for (const NormState& norm : model.state().norms()) {
+Tensor RandomRunningStatistics(const Model& model) {
+  Tensor state = InitialRunningStatistics(model.running_statistics());
+  for (const NormStatistics& norm : model.running_statistics().norms()) {
     if (!norm.tracked) continue;
     RandomStream stream(RandomKey(3).Fold(norm.name));
     double* values = state.Data<double>() + norm.offset;
@@ -191,10 +191,10 @@ PassResult RunPass(const Model& model, backend::Executor& executor, const PassSe
   StepContext context(
       {.executor = &executor,
        .parameter_layout = &model.parameters(),
-       .state_layout = &model.state(),
+       .running_statistics_layout = &model.running_statistics(),
        .parameters = executor.ToDevice(As(settings.parameters, executor.types().parameters),
                                        executor.types().parameters),
-       .state = executor.ToDevice(settings.state, DType::kFloat64),
+       .running_statistics = executor.ToDevice(settings.running_statistics, DType::kFloat64),
        .gradients = settings.mode == Mode::kTrain ? gradients : Tensor(),
        .mode = settings.mode,
        .link = settings.link,
@@ -215,11 +215,12 @@ PassResult RunPass(const Model& model, backend::Executor& executor, const PassSe
   return result;
 }
 
-Tensor UpdatedOnHost(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
-                     const Tensor& moments) {
+Tensor UpdatedOnHost(const RunningStatisticsLayout& layout, const RunningRule& rule,
+                     const Tensor& state, const Tensor& moments) {
   const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
-  return UpdatedState(*executor, layout, rule, executor->ToDevice(state, DType::kFloat64),
-                      executor->ToDevice(moments, DType::kFloat64))
+  return UpdatedRunningStatistics(*executor, layout, rule,
+                                  executor->ToDevice(state, DType::kFloat64),
+                                  executor->ToDevice(moments, DType::kFloat64))
       .OnHost();
 }
 

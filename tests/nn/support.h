@@ -42,9 +42,9 @@ inline Tensor ForExecutor(backend::Executor& executor, const Tensor& x) {
   const DType type = executor.types().activations;
   return executor.ToDevice(As(x, type), type);
 }
-// UpdatedState on a new executor of the reference back end, from and to the host.
-Tensor UpdatedOnHost(const StateLayout& layout, const RunningRule& rule, const Tensor& state,
-                     const Tensor& moments);
+// UpdatedRunningStatistics on a new executor of the reference back end, from and to the host.
+Tensor UpdatedOnHost(const RunningStatisticsLayout& layout, const RunningRule& rule,
+                     const Tensor& state, const Tensor& moments);
 // The concatenation along the first axis.
 Tensor Stacked(const std::vector<Tensor>& parts);
 // The model's initial parameters, with every scale, shift and bias replaced by something random
@@ -52,7 +52,7 @@ Tensor Stacked(const std::vector<Tensor>& parts);
 // hold.
 Tensor RandomParameters(const Model& model, uint64_t seed = 1);
 // Running statistics as after some steps: means around 0, variances around 1.
-Tensor RandomState(const Model& model);
+Tensor RandomRunningStatistics(const Model& model);
 
 // -- Passes --------------------------------------------------------------------------------------
 // One replica's part of a pass.
@@ -69,7 +69,7 @@ Part StackedParts(const std::vector<Part>& parts);
 
 struct PassSettings {
   Tensor parameters;  // F64; given to the back end in its own type
-  Tensor state;
+  Tensor running_statistics;
   Mode mode = Mode::kTrain;
   comm::ReplicaLink link = {};
   uint64_t seed = 1;

@@ -35,7 +35,9 @@ v1::ClusterSpec FourReplicas() {
 }
 
 PassSettings SettingsOf(const Model& model, Mode mode = Mode::kTrain) {
-  return {.parameters = RandomParameters(model), .state = RandomState(model), .mode = mode};
+  return {.parameters = RandomParameters(model),
+          .running_statistics = RandomRunningStatistics(model),
+          .mode = mode};
 }
 
 void ExpectSame(const PassResult& actual, const PassResult& expected) {
@@ -148,7 +150,8 @@ TEST(SyncBatchNorm, RunningStatisticsAreThoseOfOneReplicaWithAllSamples) {
   const PassSettings settings = SettingsOf(*plain);
   const std::vector<Part> parts = UnequalParts(plain->input(), {4, 4, 4, 4});
   const auto updated = [&](const Model& model, const PassResult& result) {
-    return UpdatedOnHost(model.state(), model.running_rule(), settings.state, result.moments);
+    return UpdatedOnHost(model.running_statistics(), model.running_rule(),
+                         settings.running_statistics, result.moments);
   };
   const Tensor expected = updated(*plain, RunPass(*plain, settings, StackedParts(parts)));
   for (const char* batch : {"scope: NORM_SCOPE_GLOBAL", "scope: NORM_SCOPE_REPLICA", "samples: 8",

@@ -86,16 +86,16 @@ class RestoreTest : public testing::Test {
   RestoreTest() {
     spec_.set_kind(v1::OPTIMIZER_KIND_ADAMW);
     optimizer_.emplace(spec_, model_.parameters);
-    layouts_ = {&model_.parameters, &model_.running, &*optimizer_};
+    layouts_ = {&model_.parameters, &model_.running_statistics, &*optimizer_};
     state_ = {.parameters = Ramp(model_.parameters, DType::kFloat32, 1, 0.1),
-              .running = nn::InitialState(model_.running),
+              .running_statistics = nn::InitialRunningStatistics(model_.running_statistics),
               .optimizer = {.slots = {Ramp(model_.parameters, DType::kFloat32, 7),
                                       Ramp(model_.parameters, DType::kFloat32, 9)},
                             .updates = UpdateCount(17)}};
-    for (double& value : state_.running.Span<double>()) value += 2;
+    for (double& value : state_.running_statistics.Span<double>()) value += 2;
     manifest_.optimizer_updates = 17;
-    manifest_.state_digest =
-        StateDigest(model_.parameters, model_.running, state_.parameters, state_.running);
+    manifest_.state_digest = StateDigest(model_.parameters, model_.running_statistics,
+                                         state_.parameters, state_.running_statistics);
   }
 
   SmallModel model_;
@@ -110,7 +110,8 @@ TEST_F(RestoreTest, GivesTheSameStateInOwnMemory) {
   const TrainingState restored = RestoreState(layouts_, DType::kFloat32, manifest_,
                                               CheckpointTensors(layouts_, state_).All(), "X");
   EXPECT_TRUE(std::ranges::equal(restored.parameters.Bytes(), state_.parameters.Bytes()));
-  EXPECT_TRUE(std::ranges::equal(restored.running.Bytes(), state_.running.Bytes()));
+  EXPECT_TRUE(
+      std::ranges::equal(restored.running_statistics.Bytes(), state_.running_statistics.Bytes()));
   ASSERT_EQ(restored.optimizer.slots.size(), 2u);
   for (int slot : {0, 1}) {
     EXPECT_TRUE(std::ranges::equal(restored.optimizer.slots[slot].Bytes(),
@@ -126,8 +127,8 @@ TEST_F(RestoreTest, AnotherModelIsRefusedByName) {
   other.parameters.Add({.name = "extra.weight", .shape = {4}});
   const Optimizer optimizer(spec_, other.parameters);
   EXPECT_EQ(ErrorOf([&] {
-              RestoreState({&other.parameters, &other.running, &optimizer}, DType::kFloat32,
-                           manifest_, tensors, "OUT/checkpoints/step-00000017");
+              RestoreState({&other.parameters, &other.running_statistics, &optimizer},
+                           DType::kFloat32, manifest_, tensors, "OUT/checkpoints/step-00000017");
             }),
             "FAILED_PRECONDITION: OUT/checkpoints/step-00000017 does not fit the model of the run "
             "file; missing: extra.weight [4] F32, optimizer.mean.extra.weight [4] F32, "

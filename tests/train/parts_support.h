@@ -48,12 +48,12 @@ struct SmallModel {
     add("fc.weight_g", {3}, kWeightNormGain);
     add("fc.weight_v", {3, 2}, kWeight);
     add("fc.bias", {3}, kBias);
-    running.Add("bn1", 2, /*tracked=*/true);
-    running.Add("bn2", 5, /*tracked=*/false);
+    running_statistics.Add("bn1", 2, /*tracked=*/true);
+    running_statistics.Add("bn2", 5, /*tracked=*/false);
   }
 
   nn::ParameterLayout parameters;
-  nn::StateLayout running;
+  nn::RunningStatisticsLayout running_statistics;
 };
 
 // Elements start, start + 1, ... times `factor`, in the parameters only: the padding stays zero.

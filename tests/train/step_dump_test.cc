@@ -39,12 +39,12 @@ class StepDumpTest : public testing::Test {
     dump_.logits.Span<float>()[12] = -3;
     dump_.replica.Span<int32_t>()[2] = 1;
     dump_.sample_ids.Span<int64_t>()[1] = int64_t{1} << 40;
-    dump_.after.running.Span<double>()[0] = 0.75;
+    dump_.after.running_statistics.Span<double>()[0] = 0.75;
   }
 
   TrainingState State(double first, int64_t updates) const {
     return {.parameters = Ramp(model_.parameters, DType::kFloat32, first),
-            .running = nn::InitialState(model_.running),
+            .running_statistics = nn::InitialRunningStatistics(model_.running_statistics),
             .optimizer = {.slots = {Ramp(model_.parameters, DType::kFloat32, first + 1000)},
                           .updates = UpdateCount(updates)}};
   }
@@ -57,7 +57,7 @@ class StepDumpTest : public testing::Test {
 
   SmallModel model_;
   const Optimizer optimizer_{Momentum(), model_.parameters};
-  const TensorLayouts layouts_{&model_.parameters, &model_.running, &optimizer_};
+  const TensorLayouts layouts_{&model_.parameters, &model_.running_statistics, &optimizer_};
   StepDump dump_;
   TempFolder folder_;
 };
@@ -95,9 +95,9 @@ TEST_F(StepDumpTest, HoldsTheBatchAndEverythingAroundTheStep) {
 
   const std::map<std::string, std::string> metadata{
       {"accepted", "true"},
-      {"digest",
-       StateDigest(model_.parameters, model_.running, dump_.after.parameters, dump_.after.running)
-           .Hex()},
+      {"digest", StateDigest(model_.parameters, model_.running_statistics, dump_.after.parameters,
+                             dump_.after.running_statistics)
+                     .Hex()},
       {"epoch", "1"},
       {"gradient_scale", "0.5"},
       {"learning_rate", "0.1"},

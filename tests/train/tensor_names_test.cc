@@ -31,8 +31,8 @@ TEST(TensorNames, ParametersKeepTheirNamesAndOrder) {
 
 TEST(TensorNames, RunningStatisticsAreTrackedNormsOnly) {
   const SmallModel model;
-  Tensor flat = nn::InitialState(model.running);
-  const std::vector<NamedTensor> tensors = RunningTensors(model.running, flat);
+  Tensor flat = nn::InitialRunningStatistics(model.running_statistics);
+  const std::vector<NamedTensor> tensors = RunningTensors(model.running_statistics, flat);
   EXPECT_THAT(NamesOf(tensors), ElementsAre("bn1.running_mean [2]", "bn1.running_var [2]",
                                             "bn1.num_batches_tracked []"));
   EXPECT_THAT(tensors[1].tensor.Span<double>(), ElementsAre(1, 1));
@@ -41,8 +41,10 @@ TEST(TensorNames, RunningStatisticsAreTrackedNormsOnly) {
 TEST(StateDigest, SeesEveryElementButNotThePadding) {
   const SmallModel model;
   Tensor parameters = Ramp(model.parameters, DType::kFloat32, 0);
-  Tensor running = nn::InitialState(model.running);
-  auto digest = [&] { return StateDigest(model.parameters, model.running, parameters, running); };
+  Tensor running = nn::InitialRunningStatistics(model.running_statistics);
+  auto digest = [&] {
+    return StateDigest(model.parameters, model.running_statistics, parameters, running);
+  };
   const Digest original = digest();
   EXPECT_EQ(digest(), original);
   for (int i = 0; i < model.parameters.size(); ++i) {
@@ -64,10 +66,11 @@ TEST(StateDigest, SeesEveryElementButNotThePadding) {
 TEST(StateDigest, TellsZeroFromMinusZero) {
   const SmallModel model;
   Tensor parameters = Tensor::Zeros({model.parameters.flat_elements()}, DType::kFloat32);
-  const Tensor running = nn::InitialState(model.running);
-  const Digest original = StateDigest(model.parameters, model.running, parameters, running);
+  const Tensor running = nn::InitialRunningStatistics(model.running_statistics);
+  const Digest original =
+      StateDigest(model.parameters, model.running_statistics, parameters, running);
   parameters.Data<float>()[0] = -0.0f;
-  EXPECT_NE(StateDigest(model.parameters, model.running, parameters, running), original);
+  EXPECT_NE(StateDigest(model.parameters, model.running_statistics, parameters, running), original);
 }
 
 TEST(DigestOf, SeesNamesTypesAndShapes) {

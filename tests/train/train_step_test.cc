@@ -86,7 +86,8 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
   const auto executor = backend->MakeExecutor();
   const Tensor before = nn::InitialParameters(model->parameters(), 1, backend->types().parameters);
   const Tensor parameters = executor->Clone(before);
-  const Tensor norm_state = executor->Clone(nn::InitialState(model->state()));
+  const Tensor running_statistics =
+      executor->Clone(nn::InitialRunningStatistics(model->running_statistics()));
   executor->Synchronize();
   auto communicators = comm::MakeInProcessCommunicators(options.processes);
   std::vector<StepResult> results(static_cast<size_t>(options.processes));
@@ -101,7 +102,7 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
                           .global_batch = batches.total(),
                           .parameters = parameters,
                           .parameters_version = backend::WeightsVersion::New(),
-                          .norm_state = norm_state};
+                          .running_statistics = running_statistics};
     if (options.logits) settings.logit_rows = batches.rows();
     if (options.adjust) options.adjust(process, settings);
     step.Run(
@@ -235,7 +236,7 @@ TEST(TrainStep, ComputesTheGradientOfTheImagesForThoseWhoWatchAlone) {
     step.Run(
         {.global_batch = batches.total(),
          .parameters = backend->MakeExecutor()->New({0}),
-         .norm_state = backend->MakeExecutor()->New({0}, DType::kFloat64)},
+         .running_statistics = backend->MakeExecutor()->New({0}, DType::kFloat64)},
         [&](int replica) { return batches.Of(replica); }, observers);
     return asked;
   };
@@ -249,7 +250,7 @@ TEST(TrainStep, ComputesTheGradientOfTheImagesForThoseWhoWatchAlone) {
             (std::vector<int>{0, 1}));
 }
 
-TEST(TrainStep, WishesOfAnyProcessReachAll) {
+TEST(TrainStep, RequestsOfAnyProcessReachAll) {
   const StepBatches batches({2, 2, 2});
   const auto ask = [](int process, StepSettings& settings) {
     settings.wants_stop = process == 1;

@@ -107,8 +107,8 @@ TEST(Trainer, SkipsNonFiniteStepsWithoutATrace) {
   // Neither parameters nor running statistics moved in that step, and the run went on.
   EXPECT_EQ(run.records.at(3).digest, run.records.at(2).digest);
   EXPECT_NE(run.records.at(4).digest, run.records.at(3).digest);
-  ASSERT_GT(run.state.running.elements(), 0);
-  for (double value : std::as_const(run.state.running).Span<double>()) {
+  ASSERT_GT(run.state.running_statistics.elements(), 0);
+  for (double value : std::as_const(run.state.running_statistics).Span<double>()) {
     EXPECT_TRUE(std::isfinite(value));
   }
 }
@@ -232,7 +232,7 @@ TEST(Trainer,
   const auto settings = [](bool stops) {
     return [stops](int process, TrainerOptions& options) {
       options.evaluate = true;
-      if (stops) options.wishes = [] { return Wishes{.stop = true}; };
+      if (stops) options.control_requests = [] { return ControlRequests{.stop = true}; };
       PoisonSteps([](int64_t step) { return step == 5; })(process, options);
     };
   };
@@ -296,9 +296,11 @@ TEST(Trainer, StopsWhenAnyProcessIsAskedTo) {
   TempFolder out;
   std::atomic<int> asked = 0;
   const InProcessRunResult run = RunInProcess(
-      spec, {.processes = 2, .out = out.path(), .adjust = [&](int process, TrainerOptions& options) {
-               if (process == 1) options.wishes = [&] { return Wishes{.stop = ++asked > 5}; };
-             }});
+      spec,
+      {.processes = 2, .out = out.path(), .adjust = [&](int process, TrainerOptions& options) {
+         if (process == 1)
+           options.control_requests = [&] { return ControlRequests{.stop = ++asked > 5}; };
+       }});
   EXPECT_EQ(run.summary.end, RunEnd::kStopped);
   EXPECT_EQ(run.summary.steps, 6);
   EXPECT_EQ(CheckpointStore({.out = out.path()}).Latest()->manifest.counters.step, 6);
@@ -312,7 +314,9 @@ TEST(Trainer, WritesACheckpointWhenAnyProcessIsAskedTo) {
   std::atomic<int> asked = 0;
   RunInProcess(spec, {.processes = 2, .out = out.path(), .adjust = [&](int process, TrainerOptions& options) {
                         if (process == 1) {
-                          options.wishes = [&] { return Wishes{.checkpoint = ++asked == 5}; };
+                          options.control_requests = [&] {
+                            return ControlRequests{.checkpoint = ++asked == 5};
+                          };
                         }
                       }});
   EXPECT_EQ(CheckpointStore({.out = out.path()}).Steps(), (std::vector<int64_t>{5, 10}));

@@ -194,12 +194,12 @@ int Session::Run() {
   if (root_) TakeFolder(map);
   // Nobody goes on before the root has found the folder to be right.
   communicator_.Barrier();
-  SignalWishes signals(root_);
+  SignalRequests signals(root_);
   train::RunEnvironment environment = Environment();
-  environment.training.wishes = [&] {
-    train::Wishes wishes = signals.Take();
-    wishes.stop |= report_.stop_wanted();
-    return wishes;
+  environment.training.control_requests = [&] {
+    train::ControlRequests requests = signals.Take();
+    requests.stop |= report_.stop_wanted();
+    return requests;
   };
   train::RunResult result = train::RunTraining(run_, std::move(environment));
   observer_.Finish();

@@ -9,7 +9,7 @@
 namespace syncbn::app {
 namespace {
 
-// A signal handler can reach only what is static; SignalWishes is its one user.
+// A signal handler can reach only what is static; SignalRequests is its one user.
 std::atomic<bool> checkpoint_wanted{false};
 std::atomic<bool> stop_wanted{false};
 std::atomic<bool> announce_stop{false};
@@ -31,7 +31,7 @@ void OnStop(int number) {
 
 }  // namespace
 
-SignalWishes::SignalWishes(bool announce) {
+SignalRequests::SignalRequests(bool announce) {
   announce_stop = announce;
   checkpoint_wanted = false;
   stop_wanted = false;
@@ -40,11 +40,11 @@ SignalWishes::SignalWishes(bool announce) {
   std::signal(SIGINT, OnStop);
 }
 
-SignalWishes::~SignalWishes() {
+SignalRequests::~SignalRequests() {
   for (int number : {SIGUSR1, SIGTERM, SIGINT}) std::signal(number, SIG_DFL);
 }
 
-train::Wishes SignalWishes::Take() {
+train::ControlRequests SignalRequests::Take() {
   return {.checkpoint = checkpoint_wanted.exchange(false), .stop = stop_wanted.load()};
 }
 

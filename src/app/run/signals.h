@@ -7,16 +7,16 @@
 namespace syncbn::app {
 
 // Installs the handlers for its lifetime; one at a time in a process.
-class SignalWishes {
+class SignalRequests {
  public:
   // `announce`: say on standard error that a stop was heard; one process of a run is enough.
-  explicit SignalWishes(bool announce);
-  ~SignalWishes();
-  SignalWishes(const SignalWishes&) = delete;
-  SignalWishes& operator=(const SignalWishes&) = delete;
+  explicit SignalRequests(bool announce);
+  ~SignalRequests();
+  SignalRequests(const SignalRequests&) = delete;
+  SignalRequests& operator=(const SignalRequests&) = delete;
 
-  // What has been asked since the last call; a wish to stop stays.
-  train::Wishes Take();
+  // What has been asked since the last call; a request to stop stays.
+  train::ControlRequests Take();
 };
 
 }  // namespace syncbn::app
