@@ -44,14 +44,14 @@ bool MetricSender::stopping() const {
 void MetricSender::ShortenRetryPauses() {
   {
     std::lock_guard lock(mutex_);
-    hurry_ = true;
+    retries_soon_ = true;
   }
   wake_.notify_all();
 }
 
 bool MetricSender::Sleep(milliseconds time) {
   std::unique_lock lock(mutex_);
-  if (!wake_.wait_for(lock, time, [&] { return stop_ || hurry_; })) return true;
+  if (!wake_.wait_for(lock, time, [&] { return stop_ || retries_soon_; })) return true;
   return !wake_.wait_for(lock, std::min(time, kLastPause), [&] { return stop_; });
 }
 

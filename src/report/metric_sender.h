@@ -58,7 +58,7 @@ class MetricSender {
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  bool stop_ = false, hurry_ = false;
+  bool stop_ = false, retries_soon_ = false;
   std::unique_ptr<MetricStream> stream_;  // replaced under mutex_
   std::thread thread_;
 };

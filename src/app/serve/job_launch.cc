@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "config/run_file.h"
-#include "coordinator/control/look_pool.h"
+#include "coordinator/control/file_system_pool.h"
 #include "coordinator/launch/attempt_folder.h"
 
 namespace syncbn::app {
@@ -104,7 +104,7 @@ coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
     throw Error(ErrorCode::kInvalidArgument, error.message());
   }
   const fs::path out = spec.output_folder();
-  coordinator::LookingAt("the output folder " + out.string());
+  coordinator::NowAccessing("the output folder " + out.string());
   const fs::path folder = launch.data / JobName(record.id);
   fs::create_directories(folder);
   const fs::path file = folder / "run.yaml";

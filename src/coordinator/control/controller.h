@@ -20,11 +20,11 @@
 #include <thread>
 #include <vector>
 
-#include "coordinator/control/complaints.h"
+#include "coordinator/control/file_system_pool.h"
 #include "coordinator/control/keyed_pool.h"
-#include "coordinator/control/look_pool.h"
 #include "coordinator/control/newest_revisions.h"
 #include "coordinator/control/rank_monitor.h"
+#include "coordinator/control/warning_throttle.h"
 #include "coordinator/job/classify.h"
 #include "coordinator/launch/launcher.h"
 #include "coordinator/schedule/scheduler.h"
@@ -99,7 +99,7 @@ class Controller {
     // nobody's silence in it counts.
     std::chrono::milliseconds longest_tick = std::chrono::seconds(5);
     int launcher_threads = 4;
-    LookPool::Options looks;
+    FileSystemPool::Options file_system;
     const Clock* clock = &Clock::System();
   };
 
@@ -170,7 +170,7 @@ class Controller {
   AttemptRef RefOf(AttemptId id) const;
 
   // For all looks at folders that jobs name.
-  LookPool& looks() { return looks_; }
+  FileSystemPool& file_system() { return file_system_; }
 
  private:
   static Options Checked(Options options);
@@ -183,10 +183,11 @@ class Controller {
   using Extra = std::function<void(Tables&, Applied&)>;
 
   // Reads, decides and stores inside a write; `extra` writes what belongs to it.
-  Applied ApplyIn(Tables& tables, int64_t job, const Event& event, const AuditRecord& audit,
+  Applied ApplyIn(Tables& tables, int64_t job, const Event& event, const TransitionCause& cause,
                   const Extra& extra);
   // The same as a write of its own, then carries out the effects.
-  Outcome ApplyEvent(int64_t job, const Event& event, AuditRecord audit, const Extra& extra = {});
+  Outcome ApplyEvent(int64_t job, const Event& event, TransitionCause cause,
+                     const Extra& extra = {});
   // Deadlines that signs of life have moved are newer here than in the store.
   // True when its progress is newer, too.
   bool OverlaySignsOfLife(JobRecord& record) const;
@@ -244,8 +245,8 @@ class Controller {
   DurableClock time_;
   const WallTime calendar_start_;  // of this process
   const MonotonicTime start_;
-  mutable Complaints complaints_;
-  LookPool looks_;
+  mutable WarningThrottle warnings_;
+  FileSystemPool file_system_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::map<int64_t, OpenJob> open_;

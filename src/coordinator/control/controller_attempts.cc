@@ -55,11 +55,10 @@ void Controller::Launch(AttemptId id) {
     if (wanted) {
       RunFileText run_file =
           options_.store->Read([&](Tables& tables) { return tables.jobs.RunFile(id.job); });
-      options_.launcher->Start(looks_.Run(
-          "the output folder " + record.spec.output_folder(),
-          [make = options_.make_launch, record, run_file = std::move(run_file), context] {
-            return make(record, run_file, context);
-          }));
+      options_.launcher->Start(
+          file_system_.Run("the output folder " + record.spec.output_folder(),
+                           [make = options_.make_launch, record, run_file = std::move(run_file),
+                            context] { return make(record, run_file, context); }));
     }
   } catch (const Error& error) {
     options_.log("starting " + name + ": " + error.what());

@@ -45,7 +45,7 @@ Controller::Controller(Options options)
             options_.store->Read([](Tables& tables) { return tables.clock.Get(); })),
       calendar_start_(options_.clock->Now()),
       start_(options_.clock->Monotonic()),
-      looks_(options_.looks) {
+      file_system_(options_.file_system) {
   // A job that goes over its time limit is ended for certain only after all of this.
   options_.scheduler.ending_margin =
       std::max(options_.scheduler.ending_margin,
@@ -66,17 +66,17 @@ Controller::~Controller() {
 void Controller::Guarded(const std::string& doing, const std::function<void()>& body) const {
   try {
     body();
-    complaints_.Forget(doing);
+    warnings_.Reset(doing);
   } catch (const std::exception& error) {
     // A full disk, a file system that does not answer: what is to be done is still to be done, and
     // is tried again at the next round.
-    if (const auto line = complaints_.Say(doing, error.what(), options_.clock->Monotonic()))
+    if (const auto line = warnings_.Warn(doing, error.what(), options_.clock->Monotonic()))
       options_.log(*line);
   }
 }
 
 Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event& event,
-                                        const AuditRecord& audit, const Extra& extra) {
+                                        const TransitionCause& cause, const Extra& extra) {
   const Moment now = Now();
   Applied applied{.record = tables.jobs.Get(job)};
   const bool moved = OverlaySignsOfLife(applied.record);
@@ -85,7 +85,7 @@ Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event
   // A sign of life that changes nothing else is no entry of the history.
   if (!applied.outcome.durable) applied.outcome.verdict = Outcome::Verdict::kIgnored;
   if (applied.outcome.verdict != Outcome::Verdict::kApplied) return applied;
-  AuditRecord full = audit;
+  TransitionCause full = cause;
   full.event = EventName(event.kind);
   const std::string& message = applied.outcome.message;
   if (!message.empty() && full.reason != message)
@@ -127,11 +127,11 @@ bool Controller::OverlaySignsOfLife(JobRecord& record) const {
   return moved;
 }
 
-Outcome Controller::ApplyEvent(int64_t job, const Event& event, AuditRecord audit,
+Outcome Controller::ApplyEvent(int64_t job, const Event& event, TransitionCause cause,
                                const Extra& extra) {
   // Also on a full disk: a job that does not come to its end cannot be deleted.
   const Applied applied = options_.store->Write(
-      [&](Tables& tables) { return ApplyIn(tables, job, event, audit, extra); },
+      [&](Tables& tables) { return ApplyIn(tables, job, event, cause, extra); },
       Store::Use::kMakesRoom);
   if (applied.outcome.verdict == Outcome::Verdict::kApplied) OnCommit(applied);
   return applied.outcome;

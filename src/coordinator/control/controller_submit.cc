@@ -31,25 +31,24 @@ std::filesystem::path DefaultOutput(const std::filesystem::path& root, int64_t j
 std::vector<int64_t> Controller::FreeNumbers(int64_t next) {
   // More than one, for those who submit at the same moment.
   constexpr size_t kSome = 16;
-  return looks_.Run("the output root " + options_.output_root.string(),
-                    [next, data = options_.store->folder(), outputs = options_.output_root] {
-                      std::vector<int64_t> numbers;
-                      for (int64_t job = next; numbers.size() < kSome; ++job) {
-                        if (!std::filesystem::exists(data / JobName(job)) &&
-                            !std::filesystem::exists(DefaultOutput(outputs, job))) {
-                          numbers.push_back(job);
-                        }
-                      }
-                      return numbers;
-                    });
+  return file_system_.Run("the output root " + options_.output_root.string(),
+                          [next, data = options_.store->folder(), outputs = options_.output_root] {
+                            std::vector<int64_t> numbers;
+                            for (int64_t job = next; numbers.size() < kSome; ++job) {
+                              if (!std::filesystem::exists(data / JobName(job)) &&
+                                  !std::filesystem::exists(DefaultOutput(outputs, job))) {
+                                numbers.push_back(job);
+                              }
+                            }
+                            return numbers;
+                          });
 }
 
 void Controller::LookAtOutput(const v1::Job& spec) {
   if (spec.output_folder().empty()) return;
-  looks_.Run("the output folder " + spec.output_folder(),
-             [check = options_.check_output, folder = std::filesystem::path(spec.output_folder())] {
-               check(folder);
-             });
+  file_system_.Run("the output folder " + spec.output_folder(),
+                   [check = options_.check_output,
+                    folder = std::filesystem::path(spec.output_folder())] { check(folder); });
 }
 
 void Controller::CheckOutputAmongOpen(const v1::Job& spec) const {

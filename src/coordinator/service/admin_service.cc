@@ -26,7 +26,7 @@ v1::Token Show(const TokenRecord& record) {
   return token;
 }
 
-v1::AuditRecord Show(const AuditEntry& entry) {
+v1::AuditRecord Show(const AuditRecord& entry) {
   v1::AuditRecord record;
   record.set_sequence(entry.sequence);
   *record.mutable_time() = ToProto(entry.time);
@@ -117,7 +117,7 @@ grpc::Status AdminService::ListAudit(grpc::ServerContext* context,
       entries.pop_back();
       response->set_next_page_token(std::to_string(entries.back().sequence));
     }
-    for (const AuditEntry& entry : entries) *response->add_records() = Show(entry);
+    for (const AuditRecord& entry : entries) *response->add_records() = Show(entry);
   });
 }
 

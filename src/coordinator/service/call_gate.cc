@@ -93,7 +93,7 @@ CallGate::CallGate(Options options)
       worker_rate_(options_.worker_rate),
       refusal_rate_(options_.refusal_rate) {}
 
-void CallGate::Audit(const AuditEntry& entry) {
+void CallGate::Audit(const AuditRecord& entry) {
   try {
     options_.store->Write([&](Tables& tables) { tables.audit.Add(entry); });
   } catch (const std::exception& failure) {

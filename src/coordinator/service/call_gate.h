@@ -78,7 +78,7 @@ class CallGate {
   const Options& options() const { return options_; }
 
  private:
-  void Audit(const AuditEntry& entry);
+  void Audit(const AuditRecord& entry);
   void TakeStream(const Caller& caller);
   void ReturnStream(const Caller& caller);
 

@@ -53,7 +53,7 @@ grpc::Status JobService::CreateJob(grpc::ServerContext* context,
     Submission submission =
         CheckSubmission(request->job(), call.caller().name, options_.submission);
     if (!submission.spec.output_folder().empty() || !submission.data_path.empty()) {
-      submission = options_.controller->looks().Run(
+      submission = options_.controller->file_system().Run(
           "the folders of the job", [submission, policy = options_.submission]() mutable {
             CheckFolders(submission, policy);
             return submission;

@@ -10,7 +10,7 @@
 #include "base/utf8.h"
 #include "config/run_file.h"
 #include "coordinator/api_error.h"
-#include "coordinator/control/look_pool.h"
+#include "coordinator/control/file_system_pool.h"
 #include "coordinator/schedule/placement.h"
 #include "coordinator/service/status.h"
 
@@ -153,7 +153,7 @@ bool IsWithin(const fs::path& path, const fs::path& root) {
 
 // With links and dots resolved, as far as the path exists.
 fs::path Resolve(const fs::path& path, const std::string& what) {
-  LookingAt(what + " " + path.string());
+  NowAccessing(what + " " + path.string());
   std::error_code error;
   const fs::path resolved = fs::weakly_canonical(path, error);
   if (!error) return resolved.has_filename() ? resolved : resolved.parent_path();

@@ -1,7 +1,7 @@
 // What a job must satisfy before it is taken: all that a submitter can say is looked at here, once,
 // and nothing of it becomes a command, a path outside the configured roots, or a variable outside
 // the list. Pure but for looks at the file system, which are said to be such: they may hang
-// (control/look_pool.h), and name what they are at.
+// (control/file_system_pool.h), and name what they are at.
 #pragma once
 
 #include <chrono>

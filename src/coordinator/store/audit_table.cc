@@ -4,7 +4,7 @@
 
 namespace syncbn::coordinator {
 
-void AuditTable::Add(const AuditEntry& entry) {
+void AuditTable::Add(const AuditRecord& entry) {
   database_.Run(
       "INSERT INTO audit(time, actor, peer, method, resource, code, detail) VALUES (?, ?, ?, ?, ?, "
       "?, ?)",
@@ -12,8 +12,8 @@ void AuditTable::Add(const AuditEntry& entry) {
       entry.detail);
 }
 
-std::vector<AuditEntry> AuditTable::List(int64_t before, int limit) const {
-  std::vector<AuditEntry> entries;
+std::vector<AuditRecord> AuditTable::List(int64_t before, int limit) const {
+  std::vector<AuditRecord> entries;
   Rows rows = database_.Query(
       "SELECT sequence, time, actor, peer, method, resource, code, detail FROM audit WHERE "
       "sequence < ? ORDER BY sequence DESC LIMIT ?",

@@ -9,7 +9,7 @@
 
 namespace syncbn::coordinator {
 
-struct AuditEntry {
+struct AuditRecord {
   int64_t sequence = 0;  // given by the table
   WallTime time;
   std::string actor;     // empty: not known
@@ -24,9 +24,9 @@ class AuditTable {
  public:
   explicit AuditTable(Database& database) : database_(database) {}
 
-  void Add(const AuditEntry& entry);
+  void Add(const AuditRecord& entry);
   // Newest first, those with a sequence below `before`.
-  std::vector<AuditEntry> List(int64_t before, int limit) const;
+  std::vector<AuditRecord> List(int64_t before, int limit) const;
 
  private:
   Database& database_;

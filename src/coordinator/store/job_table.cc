@@ -106,7 +106,8 @@ int64_t JobTable::NextId() const {
 }
 
 int64_t JobTable::Create(const v1::Job& spec, const RunFileText& run_file, const JobStatus& status,
-                         const AuditRecord& audit, WallTime now, std::optional<int64_t> wanted) {
+                         const TransitionCause& cause, WallTime now,
+                         std::optional<int64_t> wanted) {
   SYNCBN_CHECK(spec.run_file().empty() && spec.effective_run_file().empty())
       << "run files are kept apart";
   database_.Run(
@@ -125,7 +126,7 @@ int64_t JobTable::Create(const v1::Job& spec, const RunFileText& run_file, const
   for (const auto& [key, value] : spec.labels()) {
     database_.Run("INSERT INTO labels(key, value, job) VALUES (?, ?, ?)", key, value, id);
   }
-  AddTransition(id, status.attempt, static_cast<JobState>(0), status.state, status.desired, audit,
+  AddTransition(id, status.attempt, static_cast<JobState>(0), status.state, status.desired, cause,
                 now);
   return id;
 }
@@ -147,7 +148,8 @@ RunFileText JobTable::RunFile(int64_t id) const {
   return {rows.Text(0), rows.Text(1)};
 }
 
-void JobTable::Update(int64_t id, const JobStatus& next, const AuditRecord& audit, WallTime now) {
+void JobTable::Update(int64_t id, const JobStatus& next, const TransitionCause& transition_cause,
+                      WallTime now) {
   const JobRecord before = Get(id);
   const std::optional<WallTime> start =
       next.attempt_start && !before.start_time ? now : before.start_time;
@@ -164,7 +166,8 @@ void JobTable::Update(int64_t id, const JobStatus& next, const AuditRecord& audi
       Micros(next.since), Micros(next.deadline), Micros(next.attempt_start),
       Micros(next.running_since), int64_t{next.used.count()}, AsBlob(cause), AsBlob(failure),
       FailureClassOf(next), id);
-  AddTransition(id, next.attempt, before.status.state, next.state, next.desired, audit, now);
+  AddTransition(id, next.attempt, before.status.state, next.state, next.desired, transition_cause,
+                now);
 }
 
 void JobTable::UpdateSpec(int64_t id, const v1::Job& spec) {
@@ -254,7 +257,7 @@ int64_t JobTable::Count() const {
   return rows.Int(0);
 }
 
-void JobTable::Delete(int64_t id, const AuditRecord& audit, WallTime now) {
+void JobTable::Delete(int64_t id, const TransitionCause& cause, WallTime now) {
   const JobRecord record = Get(id);
   if (!IsEnded(record.status.state)) {
     throw ApiError(ErrorCode::kFailedPrecondition, "WRONG_STATE",
@@ -265,7 +268,7 @@ void JobTable::Delete(int64_t id, const AuditRecord& audit, WallTime now) {
   database_.Run("DELETE FROM transitions WHERE job = ?", id);
   database_.Run("DELETE FROM jobs WHERE id = ?", id);
   AddTransition(id, record.status.attempt, record.status.state, static_cast<JobState>(0),
-                record.status.desired, audit, now);
+                record.status.desired, cause, now);
 }
 
 std::vector<v1::Transition> JobTable::History(std::optional<int64_t> job, int64_t after,
@@ -313,17 +316,17 @@ Rows JobTable::Select(std::string_view rest) const {
 }
 
 void JobTable::AddTransition(int64_t id, int attempt, JobState from, JobState to,
-                             DesiredState desired, const AuditRecord& audit, WallTime now) {
+                             DesiredState desired, const TransitionCause& cause, WallTime now) {
   database_.Run(
       "INSERT INTO transitions(job, attempt, time, actor, event, reason, from_state, to_state, "
       "desired) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      id, attempt, Micros(now), audit.actor, audit.event, audit.reason, static_cast<int>(from),
+      id, attempt, Micros(now), cause.actor, cause.event, cause.reason, static_cast<int>(from),
       static_cast<int>(to), static_cast<int>(desired));
   // A history counts as what its job keeps: its reasons are as long as users make them.
   constexpr size_t kNumbers = 64;
   database_.Run("UPDATE jobs SET bytes = bytes + ? WHERE id = ?",
-                static_cast<int64_t>(kNumbers + audit.actor.size() + audit.event.size() +
-                                     audit.reason.size()),
+                static_cast<int64_t>(kNumbers + cause.actor.size() + cause.event.size() +
+                                     cause.reason.size()),
                 id);
   Touch(id);
 }

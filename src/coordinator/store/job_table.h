@@ -14,7 +14,7 @@
 namespace syncbn::coordinator {
 
 // Who did what and why; written with every transition.
-struct AuditRecord {
+struct TransitionCause {
   std::string actor;   // a token's name, "scheduler", "timer", "launcher", "workers", "startup"
   std::string event;   // "CREATE", or EventName
   std::string reason;  // for people; may be empty
@@ -58,14 +58,16 @@ class JobTable {
   // Adds a job and the first entry of its history; returns its number, which is `id` (NextId() or
   // larger) where that is given.
   int64_t Create(const v1::Job& spec, const RunFileText& run_file, const JobStatus& status,
-                 const AuditRecord& audit, WallTime now, std::optional<int64_t> id = std::nullopt);
+                 const TransitionCause& cause, WallTime now,
+                 std::optional<int64_t> id = std::nullopt);
 
   // NOT_FOUND if there is none.
   JobRecord Get(int64_t id) const;
   RunFileText RunFile(int64_t id) const;
 
   // Stores a new status, and the transition that led to it in the history.
-  void Update(int64_t id, const JobStatus& next, const AuditRecord& audit, WallTime now);
+  void Update(int64_t id, const JobStatus& next, const TransitionCause& transition_cause,
+              WallTime now);
   // Replaces what was asked for (new resources; hosts that may hold processes).
   void UpdateSpec(int64_t id, const v1::Job& spec);
   // Where it is; no transition, no new etag.
@@ -82,7 +84,7 @@ class JobTable {
 
   // Forgets a job that has ended; the last entry of its history says so. Its points go later
   // (retention.h).
-  void Delete(int64_t id, const AuditRecord& audit, WallTime now);
+  void Delete(int64_t id, const TransitionCause& cause, WallTime now);
 
   // The history after entry `after`, oldest first, of one job or of all.
   std::vector<v1::Transition> History(std::optional<int64_t> job, int64_t after, int limit) const;
@@ -94,7 +96,7 @@ class JobTable {
  private:
   Rows Select(std::string_view rest) const;
   void AddTransition(int64_t id, int attempt, JobState from, JobState to, DesiredState desired,
-                     const AuditRecord& audit, WallTime now);
+                     const TransitionCause& cause, WallTime now);
   void Touch(int64_t id);
 
   Database& database_;

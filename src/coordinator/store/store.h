@@ -1,6 +1,6 @@
 // The coordinator's memory: one SQLite file in the data folder.
 //
-//   store.Write([&](Tables& tables) { tables.jobs.Update(id, next, audit, now); });
+//   store.Write([&](Tables& tables) { tables.jobs.Update(id, next, cause, now); });
 //   JobRecord job = store.Read([&](Tables& tables) { return tables.jobs.Get(id); });
 //
 // A write is one transaction; when Write returns it is on disk, and when it throws nothing of it is

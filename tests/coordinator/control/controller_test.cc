@@ -311,7 +311,7 @@ TEST_F(ControllerTest, AFolderThatDoesNotAnswerHoldsUpOnlyWhoAskedForIt) {
   std::promise<void> answer;
   const std::shared_future<void> answers = answer.get_future().share();
   std::atomic<int> hanging = 0;
-  options.looks = {.threads = 2, .patience = std::chrono::milliseconds(100)};
+  options.file_system = {.threads = 2, .patience = std::chrono::milliseconds(100)};
   options.check_output = [&, answers](const std::filesystem::path& path) {
     if (!path.string().starts_with("/hangs")) return;
     ++hanging;
@@ -349,16 +349,16 @@ TEST_F(ControllerTest, AFolderThatDoesNotAnswerHoldsUpOnlyWhoAskedForIt) {
             [&] { return ErrorOf([&] { controller().Submit(other, {}, By("anna")); }).empty(); });
 }
 
-TEST(Complaints, TheSameIsSaidAgainAfterAWhileWithHowOftenItWas) {
-  Complaints complaints(std::chrono::minutes(5));
+TEST(WarningThrottle, TheSameIsSaidAgainAfterAWhileWithHowOftenItWas) {
+  WarningThrottle warnings(std::chrono::minutes(5));
   MonotonicTime now{};
-  EXPECT_EQ(complaints.Say("looking", "no", now), "looking: no");
-  EXPECT_EQ(complaints.Say("looking", "no", now += std::chrono::minutes(1)), std::nullopt);
-  EXPECT_EQ(complaints.Say("asking", "no", now), "asking: no");
-  EXPECT_EQ(complaints.Say("looking", "no", now += std::chrono::minutes(4)),
+  EXPECT_EQ(warnings.Warn("looking", "no", now), "looking: no");
+  EXPECT_EQ(warnings.Warn("looking", "no", now += std::chrono::minutes(1)), std::nullopt);
+  EXPECT_EQ(warnings.Warn("asking", "no", now), "asking: no");
+  EXPECT_EQ(warnings.Warn("looking", "no", now += std::chrono::minutes(4)),
             "looking: no (2 times since this was last said)");
-  complaints.Forget("looking");
-  EXPECT_EQ(complaints.Say("looking", "no", now), "looking: no");
+  warnings.Reset("looking");
+  EXPECT_EQ(warnings.Warn("looking", "no", now), "looking: no");
 }
 
 TEST_F(ControllerTest, ManyWhoSubmitAtOnceGetANumberEach) {

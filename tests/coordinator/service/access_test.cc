@@ -87,7 +87,7 @@ TEST_F(AccessTest, ARequestThatIsNoMessageIsAnErrorWithAReasonAndKept) {
   }
   EXPECT_EQ(tried, 21);
   bool kept = false;
-  for (const AuditEntry& entry : Audit()) {
+  for (const AuditRecord& entry : Audit()) {
     kept |= entry.actor == "root" && entry.method == "JobService/CancelJob" &&
             entry.code == grpc::StatusCode::INVALID_ARGUMENT;
   }

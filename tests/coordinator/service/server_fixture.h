@@ -50,7 +50,7 @@ class ServerTest : public ::testing::Test {
     v1::HeartbeatResponse response;
     return Say(worker->Heartbeat(&context, request, &response));
   }
-  std::vector<AuditEntry> Audit() {
+  std::vector<AuditRecord> Audit() {
     return server.store.Read([](Tables& tables) { return tables.audit.List(INT64_MAX, 1000); });
   }
 

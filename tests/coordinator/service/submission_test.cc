@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/api_error.h"
-#include "coordinator/control/look_pool.h"
+#include "coordinator/control/file_system_pool.h"
 #include "coordinator/service/status.h"
 #include "tests/coordinator/store/store_fixture.h"
 #include "tests/support/small_run.h"
@@ -256,13 +256,13 @@ TEST_F(SubmissionTest, NothingButCheckFoldersLooksAtAFolder) {
 
 TEST_F(SubmissionTest, TheFolderThatHangsIsNamedAndNotLookedAtAgain) {
   // As long as a thread may need to begin on a busy machine.
-  LookPool looks({.threads = 4, .patience = std::chrono::seconds(1)});
+  FileSystemPool file_system({.threads = 4, .patience = std::chrono::seconds(1)});
   std::promise<void> answer;
   const std::shared_future<void> answers = answer.get_future().share();
   const std::string root_name = "the output root " + policy.output_root.string();
   const std::string hangs = ErrorOf([&] {
-    looks.Run("the folders of the job", [answers, root_name] {
-      LookingAt(root_name);
+    file_system.Run("the folders of the job", [answers, root_name] {
+      NowAccessing(root_name);
       answers.wait();
     });
   });
@@ -274,9 +274,10 @@ TEST_F(SubmissionTest, TheFolderThatHangsIsNamedAndNotLookedAtAgain) {
   for (int i = 0; i < 8; ++i) {
     Submission submission = CheckSubmission(job, "anna", policy);
     EXPECT_THAT(ErrorOf([&] {
-                  looks.Run("the folders of the job", [submission, policy = policy]() mutable {
-                    CheckFolders(submission, policy);
-                  });
+                  file_system.Run("the folders of the job",
+                                  [submission, policy = policy]() mutable {
+                                    CheckFolders(submission, policy);
+                                  });
                 }),
                 HasSubstr(root_name + " has not answered another look for more than 1 s"));
   }
@@ -285,7 +286,7 @@ TEST_F(SubmissionTest, TheFolderThatHangsIsNamedAndNotLookedAtAgain) {
   job.set_run_file(CifarRun((root / "data" / "cifar").string()));
   Submission submission = CheckSubmission(job, "anna", policy);
   EXPECT_EQ(ErrorOf([&] {
-              looks.Run("the folders of the job", [submission, policy = policy]() mutable {
+              file_system.Run("the folders of the job", [submission, policy = policy]() mutable {
                 CheckFolders(submission, policy);
               });
             }),

@@ -180,14 +180,14 @@ TEST_F(StoreTest, APageTokenOfAnotherFilterIsRefused) {
 
 TEST_F(StoreTest, OnlyAnEndedJobCanBeDeletedAndItsHistoryEndsWithThat) {
   const int64_t id = AddJob(*store);
-  const AuditRecord audit{"admin", "DELETE", ""};
+  const TransitionCause cause{"admin", "DELETE", ""};
   EXPECT_EQ(ErrorOf([&] {
-              store->Write([&](Tables& tables) { tables.jobs.Delete(id, audit, kTestNow); });
+              store->Write([&](Tables& tables) { tables.jobs.Delete(id, cause, kTestNow); });
             }),
             "FAILED_PRECONDITION: jobs/1 is QUEUED: only a job that has ended can be deleted; "
             "cancel it first");
   ApplyTo(*store, id, {.kind = EventKind::kCancel});
-  store->Write([&](Tables& tables) { tables.jobs.Delete(id, audit, kTestNow); });
+  store->Write([&](Tables& tables) { tables.jobs.Delete(id, cause, kTestNow); });
   EXPECT_EQ(ErrorOf([&] { store->Read([&](Tables& tables) { tables.jobs.Get(id); }); }),
             "NOT_FOUND: there is no job jobs/1");
   const auto history = store->Read([&](Tables& tables) { return tables.jobs.History(id, 0, 10); });

@@ -1,11 +1,11 @@
-#include "coordinator/control/complaints.h"
+#include "coordinator/control/warning_throttle.h"
 
 #include "base/text.h"
 
 namespace syncbn::coordinator {
 
-std::optional<std::string> Complaints::Say(const std::string& doing, const std::string& what,
-                                           MonotonicTime now) {
+std::optional<std::string> WarningThrottle::Warn(const std::string& doing, const std::string& what,
+                                                 MonotonicTime now) {
   std::lock_guard lock(mutex_);
   const auto found = said_.find(doing);
   const bool same = found != said_.end() && found->second.what == what;
@@ -23,7 +23,7 @@ std::optional<std::string> Complaints::Say(const std::string& doing, const std::
   return line;
 }
 
-void Complaints::Forget(const std::string& doing) {
+void WarningThrottle::Reset(const std::string& doing) {
   std::lock_guard lock(mutex_);
   said_.erase(doing);
 }

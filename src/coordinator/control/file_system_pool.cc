@@ -1,4 +1,4 @@
-#include "coordinator/control/look_pool.h"
+#include "coordinator/control/file_system_pool.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -28,7 +28,7 @@ std::string TimeText(std::chrono::milliseconds time) {
 }  // namespace
 
 // One look; guarded by the state's mutex.
-struct LookPool::Entry {
+struct FileSystemPool::Entry {
   std::function<void()> task;
   std::string what;
   bool started = false;
@@ -42,7 +42,7 @@ struct LookPool::Entry {
 };
 
 // Shared with the threads, so that one that hangs may outlive the pool.
-struct LookPool::State {
+struct FileSystemPool::State {
   explicit State(std::chrono::milliseconds patience_of_all) : patience(patience_of_all) {}
 
   const std::chrono::milliseconds patience;
@@ -78,17 +78,17 @@ struct LookPool::State {
   static thread_local Entry* entry;
 };
 
-thread_local LookPool::State* LookPool::State::current = nullptr;
-thread_local LookPool::Entry* LookPool::State::entry = nullptr;
+thread_local FileSystemPool::State* FileSystemPool::State::current = nullptr;
+thread_local FileSystemPool::Entry* FileSystemPool::State::entry = nullptr;
 
-LookPool::LookPool(Options options)
+FileSystemPool::FileSystemPool(Options options)
     : options_(options), state_(std::make_shared<State>(options.patience)) {
   for (int i = 0; i < options_.threads; ++i) {
     std::thread([state = state_] { Loop(state); }).detach();
   }
 }
 
-LookPool::~LookPool() {
+FileSystemPool::~FileSystemPool() {
   std::unique_lock lock(state_->mutex);
   state_->stop = true;
   state_->waiting.clear();
@@ -97,7 +97,7 @@ LookPool::~LookPool() {
   state_->idle.wait_for(lock, options_.patience, [&] { return state_->running.empty(); });
 }
 
-void LookPool::Loop(const std::shared_ptr<State>& state) {
+void FileSystemPool::Loop(const std::shared_ptr<State>& state) {
   State::current = state.get();
   std::unique_lock lock(state->mutex);
   while (true) {
@@ -119,8 +119,8 @@ void LookPool::Loop(const std::shared_ptr<State>& state) {
   }
 }
 
-std::shared_ptr<LookPool::Entry> LookPool::Post(std::function<void()> task,
-                                                const std::string& what) {
+std::shared_ptr<FileSystemPool::Entry> FileSystemPool::Post(std::function<void()> task,
+                                                            const std::string& what) {
   auto entry = std::make_shared<Entry>(Entry{.task = std::move(task), .what = what});
   std::lock_guard lock(state_->mutex);
   state_->CheckAnswers(what, nullptr);
@@ -138,8 +138,8 @@ std::shared_ptr<LookPool::Entry> LookPool::Post(std::function<void()> task,
   return entry;
 }
 
-void LookingAt(const std::string& what) {
-  using State = LookPool::State;
+void NowAccessing(const std::string& what) {
+  using State = FileSystemPool::State;
   if (State::entry == nullptr) return;
   std::lock_guard lock(State::current->mutex);
   State::current->CheckAnswers(what, State::entry);
@@ -148,12 +148,12 @@ void LookingAt(const std::string& what) {
   State::entry->called_slow = false;
 }
 
-void LookPool::ThrowCannotLook(const Entry& entry, const std::error_code& why) const {
+void FileSystemPool::ThrowCannotLook(const Entry& entry, const std::error_code& why) const {
   std::lock_guard lock(state_->mutex);
   throw Error(ErrorCode::kUnavailable, entry.what + " cannot be looked at: " + why.message());
 }
 
-void LookPool::ThrowTooSlow(Entry& entry) const {
+void FileSystemPool::ThrowTooSlow(Entry& entry) const {
   std::lock_guard lock(state_->mutex);
   const std::string time = TimeText(options_.patience);
   if (entry.started) {

@@ -1,5 +1,5 @@
-// Looks at file systems that may hang: a network file system that does not answer keeps whoever
-// looks at it, for hours. So looks are done by a few threads of their own, and who wants to know
+// Blocking calls to file systems that may hang: a network file system that does not answer blocks
+// whoever looks at it, for hours. So a few threads of their own do that, and who wants to know
 // waits for a bounded time: neither the store's writer nor the threads that serve everybody wait
 // with it. What hangs is named, and not looked at again while it does, so that it does not take all
 // threads from what answers.
@@ -15,7 +15,7 @@
 
 namespace syncbn::coordinator {
 
-class LookPool {
+class FileSystemPool {
  public:
   struct Options {
     int threads = 16;
@@ -24,14 +24,14 @@ class LookPool {
     std::chrono::milliseconds patience = std::chrono::seconds(10);
   };
 
-  explicit LookPool(Options options);
+  explicit FileSystemPool(Options options);
   // Looks that hang are left behind with their threads.
-  ~LookPool();
-  LookPool(const LookPool&) = delete;
-  LookPool& operator=(const LookPool&) = delete;
+  ~FileSystemPool();
+  FileSystemPool(const FileSystemPool&) = delete;
+  FileSystemPool& operator=(const FileSystemPool&) = delete;
 
   // What look() returns or throws. UNAVAILABLE (FILE_SYSTEM_SLOW) when it takes too long, naming
-  // what it is at: `what` (a folder), or what LookingAt has said since. It may go on then, so it
+  // what it is at: `what` (a folder), or what NowAccessing has said since. It may go on then, so it
   // must own all that it uses. Thread-safe.
   template <typename Look>
   auto Run(const std::string& what, Look look) -> std::invoke_result_t<Look> {
@@ -47,7 +47,7 @@ class LookPool {
   }
 
  private:
-  friend void LookingAt(const std::string& what);
+  friend void NowAccessing(const std::string& what);
   struct Entry;
   struct State;
   static void Loop(const std::shared_ptr<State>& state);
@@ -61,6 +61,6 @@ class LookPool {
 
 // Within a look: what it is at from here on ("the output root /nfs/out"). Throws UNAVAILABLE
 // (FILE_SYSTEM_SLOW) where an earlier look hangs there. Elsewhere without effect.
-void LookingAt(const std::string& what);
+void NowAccessing(const std::string& what);
 
 }  // namespace syncbn::coordinator

@@ -12,16 +12,17 @@
 
 namespace syncbn::coordinator {
 
-class Complaints {
+class WarningThrottle {
  public:
-  explicit Complaints(MonotonicTime::duration again = std::chrono::minutes(5)) : again_(again) {}
+  explicit WarningThrottle(MonotonicTime::duration again = std::chrono::minutes(5))
+      : again_(again) {}
 
   // The line to log for what goes wrong with `doing`; nothing where the same was said a short while
   // ago.
-  std::optional<std::string> Say(const std::string& doing, const std::string& what,
-                                 MonotonicTime now);
-  // It went well: the next complaint is a new one.
-  void Forget(const std::string& doing);
+  std::optional<std::string> Warn(const std::string& doing, const std::string& what,
+                                  MonotonicTime now);
+  // It went well: the next warning is a new one.
+  void Reset(const std::string& doing);
 
  private:
   struct Said {
