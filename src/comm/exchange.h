@@ -4,15 +4,14 @@
 //
 // The exchanges of one reduction form a series of rounds. All processes of the group take part in each
 // round, with what the plan of the reduction says (exchange_schedule.h): an all-gather, where everybody
-// gives everybody the same block, or an all-to-all, where blocks differ and may be absent. Series of one
-// group are launched in the order of their numbers in every process (the reducer sees to it); a launch does
+// gives everybody the same block, or an all-to-all, where blocks differ and may be absent. A launch does
 // not wait.
 //
-// Why series have a number and not only an order: groups overlap, and replicas of one process may come to
-// them in another order than those of the next. Over messages the number tells which series a block
-// belongs to, so blocks may come before their receiver has begun, no group waits for another, and who
-// reduces something else or nothing at all is named instead of hanging everybody. An implementation without
-// tags has the order of the launches of each group; it must order those of different groups itself.
+// Groups overlap, and replicas of one process may come to them in another order than those of the next. Over
+// messages the number of a series tells which one a block belongs to, so blocks may come before their
+// receiver has begun, no group waits for another, and who reduces something else or nothing at all is
+// named instead of hanging everybody. An implementation without tags (NCCL) matches blocks by the order of
+// the launches alone and says so: the reducer then sees to it that this is the same in all processes.
 #pragma once
 
 #include <cstddef>
@@ -62,7 +61,17 @@ class Exchange {
     std::shared_ptr<void> owner;
   };
 
+  // What the order of the launches is like; the reducer keeps it (launch_order.h).
+  enum class Order {
+    kOfGroup,  // series of a group in the order of their numbers; groups are independent
+    // All series, whatever their groups, in one order that all processes share, and all rounds of one before
+    // the first of the next. A round may wait in this process for all that was launched before it.
+    kOfProcess,
+  };
+
   virtual ~Exchange() = default;
+
+  virtual Order order() const = 0;
 
   // Begins a series, for which others may already have sent. `owner` is what Completed returns; it lives as
   // long as the series is open, and with it all memory that it gives for what is to come. A process that

@@ -11,6 +11,7 @@
 
 #include "comm/exchange.h"
 #include "comm/exchange_schedule.h"
+#include "comm/launch_order.h"
 #include "comm/merge.h"
 
 namespace syncbn::comm {
@@ -22,6 +23,12 @@ struct ReductionOp {
   virtual ~ReductionOp() = default;
   GroupState* group = nullptr;
   int64_t sequence = 0;
+  // All its rounds have been given to the exchange.
+  std::atomic<bool> all_launched{false};
+  // Under the reducer's mutex_: when it is launched among others of its queue, -1 while that is not known;
+  // and its place in the program, where there is one order of all.
+  int64_t launch_number = -1;
+  int64_t place = -1;
   // Set before done, constant from then on: after which the results are there.
   backend::Event ready;
   std::atomic<bool> done{false};
@@ -58,10 +65,8 @@ struct GroupState {
     bool over = false;
   };
   std::deque<Entry> ops;
-  // Combined and to be launched when it is their turn.
-  std::vector<std::shared_ptr<ReductionOp>> combined;
-  int64_t next_launch = 0;
-  bool launching = false;  // a thread is at it
+  // Where its order is its own.
+  LaunchQueue launches;
 };
 
 }  // namespace syncbn::comm

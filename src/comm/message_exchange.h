@@ -21,6 +21,7 @@ class MessageExchange : public Exchange {
  public:
   MessageExchange(Communicator& communicator, Failure& failure);
 
+  Order order() const override { return Order::kOfGroup; }
   std::shared_ptr<Series> Open(const Key& key, const Signature& signature,
                                std::shared_ptr<void> owner) override;
   void Close(Series& series) override;

@@ -108,6 +108,7 @@ bool NativeReducer::Launch(const std::shared_ptr<Op>& base) {
   const bool compared = exchange().AllToAll(*op->series, 0, outgoing, std::move(incoming));
   op->request = native_->Start(static_cast<int>(index), op->content, op->value.Bytes().data(),
                                std::make_shared<Tensor>(op->value));
+  op->all_launched.store(true, std::memory_order_release);
   std::lock_guard lock(running_mutex_);
   running_.push_back(std::move(op));
   return compared;

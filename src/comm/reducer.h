@@ -52,12 +52,11 @@ struct Reduction {
   std::string_view name;
 };
 
-// What a process has sent and waited for since the start.
+// What a process has reduced and sent since the start.
 struct ReducerCounters {
   int64_t reductions = 0;  // completed
   int64_t messages = 0;    // to other processes
   int64_t bytes = 0;       // of their bodies
-  double wait_seconds = 0;  // sum over the replicas of the process
 };
 
 class Reducer {

@@ -9,8 +9,6 @@
 
 namespace syncbn::comm {
 
-using std::chrono::nanoseconds;
-
 namespace {
 
 std::unique_ptr<backend::MergeStream> StreamOf(const backend::Backend* backend) {
@@ -27,8 +25,19 @@ ReducerBase::ReducerBase(Communicator& communicator, const ReducerOptions& optio
       communicator_(communicator.Duplicate()),
       watchdog_(map_, communicator.rank(), HostName(), options.stall_timeout, *options.clock),
       control_(*communicator_, map_, watchdog_, failure_),
-      exchange_(*communicator_, failure_),
-      engine_(*this, communicator.size() > 1) {}
+      engine_(*this, communicator.size() > 1) {
+  if (options.make_exchange && others()) {
+    exchange_ = options.make_exchange(*communicator_);
+  } else {
+    auto messages = std::make_unique<MessageExchange>(*communicator_, failure_);
+    messages_ = messages.get();
+    exchange_ = std::move(messages);
+  }
+  if (exchange_->order() == Exchange::Order::kOfProcess) {
+    order_.emplace(map_.OfProcess(communicator_->rank()));
+    launches_.one_by_one = true;
+  }
+}
 
 // -- Start -------------------------------------------------------------------------------------------
 
@@ -45,27 +54,29 @@ Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
   const Signature signature = Signature::Of(replica, communicator_->rank(), reduction);
   std::shared_ptr<Op> op;
   int index = 0;
+  std::optional<std::string> mismatch;
   {
     std::lock_guard lock(mutex_);
     GroupState& state = StateOf(reduction.group);
     index = replica - state.local.begin;
     op = OpAt(state, state.next[static_cast<size_t>(index)]++);
+    if (order_) mismatch = order_->Start(replica, op, reduction.name);
   }
   watchdog_.board().Contribute(replica);
-  if (const std::optional<std::string> mismatch = Enter(op, index, signature, reduction)) {
-    Fail({ErrorCode::kInternal, *mismatch});
-  }
+  if (!mismatch) mismatch = Enter(op, index, signature, reduction);
+  if (mismatch) Fail({ErrorCode::kInternal, *std::move(mismatch)});
   if (failure_.failed()) {
     SpreadFailure();
     throw_failure();
   }
   stream_->WaitFor(reduction.ready);
-  if (Combine(*op, index, reduction.contribution)) {
-    if (op->group->crosses_processes()) {
-      LaunchInOrder(op);
-    } else {
-      Complete(op, TakePart(*op));
-    }
+  const bool combined = Combine(*op, index, reduction.contribution);
+  if (combined && op->group->crosses_processes()) {
+    LaunchDue(QueueOf(*op->group), op);
+  } else {
+    if (combined) Complete(op, TakePart(*op));
+    // What was combined earlier may have waited for this replica to reach its place.
+    if (order_) LaunchDue(launches_);
   }
   return {std::move(op), replica};
 }
@@ -114,6 +125,7 @@ std::shared_ptr<ReducerBase::Op> ReducerBase::OpAt(GroupState& state, int64_t se
     op = NewOp(state);
     op->group = &state;
     op->sequence = sequence;
+    if (!order_) op->launch_number = sequence;
     op->results.resize(static_cast<size_t>(state.local.size()));
     op->arrived.assign(static_cast<size_t>(state.local.size()), 0);
   }
@@ -135,7 +147,7 @@ std::optional<std::string> ReducerBase::Enter(const std::shared_ptr<Op>& op, int
                    .elements = signature.elements,
                    .channels = op->channels};
     if (op->group->crosses_processes()) {
-      op->series = exchange_.Open({group, op->sequence}, signature, op);
+      op->series = exchange_->Open({group, op->sequence}, signature, op);
     }
   } else if (!signature.Agrees(op->signature)) {
     return DescribeMismatch(signature, op->signature, group, op->sequence);
@@ -147,31 +159,26 @@ std::optional<std::string> ReducerBase::Enter(const std::shared_ptr<Op>& op, int
 
 // -- Launch ------------------------------------------------------------------------------------------
 
-void ReducerBase::LaunchInOrder(std::shared_ptr<Op> op) {
-  expecting_.fetch_add(1);
+void ReducerBase::LaunchDue(LaunchQueue& queue, std::shared_ptr<Op> combined) {
+  if (combined) expecting_.fetch_add(1);
   std::vector<std::shared_ptr<Op>> complete;
-  {
+  do {
+    complete.clear();
     std::unique_lock lock(mutex_);
-    GroupState& state = *op->group;
-    std::vector<std::shared_ptr<Op>>& combined = state.combined;
-    combined.push_back(std::move(op));
+    if (combined) queue.combined.push_back(std::exchange(combined, nullptr));
     // Whoever launches takes along what becomes due meanwhile.
-    if (state.launching) return;
-    state.launching = true;
-    while (true) {
-      const auto due = std::ranges::find(combined, state.next_launch,
-                                         [](const std::shared_ptr<Op>& op) { return op->sequence; });
-      if (due == combined.end()) break;
-      const std::shared_ptr<Op> next = std::move(*due);
-      combined.erase(due);
-      ++state.next_launch;
+    if (queue.launching) return;
+    queue.launching = true;
+    while (std::shared_ptr<Op> next = queue.TakeDue()) {
       lock.unlock();
-      if (Launch(next)) complete.push_back(next);
+      if (Launch(next)) complete.push_back(std::move(next));
       lock.lock();
     }
-    state.launching = false;
-  }
-  for (const std::shared_ptr<Op>& next : complete) Continue(next);
+    queue.launching = false;
+    lock.unlock();
+    for (const std::shared_ptr<Op>& next : complete) Continue(next);
+    // With one order, the next operation may have waited for the later rounds of these.
+  } while (queue.one_by_one && !complete.empty());
 }
 
 // -- Complete ----------------------------------------------------------------------------------------
@@ -203,7 +210,7 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
     std::lock_guard lock(op->mutex);
     series = std::move(op->series);
   }
-  if (series) exchange_.Close(*series);
+  if (series) exchange_->Close(*series);
   GroupState& state = *op->group;
   {
     std::lock_guard lock(mutex_);
@@ -224,7 +231,6 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
 backend::Event ReducerBase::Wait(const Handle& handle) {
   Op& op = *static_cast<Op*>(handle.reduction.get());
   if (op.done.load(std::memory_order_acquire) && !failure_.failed()) return op.ready;
-  const auto begin = std::chrono::steady_clock::now();
   const Group group = op.group->plan.group;
   ProgressBoard& board = watchdog_.board();
   // op.signature is constant since Start.
@@ -232,9 +238,6 @@ backend::Event ReducerBase::Wait(const Handle& handle) {
   const auto check = [&] { CheckForStall(op); };
   engine_.Wait(op.done, failure_.flag(), watchdog_.period(), std::ref(check));
   board.LeaveWait(handle.replica);
-  wait_nanoseconds_.fetch_add(
-      std::chrono::duration_cast<nanoseconds>(std::chrono::steady_clock::now() - begin).count(),
-      std::memory_order_relaxed);
   if (failure_.failed()) {
     failure_.Throw("waiting for " + op.signature.Describe() + ", reduction " +
                    std::to_string(op.sequence) + " of " + Describe(group) + ", replica " +
@@ -245,12 +248,10 @@ backend::Event ReducerBase::Wait(const Handle& handle) {
 }
 
 ReducerCounters ReducerBase::counters() const {
-  const Exchange::Counters sent = exchange_.counters();
+  const Exchange::Counters sent = exchange_->counters();
   return {.reductions = reductions_.load(std::memory_order_relaxed),
           .messages = sent.messages,
-          .bytes = sent.bytes,
-          .wait_seconds =
-              1e-9 * static_cast<double>(wait_nanoseconds_.load(std::memory_order_relaxed))};
+          .bytes = sent.bytes};
 }
 
 }  // namespace syncbn::comm

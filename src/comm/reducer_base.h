@@ -3,15 +3,15 @@
 //   Start      matches the contributions of this process's replicas: the n-th of a group is operation n.
 //   Combine    the contributions of the process become its part (derived class), on the merge stream of
 //              their device, behind the events that they carry.
-//   Launch     the part is given to the exchange; operations of a group in the order of their numbers,
-//              which is that of the program. A group inside of one process is complete without.
+//   Launch     the part is given to the exchange, in the order that it needs (launch_order.h). A group
+//              inside of one process is complete without.
 //   Continue   what the others gave has come: merge it, and launch the next round or complete (derived).
 //   Complete   the value is copied to all who want it, and who waits is woken and given the event of that.
 //   Wait       sleeps until then. Waiting threads drive the transport (progress_engine.h) and judge from
 //              time to time whether the wait has an end (reducer_failure.cc).
 //
-// Launch happens on the thread that brought the last contribution, Continue on the one that drives or, when
-// nothing was missing, on that same thread.
+// Launch happens on the thread that brought the last that it waited for, Continue on the one that drives or,
+// when nothing was missing, on that same thread.
 //
 // Locks, outermost first: the transport's, then at most one of `mutex_` and an Op's, then the exchange's.
 // Nothing is sent while one of them is held.
@@ -71,7 +71,7 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   virtual Tensor TakePart(Op& op) = 0;
   // Launches its first round; returns whether that is complete already.
   virtual bool Launch(const std::shared_ptr<Op>& op) = 0;
-  // The round that was launched last is complete.
+  // The round that was launched last is complete. Either sets op.all_launched when there are no further ones.
   virtual void Continue(const std::shared_ptr<Op>& op) = 0;
   // Does what is possible beside; returns whether there was anything.
   virtual bool Poll() { return false; }
@@ -80,8 +80,8 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
 
   // -- What it is given --------------------------------------------------------------------------------
   Communicator& communicator() { return *communicator_; }
-  Exchange& exchange() { return exchange_; }
-  const Exchange& exchange() const { return exchange_; }
+  Exchange& exchange() { return *exchange_; }
+  const Exchange& exchange() const { return *exchange_; }
   const ReducerOptions& options() const { return options_; }
   // Copies `value` to all results that are not there already and ends the operation. The other form takes it
   // from memory of the host.
@@ -105,7 +105,9 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   // The first or a further local contribution: returns a mismatch.
   std::optional<std::string> Enter(const std::shared_ptr<Op>& op, int index, const Signature& signature,
                                    const Reduction& reduction);
-  void LaunchInOrder(std::shared_ptr<Op> op);
+  LaunchQueue& QueueOf(GroupState& state) { return order_ ? launches_ : state.launches; }
+  // Launches what has its turn, after adding what has been combined, if anything.
+  void LaunchDue(LaunchQueue& queue, std::shared_ptr<Op> combined = nullptr);
 
   // -- Failing and stalling ----------------------------------------------------------------------------
   // Makes every wait of every process fail.
@@ -134,7 +136,8 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   Failure failure_;
   Watchdog watchdog_;
   ControlPlane control_;
-  MessageExchange exchange_;
+  std::unique_ptr<Exchange> exchange_;
+  MessageExchange* messages_ = nullptr;  // the same, if it is over messages
   ProgressEngine engine_;
   // Of CheckWaits: since when somebody waits, in the watchdog's time.
   std::optional<std::chrono::nanoseconds> waiting_since_;
@@ -143,8 +146,11 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
 
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::unique_ptr<GroupState>> groups_;
+  // Where the exchange needs one order.
+  std::optional<ProgramOrder> order_;
+  LaunchQueue launches_;
 
-  std::atomic<int64_t> reductions_{0}, wait_nanoseconds_{0};
+  std::atomic<int64_t> reductions_{0};
 
   std::mutex heartbeat_mutex_;
   std::condition_variable heartbeat_stop_;

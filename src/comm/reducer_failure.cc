@@ -1,4 +1,5 @@
 // How a reducer fails, and how it finds that a wait has no end.
+#include <algorithm>
 #include <utility>
 
 #include "comm/reducer_base.h"
@@ -70,6 +71,17 @@ void ReducerBase::CheckForStall(Op& op) {
         if (contribution == Contribution::kHere) continue;
         if (contribution == Contribution::kRelayed && has_done_its_part(p)) continue;
         if (!add_participant(p, false)) add_participant(p, true);
+      }
+    }
+  }
+  if (order_) {
+    // Whoever has not reached its place holds it up, a member of the group or not.
+    std::lock_guard lock(mutex_);
+    if (op.launch_number < 0) {
+      for (const int replica : order_->Behind(op)) {
+        if (std::ranges::find(wait.missing, replica) == wait.missing.end()) {
+          wait.missing.push_back(replica);
+        }
       }
     }
   }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/clock.h"
@@ -12,6 +14,9 @@ class Backend;
 }
 
 namespace syncbn::comm {
+
+class Communicator;
+class Exchange;
 
 enum class ReducerKind {
   kTree,    // the canonical tree over replicas: equal bits at any number of processes
@@ -33,6 +38,9 @@ struct ReducerOptions {
   int direct_processes = 4;
   // kNative: groups across processes, beside the one of all replicas, that will be reduced.
   std::vector<Group> native_groups;
+  // Makes the data plane among the processes of `control`, the reducer's own communicator (MakeNcclExchange);
+  // empty: messages over that one. The result does not depend on it.
+  std::function<std::unique_ptr<Exchange>(Communicator& control)> make_exchange = {};
   const Clock* clock = &Clock::System();
   // Whose tensors are reduced, on a merge stream of its own; null: the host's.
   const backend::Backend* backend = nullptr;

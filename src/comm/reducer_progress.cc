@@ -33,13 +33,14 @@ ReceiveBuffer ReducerBase::OnHead(int from, std::span<const std::byte> bytes, si
     return buffer;
   }
   if (failure_.failed()) return Discard(body_bytes);
-  return exchange_.OnHead(from, head, body_bytes);
+  SYNCBN_CHECK(messages_ != nullptr) << "rank " << from << " sends data over messages";
+  return messages_->OnHead(from, head, body_bytes);
 }
 
 void ReducerBase::OnBody(int from, const ReceiveBuffer& buffer) {
   if (buffer.token == kDiscardToken) return;
   if (buffer.token == kControlToken) return control_.OnBody(from, buffer);
-  exchange_.OnBody(buffer);
+  messages_->OnBody(buffer);
 }
 
 bool ReducerBase::Drive(Communicator::IfBusy if_busy) {
@@ -48,8 +49,9 @@ bool ReducerBase::Drive(Communicator::IfBusy if_busy) {
     any = communicator_->Progress(*this, if_busy);
     if (!failure_.failed()) {
       // The arithmetic happens here, when the transport is free again.
-      for (const std::shared_ptr<void>& op : exchange_.Completed()) {
+      for (const std::shared_ptr<void>& op : exchange_->Completed()) {
         Continue(std::static_pointer_cast<Op>(op));
+        if (order_) LaunchDue(launches_);
         any = true;
       }
       any |= Poll();

@@ -81,13 +81,27 @@ bool TreeReducer::Launch(const std::shared_ptr<Op>& base) {
     auto root = std::make_shared<Tensor>(ForExchange(op.local.TakeRoot(i)));
     op.At(schedule.first_own + i) = {root->Bytes().data(), std::move(root)};
   }
-  return IsSmall(op) ? LaunchWhole(op) : LaunchRootRanges(op);
+  return LaunchRound(op);
+}
+
+int TreeReducer::LastRound(const Op& op) const {
+  return IsSmall(op) ? static_cast<int>(ScheduleOf(op).rounds.size()) - 1 : 1;
+}
+
+bool TreeReducer::LaunchRound(TreeOp& op) {
+  // Once it is launched, another thread may go on with the operation.
+  const int round = op.round, last = LastRound(op);
+  const bool complete = IsSmall(op)  ? LaunchWhole(op)
+                        : round == 0 ? LaunchRootRanges(op)
+                                     : LaunchResultRanges(op);
+  if (round == last) op.all_launched.store(true, std::memory_order_release);
+  return complete;
 }
 
 void TreeReducer::Continue(const std::shared_ptr<Op>& base) {
   auto& op = static_cast<TreeOp&>(*base);
   const bool small = IsSmall(op);
-  const int last = small ? static_cast<int>(ScheduleOf(op).rounds.size()) - 1 : 1;
+  const int last = LastRound(op);
   bool complete = true;
   while (complete) {
     const bool is_last = op.round == last;
@@ -99,7 +113,7 @@ void TreeReducer::Continue(const std::shared_ptr<Op>& base) {
       MergeOwnRange(op);
     }
     ++op.round;
-    complete = small ? LaunchWhole(op) : LaunchResultRanges(op);
+    complete = LaunchRound(op);
   }
 }
 

@@ -45,7 +45,10 @@ class TreeReducer : public ReducerBase {
 
   bool IsSmall(const Op& op) const { return op.content.bytes() <= options().small_bytes; }
   const ExchangeSchedule& ScheduleOf(const Op& op) const;
+  int LastRound(const Op& op) const;
 
+  // Launches round op.round; returns whether it is complete already.
+  bool LaunchRound(TreeOp& op);
   // Small: a round of values, and what follows when it is complete.
   bool LaunchWhole(TreeOp& op);
   void MergeWhole(TreeOp& op);

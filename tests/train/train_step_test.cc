@@ -14,6 +14,7 @@
 #include "comm/in_process.h"
 #include "comm/make_reducer.h"
 #include "tests/support/in_process_run.h"
+#include "tests/support/one_order_exchange.h"
 #include "tests/support/small_run.h"
 #include "tests/support/test_device.h"
 
@@ -68,6 +69,8 @@ struct StepOptions {
   int processes = 1;
   double bucket_bytes = 1e9;
   bool logits = true;
+  // See comm::ReducerOptions.
+  std::function<std::unique_ptr<comm::Exchange>(comm::Communicator&)> make_exchange = {};
   TrainStep::ObserverSource observers = {};
   // Changes what a process asks for.
   std::function<void(int process, StepSettings& settings)> adjust = {};
@@ -93,7 +96,9 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
   std::vector<StepResult> results(static_cast<size_t>(options.processes));
   auto run_process = [&](int process) {
     const auto reducer = comm::MakeReducer(*communicators[static_cast<size_t>(process)],
-                                           {.replicas = replicas, .backend = backend.get()});
+                                           {.replicas = replicas,
+                                            .make_exchange = options.make_exchange,
+                                            .backend = backend.get()});
     const comm::Group local = comm::ReplicaMap(replicas, options.processes).OfProcess(process);
     Engine engine({.first_replica = local.begin, .replicas = local.size(), .concurrency = 2},
                   *model, *backend, *reducer);
@@ -169,6 +174,27 @@ TEST(TrainStep, GivesEveryProcessTheSameBitsAndThoseOfOneProcess) {
       ExpectEqualBits(result.logits, one.logits, "logits");
       EXPECT_EQ(result.totals.loss, one.totals.loss);
       EXPECT_EQ(result.totals.correct, one.totals.correct);
+    }
+  }
+}
+
+TEST(TrainStep, EndsInTheSameBitsOverAnExchangeThatNeedsOneOrder) {
+  // Statistics of groups that lie in, beside and across processes, between buckets of gradients.
+  const StepBatches batches({3, 0, 4, 1, 2, 5});
+  for (const char* norm_batch : {"8", "12", "global"}) {
+    const StepResult one =
+        RunStep(batches, {.norm_batch = norm_batch, .bucket_bytes = 500}).front();
+    for (const int processes : {2, 4, 5}) {
+      for (const StepResult& result :
+           RunStep(batches, {.norm_batch = norm_batch,
+                             .processes = processes,
+                             .bucket_bytes = 500,
+                             .make_exchange = MakeOneOrderExchanges(processes)})) {
+        ExpectEqualBits(result.gradients, one.gradients, "gradients");
+        ExpectEqualBits(result.moments, one.moments, "moments");
+        ExpectEqualBits(result.logits, one.logits, "logits");
+        EXPECT_EQ(result.totals.loss, one.totals.loss);
+      }
     }
   }
 }
