@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/unknown_value.h"
 #include "tensor/tensor.h"
 
 namespace syncbn::backend {
@@ -50,7 +51,13 @@ struct UpdateSpec {
   std::vector<Part> parts;
 
   // Flat tensors of state: a velocity (none without momentum), or mean and square.
-  size_t slots() const { return rule == Rule::kAdamW ? 2 : momentum != 0 ? 1 : 0; }
+  size_t slots() const {
+    switch (rule) {
+      case Rule::kSgd: return momentum != 0 ? 1 : 0;
+      case Rule::kAdamW: return 2;
+    }
+    ThrowUnknownValue("rule of an update", static_cast<int>(rule));
+  }
 };
 
 struct UpdateInputs {

@@ -1,6 +1,5 @@
 #include "nn/norm.h"
 
-#include <chrono>
 #include <utility>
 
 #include "base/check.h"
@@ -78,9 +77,7 @@ Tensor Norm::Backward(Tensor dy, Tensor* dresidual, StepContext& context) const 
 }
 
 void Norm::WaitForStatistics(const comm::Reducer::Handle& handle, StepContext& context) {
-  const auto start = std::chrono::steady_clock::now();
   context.link().Wait(handle, context.executor());
-  context.statistics_time += std::chrono::steady_clock::now() - start;
   ++context.statistics_messages;
 }
 

@@ -84,6 +84,7 @@ void HostExecutor::Update(const UpdateSpec& spec, const UpdateInputs& inputs, Te
                   gradient, first, second, weight);
       continue;
     }
+    SYNCBN_CHECK(spec.rule == UpdateSpec::Rule::kSgd) << "a rule without code";
     // trust (g + d w) = (trust g) + (trust d) w; decoupled decay has no trust.
     const double coupled = spec.decoupled ? 0 : part.weight_decay;
     const double trust =
