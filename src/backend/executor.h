@@ -30,10 +30,11 @@ class Executor : public Stream {
   using Stream::New;
   // Of activations.
   Tensor New(Shape shape) { return New(shape, types().activations); }
-  // To be called at the beginning of each pass. The parameters behind every `weight` argument keep their
-  // values until this is called again, and have those values in every pass of this version: packed copies of
-  // them may be kept, and shared by the executors of a Backend. Who writes to parameters takes a new version;
-  // a pass that finds others under an old one throws INTERNAL. Before the first call nothing is kept.
+  // To be called at the beginning of each pass; nn::StepContext does, by the nn::ParameterSet that it reads. The
+  // parameters behind every `weight` argument keep their values until this is called again, and have those values
+  // in every pass of this version: packed copies of them may be kept, and shared by the executors of a Backend.
+  // Who writes to parameters takes a new version; a pass that finds others under an old one throws INTERNAL.
+  // Before the first call nothing is kept.
   virtual void SetWeightsVersion(WeightsVersion version) = 0;
   // Memory handed out by New and by operations; zeros where a back end does not count.
   virtual MemoryUse Memory() const { return {}; }

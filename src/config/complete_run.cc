@@ -29,18 +29,20 @@ void CompleteLayers(LayerSpecs& layers) {
   }
 }
 
-// An override that takes the sense from something in the file takes it out: arms of an experiment
-// (--set model.norm=none) need no other change. Without one it is an error of the file.
+// An override in `part` that takes the sense from something in the file takes it out: arms of an
+// experiment (--set model.norm=none) need no other change. Without one it is an error of the file.
 class Concession {
  public:
-  explicit Concession(const Origins& origins) : origins_(origins) {}
+  explicit Concession(const Origins& origins, std::string_view part = "model")
+      : origins_(origins), part_(part) {}
   bool Concerns(std::string_view path) const {
-    return origins_.GivenBy("model") == Origin::Kind::kSet &&
+    return origins_.GivenBy(part_) == Origin::Kind::kSet &&
            origins_.GivenBy(path) == Origin::Kind::kFile && !origins_.Failed(path);
   }
 
  private:
   const Origins& origins_;
+  const std::string_view part_;
 };
 
 void CompleteEvaluation(v1::RunSpec& spec, const Origins& origins) {
@@ -83,6 +85,10 @@ void CompleteRunSpec(v1::RunSpec& spec, const Origins& origins) {
     init.set_zero_last_gamma(false);
   }
   CompleteEvaluation(spec, origins);
+  if (ReplicasWithSamples(spec.cluster()) < 2 &&
+      Concession(origins, "cluster").Concerns("probes.noise_scale")) {
+    spec.mutable_probes()->mutable_noise_scale()->set_every_steps(0);
+  }
 }
 
 }  // namespace syncbn::config

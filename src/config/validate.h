@@ -50,7 +50,7 @@ void ValidateNorms(const RunCheck& check);
 void ValidateNormSizes(const RunCheck& check);
 // Hand-written layers: every layer fits the shape it gets, and the last one fits the data set.
 void ValidateLayers(const RunCheck& check);
-// The optimizer, the learning rate, evaluation.
+// The optimizer, the learning rate, evaluation, probes.
 void ValidateTraining(const RunCheck& check);
 
 // Reports a norm at `path` over one number a channel and sample, of which some statistic would be
@@ -67,6 +67,8 @@ bool HasBatchNorm(const v1::ModelSpec& model);
 bool HasNormLayer(const v1::ModelSpec& model);
 // Whether the model can be evaluated in this way, and that differs from `running`.
 bool EvaluationFits(const v1::ModelSpec& model, v1::EvaluationMode mode);
+// Replicas that have samples in a whole batch.
+int ReplicasWithSamples(const v1::ClusterSpec& cluster);
 // Whether there are residual blocks that end in a norm with a learned scale.
 bool ZeroLastGammaFits(const v1::ModelSpec& model);
 

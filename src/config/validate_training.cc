@@ -1,4 +1,4 @@
-// The optimizer, the learning rate, evaluation.
+// The optimizer, the learning rate, evaluation, probes.
 #include <algorithm>
 #include <set>
 
@@ -107,12 +107,29 @@ void ValidateEvaluation(const RunCheck& check) {
   }
 }
 
+void ValidateProbes(const RunCheck& check) {
+  if (!check.Readable({"probes", "cluster"})) return;
+  if (check.spec.probes().noise_scale().every_steps() == 0) return;
+  if (ReplicasWithSamples(check.spec.cluster()) >= 2) return;
+  check.Report("probes.noise_scale.every_steps",
+               "compares the gradients of single replicas with that of all: it needs at least 2 "
+               "replicas with samples",
+               "Give `cluster.replicas` a larger number (processes need not be as many), or remove "
+               "`noise_scale`.");
+}
+
 }  // namespace
+
+int ReplicasWithSamples(const v1::ClusterSpec& cluster) {
+  return static_cast<int>(
+      std::ranges::count_if(cluster.batch_per_replica(), [](int32_t batch) { return batch > 0; }));
+}
 
 void ValidateTraining(const RunCheck& check) {
   ValidateOptimizer(check);
   ValidateLearningRate(check);
   ValidateEvaluation(check);
+  ValidateProbes(check);
 }
 
 }  // namespace syncbn::config

@@ -24,10 +24,12 @@ StepContext::StepContext(StepInputs inputs) : inputs_(std::move(inputs)) {
   SYNCBN_CHECK(inputs_.executor != nullptr) << "a step context needs an executor";
   SYNCBN_CHECK(inputs_.parameter_layout != nullptr && inputs_.running_statistics_layout != nullptr);
   const ParameterLayout& layout = *inputs_.parameter_layout;
-  SYNCBN_CHECK_EQ(inputs_.parameters.elements(), layout.flat_elements()) << "flat parameters";
+  SYNCBN_CHECK_EQ(inputs_.parameters.values().elements(), layout.flat_elements())
+      << "flat parameters";
   SYNCBN_CHECK_EQ(inputs_.running_statistics.elements(),
                   inputs_.running_statistics_layout->flat_elements())
       << "running statistics";
+  executor().SetWeightsVersion(inputs_.parameters.version());
   moments_ =
       executor().NewZeros({inputs_.running_statistics_layout->moments_elements()}, DType::kFloat64);
   const size_t count = static_cast<size_t>(layout.size());
@@ -52,7 +54,7 @@ Tensor StepContext::Use(int parameter) {
 }
 
 Tensor StepContext::Parameter(int parameter) const {
-  return inputs_.parameter_layout->View(inputs_.parameters, parameter);
+  return inputs_.parameter_layout->View(inputs_.parameters.values(), parameter);
 }
 
 backend::GradientOut StepContext::Gradient(int parameter) {

@@ -5,7 +5,6 @@
 // Confined to the replica's thread.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -16,6 +15,7 @@
 #include "backend/executor.h"
 #include "base/rng.h"
 #include "comm/reducer.h"
+#include "nn/parameter_set.h"
 #include "nn/parameters.h"
 
 namespace syncbn::nn {
@@ -35,9 +35,9 @@ struct StepInputs {
   backend::Executor* executor = nullptr;
   const ParameterLayout* parameter_layout = nullptr;
   const RunningStatisticsLayout* running_statistics_layout = nullptr;
-  Tensor parameters;  // flat
-  Tensor running_statistics;  // flat F64, read only
-  Tensor gradients;   // flat; only for kTrain. Not zeroed by the caller.
+  ParameterSet parameters;
+  Tensor running_statistics;  // flat F64: running statistics, read only
+  Tensor gradients;           // flat; only for kTrain. Not zeroed by the caller.
   Mode mode = Mode::kTrain;
   comm::ReplicaLink link;
   uint64_t seed = 0;
@@ -62,6 +62,7 @@ std::vector<RandomKey> SampleKeys(uint64_t seed, std::string_view purpose, int64
 
 class StepContext {
  public:
+  // Begins the pass on its executor, with the version of its parameters.
   explicit StepContext(StepInputs inputs);
 
   const StepInputs& inputs() const { return inputs_; }
@@ -121,8 +122,7 @@ class StepContext {
   void Observe(std::string_view layer, std::string_view what, const Tensor& tensor) const {
     if (inputs_.observer) inputs_.observer(layer, what, tensor.OnHost());
   }
-  // Time spent waiting for statistics of other replicas, and how many messages that took.
-  std::chrono::nanoseconds statistics_time{0};
+  // How often statistics of other replicas were waited for.
   int64_t statistics_messages = 0;
 
  private:

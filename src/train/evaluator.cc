@@ -87,7 +87,6 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
       // One workspace for all batches of the replica.
       const ExecutorPool::Lease lease = engine_.TakeTurn(replica, state.step);
       backend::Executor& executor = lease.executor();
-      executor.SetWeightsVersion(state.parameters_version);
       executor.WaitFor(before);
       local_sums = executor.NewZeros({kSums}, DType::kFloat64);
       local_moments =

@@ -19,8 +19,7 @@ namespace syncbn::train {
 
 // What is evaluated: the model's state between two steps.
 struct ModelState {
-  Tensor parameters;  // flat
-  backend::WeightsVersion parameters_version;
+  nn::ParameterSet parameters;
   Tensor running_statistics;  // flat F64
   uint64_t seed = 0;
   // Epoch by whose keys training samples are augmented (PreciseBN): that of the last step.

@@ -3,7 +3,7 @@
 namespace syncbn::train {
 namespace {
 
-const std::string kTest = "test.", kLoss = ".loss", kAccuracy = ".accuracy";
+const std::string kTest = "test.", kProbe = "probe.", kLoss = ".loss", kAccuracy = ".accuracy";
 
 }  // namespace
 
@@ -32,6 +32,7 @@ void RunProgress::WriteTo(Manifest& manifest) const {
     manifest.figures[kTest + name + kLoss] = figures.loss;
     manifest.figures[kTest + name + kAccuracy] = figures.accuracy;
   }
+  for (const auto& [name, value] : probes) manifest.figures[kProbe + name] = value;
 }
 
 RunProgress RunProgress::From(const Manifest& manifest) {
@@ -53,6 +54,7 @@ RunProgress RunProgress::From(const Manifest& manifest) {
       .until_next = manifest.until_next,
       .environment_changes = manifest.environment_changes};
   for (const auto& [name, value] : manifest.figures) {
+    if (name.starts_with(kProbe)) progress.probes[name.substr(kProbe.size())] = value;
     if (!name.starts_with(kTest)) continue;
     const std::string_view rest = std::string_view(name).substr(kTest.size());
     if (rest.ends_with(kLoss)) {

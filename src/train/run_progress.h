@@ -9,6 +9,7 @@
 
 #include "train/checkpoint.h"
 #include "train/figures.h"
+#include "train/metric_record.h"
 
 namespace syncbn::train {
 
@@ -24,6 +25,8 @@ struct RunProgress {
   std::optional<double> best_test_accuracy;
   // The newest evaluation, by the statistics used: "running", "precise", "batch".
   std::map<std::string, Figures> tests;
+  // See Probes::Kept.
+  NamedFigures probes;
   // See Manifest.
   bool until_next = false;
   std::vector<EnvironmentChange> environment_changes;

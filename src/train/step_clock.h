@@ -22,6 +22,10 @@ struct TimeShares {
   std::chrono::nanoseconds operator[](Share share) const {
     return spent[static_cast<size_t>(share)];
   }
+  TimeShares& operator+=(const TimeShares& more) {
+    for (size_t i = 0; i < spent.size(); ++i) spent[i] += more.spent[i];
+    return *this;
+  }
   double Milliseconds(Share share) const {
     return std::chrono::duration<double, std::milli>((*this)[share]).count();
   }

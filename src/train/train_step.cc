@@ -23,7 +23,22 @@ Tensor AmongAll(backend::Executor& executor, const Tensor& logits, int replica,
   return all;
 }
 
+// The sums of squares of the gradients in a bucket, into their places.
+void SumSquares(backend::Executor& executor, const nn::ParameterLayout& layout,
+                const GradientBucket& bucket, const Tensor& gradients, Tensor& squares) {
+  std::vector<Tensor> tensors;
+  for (int i = bucket.first_parameter; i <= bucket.last_parameter; ++i) {
+    tensors.push_back(layout.View(gradients, i));
+  }
+  Tensor sums = squares.Slice(bucket.first_parameter, {static_cast<int64_t>(tensors.size())});
+  executor.SumsOfSquares(tensors, sums);
+}
+
 }  // namespace
+
+double BucketBytes(const v1::ClusterSpec& cluster) {
+  return cluster.bucket_mib() * 1024 * 1024;
+}
 
 TrainStep::TrainStep(Engine& engine, double bucket_bytes)
     : engine_(engine),
@@ -48,6 +63,7 @@ void TrainStep::Run(const StepSettings& settings, const BatchSource& batches,
   logits_ = settings.logit_rows.empty()
                 ? Tensor()
                 : main.New({settings.logit_rows.back(), engine_.model().input().classes});
+  replica_squares_ = settings.replica_squares ? main.New({all_.size()}, DType::kFloat64) : Tensor();
   // Replicas write to what the main executor has read of the last step.
   const backend::Event before = main.Record();
   engine_.Run([&](int replica) { RunReplica(replica, settings, batches, observers, before); });
@@ -88,7 +104,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
   const bool receives = replica == engine_.first_replica();
 
   std::vector<comm::Reducer::Handle> handles;
-  handles.reserve(buckets_.size() + 3);
+  handles.reserve(buckets_.size() + 4);
   {
     data::Batch batch = [&] {
       const Engine::Waiting waiting(engine_, replica, settings.step, Activity::kData);
@@ -97,10 +113,13 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     const ExecutorPool::Lease lease = engine_.TakeTurn(replica, settings.step);
     link.reducer->Report(replica, settings.step, "forward", "");
     backend::Executor& executor = lease.executor();
-    executor.SetWeightsVersion(settings.parameters_version);
     executor.WaitFor(before);
     Tensor gradients =
         executor.New({model.parameters().flat_elements()}, executor.types().gradients);
+    // Before they are given away.
+    Tensor squares = settings.replica_squares
+                         ? executor.New({model.parameters().size()}, DType::kFloat64)
+                         : Tensor();
     BucketCounter counter(buckets_);
     nn::TensorObserver observer = observers ? observers(replica) : nn::TensorObserver();
     // Nobody trains the images; who watches a step may want their gradient.
@@ -125,6 +144,9 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
               if (index < 0) return;
               const GradientBucket& bucket = buckets_[static_cast<size_t>(index)];
               const Shape shape{bucket.end - bucket.begin};
+              if (squares.defined()) {
+                SumSquares(executor, model.parameters(), bucket, gradients, squares);
+              }
               handles.push_back(
                   link.Start({.operation = comm::Operation::kSum,
                               .group = all_,
@@ -142,7 +164,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     context.Observe("logits", "output", logits);
     backend::LossResult loss = executor.SoftmaxCrossEntropy(
         logits, executor.ToDevice(batch.labels, DType::kInt32), settings.label_smoothing,
-        1.0 / static_cast<double>(settings.global_batch), /*want_gradient=*/true);
+        1.0 / static_cast<double>(settings.global_batch), settings.backward);
     Tensor sums = executor.NewZeros({kSums}, DType::kFloat64);
     const auto sum = [&](SumIndex index) { return sums.Slice(index, {1}); };
     const auto fill = [&](SumIndex index, double value) {
@@ -165,15 +187,29 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
                       .name = "logits"}));
     }
     logits = Tensor();
-    model.Backward(std::move(loss.dlogits), context);
-    context.FinishGradients();
+    if (settings.backward) {
+      model.Backward(std::move(loss.dlogits), context);
+      context.FinishGradients();
+    }
+    if (squares.defined()) {
+      // In its place among those of all, which are 0.
+      Tensor norms = executor.NewZeros(replica_squares_.shape(), DType::kFloat64);
+      Tensor own = norms.Slice(replica, {1});
+      executor.AddSum(squares, own);
+      handles.push_back(link.Start({.operation = comm::Operation::kSum,
+                                    .group = all_,
+                                    .contribution = std::move(norms),
+                                    .ready = executor.Record(),
+                                    .result = receives ? replica_squares_ : Tensor(),
+                                    .name = "norms of replicas"}));
+    }
     handles.push_back(link.Start({.operation = comm::Operation::kSum,
                                   .group = all_,
                                   .contribution = std::move(sums),
                                   .ready = executor.Record(),
                                   .result = receives ? figures_.Slice(0, {kSums}) : Tensor(),
                                   .name = "loss"}));
-    if (model.running_statistics().size() > 0) {
+    if (settings.backward && model.running_statistics().size() > 0) {
       handles.push_back(link.Start({.operation = comm::Operation::kMergeMoments,
                                     .group = all_,
                                     .contribution = context.moments(),

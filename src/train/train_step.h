@@ -10,6 +10,7 @@
 
 #include "data/batch_maker.h"
 #include "nn/step_context.h"
+#include "syncbn/v1/run.pb.h"
 #include "train/engine.h"
 #include "train/gradient_buckets.h"
 
@@ -25,14 +26,19 @@ struct StepSettings {
   // Asked of this process (by signals); every process learns the sum.
   bool wants_checkpoint = false;
   bool wants_stop = false;
-  Tensor parameters;  // flat
-  // A new one with every update of the parameters.
-  backend::WeightsVersion parameters_version;
+  nn::ParameterSet parameters;
   Tensor running_statistics;  // flat F64
   // Where the rows of each replica begin in the logits of the step, and their number: R + 1
   // entries, the same in every process. Empty: nobody wants the logits.
   std::vector<int64_t> logit_rows = {};
+  // Whether replica_squares() are wanted.
+  bool replica_squares = false;
+  // Without, there are the sums of loss and samples alone: neither gradients nor moments.
+  bool backward = true;
 };
+
+// See v1::ClusterSpec.bucket_mib.
+double BucketBytes(const v1::ClusterSpec& cluster);
 
 // What the host is told of a step: sums over all replicas, and the verdict on it.
 struct StepFigures {
@@ -69,6 +75,9 @@ class TrainStep {
   const Tensor& gradients() const { return gradients_; }  // flat, of the mean loss
   // flat F64, as nn::RunningStatisticsLayout lays them out
   const Tensor& moments() const { return moments_; }
+  // F64 [R], where wanted: of each replica the sum of squares of what it adds to gradients(),
+  // summed as backend::Executor::SumsOfSquares does, then over the parameters in their order.
+  const Tensor& replica_squares() const { return replica_squares_; }
   // After Judge: F64 [parameters], sums of squares of the gradients; and see backend::verdict.
   const Tensor& squares() const { return squares_; }
   Tensor verdict() const;
@@ -88,6 +97,7 @@ class TrainStep {
   // F64: the sums of the step, then the verdict on it; and their place on the host.
   Tensor figures_, figures_on_host_;
   Tensor squares_;
+  Tensor replica_squares_;
   Tensor logits_;
   // After which the results of the reductions are there.
   std::vector<backend::Event> reduced_;

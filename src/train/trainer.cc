@@ -54,22 +54,30 @@ Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker
       evaluator_(engine, train, test,
                  {.batch_per_replica = data::BatchPerReplica(spec.cluster()),
                   .precise_samples = spec.train().evaluate().precise_samples()}),
-      step_(engine, spec.cluster().bucket_mib() * 1024 * 1024),
-      state_(InitialState()),
-      end_(std::min(end_step(), options_.stop_at.value_or(end_step()))) {}
+      step_(engine, BucketBytes(spec.cluster())),
+      probes_(spec, engine, options_.probes),
+      end_(std::min(end_step(), options_.stop_at.value_or(end_step()))) {
+  Take(InitialState());
+}
 
 TrainingState Trainer::InitialState() const {
   const DType type = engine_.backend().types().parameters;
   return TrainingState{
       .parameters = nn::InitialParameters(*layouts_.parameters, spec_.seed(), type),
       .running_statistics = nn::InitialRunningStatistics(*layouts_.running_statistics),
-      .optimizer = optimizer_.InitialState(type)}
-      .ToDevice(engine_.executors().main());
+      .optimizer = optimizer_.InitialState(type)};
+}
+
+void Trainer::Take(const TrainingState& state) {
+  TrainingState there = state.ToDevice(engine_.executors().main());
+  parameters_ = nn::ParameterSet(std::move(there.parameters));
+  running_statistics_ = std::move(there.running_statistics);
+  optimizer_state_ = std::move(there.optimizer);
 }
 
 Digest Trainer::StateDigest() const {
-  return train::StateDigest(*layouts_.parameters, *layouts_.running_statistics, state_.parameters,
-                            state_.running_statistics);
+  return train::StateDigest(*layouts_.parameters, *layouts_.running_statistics,
+                            parameters_.values(), running_statistics_);
 }
 
 int64_t Trainer::end_step() const {
@@ -78,10 +86,10 @@ int64_t Trainer::end_step() const {
 }
 
 void Trainer::Restore(const TrainingState& state, const Manifest& manifest) {
-  state_ = state.ToDevice(engine_.executors().main());
+  Take(state);
   progress_ = RunProgress::From(manifest);
   saved_ = progress_.counters.step;
-  version_ = backend::WeightsVersion::New();
+  probes_.Restore(progress_.probes);
 }
 
 bool Trainer::EvaluationIsPending() const {
@@ -162,9 +170,8 @@ RunPlan Trainer::Plan() const {
 }
 
 ModelState Trainer::CurrentModel() const {
-  return {.parameters = state_.parameters,
-          .parameters_version = version_,
-          .running_statistics = state_.running_statistics,
+  return {.parameters = parameters_,
+          .running_statistics = running_statistics_,
           .seed = spec_.seed(),
           .epoch = std::max<int64_t>(0, progress_.counters.step - 1) / plan_.steps_per_epoch(),
           .step = progress_.counters.step};
@@ -182,9 +189,9 @@ void Trainer::RunOneStep(const ControlRequests& requests) {
   const bool writes_dump = Dumps(step) && !options_.out.empty();
   if (writes_dump) {
     backend::Executor& executor = engine_.executors().main();
-    before = {.parameters = executor.Clone(state_.parameters),
-              .running_statistics = state_.running_statistics,  // replaced, never written to
-              .optimizer = state_.optimizer.Clone(executor)};
+    before = {.parameters = executor.Clone(parameters_.values()),
+              .running_statistics = running_statistics_,  // replaced, never written to
+              .optimizer = optimizer_state_.Clone(executor)};
   }
   if (Dumps(step)) {
     const int64_t first = plan_.Step(step_in_epoch).begin;
@@ -193,39 +200,48 @@ void Trainer::RunOneStep(const ControlRequests& requests) {
     }
     logit_rows.push_back(global_batch);
   }
+  const bool probed = !IsReplay() && probes_.AreDue(step, step + 1 == end_);
+  const StepSettings settings{.step = step,
+                              .epoch = epoch,
+                              .seed = spec_.seed(),
+                              .global_batch = global_batch,
+                              .label_smoothing = spec_.train().label_smoothing(),
+                              .wants_checkpoint = requests.checkpoint,
+                              .wants_stop = requests.stop,
+                              .parameters = parameters_,
+                              .running_statistics = running_statistics_,
+                              .logit_rows = std::move(logit_rows),
+                              .replica_squares = probed};
   const auto start = std::chrono::steady_clock::now();
 
   engine_.clock().Restart();
   step_.Run(
-      {.step = step,
-       .epoch = epoch,
-       .seed = spec_.seed(),
-       .global_batch = global_batch,
-       .label_smoothing = spec_.train().label_smoothing(),
-       .wants_checkpoint = requests.checkpoint,
-       .wants_stop = requests.stop,
-       .parameters = state_.parameters,
-       .parameters_version = version_,
-       .running_statistics = state_.running_statistics,
-       .logit_rows = std::move(logit_rows)},
+      settings,
       [&](int replica) {
         data::LoadedBatch loaded = loader_->Next(replica);
         SYNCBN_CHECK(loaded.epoch == epoch && loaded.step == step_in_epoch)
             << "the loader is at epoch " << loaded.epoch << " step " << loaded.step;
-        if (options_.on_batch) {
-          // It has its data: what is done with them now is no waiting.
-          engine_.reducer().Report(replica, step, "batch", "");
-          options_.on_batch(step, replica, loaded.batch);
-        }
-        return std::move(loaded.batch);
+        return Fed(step, replica, std::move(loaded.batch));
       },
       [&](int replica) {
         return options_.observe ? options_.observe(step, replica) : nn::TensorObserver();
       });
+  step_.Judge(spec_.train().clip_norm());
+  NamedFigures probe_figures;
+  // What probes take is no part of the step's time.
+  TimeShares shares;
+  std::chrono::duration<double> probing{0};
+  if (probed) {
+    shares = engine_.clock().Read();
+    const auto begin = std::chrono::steady_clock::now();
+    probe_figures = LookAtStep(settings, rate);
+    probing = std::chrono::steady_clock::now() - begin;
+    engine_.clock().Restart();
+  }
   Commit(rate);
-  const TimeShares shares = engine_.clock().Read();
+  shares += engine_.clock().Read();
   const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start - probing).count();
 
   if (step_in_epoch == 0) progress_.epoch = {};
   progress_.CountStep(!figures_.accepted);
@@ -260,8 +276,10 @@ void Trainer::RunOneStep(const ControlRequests& requests) {
                       .milliseconds = milliseconds,
                       .other_bits = !progress_.environment_changes.empty()};
   if (spec_.output().digests()) record.digest = StateDigest();
+  record.AddFigures(probe_figures);
   AddFigures(record);
-  if (options_.metrics != nullptr && progress_.counters.step % spec_.output().every_steps() == 0) {
+  const bool is_due = progress_.counters.step % spec_.output().every_steps() == 0;
+  if (options_.metrics != nullptr && (is_due || !probe_figures.empty())) {
     options_.metrics->Write(record);
   }
   if (options_.observer != nullptr) options_.observer->OnStep(record, progress_.epoch);
@@ -269,18 +287,18 @@ void Trainer::RunOneStep(const ControlRequests& requests) {
 
 void Trainer::Commit(double learning_rate) {
   backend::Executor& executor = engine_.executors().main();
-  step_.Judge(spec_.train().clip_norm());
   const Tensor verdict = step_.verdict();
-  optimizer_.Update(executor,
-                    {.learning_rate = learning_rate,
-                     .gradients = step_.gradients(),
-                     .squares = step_.squares(),
-                     .verdict = verdict},
-                    state_.parameters, state_.optimizer);
-  state_.running_statistics = nn::UpdatedRunningStatistics(
-      executor, *layouts_.running_statistics, engine_.model().running_rule(),
-      state_.running_statistics, step_.moments(), verdict);
-  version_ = backend::WeightsVersion::New();
+  parameters_.Write([&](Tensor& values) {
+    optimizer_.Update(executor,
+                      {.learning_rate = learning_rate,
+                       .gradients = step_.gradients(),
+                       .squares = step_.squares(),
+                       .verdict = verdict},
+                      values, optimizer_state_);
+  });
+  running_statistics_ = nn::UpdatedRunningStatistics(executor, *layouts_.running_statistics,
+                                                     engine_.model().running_rule(),
+                                                     running_statistics_, step_.moments(), verdict);
   figures_ = step_.Figures();
 }
 
@@ -369,8 +387,8 @@ void Trainer::Evaluate() {
 bool Trainer::CheckState() {
   backend::Executor& executor = engine_.executors().main();
   const bool parameters =
-      AllFinite(SquaredNorms(executor, *layouts_.parameters, state_.parameters).OnHost());
-  if (parameters && AllFinite(state_.running_statistics.OnHost())) return true;
+      AllFinite(SquaredNorms(executor, *layouts_.parameters, parameters_.values()).OnHost());
+  if (parameters && AllFinite(running_statistics_.OnHost())) return true;
   Diverge(parameters ? "the running statistics are not finite" : "the parameters are not finite");
   return false;
 }

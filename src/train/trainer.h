@@ -13,6 +13,7 @@
 #include "train/engine.h"
 #include "train/evaluator.h"
 #include "train/optimizer.h"
+#include "train/probes.h"
 #include "train/run_progress.h"
 #include "train/schedule.h"
 #include "train/summary.h"
@@ -31,8 +32,12 @@ class Trainer {
           const data::BatchMaker& test, TrainerOptions options);
 
   const TensorLayouts& layouts() const { return layouts_; }
-  // On the device.
-  const TrainingState& state() const { return state_; }
+  // On the device; to be read.
+  TrainingState state() const {
+    return {.parameters = parameters_.values(),
+            .running_statistics = running_statistics_,
+            .optimizer = optimizer_state_};
+  }
   const RunProgress& progress() const { return progress_; }
   Digest StateDigest() const;
   // Steps of the whole run: its epochs, or max_steps if that is less.
@@ -49,9 +54,14 @@ class Trainer {
 
  private:
   TrainingState InitialState() const;
+  void Take(const TrainingState& state);
   RunPlan Plan() const;
   ModelState CurrentModel() const;
   void RunOneStep(const ControlRequests& requests);
+  // A batch of the step as it is fed.
+  data::Batch Fed(int64_t step, int replica, data::Batch batch) const;
+  // Shows a step that was judged to the probes that are due, if it is accepted. Collective.
+  NamedFigures LookAtStep(const StepSettings& settings, double learning_rate);
   // Updates the state if the step is accepted: decided and done on the device, then told to the host.
   void Commit(double learning_rate);
   // What follows a step, or was left to be done after it by a stop.
@@ -92,16 +102,17 @@ class Trainer {
   const TensorLayouts layouts_;
   Evaluator evaluator_;
   TrainStep step_;
+  Probes probes_;
   std::unique_ptr<data::Loader> loader_;
 
-  TrainingState state_;
+  nn::ParameterSet parameters_;
+  Tensor running_statistics_;
+  OptimizerState optimizer_state_;
   RunProgress progress_;
   // Of the last step.
   StepFigures figures_;
   // Step after which this run ends, by its run file or a replay.
   const int64_t end_;
-  // Of the parameters.
-  backend::WeightsVersion version_ = backend::WeightsVersion::New();
   // Of the newest checkpoint.
   std::optional<int64_t> saved_;
   // Set when the run ends before its last step, or otherwise than well.

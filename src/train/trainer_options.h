@@ -6,12 +6,14 @@
 #include <functional>
 #include <optional>
 #include <stop_token>
+#include <vector>
 
 #include "base/activity.h"
 #include "data/batch_maker.h"
 #include "nn/step_context.h"
 #include "train/checkpoint_store.h"
 #include "train/metrics.h"
+#include "train/probe.h"
 #include "train/run_observer.h"
 
 namespace syncbn::train {
@@ -48,7 +50,10 @@ struct TrainerOptions {
   std::function<void(Activity activity, int64_t steps, double epoch)> on_phase;
   // Asked by the root for every record, once it is complete: figures to add to it. May be empty.
   std::function<NamedFigures(const MetricRecord& record)> more_figures;
-  // Observers of a replica's pass, and a look at its batch before it is used. May be empty.
+  // Beside those of the run file. The same in every process, each of which has its own.
+  std::vector<Probe*> probes;
+  // Observers of a replica's pass, and a look at its batch before it is used; the batch of a step
+  // that a probe runs again is made and looked at anew. May be empty.
   std::function<nn::TensorObserver(int64_t step, int replica)> observe;
   std::function<void(int64_t step, int replica, data::Batch& batch)> on_batch;
 };

@@ -19,12 +19,13 @@ void Trainer::SaveCheckpoint(bool needed) {
   try {
     if (options_.metrics != nullptr) options_.metrics->Flush();
     Manifest manifest = options_.manifest;
+    progress_.probes = probes_.Kept();
     progress_.WriteTo(manifest);
-    manifest.optimizer_updates = UpdatesOf(state_.optimizer);
+    manifest.optimizer_updates = UpdatesOf(optimizer_state_);
     manifest.state_digest = StateDigest();
     manifest.created = FormatTime(Clock::System().Now());
     const auto folder =
-        options_.checkpoints->Save(std::move(manifest), CheckpointTensors(layouts_, state_));
+        options_.checkpoints->Save(std::move(manifest), CheckpointTensors(layouts_, state()));
     saved_ = progress_.counters.step;
     if (options_.observer != nullptr) options_.observer->OnCheckpoint(folder, *saved_);
   } catch (const Error& error) {
@@ -76,7 +77,7 @@ void Trainer::Dump(double learning_rate, TrainingState before) {
                 .logits = step_.logits(),
                 .gradients = step_.gradients(),
                 .before = std::move(before),
-                .after = state_};
+                .after = state()};
   for (const nn::DropoutSite& site : engine_.model().dropouts()) {
     dump.dropouts.push_back(
         {site.layer, nn::DropoutFactors(engine_.executors().main(), site, spec_.seed(), epoch,

@@ -262,6 +262,19 @@ TEST(RunFile, AHomeFolderThatOnlyAShellKnowsIsRefusedWithTheWholePath) {
   EXPECT_NE(ExpandHome("~/mnist"), "~/mnist");
 }
 
+TEST(RunFile, AnOverrideToASingleReplicaTakesTheNoiseScaleOutOfTheFile) {
+  const std::string text =
+      kSmall + "cluster: {replicas: 4, batch_per_replica: 8}\nprobes: {noise_scale: 20, moments: 5}\n";
+  const auto probes = [&](const std::vector<std::string>& overrides) {
+    return Parse(text, overrides).probes();
+  };
+  EXPECT_EQ(probes({}).noise_scale().every_steps(), 20);
+  EXPECT_EQ(probes({"cluster.replicas=1"}).noise_scale().every_steps(), 0);
+  EXPECT_EQ(probes({"cluster.replicas=1"}).moments().every_steps(), 5);
+  // Asked for by an override itself, it is a mistake.
+  EXPECT_THROW(Parse(text, {"cluster.replicas=1", "probes.noise_scale=10"}), Error);
+}
+
 TEST(RunFile, AWarmUpMayTakeTheWholeRunAndBeCutOffByAnOverride) {
   const std::string text = kSmall + "train: {epochs: 1, learning_rate: {warmup_epochs: 1}}\n";
   EXPECT_NO_THROW(Parse(text));

@@ -224,6 +224,18 @@ TEST(Commands, CheckWarnsOfAdamwAtTheLearningRateOfSgd) {
   EXPECT_EQ(CheckWith(kResNet, {}).warnings, "");
 }
 
+TEST(Commands, CheckWarnsOfANoiseScaleThatIsBiasedAndNotesMomentsOfNothing) {
+  const std::string probes = "probes={noise_scale: 10, moments: 10}";
+  const Checked global = CheckWith(kResNet, {probes});
+  EXPECT_NE(global.warnings.find("the noise scale is biased: its figures come with noise_scale.biased"),
+            std::string::npos)
+      << global.warnings;
+  EXPECT_EQ(global.notes, "");
+  EXPECT_EQ(CheckWith(kResNet, {probes, "model.norm.batch=4"}).warnings, "");
+  EXPECT_EQ(CheckWith(kResNet, {probes, "model.norm=layer"}).notes,
+            "note: probes.moments: the model has no batch norm, so there is nothing to measure\n");
+}
+
 // The first lines of a run say the same.
 TEST(Commands, TrainSaysWhatANormReallyDoesBeforeItBegins) {
   TempFolder folder;

@@ -27,7 +27,8 @@ class Train : public Test {
  protected:
   Train() {
     run_file_ = folder_.path() / "small.yaml";
-    WriteFileAtomically(run_file_, SmallRun(8, 4, "global"));
+    WriteFileAtomically(run_file_,
+                        SmallRun(8, 4, "global", "probes: {noise_scale: 10, moments: 7}\n"));
   }
 
   std::vector<std::string> Command(const std::string& out, std::vector<std::string> more = {}) const {
@@ -81,6 +82,10 @@ void ExpectEqualSteps(const std::vector<train::MetricRecord>& a,
     ASSERT_TRUE(a[i].digest.has_value());
     EXPECT_EQ(a[i].digest, b[i].digest) << "step " << a[i].step;
     EXPECT_EQ(a[i].loss, b[i].loss) << "step " << a[i].step;
+    // As text, in which nulls are equal.
+    EXPECT_EQ(train::MetricRecord{.figures = a[i].figures}.ToJson(),
+              train::MetricRecord{.figures = b[i].figures}.ToJson())
+        << "step " << a[i].step;
   }
 }
 
@@ -88,6 +93,9 @@ TEST_F(Train, GivesTheSameBitsWithAndWithoutMpirunOn1To4Processes) {
   const ProcessResult alone = Run(0, "alone");
   ASSERT_EQ(alone.status, 0) << Everything(alone);
   ASSERT_EQ(Metrics("alone").size(), 30u);
+  EXPECT_EQ(Metrics("alone")[9].figures.count("noise_scale.variance"), 1u);
+  EXPECT_EQ(Metrics("alone")[27].figures.count("moments.1.condition"), 1u);
+  EXPECT_EQ(Metrics("alone")[28].figures.size(), 0u);
   for (int processes : {1, 2, 3, 4}) {
     const std::string out = "p" + std::to_string(processes);
     const ProcessResult result = Run(processes, out);

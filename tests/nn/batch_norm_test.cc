@@ -285,7 +285,7 @@ TEST(BatchNorm, AppliedTwiceLogsTheMomentsOfBoth) {
   StepContext context({.executor = executor.get(),
                        .parameter_layout = &net.model->parameters(),
                        .running_statistics_layout = &net.model->running_statistics(),
-                       .parameters = executor->New({0}),
+                       .parameters = ParameterSet(executor->New({0})),
                        .running_statistics = ForExecutor(
                            *executor, InitialRunningStatistics(net.model->running_statistics())),
                        .mode = Mode::kBatchStatistics});

@@ -135,6 +135,37 @@ TEST(CpuModel, AWeightThatChangesBetweenPassesOfOneVersionIsSeen) {
   }
 }
 
+TEST(CpuModel, APassNeverUsesWeightsThatWerePackedOfOtherValues) {
+  const auto model = MakeModel("architecture: 'resnet20' width: 0.5", kSmall);
+  const auto executor = Cpu().MakeExecutor();
+  const Part part = RandomPart(kSmall, 4, "x");
+  ParameterSet written(executor->Clone(ForExecutor(*executor, RandomParameters(*model))));
+  // Who holds a copy knows nothing of what becomes of them.
+  const ParameterSet held = written;
+  const auto logits = [&] {
+    StepContext context(
+        {.executor = executor.get(),
+         .parameter_layout = &model->parameters(),
+         .running_statistics_layout = &model->running_statistics(),
+         .parameters = held,
+         .running_statistics =
+             executor->ToDevice(RandomRunningStatistics(*model), DType::kFloat64),
+         .mode = Mode::kEvaluate,
+         .sample_ids = part.ids});
+    return model->Forward(ForExecutor(*executor, part.images), context).OnHost();
+  };
+  for (const uint64_t seed : {1, 2, 3}) {
+    PassSettings settings = SettingsOf(*model, Mode::kEvaluate);
+    settings.parameters = RandomParameters(*model, seed);
+    written.Write([&](Tensor& values) {
+      executor->Copy(ForExecutor(*executor, settings.parameters), values);
+    });
+    const Tensor fresh = RunPass(*model, *Cpu().MakeExecutor(), settings, part).logits;
+    EXPECT_TRUE(SameBits(logits(), fresh)) << seed;
+    EXPECT_TRUE(SameBits(logits(), fresh)) << seed << ", with what is packed";
+  }
+}
+
 // -- Replicas -----------------------------------------------------------------------------------
 
 // The smallest |x| that any activation of the model is applied to.
@@ -147,7 +178,7 @@ double DistanceFromKinks(const std::string& text, const InputSpec& input, const 
       {.executor = executor.get(),
        .parameter_layout = &model->parameters(),
        .running_statistics_layout = &model->running_statistics(),
-       .parameters = ForExecutor(*executor, RandomParameters(*model)),
+       .parameters = ParameterSet(ForExecutor(*executor, RandomParameters(*model))),
        .running_statistics = ForExecutor(*executor, RandomRunningStatistics(*model)),
        .mode = Mode::kBatchStatistics,
        .observer = [&](std::string_view layer, std::string_view, const Tensor& tensor) {

@@ -98,7 +98,7 @@ class LayerTest : public ::testing::Test {
     return StepContext({.executor = executor_.get(),
                         .parameter_layout = &layout_,
                         .running_statistics_layout = &running_statistics_layout_,
-                        .parameters = ForExecutor(*executor_, parameters_),
+                        .parameters = ParameterSet(ForExecutor(*executor_, parameters_)),
                         .running_statistics = ForExecutor(
                             *executor_, InitialRunningStatistics(running_statistics_layout_)),
                         .gradients = gradients_,

@@ -432,7 +432,7 @@ TEST(Model, TellsAnObserverWhatEveryLayerGivesAndReceives) {
         {.executor = executor.get(),
          .parameter_layout = &model->parameters(),
          .running_statistics_layout = &model->running_statistics(),
-         .parameters = ForExecutor(*executor, RandomParameters(*model)),
+         .parameters = ParameterSet(ForExecutor(*executor, RandomParameters(*model))),
          .running_statistics =
              ForExecutor(*executor, InitialRunningStatistics(model->running_statistics())),
          .gradients = gradients,

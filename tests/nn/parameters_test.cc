@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <new>
 #include <vector>
 
 #include "base/error.h"
+#include "nn/parameter_set.h"
 #include "tests/nn/support.h"
 
 namespace syncbn::nn {
@@ -178,6 +180,22 @@ TEST_F(UpdatedRunningStatisticsTest, WithoutARuleNothingMoves) {
   EXPECT_TRUE(SameBits(
       UpdatedOnHost(layout_, rule, InitialRunningStatistics(layout_), Moments(5, {4, 8}, {8, 16})),
       InitialRunningStatistics(layout_)));
+}
+
+TEST(ParameterSet, HasANewVersionInEveryCopyWheneverItIsWrittenTo) {
+  ParameterSet set(Tensor::Zeros({4}, DType::kFloat32));
+  const ParameterSet copy = set;
+  const backend::WeightsVersion first = copy.version();
+  EXPECT_TRUE(static_cast<bool>(first));
+  set.Write([](Tensor& values) { values.Data<float>()[2] = 5; });
+  EXPECT_TRUE(static_cast<bool>(copy.version()));
+  EXPECT_FALSE(copy.version() == first);
+  EXPECT_TRUE(copy.version() == set.version());
+  EXPECT_EQ(copy.values().Span<float>()[2], 5);
+  // Half written, they have none: nothing of them is kept.
+  EXPECT_THROW(set.Write([](Tensor&) { throw std::bad_alloc(); }), std::bad_alloc);
+  EXPECT_FALSE(static_cast<bool>(copy.version()));
+  EXPECT_FALSE(ParameterSet(copy.values()).version() == ParameterSet(copy.values()).version());
 }
 
 }  // namespace

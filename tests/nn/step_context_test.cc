@@ -28,7 +28,8 @@ class StepContextTest : public ::testing::Test {
     return {.executor = executor_.get(),
             .parameter_layout = &layout_,
             .running_statistics_layout = &running_statistics_layout_,
-            .parameters = ForExecutor(*executor_, InitialParameters(layout_, 1, DType::kFloat64)),
+            .parameters = ParameterSet(
+                ForExecutor(*executor_, InitialParameters(layout_, 1, DType::kFloat64))),
             .running_statistics =
                 ForExecutor(*executor_, InitialRunningStatistics(running_statistics_layout_)),
             .gradients = gradients_,

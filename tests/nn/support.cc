@@ -192,8 +192,8 @@ PassResult RunPass(const Model& model, backend::Executor& executor, const PassSe
       {.executor = &executor,
        .parameter_layout = &model.parameters(),
        .running_statistics_layout = &model.running_statistics(),
-       .parameters = executor.ToDevice(As(settings.parameters, executor.types().parameters),
-                                       executor.types().parameters),
+       .parameters = ParameterSet(executor.ToDevice(
+           As(settings.parameters, executor.types().parameters), executor.types().parameters)),
        .running_statistics = executor.ToDevice(settings.running_statistics, DType::kFloat64),
        .gradients = settings.mode == Mode::kTrain ? gradients : Tensor(),
        .mode = settings.mode,

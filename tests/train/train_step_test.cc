@@ -17,6 +17,7 @@
 #include "tests/support/one_order_exchange.h"
 #include "tests/support/small_run.h"
 #include "tests/support/test_device.h"
+#include "train/noise_scale.h"
 
 namespace syncbn::train {
 namespace {
@@ -45,22 +46,34 @@ class StepBatches {
     one.labels_ = labels_;
     return one;
   }
+  // Those of one replica, as the only one's.
+  StepBatches Alone(int replica) const {
+    const data::Batch batch = Of(replica);
+    StepBatches one({batch.size()});
+    one.images_ = batch.images;
+    one.labels_ = batch.labels;
+    one.first_id_ = batch.sample_ids.front();
+    return one;
+  }
   data::Batch Of(int replica) const {
     const int64_t begin = rows_.at(static_cast<size_t>(replica));
     const int64_t end = rows_.at(static_cast<size_t>(replica) + 1);
     data::Batch batch{.images = images_.Rows(begin, end), .labels = labels_.Rows(begin, end)};
     batch.sample_ids.resize(static_cast<size_t>(end - begin));
-    std::iota(batch.sample_ids.begin(), batch.sample_ids.end(), static_cast<uint64_t>(begin));
+    std::iota(batch.sample_ids.begin(), batch.sample_ids.end(),
+              first_id_ + static_cast<uint64_t>(begin));
     return batch;
   }
 
  private:
   std::vector<int64_t> sizes_, rows_;
   Tensor images_, labels_;
+  // Dropout is keyed by it.
+  uint64_t first_id_ = 0;
 };
 
 struct StepResult {
-  Tensor gradients, moments, logits;
+  Tensor gradients, moments, logits, replica_squares;
   StepFigures totals;
 };
 
@@ -95,18 +108,16 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
   auto communicators = comm::MakeInProcessCommunicators(options.processes);
   std::vector<StepResult> results(static_cast<size_t>(options.processes));
   auto run_process = [&](int process) {
-    const auto reducer = comm::MakeReducer(*communicators[static_cast<size_t>(process)],
-                                           {.replicas = replicas,
-                                            .make_exchange = options.make_exchange,
-                                            .backend = backend.get()});
+    const auto reducer = comm::MakeReducer(
+        *communicators[static_cast<size_t>(process)],
+        {.replicas = replicas, .make_exchange = options.make_exchange, .backend = backend.get()});
     const comm::Group local = comm::ReplicaMap(replicas, options.processes).OfProcess(process);
     Engine engine({.first_replica = local.begin, .replicas = local.size(), .concurrency = 2},
                   *model, *backend, *reducer);
     TrainStep step(engine, options.bucket_bytes);
     StepSettings settings{.seed = 1,
                           .global_batch = batches.total(),
-                          .parameters = parameters,
-                          .parameters_version = backend::WeightsVersion::New(),
+                          .parameters = nn::ParameterSet(parameters),
                           .running_statistics = running_statistics};
     if (options.logits) settings.logit_rows = batches.rows();
     if (options.adjust) options.adjust(process, settings);
@@ -116,6 +127,7 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
     results[static_cast<size_t>(process)] = {.gradients = step.gradients().OnHost().Clone(),
                                              .moments = step.moments().OnHost().Clone(),
                                              .logits = step.logits().OnHost(),
+                                             .replica_squares = step.replica_squares().OnHost(),
                                              .totals = figures};
   };
   {
@@ -187,9 +199,9 @@ TEST(TrainStep, EndsInTheSameBitsOverAnExchangeThatNeedsOneOrder) {
     for (const int processes : {2, 4, 5}) {
       for (const StepResult& result :
            RunStep(batches, {.norm_batch = norm_batch,
-                             .processes = processes,
-                             .bucket_bytes = 500,
-                             .make_exchange = MakeOneOrderExchanges(processes)})) {
+                            .processes = processes,
+                            .bucket_bytes = 500,
+                            .make_exchange = MakeOneOrderExchanges(processes)})) {
         ExpectEqualBits(result.gradients, one.gradients, "gradients");
         ExpectEqualBits(result.moments, one.moments, "moments");
         ExpectEqualBits(result.logits, one.logits, "logits");
@@ -261,7 +273,7 @@ TEST(TrainStep, ComputesTheGradientOfTheImagesForThoseWhoWatchAlone) {
     TrainStep step(engine, 1e9);
     step.Run(
         {.global_batch = batches.total(),
-         .parameters = backend->MakeExecutor()->New({0}),
+         .parameters = nn::ParameterSet(backend->MakeExecutor()->New({0})),
          .running_statistics = backend->MakeExecutor()->New({0}, DType::kFloat64)},
         [&](int replica) { return batches.Of(replica); }, observers);
     return asked;
@@ -274,6 +286,68 @@ TEST(TrainStep, ComputesTheGradientOfTheImagesForThoseWhoWatchAlone) {
               return [](std::string_view, std::string_view, const Tensor&) {};
             }),
             (std::vector<int>{0, 1}));
+}
+
+double SumOfSquares(const Tensor& values) {
+  double sum = 0;
+  for (const double value : values.Span<double>()) sum += value * value;
+  return sum;
+}
+
+// A step of each replica's samples alone is what the replica computes where statistics are its own.
+TEST(TrainStep, NormsOfReplicasAndTheirNoiseAreThoseOfEachReplicaAlone) {
+  const std::vector<int64_t> sizes = {3, 0, 4, 1};
+  const StepBatches batches(sizes);
+  const auto wanted = [](int, StepSettings& settings) { settings.replica_squares = true; };
+  StepOptions options{.norm_batch = "replica", .adjust = wanted};
+  const StepResult step = RunStep(batches, options).front();
+  ASSERT_EQ(step.replica_squares.shape(), (Shape{4}));
+  std::vector<ReplicaGradient> replicas;
+  // By its definition: the weighted variance of the replicas' gradients around that of all.
+  double between = 0;
+  for (int replica = 0; replica < 4; ++replica) {
+    const double adds = step.replica_squares.Span<double>()[static_cast<size_t>(replica)];
+    const double samples = static_cast<double>(sizes[static_cast<size_t>(replica)]);
+    replicas.push_back({.samples = sizes[static_cast<size_t>(replica)]});
+    if (samples == 0) {
+      EXPECT_EQ(adds, 0);
+      continue;
+    }
+    const StepResult alone = RunStep(batches.Alone(replica), {.norm_batch = "replica"}).front();
+    const double square = SumOfSquares(alone.gradients), share = samples / 8;
+    EXPECT_NEAR(adds, share * share * square, 1e-12 * square) << replica;
+    replicas.back().squared_norm = adds / (share * share);
+    for (int64_t i = 0; i < alone.gradients.elements(); ++i) {
+      const size_t at = static_cast<size_t>(i);
+      const double apart = alone.gradients.Span<double>()[at] - step.gradients.Span<double>()[at];
+      between += samples * apart * apart;
+    }
+  }
+  const double variance = between / (3 - 1), square = SumOfSquares(step.gradients);
+  const auto noise = EstimateNoise(replicas, square);
+  ASSERT_TRUE(noise.has_value());
+  EXPECT_GT(variance, 0);
+  EXPECT_NEAR(noise->variance, variance, 1e-11 * variance);
+  EXPECT_NEAR(noise->squared_gradient, square - variance / 8, 1e-11 * variance);
+
+  options.processes = 3;
+  options.bucket_bytes = 500;
+  for (const StepResult& result : RunStep(batches, options)) {
+    ExpectEqualBits(result.replica_squares, step.replica_squares, "norms of replicas");
+    ExpectEqualBits(result.gradients, step.gradients, "gradients");
+  }
+  EXPECT_FALSE(RunStep(batches).front().replica_squares.defined()) << "nobody wants them";
+}
+
+TEST(TrainStep, WithoutABackwardPassHasTheSameLossToTheBit) {
+  const StepBatches batches({3, 0, 4, 1});
+  const StepResult whole = RunStep(batches).front();
+  const auto forward = [](int, StepSettings& settings) { settings.backward = false; };
+  for (const StepResult& result : RunStep(batches, {.processes = 2, .adjust = forward})) {
+    EXPECT_EQ(result.totals.loss, whole.totals.loss);
+    EXPECT_EQ(result.totals.correct, whole.totals.correct);
+    EXPECT_EQ(SumOfSquares(result.gradients), 0) << "none were computed";
+  }
 }
 
 TEST(TrainStep, RequestsOfAnyProcessReachAll) {

@@ -33,6 +33,7 @@ class Notes {
       NormBatches();
       GroupNorms();
       SingleNumbers();
+      Probes();
     }
     if (spec_.model().architecture() == "lenet" &&
         spec_.model().norm().kind() == v1::NORM_KIND_INSTANCE) {
@@ -205,6 +206,19 @@ class Notes {
            ": over a single number " + norm.name + " gives the same output for every sample. " +
            hint);
       return;
+    }
+  }
+
+  void Probes() {
+    const v1::ProbesSpec& probes = spec_.probes();
+    if (probes.noise_scale().every_steps() > 0 && model_->statistics_cross_replicas()) {
+      Warn(
+          "probes.noise_scale: replicas share the statistics of batch norms, so their gradients are "
+          "not independent and the noise scale is biased: its figures come with noise_scale.biased. "
+          "A normalization batch of a replica's samples or fewer has no bias");
+    }
+    if (probes.moments().every_steps() > 0 && model_->running_statistics().size() == 0) {
+      Note("probes.moments: the model has no batch norm, so there is nothing to measure");
     }
   }
 

@@ -1,6 +1,6 @@
 // What a run does where its run file may be taken for something else: sizes that were made to fit,
 // limits that do not bind, norms over single numbers at an epoch's end, settings that do nothing or
-// are another optimizer's.
+// are another optimizer's, probes whose figures are biased or none.
 #pragma once
 
 #include <cstdint>
