@@ -16,8 +16,6 @@ struct MessageExchange::Round {
   int complete = 0;           // of them
   // How many are to come, once it is launched.
   std::optional<int> expected;
-
-  bool IsComplete() const { return expected == complete; }
 };
 
 struct MessageExchange::MessageSeries : Series {
@@ -27,6 +25,9 @@ struct MessageExchange::MessageSeries : Series {
   mutable std::mutex mutex;      // guards what follows
   std::optional<Signature> own;  // since Open
   std::vector<Signature> early;  // what others said before that
+  // Somebody gives something else: blocks have other sizes than are reckoned with, so no round is
+  // complete any more, and nobody merges them.
+  bool mismatch = false;
   std::shared_ptr<void> owner;
   std::vector<Round> rounds;
 
@@ -34,6 +35,7 @@ struct MessageExchange::MessageSeries : Series {
     if (rounds.size() <= static_cast<size_t>(round)) rounds.resize(static_cast<size_t>(round) + 1);
     return rounds[static_cast<size_t>(round)];
   }
+  bool IsComplete(const Round& round) const { return !mismatch && round.expected == round.complete; }
 };
 
 size_t MessageExchange::HashKey::operator()(const Key& key) const {
@@ -62,6 +64,7 @@ std::shared_ptr<Exchange::Series> MessageExchange::Open(const Key& key, const Si
   series->owner = std::move(owner);
   for (const Signature& early : series->early) {
     if (!early.Agrees(signature)) {
+      series->mismatch = true;
       failure_.Set({ErrorCode::kInternal,
                     DescribeMismatch(early, signature, key.group, key.sequence)});
     }
@@ -133,7 +136,7 @@ bool MessageExchange::Launched(MessageSeries& series, int round, std::vector<Inc
   Round& state = series.At(round);
   state.incoming = std::move(incoming);
   state.expected = expected;
-  return state.IsComplete();
+  return series.IsComplete(state);
 }
 
 std::vector<std::shared_ptr<void>> MessageExchange::Completed() {
@@ -170,6 +173,7 @@ ReceiveBuffer MessageExchange::OnHead(int from, const MessageHead& head, size_t 
   if (!series->own) {
     series->early.push_back(head.signature);
   } else if (!head.signature.Agrees(*series->own)) {
+    series->mismatch = true;
     failure_.Set({ErrorCode::kInternal, DescribeMismatch(head.signature, *series->own, head.group(),
                                                          head.sequence)});
   }
@@ -197,7 +201,7 @@ void MessageExchange::OnBody(const ReceiveBuffer& buffer) {
     std::lock_guard lock(series.mutex);
     Round& round = series.At(static_cast<int>(buffer.token));
     ++round.complete;
-    if (!round.IsComplete()) return;
+    if (!series.IsComplete(round)) return;
     owner = series.owner;
   }
   std::lock_guard lock(completed_mutex_);

@@ -100,6 +100,25 @@ TEST_F(MessageExchangeTest, AnAllToAllKeepsTheOrderOfBlocksForARankAndMayBeSpars
   EXPECT_THAT(b_.Take(*b, 0, 3), ElementsAre("0.0=one", "0.1=two"));
 }
 
+// Its sizes are those of the sender: nobody may merge it.
+TEST_F(MessageExchangeTest, ABlockOfAnotherReductionCompletesNoRound) {
+  const auto a = a_.Open(0, "longer"), b = b_.Open(0);
+  const Exchange::Outgoing to_b{1, Bytes("longer"), nullptr};
+  a_.exchange.AllToAll(*a, 0, {&to_b, 1}, {});
+  EXPECT_FALSE(b_.exchange.AllToAll(*b, 0, {}, {{.rank = 0}}));
+  EXPECT_THAT(b_.Drive(), IsEmpty());
+  EXPECT_TRUE(b_.failure.failed());
+  // One that was there before the receiver has begun.
+  const auto early = a_.Open(2, "longer");
+  const Exchange::Outgoing to_c{2, Bytes("longer"), nullptr};
+  a_.exchange.AllToAll(*early, 0, {&to_c, 1}, {});
+  c_.Drive();
+  const auto late = c_.Open(2);
+  EXPECT_TRUE(c_.failure.failed());
+  EXPECT_FALSE(c_.exchange.AllToAll(*late, 0, {}, {{.rank = 0}}));
+  EXPECT_THAT(c_.Drive(), IsEmpty());
+}
+
 TEST_F(MessageExchangeTest, WhatComesBeforeItsReceiverHasBegunIsKept) {
   // Two rounds of one series and one of the next.
   const auto a = a_.Open(0), later = a_.Open(1);
