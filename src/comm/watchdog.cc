@@ -158,7 +158,9 @@ std::string Watchdog::Describe(const std::vector<int>& replicas) const {
 }
 
 Stall Watchdog::MakeStall(const WaitedFor& wait, std::string text,
-                          const std::vector<int>& culprits) const {
+                          const std::vector<int>& who) const {
+  std::vector<int> culprits = who;
+  std::ranges::sort(culprits);
   Stall stall{.message = std::move(text), .waited_for = wait.name};
   for (const int replica : culprits) {
     const int rank = map_.ProcessOf(replica);

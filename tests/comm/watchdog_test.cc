@@ -77,6 +77,15 @@ TEST_F(WatchdogTest, TellsAsDataWhatWasWaitedForAndWhoIsMissing) {
   EXPECT_EQ(stall->layer, "conv1");
 }
 
+TEST_F(WatchdogTest, MissingRanksAreAscendingAndEachOnceInWhateverOrderReplicasAreMissing) {
+  for (const int replica : {0, 1, 2, 3}) dog_.board().EnterWait(replica, "y", {0, 4}, 7);
+  Pass(30s, {});
+  const std::optional<Stall> stall = Judge({3, 0, 2});
+  ASSERT_TRUE(stall.has_value());
+  EXPECT_THAT(stall->message, HasSubstr("nobody moves any more"));
+  EXPECT_THAT(stall->missing_ranks, ElementsAre(0, 1));
+}
+
 TEST_F(WatchdogTest, GivesEveryWaitTheWholeTimeout) {
   dog_.board().Report(3, 17, "forward", "conv1");
   Pass(30s, {});
