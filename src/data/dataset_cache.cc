@@ -1,5 +1,7 @@
 #include "data/dataset_cache.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "syncbn/v1/run.pb.h"
@@ -15,6 +17,14 @@ std::string KeyOf(v1::DataSpec spec, uint64_t seed) {
   spec.clear_shuffle();
   spec.clear_last_batch();
   spec.clear_prefetch();
+  if (!spec.path().empty()) {
+    // One folder is one data set, by whatever text it is named, and one text may name several: a
+    // relative one after a change of the working directory. What cannot be looked up cannot be
+    // loaded either: its own text will do.
+    std::error_code failed;
+    const std::filesystem::path place = std::filesystem::weakly_canonical(spec.path(), failed);
+    if (!failed) spec.set_path(place.string());
+  }
   const bool generated = spec.dataset() == v1::DATASET_SHAPES;
   return spec.SerializeAsString() + (generated ? ", seed " + std::to_string(seed) : "");
 }

@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <latch>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "syncbn/v1/run.pb.h"
+#include "tests/support/temp_folder.h"
 
 namespace syncbn::data {
 namespace {
@@ -70,6 +72,35 @@ TEST(DatasetCache, OtherSamplesAreAnotherDataSet) {
   limited.set_train_limit(5);
   EXPECT_EQ(counted.cache.Get(limited, 1)->train().size(), 5);
   EXPECT_EQ(counted.loads, 4);
+}
+
+TEST(DatasetCache, AFolderIsOneDataSetByAnyOfItsNamesAndEachFolderItsOwn) {
+  TempFolder folder;
+  for (const char* place : {"a/data", "b/data"}) {
+    std::filesystem::create_directories(folder.path() / place);
+  }
+  int loads = 0;
+  DatasetCache cache(
+      [&](const v1::DataSpec&, uint64_t seed) { return MakeDataset(Shapes(20 + loads++), seed); });
+  const auto get = [&](const std::filesystem::path& path) {
+    v1::DataSpec spec;
+    spec.set_dataset(v1::DATASET_CIFAR10);
+    spec.set_path(path.string());
+    return cache.Get(spec, 1);
+  };
+  const auto a = get(folder.path() / "a/data");
+  EXPECT_EQ(get(folder.path() / "a/data/"), a);
+  EXPECT_EQ(get(folder.path() / "b/.." / "a/./data"), a);
+  EXPECT_EQ(loads, 1);
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path() / "a");
+  const auto first = get("data");
+  std::filesystem::current_path(folder.path() / "b");
+  const auto second = get("data");
+  std::filesystem::current_path(before);
+  EXPECT_EQ(first, a);
+  EXPECT_NE(second, a);
+  EXPECT_EQ(loads, 2);
 }
 
 TEST(DatasetCache, HasTheStatisticsAndDigestsOfItsSplits) {
