@@ -32,6 +32,9 @@ constexpr std::array<std::string_view, 7> kTakenNames = {
     "loss",    "accuracy",  "learning_rate", "gradient_norm", "images_per_second",
     "skipped", "other_bits"};
 
+// At the coordinator other series of the test split begin so: "test/precise/loss".
+constexpr std::array<std::string_view, 3> kTakenPrefixes = {"running/", "precise/", "batch/"};
+
 }  // namespace
 
 void MetricRecord::AddFigures(const NamedFigures& more) {
@@ -45,6 +48,13 @@ void MetricRecord::AddFigures(const NamedFigures& more) {
     if (std::ranges::find(kTakenNames, name) != kTakenNames.end()) {
       throw Error(ErrorCode::kInvalidArgument,
                   "a figure cannot be named '" + name + "': every record has one of that name");
+    }
+    const auto taken = std::ranges::find_if(
+        kTakenPrefixes, [&](std::string_view prefix) { return name.starts_with(prefix); });
+    if (taken != kTakenPrefixes.end()) {
+      throw Error(ErrorCode::kInvalidArgument, "a figure cannot be named '" + name +
+                                                   "': what begins with " + std::string(*taken) +
+                                                   " is of the evaluation of that name");
     }
     figures[name] = value;
   }
@@ -100,9 +110,11 @@ MetricRecord MetricRecord::FromJson(std::string_view line) {
     record.other_bits = json.value("other_bits", false);
     if (json.contains("digest")) record.digest = Digest::FromHex(json["digest"].get<std::string>());
     if (json.contains("figures")) {
-      for (const auto& [name, value] : json["figures"].items()) {
-        record.figures[name] = NumberOf(value);
+      NamedFigures figures;
+      for (const auto& [name, value] : json["figures"].get_ref<const Json::object_t&>()) {
+        figures[name] = NumberOf(value);
       }
+      record.AddFigures(figures);
     }
     return record;
   } catch (const nlohmann::json::parse_error& error) {

@@ -103,14 +103,29 @@ TEST(MetricRecord, KeepsFiguresOfAnyNameBesideItsOwn) {
 
 TEST(MetricRecord, RefusesNamesThatNoSeriesCanHaveOrAnotherHas) {
   const std::string longest(kLongestMetricName - 16, 'x');
-  for (const std::string& name : {std::string(), std::string("a b"), std::string("größe"),
-                                  longest + "x", std::string("loss"), std::string("skipped")}) {
+  for (const std::string& name :
+       {std::string(), std::string("a b"), std::string("größe"), longest + "x", std::string("loss"),
+        std::string("skipped"), std::string("running/x"), std::string("precise/loss"),
+        std::string("batch/accuracy")}) {
     MetricRecord record = Train(3);
     EXPECT_THROW(record.AddFigures({{name, 1}}), Error) << name;
   }
   MetricRecord record = Train(3);
   record.AddFigures({{longest, 1}});
   EXPECT_EQ(record.figures.size(), 1u);
+}
+
+TEST(MetricRecord, ReadsOnlyFiguresThatCouldHaveBeenWritten) {
+  for (const std::string& figures :
+       {R"(7)", R"([1,2])", R"("x")", R"(null)", R"({"a b":1})", R"({"":1})", R"({"loss":1})",
+        R"({"precise/loss":1})", R"({"x":[1]})"}) {
+    try {
+      MetricRecord::FromJson(R"({"step":1,"epoch":0,"split":"train","figures":)" + figures + "}");
+      ADD_FAILURE() << figures;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kDataLoss) << figures;
+    }
+  }
 }
 
 TEST(MetricRecord, EveryDoubleReadsBackAsItself) {
