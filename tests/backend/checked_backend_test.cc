@@ -5,9 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "tests/backend/moments.h"
@@ -117,6 +120,40 @@ TEST_F(CheckedBackendTest, AStreamThatDoesNotWaitForWhatAnotherWritesIsAnError) 
   EXPECT_EQ(ErrorOf([&] { executor_->Fill(x, 2); }), "nothing was thrown");
 }
 
+TEST_F(CheckedBackendTest, AWriteIsBehindEveryStreamThatReads) {
+  const auto first = backend_->MakeExecutor(), second = backend_->MakeExecutor();
+  Tensor x = executor_->NewZeros({64}, DType::kFloat64);
+  const Event made = executor_->Record();
+  for (Executor* reader : {first.get(), second.get()}) {
+    reader->WaitFor(made);
+    reader->Clone(x);
+  }
+  executor_->WaitFor(second->Record());
+  EXPECT_THAT(ErrorOf([&] { executor_->Fill(x, 1); }), HasSubstr("writes to a tensor [64]"));
+  executor_->WaitFor(first->Record());
+  EXPECT_EQ(ErrorOf([&] { executor_->Fill(x, 1); }), "nothing was thrown");
+}
+
+TEST_F(CheckedBackendTest, AResultOverAnOperandIsAWriteToIt) {
+  const auto reader = backend_->MakeExecutor();
+  const auto read_elsewhere = [&] {
+    Tensor x = executor_->NewZeros({4, 16}, DType::kFloat32);
+    reader->WaitFor(executor_->Record());
+    reader->Clone(x);
+    return x;
+  };
+  const Tensor y = executor_->NewZeros({4, 16}, DType::kFloat32);
+  const std::vector<RandomKey> keys(4, RandomKey(1));
+  constexpr ActivationKind kRelu = ActivationKind::kRelu;
+  for (const std::string& error :
+       {ErrorOf([&] { executor_->ActivationForward(kRelu, read_elsewhere()); }),
+        ErrorOf([&] { executor_->ActivationBackward(kRelu, y, read_elsewhere()); }),
+        ErrorOf([&] { executor_->Add(read_elsewhere(), y); }),
+        ErrorOf([&] { executor_->Dropout(read_elsewhere(), keys, 0.5); })}) {
+    EXPECT_THAT(error, HasSubstr("writes to a tensor [4, 16]"));
+  }
+}
+
 TEST_F(CheckedBackendTest, WhatTheHostHasWaitedForIsBehindAllStreams) {
   const auto other = backend_->MakeExecutor();
   Tensor x = executor_->NewZeros({4}, DType::kFloat64);
@@ -146,6 +183,51 @@ TEST_F(CheckedBackendTest, MergesOnItsMergeStream) {
   stream->Merge(content, sum, more);
   const Tensor seen = sum.OnHost();
   for (int64_t i = 0; i < 12; ++i) EXPECT_EQ(seen.Data<float>()[i], 2 * host_.Data<float>()[i]);
+}
+
+// -- Memory of the host ----------------------------------------------------------------------------
+
+TEST_F(CheckedBackendTest, ACopyToTheHostIsThereWhenTheHostHasWaitedForIt) {
+  const auto other = backend_->MakeExecutor();
+  const Tensor x = executor_->ToDevice(host_, DType::kFloat32);
+  Tensor seen = executor_->NewOnHost({4, 3}, DType::kFloat32);
+  const auto shows_nothing = [&] {
+    return std::ranges::all_of(seen.Span<float>(), [](float value) { return std::isnan(value); });
+  };
+  using Wait = std::function<void()>;
+  for (const Wait& wait : {Wait([&] { executor_->Record().WaitOnHost(); }),
+                           Wait([&] { executor_->Synchronize(); }),
+                           Wait([&] { x.OnHost(); }),
+                           Wait([&] {
+                             other->WaitFor(executor_->Record());
+                             other->Record().WaitOnHost();
+                           })}) {
+    const Event early = executor_->Record();
+    executor_->Copy(x, seen);
+    early.WaitOnHost();
+    other->Synchronize();
+    EXPECT_TRUE(shows_nothing());
+    wait();
+    EXPECT_TRUE(SameBits(seen, host_));
+  }
+}
+
+TEST_F(CheckedBackendTest, AStreamThatEndsHasDoneItsCopies) {
+  const Tensor x = executor_->ToDevice(host_, DType::kFloat32);
+  executor_->Synchronize();
+  Tensor seen({4, 3}, DType::kFloat32);
+  backend_->MakeExecutor()->Copy(x, seen);
+  EXPECT_TRUE(SameBits(seen, host_));
+}
+
+TEST_F(CheckedBackendTest, CopiesFromTheHostOnlyWhatTheHostHasWaitedFor) {
+  const Tensor x = executor_->ToDevice(host_, DType::kFloat32);
+  Tensor seen = executor_->NewOnHost({4, 3}, DType::kFloat32);
+  executor_->Copy(x, seen);
+  EXPECT_THAT(ErrorOf([&] { executor_->Clone(seen.Rows(1, 2)); }),
+              HasSubstr("the host has not waited for that"));
+  executor_->Synchronize();
+  EXPECT_TRUE(SameBits(executor_->Clone(seen).OnHost(), host_));
 }
 
 }  // namespace

@@ -87,19 +87,23 @@ Tensor CheckedExecutor::UnflattenFromChannelsFirst(const Shape& x_shape, const T
 // -- Elementwise -----------------------------------------------------------------------------------------
 
 Tensor CheckedExecutor::ActivationForward(ActivationKind kind, Tensor x) {
-  return Result(inner().ActivationForward(kind, Read(std::move(x))));
+  const std::byte* const place = x.DeviceAddress();
+  return Result(inner().ActivationForward(kind, Read(std::move(x))), place);
 }
 
 Tensor CheckedExecutor::ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) {
-  return Result(inner().ActivationBackward(kind, Read(y), Read(std::move(dy))));
+  const std::byte* const place = dy.DeviceAddress();
+  return Result(inner().ActivationBackward(kind, Read(y), Read(std::move(dy))), place);
 }
 
 Tensor CheckedExecutor::Add(Tensor a, const Tensor& b) {
-  return Result(inner().Add(Read(std::move(a)), Read(b)));
+  const std::byte* const place = a.DeviceAddress();
+  return Result(inner().Add(Read(std::move(a)), Read(b)), place);
 }
 
 Tensor CheckedExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
-  return Result(inner().Dropout(Read(std::move(x)), keys, probability));
+  const std::byte* const place = x.DeviceAddress();
+  return Result(inner().Dropout(Read(std::move(x)), keys, probability), place);
 }
 
 // -- Normalization ---------------------------------------------------------------------------------------
@@ -124,10 +128,11 @@ void CheckedExecutor::NormalizeBackwardSums(const Normalization& norm, const Ten
 Tensor CheckedExecutor::NormalizeBackwardInput(const Normalization& norm, const Tensor& x,
                                                const Tensor& y, Tensor dy, const InputTerms& terms,
                                                Tensor* dresidual) {
+  const std::byte* const place = dy.DeviceAddress();
   Tensor dx = inner().NormalizeBackwardInput(Read(norm), Read(x), Read(y),
                                              Read(std::move(dy)), Read(terms), dresidual);
-  if (dresidual != nullptr) *dresidual = Result(std::move(*dresidual));
-  return Result(std::move(dx));
+  if (dresidual != nullptr) *dresidual = Result(std::move(*dresidual), place);
+  return Result(std::move(dx), place);
 }
 
 // -- Statistics ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "tensor/tensor.h"
 
@@ -16,10 +17,12 @@ const Device& CheckedDevice();
 // Memory of the device, at the address of the operations.
 std::shared_ptr<void> AllocateInside(size_t bytes);
 
-// What was done last to 64 bytes of the device's memory (stream_order.h).
+// What was done last to 64 bytes of the device's memory (stream_order.h). All zeros: nothing.
 struct Granule {
   uint64_t written = 0;
   uint64_t read = 0;
+  // Reads that the last is not behind; null before there are any.
+  std::vector<uint64_t>* other_reads = nullptr;
 };
 // Of a tensor of the device that has elements.
 std::span<Granule> GranulesOf(const Tensor& x);

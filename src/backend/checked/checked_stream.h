@@ -1,6 +1,7 @@
 // The stream of a checked device: that of the host, on memory with two addresses, in an order that is checked.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -34,8 +35,16 @@ class CheckedStream : public Base {
     inner_->Fill(inside, value);
   }
   void Copy(const Tensor& from, Tensor& to) override {
-    Tensor target = to.on_host() ? to : Written(to);
-    inner_->Copy(from.on_host() ? from : Read(from), target);
+    if (from.on_host()) order_.ReadOnHost(from);
+    const Tensor source = from.on_host() ? from : Read(from);
+    if (to.on_host()) {
+      Tensor bytes(to.shape(), to.dtype());
+      inner_->Copy(source, bytes);
+      order_.WriteOnHost(to, std::move(bytes));
+    } else {
+      Tensor target = Written(to);
+      inner_->Copy(source, target);
+    }
   }
 
  protected:
@@ -53,9 +62,15 @@ class CheckedStream : public Base {
     order_.Write(x);
     return Inside(std::move(x));
   }
-  Tensor Result(Tensor x) {
+  Tensor Result(Tensor x) { return Result(std::move(x), nullptr); }
+  // Of an operation that may write its result over the operand that lay at `operand`.
+  Tensor Result(Tensor x, const std::byte* operand) {
     Tensor outside = Outside(std::move(x));
-    order_.Own(outside);
+    if (outside.defined() && outside.DeviceAddress() == operand) {
+      order_.Write(outside);
+    } else {
+      order_.Own(outside);
+    }
     return outside;
   }
   std::vector<Tensor> AllRead(std::span<const Tensor> tensors) {

@@ -1,6 +1,7 @@
 #include "backend/checked/stream_order.h"
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -35,16 +36,51 @@ Ticks& AllTicks() {
   return *ticks;
 }
 
+// What copies write to memory of the host, in their order, until the host has waited for them.
+struct HostWrite {
+  uint64_t access;
+  Tensor to, bytes;
+};
+std::vector<HostWrite>& HostWrites() {
+  static auto* const writes = new std::vector<HostWrite>;
+  return *writes;
+}
+
+// What was done before is behind the one that writes now.
+void Restart(Granule& granule, uint64_t access) {
+  granule.written = access;
+  granule.read = 0;
+  if (granule.other_reads != nullptr) granule.other_reads->clear();
+}
+
+bool SeenByHost(uint64_t access) {
+  return AllTicks().seen_by_host[StreamOf(access)] >= TickOf(access);
+}
+
+// After the host has seen more.
+void FinishHostWrites() {
+  std::erase_if(HostWrites(), [](HostWrite& write) {
+    if (!SeenByHost(write.access)) return false;
+    std::memcpy(write.to.Bytes().data(), write.bytes.Bytes().data(), write.bytes.bytes());
+    return true;
+  });
+}
+
 }  // namespace
 
 class StreamOrder::Point : public Event::State {
  public:
   explicit Point(Clock behind) : behind_(std::move(behind)) {}
-  bool Complete() const override { return true; }
+  // Whoever asks, and goes on when it is, has waited.
+  bool Complete() const override {
+    WaitOnHost();
+    return true;
+  }
   void WaitOnHost() const override {
     const std::lock_guard lock(Mutex());
     std::vector<uint64_t>& seen = AllTicks().seen_by_host;
     for (const auto& [stream, tick] : behind_) seen[stream] = std::max(seen[stream], tick);
+    FinishHostWrites();
   }
   const Clock& behind() const { return behind_; }
 
@@ -59,6 +95,8 @@ StreamOrder::StreamOrder() : number_([] {
       return static_cast<uint32_t>(AllTicks().given.size() - 1);
     }()) {}
 
+StreamOrder::~StreamOrder() { WaitOnHost(); }
+
 uint64_t StreamOrder::Next() {
   return Access(number_, behind_[number_] = ++AllTicks().given[number_]);
 }
@@ -68,8 +106,7 @@ bool StreamOrder::IsBehind(uint64_t access) const {
   if (access == 0 || stream == number_) return true;
   const auto known = behind_.find(stream);
   const uint64_t tick = TickOf(access);
-  return (known != behind_.end() && known->second >= tick) ||
-         AllTicks().seen_by_host[stream] >= tick;
+  return (known != behind_.end() && known->second >= tick) || SeenByHost(access);
 }
 
 void StreamOrder::Read(const Tensor& x) {
@@ -80,6 +117,13 @@ void StreamOrder::Read(const Tensor& x) {
     SYNCBN_CHECK(IsBehind(granule.written))
         << "stream " << number_ << " reads of a tensor " << x.shape() << " what stream "
         << StreamOf(granule.written) << " writes, and waits for no event behind that";
+    if (granule.other_reads != nullptr) {
+      std::erase_if(*granule.other_reads, [&](uint64_t other) { return IsBehind(other); });
+    }
+    if (!IsBehind(granule.read)) {
+      if (granule.other_reads == nullptr) granule.other_reads = new std::vector<uint64_t>;
+      granule.other_reads->push_back(granule.read);
+    }
     granule.read = access;
   }
 }
@@ -89,12 +133,15 @@ void StreamOrder::Write(const Tensor& x) {
   const std::lock_guard lock(Mutex());
   const uint64_t access = Next();
   for (Granule& granule : GranulesOf(x)) {
-    for (const uint64_t other : {granule.written, granule.read}) {
+    const auto check = [&](uint64_t other) {
       SYNCBN_CHECK(IsBehind(other))
           << "stream " << number_ << " writes to a tensor " << x.shape() << " that stream "
           << StreamOf(other) << " uses, and waits for no event behind that";
-    }
-    granule.written = access;
+    };
+    check(granule.written);
+    check(granule.read);
+    if (granule.other_reads != nullptr) std::ranges::for_each(*granule.other_reads, check);
+    Restart(granule, access);
   }
 }
 
@@ -102,7 +149,25 @@ void StreamOrder::Own(const Tensor& x) {
   if (!x.defined() || x.elements() == 0) return;
   const std::lock_guard lock(Mutex());
   const uint64_t access = Next();
-  for (Granule& granule : GranulesOf(x)) granule = {.written = access, .read = 0};
+  for (Granule& granule : GranulesOf(x)) Restart(granule, access);
+}
+
+void StreamOrder::ReadOnHost(const Tensor& x) {
+  const std::lock_guard lock(Mutex());
+  const std::byte* const begin = x.DeviceAddress();
+  for (const HostWrite& write : HostWrites()) {
+    const std::byte* const other = write.to.DeviceAddress();
+    SYNCBN_CHECK(other + write.to.bytes() <= begin || begin + x.bytes() <= other)
+        << "a copy from a tensor " << x.shape() << " of the host, to which stream "
+        << StreamOf(write.access) << " copies, and the host has not waited for that";
+  }
+}
+
+void StreamOrder::WriteOnHost(const Tensor& x, Tensor bytes) {
+  if (x.elements() == 0) return;
+  const std::lock_guard lock(Mutex());
+  HostWrites().push_back({.access = Next(), .to = x, .bytes = std::move(bytes)});
+  std::memset(HostWrites().back().to.Bytes().data(), 0xFF, x.bytes());
 }
 
 Event StreamOrder::Record() {
@@ -124,6 +189,7 @@ void StreamOrder::WaitOnHost() { Record().WaitOnHost(); }
 void StreamOrder::WaitForAllOnHost() {
   const std::lock_guard lock(Mutex());
   AllTicks().seen_by_host = AllTicks().given;
+  FinishHostWrites();
 }
 
 }  // namespace syncbn::backend::checked
