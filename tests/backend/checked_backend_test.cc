@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "tests/backend/moments.h"
 #include "tests/backend/support.h"
+#include "tests/support/test_device.h"
 
 namespace syncbn::backend {
 namespace {
@@ -228,6 +230,23 @@ TEST_F(CheckedBackendTest, CopiesFromTheHostOnlyWhatTheHostHasWaitedFor) {
               HasSubstr("the host has not waited for that"));
   executor_->Synchronize();
   EXPECT_TRUE(SameBits(executor_->Clone(seen).OnHost(), host_));
+}
+
+// -- The device of tests ---------------------------------------------------------------------------
+
+TEST_F(CheckedBackendTest, TestsRunOnTheDeviceThatTheEnvironmentNames) {
+  const char* const set = std::getenv("SYNCBN_TEST_DEVICE");
+  const std::string before = set == nullptr ? "" : set;
+  ::setenv("SYNCBN_TEST_DEVICE", "checked", 1);
+  EXPECT_FALSE(OnTestDevice(MakeCpuBackend)->MakeExecutor()->New({1}, DType::kFloat32).on_host());
+  for (const char* const wrong : {"Checked", "host", ""}) {
+    ::setenv("SYNCBN_TEST_DEVICE", wrong, 1);
+    EXPECT_THAT(ErrorOf([&] { OnTestDevice(MakeCpuBackend); }),
+                HasSubstr("SYNCBN_TEST_DEVICE is '" + std::string(wrong) + "'"));
+  }
+  ::unsetenv("SYNCBN_TEST_DEVICE");
+  EXPECT_TRUE(OnTestDevice(MakeCpuBackend)->MakeExecutor()->New({1}, DType::kFloat32).on_host());
+  if (set != nullptr) ::setenv("SYNCBN_TEST_DEVICE", before.c_str(), 1);
 }
 
 }  // namespace
