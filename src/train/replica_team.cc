@@ -74,7 +74,16 @@ void ReplicaTeam::Loop(int replica) {
 
 void ReplicaTeam::RunOne(int replica, const std::function<void(int)>& body) {
   try {
-    WithFrame([&] { return "replica " + std::to_string(replica); }, [&] { body(replica); });
+    WithFrame([&] { return "replica " + std::to_string(replica); },
+              [&] {
+                try {
+                  body(replica);
+                } catch (const std::exception&) {
+                  throw;
+                } catch (...) {  // it would end the program
+                  throw Error(ErrorCode::kInternal, "an exception that is no std::exception");
+                }
+              });
   } catch (const Error& error) {
     bool first = false;
     {

@@ -91,6 +91,18 @@ TEST(ReplicaTeam, KeepsTheTypeOfAFailureAndTurnsForeignOnesIntoErrors) {
   }
 }
 
+TEST(ReplicaTeam, WhatIsThrownAndIsNoExceptionOfTheLibraryIsAnErrorOfItsReplica) {
+  for (const int count : {1, 2}) {
+    ReplicaTeam team({.count = count});
+    try {
+      team.Run([](int) { throw 7; });
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInternal);
+    }
+  }
+}
+
 TEST(ReplicaTeam, LooksAfterItsReplicasUntilAllHaveEndedAndKnowsTheFirstFailure) {
   std::atomic<bool> looked{false}, failure_seen{false};
   const std::thread::id caller = std::this_thread::get_id();
