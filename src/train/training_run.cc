@@ -1,9 +1,12 @@
 #include "train/training_run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <new>
+#include <string>
 #include <utility>
 
+#include "base/activity.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/unknown_value.h"
@@ -13,6 +16,8 @@
 
 namespace syncbn::train {
 namespace {
+
+constexpr const char* kUnknownException = "an exception that is no std::exception";
 
 comm::ReducerKind KindOf(v1::Reduction reduction) {
   switch (reduction) {
@@ -44,23 +49,36 @@ TrainingRun::TrainingRun(const PreparedRun& run, RunEnvironment environment)
     own_ = std::move(comm::MakeInProcessCommunicators(1).front());
     environment_.communicator = own_.get();
   }
-  comm::Communicator& communicator = *environment_.communicator;
-  local_ = comm::ReplicaMap(run.spec().cluster().replicas(), communicator.size())
-               .OfProcess(communicator.rank());
-  reducer_ = comm::MakeReducer(communicator, ReducerOptionsOf(run, *environment_.backend));
   try {
     Assemble();
-  } catch (const std::exception& error) {
-    Fail(error);
+  } catch (...) {
+    Fail();
   }
-  if (environment_.on_board) environment_.on_board(&reducer_->board());
 }
 
-TrainingRun::~TrainingRun() {
-  if (environment_.on_board) environment_.on_board(nullptr);
+TrainingRun::~TrainingRun() = default;
+
+TrainingRun::BoardLoan::~BoardLoan() {
+  if (!on_board) return;
+  try {
+    on_board(nullptr);
+  } catch (...) {
+    // Whoever cannot be told has no use for the board either, and the run has its end already.
+  }
 }
 
 void TrainingRun::Assemble() {
+  // First of all: from here on nothing of this run meets other runs on the caller's communicator.
+  communicator_ = environment_.communicator->Duplicate();
+  // Others wait while the root restores a checkpoint.
+  const std::chrono::duration<double> patience(kOutsidePatience *
+                                               run_.spec().cluster().stall_timeout());
+  communicator_->SetTimeout(
+      std::max(comm::Communicator::kDefaultTimeout,
+               std::chrono::duration_cast<std::chrono::milliseconds>(patience)));
+  local_ = comm::ReplicaMap(run_.spec().cluster().replicas(), communicator_->size())
+               .OfProcess(communicator_->rank());
+  reducer_ = comm::MakeReducer(*communicator_, ReducerOptionsOf(run_, *environment_.backend));
   engine_ = std::make_unique<Engine>(EngineOptions{.first_replica = local_.begin,
                                                    .replicas = local_.size(),
                                                    .concurrency = environment_.concurrency,
@@ -68,25 +86,36 @@ void TrainingRun::Assemble() {
                                      run_.model(), *environment_.backend, *reducer_);
   trainer_ = std::make_unique<Trainer>(run_.spec(), *engine_, run_.train(), run_.test(),
                                        std::move(environment_.training));
-  RestoreEverywhere(*environment_.communicator,
-                    environment_.resume_from ? &*environment_.resume_from : nullptr,
+  RestoreEverywhere(*communicator_, environment_.resume_from ? &*environment_.resume_from : nullptr,
                     environment_.backend->types().parameters, *trainer_);
   environment_.resume_from.reset();
+  if (environment_.on_board) {
+    // Before it is called: also who throws may have kept the board.
+    board_loan_.on_board = environment_.on_board;
+    environment_.on_board(&reducer_->board());
+  }
 }
 
 RunResult TrainingRun::Run() {
   try {
     RunResult result{.summary = trainer_->Run(), .state = trainer_->state().OnHost()};
-    result.summary.processes = environment_.communicator->size();
+    result.summary.processes = communicator_->size();
     return result;
-  } catch (const std::exception& error) {
-    Fail(error);
+  } catch (...) {
+    Fail();
   }
 }
 
-void TrainingRun::Fail(const std::exception& error) {
+void TrainingRun::Fail() {
+  std::string cause = kUnknownException;
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    cause = error.what();
+  } catch (...) {
+  }
   // Others may be waiting for this process: they are released, and the reducer ends without them.
-  reducer_->Poison(local_.begin, error.what());
+  if (reducer_) reducer_->Poison(local_.begin, cause);
   RethrowAsError();
 }
 
@@ -100,6 +129,8 @@ void RethrowAsError() {
                 "out of memory: the model, its gradients and the optimizer's state do not fit");
   } catch (const std::exception& error) {
     throw Error(ErrorCode::kInternal, error.what());
+  } catch (...) {
+    throw Error(ErrorCode::kInternal, kUnknownException);
   }
 }
 

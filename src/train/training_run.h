@@ -28,7 +28,10 @@ struct RunEnvironment {
   // Required.
   const backend::Backend* backend = nullptr;
   // Where this process meets the others of the run; comm::ReplicaMap deals them the replicas. Null:
-  // it is alone. Of several runs on the same one all processes must begin in the same order.
+  // it is alone. A run duplicates it first of all and uses the duplicate alone: of several runs on
+  // the same one all processes must begin in the same order, and what the runs do afterwards does
+  // not mix (over MPI, where the exchanges of duplicates share one order, one run must be
+  // constructed in all processes before the next begins).
   comm::Communicator* communicator = nullptr;
   // Where data sets come from. Null: they are loaded for this run alone.
   data::DatasetCache* datasets = nullptr;
@@ -42,7 +45,7 @@ struct RunEnvironment {
   // See EngineOptions.
   std::function<void(const Error& failure)> on_stuck = {};
   // Told where it can be seen, from any thread, what the process and its replicas are doing; null
-  // before that goes away. May be empty.
+  // before that goes away, also where the run fails. May be empty.
   std::function<void(comm::ProgressBoard* board)> on_board = {};
 };
 
@@ -70,26 +73,36 @@ class TrainingRun {
 
   Engine& engine() { return *engine_; }
 
-  // See Trainer::Run. Once.
+  // See Trainer::Run. Once. On the CPU back end the calling thread computes too, and has one OpenMP
+  // thread (omp_set_num_threads) from then on: the bits depend on their number.
   RunResult Run();
 
  private:
+  // Takes the board back.
+  struct BoardLoan {
+    ~BoardLoan();
+    std::function<void(comm::ProgressBoard* board)> on_board = {};
+  };
+
   void Assemble();
   // While an exception is handled: tells it to the others, and throws it on as an Error.
-  [[noreturn]] void Fail(const std::exception& error);
+  [[noreturn]] void Fail();
 
   const PreparedRun& run_;
   RunEnvironment environment_;
   // Where none is given.
   std::unique_ptr<comm::Communicator> own_;
+  // This run's alone.
+  std::unique_ptr<comm::Communicator> communicator_;
   comm::Group local_;
   std::unique_ptr<comm::Reducer> reducer_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Trainer> trainer_;
+  BoardLoan board_loan_;
 };
 
 // To be called while an exception is handled: throws it on if it is an Error, else as one:
-// RESOURCE_EXHAUSTED for std::bad_alloc, INTERNAL for others.
+// RESOURCE_EXHAUSTED for std::bad_alloc, INTERNAL for others, whatever their type.
 [[noreturn]] void RethrowAsError();
 
 // Trains by a validated and complete run file, from its data to its end. Collective; throws what

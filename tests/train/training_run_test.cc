@@ -9,6 +9,7 @@
 #include <exception>
 #include <functional>
 #include <latch>
+#include <stdexcept>
 #include <stop_token>
 #include <thread>
 
@@ -73,6 +74,70 @@ TEST(TrainingRun, TwoRunsSideBySideEndInTheBitsOfEachAloneAndLoadTheirDataOnce) 
     EXPECT_EQ(both[i].digests, alone[i].digests);
   }
   EXPECT_EQ(loads, 1);
+}
+
+// A back end that calls `before` whenever it is asked for an executor: once a run has begun.
+class HookedBackend : public backend::Backend {
+ public:
+  HookedBackend(const backend::Backend& inner, std::function<void()> before)
+      : inner_(inner), before_(std::move(before)) {}
+  std::string_view name() const override { return inner_.name(); }
+  const Device& device() const override { return inner_.device(); }
+  backend::ElementTypes types() const override { return inner_.types(); }
+  std::string Description() const override { return inner_.Description(); }
+  std::unique_ptr<backend::Executor> MakeExecutor() const override {
+    before_();
+    return inner_.MakeExecutor();
+  }
+  std::unique_ptr<backend::MergeStream> MakeMergeStream() const override {
+    return inner_.MakeMergeStream();
+  }
+
+ private:
+  const backend::Backend& inner_;
+  const std::function<void()> before_;
+};
+
+TEST(TrainingRun, ARunOnTheSameCommunicatorsIsNotHeldUpByOneThatHasBegunAndIsNotReadyEverywhere) {
+  const auto backend = TestBackend();
+  data::DatasetCache datasets;
+  const PreparedRun early(Small(4, 8, "global", 5), datasets),
+      late(Small(2, 5, "replica", 5), datasets);
+  auto communicators = comm::MakeInProcessCommunicators(2);
+  // The early run has begun in both processes; in process 1 it goes on when the late one is over.
+  std::latch begun(2), over(2);
+  std::atomic<bool> counted[2] = {false, false};
+  const HookedBackend begins[] = {{*backend,
+                                   [&] {
+                                     if (!counted[0].exchange(true)) begun.count_down();
+                                   }},
+                                  {*backend, [&] {
+                                     if (!counted[1].exchange(true)) begun.count_down();
+                                     over.wait();
+                                   }}};
+  std::array<std::string, 4> said;
+  const auto train = [&](const PreparedRun& run, const backend::Backend& on, size_t process,
+                         std::string& end) {
+    try {
+      end = RunEndName(
+          RunTraining(run, {.backend = &on, .communicator = communicators[process].get()})
+              .summary.end);
+    } catch (const std::exception& error) {
+      end = error.what();
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (size_t process = 0; process < 2; ++process) {
+      threads.emplace_back([&, process] { train(early, begins[process], process, said[process]); });
+      threads.emplace_back([&, process] {
+        begun.wait();
+        train(late, *backend, process, said[2 + process]);
+        over.count_down();
+      });
+    }
+  }
+  for (const std::string& end : said) EXPECT_EQ(end, RunEndName(RunEnd::kFinished));
 }
 
 TEST(TrainingRun, EndsInTheSameBitsOnADeviceThatNobodyMayLookInto) {
@@ -164,6 +229,32 @@ TEST(TrainingRun, AFailureOfOneProcessIsToldToTheOthersWithItsCause) {
   EXPECT_TRUE(said[1].starts_with("RESOURCE_EXHAUSTED: ")) << said[1];
   EXPECT_TRUE(said[0].starts_with("ABORTED: ")) << said[0];
   EXPECT_NE(said[0].find("bad_alloc"), std::string::npos) << said[0];
+}
+
+TEST(TrainingRun, WhoCannotTakeTheBoardFailsTheRunWithItsCauseAndIsToldThatTheBoardIsGone) {
+  std::atomic<int> taken_back = 0;
+  const auto said =
+      ErrorsOfTwo(Small(4, 8, "global", 5), [&](size_t process, RunEnvironment& environment) {
+        if (process == 0) return;
+        environment.on_board = [&](comm::ProgressBoard* board) {
+          if (board != nullptr) throw std::runtime_error("no place for the board");
+          ++taken_back;
+        };
+      });
+  EXPECT_EQ(said[1], "INTERNAL: no place for the board");
+  EXPECT_TRUE(said[0].starts_with("ABORTED: ")) << said[0];
+  EXPECT_NE(said[0].find("no place for the board"), std::string::npos) << said[0];
+  EXPECT_EQ(taken_back, 1);
+}
+
+TEST(TrainingRun, WhatIsThrownAndIsNoExceptionOfTheLibraryIsAnErrorInEveryProcess) {
+  const auto said =
+      ErrorsOfTwo(Small(4, 8, "global", 5), [](size_t process, RunEnvironment& environment) {
+        if (process == 0) environment.training.on_start = [](const RunPlan&) { throw 7; };
+      });
+  EXPECT_TRUE(said[0].starts_with("INTERNAL: ")) << said[0];
+  EXPECT_TRUE(said[1].starts_with("ABORTED: ")) << said[1];
+  EXPECT_NE(said[1].find("no std::exception"), std::string::npos) << said[1];
 }
 
 }  // namespace
