@@ -95,7 +95,9 @@ StreamOrder::StreamOrder() : number_([] {
       return static_cast<uint32_t>(AllTicks().given.size() - 1);
     }()) {}
 
-StreamOrder::~StreamOrder() { WaitOnHost(); }
+StreamOrder::~StreamOrder() {
+  WaitOnHost();
+}
 
 uint64_t StreamOrder::Next() {
   return Access(number_, behind_[number_] = ++AllTicks().given[number_]);
