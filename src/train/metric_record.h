@@ -53,14 +53,15 @@ struct MetricRecord {
 
   bool operator==(const MetricRecord&) const = default;
 
-  // Throws INVALID_ARGUMENT for a name that no series can have, or that another series of every
-  // record has.
+  // Throws INVALID_ARGUMENT for a name that no series can have, or that another series has: one of
+  // every record, or one of an evaluation (running/..., precise/..., batch/...).
   void AddFigures(const NamedFigures& more);
 
   // A JSON object on one line, without a line end. What is not given is left out. Numbers read back
   // as the same double; what is not finite is null.
   std::string ToJson() const;
-  // The inverse, NaN for null; unknown keys are ignored. Throws DATA_LOSS with what is wrong.
+  // The inverse, NaN for null; unknown keys are ignored. Throws DATA_LOSS with what is wrong,
+  // names of figures that AddFigures refuses included.
   static MetricRecord FromJson(std::string_view line);
 };
 
