@@ -216,5 +216,10 @@ int Main(int rounds) {
 }  // namespace syncbn::comm
 
 int main(int argc, char** argv) {
-  return syncbn::comm::Main(argc > 1 ? std::atoi(argv[1]) : 15);
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 15;
+  if (argc > 2 || rounds < 1) {
+    std::fprintf(stderr, "usage: %s [rounds], of which there must be one\n", argv[0]);
+    return 2;
+  }
+  return syncbn::comm::Main(rounds);
 }
