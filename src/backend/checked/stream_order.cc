@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -44,6 +45,12 @@ struct HostWrite {
 std::vector<HostWrite>& HostWrites() {
   static auto* const writes = new std::vector<HostWrite>;
   return *writes;
+}
+
+// Granules are in mapped memory, where nobody looks for pointers: what they refer to is owned here, for good.
+std::vector<uint64_t>* NewReads() {
+  static auto* const all = new std::deque<std::vector<uint64_t>>;
+  return &all->emplace_back();
 }
 
 // What was done before is behind the one that writes now.
@@ -123,7 +130,7 @@ void StreamOrder::Read(const Tensor& x) {
       std::erase_if(*granule.other_reads, [&](uint64_t other) { return IsBehind(other); });
     }
     if (!IsBehind(granule.read)) {
-      if (granule.other_reads == nullptr) granule.other_reads = new std::vector<uint64_t>;
+      if (granule.other_reads == nullptr) granule.other_reads = NewReads();
       granule.other_reads->push_back(granule.read);
     }
     granule.read = access;
