@@ -139,7 +139,10 @@ TEST_F(SupervisorTest, TheSupervisorIsKnownBeforeTheLauncherRunsAndOutlivesWhoSt
   EXPECT_FALSE(attempt.TryLock().has_value());
   Order(v1::STOP_LEVEL_KILL);
   EXPECT_EQ(WaitForExit().rung(), "kill");
-  EXPECT_FALSE(IsAlive({record->pid(), record->start_ticks(), record->boot_id()}));
+  // Its lock goes a moment before it does.
+  EXPECT_TRUE(WaitFor([&] {
+    return !IsAlive({record->pid(), record->start_ticks(), record->boot_id()});
+  }));
 }
 
 TEST_F(SupervisorTest, TheSecondSupervisorOfAnAttemptLeavesAndOneThatIsOverIsNotStartedAgain) {
