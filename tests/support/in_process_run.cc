@@ -47,7 +47,6 @@ InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptio
 
   InProcessRunResult result;
   result.digests.resize(static_cast<size_t>(options.processes));
-  std::vector<std::exception_ptr> failures(static_cast<size_t>(options.processes));
   WarningCollector observer(result.warnings);
   train::MemorySink metrics;
   std::optional<train::CheckpointStore> store;
@@ -86,12 +85,19 @@ InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptio
     }
     if (options.after) options.after(process, training.engine());
   };
+  OnProcesses(options.processes, run_process);
+  result.records = metrics.records();
+  return result;
+}
+
+void OnProcesses(int processes, const std::function<void(int process)>& body) {
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(processes));
   {
     std::vector<std::jthread> threads;
-    for (int process = 0; process < options.processes; ++process) {
+    for (int process = 0; process < processes; ++process) {
       threads.emplace_back([&, process] {
         try {
-          run_process(process);
+          body(process);
         } catch (...) {
           failures[static_cast<size_t>(process)] = std::current_exception();
         }
@@ -101,8 +107,6 @@ InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptio
   for (const std::exception_ptr& failure : failures) {
     if (failure) std::rethrow_exception(failure);
   }
-  result.records = metrics.records();
-  return result;
 }
 
 }  // namespace syncbn

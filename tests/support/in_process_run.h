@@ -59,4 +59,8 @@ struct InProcessRunResult {
 // Runs to the end. A failure of any process is rethrown.
 InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptions& options);
 
+// body(process) for each of them, on a thread of its own. When all have ended, the failure of the first
+// that has one is rethrown.
+void OnProcesses(int processes, const std::function<void(int process)>& body);
+
 }  // namespace syncbn

@@ -131,22 +131,7 @@ std::vector<StepResult> RunStep(const StepBatches& batches, const StepOptions& o
                                              .replica_squares = step.replica_squares().OnHost(),
                                              .totals = figures};
   };
-  std::vector<std::exception_ptr> failures(static_cast<size_t>(options.processes));
-  {
-    std::vector<std::jthread> threads;
-    for (int process = 0; process < options.processes; ++process) {
-      threads.emplace_back([&, process] {
-        try {
-          run_process(process);
-        } catch (...) {
-          failures[static_cast<size_t>(process)] = std::current_exception();
-        }
-      });
-    }
-  }
-  for (const std::exception_ptr& failure : failures) {
-    if (failure) std::rethrow_exception(failure);
-  }
+  OnProcesses(options.processes, run_process);
   const Tensor after = parameters.OnHost();
   EXPECT_TRUE(std::ranges::equal(after.Bytes(), before.Bytes()))
       << "a step must change no parameter";
