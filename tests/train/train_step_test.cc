@@ -5,10 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <exception>
 #include <functional>
 #include <numeric>
-#include <thread>
 
 #include "backend/backend.h"
 #include "base/rng.h"
