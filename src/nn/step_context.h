@@ -36,7 +36,7 @@ struct StepInputs {
   const ParameterLayout* parameter_layout = nullptr;
   const RunningStatisticsLayout* running_statistics_layout = nullptr;
   ParameterSet parameters;
-  Tensor running_statistics;  // flat F64: running statistics, read only
+  Tensor running_statistics;  // flat F64, read only
   Tensor gradients;           // flat; only for kTrain. Not zeroed by the caller.
   Mode mode = Mode::kTrain;
   comm::ReplicaLink link;
