@@ -211,6 +211,10 @@ bool Reporter::Heartbeat() {
   interval_ = IntervalOf(response.heartbeat_interval(), interval_);
   FollowOrder(OrderOf(response.desired_state()),
               "the coordinator asked for " + v1::Job::DesiredState_Name(response.desired_state()));
+  if (response.register_again()) {
+    std::lock_guard lock(mutex_);
+    register_due_ = true;
+  }
   return true;
 }
 

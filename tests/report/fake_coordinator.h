@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -49,6 +50,7 @@ class FakeCoordinator : public v1::WorkerService::Service {
     builder.AddListeningPort("127.0.0.1:" + std::to_string(port_),
                              credentials, &port_);
     builder.RegisterService(this);
+    ForgetRegistrations();
     server_ = builder.BuildAndStart();
   }
   std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
@@ -56,6 +58,11 @@ class FakeCoordinator : public v1::WorkerService::Service {
   void Kill() {
     if (server_) server_->Shutdown(std::chrono::system_clock::now());
     server_.reset();
+  }
+  // As one whose store was restored, to a rank whose connection was made anew before it looked at it.
+  void ForgetRegistrations() {
+    std::lock_guard lock(mutex_);
+    known_.clear();
   }
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
@@ -96,6 +103,7 @@ class FakeCoordinator : public v1::WorkerService::Service {
     std::lock_guard lock(mutex_);
     Rank& rank = ranks_[request->rank().rank()];
     ++rank.registrations;
+    known_.insert(request->rank().rank());
     rank.registered = *request;
     const auto found = context->client_metadata().find("authorization");
     if (found != context->client_metadata().end()) {
@@ -114,6 +122,7 @@ class FakeCoordinator : public v1::WorkerService::Service {
     ++rank.heartbeats;
     rank.beats.push_back(*request);
     response->set_desired_state(desired);
+    response->set_register_again(!known_.contains(request->rank().rank()));
     response->mutable_heartbeat_interval()->set_nanos(heartbeat_ms * 1'000'000);
     changed_.notify_all();
     return grpc::Status::OK;
@@ -189,6 +198,7 @@ class FakeCoordinator : public v1::WorkerService::Service {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<int, Rank> ranks_;
+  std::set<int> known_;  // to the server that runs
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -152,6 +152,16 @@ TEST_F(ReporterTest, AServerKilledAgainAndAgainLosesAndDoublesNothing) {
   EXPECT_GE(coordinator.rank(1).registrations, 4);
 }
 
+TEST_F(ReporterTest, RegistersAgainWithACoordinatorThatHasForgottenItAndWasNotSeenToRestart) {
+  Reporter reporter(options);
+  ASSERT_TRUE(coordinator.WaitFor(1, [](const auto& rank) { return rank.heartbeats > 0; }));
+  const int registrations = coordinator.rank(1).registrations;
+  coordinator.ForgetRegistrations();
+  EXPECT_TRUE(coordinator.WaitFor(
+      1, [&](const auto& rank) { return rank.registrations > registrations; }, 5));
+  EXPECT_TRUE(reporter.Finish(Completed(), seconds(20)).exit_delivered);
+}
+
 TEST_F(ReporterTest, RepeatedAcknowledgementsDoNotDisturb) {
   coordinator.answers_per_batch = 3;
   Reporter reporter(options);

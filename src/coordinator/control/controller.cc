@@ -315,7 +315,8 @@ int64_t Controller::Register(AttemptId id, int rank, const Registration& registr
   return acknowledged;
 }
 
-DesiredState Controller::Heartbeat(AttemptId id, int rank, const WorkerReport& report) {
+Controller::HeartbeatAnswer Controller::Heartbeat(AttemptId id, int rank,
+                                                  const WorkerReport& report) {
   std::lock_guard lock(mutex_);
   OpenJob& open = LiveAttempt(id);
   // It would stay: of checkpoints the newest is kept.
@@ -340,7 +341,7 @@ DesiredState Controller::Heartbeat(AttemptId id, int rank, const WorkerReport& r
   open.Lose(rank, report.lost_points);
   *progress.mutable_report_time() = ToProto(options_.clock->Now());
   open.progress_changed = true;
-  return DesiredOf(status);
+  return {DesiredOf(status), !open.monitor->IsRegistered(rank)};
 }
 
 int64_t Controller::ReportMetrics(AttemptId id, int rank, const v1::MetricBatch& batch) {

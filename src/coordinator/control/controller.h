@@ -159,8 +159,12 @@ class Controller {
     std::optional<int64_t> checkpoint_step;
     int64_t lost_points = 0;
   };
+  struct HeartbeatAnswer {
+    DesiredState desired;
+    bool register_again = false;  // nothing is known of its Register
+  };
   // Returns what the worker is to do.
-  DesiredState Heartbeat(AttemptId id, int rank, const WorkerReport& report);
+  HeartbeatAnswer Heartbeat(AttemptId id, int rank, const WorkerReport& report);
   // Returns the highest sequence that is durable.
   int64_t ReportMetrics(AttemptId id, int rank, const v1::MetricBatch& batch);
   void ReportExit(AttemptId id, int rank, const v1::RankExit& exit);

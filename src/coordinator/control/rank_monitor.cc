@@ -92,6 +92,11 @@ void RankMonitor::Excuse(MonotonicTime::duration time, MonotonicTime now) {
   move(last_look_);
 }
 
+bool RankMonitor::IsRegistered(int rank) const {
+  CheckRank(rank);
+  return ranks_[static_cast<size_t>(rank)].registered;
+}
+
 bool RankMonitor::AllRegistered() const {
   return Missing().empty();
 }

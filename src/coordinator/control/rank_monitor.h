@@ -69,6 +69,7 @@ class RankMonitor {
   // The coordinator itself did not run for so long: what was not heard then was perhaps said.
   void Excuse(MonotonicTime::duration time, MonotonicTime now);
 
+  bool IsRegistered(int rank) const;
   bool AllRegistered() const;
   // Ranks that have not registered.
   std::vector<int> Missing() const;

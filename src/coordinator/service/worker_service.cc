@@ -46,8 +46,9 @@ grpc::Status WorkerService::Heartbeat(grpc::ServerContext* context,
                                                   .progress = request->progress()},
                                     .lost_points = request->lost_points()};
     if (request->has_checkpoint_step()) report.checkpoint_step = request->checkpoint_step();
-    response->set_desired_state(static_cast<v1::Job::DesiredState>(
-        options_.controller->Heartbeat(id, request->rank().rank(), report)));
+    const auto answer = options_.controller->Heartbeat(id, request->rank().rank(), report);
+    response->set_desired_state(static_cast<v1::Job::DesiredState>(answer.desired));
+    response->set_register_again(answer.register_again);
     *response->mutable_heartbeat_interval() = ToProto(options_.heartbeat_interval);
   });
 }

@@ -426,11 +426,15 @@ TEST_F(ControllerTest, WorkersOfAnAdoptedAttemptGoOnWhereTheyWere) {
   clock.Advance(std::chrono::hours(7));
   controller();
   EXPECT_EQ(StateOf(job), JobState::kRunning) << "nobody was there to hear it";
+  EXPECT_FALSE(controller().Heartbeat({job, 1}, 0, {.heartbeat = {.step = 3}}).register_again)
+      << "who has registered is in the store";
   EXPECT_TRUE(controller().IsTokenOf({job, 1}, token));
   EXPECT_EQ(controller().Register({job, 1}, 0, {.processes = 1, .host = "node1", .pid = 9}), 4);
   EXPECT_EQ(controller().ReportMetrics({job, 1}, 0, TestBatch(1, 6)), 6);
   EXPECT_EQ(AllPoints(store, job).size(), 6u);
-  EXPECT_EQ(controller().Heartbeat({job, 1}, 0, {.heartbeat = {.step = 3}}), DesiredState::kRun);
+  const auto answer = controller().Heartbeat({job, 1}, 0, {.heartbeat = {.step = 3}});
+  EXPECT_EQ(answer.desired, DesiredState::kRun);
+  EXPECT_FALSE(answer.register_again);
 }
 
 // Coordinators end and begin all the time while jobs are submitted, started and end.

@@ -34,6 +34,9 @@ TEST_F(ControllerTest, AJobIsPlacedStartedHeardAndEnds) {
   EXPECT_EQ(request.marker, store.id() + "/" + AttemptName(job, 1));
   EXPECT_EQ(controller().Hosts().at(0).used_slots, 2);
 
+  // As after a store was restored that knows the attempt and nothing that came after its start.
+  EXPECT_TRUE(
+      controller().Heartbeat({job, 1}, 1, {.heartbeat = {.phase = "load"}}).register_again);
   EXPECT_EQ(controller().Register({job, 1}, 0,
                                   {.processes = 2, .host = "node1", .pid = 7, .total_steps = 90}),
             0);
@@ -42,8 +45,9 @@ TEST_F(ControllerTest, AJobIsPlacedStartedHeardAndEnds) {
   EXPECT_EQ(StateOf(job), JobState::kRunning);
   EXPECT_TRUE(AttemptOf(job, 1).has_running_time());
 
-  EXPECT_EQ(controller().Heartbeat({job, 1}, 1, {.heartbeat = {.phase = "train", .step = 5}}),
-            DesiredState::kRun);
+  EXPECT_EQ(
+      controller().Heartbeat({job, 1}, 1, {.heartbeat = {.phase = "train", .step = 5}}).desired,
+      DesiredState::kRun);
   EXPECT_EQ(View(job).progress().step(), 5);
   EXPECT_EQ(View(job).progress().total_steps(), 90);
   EXPECT_EQ(controller().ReportMetrics({job, 1}, 1, TestBatch(1, 4)), 4);
@@ -177,7 +181,9 @@ TEST_F(ControllerTest, ADrainedHostGetsNothingNewUntilItIsRestored) {
 TEST_F(ControllerTest, WorkersHearWhatBecomesOfTheirAttempt) {
   launcher.obedient = false;
   const auto hears = [&](int64_t job) {
-    return controller().Heartbeat({job, 1}, 0, {.heartbeat = {.phase = "train", .step = 1}});
+    return controller()
+        .Heartbeat({job, 1}, 0, {.heartbeat = {.phase = "train", .step = 1}})
+        .desired;
   };
   const int64_t paused = SubmitRunning(), cancelled = SubmitRunning();
   EXPECT_EQ(hears(paused), DesiredState::kRun);
