@@ -9,13 +9,12 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/error.h"
+#include "comm/shared_failure.h"
 
 namespace syncbn::train {
 namespace {
 
-// In place of a manifest, which begins otherwise.
-constexpr std::string_view kFailed = "failed: ";
+constexpr std::string_view kDoing = "restore the run's state";
 
 // The flat tensors of a state, in a fixed order.
 std::vector<Tensor> FlatTensors(const TrainingState& state) {
@@ -28,30 +27,32 @@ std::vector<Tensor> FlatTensors(const TrainingState& state) {
 
 void RestoreEverywhere(comm::Communicator& communicator, const StoredCheckpoint* checkpoint,
                        DType dtype, Trainer& trainer) {
+  const bool root = communicator.rank() == 0;
   std::string text;
   TrainingState state;
   std::exception_ptr failure;
-  if (communicator.rank() == 0 && checkpoint != nullptr) {
+  if (root && checkpoint != nullptr) {
     try {
       state = RestoreState(trainer.layouts(), dtype, checkpoint->manifest, checkpoint->tensors,
                            checkpoint->folder.string());
       text = checkpoint->manifest.ToJson();
-    } catch (const std::exception& error) {
+    } catch (...) {
       failure = std::current_exception();
-      text = std::string(kFailed) + error.what();
     }
   }
+  comm::ShareFailure(communicator, failure, kDoing);
   text = communicator.Broadcast(0, text);
-  if (failure) std::rethrow_exception(failure);
-  if (text.starts_with(kFailed)) {
-    throw Error(ErrorCode::kAborted,
-                "rank 0 could not restore the run's state: " + text.substr(kFailed.size()));
-  }
   if (text.empty()) return;
   const Manifest manifest = Manifest::FromJson(text, "the checkpoint of rank 0");
-  if (communicator.rank() != 0) {
-    state = EmptyState(trainer.layouts(), dtype);  // the values are replaced
+  if (!root) {
+    try {
+      state = EmptyState(trainer.layouts(), dtype);  // the values are replaced
+    } catch (...) {
+      failure = std::current_exception();
+    }
   }
+  // Nobody waits for the values of one that has no room for them.
+  comm::ShareFailure(communicator, failure, kDoing);
   if (communicator.size() > 1) {
     for (Tensor tensor : FlatTensors(state)) {
       const std::span<std::byte> bytes = tensor.Bytes();

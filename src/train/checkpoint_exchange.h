@@ -9,8 +9,8 @@
 namespace syncbn::train {
 
 // Collective. Restores the trainers of all processes from the checkpoint of rank 0, if it has one;
-// what the others give is not looked at. Rank 0 throws what RestoreState throws, and the others
-// then ABORTED.
+// what the others give is not looked at. Rank 0 throws what RestoreState throws, one that has no
+// room for the state what that is, and the others then ABORTED.
 void RestoreEverywhere(comm::Communicator& communicator, const StoredCheckpoint* checkpoint,
                        DType dtype, Trainer& trainer);
 

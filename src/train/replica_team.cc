@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/exception_text.h"
 
 namespace syncbn::train {
 
@@ -81,7 +82,7 @@ void ReplicaTeam::RunOne(int replica, const std::function<void(int)>& body) {
                 } catch (const std::exception&) {
                   throw;
                 } catch (...) {  // it would end the program
-                  throw Error(ErrorCode::kInternal, "an exception that is no std::exception");
+                  throw Error(ErrorCode::kInternal, kUnknownException);
                 }
               });
   } catch (const Error& error) {

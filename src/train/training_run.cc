@@ -9,15 +9,15 @@
 #include "base/activity.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/exception_text.h"
 #include "base/unknown_value.h"
 #include "comm/in_process.h"
 #include "comm/make_reducer.h"
+#include "comm/shared_failure.h"
 #include "train/checkpoint_exchange.h"
 
 namespace syncbn::train {
 namespace {
-
-constexpr const char* kUnknownException = "an exception that is no std::exception";
 
 comm::ReducerKind KindOf(v1::Reduction reduction) {
   switch (reduction) {
@@ -78,14 +78,14 @@ void TrainingRun::Assemble() {
                std::chrono::duration_cast<std::chrono::milliseconds>(patience)));
   local_ = comm::ReplicaMap(run_.spec().cluster().replicas(), communicator_->size())
                .OfProcess(communicator_->rank());
-  reducer_ = comm::MakeReducer(*communicator_, ReducerOptionsOf(run_, *environment_.backend));
-  engine_ = std::make_unique<Engine>(EngineOptions{.first_replica = local_.begin,
-                                                   .replicas = local_.size(),
-                                                   .concurrency = environment_.concurrency,
-                                                   .on_stuck = environment_.on_stuck},
-                                     run_.model(), *environment_.backend, *reducer_);
-  trainer_ = std::make_unique<Trainer>(run_.spec(), *engine_, run_.train(), run_.test(),
-                                       std::move(environment_.training));
+  std::exception_ptr failure;
+  try {
+    AssembleAlone();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  // No reduction is waited for yet in which the others could hear of it.
+  comm::ShareFailure(*communicator_, failure, "begin the run");
   RestoreEverywhere(*communicator_, environment_.resume_from ? &*environment_.resume_from : nullptr,
                     environment_.backend->types().parameters, *trainer_);
   environment_.resume_from.reset();
@@ -94,6 +94,17 @@ void TrainingRun::Assemble() {
     board_loan_.on_board = environment_.on_board;
     environment_.on_board(&reducer_->board());
   }
+}
+
+void TrainingRun::AssembleAlone() {
+  reducer_ = comm::MakeReducer(*communicator_, ReducerOptionsOf(run_, *environment_.backend));
+  engine_ = std::make_unique<Engine>(EngineOptions{.first_replica = local_.begin,
+                                                   .replicas = local_.size(),
+                                                   .concurrency = environment_.concurrency,
+                                                   .on_stuck = environment_.on_stuck},
+                                     run_.model(), *environment_.backend, *reducer_);
+  trainer_ = std::make_unique<Trainer>(run_.spec(), *engine_, run_.train(), run_.test(),
+                                       std::move(environment_.training));
 }
 
 RunResult TrainingRun::Run() {
@@ -107,13 +118,7 @@ RunResult TrainingRun::Run() {
 }
 
 void TrainingRun::Fail() {
-  std::string cause = kUnknownException;
-  try {
-    throw;
-  } catch (const std::exception& error) {
-    cause = error.what();
-  } catch (...) {
-  }
+  const std::string cause = ExceptionText(std::current_exception());
   // Others may be waiting for this process: they are released, and the reducer ends without them.
   if (reducer_) reducer_->Poison(local_.begin, cause);
   RethrowAsError();

@@ -85,6 +85,8 @@ class TrainingRun {
   };
 
   void Assemble();
+  // Makes all members that follow. Collective only in what a communicator is duplicated for.
+  void AssembleAlone();
   // While an exception is handled: tells it to the others, and throws it on as an Error.
   [[noreturn]] void Fail();
 

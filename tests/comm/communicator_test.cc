@@ -10,6 +10,7 @@
 #include "comm/in_process.h"
 #include "comm/mpi/mpi_session.h"
 #include "comm/nccl/nccl.h"
+#include "comm/shared_failure.h"
 
 namespace syncbn::comm {
 namespace {
@@ -151,6 +152,35 @@ TEST(Handshake, NamesTheFactTheValuesAndTheRanksOnEveryRank) {
                         HasSubstr("data:\n    'd1' on rank 2 on h2\n    not given on rank 0 on h0, rank 1"),
                         ::testing::Not(HasSubstr("oneDNN"))));
     }
+  });
+}
+
+TEST(ShareFailure, EveryProcessHearsOfTheFirstThatFailedAndWhoFailedKeepsItsOwn) {
+  RunRanks(3, [](Communicator& communicator) {
+    const int rank = communicator.rank();
+    ShareFailure(communicator, nullptr, "begin");
+    const auto said = [&](const std::exception_ptr& failure) -> std::string {
+      try {
+        ShareFailure(communicator, failure, "begin");
+      } catch (const Error& error) {
+        return std::string(ErrorCodeName(error.code())) + ": " + error.what();
+      } catch (int number) {
+        return "int " + std::to_string(number);
+      }
+      return "nothing";
+    };
+    // Rank 1 has no words for it, rank 2 throws no exception of the library.
+    const std::string heard =
+        said(rank == 0   ? nullptr
+             : rank == 1 ? std::make_exception_ptr(Error(ErrorCode::kUnavailable, ""))
+                         : std::make_exception_ptr(7));
+    EXPECT_EQ(heard, rank == 0   ? "ABORTED: rank 1 could not begin: "
+                     : rank == 1 ? "UNAVAILABLE: "
+                                 : "int 7");
+    EXPECT_EQ(said(rank == 2 ? std::make_exception_ptr(7) : nullptr),
+              rank == 2 ? "int 7"
+                        : "ABORTED: rank 2 could not begin: "
+                          "an exception that is no std::exception");
   });
 }
 

@@ -234,6 +234,38 @@ TEST(TrainingRun, AFailureOfOneProcessIsToldToTheOthersWithItsCause) {
   EXPECT_NE(said[0].find("bad_alloc"), std::string::npos) << said[0];
 }
 
+// The reference back end, until an executor is wanted of it.
+class WithoutExecutors final : public backend::Backend {
+ public:
+  std::string_view name() const override { return backend_->name(); }
+  const Device& device() const override { return backend_->device(); }
+  backend::ElementTypes types() const override { return backend_->types(); }
+  std::string Description() const override { return backend_->Description(); }
+  std::unique_ptr<backend::Executor> MakeExecutor() const override {
+    throw Error(ErrorCode::kResourceExhausted, "no more executors");
+  }
+  std::unique_ptr<backend::MergeStream> MakeMergeStream() const override {
+    return backend_->MakeMergeStream();
+  }
+
+ private:
+  std::unique_ptr<backend::Backend> backend_ = TestBackend();
+};
+
+TEST(TrainingRun, WhoCannotEvenAssembleItsPartIsNotWaitedFor) {
+  const WithoutExecutors none;
+  const auto start = std::chrono::steady_clock::now();
+  const auto said =
+      ErrorsOfTwo(Small(4, 8, "global", 5), [&](size_t process, RunEnvironment& environment) {
+        if (process == 1) environment.backend = &none;
+      });
+  EXPECT_TRUE(said[1].starts_with("RESOURCE_EXHAUSTED: no more executors")) << said[1];
+  EXPECT_TRUE(said[0].starts_with("ABORTED: rank 1 could not begin the run: no more executors"))
+      << said[0];
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(300))
+      << "it would have waited for 600";
+}
+
 TEST(TrainingRun, WhoCannotTakeTheBoardFailsTheRunWithItsCauseAndIsToldThatTheBoardIsGone) {
   std::atomic<int> taken_back = 0;
   const auto said =
