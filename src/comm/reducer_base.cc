@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-#include "backend/host/host_merge_stream.h"
+#include "backend/host_merge_stream.h"
 #include "base/host.h"
 
 namespace syncbn::comm {
@@ -12,8 +12,7 @@ namespace syncbn::comm {
 namespace {
 
 std::unique_ptr<backend::MergeStream> StreamOf(const backend::Backend* backend) {
-  if (backend != nullptr) return backend->MakeMergeStream();
-  return std::make_unique<backend::host::HostMergeStream>();
+  return backend != nullptr ? backend->MakeMergeStream() : backend::MakeHostMergeStream();
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "backend/cpu/cpu_executor.h"
-#include "backend/host/host_merge_stream.h"
+#include "backend/host_merge_stream.h"
 
 namespace syncbn::backend {
 
@@ -33,7 +33,7 @@ std::unique_ptr<Executor> CpuBackend::MakeExecutor() const {
 }
 
 std::unique_ptr<MergeStream> CpuBackend::MakeMergeStream() const {
-  return std::make_unique<host::HostMergeStream>(allocate_);
+  return MakeHostMergeStream(allocate_);
 }
 
 }  // namespace cpu

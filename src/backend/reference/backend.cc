@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "backend/host/host_merge_stream.h"
+#include "backend/host_merge_stream.h"
 #include "backend/reference/reference_executor.h"
 
 namespace syncbn::backend {
@@ -32,7 +32,7 @@ class ReferenceBackend final : public Backend {
     return std::make_unique<ReferenceExecutor>(allocate_);
   }
   std::unique_ptr<MergeStream> MakeMergeStream() const override {
-    return std::make_unique<host::HostMergeStream>(allocate_);
+    return MakeHostMergeStream(allocate_);
   }
 
  private:

@@ -1,15 +1,13 @@
-// The merge stream of the host: what every back end hands out whose tensors live there, and what a reducer
-// uses that was given no back end.
-#pragma once
-
-#include "backend/backend.h"
 #include "backend/host/host_stream.h"
+#include "backend/host_merge_stream.h"
 
-namespace syncbn::backend::host {
+namespace syncbn::backend {
+namespace host {
+namespace {
 
 class HostMergeStream final : public HostStream<MergeStream> {
  public:
-  explicit HostMergeStream(Allocate allocate = AllocateAligned) : allocate_(allocate) {}
+  explicit HostMergeStream(Allocate allocate) : allocate_(allocate) {}
 
   Tensor New(Shape shape, DType dtype) override {
     return Tensor(shape, dtype, allocate_(static_cast<size_t>(shape.elements()) * SizeOf(dtype)));
@@ -22,4 +20,11 @@ class HostMergeStream final : public HostStream<MergeStream> {
   const Allocate allocate_;
 };
 
-}  // namespace syncbn::backend::host
+}  // namespace
+}  // namespace host
+
+std::unique_ptr<MergeStream> MakeHostMergeStream(Allocate allocate) {
+  return std::make_unique<host::HostMergeStream>(allocate);
+}
+
+}  // namespace syncbn::backend
