@@ -1,0 +1,149 @@
+// Reports as browsers and parsers see them. The looking is done by page_test.py.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <limits>
+
+#include "study/document/html.h"
+#include "study/document/markdown.h"
+#include "study/document/svg.h"
+#include "tests/study/document/example_report.h"
+#include "tests/support/temp_folder.h"
+
+namespace syncbn::study::document {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// What a run's name may hold.
+const std::string kHostile =
+    "<script>window.injected = 1</script>\"' onload=\"window.injected = 2\" & \\ | `x` "
+    "$y$\n\x01\x1b[31m \xe2\x80\xae"
+    "\xc3\xa4\xe6\x89\xb9 \xff\xfe ]]> <!-- --> " +
+    std::string(200, 'w');
+
+Chart HostileLines() {
+  LineChart lines{.x = {.label = kHostile, .unit = kHostile, .scale = AxisScale::kLog2},
+                  .y = {.label = kHostile, .scale = AxisScale::kLog10}};
+  for (int s = 0; s < 9; ++s) {
+    Series series{.name = kHostile + std::to_string(s), .optimum = 7};
+    for (const double x : {0.0, -1.0, kNaN, kInfinity, 1.0, 3.0, 1e300, 40.0}) {
+      for (const double y : {0.0, -2.0, kNaN, -kInfinity, 1e-320, 5.0 + s}) {
+        series.points.push_back({x, y, Interval{-kInfinity, kInfinity}, {1, {kHostile}, kHostile}});
+        series.points.push_back({x, y, Interval{kNaN, 0}, {}});
+      }
+    }
+    if (s % 2 == 0) series.points.resize(20);
+    lines.series.push_back(series);
+  }
+  lines.references = {{kHostile, ReferenceLine::At::kX, kNaN},
+                      {kHostile, ReferenceLine::At::kY, 0}};
+  return {kHostile, kHostile, lines, kHostile};
+}
+
+Document HostileReport() {
+  Document report{.title = kHostile, .subtitle = {kHostile}, .answer = {kHostile}};
+  HeatMap map{.x = {.label = kHostile},
+              .y = {.label = kHostile, .categories = {kHostile, "", "b"}},
+              .value = {.label = kHostile, .scale = AxisScale::kLog10},
+              .optimum = HeatMap::Index{9, 9}};
+  for (int i = 0; i < 40; ++i)
+    map.x.categories.push_back(i % 3 == 0 ? kHostile : std::to_string(i));
+  for (size_t i = 0; i < 120; ++i) {
+    map.cells.push_back({std::array<std::optional<double>, 4>{std::nullopt, kNaN, 0, 1e9}[i % 4],
+                         Interval{0, kInfinity}});
+  }
+  ShareChart shares{.label = kHostile, .unit = kHostile, .parts = {kHostile, "b", "c"}};
+  shares.bars = {{kHostile, {1, 2, 3}}, {"", {0, 0, 0}}, {"b", {kNaN, -1, kInfinity}}};
+  Table table{kHostile,
+              {{kHostile}, {"a", Align::kRight}},
+              {{{kHostile, kHostile}, RowState::kDiverged, kHostile}, {}}};
+  report.sections.push_back({kHostile,
+                             {kHostile, table, Table{},
+                              Verdict{kHostile,
+                                      Outcome::kNone,
+                                      kHostile,
+                                      {{kHostile, kHostile, kNaN, Interval{kNaN, 1}, 0.5, kHostile},
+                                       {"", "", 1, Interval{-kInfinity, kInfinity}, 0, ""}},
+                                      kHostile,
+                                      kHostile},
+                              Verdict{}, HostileLines(), Chart{kHostile, kHostile, shares},
+                              Chart{kHostile, kHostile, map}, Chart{}, Chart{"", "", ShareChart{}},
+                              Chart{"", "", HeatMap{}}}});
+  report.sections.push_back({});
+  return report;
+}
+
+void WriteAll(const std::filesystem::path& folder) {
+  for (const auto& [name, report] : {std::pair<std::string, Document>{"example", ExampleReport()},
+                                     {"hostile", HostileReport()}}) {
+    std::ofstream(folder / (name + ".html")) << Html(report);
+    int number = 0;
+    for (const Section& section : report.sections) {
+      for (const Block& block : section.blocks) {
+        const Chart* chart = std::get_if<Chart>(&block);
+        if (chart == nullptr) continue;
+        for (const double width : {kNarrow, kWide}) {
+          std::ofstream(folder / (name + std::to_string(++number) + ".svg"))
+              << SvgFile(*chart, width);
+        }
+      }
+    }
+  }
+}
+
+struct Looked {
+  int status = -1;
+  std::string words;
+};
+
+Looked Look(const std::string& how, const std::filesystem::path& folder) {
+  Looked looked;
+  const std::string command =
+      std::string("PYTHONDONTWRITEBYTECODE=1 " SYNCBN_PYTHON " " SYNCBN_PAGE_TEST " ") + how +
+      " '" + folder.string() + "' 2>&1";
+  FILE* output = ::popen(command.c_str(), "r");
+  if (output == nullptr) return looked;
+  char buffer[4096];
+  for (size_t size; (size = std::fread(buffer, 1, sizeof buffer, output)) > 0;)
+    looked.words.append(buffer, size);
+  const int status = ::pclose(output);
+  looked.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return looked;
+}
+
+TEST(Pages, AreWellFormedWhateverTheNamesAndNumbersAre) {
+  TempFolder folder;
+  WriteAll(folder.path());
+  const Looked looked = Look("markup", folder.path());
+  EXPECT_EQ(looked.status, 0) << looked.words;
+}
+
+TEST(Pages, WorkInABrowserOnAPhoneAndOnADesktopInBothColourSchemes) {
+  TempFolder folder;
+  WriteAll(folder.path());
+  const Looked looked = Look("browser", folder.path());
+  if (looked.status == 77) GTEST_SKIP() << looked.words;
+  EXPECT_EQ(looked.status, 0) << looked.words;
+}
+
+TEST(Pages, HoldTheScriptOfNobodyElse) {
+  const std::string page = Html(HostileReport());
+  EXPECT_EQ(page.find("<script>window"), std::string::npos);
+  EXPECT_EQ(page.find('\x1b'), std::string::npos);
+  EXPECT_NE(page.find("&lt;script&gt;window.injected"), std::string::npos);
+}
+
+TEST(Markdown, OfHostileNamesKeepsItsTablesWhole) {
+  const std::string text = Markdown(HostileReport());
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+  EXPECT_EQ(text.find(" <script>"), std::string::npos);
+  EXPECT_EQ(text.find("\n\n\n"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace syncbn::study::document
