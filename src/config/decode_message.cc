@@ -138,6 +138,35 @@ void DecodeMap(const YamlNode& node, Message& message, const std::string& path,
   }
 }
 
+// Each key with its value is an element of the field.
+void DecodeMappingForm(const YamlNode& node, Message& message, const FieldDescriptor& field,
+                       const std::string& path, DecodeState& state) {
+  std::map<std::string, Location> given;
+  for (size_t i = 0; i < node.keys.size(); ++i) {
+    const YamlNode& key = node.keys[i];
+    if (key.kind == YamlNode::Kind::kDamaged) continue;
+    if (const auto [first, fresh] = given.emplace(key.text, key.location); !fresh) {
+      state.diagnostics.Add(key.location, path,
+                            "`" + key.text + "` is given twice, first in line " +
+                                std::to_string(first->second.line()) + "; remove one of them");
+      continue;
+    }
+    const std::string below = path + "." + std::to_string(given.size() - 1);
+    Message& element = *message.GetReflection()->AddMessage(&message, &field);
+    const Descriptor& type = *element.GetDescriptor();
+    const FieldDescriptor &name = *type.field(0), &value = *type.field(1);
+    for (const std::string& path_here : {below, JoinPath(below, name.name())}) {
+      state.origins.Record(path_here, {.kind = state.kind,
+                                       .key = key.location,
+                                       .value = key.location,
+                                       .single = false,
+                                       .inherited_from = ""});
+    }
+    element.GetReflection()->SetString(&element, &name, key.text);
+    DecodeField(node.items[i], key.location, element, value, JoinPath(below, value.name()), state);
+  }
+}
+
 }  // namespace
 
 void ReportUnknownKey(std::string_view key, const Location& location, const Descriptor& type,
@@ -213,7 +242,12 @@ void DecodeField(const YamlNode& node, const Location& key, Message& message,
     }
     return;
   }
-  if (node.kind != YamlNode::Kind::kSequence) {
+  if (ShapeOf(field).mapping_form() && node.kind == YamlNode::Kind::kMap) {
+    state.origins.Record(path, origin);
+    DecodeMappingForm(node, message, field, path, state);
+    return;
+  }
+  if (node.kind != YamlNode::Kind::kSequence || ShapeOf(field).mapping_form()) {
     if (rules.scalar_form() && node.kind == YamlNode::Kind::kScalar) {
       origin.single = true;
       state.origins.Record(path, origin);

@@ -146,7 +146,10 @@ bool DecodeScalar(const YamlNode& node, Message& message, const FieldDescriptor&
     return false;
   }
   Outcome outcome;
-  if (node.kind == YamlNode::Kind::kScalar) {
+  if (ShapeOf(field).any_value() && node.kind != YamlNode::Kind::kNull) {
+    outcome = PutText({.text = FlowText(node), .quoted = true},
+                      {.message = message, .field = field, .index = index});
+  } else if (node.kind == YamlNode::Kind::kScalar) {
     outcome = PutScalar(node, {.message = message, .field = field, .index = index});
   } else if (node.kind == YamlNode::Kind::kNull && index < 0) {
     outcome.hint = state.kind == Origin::Kind::kSet

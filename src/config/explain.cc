@@ -80,7 +80,9 @@ std::string TypeText(const FieldDescriptor& field) {
       type = "word";
       break;
     case FieldDescriptor::CPPTYPE_STRING:
-      type = RulesOf(field).one_of().empty() ? "text" : "word";
+      type = ShapeOf(field).any_value()          ? "value"
+             : RulesOf(field).one_of().empty() ? "text"
+                                               : "word";
       break;
     case FieldDescriptor::CPPTYPE_MESSAGE:
       type = "mapping";
@@ -93,7 +95,7 @@ std::string TypeText(const FieldDescriptor& field) {
       type = "whole number";
       break;
   }
-  if (!field.is_repeated()) return type;
+  if (!field.is_repeated() || ShapeOf(field).mapping_form()) return type;
   const std::string list = "list of " + (type == "mapping" ? "mappings" : type + "s");
   return RulesOf(field).scalar_form() ? type + ", or a " + list : list;
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "config/schema.h"
 #include "config/source.h"
 
 namespace syncbn::config {
@@ -175,6 +176,27 @@ bool ReadsAsOtherThanText(std::string_view text) {
   const std::array words = {"true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", ""};
   return ShapeOf(text).matches || !NearNumberHint(text).empty() ||
          std::find(words.begin(), words.end(), lower) != words.end();
+}
+
+std::string FlowText(const YamlNode& node) {
+  switch (node.kind) {
+    case YamlNode::Kind::kDamaged:
+    case YamlNode::Kind::kNull:
+      return "null";
+    case YamlNode::Kind::kScalar:
+      return !node.quoted && ReadsAsOtherThanText(node.text) ? node.text : QuoteText(node.text);
+    case YamlNode::Kind::kSequence:
+    case YamlNode::Kind::kMap:
+      break;
+  }
+  const bool map = node.kind == YamlNode::Kind::kMap;
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    const std::string value = FlowText(node.items[i]);
+    parts.push_back(map ? QuoteText(node.keys[i].text) + ": " + value : value);
+  }
+  const std::string inside = Join(parts, ", ");
+  return map ? "{" + inside + "}" : "[" + inside + "]";
 }
 
 std::string DescribeNode(const YamlNode& node) {

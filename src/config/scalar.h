@@ -31,6 +31,9 @@ Parsed<bool> ParseBool(std::string_view text);
 // in other programs (`yes`, `.inf`).
 bool ReadsAsOtherThanText(std::string_view text);
 
+// A node as YAML on one line that reads back as the same.
+std::string FlowText(const YamlNode& node);
+
 // "the text `eight`", "the number 1.5", "a list", "nothing"
 std::string DescribeNode(const YamlNode& node);
 

@@ -59,6 +59,10 @@ const v1::FieldRules& RulesOf(const FieldDescriptor& field) {
   return field.options().GetExtension(v1::rules);
 }
 
+const v1::ShapeRules& ShapeOf(const FieldDescriptor& field) {
+  return field.options().GetExtension(v1::shape);
+}
+
 const v1::MessageRules& FormOf(const Descriptor& type) {
   return type.options().GetExtension(v1::form);
 }
@@ -146,6 +150,7 @@ std::string ExpectedValue(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_ENUM:
       return OneOf(WordsOf(field));
     case FieldDescriptor::CPPTYPE_STRING:
+      if (ShapeOf(field).any_value()) return "a value";
       return RulesOf(field).one_of().empty() ? "text" : OneOf(WordsOf(field));
     case FieldDescriptor::CPPTYPE_MESSAGE:
       return ExpectedMessage(*field.message_type());
@@ -156,6 +161,7 @@ std::string ExpectedValue(const FieldDescriptor& field) {
 
 std::string ExpectedField(const FieldDescriptor& field) {
   if (!field.is_repeated()) return ExpectedValue(field);
+  if (ShapeOf(field).mapping_form()) return "a mapping";
   if (IsMessage(field)) return "a list";
   const std::string list = "a list, each " + ExpectedValue(field);
   return RulesOf(field).scalar_form() ? ExpectedValue(field) + ", or a list of them" : list;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "syncbn/v1/options.pb.h"
+#include "syncbn/v1/shape_options.pb.h"
 
 namespace syncbn::config {
 
@@ -24,6 +25,7 @@ using google::protobuf::Message;
 using google::protobuf::OneofDescriptor;
 
 const v1::FieldRules& RulesOf(const FieldDescriptor& field);
+const v1::ShapeRules& ShapeOf(const FieldDescriptor& field);
 const v1::MessageRules& FormOf(const Descriptor& type);
 bool IsRequired(const OneofDescriptor& oneof);
 bool IsMessage(const FieldDescriptor& field);
