@@ -1,0 +1,38 @@
+// What a study says of its claims, by the rules that stood in its file before it ran.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "study/executor.h"
+#include "study/plan.h"
+#include "study/statistics/interval.h"
+#include "study/statistics/verdict.h"
+
+namespace syncbn::study {
+
+struct Judgement {
+  const v1::ClaimSpec* claim = nullptr;
+  // Nothing: not enough trials have a result; `why` says so.
+  std::optional<Verdict> verdict;
+  std::string why;
+  // "supported where ... ; refuted where ..."
+  std::string rule;
+  // "test_accuracy: batch 32 minus batch 2"
+  std::string figure;
+  Interval interval;
+  // Of the interval, in percent.
+  int level = 95;
+  // What to know of the samples: "5 pairs; 2 of them did not reach it, and count with the end of their run".
+  std::string samples;
+  // Of a negative control: whether it came out as it must. True for claims that are none.
+  bool as_it_must = true;
+};
+
+// In the order of the study file.
+std::vector<Judgement> Judge(const Plan& plan, const Outlook& outlook);
+
+// "supported where the whole interval is above 0.01, ..."
+std::string RuleText(const v1::ClaimSpec& claim);
+
+}  // namespace syncbn::study

@@ -1,0 +1,245 @@
+#include "study/executor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <set>
+#include <thread>
+
+namespace syncbn::study {
+namespace {
+
+// Whether `a` is a better value of the measure than `b`; what is not a number is never better.
+bool Better(double a, double b, bool more) {
+  if (std::isnan(a)) return false;
+  if (std::isnan(b)) return true;
+  return more ? a > b : a < b;
+}
+
+class CellOutlook {
+ public:
+  CellOutlook(const Plan& plan, size_t cell, const std::map<std::string, TrialRecord>& results,
+              std::vector<TrialResult>& trials)
+      : plan_(plan), cell_(cell), results_(results), trials_(trials) {}
+
+  void Add(const Trial& trial) {
+    TrialResult result{.trial = trial, .id = plan_.IdOf(trial)};
+    const auto found = results_.find(result.id);
+    if (found != results_.end()) result.record = &found->second;
+    trials_.push_back(std::move(result));
+  }
+
+  Tuned Tune() {
+    const v1::TuneSpec& spec = plan_.file().spec.tune();
+    const bool more = MoreIsBetter(spec.measure());
+    std::vector<double> grid = plan_.file().tuning_grid;
+    int up = 0, down = 0;
+    for (const double value : grid) Try(value);
+    Tuned tuned;
+    while (true) {
+      std::ranges::sort(tried_);
+      tuned.tried.clear();
+      for (const auto& [value, record] : tried_) {
+        tuned.tried.emplace_back(
+            value, record == nullptr
+                       ? std::nan("")
+                       : MeasuresOf(*record, plan_.file().spec).at(spec.measure()));
+      }
+      if (std::ranges::any_of(tried_, [](const auto& one) { return one.second == nullptr; })) {
+        return tuned;
+      }
+      // Of equals the smallest.
+      size_t best = 0;
+      for (size_t i = 1; i < tuned.tried.size(); ++i) {
+        if (Better(tuned.tried[i].second, tuned.tried[best].second, more)) best = i;
+      }
+      const bool first = best == 0, last = best + 1 == tuned.tried.size();
+      if ((first && down < spec.widen()) || (last && up < spec.widen())) {
+        const bool upward = last && up < spec.widen();
+        (upward ? up : down)++;
+        const double next = NextOnGrid(grid, upward);
+        grid.insert(upward ? grid.end() : grid.begin(), next);
+        Try(next);
+        continue;
+      }
+      tuned.value = tuned.tried[best].first;
+      tuned.on_edge = first || last;
+      return tuned;
+    }
+  }
+
+ private:
+  void Try(double value) {
+    Add({.cell = cell_, .seed = plan_.file().spec.tune().seed(), .tuned = value, .tuning = true});
+    tried_.emplace_back(value, trials_.back().record);
+  }
+
+  const Plan& plan_;
+  const size_t cell_;
+  const std::map<std::string, TrialRecord>& results_;
+  std::vector<TrialResult>& trials_;
+  std::vector<std::pair<double, const TrialRecord*>> tried_;
+};
+
+}  // namespace
+
+Outlook::Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& results) {
+  for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
+    CellOutlook outlook(plan, cell, results, trials_);
+    std::optional<double> value;
+    if (!plan.file().tuning_grid.empty()) {
+      tuned_.push_back(outlook.Tune());
+      value = tuned_.back().value;
+      if (!value) continue;
+    }
+    for (const Trial& trial : plan.TrialsOf(cell, value)) outlook.Add(trial);
+  }
+}
+
+bool Outlook::complete() const {
+  return std::ranges::all_of(trials_, [](const TrialResult& one) { return one.record != nullptr; }) &&
+         std::ranges::all_of(tuned_, [](const Tuned& one) { return one.value.has_value(); });
+}
+
+namespace {
+
+class Execution {
+ public:
+  Execution(const Plan& plan, ResultLog& log, TrialRunner& runner, const ExecutorOptions& options)
+      : plan_(plan), log_(log), runner_(runner), options_(options) {}
+
+  bool Run() {
+    Look();
+    std::stop_callback stopped(options_.stop, [this] { Stop(); });
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < options_.at_once; ++i) threads.emplace_back([this] { Work(); });
+    Watch();
+    threads.clear();
+    if (failure_) std::rethrow_exception(failure_);
+    return done_;
+  }
+
+ private:
+  struct Ended {
+    TrialResult result;
+    std::optional<TrialRecord> record;
+  };
+
+  void Stop() {
+    inner_.request_stop();
+    std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  }
+
+  // What is to be run, by all that has ended. Under mutex_, or before the threads.
+  void Look() {
+    const Outlook outlook(plan_, log_.results());
+    progress_.known = static_cast<int64_t>(outlook.trials().size());
+    progress_.done = 0;
+    for (const TrialResult& one : outlook.trials()) {
+      if (one.record != nullptr) {
+        ++progress_.done;
+      } else if (given_.insert(one.id).second) {
+        waiting_.push_back(one);
+      }
+    }
+    done_ = outlook.complete();
+  }
+
+  void Work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [&] {
+        return !waiting_.empty() || done_ || failure_ || inner_.stop_requested();
+      });
+      if (done_ || failure_ || inner_.stop_requested()) return;
+      TrialResult next = std::move(waiting_.front());
+      waiting_.pop_front();
+      ++progress_.running;
+      lock.unlock();
+      std::optional<TrialRecord> record;
+      std::exception_ptr failure;
+      try {
+        record = runner_.Run(plan_.RunOf(next.trial), inner_.get_token());
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      --progress_.running;
+      if (failure) {
+        if (!failure_) failure_ = failure;
+        inner_.request_stop();
+      } else if (record) {
+        ended_.push_back({std::move(next), std::move(record)});
+      } else {
+        inner_.request_stop();  // one without a result was stopped, and so are the others
+      }
+      changed_.notify_all();
+    }
+  }
+
+  // On the calling thread: keeps results, and tells of them.
+  void Watch() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait_for(lock, std::chrono::milliseconds(500), [&] {
+        return !ended_.empty() || (progress_.running == 0 && Leaving());
+      });
+      while (!ended_.empty()) Keep(lock);
+      if (progress_.running == 0 && Leaving()) return;
+      Tell(lock, nullptr);
+    }
+  }
+
+  bool Leaving() const { return done_ || failure_ || inner_.stop_requested(); }
+
+  void Keep(std::unique_lock<std::mutex>& lock) {
+    Ended ended = std::move(ended_.front());
+    ended_.pop_front();
+    try {
+      log_.Add(ended.result.id, *std::move(ended.record));
+      ended.result.record = log_.Find(ended.result.id);
+      ++progress_.ran;
+      Look();
+    } catch (...) {
+      if (!failure_) failure_ = std::current_exception();
+      inner_.request_stop();
+    }
+    changed_.notify_all();
+    Tell(lock, &ended.result);
+  }
+
+  void Tell(std::unique_lock<std::mutex>& lock, const TrialResult* ended) {
+    if (!options_.on_progress) return;
+    const Progress progress = progress_;
+    lock.unlock();
+    options_.on_progress(progress, ended);
+    lock.lock();
+  }
+
+  const Plan& plan_;
+  ResultLog& log_;
+  TrialRunner& runner_;
+  const ExecutorOptions& options_;
+  // Requested by the caller's, and by a failure.
+  std::stop_source inner_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<TrialResult> waiting_;
+  std::set<std::string> given_;
+  std::deque<Ended> ended_;
+  Progress progress_;
+  bool done_ = false;
+  std::exception_ptr failure_;
+};
+
+}  // namespace
+
+bool Execute(const Plan& plan, ResultLog& log, TrialRunner& runner, const ExecutorOptions& options) {
+  return Execution(plan, log, runner, options).Run();
+}
+
+}  // namespace syncbn::study

@@ -1,0 +1,80 @@
+// Runs the trials of a study that have no result yet, several at a time.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "study/measures.h"
+#include "study/plan.h"
+#include "study/result_log.h"
+
+namespace syncbn::study {
+
+// Trains; filled by the program. Called by several threads at a time.
+class TrialRunner {
+ public:
+  virtual ~TrialRunner() = default;
+  // Nothing: it was stopped before its end, and has no result. What cannot be run (a model that does not fit
+  // into the memory) is a record of kFailed; an Error that is thrown ends the study.
+  virtual std::optional<TrialRecord> Run(const v1::RunSpec& run, std::stop_token stop) = 0;
+};
+
+struct Progress {
+  // Of all trials that are known: with a tuning block more may come.
+  int64_t done = 0;
+  int64_t known = 0;
+  // In this process, of those that ended.
+  int64_t ran = 0;
+  int running = 0;
+};
+
+// A trial with its result, if it has one.
+struct TrialResult {
+  Trial trial;
+  std::string id;
+  const TrialRecord* record = nullptr;
+};
+
+// Which value a cell has been tuned to, and by what.
+struct Tuned {
+  // Nothing: not all trials of the grid have ended.
+  std::optional<double> value;
+  // Values tried, ascending, and the measure of each.
+  std::vector<std::pair<double, double>> tried;
+  // The best is the first or the last of all that may be tried.
+  bool on_edge = false;
+};
+
+// All trials that are known by what has ended, in the order of the cells: those that tune, by value; then the
+// others, by seed. A pure function of the results: it does not matter in which order they came.
+class Outlook {
+ public:
+  // Both must outlive it.
+  Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& results);
+  Outlook(const Plan& plan, std::map<std::string, TrialRecord>&& results) = delete;
+
+  const std::vector<TrialResult>& trials() const { return trials_; }
+  // By cell; empty where nothing is tuned.
+  const std::vector<Tuned>& tuned() const { return tuned_; }
+  bool complete() const;
+
+ private:
+  std::vector<TrialResult> trials_;
+  std::vector<Tuned> tuned_;
+};
+
+struct ExecutorOptions {
+  int at_once = 1;
+  std::stop_token stop = {};
+  // On the thread that calls Execute; from time to time, and whenever a trial has ended.
+  std::function<void(const Progress& progress, const TrialResult* ended)> on_progress = {};
+};
+
+// Returns whether all have ended; false: it was stopped. Throws what a runner or the log throws, after the
+// trials that were running have been stopped.
+bool Execute(const Plan& plan, ResultLog& log, TrialRunner& runner, const ExecutorOptions& options);
+
+}  // namespace syncbn::study

@@ -1,0 +1,75 @@
+// The trials of a study.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "study/study_file.h"
+#include "syncbn/v1/run.pb.h"
+
+namespace syncbn::study {
+
+// A combination of the axes' values.
+struct Cell {
+  // By axis: which of its levels.
+  std::vector<int> levels;
+};
+
+// One run of a study.
+struct Trial {
+  size_t cell = 0;
+  uint64_t seed = 0;
+  // The value of what is tuned, if anything is.
+  std::optional<double> tuned;
+  // Whether it is one of those by which that value is found.
+  bool tuning = false;
+
+  auto operator<=>(const Trial&) const = default;
+};
+
+class Plan {
+ public:
+  // Expands the study and checks the run file of every cell. Throws INVALID_ARGUMENT with all faults, each at
+  // the place in the study file that made it.
+  explicit Plan(StudyFile file);
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  const StudyFile& file() const { return file_; }
+  const std::vector<Cell>& cells() const { return cells_; }
+  // "batch 32, norm BN"
+  std::string Describe(const Cell& cell) const;
+  const Level& LevelOf(const Cell& cell, size_t axis) const {
+    return file_.axes[axis].levels[static_cast<size_t>(cell.levels[axis])];
+  }
+
+  // Those that are known beforehand: with a tuning block, those that find the tuned values.
+  std::vector<Trial> FirstTrials() const;
+  // Those of a cell whose tuned value is found.
+  std::vector<Trial> TrialsOf(size_t cell, std::optional<double> tuned) const;
+  // Complete and valid. Throws INVALID_ARGUMENT for a tuned value that does not fit.
+  v1::RunSpec RunOf(const Trial& trial) const;
+  // Digest of all that its result depends on: two trials of the same digest are the same run. 16 digits.
+  const std::string& IdOf(const Trial& trial) const;
+
+ private:
+  // "path=value" for a run of the cell.
+  std::vector<Setting> SettingsOf(const Trial& trial) const;
+
+  StudyFile file_;
+  std::vector<Cell> cells_;
+  // To know it takes reading the run file anew.
+  mutable std::mutex mutex_;
+  mutable std::map<Trial, std::string> ids_;
+};
+
+// Whether the cell has these values, by the name of their axes.
+bool Matches(const Plan& plan, const Cell& cell,
+             const google::protobuf::RepeatedPtrField<v1::SettingSpec>& where);
+
+}  // namespace syncbn::study

@@ -1,0 +1,338 @@
+#include "study/report_charts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include "base/text.h"
+#include "config/schema.h"
+#include "study/report.h"
+#include "study/statistics/interval.h"
+
+namespace syncbn::study {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+// More lines than these are not told apart.
+constexpr size_t kMostSeries = 8;
+constexpr size_t kMostPanels = 6;
+
+// Values that are at least three and span a factor of four or more are shown on a logarithmic scale.
+document::Axis AxisOf(const Axis& axis) {
+  document::Axis shown{.label = axis.name,
+                       .unit = "",
+                       .scale = document::AxisScale::kLinear,
+                       .low = std::nullopt,
+                       .high = std::nullopt,
+                       .categories = {}};
+  if (!axis.numeric()) {
+    for (const Level& level : axis.levels) shown.categories.push_back(level.label);
+    return shown;
+  }
+  double low = *axis.levels.front().number, high = low;
+  bool powers = true;
+  for (const Level& level : axis.levels) {
+    low = std::min(low, *level.number);
+    high = std::max(high, *level.number);
+    powers = powers && *level.number > 0 &&
+             std::log2(*level.number) == std::round(std::log2(*level.number));
+  }
+  if (low > 0 && high / low >= 4) {
+    shown.scale = powers ? document::AxisScale::kLog2 : document::AxisScale::kLog10;
+  }
+  return shown;
+}
+
+document::Axis Plain(std::string label, std::string unit = "") {
+  return {.label = std::move(label),
+          .unit = std::move(unit),
+          .scale = document::AxisScale::kLinear,
+          .low = std::nullopt,
+          .high = std::nullopt,
+          .categories = {}};
+}
+
+struct PlottedMeasure {
+  std::string name;
+  std::string title;
+  document::Axis axis;
+  double factor = 1;
+};
+
+std::vector<PlottedMeasure> Plotted(const v1::StudySpec& study) {
+  std::vector<PlottedMeasure> all = {
+      {"test_accuracy", "Test accuracy at the end", Plain("test accuracy", "%"), 100},
+      {"gap", "Generalization gap: test loss minus train loss", Plain("gap"), 1}};
+  for (const v1::TargetSpec& target : study.targets()) {
+    PlottedMeasure one{"steps_to " + target.name(), "Steps to " + target.name(), Plain("steps"), 1};
+    one.axis.scale = document::AxisScale::kLog2;
+    all.push_back(std::move(one));
+  }
+  if (study.has_tune()) {
+    PlottedMeasure one{"tuned", "Best " + study.tune().path(), Plain(study.tune().path()), 1};
+    one.axis.scale = document::AxisScale::kLog10;
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+document::Point PointOf(const CellFigure& figure, double x, double factor) {
+  document::Point point{.x = x, .y = kNone, .interval = std::nullopt, .evidence = {}};
+  point.evidence.seeds = static_cast<int>(figure.samples.size());
+  point.evidence.runs = figure.ids;
+  if (figure.not_reached > 0) {
+    point.evidence.note = "not reached by " + std::to_string(figure.not_reached);
+  } else if (figure.diverged > 0) {
+    point.evidence.note = std::to_string(figure.diverged) + " diverged";
+  }
+  if (figure.samples.size() >= 2) {
+    const Interval interval = MeanInterval(figure.samples);
+    point.y = interval.estimate * factor;
+    point.interval = document::Interval{interval.low * factor, interval.high * factor};
+  } else if (!figure.samples.empty()) {
+    point.y = figure.samples[0] * factor;
+  }
+  return point;
+}
+
+// Which axis lies along x, and which makes the lines; the others make panels.
+struct Layout {
+  size_t x = 0;
+  std::optional<size_t> series;
+  std::vector<size_t> panels;
+};
+
+Layout LayoutOf(const std::vector<Axis>& axes) {
+  Layout layout;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const bool better = axes[i].numeric() && (!axes[layout.x].numeric() ||
+                                              axes[i].levels.size() > axes[layout.x].levels.size());
+    if (better) layout.x = i;
+  }
+  for (size_t i = 0; i < axes.size(); ++i) {
+    if (i == layout.x) continue;
+    if (!layout.series && axes[i].levels.size() <= kMostSeries) {
+      layout.series = i;
+    } else {
+      layout.panels.push_back(i);
+    }
+  }
+  return layout;
+}
+
+class Charts {
+ public:
+  Charts(const Plan& plan, const Outlook& outlook)
+      : plan_(plan), outlook_(outlook), axes_(plan.file().axes) {}
+
+  std::vector<document::Section> Run() {
+    std::vector<document::Section> sections;
+    if (!axes_.empty()) {
+      layout_ = LayoutOf(axes_);
+      document::Section section{.heading = "Against " + axes_[layout_.x].name, .blocks = {}};
+      for (const PlottedMeasure& measure : Plotted(plan_.file().spec)) {
+        AddMeasure(measure, section);
+      }
+      AddHeatMap(section);
+      if (!section.blocks.empty()) sections.push_back(std::move(section));
+    }
+    if (!outlook_.tuned().empty()) sections.push_back(Sweeps());
+    sections.push_back(Curves());
+    std::erase_if(sections, [](const auto& section) { return section.blocks.empty(); });
+    return sections;
+  }
+
+ private:
+  // Cells by panel, named; the levels of the panel axes.
+  std::map<std::vector<int>, std::vector<size_t>> Panels() const {
+    std::map<std::vector<int>, std::vector<size_t>> panels;
+    for (size_t cell = 0; cell < plan_.cells().size(); ++cell) {
+      std::vector<int> key;
+      for (const size_t axis : layout_.panels) key.push_back(plan_.cells()[cell].levels[axis]);
+      panels[key].push_back(cell);
+    }
+    return panels;
+  }
+
+  std::string PanelName(const std::vector<int>& key) const {
+    std::vector<std::string> parts;
+    for (size_t i = 0; i < key.size(); ++i) {
+      const Axis& axis = axes_[layout_.panels[i]];
+      parts.push_back(axis.name + " " + axis.levels[static_cast<size_t>(key[i])].label);
+    }
+    return parts.empty() ? "" : " (" + Join(parts, ", ") + ")";
+  }
+
+  double XOf(const Cell& cell) const {
+    const Level& level = plan_.LevelOf(cell, layout_.x);
+    return axes_[layout_.x].numeric() ? *level.number : cell.levels[layout_.x];
+  }
+
+  void AddMeasure(const PlottedMeasure& measure, document::Section& section) {
+    size_t panel = 0;
+    for (const auto& [key, cells] : Panels()) {
+      if (++panel > kMostPanels) break;
+      document::LineChart plot{
+          .x = AxisOf(axes_[layout_.x]), .y = measure.axis, .series = {}, .references = {}};
+      std::map<int, document::Series> series;
+      bool any = false;
+      for (const size_t cell : cells) {
+        const int level = layout_.series ? plan_.cells()[cell].levels[*layout_.series] : 0;
+        document::Series& line = series[level];
+        const CellFigure figure = FigureOf(plan_, outlook_, cell, measure.name);
+        any = any || !figure.samples.empty();
+        if (figure.ids.empty()) continue;
+        line.points.push_back(PointOf(figure, XOf(plan_.cells()[cell]), measure.factor));
+      }
+      if (!any) continue;
+      for (auto& [level, line] : series) {
+        line.name = layout_.series
+                        ? axes_[*layout_.series].name + " " +
+                              axes_[*layout_.series].levels[static_cast<size_t>(level)].label
+                        : measure.axis.label;
+        std::ranges::stable_sort(line.points, {}, &document::Point::x);
+        plot.series.push_back(std::move(line));
+      }
+      section.blocks.push_back(document::Chart{.title = measure.title + PanelName(key),
+                                               .caption = "Mean over the seeds of each cell.",
+                                               .plot = std::move(plot)});
+    }
+  }
+
+  // Accuracy over two axes of numbers.
+  void AddHeatMap(document::Section& section) const {
+    if (axes_.size() != 2 || axes_[0].levels.size() < 3 || axes_[1].levels.size() < 3) return;
+    document::HeatMap map{.x = Plain(axes_[1].name),
+                          .y = Plain(axes_[0].name),
+                          .value = Plain("test accuracy", "%"),
+                          .cells = {},
+                          .optimum = std::nullopt};
+    for (const Level& level : axes_[1].levels) map.x.categories.push_back(level.label);
+    for (const Level& level : axes_[0].levels) map.y.categories.push_back(level.label);
+    map.cells.resize(axes_[0].levels.size() * axes_[1].levels.size());
+    double best = -1;
+    for (size_t cell = 0; cell < plan_.cells().size(); ++cell) {
+      const auto y = static_cast<size_t>(plan_.cells()[cell].levels[0]);
+      const auto x = static_cast<size_t>(plan_.cells()[cell].levels[1]);
+      const document::Point point =
+          PointOf(FigureOf(plan_, outlook_, cell, "test_accuracy"), 0, 100);
+      if (point.evidence.runs.empty()) continue;
+      map.cells[y * axes_[1].levels.size() + x] = {
+          .value = point.y, .interval = point.interval, .evidence = point.evidence};
+      if (point.y > best) {
+        best = point.y;
+        map.optimum = document::HeatMap::Index{.x = x, .y = y};
+      }
+    }
+    section.blocks.push_back(
+        document::Chart{.title = "Test accuracy over " + axes_[0].name + " and " + axes_[1].name,
+                        .caption = "Mean over the seeds of each cell; the best is marked.",
+                        .plot = std::move(map)});
+  }
+
+  document::Section Sweeps() const {
+    const v1::TuneSpec& tune = plan_.file().spec.tune();
+    document::Section section{.heading = "Tuning", .blocks = {}};
+    document::LineChart plot{
+        .x = Plain(tune.path()), .y = Plain(tune.measure()), .series = {}, .references = {}};
+    plot.x.scale = document::AxisScale::kLog10;
+    const double factor = tune.measure().ends_with("accuracy") ? 100 : 1;
+    if (factor != 1) plot.y.unit = "%";
+    const auto close = [&] {
+      if (plot.series.empty()) return;
+      section.blocks.push_back(document::Chart{
+          .title = "What was tried, one seed each",
+          .caption = "The best of each cell, which its trials were given, is marked.",
+          .plot = plot});
+      plot.series.clear();
+    };
+    for (size_t cell = 0; cell < outlook_.tuned().size(); ++cell) {
+      const Tuned& tuned = outlook_.tuned()[cell];
+      document::Series series{.name = plan_.Describe(plan_.cells()[cell]), .points = {}};
+      for (size_t i = 0; i < tuned.tried.size(); ++i) {
+        const auto& [value, measure] = tuned.tried[i];
+        series.points.push_back(
+            {.x = value, .y = measure * factor, .interval = std::nullopt, .evidence = {.seeds = 1, .runs = {}, .note = ""}});
+        if (tuned.value == value) series.optimum = i;
+      }
+      plot.series.push_back(std::move(series));
+      if (plot.series.size() == kMostSeries) close();
+      if (section.blocks.size() == kMostPanels) return section;
+    }
+    close();
+    return section;
+  }
+
+  // Accuracy at the evaluations, mean over the seeds.
+  document::Section Curves() const {
+    document::Section section{.heading = "Learning curves", .blocks = {}};
+    document::LineChart plot{.x = Plain("samples seen"),
+                             .y = Plain("test accuracy", "%"),
+                             .series = {},
+                             .references = {}};
+    const auto close = [&] {
+      if (plot.series.empty()) return;
+      section.blocks.push_back(document::Chart{.title = "Test accuracy over training",
+                                               .caption = "Mean over the seeds of each cell.",
+                                               .plot = plot});
+      plot.series.clear();
+    };
+    for (size_t cell = 0; cell < plan_.cells().size(); ++cell) {
+      std::map<int64_t, std::vector<double>> at;
+      for (const TrialResult& one : outlook_.trials()) {
+        if (one.trial.cell != cell || one.trial.tuning || one.record == nullptr) continue;
+        for (const Evaluation& evaluation : one.record->test) {
+          if (std::isfinite(evaluation.accuracy)) at[evaluation.samples].push_back(evaluation.accuracy);
+        }
+      }
+      if (at.size() < 2) continue;
+      document::Series series{.name = plan_.Describe(plan_.cells()[cell]), .points = {}};
+      for (const auto& [samples, values] : at) {
+        CellFigure figure{.samples = values, .ids = {}};
+        series.points.push_back(PointOf(figure, static_cast<double>(samples), 100));
+      }
+      plot.series.push_back(std::move(series));
+      if (plot.series.size() == kMostSeries) close();
+      if (section.blocks.size() == kMostPanels) return section;
+    }
+    close();
+    return section;
+  }
+
+  const Plan& plan_;
+  const Outlook& outlook_;
+  const std::vector<Axis>& axes_;
+  Layout layout_;
+};
+
+}  // namespace
+
+std::vector<document::Section> ChartSections(const Plan& plan, const Outlook& outlook) {
+  return Charts(plan, outlook).Run();
+}
+
+std::string ScaleOf(const Plan& plan) {
+  const v1::RunSpec run = plan.RunOf({.cell = 0,
+                                      .seed = plan.file().seeds.front(),
+                                      .tuned = plan.file().tuning_grid.empty()
+                                                   ? std::nullopt
+                                                   : std::optional(plan.file().tuning_grid.front()),
+                                      .tuning = false});
+  const auto word = [](const google::protobuf::Message& message, const char* key) {
+    const auto* field = message.GetDescriptor()->FindFieldByName(key);
+    return config::FieldText(message, *field);
+  };
+  std::string text = run.model().layers().empty() ? word(run.model(), "architecture")
+                                                  : "the model of the run file";
+  text += " on " + word(run.data(), "dataset");
+  if (run.train().max_steps() > 0) {
+    text += ", " + Plural(run.train().max_steps(), "step");
+  } else {
+    text += ", " + FormatDouble(run.train().epochs()) + " epochs";
+  }
+  return text + ", " + Plural(static_cast<long long>(plan.file().seeds.size()), "seed");
+}
+
+}  // namespace syncbn::study

@@ -1,0 +1,178 @@
+#include "study/result_log.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace syncbn::study {
+namespace {
+
+using Json = nlohmann::json;
+
+Json Of(double value) {
+  if (std::isfinite(value)) return value;
+  return std::isnan(value) ? Json() : Json(value > 0 ? "inf" : "-inf");
+}
+
+double NumberOf(const Json& json) {
+  if (json.is_null()) return std::numeric_limits<double>::quiet_NaN();
+  if (!json.is_string()) return json.get<double>();
+  const double infinity = std::numeric_limits<double>::infinity();
+  return json.get<std::string>() == "inf" ? infinity : -infinity;
+}
+
+Json Of(const std::vector<Evaluation>& evaluations) {
+  Json all = Json::array();
+  for (const Evaluation& at : evaluations) {
+    all.push_back({at.steps, at.samples, Of(at.loss), Of(at.accuracy)});
+  }
+  return all;
+}
+
+std::vector<Evaluation> EvaluationsOf(const Json& json) {
+  std::vector<Evaluation> all;
+  for (const Json& at : json) {
+    all.push_back({.steps = at.at(0).get<int64_t>(),
+                   .samples = at.at(1).get<int64_t>(),
+                   .loss = NumberOf(at.at(2)),
+                   .accuracy = NumberOf(at.at(3))});
+  }
+  return all;
+}
+
+TrialEnd EndOf(const std::string& name) {
+  for (const TrialEnd end : {TrialEnd::kFinished, TrialEnd::kDiverged, TrialEnd::kFailed}) {
+    if (name == TrialEndName(end)) return end;
+  }
+  throw Error(ErrorCode::kDataLoss, "there is no end '" + name + "'");
+}
+
+// The whole lines of a text.
+std::string_view WholeLines(std::string_view text) {
+  const size_t end = text.rfind('\n');
+  return end == std::string_view::npos ? std::string_view() : text.substr(0, end + 1);
+}
+
+std::map<std::string, TrialRecord> Parse(std::string_view text, const std::filesystem::path& path) {
+  std::map<std::string, TrialRecord> results;
+  int line = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
+    ++line;
+    try {
+      auto [id, record] = FromJsonLine(text.substr(begin, end - begin));
+      results.insert_or_assign(std::move(id), std::move(record));
+    } catch (const Error& error) {
+      throw Error(ErrorCode::kDataLoss,
+                  path.string() + ":" + std::to_string(line) + ": " + error.message() +
+                      "; remove the line, and its trial runs again");
+    }
+    begin = end + 1;
+  }
+  return results;
+}
+
+std::string TextOf(const std::filesystem::path& path) {
+  return std::filesystem::exists(path) ? ReadFile(path) : std::string();
+}
+
+}  // namespace
+
+std::string ToJsonLine(const std::string& id, const TrialRecord& record) {
+  Json json = {{"id", id},
+               {"end", TrialEndName(record.end)},
+               {"steps", record.steps},
+               {"samples", record.samples},
+               {"classes", record.classes},
+               {"digest", record.digest},
+               {"test", Of(record.test)},
+               {"train", Of(record.train)}};
+  if (!record.reason.empty()) json["reason"] = record.reason;
+  for (const auto& [name, value] : record.timings) json["timings"][name] = Of(value);
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line) {
+  try {
+    const Json json = Json::parse(line);
+    TrialRecord record{.end = EndOf(json.at("end").get<std::string>()),
+                       .reason = json.value("reason", ""),
+                       .steps = json.at("steps").get<int64_t>(),
+                       .samples = json.at("samples").get<int64_t>(),
+                       .test = EvaluationsOf(json.at("test")),
+                       .train = EvaluationsOf(json.at("train")),
+                       .classes = json.at("classes").get<int>(),
+                       .digest = json.at("digest").get<std::string>(),
+                       .timings = {}};
+    if (json.contains("timings")) {
+      for (const auto& [name, value] : json["timings"].items()) {
+        record.timings[name] = NumberOf(value);
+      }
+    }
+    return {json.at("id").get<std::string>(), std::move(record)};
+  } catch (const Json::exception& error) {
+    throw Error(ErrorCode::kDataLoss, std::string("is not the result of a trial: ") + error.what());
+  }
+}
+
+std::map<std::string, TrialRecord> ReadResults(const std::filesystem::path& path) {
+  return Parse(WholeLines(TextOf(path)), path);
+}
+
+ResultLog::ResultLog(std::filesystem::path path) : path_(std::move(path)) {
+  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd_ < 0) ThrowErrno("open", path_);
+  try {
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      throw Error(ErrorCode::kFailedPrecondition,
+                  path_.parent_path().string() + ": another process is running this study");
+    }
+    const std::string text = TextOf(path_);
+    const std::string_view whole = WholeLines(text);
+    results_ = Parse(whole, path_);
+    if (whole.size() < text.size() && ::ftruncate(fd_, static_cast<off_t>(whole.size())) != 0) {
+      ThrowErrno("cut", path_);
+    }
+  } catch (...) {
+    ::close(fd_);
+    throw;
+  }
+}
+
+ResultLog::~ResultLog() {
+  ::close(fd_);
+}
+
+const TrialRecord* ResultLog::Find(const std::string& id) const {
+  const auto found = results_.find(id);
+  return found == results_.end() ? nullptr : &found->second;
+}
+
+void ResultLog::Add(const std::string& id, TrialRecord record) {
+  const std::string line = ToJsonLine(id, record);
+  const off_t before = ::lseek(fd_, 0, SEEK_END);
+  size_t written = 0;
+  while (written < line.size()) {
+    const ssize_t n = ::write(fd_, line.data() + written, line.size() - written);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int cause = errno;
+      // A torn line in the middle of the file would be none of the last.
+      if (written > 0 && ::ftruncate(fd_, before) != 0) ThrowErrno("cut", path_);
+      errno = cause;
+      ThrowErrno("write", path_);
+    }
+    written += static_cast<size_t>(n);
+  }
+  if (::fdatasync(fd_) != 0) ThrowErrno("sync", path_);
+  results_.insert_or_assign(id, std::move(record));
+}
+
+}  // namespace syncbn::study

@@ -1,0 +1,79 @@
+// A study file: read, checked, and resolved as far as it says itself.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/diagnostic.h"
+#include "config/origin.h"
+#include "config/source.h"
+#include "syncbn/v1/study.pb.h"
+
+namespace syncbn::study {
+
+// `path: value` in YAML, and where it stands.
+struct Setting {
+  std::string path;
+  std::string value;
+  config::Location place;
+};
+
+// One value of an axis, or one case.
+struct Level {
+  // As tables and plots show it.
+  std::string label;
+  // Where it is a number.
+  std::optional<double> number;
+  std::vector<Setting> settings;
+};
+
+struct Axis {
+  std::string name;
+  std::vector<Level> levels;
+
+  bool numeric() const;
+  // -1: there is none of this label.
+  int Find(std::string_view label) const;
+};
+
+// The keys of a study that no run file has (see study.proto).
+inline constexpr std::string_view kSgdBatch = "sgd_batch";
+inline constexpr std::string_view kSamples = "samples";
+
+struct StudyFile {
+  v1::StudySpec spec;
+  config::Origins origins;
+  std::shared_ptr<const config::Source> source;
+  // The run file that all trials start from.
+  std::string run_name, run_text;
+  std::vector<Setting> set;
+  std::vector<Axis> axes;
+  std::vector<uint64_t> seeds;
+  // Of tune.log; empty: nothing is tuned.
+  std::vector<double> tuning_grid;
+
+  // Null: there is none.
+  const Axis* FindAxis(std::string_view name) const;
+  config::Location PlaceOf(std::string_view path) const { return origins.ValueLocation(path); }
+};
+
+// Reads a study file and the run file it names. All faults of the study file are found in one pass and thrown
+// as INVALID_ARGUMENT; those of its trials are found by MakePlan. `overrides` are as of a run file, of the
+// study's keys.
+StudyFile LoadStudyFile(const std::filesystem::path& path,
+                        std::span<const std::string> overrides = {});
+// The same for a text; `folder` is where the run file's path begins.
+StudyFile ParseStudyFile(std::string text, const std::string& name,
+                         const std::filesystem::path& folder,
+                         std::span<const std::string> overrides = {});
+
+// `points` numbers from the first to the last of `grid`, evenly on a logarithmic scale, three digits each.
+std::vector<double> LogGrid(const v1::LogGridSpec& grid);
+// The number that follows the last of a grid (the first, where `up` is false) in its own steps.
+double NextOnGrid(const std::vector<double>& grid, bool up);
+
+}  // namespace syncbn::study

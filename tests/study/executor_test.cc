@@ -1,0 +1,177 @@
+#include "study/executor.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "study/report.h"
+#include "tests/study/support.h"
+#include "tests/support/temp_folder.h"
+
+namespace syncbn::study {
+namespace {
+
+// The result follows from the run alone, as a real one does.
+class FakeRunner final : public TrialRunner {
+ public:
+  std::optional<TrialRecord> Run(const v1::RunSpec& run, std::stop_token stop) override {
+    {
+      std::lock_guard lock(mutex_);
+      most_ = std::max(most_, ++running_);
+    }
+    if (pause.count() > 0) std::this_thread::sleep_for(pause);
+    std::lock_guard lock(mutex_);
+    --running_;
+    if (fails_at >= 0 && ran_ == fails_at) throw Error(ErrorCode::kInternal, "a fault");
+    if (stops_at >= 0 && ran_ >= stops_at) {
+      source.request_stop();
+      return std::nullopt;
+    }
+    ++ran_;
+    const double rate = run.train().learning_rate().base();
+    if (rate > 50) return TrialRecord{.end = TrialEnd::kDiverged, .reason = "nan", .classes = 10};
+    const double accuracy = 0.5 + 0.01 * static_cast<double>(run.seed() % 7) -
+                            0.05 * std::abs(std::log10(rate / best_rate));
+    return testing::Finished(accuracy / 2, accuracy, std::to_string(run.seed()));
+  }
+
+  int ran() const { return ran_; }
+  int most() const { return most_; }
+
+  std::chrono::milliseconds pause{0};
+  int fails_at = -1, stops_at = -1;
+  double best_rate = 0.1;
+  std::stop_source source;
+
+ private:
+  std::mutex mutex_;
+  int ran_ = 0, running_ = 0, most_ = 0;
+};
+
+const std::string kTune = "tune: {log: {from: 0.01, to: 1, points: 3}, widen: 2}\n";
+
+std::string CsvOf(const Plan& plan, const std::filesystem::path& path) {
+  const auto results = ReadResults(path);
+  return TrialsCsv(plan, Outlook(plan, results));
+}
+
+TEST(Executor, RunsEveryTrialOnceAndNotMoreAtATimeThanAllowed) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy()));
+  FakeRunner runner;
+  runner.pause = std::chrono::milliseconds(5);
+  {
+    ResultLog log(folder.path() / "r");
+    EXPECT_TRUE(Execute(plan, log, runner, {.at_once = 3}));
+  }
+  EXPECT_EQ(runner.ran(), 9);
+  EXPECT_LE(runner.most(), 3);
+  ResultLog log(folder.path() / "r");
+  EXPECT_EQ(log.results().size(), 9u);
+  EXPECT_TRUE(Execute(plan, log, runner, {.at_once = 3}));
+  EXPECT_EQ(runner.ran(), 9) << "none ran twice";
+}
+
+TEST(Executor, AStudyThatIsStoppedAgainAndAgainEndsInTheSameTable) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
+  FakeRunner undisturbed;
+  {
+    ResultLog log(folder.path() / "whole");
+    ASSERT_TRUE(Execute(plan, log, undisturbed, {.at_once = 1}));
+  }
+  int rounds = 0;
+  bool complete = false;
+  while (!complete && rounds < 100) {
+    ++rounds;
+    FakeRunner runner;
+    runner.stops_at = rounds % 3;
+    if (runner.stops_at == 0) runner.stops_at = 3;
+    ResultLog log(folder.path() / "parts");
+    complete = Execute(plan, log, runner, {.at_once = 2, .stop = runner.source.get_token()});
+  }
+  EXPECT_TRUE(complete);
+  EXPECT_GT(rounds, 3);
+  EXPECT_EQ(CsvOf(plan, folder.path() / "parts"), CsvOf(plan, folder.path() / "whole"));
+}
+
+TEST(Executor, AFaultOfTheRunnerEndsTheStudyAndWhatHasEndedIsKept) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy()));
+  FakeRunner runner;
+  runner.fails_at = 4;
+  ResultLog log(folder.path() / "r");
+  EXPECT_THROW(Execute(plan, log, runner, {.at_once = 1}), Error);
+  EXPECT_EQ(log.results().size(), 4u);
+}
+
+TEST(Executor, ProgressCountsWhatIsKnownAndTellsOfEachTrialOnce) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy()));
+  FakeRunner runner;
+  ResultLog log(folder.path() / "r");
+  std::set<std::string> told;
+  Progress last;
+  ASSERT_TRUE(Execute(plan, log, runner,
+                      {.at_once = 2,
+                       .on_progress = [&](const Progress& progress, const TrialResult* ended) {
+                         last = progress;
+                         if (ended != nullptr) {
+                           EXPECT_TRUE(told.insert(ended->id).second);
+                           EXPECT_NE(ended->record, nullptr);
+                         }
+                       }}));
+  EXPECT_EQ(told.size(), 9u);
+  EXPECT_EQ(last.done, 9);
+  EXPECT_EQ(last.known, 9);
+}
+
+TEST(Tuning, TheBestOfTheGridIsWhatTheTrialsOfTheCellHave) {
+  const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
+  FakeRunner runner;
+  const auto results = testing::ResultsOf(
+      plan, [&](const Trial& trial) { return *runner.Run(plan.RunOf(trial), {}); });
+  const Outlook outlook(plan, results);
+  EXPECT_TRUE(outlook.complete());
+  ASSERT_EQ(outlook.tuned().size(), 3u);
+  for (const Tuned& tuned : outlook.tuned()) {
+    EXPECT_EQ(tuned.value, 0.1);
+    EXPECT_EQ(tuned.tried.size(), 3u);
+    EXPECT_FALSE(tuned.on_edge);
+  }
+  int judged = 0;
+  for (const TrialResult& one : outlook.trials()) {
+    if (one.trial.tuning) continue;
+    ++judged;
+    EXPECT_EQ(one.trial.tuned, 0.1);
+    EXPECT_EQ(plan.RunOf(one.trial).train().learning_rate().base(), 0.1);
+  }
+  EXPECT_EQ(judged, 9);
+}
+
+TEST(Tuning, AnOptimumOnTheEdgeWidensTheGridAndOneBeyondIsFlagged) {
+  const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
+  FakeRunner runner;
+  runner.best_rate = 9;
+  const auto run = [&](const Trial& trial) { return *runner.Run(plan.RunOf(trial), {}); };
+  auto results = testing::ResultsOf(plan, run);
+  auto outlook = Outlook(plan, results);
+  // 10 is the best of 0.01 .. 100; 100 diverged.
+  EXPECT_EQ(outlook.tuned()[0].value, 10.0);
+  EXPECT_EQ(outlook.tuned()[0].tried.size(), 5u);
+  EXPECT_FALSE(outlook.tuned()[0].on_edge);
+  runner.best_rate = 1e-6;
+  results = testing::ResultsOf(plan, run);
+  outlook = Outlook(plan, results);
+  EXPECT_EQ(outlook.tuned()[0].value, 1e-4);
+  EXPECT_TRUE(outlook.tuned()[0].on_edge);
+}
+
+}  // namespace
+}  // namespace syncbn::study
