@@ -23,6 +23,9 @@ void AddReplayCommand(CommandLine& line);
 void AddTrainCommand(CommandLine& line);
 void AddVerifyCommand(CommandLine& line);
 
+// study: many runs and what they say
+void AddStudyCommand(CommandLine& line);
+
 // jobs: asking a coordinator about jobs
 void AddCancelCommand(CommandLine& line);
 void AddDeleteCommand(CommandLine& line);

@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   app::AddVerifyCommand(line);
   app::AddReplayCommand(line);
   app::AddInfoCommand(line);
+  app::AddStudyCommand(line);
   for (app::Command command : line.parser.subcommands()) command.group("Training");
   app::AddServeCommand(line);
   app::AddSuperviseCommands(line);

@@ -35,6 +35,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kStopHeard =
+    "\nsyncbn: asked to stop: a checkpoint after this step, then the end; once more to end at once\n";
+
 // What mpirun or srun tells a process before MPI is started.
 struct LaunchPlace {
   int rank = 0;
@@ -194,7 +197,7 @@ int Session::Run() {
   if (root_) TakeFolder(map);
   // Nobody goes on before the root has found the folder to be right.
   communicator_.Barrier();
-  SignalRequests signals(root_);
+  SignalRequests signals(root_ ? kStopHeard : nullptr);
   train::RunEnvironment environment = Environment();
   environment.training.control_requests = [&] {
     train::ControlRequests requests = signals.Take();

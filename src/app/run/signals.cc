@@ -4,7 +4,7 @@
 
 #include <atomic>
 #include <csignal>
-#include <string_view>
+#include <cstring>
 
 namespace syncbn::app {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 // A signal handler can reach only what is static; SignalRequests is its one user.
 std::atomic<bool> checkpoint_wanted{false};
 std::atomic<bool> stop_wanted{false};
-std::atomic<bool> announce_stop{false};
+std::atomic<const char*> announcement{nullptr};
 
 void OnCheckpoint(int) { checkpoint_wanted = true; }
 
@@ -23,16 +23,15 @@ void OnStop(int number) {
     std::raise(number);
     return;
   }
-  if (!announce_stop) return;
-  constexpr std::string_view kText =
-      "\nsyncbn: asked to stop: a checkpoint after this step, then the end; once more to end at once\n";
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText.data(), kText.size());
+  const char* text = announcement;
+  if (text == nullptr) return;
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text, std::strlen(text));
 }
 
 }  // namespace
 
-SignalRequests::SignalRequests(bool announce) {
-  announce_stop = announce;
+SignalRequests::SignalRequests(const char* on_stop) {
+  announcement = on_stop;
   checkpoint_wanted = false;
   stop_wanted = false;
   std::signal(SIGUSR1, OnCheckpoint);

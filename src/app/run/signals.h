@@ -9,8 +9,9 @@ namespace syncbn::app {
 // Installs the handlers for its lifetime; one at a time in a process.
 class SignalRequests {
  public:
-  // `announce`: say on standard error that a stop was heard; one process of a run is enough.
-  explicit SignalRequests(bool announce);
+  // `on_stop`: a constant to say on standard error when a stop is heard; null: nothing. One process of a run
+  // is enough.
+  explicit SignalRequests(const char* on_stop);
   ~SignalRequests();
   SignalRequests(const SignalRequests&) = delete;
   SignalRequests& operator=(const SignalRequests&) = delete;

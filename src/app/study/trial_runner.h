@@ -1,0 +1,29 @@
+// Trials of a study as calls of train::RunTraining in this process: they share the data sets.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+#include "data/dataset_cache.h"
+#include "study/executor.h"
+
+namespace syncbn::app {
+
+class LocalTrialRunner final : public study::TrialRunner {
+ public:
+  explicit LocalTrialRunner(const std::string& backend);
+
+  // On one core. Throws INTERNAL for what is a fault of this program.
+  std::optional<study::TrialRecord> Run(const v1::RunSpec& run, std::stop_token stop) override;
+  // Of the training split, as far as the run uses it.
+  int64_t TrainingImages(const v1::RunSpec& run);
+  // Seconds that one sample of the run's training takes, by a few steps of it.
+  double SecondsPerSample(const v1::RunSpec& run);
+
+ private:
+  const std::unique_ptr<backend::Backend> backend_;
+  data::DatasetCache datasets_;
+};
+
+}  // namespace syncbn::app
