@@ -131,6 +131,25 @@ document::Outcome OutcomeOf(const Judgement& judgement) {
   return document::Outcome::kNone;
 }
 
+// The bounds of the rule, to be drawn beside the interval.
+std::vector<double> ThresholdsOf(const v1::ClaimSpec& claim) {
+  std::vector<double> thresholds;
+  const auto add = [&](const v1::BoundsSpec& bounds) {
+    if (bounds.has_above()) thresholds.push_back(bounds.above());
+    if (bounds.has_below()) thresholds.push_back(bounds.below());
+  };
+  add(claim.supported());
+  add(claim.refuted());
+  if (claim.has_equivalent_within()) {
+    const double margin = claim.equivalent_within();
+    const bool ratio = claim.compare() == v1::COMPARISON_RATIO;
+    thresholds = {ratio ? 1 / (1 + margin) : -margin, ratio ? 1 + margin : margin};
+  }
+  std::ranges::sort(thresholds);
+  thresholds.erase(std::unique(thresholds.begin(), thresholds.end()), thresholds.end());
+  return thresholds;
+}
+
 document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale) {
   document::Verdict verdict{.claim = judgement.claim->text(),
                             .outcome = OutcomeOf(judgement),
@@ -151,7 +170,7 @@ document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale
        .unit = "",
        .value = judgement.interval.estimate,
        .interval = document::Interval{judgement.interval.low, judgement.interval.high},
-       .threshold = std::nullopt,
+       .thresholds = ThresholdsOf(*judgement.claim),
        .note = judgement.samples});
   return verdict;
 }

@@ -55,12 +55,12 @@ struct Series {
 
 struct ReferenceLine {
   enum class At { kX, kY };
-  std::string label;
+  std::string label;  // the value is added to it
   At at = At::kY;
   double value = 0;
 };
 
-// Lines or points. Intervals are whiskers, or bands where a series has many points.
+// Lines or points. Intervals are whiskers, or bands along lines of many points.
 struct LineChart {
   Axis x, y;
   std::vector<Series> series;
@@ -74,7 +74,8 @@ struct Bar {
   Evidence evidence;
 };
 
-// What a whole (the time of a step) is made of: horizontal bars of equal length, stacked.
+// What a whole (the time of a step) is made of: horizontal bars of equal length, stacked. Up to
+// six parts have colours of their own.
 struct ShareChart {
   std::string label;  // of the values: "time of a step"
   std::string unit;

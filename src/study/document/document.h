@@ -40,8 +40,8 @@ struct Figure {
   std::string unit;
   double value = 0;
   std::optional<Interval> interval;
-  std::optional<double> threshold;
-  std::string note;  // "5 paired seeds"
+  std::vector<double> thresholds;  // of the rule; both ends of an equivalence margin
+  std::string note;                // "5 paired seeds"
 };
 
 struct Verdict {

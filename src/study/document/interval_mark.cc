@@ -18,10 +18,23 @@ constexpr double kMiddle = 12;
 
 }  // namespace
 
+std::string ThresholdsText(const Figure& figure) {
+  std::string text;
+  for (size_t i = 0; i < figure.thresholds.size(); ++i) {
+    const bool last = i + 1 == figure.thresholds.size();
+    text += (i == 0 ? "" : last ? " and " : ", ") + NumberText(figure.thresholds[i]);
+  }
+  return text.empty() ? text
+                      : (figure.thresholds.size() == 1 ? "threshold " : "thresholds ") + text;
+}
+
 std::string IntervalMark(const Figure& figure) {
-  if (!figure.threshold || !std::isfinite(*figure.threshold) || !std::isfinite(figure.value))
-    return "";
-  std::vector<double> values = {figure.value, *figure.threshold};
+  if (figure.thresholds.empty() || !std::isfinite(figure.value)) return "";
+  std::vector<double> values = {figure.value};
+  for (const double threshold : figure.thresholds) {
+    if (!std::isfinite(threshold)) return "";
+    values.push_back(threshold);
+  }
   if (figure.interval) {
     for (const double end : {figure.interval->low, figure.interval->high}) {
       if (std::isnan(end)) return "";
@@ -29,15 +42,19 @@ std::string IntervalMark(const Figure& figure) {
     }
   }
   const Scale scale(Axis{}, values, kInset, kWidth - kInset);
-  const double threshold = *scale.Clamped(*figure.threshold);
-  const std::string label = "threshold " + NumberText(*figure.threshold);
-  const double half = TextWidth(label, 11) / 2;
   std::string svg = "<svg class=\"against\" aria-hidden=\"true\" viewBox=\"0 0 " + Px(kWidth) +
-                    " " + Px(kHeight) + "\">";
-  svg += LineElement(0, kMiddle, kWidth, kMiddle, "grid");
-  svg += LineElement(threshold, 1, threshold, kMiddle + 11, "reference");
-  svg += TextElement(std::clamp(threshold, half, std::max(half, kWidth - half)), kHeight - 3,
-                     "small quiet", Anchor::kMiddle, label);
+                    " " + Px(kHeight) + "\">" + LineElement(0, kMiddle, kWidth, kMiddle, "grid");
+  double sum = 0;
+  for (const double threshold : figure.thresholds) {
+    const double x = *scale.Clamped(threshold);
+    svg += LineElement(x, 1, x, kMiddle + 11, "reference");
+    sum += x;
+  }
+  const std::string label = WrappedText(ThresholdsText(figure), kWidth, 1, kLabelSize).front();
+  const double half = std::min(kWidth, TextWidth(label)) / 2;
+  const double middle = sum / static_cast<double>(figure.thresholds.size());
+  svg += TextElement(std::clamp(middle, half, kWidth - half), kHeight - 3, "small quiet",
+                     Anchor::kMiddle, label);
   svg += "<g class=\"s c0\">";
   if (figure.interval) {
     const double low = *scale.Clamped(figure.interval->low),

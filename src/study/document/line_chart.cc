@@ -16,12 +16,21 @@
 namespace syncbn::study::document {
 namespace {
 
-// Series of more points have bands for whiskers, and few visible marks.
+// Lines of more points have bands for whiskers, and few visible marks.
 constexpr size_t kDense = 24;
 constexpr size_t kMarksOfDense = 8;
 constexpr double kInset = 12;
 constexpr double kRow = 14;
 constexpr double kCap = 3;
+
+bool IsDense(const Series& series) {
+  return series.connected && series.points.size() > kDense;
+}
+
+// Told apart by their dashes.
+std::string ReferenceClass(size_t index) {
+  return "reference r" + std::to_string(index % 3);
+}
 
 enum class Place { kPlot, kDiverged, kOffScale };
 
@@ -45,6 +54,8 @@ class LinePlot {
   std::string Connection(size_t series) const;
   std::string Whisker(size_t series, const Point& point) const;
   std::string Mark(size_t series, size_t index, double y, std::string_view path, Place place) const;
+  // Whether no line leads to a point.
+  bool IsAlone(const Series& series, size_t index) const;
   std::string SeriesElements(size_t series) const;
   std::string Description() const;
 
@@ -91,7 +102,7 @@ void LinePlot::SetDodge() {
   std::set<double> places;
   bool whiskers = false;
   for (const Series& series : chart_.series) {
-    if (series.points.size() > kDense) return;
+    if (IsDense(series)) return;
     for (const Point& point : series.points) {
       whiskers |= point.interval.has_value();
       if (const auto x = x_->At(point.x)) places.insert(std::round(*x * 10) / 10);
@@ -130,11 +141,14 @@ std::vector<LegendItem> LinePlot::LegendItems() const {
   if (ringed) {
     items.push_back({"<circle class=\"ring\" cx=\"12\" r=\"7\"/>", "best of its series"});
   }
-  for (const ReferenceLine& line : chart_.references) {
-    if (!(line.at == ReferenceLine::At::kX ? x_ : y_)->At(line.value)) continue;
-    items.push_back({line.at == ReferenceLine::At::kX ? "<path class=\"reference\" d=\"M12-7V7\"/>"
-                                                      : "<path class=\"reference\" d=\"M0 0H24\"/>",
-                     line.label});
+  for (size_t i = 0; i < chart_.references.size(); ++i) {
+    const ReferenceLine& line = chart_.references[i];
+    const bool at_x = line.at == ReferenceLine::At::kX;
+    if (!(at_x ? x_ : y_)->At(line.value)) continue;
+    const Axis& axis = at_x ? chart_.x : chart_.y;
+    items.push_back(
+        {"<path class=\"" + ReferenceClass(i) + "\" d=\"" + (at_x ? "M12-7V7" : "M0 0H24") + "\"/>",
+         line.label + ", " + WithUnit(AxisValueText(axis, line.value), axis.unit)});
   }
   return items;
 }
@@ -181,12 +195,13 @@ std::string LinePlot::Grid() const {
 
 std::string LinePlot::References() const {
   std::string svg;
-  for (const ReferenceLine& line : chart_.references) {
+  for (size_t i = 0; i < chart_.references.size(); ++i) {
+    const ReferenceLine& line = chart_.references[i];
     const bool at_x = line.at == ReferenceLine::At::kX;
     const auto at = (at_x ? x_ : y_)->At(line.value);
     if (!at) continue;
-    svg += at_x ? LineElement(*at, top_, *at, bottom_, "reference")
-                : LineElement(left_, *at, right_, *at, "reference");
+    svg += at_x ? LineElement(*at, top_, *at, bottom_, ReferenceClass(i))
+                : LineElement(left_, *at, right_, *at, ReferenceClass(i));
   }
   return svg;
 }
@@ -242,6 +257,13 @@ std::string LinePlot::Whisker(size_t s, const Point& point) const {
   return "<path class=\"whisker\" d=\"" + path + "\"/>\n";
 }
 
+bool LinePlot::IsAlone(const Series& series, size_t index) const {
+  const bool before = index > 0 && PlaceOf(series.points[index - 1]) == Place::kPlot;
+  const bool behind =
+      index + 1 < series.points.size() && PlaceOf(series.points[index + 1]) == Place::kPlot;
+  return !before && !behind;
+}
+
 std::string LinePlot::Mark(size_t s, size_t index, double y, std::string_view path,
                            Place place) const {
   const Series& series = chart_.series[s];
@@ -259,9 +281,9 @@ std::string LinePlot::Mark(size_t s, size_t index, double y, std::string_view pa
   const bool best = series.optimum == index;
   if (best) lines.push_back("best of its series");
   for (std::string& line : EvidenceLines(point.evidence)) lines.push_back(std::move(line));
-  const bool dense = series.points.size() > kDense && place == Place::kPlot && !best;
-  const bool shown = !dense || index % std::max<size_t>(1, series.points.size() / kMarksOfDense) ==
-                                   series.points.size() / kMarksOfDense / 2;
+  const bool dense = IsDense(series) && place == Place::kPlot && !best;
+  const size_t every = std::max<size_t>(1, series.points.size() / kMarksOfDense);
+  const bool shown = !dense || index % every == every / 2 || IsAlone(series, index);
   std::string svg =
       MarkStart(shown ? "mark" : "mark hidden",
                 "transform=\"translate(" + Px(X(s, point)) + " " + Px(y) + ")\"", lines);
@@ -272,7 +294,7 @@ std::string LinePlot::Mark(size_t s, size_t index, double y, std::string_view pa
 std::string LinePlot::SeriesElements(size_t s) const {
   const Series& series = chart_.series[s];
   std::string svg = "<g class=\"s " + ColourClass(s) + "\" data-s=\"" + std::to_string(s) + "\">\n";
-  const bool dense = series.points.size() > kDense;
+  const bool dense = IsDense(series);
   if (dense) svg += Band(s);
   if (series.connected) svg += Connection(s);
   std::string marks;

@@ -6,6 +6,7 @@
 
 #include "base/printable.h"
 #include "base/text.h"
+#include "study/document/interval_mark.h"
 #include "study/document/number_text.h"
 #include "study/document/text_layout.h"
 
@@ -211,8 +212,7 @@ void MarkdownWriter::Write(const Verdict& verdict) {
   text_ += "**" + outcome + "**: " + MarkdownText(verdict.claim) + "\n\n";
   for (const Figure& figure : verdict.figures) {
     std::string more = figure.interval ? verdict.interval_kind : "";
-    if (figure.threshold)
-      more = Joined(more, "threshold " + WithUnit(NumberText(*figure.threshold), figure.unit));
+    more = Joined(more, ThresholdsText(figure));
     more = Joined(more, figure.note);
     text_ +=
         "- " +

@@ -58,7 +58,8 @@ std::string FixedText(double value, int decimals) {
 }
 
 std::string NumberText(double value, int digits) {
-  if (!std::isfinite(value)) return "not finite";
+  if (std::isnan(value)) return "not finite";
+  if (std::isinf(value)) return value < 0 ? "-\xe2\x88\x9e" : "\xe2\x88\x9e";
   if (!IsPlain(value)) return Scientific(value, digits);
   if (value == std::round(value)) return FixedText(value, 0);
   int decimals = digits - 1 - Exponent(value);

@@ -9,7 +9,8 @@
 namespace syncbn::study::document {
 
 // `digits` significant ones where it has more: 0.1, 0.0123, 12.0, 12,300. Whole numbers below ten
-// million are exact. Very small and very large ones are 1.2e-7. "not finite" for what is not.
+// million are exact. Very small and very large ones are 1.2e-7. What is not finite is "not finite",
+// or a sign of infinity.
 std::string NumberText(double value, int digits = 3);
 
 // "91.2 %", "4 s", "12"

@@ -32,13 +32,33 @@
     tip.style.top = top + window.scrollY + 'px';
   };
 
-  const nearest = (marks, x, y) => {
+  // Of marks at (places[i].x, places[i].y) of the drawing.
+  const nearest = (svg, marks, places, event) => {
+    const to = svg.getScreenCTM();
     let best = null, least = reach * reach;
-    for (const mark of marks) {
-      const at = mark.lastElementChild.getBoundingClientRect();
-      const dx = at.left + at.width / 2 - x, dy = at.top + at.height / 2 - y;
+    marks.forEach((mark, i) => {
+      const dx = to.a * places[i].x + to.e - event.clientX, dy = to.d * places[i].y + to.f - event.clientY;
       if (dx * dx + dy * dy < least) {
         least = dx * dx + dy * dy;
+        best = mark;
+      }
+    });
+    return best;
+  };
+
+  // The mark below (1) or above (-1) another: of the next series, in the next row.
+  const beside = (marks, index, direction) => {
+    const centre = (mark) => {
+      const at = mark.getBoundingClientRect();
+      return { x: at.left + at.width / 2, y: at.top + at.height / 2 };
+    };
+    const from = centre(marks[index]);
+    let best = null, least = Infinity;
+    for (const mark of marks) {
+      const to = centre(mark), down = (to.y - from.y) * direction;
+      const cost = 4 * Math.abs(to.x - from.x) + down;
+      if (down > 1 && cost < least) {
+        least = cost;
         best = mark;
       }
     }
@@ -49,8 +69,13 @@
     const marks = [...svg.querySelectorAll('.mark')];
     if (marks.length === 0) continue;
     marks[0].setAttribute('tabindex', '0');
-    const find = (event) => svg.classList.contains('nearest') ? nearest(marks, event.clientX, event.clientY)
-                                                               : event.target.closest('.mark');
+    const near = svg.classList.contains('nearest');
+    let places = null;  // read when they are needed: there may be thousands
+    const find = (event) => {
+      if (!near) return event.target.closest('.mark');
+      places ??= marks.map((mark) => ({ x: mark.transform.baseVal[0].matrix.e, y: mark.transform.baseVal[0].matrix.f }));
+      return nearest(svg, marks, places, event);
+    };
     const point = (event) => {
       const mark = find(event);
       if (mark) show(mark); else hide();
@@ -62,14 +87,16 @@
     svg.addEventListener('focusout', hide);
     svg.addEventListener('keydown', (event) => {
       const index = marks.indexOf(document.activeElement);
-      const to = { ArrowRight: index + 1, ArrowDown: index + 1, ArrowLeft: index - 1, ArrowUp: index - 1, Home: 0,
-                   End: marks.length - 1 }[event.key];
-      if (index < 0 || to === undefined) return;
+      const go = { ArrowRight: () => marks[index + 1], ArrowLeft: () => marks[index - 1], Home: () => marks[0],
+                   End: () => marks.at(-1), ArrowDown: () => beside(marks, index, 1),
+                   ArrowUp: () => beside(marks, index, -1) }[event.key];
+      if (index < 0 || !go) return;
       event.preventDefault();
-      if (!marks[to]) return;
+      const to = go();
+      if (!to) return;
       marks[index].setAttribute('tabindex', '-1');
-      marks[to].setAttribute('tabindex', '0');
-      marks[to].focus();
+      to.setAttribute('tabindex', '0');
+      to.focus();
     });
     for (const key of svg.querySelectorAll('.key[data-s]')) {
       const mates = svg.querySelectorAll(`.s[data-s="${key.dataset.s}"]`);

@@ -1,5 +1,6 @@
 """A headless Chromium, driven over a pipe by the standard library alone: no port, no driver program."""
 import base64
+import ctypes
 import json
 import os
 import select
@@ -11,6 +12,7 @@ import time
 
 # The shell is the leanest: no desktop libraries, one window less.
 PROGRAMS = ["chromium-headless-shell", "chromium", "google-chrome"]
+PR_SET_CHILD_SUBREAPER = 36  # processes that lose their parent become ours, and are waited for
 PATIENCE = 120  # seconds for one answer, on a machine that may be busy
 
 
@@ -28,6 +30,7 @@ class Browser:
     """One browser with one page. Use it in a `with`: at the end nothing of it is left."""
 
     def __enter__(self):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
         self.folder = tempfile.mkdtemp(prefix="syncbn-browser-")
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
@@ -54,16 +57,24 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        os.close(self._commands)  # at which it ends
+        # Asked for, so that it waits for its own processes; the rest is for one that does not answer.
+        command = json.dumps({"id": self._number + 1, "method": "Browser.close"}).encode() + b"\0"
         try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
+            os.write(self._commands, command)
+            self._process.wait(10)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
             pass
+        os.close(self._commands)
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self._process.wait()
+        try:
+            while True:
+                os.waitpid(-1, 0)  # what it had started
+        except ChildProcessError:
+            pass
         os.close(self._answers)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -136,7 +147,7 @@ class Browser:
 
     def key(self, name):
         self.call("Input.dispatchKeyEvent", type="rawKeyDown", key=name, code=name,
-                  windowsVirtualKeyCode={"Tab": 9, "ArrowRight": 39, "Escape": 27}[name])
+                  windowsVirtualKeyCode={"Tab": 9, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27}[name])
         self.call("Input.dispatchKeyEvent", type="keyUp", key=name, code=name)
 
     def screenshot(self, path, whole=True):

@@ -91,6 +91,26 @@ TEST(Svg, DrawsWhiskersForFewPointsAndABandForMany) {
   EXPECT_EQ(Count(few, "class=\"whisker\""), 10u);
 }
 
+TEST(Svg, ShowsAPointOfALongLineToWhichNoLineLeads) {
+  std::vector<Point> points(60, Point{1, kNaN});
+  points[20] = {20, 5};
+  const std::string svg = Svg(OneSeries(points));
+  EXPECT_THAT(svg, HasSubstr("batch: 20&#10;loss: 5\""));
+  EXPECT_EQ(Count(svg, "class=\"mark hidden\""), 0u);
+}
+
+TEST(Svg, ShowsEveryPointOfAScatter) {
+  std::vector<Point> points;
+  for (int i = 0; i < 60; ++i)
+    points.push_back({i * 1.0, i * 2.0, Interval{i * 2.0 - 1, i * 2.0 + 1}});
+  Chart chart = OneSeries(points);
+  std::get<LineChart>(chart.plot).series[0].connected = false;
+  const std::string svg = Svg(chart);
+  EXPECT_EQ(Count(svg, "class=\"mark\""), 60u);
+  EXPECT_EQ(Count(svg, "class=\"whisker\""), 60u);
+  EXPECT_EQ(Count(svg, "class=\"line\""), 0u);
+}
+
 TEST(Svg, TellsTwelveSeriesApartByColourAndShape) {
   LineChart chart{{.label = "x"}, {.label = "y"}, {}, {}};
   for (int i = 0; i < 12; ++i)
@@ -112,6 +132,19 @@ TEST(Svg, MarksTheBestPointOfASeriesAndSaysWhereItIs) {
   const std::string svg = Svg({"t", "", chart});
   EXPECT_EQ(Count(svg, "class=\"ring\" r="), 1u);
   EXPECT_THAT(svg, HasSubstr("arm (best at 0.3)"));
+}
+
+TEST(Svg, TellsReferenceLinesApartAndSaysTheirValues) {
+  LineChart chart{
+      {.label = "rate"}, {.label = "accuracy", .unit = "%"}, {{"arm", {{0.1, 30}, {0.3, 50}}}}, {}};
+  chart.references = {{"chance", ReferenceLine::At::kY, 10},
+                      {"target", ReferenceLine::At::kY, 90},
+                      {"rule", ReferenceLine::At::kX, 0.2}};
+  const std::string svg = Svg({"t", "", chart});
+  for (const char* words : {">chance, 10 %<", ">target, 90 %<", ">rule, 0.2<"})
+    EXPECT_THAT(svg, HasSubstr(words));
+  for (const char* look : {"\"reference r0\"", "\"reference r1\"", "\"reference r2\""})
+    EXPECT_EQ(Count(svg, look), 2u);
 }
 
 TEST(Svg, OfNothingSaysSo) {
@@ -146,7 +179,7 @@ TEST(Html, GivesVerdictsWithRuleFiguresIntervalAndScale) {
                                {Verdict{"A claim",
                                         Outcome::kRefuted,
                                         "A rule",
-                                        {{"ratio", "x", 2.5, Interval{2, 3}, 4, "5 seeds"}},
+                                        {{"ratio", "x", 2.5, Interval{2, 3}, {4}, "5 seeds"}},
                                         "a scale"}}});
   const std::string html = Html(document);
   for (const char* words :
@@ -179,7 +212,7 @@ TEST(Markdown, SaysTheSameInATerminal) {
                                 Verdict{"A claim",
                                         Outcome::kSupported,
                                         "A rule",
-                                        {{"ratio", "", 2.5, Interval{2, 3}, 1, ""}},
+                                        {{"ratio", "", 2.5, Interval{2, 3}, {1, 4}, ""}},
                                         "a scale"},
                                 chart,
                                 Table{"Trials",
@@ -197,7 +230,7 @@ Words.
 
 **Supported**: A claim
 
-- ratio: 2.5 (2.0 to 3.0); 95 % interval, threshold 1
+- ratio: 2.5 (2.0 to 3.0); 95 % interval, thresholds 1 and 4
 - Rule: A rule
 - Holds for: a scale
 

@@ -75,8 +75,7 @@ Chart StepsToTarget() {
     }
     plot.series.push_back(series);
   }
-  plot.references.push_back(
-      {"noise scale at the end of training, 240 samples", ReferenceLine::At::kX, 240});
+  plot.references.push_back({"noise scale at the end of training", ReferenceLine::At::kX, 240});
   return {"Twice the batch halves the steps until the gradient noise scale, then it stops to pay",
           "Perfect scaling is a slope of -1 on these axes.", plot};
 }
@@ -104,10 +103,10 @@ Chart LearningCurves() {
 }
 
 Chart RateSweep() {
-  LineChart plot{.x = {.label = "Learning rate", .scale = AxisScale::kLog10},
-                 .y = {.label = "Test accuracy", .unit = "%"},
-                 .references = {{"chance", ReferenceLine::At::kY, 10},
-                                {"target, 90 %", ReferenceLine::At::kY, 90}}};
+  LineChart plot{
+      .x = {.label = "Learning rate", .scale = AxisScale::kLog10},
+      .y = {.label = "Test accuracy", .unit = "%"},
+      .references = {{"chance", ReferenceLine::At::kY, 10}, {"target", ReferenceLine::At::kY, 90}}};
   for (size_t s = 0; s < 3; ++s) {
     Series series{
         .name = std::vector<std::string>{"batch norm, synchronized",
@@ -232,21 +231,29 @@ Document ExampleReport() {
                 "Supported if the 95 % interval of the paired difference lies above 1 point, "
                 "refuted if it lies below; at "
                 "an SGD batch of 128, rates tuned per arm.",
-                {{"accuracy at 32 less accuracy at 8", "points", 2.61, Interval{1.93, 3.29}, 1,
+                {{"accuracy at 32 less accuracy at 8",
+                  "points",
+                  2.61,
+                  Interval{1.93, 3.29},
+                  {1},
                   "5 paired seeds"}},
                 "cnn-small on 10,000 images of MNIST, 6 epochs, 4 replicas"},
         Verdict{"The slope in the first regime is -1: twice the batch, half the steps",
                 Outcome::kInconclusive,
                 "Supported if the interval of the slope lies within -1.1 to -0.9, refuted if it "
                 "lies outside.",
-                {{"slope of log steps on log batch, 8 to 64", "", -0.934, Interval{-1.02, -0.848},
-                  -0.9, "5 seeds"},
-                 {"rank correlation", "", -0.98, Interval{-1, -0.91}, std::nullopt, ""}},
+                {{"slope of log steps on log batch, 8 to 64",
+                  "",
+                  -0.934,
+                  Interval{-1.02, -0.848},
+                  {-1.1, -0.9},
+                  "5 seeds"},
+                 {"rank correlation", "", -0.98, Interval{-1, -0.91}, {}, ""}},
                 "the same"},
         Verdict{"Linear scaling of the rate holds to a batch of 2048",
                 Outcome::kRefuted,
                 "Refuted if more than one of five seeds diverges.",
-                {{"diverged", "of 5 seeds", 3, std::nullopt, 1, ""}},
+                {{"diverged", "of 5 seeds", 3, std::nullopt, {1}, ""}},
                 "the same"}}});
   document.sections.push_back(
       {"Accuracy and steps to target",

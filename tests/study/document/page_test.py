@@ -34,6 +34,8 @@ FIND = """(() => {
   const at = (svg.classList.contains('nearest') ? mark.lastElementChild : mark).getBoundingClientRect();
   return [mark.getAttribute('aria-label'), at.left + at.width / 2, at.top + at.height / 2];
 })()"""
+FOCUS = "[...document.querySelectorAll('#%s .mark')].find((m) => m.tabIndex === 0 && " \
+        "m.getBoundingClientRect().width > 0).focus()"
 TIP = """(() => {
   const tip = document.getElementById('tip'), b = tip.getBoundingClientRect(), on = document.querySelectorAll('.mark.on');
   return tip.hidden ? null : { text: [...tip.children].map((line) => line.textContent).join('\\n'), left: b.left,
@@ -143,8 +145,7 @@ def check_hover(page, name, charts):
 
 def check_keyboard(page, name, chart):
     label, _, _ = page.evaluate(FIND % (chart["id"], 0))
-    page.evaluate("[...document.querySelectorAll('.mark')].find((m) => m.tabIndex === 0 && "
-                  "m.getBoundingClientRect().width > 0).focus()")
+    page.evaluate(FOCUS % chart["id"])
     first = page.evaluate(TIP)
     page.key("ArrowRight")
     second = page.evaluate(TIP)
@@ -152,6 +153,16 @@ def check_keyboard(page, name, chart):
     expect(first["text"] == label, f"{name}: {first} is not {label!r}")
     page.key("Escape")
     expect(page.evaluate(TIP) is None, f"{name}: Escape does not hide")
+
+
+def check_heat_map_keys(page, figure):
+    page.evaluate(FOCUS % figure)
+    shown = [page.evaluate(TIP)["text"]]
+    for key in ("ArrowDown", "ArrowRight"):
+        page.key(key)
+        shown.append(page.evaluate(TIP)["text"])
+    for text, begin in zip(shown, ("SGD batch 32, Replicas 1\n", "SGD batch 32, Replicas 2\n", "SGD batch 64, Replicas 2\n")):
+        expect(text.startswith(begin), f"arrows lead to {text!r} instead of {begin!r}")
 
 
 def in_browser(folder):
@@ -170,6 +181,8 @@ def in_browser(folder):
                 if width == 1280:
                     check_hover(page, name, with_marks)
                     check_keyboard(page, name, with_marks[0])
+                    if name == "example.html":
+                        check_heat_map_keys(page, "figure-5")
                 else:
                     _, x, y = page.evaluate(FIND % (with_marks[0]["id"], 0))
                     page.tap(x, y)

@@ -1,4 +1,4 @@
-// Writes the example report to look at: write_example FOLDER
+// Writes the example report to look at: write_example_report FOLDER
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -11,7 +11,7 @@
 int main(int argc, char** argv) {
   using namespace syncbn::study;
   if (argc != 2) {
-    std::cerr << "usage: write_example FOLDER\n";
+    std::cerr << "usage: write_example_report FOLDER\n";
     return 2;
   }
   const std::filesystem::path folder = argv[1];
