@@ -80,7 +80,7 @@ std::string TypeText(const FieldDescriptor& field) {
       type = "word";
       break;
     case FieldDescriptor::CPPTYPE_STRING:
-      type = ShapeOf(field).any_value()          ? "value"
+      type = ShapeOf(field).any_value()        ? "value"
              : RulesOf(field).one_of().empty() ? "text"
                                                : "word";
       break;

@@ -79,8 +79,8 @@ class Judging {
       judgement_.why = error.message();
     }
     if (claim_.control() != v1::OUTCOME_UNSPECIFIED) {
-      const Verdict must = claim_.control() == v1::OUTCOME_SUPPORTED ? Verdict::kSupported
-                                                                     : Verdict::kRefuted;
+      const Verdict must =
+          claim_.control() == v1::OUTCOME_SUPPORTED ? Verdict::kSupported : Verdict::kRefuted;
       judgement_.as_it_must = judgement_.verdict == must;
     }
     return std::move(judgement_);
@@ -89,7 +89,8 @@ class Judging {
  private:
   // Of a trial that counts; what was never reached counts with the end of its run.
   double Sample(const TrialResult& one) {
-    if (one.record == nullptr) throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
+    if (one.record == nullptr)
+      throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
     if (one.record->end == TrialEnd::kFailed) {
       throw Error(ErrorCode::kNotFound, "a trial of it has failed: " + one.record->reason);
     }
@@ -98,10 +99,11 @@ class Judging {
     if (!std::isinf(value)) return value;
     ++not_reached_;
     return static_cast<double>(claim_.measure().starts_with("samples_to") ? one.record->samples
-                                                                           : one.record->steps);
+                                                                          : one.record->steps);
   }
 
-  // The axes whose values `where` leaves open, and the seed: what pairs a trial with one of the other arm.
+  // The axes whose values `where` leaves open, and the seed: what pairs a trial with one of the
+  // other arm.
   using Key = std::pair<std::vector<int>, uint64_t>;
   std::map<Key, double> Samples(const Settings& where) {
     std::set<std::string> named;

@@ -23,7 +23,8 @@ struct Judgement {
   Interval interval;
   // Of the interval, in percent.
   int level = 95;
-  // What to know of the samples: "5 pairs; 2 of them did not reach it, and count with the end of their run".
+  // What to know of the samples: "5 pairs; 2 of them did not reach it, and count with the end of
+  // their run".
   std::string samples;
   // Of a negative control: whether it came out as it must. True for claims that are none.
   bool as_it_must = true;

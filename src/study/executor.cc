@@ -44,9 +44,8 @@ class CellOutlook {
       tuned.tried.clear();
       for (const auto& [value, record] : tried_) {
         tuned.tried.emplace_back(
-            value, record == nullptr
-                       ? std::nan("")
-                       : MeasuresOf(*record, plan_.file().spec).at(spec.measure()));
+            value, record == nullptr ? std::nan("")
+                                     : MeasuresOf(*record, plan_.file().spec).at(spec.measure()));
       }
       if (std::ranges::any_of(tried_, [](const auto& one) { return one.second == nullptr; })) {
         return tuned;
@@ -100,7 +99,8 @@ Outlook::Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& res
 }
 
 bool Outlook::complete() const {
-  return std::ranges::all_of(trials_, [](const TrialResult& one) { return one.record != nullptr; }) &&
+  return std::ranges::all_of(trials_,
+                             [](const TrialResult& one) { return one.record != nullptr; }) &&
          std::ranges::all_of(tuned_, [](const Tuned& one) { return one.value.has_value(); });
 }
 
@@ -152,9 +152,8 @@ class Execution {
   void Work() {
     std::unique_lock lock(mutex_);
     while (true) {
-      changed_.wait(lock, [&] {
-        return !waiting_.empty() || done_ || failure_ || inner_.stop_requested();
-      });
+      changed_.wait(
+          lock, [&] { return !waiting_.empty() || done_ || failure_ || inner_.stop_requested(); });
       if (done_ || failure_ || inner_.stop_requested()) return;
       TrialResult next = std::move(waiting_.front());
       waiting_.pop_front();
@@ -185,9 +184,8 @@ class Execution {
   void Watch() {
     std::unique_lock lock(mutex_);
     while (true) {
-      changed_.wait_for(lock, std::chrono::milliseconds(500), [&] {
-        return !ended_.empty() || (progress_.running == 0 && Leaving());
-      });
+      changed_.wait_for(lock, std::chrono::milliseconds(500),
+                        [&] { return !ended_.empty() || (progress_.running == 0 && Leaving()); });
       while (!ended_.empty()) Keep(lock);
       if (progress_.running == 0 && Leaving()) return;
       Tell(lock, nullptr);
@@ -238,7 +236,8 @@ class Execution {
 
 }  // namespace
 
-bool Execute(const Plan& plan, ResultLog& log, TrialRunner& runner, const ExecutorOptions& options) {
+bool Execute(const Plan& plan, ResultLog& log, TrialRunner& runner,
+             const ExecutorOptions& options) {
   return Execution(plan, log, runner, options).Run();
 }
 

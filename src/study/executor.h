@@ -17,8 +17,8 @@ namespace syncbn::study {
 class TrialRunner {
  public:
   virtual ~TrialRunner() = default;
-  // Nothing: it was stopped before its end, and has no result. What cannot be run (a model that does not fit
-  // into the memory) is a record of kFailed; an Error that is thrown ends the study.
+  // Nothing: it was stopped before its end, and has no result. What cannot be run (a model that
+  // does not fit into the memory) is a record of kFailed; an Error that is thrown ends the study.
   virtual std::optional<TrialRecord> Run(const v1::RunSpec& run, std::stop_token stop) = 0;
 };
 
@@ -48,8 +48,9 @@ struct Tuned {
   bool on_edge = false;
 };
 
-// All trials that are known by what has ended, in the order of the cells: those that tune, by value; then the
-// others, by seed. A pure function of the results: it does not matter in which order they came.
+// All trials that are known by what has ended, in the order of the cells: those that tune, by
+// value; then the others, by seed. A pure function of the results: it does not matter in which
+// order they came.
 class Outlook {
  public:
   // Both must outlive it.
@@ -73,8 +74,8 @@ struct ExecutorOptions {
   std::function<void(const Progress& progress, const TrialResult* ended)> on_progress = {};
 };
 
-// Returns whether all have ended; false: it was stopped. Throws what a runner or the log throws, after the
-// trials that were running have been stopped.
+// Returns whether all have ended; false: it was stopped. Throws what a runner or the log throws,
+// after the trials that were running have been stopped.
 bool Execute(const Plan& plan, ResultLog& log, TrialRunner& runner, const ExecutorOptions& options);
 
 }  // namespace syncbn::study

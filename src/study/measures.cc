@@ -49,8 +49,8 @@ const char* TrialEndName(TrialEnd end) {
 }
 
 std::vector<std::string> MeasureNames(const v1::StudySpec& study) {
-  std::vector<std::string> names = {"test_accuracy", "best_test_accuracy", "test_loss",
-                                    "train_loss",    "gap",                "diverged"};
+  std::vector<std::string> names = {
+      "test_accuracy", "best_test_accuracy", "test_loss", "train_loss", "gap", "diverged"};
   for (const v1::TargetSpec& target : study.targets()) {
     names.push_back("steps_to " + target.name());
     names.push_back("samples_to " + target.name());
@@ -74,15 +74,18 @@ Measures MeasuresOf(const TrialRecord& record, const v1::StudySpec& study) {
   const double chance = record.classes > 0 ? 1.0 / record.classes : 0;
   const double chance_loss = record.classes > 0 ? std::log(record.classes) : 0;
   measures["diverged"] = diverged ? 1 : 0;
-  measures["test_accuracy"] =
-      diverged ? chance : record.test.empty() ? kNone : record.test.back().accuracy;
+  measures["test_accuracy"] = diverged              ? chance
+                              : record.test.empty() ? kNone
+                                                    : record.test.back().accuracy;
   double best = record.test.empty() ? kNone : 0;
   for (const Evaluation& at : record.test) best = std::max(best, at.accuracy);
   measures["best_test_accuracy"] = diverged ? std::max(chance, std::isnan(best) ? 0 : best) : best;
-  measures["test_loss"] =
-      diverged ? chance_loss : record.test.empty() ? kNone : record.test.back().loss;
-  measures["train_loss"] =
-      diverged ? chance_loss : record.train.empty() ? kNone : record.train.back().loss;
+  measures["test_loss"] = diverged              ? chance_loss
+                          : record.test.empty() ? kNone
+                                                : record.test.back().loss;
+  measures["train_loss"] = diverged               ? chance_loss
+                           : record.train.empty() ? kNone
+                                                  : record.train.back().loss;
   measures["gap"] = measures["test_loss"] - measures["train_loss"];
   for (const v1::TargetSpec& target : study.targets()) {
     const Evaluation* at = Reached(record, target);

@@ -11,7 +11,8 @@
 
 namespace syncbn::study {
 
-// Of the test split, with the first of the statistics that the run file asks for; or of an epoch of training.
+// Of the test split, with the first of the statistics that the run file asks for; or of an epoch of
+// training.
 struct Evaluation {
   int64_t steps = 0;    // done before it
   int64_t samples = 0;  // seen before it
@@ -44,8 +45,8 @@ struct TrialRecord {
   std::map<std::string, double> timings;
 };
 
-// By name. A trial that has diverged has the accuracy and the loss of guessing. A target that was not reached is
-// infinite; all measures of a trial that failed are NaN.
+// By name. A trial that has diverged has the accuracy and the loss of guessing. A target that was
+// not reached is infinite; all measures of a trial that failed are NaN.
 using Measures = std::map<std::string, double>;
 Measures MeasuresOf(const TrialRecord& record, const v1::StudySpec& study);
 

@@ -45,11 +45,11 @@ int64_t SgdBatchOf(const v1::ClusterSpec& cluster) {
 int64_t WholeOf(const Setting& setting, Resolved& result) {
   const config::Parsed<int64_t> parsed = config::ParseWhole(setting.value);
   if (parsed.value && *parsed.value >= 1) return *parsed.value;
-  result.faults.push_back({{.path = setting.path,
-                            .message = "expected a whole number of samples of at least 1, found " +
-                                       setting.value,
-                            .hint = parsed.hint},
-                           &setting});
+  result.faults.push_back(
+      {{.path = setting.path,
+        .message = "expected a whole number of samples of at least 1, found " + setting.value,
+        .hint = parsed.hint},
+       &setting});
   return 0;
 }
 
@@ -75,20 +75,17 @@ Resolved Resolve(const StudyFile& file, const std::vector<Setting>& settings) {
     overrides.push_back(std::move(text));
     from.push_back(&setting);
   };
-  const auto check = [&] {
-    return config::CheckRunFile(file.run_text, file.run_name, overrides);
-  };
+  const auto check = [&] { return config::CheckRunFile(file.run_text, file.run_name, overrides); };
   config::CheckedRunFile checked = check();
   if (batch != nullptr) {
     const int64_t whole = WholeOf(*batch, result);
     if (whole < 1) return result;
     const int replicas = checked.file.spec.cluster().replicas();
     if (whole < replicas) {
-      result.faults.push_back(
-          {{.path = batch->path,
-            .message = Plural(whole, "sample") + (whole == 1 ? " is" : " are") + " not enough for " +
-                       Plural(replicas, "replica")},
-           batch});
+      result.faults.push_back({{.path = batch->path,
+                                .message = Plural(whole, "sample") + (whole == 1 ? " is" : " are") +
+                                           " not enough for " + Plural(replicas, "replica")},
+                               batch});
       return result;
     }
     add("cluster.batch_per_replica=" + BatchesText(whole, std::max(1, replicas)), *batch);
@@ -119,9 +116,8 @@ Plan::Plan(StudyFile file) : file_(std::move(file)) {
   for (const Axis& axis : file_.axes) {
     count *= axis.levels.size();
     if (count > kMostCells) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  file_.source->name() + ": the axes have more than " +
-                      std::to_string(kMostCells) + " combinations");
+      throw Error(ErrorCode::kInvalidArgument, file_.source->name() + ": the axes have more than " +
+                                                   std::to_string(kMostCells) + " combinations");
     }
   }
   const auto skipped = [&](const Cell& cell) {
@@ -249,9 +245,8 @@ bool Matches(const Plan& plan, const Cell& cell,
     for (size_t axis = 0; axis < plan.file().axes.size(); ++axis) {
       if (plan.file().axes[axis].name != setting.path()) continue;
       const std::string& value = setting.value();
-      const std::string label = value.size() > 1 && value.front() == '"'
-                                    ? value.substr(1, value.size() - 2)
-                                    : value;
+      const std::string label =
+          value.size() > 1 && value.front() == '"' ? value.substr(1, value.size() - 2) : value;
       return plan.LevelOf(cell, axis).label == label;
     }
     return false;

@@ -34,8 +34,8 @@ struct Trial {
 
 class Plan {
  public:
-  // Expands the study and checks the run file of every cell. Throws INVALID_ARGUMENT with all faults, each at
-  // the place in the study file that made it.
+  // Expands the study and checks the run file of every cell. Throws INVALID_ARGUMENT with all
+  // faults, each at the place in the study file that made it.
   explicit Plan(StudyFile file);
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -54,7 +54,8 @@ class Plan {
   std::vector<Trial> TrialsOf(size_t cell, std::optional<double> tuned) const;
   // Complete and valid. Throws INVALID_ARGUMENT for a tuned value that does not fit.
   v1::RunSpec RunOf(const Trial& trial) const;
-  // Digest of all that its result depends on: two trials of the same digest are the same run. 16 digits.
+  // Digest of all that its result depends on: two trials of the same digest are the same run. 16
+  // digits.
   const std::string& IdOf(const Trial& trial) const;
 
  private:

@@ -158,8 +158,9 @@ document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale
                             .scale = scale,
                             .interval_kind = std::to_string(judgement.level) + " % interval"};
   if (judgement.claim->control() != v1::OUTCOME_UNSPECIFIED) {
-    verdict.claim = "Negative control: " + verdict.claim +
-                    (judgement.as_it_must ? " (came out as it must)" : " (must come out otherwise)");
+    verdict.claim =
+        "Negative control: " + verdict.claim +
+        (judgement.as_it_must ? " (came out as it must)" : " (must come out otherwise)");
   }
   if (!judgement.verdict) {
     verdict.rule += ". No verdict: " + judgement.why;
@@ -176,7 +177,8 @@ document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale
 }
 
 document::Table CellTable(const Plan& plan, const Outlook& outlook) {
-  document::Table table{.caption = "Means over the seeds with 95 % intervals", .columns = {}, .rows = {}};
+  document::Table table{
+      .caption = "Means over the seeds with 95 % intervals", .columns = {}, .rows = {}};
   table.columns.push_back({.title = "trials", .align = document::Align::kLeft});
   std::vector<std::string> measures = {"test_accuracy", "test_loss", "train_loss"};
   for (const v1::TargetSpec& target : plan.file().spec.targets()) {
@@ -221,13 +223,14 @@ document::Table Troubles(const Plan& plan, const Outlook& outlook) {
                         .rows = {}};
   for (const TrialResult& one : outlook.trials()) {
     if (one.record == nullptr || one.record->end == TrialEnd::kFinished) continue;
-    std::string settings = NameOf(plan, one.trial.cell) + ", seed " + std::to_string(one.trial.seed);
+    std::string settings =
+        NameOf(plan, one.trial.cell) + ", seed " + std::to_string(one.trial.seed);
     if (one.trial.tuned) settings += ", tuned " + FormatDouble(*one.trial.tuned);
-    table.rows.push_back({.cells = {one.id, settings, TrialEndName(one.record->end), one.record->reason},
-                          .state = one.record->end == TrialEnd::kDiverged
-                                       ? document::RowState::kDiverged
-                                       : document::RowState::kFlagged,
-                          .note = ""});
+    table.rows.push_back(
+        {.cells = {one.id, settings, TrialEndName(one.record->end), one.record->reason},
+         .state = one.record->end == TrialEnd::kDiverged ? document::RowState::kDiverged
+                                                         : document::RowState::kFlagged,
+         .note = ""});
   }
   return table;
 }
@@ -244,11 +247,13 @@ std::string CellFigure::Text(const std::string& measure) const {
   } else if (samples.size() == 1) {
     text = Number(samples[0], percent) + (percent ? " %" : "");
   }
-  if (not_reached > 0) text += (text == "-" ? " not reached by " : ", not reached by ") + std::to_string(not_reached);
+  if (not_reached > 0)
+    text += (text == "-" ? " not reached by " : ", not reached by ") + std::to_string(not_reached);
   return text;
 }
 
-CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell, const std::string& measure) {
+CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,
+                    const std::string& measure) {
   CellFigure figure;
   for (const TrialResult& one : outlook.trials()) {
     if (one.trial.cell != cell || one.trial.tuning || one.record == nullptr) continue;
@@ -258,9 +263,8 @@ CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell, const
       ++figure.failed;
       continue;
     }
-    const double value = measure == "tuned"
-                             ? one.trial.tuned.value_or(std::nan(""))
-                             : MeasuresOf(*one.record, plan.file().spec).at(measure);
+    const double value = measure == "tuned" ? one.trial.tuned.value_or(std::nan(""))
+                                            : MeasuresOf(*one.record, plan.file().spec).at(measure);
     if (std::isinf(value)) ++figure.not_reached;
     if (std::isfinite(value)) figure.samples.push_back(value);
   }

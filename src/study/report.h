@@ -15,9 +15,9 @@ namespace syncbn::study {
 document::Document MakeReport(const Plan& plan, const Outlook& outlook,
                               const std::vector<std::string>& subtitle);
 
-// A line for each trial, in the order of the plan: its axes, seed, tuned value, end, measures, digest. Nothing
-// in it depends on the machine's speed, or on how often the study was stopped. Trials without a result are
-// left out.
+// A line for each trial, in the order of the plan: its axes, seed, tuned value, end, measures,
+// digest. Nothing in it depends on the machine's speed, or on how often the study was stopped.
+// Trials without a result are left out.
 std::string TrialsCsv(const Plan& plan, const Outlook& outlook);
 // Seconds and throughput of the same trials, which are never the same twice.
 std::string TimingsCsv(const Plan& plan, const Outlook& outlook);
@@ -32,6 +32,7 @@ struct CellFigure {
   // "97.12 % [96.90, 97.30]"; "-" where there is none.
   std::string Text(const std::string& measure) const;
 };
-CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell, const std::string& measure);
+CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,
+                    const std::string& measure);
 
 }  // namespace syncbn::study

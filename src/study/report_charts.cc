@@ -19,7 +19,8 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr size_t kMostSeries = 8;
 constexpr size_t kMostPanels = 6;
 
-// Values that are at least three and span a factor of four or more are shown on a logarithmic scale.
+// Values that are at least three and span a factor of four or more are shown on a logarithmic
+// scale.
 document::Axis AxisOf(const Axis& axis) {
   document::Axis shown{.label = axis.name,
                        .unit = "",
@@ -253,8 +254,10 @@ class Charts {
       document::Series series{.name = plan_.Describe(plan_.cells()[cell]), .points = {}};
       for (size_t i = 0; i < tuned.tried.size(); ++i) {
         const auto& [value, measure] = tuned.tried[i];
-        series.points.push_back(
-            {.x = value, .y = measure * factor, .interval = std::nullopt, .evidence = {.seeds = 1, .runs = {}, .note = ""}});
+        series.points.push_back({.x = value,
+                                 .y = measure * factor,
+                                 .interval = std::nullopt,
+                                 .evidence = {.seeds = 1, .runs = {}, .note = ""}});
         if (tuned.value == value) series.optimum = i;
       }
       plot.series.push_back(std::move(series));
@@ -284,7 +287,8 @@ class Charts {
       for (const TrialResult& one : outlook_.trials()) {
         if (one.trial.cell != cell || one.trial.tuning || one.record == nullptr) continue;
         for (const Evaluation& evaluation : one.record->test) {
-          if (std::isfinite(evaluation.accuracy)) at[evaluation.samples].push_back(evaluation.accuracy);
+          if (std::isfinite(evaluation.accuracy))
+            at[evaluation.samples].push_back(evaluation.accuracy);
         }
       }
       if (at.size() < 2) continue;

@@ -70,9 +70,9 @@ std::map<std::string, TrialRecord> Parse(std::string_view text, const std::files
       auto [id, record] = FromJsonLine(text.substr(begin, end - begin));
       results.insert_or_assign(std::move(id), std::move(record));
     } catch (const Error& error) {
-      throw Error(ErrorCode::kDataLoss,
-                  path.string() + ":" + std::to_string(line) + ": " + error.message() +
-                      "; remove the line, and its trial runs again");
+      throw Error(ErrorCode::kDataLoss, path.string() + ":" + std::to_string(line) + ": " +
+                                            error.message() +
+                                            "; remove the line, and its trial runs again");
     }
     begin = end + 1;
   }

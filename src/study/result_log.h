@@ -1,4 +1,5 @@
-// results.jsonl: what the trials of a study came to, a line each, kept as soon as a trial has ended.
+// results.jsonl: what the trials of a study came to, a line each, kept as soon as a trial has
+// ended.
 #pragma once
 
 #include <filesystem>
@@ -14,15 +15,15 @@ std::string ToJsonLine(const std::string& id, const TrialRecord& record);
 // Throws DATA_LOSS with what is wrong.
 std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line);
 
-// By digest. A torn last line, which a killed process leaves, is left out; another line that is none throws
-// DATA_LOSS naming it. A file that is not there is empty.
+// By digest. A torn last line, which a killed process leaves, is left out; another line that is
+// none throws DATA_LOSS naming it. A file that is not there is empty.
 std::map<std::string, TrialRecord> ReadResults(const std::filesystem::path& path);
 
 // Not thread-safe.
 class ResultLog {
  public:
-  // Reads what is there, cuts off a torn last line, and goes on behind it. Throws what reading and opening
-  // throw, and FAILED_PRECONDITION where another process has the log open.
+  // Reads what is there, cuts off a torn last line, and goes on behind it. Throws what reading and
+  // opening throw, and FAILED_PRECONDITION where another process has the log open.
   explicit ResultLog(std::filesystem::path path);
   ~ResultLog();
   ResultLog(const ResultLog&) = delete;

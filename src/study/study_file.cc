@@ -99,9 +99,8 @@ class Reader {
 
   static Level LevelOf(const std::string& path, const std::string& value,
                        const config::Location& place) {
-    return {.label = value.size() > 1 && value.front() == '"'
-                         ? value.substr(1, value.size() - 2)
-                         : value,
+    return {.label = value.size() > 1 && value.front() == '"' ? value.substr(1, value.size() - 2)
+                                                              : value,
             .number = config::ParseNumber(value).value,
             .settings = {{.path = path, .value = value, .place = place}}};
   }
@@ -111,8 +110,9 @@ class Reader {
     const std::string path = "axes." + std::to_string(index);
     const bool by_path = spec.values_size() > 0 || spec.has_log();
     if (!by_path && spec.cases_size() == 0) {
-      return Fail(path, "has no values",
-                  "Give `values: [...]`, `log: {from: ..., to: ..., points: ...}` or `cases: [...]`.");
+      return Fail(
+          path, "has no values",
+          "Give `values: [...]`, `log: {from: ..., to: ..., points: ...}` or `cases: [...]`.");
     }
     if (by_path && spec.path().empty()) {
       return Fail(path, "has values and no `path`", "Write the key of the run file that has them.");
@@ -127,9 +127,8 @@ class Reader {
       return Fail(path + ".path", "is set by the study",
                   "The seeds of the trials stand in `seeds`.");
     }
-    Axis axis{.name = !spec.name().empty()
-                          ? spec.name()
-                          : spec.path().substr(spec.path().rfind('.') + 1)};
+    Axis axis{.name = !spec.name().empty() ? spec.name()
+                                           : spec.path().substr(spec.path().rfind('.') + 1)};
     if (file_.FindAxis(axis.name) != nullptr) {
       return Fail(path, "there is an axis `" + axis.name + "` already", "Give it a `name`.");
     }
@@ -269,8 +268,8 @@ class Reader {
     CheckMeasure(path + ".measure", claim.measure());
     CheckWhere(claim.arm(), path + ".arm");
     CheckWhere(claim.against(), path + ".against");
-    const bool paired = claim.compare() == v1::COMPARISON_DIFFERENCE ||
-                        claim.compare() == v1::COMPARISON_RATIO;
+    const bool paired =
+        claim.compare() == v1::COMPARISON_DIFFERENCE || claim.compare() == v1::COMPARISON_RATIO;
     if (claim.compare() == v1::COMPARISON_RATIO && claim.against().empty()) {
       Fail(path, "a ratio needs `against`: what the arm is compared with");
     }
@@ -288,7 +287,8 @@ class Reader {
       }
     }
     if (!claim.has_supported() && !claim.has_equivalent_within()) {
-      Fail(path, "has no rule", "Give `supported: {above: ...}` (or below) or `equivalent_within`.");
+      Fail(path, "has no rule",
+           "Give `supported: {above: ...}` (or below) or `equivalent_within`.");
     }
     CheckBounds(claim.supported(), claim.has_supported(), path + ".supported");
     CheckBounds(claim.refuted(), claim.has_refuted(), path + ".refuted");
@@ -375,8 +375,7 @@ StudyFile ParseStudyFile(std::string text, const std::string& name,
   throw Error(ErrorCode::kInvalidArgument, decoded.diagnostics.Format(name));
 }
 
-StudyFile LoadStudyFile(const std::filesystem::path& path,
-                        std::span<const std::string> overrides) {
+StudyFile LoadStudyFile(const std::filesystem::path& path, std::span<const std::string> overrides) {
   return ParseStudyFile(ReadFileUpTo(path, 1 << 20, "a study file"), path.string(),
                         path.parent_path(), overrides);
 }
@@ -386,14 +385,15 @@ std::vector<double> LogGrid(const v1::LogGridSpec& grid) {
   const int points = std::max(2, grid.points());
   for (int i = 0; i < points; ++i) {
     const double share = static_cast<double>(i) / (points - 1);
-    values.push_back(ThreeDigits(
-        std::exp(std::log(grid.from()) * (1 - share) + std::log(grid.to()) * share)));
+    values.push_back(
+        ThreeDigits(std::exp(std::log(grid.from()) * (1 - share) + std::log(grid.to()) * share)));
   }
   return values;
 }
 
 double NextOnGrid(const std::vector<double>& grid, bool up) {
-  const double step = std::pow(grid.back() / grid.front(), 1.0 / static_cast<double>(grid.size() - 1));
+  const double step =
+      std::pow(grid.back() / grid.front(), 1.0 / static_cast<double>(grid.size() - 1));
   return ThreeDigits(up ? grid.back() * step : grid.front() / step);
 }
 

@@ -61,9 +61,9 @@ struct StudyFile {
   config::Location PlaceOf(std::string_view path) const { return origins.ValueLocation(path); }
 };
 
-// Reads a study file and the run file it names. All faults of the study file are found in one pass and thrown
-// as INVALID_ARGUMENT; those of its trials are found by MakePlan. `overrides` are as of a run file, of the
-// study's keys.
+// Reads a study file and the run file it names. All faults of the study file are found in one pass
+// and thrown as INVALID_ARGUMENT; those of its trials are found by MakePlan. `overrides` are as of
+// a run file, of the study's keys.
 StudyFile LoadStudyFile(const std::filesystem::path& path,
                         std::span<const std::string> overrides = {});
 // The same for a text; `folder` is where the run file's path begins.
@@ -71,7 +71,8 @@ StudyFile ParseStudyFile(std::string text, const std::string& name,
                          const std::filesystem::path& folder,
                          std::span<const std::string> overrides = {});
 
-// `points` numbers from the first to the last of `grid`, evenly on a logarithmic scale, three digits each.
+// `points` numbers from the first to the last of `grid`, evenly on a logarithmic scale, three
+// digits each.
 std::vector<double> LogGrid(const v1::LogGridSpec& grid);
 // The number that follows the last of a grid (the first, where `up` is false) in its own steps.
 double NextOnGrid(const std::vector<double>& grid, bool up);

@@ -37,8 +37,9 @@ TEST(Claims, AreSupportedRefutedOrLeftOpenByWhereTheWholeIntervalLies) {
   const Judgement judgement = JudgeOne(kMore, 0.05);
   EXPECT_NEAR(judgement.interval.estimate, 0.1, 0.003);
   EXPECT_EQ(judgement.samples, "3 pairs");
-  EXPECT_EQ(judgement.rule,
-            "supported where the whole 95 % interval is above 0.05; refuted where it is below 0.05");
+  EXPECT_EQ(
+      judgement.rule,
+      "supported where the whole 95 % interval is above 0.05; refuted where it is below 0.05");
 }
 
 TEST(Claims, ASeparateBoundForRefutingLeavesAGapBetween) {
@@ -69,7 +70,8 @@ TEST(Claims, ADivergedArmCountsAtChanceAndIsNotLeftOut) {
 
 TEST(Claims, WhatIsNeverReachedCountsWithTheEndOfItsRunAndIsCounted) {
   const Judgement judgement = JudgeOne(
-      "  - {text: steps, measure: steps_to half, compare: ratio, arm: {batch: 2}, against: {batch: 8}, "
+      "  - {text: steps, measure: steps_to half, compare: ratio, arm: {batch: 2}, against: {batch: "
+      "8}, "
       "supported: {above: 0.5}}\n",
       0.05);
   EXPECT_EQ(judgement.interval.estimate, 1);
@@ -98,8 +100,8 @@ TEST(Claims, AControlThatComesOutOtherwiseIsSaid) {
 
 TEST(Claims, WithoutAllTrialsThereIsNoVerdictAndItSaysWhy) {
   const Plan plan(testing::Parse(testing::SmallStudy(std::string("claims:\n") + kMore)));
-  auto results = testing::ResultsOf(
-      plan, [](const Trial& trial) { return testing::Finished(0.2, 0.3); });
+  auto results =
+      testing::ResultsOf(plan, [](const Trial& trial) { return testing::Finished(0.2, 0.3); });
   results.erase(results.begin());
   results.erase(results.begin());
   results.erase(results.begin());
@@ -120,7 +122,8 @@ TEST(Report, OpensWithTheAnswerAndShowsVerdictsPlotsAndWhatDidNotEndWell) {
   const Outlook outlook(plan, results);
   const document::Document report = MakeReport(plan, outlook, {"here"});
   ASSERT_GE(report.answer.size(), 2u);
-  EXPECT_TRUE(report.answer[0].starts_with("The best test accuracy at the end has batch 8: 50.00 %"))
+  EXPECT_TRUE(
+      report.answer[0].starts_with("The best test accuracy at the end has batch 8: 50.00 %"))
       << report.answer[0];
   std::vector<std::string> headings;
   for (const document::Section& section : report.sections) headings.push_back(section.heading);

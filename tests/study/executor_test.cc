@@ -118,15 +118,15 @@ TEST(Executor, ProgressCountsWhatIsKnownAndTellsOfEachTrialOnce) {
   ResultLog log(folder.path() / "r");
   std::set<std::string> told;
   Progress last;
-  ASSERT_TRUE(Execute(plan, log, runner,
-                      {.at_once = 2,
-                       .on_progress = [&](const Progress& progress, const TrialResult* ended) {
-                         last = progress;
-                         if (ended != nullptr) {
-                           EXPECT_TRUE(told.insert(ended->id).second);
-                           EXPECT_NE(ended->record, nullptr);
-                         }
-                       }}));
+  ASSERT_TRUE(Execute(
+      plan, log, runner,
+      {.at_once = 2, .on_progress = [&](const Progress& progress, const TrialResult* ended) {
+         last = progress;
+         if (ended != nullptr) {
+           EXPECT_TRUE(told.insert(ended->id).second);
+           EXPECT_NE(ended->record, nullptr);
+         }
+       }}));
   EXPECT_EQ(told.size(), 9u);
   EXPECT_EQ(last.done, 9);
   EXPECT_EQ(last.known, 9);

@@ -62,7 +62,8 @@ TEST(Plan, EqualSamplesAreMoreStepsOfASmallerBatch) {
 
 TEST(Plan, ATrialIsKnownByItsRunWhateverTheStudyIsCalled) {
   const Plan a(testing::Parse(kHead + "seeds: 2\n"));
-  const Plan b(testing::Parse(kHead + "question: Why?\naxes: [{path: model.norm.batch, values: [global, 4]}]\n"));
+  const Plan b(testing::Parse(
+      kHead + "question: Why?\naxes: [{path: model.norm.batch, values: [global, 4]}]\n"));
   EXPECT_EQ(a.IdOf(a.TrialsOf(0, std::nullopt)[0]), b.IdOf(b.TrialsOf(0, std::nullopt)[0]));
   EXPECT_NE(a.IdOf(a.TrialsOf(0, std::nullopt)[0]), b.IdOf(b.TrialsOf(1, std::nullopt)[0]));
 }

@@ -43,7 +43,8 @@ inline TrialRecord Finished(double first, double last, const std::string& digest
           .timings = {{"seconds", 1.5}}};
 }
 
-// A result for every trial that is known, by what `result` makes of it; of tuning trials until all is.
+// A result for every trial that is known, by what `result` makes of it; of tuning trials until all
+// is.
 inline std::map<std::string, TrialRecord> ResultsOf(
     const Plan& plan, const std::function<TrialRecord(const Trial& trial)>& result) {
   std::map<std::string, TrialRecord> results;

@@ -36,7 +36,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kStopHeard =
-    "\nsyncbn: asked to stop: a checkpoint after this step, then the end; once more to end at once\n";
+    "\nsyncbn: asked to stop: a checkpoint after this step, then the end; once more to end at "
+    "once\n";
 
 // What mpirun or srun tells a process before MPI is started.
 struct LaunchPlace {

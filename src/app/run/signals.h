@@ -9,8 +9,8 @@ namespace syncbn::app {
 // Installs the handlers for its lifetime; one at a time in a process.
 class SignalRequests {
  public:
-  // `on_stop`: a constant to say on standard error when a stop is heard; null: nothing. One process of a run
-  // is enough.
+  // `on_stop`: a constant to say on standard error when a stop is heard; null: nothing. One process
+  // of a run is enough.
   explicit SignalRequests(const char* on_stop);
   ~SignalRequests();
   SignalRequests(const SignalRequests&) = delete;

@@ -44,7 +44,8 @@ constexpr const char* kRunFile = "run.yaml";
 constexpr const char* kResults = "results.jsonl";
 
 constexpr const char* kStopHeard =
-    "\nsyncbn: asked to stop: the trials under way are dropped, those that ended are kept; once more to end "
+    "\nsyncbn: asked to stop: the trials under way are dropped, those that ended are kept; once "
+    "more to end "
     "at once\n";
 
 int AtOnce(const Arguments& arguments, const v1::StudySpec& spec) {
@@ -56,9 +57,11 @@ int64_t SamplesOf(const v1::RunSpec& run, int64_t images) {
   int64_t batch = 0;
   for (const int64_t one : run.cluster().batch_per_replica()) batch += one;
   if (run.cluster().batch_per_replica_size() == 1) batch *= run.cluster().replicas();
-  const int64_t by_epochs = static_cast<int64_t>(run.train().epochs() * static_cast<double>(images));
+  const int64_t by_epochs =
+      static_cast<int64_t>(run.train().epochs() * static_cast<double>(images));
   const int64_t by_steps = run.train().max_steps() * batch;
-  return run.train().max_steps() > 0 && (images == 0 || by_steps < by_epochs) ? by_steps : by_epochs;
+  return run.train().max_steps() > 0 && (images == 0 || by_steps < by_epochs) ? by_steps
+                                                                              : by_epochs;
 }
 
 // The cells by which the time is estimated: evenly from all.
@@ -85,11 +88,11 @@ void PrintPlan(const study::Plan& plan, const Arguments& arguments) {
     }
     Say(stdout, " (%s)", Join(parts, " x ").c_str());
   }
-  Say(stdout, ", %s each: %s\n",
-      Plural(static_cast<long long>(file.seeds.size()), "seed").c_str(),
+  Say(stdout, ", %s each: %s\n", Plural(static_cast<long long>(file.seeds.size()), "seed").c_str(),
       Plural(static_cast<long long>(judged), "trial").c_str());
   if (tunes) {
-    Say(stdout, "%s is tuned first: %zu values for each cell, %zu trials; up to %d more on each side\n",
+    Say(stdout,
+        "%s is tuned first: %zu values for each cell, %zu trials; up to %d more on each side\n",
         file.spec.tune().path().c_str(), file.tuning_grid.size(), trials.size(),
         file.spec.tune().widen());
   }
@@ -119,9 +122,9 @@ void PrintPlan(const study::Plan& plan, const Arguments& arguments) {
   const double share = static_cast<double>(trials.size() + (tunes ? judged : 0)) /
                        static_cast<double>(chosen.size());
   const int at_once = AtOnce(arguments, file.spec);
-  Say(stdout, "\nabout %s on this machine, %s at once (by a few steps of %s, without evaluations)\n",
-      FormatDuration(seconds * share / at_once).c_str(),
-      Plural(at_once, "trial").c_str(),
+  Say(stdout,
+      "\nabout %s on this machine, %s at once (by a few steps of %s, without evaluations)\n",
+      FormatDuration(seconds * share / at_once).c_str(), Plural(at_once, "trial").c_str(),
       Plural(static_cast<long long>(chosen.size()), "cell").c_str());
 }
 
@@ -166,8 +169,9 @@ std::string LineOf(const study::Plan& plan, const study::TrialResult& one) {
   }
   const study::Measures measures = study::MeasuresOf(record, plan.file().spec);
   const auto seconds = record.timings.find("seconds");
-  return text + Format(": %.2f %% after %lld steps", 100 * measures.at("test_accuracy"),
-                       static_cast<long long>(record.steps)) +
+  return text +
+         Format(": %.2f %% after %lld steps", 100 * measures.at("test_accuracy"),
+                static_cast<long long>(record.steps)) +
          (seconds != record.timings.end() ? Format(", %.1f s", seconds->second) : "");
 }
 
@@ -205,12 +209,13 @@ int RunStudy(const Arguments& arguments) {
        .stop = stop.get_token(),
        .on_progress = [&](const study::Progress& progress, const study::TrialResult* ended) {
          if (signals.Take().stop) stop.request_stop();
-         const std::string count = std::to_string(progress.done) + "/" + std::to_string(progress.known);
+         const std::string count =
+             std::to_string(progress.done) + "/" + std::to_string(progress.known);
          if (ended != nullptr && !arguments.quiet) live.Print(count + "  " + LineOf(plan, *ended));
          const double seconds =
              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-         const double share =
-             static_cast<double>(progress.done) / static_cast<double>(std::max<int64_t>(1, progress.known));
+         const double share = static_cast<double>(progress.done) /
+                              static_cast<double>(std::max<int64_t>(1, progress.known));
          std::string text = ProgressBar(share, 24) + " " + count + ", " +
                             std::to_string(progress.running) + " running";
          if (progress.ran > 0) {
@@ -229,7 +234,8 @@ int RunStudy(const Arguments& arguments) {
 }
 
 void MakeReportOf(const std::string& folder) {
-  const study::Plan plan(study::LoadStudyFile(fs::path(folder) / kStudyFile, StoredOverrides(folder)));
+  const study::Plan plan(
+      study::LoadStudyFile(fs::path(folder) / kStudyFile, StoredOverrides(folder)));
   WriteReport(plan, study::ReadResults(fs::path(folder) / kResults), folder);
 }
 
@@ -259,8 +265,10 @@ void AddStudyCommand(CommandLine& line) {
   Command run = study.add_subcommand("run", "Run its trials on this machine, and write the report");
   AddStudyFile(run, *arguments);
   run->footer(
-      "The folder holds study.yaml and run.yaml (as used), results.jsonl (a trial a line, as soon as it\n"
-      "has ended), trials.csv, timings.csv, report.html and report.md. SIGTERM or Ctrl-C stops; the same\n"
+      "The folder holds study.yaml and run.yaml (as used), results.jsonl (a trial a line, as soon "
+      "as it\n"
+      "has ended), trials.csv, timings.csv, report.html and report.md. SIGTERM or Ctrl-C stops; "
+      "the same\n"
       "command goes on, and no trial that has ended runs again.");
   run->add_option("--out", arguments->out, "folder of the study (default: studies/NAME)")
       ->type_name("DIR")

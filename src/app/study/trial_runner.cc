@@ -47,10 +47,8 @@ class CurveSink final : public train::MetricSink {
  private:
   void CloseEpoch() {
     if (const std::optional<train::Figures> means = sums_.Means()) {
-      record_.train.push_back({.steps = steps_,
-                               .samples = samples_,
-                               .loss = means->loss,
-                               .accuracy = means->accuracy});
+      record_.train.push_back(
+          {.steps = steps_, .samples = samples_, .loss = means->loss, .accuracy = means->accuracy});
     }
     sums_ = {};
   }

@@ -1,0 +1,154 @@
+// Studies as their users run them: planned, run, killed, gone on with, reported.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <random>
+
+#include "base/file.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_folder.h"
+
+namespace syncbn {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+constexpr const char* kStudy = R"(name: tiny
+question: Does the normalization batch matter?
+run:
+  data: {dataset: shapes, shapes: {train_samples: 128, test_samples: 64}}
+  model: {architecture: mlp, hidden: [16], norm: batch}
+  cluster: {replicas: 2, batch_per_replica: 8}
+  train: {epochs: 4}
+axes:
+  - {path: model.norm.batch, values: [2, 4, 16]}
+seeds: 2
+tune: {log: {from: 0.01, to: 0.1, points: 2}, widen: 1}
+targets:
+  - {name: fifth, metric: test_accuracy, at_least: 0.2}
+claims:
+  - {text: It does, arm: {batch: 16}, against: {batch: 2}, supported: {above: 0.3}}
+)";
+
+class StudyTest : public testing::Test {
+ protected:
+  StudyTest() { WriteFileAtomically(file_, kStudy); }
+
+  ProcessOptions Command(std::vector<std::string> more) const {
+    std::vector<std::string> argv = {SyncbnProgram(), "study"};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return {.argv = std::move(argv), .working_folder = folder_.path().string()};
+  }
+  ProcessOptions RunInto(const std::string& out) const {
+    return Command({"run", file_.string(), "--out", (folder_.path() / out).string()});
+  }
+  std::string Read(const std::string& path) const { return ReadFile(folder_.path() / path); }
+  size_t Results(const std::string& out) const {
+    std::ifstream file(folder_.path() / out / "results.jsonl");
+    size_t lines = 0;
+    for (std::string line; std::getline(file, line);) ++lines;
+    return lines;
+  }
+
+  TempFolder folder_;
+  fs::path file_ = folder_.path() / "tiny.yaml";
+};
+
+TEST_F(StudyTest, IsPlannedWithItsTrialsItsRulesAndItsTime) {
+  const ProcessResult result = RunProcess(Command({"plan", file_.string()}));
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("tiny: 3 cells (3 of batch), 2 seeds each: 6 trials"));
+  EXPECT_THAT(result.out, HasSubstr("train.learning_rate.base is tuned first: 2 values for each cell"));
+  EXPECT_THAT(result.out, HasSubstr("It does\n  supported where the whole 95 % interval is above 0.3"));
+  EXPECT_THAT(result.out, HasSubstr("on this machine"));
+}
+
+TEST_F(StudyTest, LeavesAReportItsTablesAndWhatItWasMadeOf) {
+  const ProcessResult result = RunProcess(RunInto("out"));
+  ASSERT_EQ(result.status, 0) << result.err << result.out;
+  EXPECT_THAT(result.out, HasSubstr("Of 1 claim: 1 "));
+  const std::string csv = Read("out/trials.csv");
+  EXPECT_THAT(csv, HasSubstr("trial,batch,seed,train.learning_rate.base,purpose,end,steps,samples,"
+                             "test_accuracy,"));
+  EXPECT_EQ(static_cast<size_t>(std::count(csv.begin(), csv.end(), '\n')), Results("out") + 1);
+  EXPECT_THAT(Read("out/report.html"), HasSubstr("Does the normalization batch matter?"));
+  EXPECT_THAT(Read("out/report.md"), HasSubstr("# Does the normalization batch matter?"));
+  EXPECT_EQ(Read("out/study.yaml"), kStudy);
+
+  // Nothing is left to do; the report can be made again of the folder alone, wherever that is.
+  const size_t results = Results("out");
+  fs::remove(file_);
+  fs::rename(folder_.path() / "out", folder_.path() / "moved");
+  const ProcessResult again =
+      RunProcess(Command({"report", (folder_.path() / "moved").string()}));
+  ASSERT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(Read("moved/trials.csv"), csv);
+  EXPECT_EQ(Results("moved"), results);
+}
+
+TEST_F(StudyTest, KilledAtAnyMomentItEndsInTheSameTableAndRunsNoTrialTwice) {
+  ASSERT_EQ(RunProcess(RunInto("whole")).status, 0);
+  std::mt19937 random(7);
+  int kills = 0;
+  while (true) {
+    const size_t before = Results("parts");
+    Process process(RunInto("parts"));
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (kills < 20 && Results("parts") <= before && std::chrono::steady_clock::now() < end) {
+      if (::kill(process.pid(), 0) != 0) break;
+      ::usleep(1000);
+    }
+    if (kills < 20 && Results("whole") > Results("parts")) {
+      ::usleep(random() % 20'000);
+      process.Signal(SIGKILL);
+      ++kills;
+      process.Wait();
+      continue;
+    }
+    const ProcessResult result = process.Wait();
+    ASSERT_EQ(result.status, 0) << result.err;
+    break;
+  }
+  EXPECT_GE(kills, 4);
+  EXPECT_EQ(Read("parts/trials.csv"), Read("whole/trials.csv"));
+  EXPECT_EQ(Results("parts"), Results("whole"));
+}
+
+TEST_F(StudyTest, AskedToStopItKeepsWhatHasEndedAndTheSameCommandGoesOn) {
+  Process process(RunInto("out"));
+  ASSERT_TRUE(process.WaitForText("1/", std::chrono::seconds(60)));
+  process.Signal(SIGTERM);
+  const ProcessResult stopped = process.Wait();
+  // It may have been done just then.
+  ASSERT_TRUE(stopped.status == 75 || stopped.status == 0) << stopped.status << stopped.err;
+  if (stopped.status == 75) {
+    EXPECT_THAT(stopped.out, HasSubstr("stopped; the same command goes on"));
+    EXPECT_THAT(stopped.out, HasSubstr("Not complete: "));
+  }
+  const size_t kept = Results("out");
+  EXPECT_GE(kept, 1u);
+  const ProcessResult rest = RunProcess(RunInto("out"));
+  ASSERT_EQ(rest.status, 0) << rest.err;
+  EXPECT_GE(Results("out"), kept);
+}
+
+TEST_F(StudyTest, AWrongFileIsRefusedBeforeAnythingIsMade) {
+  WriteFileAtomically(file_, std::string(kStudy) + "axis: []\n");
+  const ProcessResult result = RunProcess(RunInto("out"));
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, HasSubstr("axis: unknown key; did you mean `axes`?"));
+  EXPECT_FALSE(fs::exists(folder_.path() / "out"));
+}
+
+TEST_F(StudyTest, ItsKeysAreExplained) {
+  const ProcessResult result = RunProcess({.argv = {SyncbnProgram(), "explain", "--study", "axes"}});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_THAT(result.out, HasSubstr("What trials differ in"));
+}
+
+}  // namespace
+}  // namespace syncbn
