@@ -83,6 +83,27 @@ std::string TunedText(const Plan& plan, const Outlook& outlook, size_t cell) {
   return ", " + plan.file().spec.tune().path() + " " + FormatDouble(*outlook.tuned()[cell].value);
 }
 
+// How many of the other cells the seeds do not tell apart from this one: the best of many is best by chance,
+// too. Student's interval of the paired difference holds 0.
+std::string NotToldApart(const Plan& plan, const Outlook& outlook, size_t best,
+                         const std::string& measure) {
+  const std::vector<double> reference = FigureOf(plan, outlook, best, measure).samples;
+  int64_t others = 0, alike = 0;
+  for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
+    const std::vector<double> samples = FigureOf(plan, outlook, cell, measure).samples;
+    if (cell == best || samples.size() != reference.size() || samples.size() < 2) continue;
+    ++others;
+    std::vector<double> differences;
+    for (size_t i = 0; i < samples.size(); ++i) differences.push_back(reference[i] - samples[i]);
+    const Interval interval = StudentsInterval(differences);
+    alike += interval.low <= 0 && interval.high >= 0 ? 1 : 0;
+  }
+  if (others == 0) return "";
+  if (alike == 0) return "; the seeds tell it apart from each of the others";
+  return "; the seeds do not tell it apart from " + std::to_string(alike) + " of the other " +
+         Plural(others, "cell");
+}
+
 std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
                                 const std::vector<Judgement>& judgements) {
   std::vector<std::string> answer;
@@ -90,7 +111,8 @@ std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
     const std::optional<size_t> cell = BestCell(plan, outlook, measure);
     if (!cell) return;
     answer.push_back(words + NameOf(plan, *cell) + TunedText(plan, outlook, *cell) + ": " +
-                     FigureOf(plan, outlook, *cell, measure).Text(measure) + ".");
+                     FigureOf(plan, outlook, *cell, measure).Text(measure) +
+                     NotToldApart(plan, outlook, *cell, measure) + ".");
   };
   for (const v1::TargetSpec& target : plan.file().spec.targets()) {
     if (answer.empty()) {
