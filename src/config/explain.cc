@@ -222,7 +222,10 @@ std::string ExplainKey(const Key& key, const Descriptor& root) {
   for (const v1::Condition& condition : rules.only_when())
     conditions.push_back(ConditionText(condition));
   row("only when", Join(conditions, " and "));
-  if (key.type == nullptr || !key.result) row("changes result", ResultText(key));
+  // What a run is resumed with is a run file's keys.
+  if (&root == &RunSpecType() && (key.type == nullptr || !key.result)) {
+    row("changes result", ResultText(key));
+  }
   text += AllowedValues(field);
   if (key.type != nullptr) text += KeyList(*key.type);
   return text;

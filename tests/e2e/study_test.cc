@@ -148,6 +148,7 @@ TEST_F(StudyTest, ItsKeysAreExplained) {
   const ProcessResult result = RunProcess({.argv = {SyncbnProgram(), "explain", "--study", "axes"}});
   EXPECT_EQ(result.status, 0);
   EXPECT_THAT(result.out, HasSubstr("What trials differ in"));
+  EXPECT_THAT(result.out, ::testing::Not(HasSubstr("resumed")));
 }
 
 }  // namespace
