@@ -5,18 +5,32 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
+
+#include "base/error.h"
 
 namespace syncbn::study {
 namespace {
 
-// Whether `a` is a better value of the measure than `b`; what is not a number is never better.
-bool Better(double a, double b, bool more) {
-  if (std::isnan(a)) return false;
-  if (std::isnan(b)) return true;
-  return more ? a > b : a < b;
+// What a trial that tunes came to.
+struct Attempt {
+  const TrialRecord* record;
+  double measure;
+};
+
+// Whether `a` is better than `b`: one that finished always is better than one that did not, whatever
+// the measure of guessing comes to; what is not a number is never better.
+bool Better(const Attempt& a, const Attempt& b, bool more) {
+  const bool a_finished = a.record->end == TrialEnd::kFinished;
+  const bool b_finished = b.record->end == TrialEnd::kFinished;
+  if (a_finished != b_finished) return a_finished;
+  if (std::isnan(a.measure)) return false;
+  if (std::isnan(b.measure)) return true;
+  return more ? a.measure > b.measure : a.measure < b.measure;
 }
 
 class CellOutlook {
@@ -52,16 +66,23 @@ class CellOutlook {
       }
       // Of equals the smallest.
       size_t best = 0;
-      for (size_t i = 1; i < tuned.tried.size(); ++i) {
-        if (Better(tuned.tried[i].second, tuned.tried[best].second, more)) best = i;
+      for (size_t i = 1; i < tried_.size(); ++i) {
+        if (Better({tried_[i].second, tuned.tried[i].second},
+                   {tried_[best].second, tuned.tried[best].second}, more)) {
+          best = i;
+        }
       }
       const bool first = best == 0, last = best + 1 == tuned.tried.size();
       if ((first && down < spec.widen()) || (last && up < spec.widen())) {
         const bool upward = last && up < spec.widen();
-        (upward ? up : down)++;
+        int& widened = upward ? up : down;
         const double next = NextOnGrid(grid, upward);
-        grid.insert(upward ? grid.end() : grid.begin(), next);
-        Try(next);
+        if (next != (upward ? grid.back() : grid.front()) && TryWidened(next)) {
+          ++widened;
+          grid.insert(upward ? grid.end() : grid.begin(), next);
+        } else {
+          widened = spec.widen();
+        }
         continue;
       }
       tuned.value = tuned.tried[best].first;
@@ -74,6 +95,17 @@ class CellOutlook {
   void Try(double value) {
     Add({.cell = cell_, .seed = plan_.file().spec.tune().seed(), .tuned = value, .tuning = true});
     tried_.emplace_back(value, trials_.back().record);
+  }
+
+  // False where no run may have the value (a momentum above 1): the grid ends before it.
+  bool TryWidened(double value) {
+    try {
+      Try(value);
+      return true;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInvalidArgument) throw;
+      return false;
+    }
   }
 
   const Plan& plan_;
@@ -114,10 +146,13 @@ class Execution {
   bool Run() {
     Look();
     std::stop_callback stopped(options_.stop, [this] { Stop(); });
-    std::vector<std::jthread> threads;
-    for (int i = 0; i < options_.at_once; ++i) threads.emplace_back([this] { Work(); });
-    Watch();
-    threads.clear();
+    {
+      std::vector<std::jthread> threads;
+      // However this is left, the workers leave before they are joined.
+      const Leave leave{*this};
+      StartThreads(threads);
+      Watch();
+    }
     if (failure_) std::rethrow_exception(failure_);
     return done_;
   }
@@ -127,6 +162,28 @@ class Execution {
     TrialResult result;
     std::optional<TrialRecord> record;
   };
+
+  struct Leave {
+    Execution& execution;
+    ~Leave() { execution.Stop(); }
+  };
+
+  // A trial that is known and has no result.
+  struct Open {
+    size_t cell;
+    bool tuning;
+  };
+
+  void StartThreads(std::vector<std::jthread>& threads) {
+    try {
+      for (int i = 0; i < options_.at_once; ++i) threads.emplace_back([this] { Work(); });
+    } catch (const std::system_error& error) {
+      throw Error(ErrorCode::kResourceExhausted,
+                  "cannot start thread " + std::to_string(threads.size() + 1) + " of " +
+                      std::to_string(options_.at_once) + ": " + error.what() +
+                      "; run fewer trials at once");
+    }
+  }
 
   void Stop() {
     inner_.request_stop();
@@ -139,14 +196,31 @@ class Execution {
     const Outlook outlook(plan_, log_.results());
     progress_.known = static_cast<int64_t>(outlook.trials().size());
     progress_.done = 0;
+    open_.clear();
+    tuning_.clear();
     for (const TrialResult& one : outlook.trials()) {
       if (one.record != nullptr) {
         ++progress_.done;
-      } else if (given_.insert(one.id).second) {
-        waiting_.push_back(one);
+        continue;
       }
+      open_.emplace(one.id, Open{.cell = one.trial.cell, .tuning = one.trial.tuning});
+      if (one.trial.tuning) ++tuning_[one.trial.cell];
+      if (given_.insert(one.id).second) waiting_.push_back(one);
     }
     done_ = outlook.complete();
+  }
+
+  // The trials of this digest have ended. More are known only when the last that tunes a cell has:
+  // until then there is nothing to look for, and looking reads all results. Under mutex_.
+  void Close(const std::string& id) {
+    bool look = false;
+    const auto [first, last] = open_.equal_range(id);
+    for (auto it = first; it != last; ++it) {
+      ++progress_.done;
+      if (it->second.tuning && --tuning_[it->second.cell] == 0) look = true;
+    }
+    open_.erase(first, last);
+    if (look || open_.empty()) Look();
   }
 
   void Work() {
@@ -197,17 +271,20 @@ class Execution {
   void Keep(std::unique_lock<std::mutex>& lock) {
     Ended ended = std::move(ended_.front());
     ended_.pop_front();
+    // What is not kept is not told of: it has no record.
+    bool kept = false;
     try {
       log_.Add(ended.result.id, *std::move(ended.record));
       ended.result.record = log_.Find(ended.result.id);
+      kept = true;
       ++progress_.ran;
-      Look();
+      Close(ended.result.id);
     } catch (...) {
       if (!failure_) failure_ = std::current_exception();
       inner_.request_stop();
     }
     changed_.notify_all();
-    Tell(lock, &ended.result);
+    Tell(lock, kept ? &ended.result : nullptr);
   }
 
   void Tell(std::unique_lock<std::mutex>& lock, const TrialResult* ended) {
@@ -228,6 +305,9 @@ class Execution {
   std::condition_variable changed_;
   std::deque<TrialResult> waiting_;
   std::set<std::string> given_;
+  // By digest, which several trials may share; and how many of them tune, by cell.
+  std::multimap<std::string, Open> open_;
+  std::map<size_t, int64_t> tuning_;
   std::deque<Ended> ended_;
   Progress progress_;
   bool done_ = false;

@@ -70,12 +70,14 @@ class Outlook {
 struct ExecutorOptions {
   int at_once = 1;
   std::stop_token stop = {};
-  // On the thread that calls Execute; from time to time, and whenever a trial has ended.
+  // On the thread that calls Execute; from time to time, and whenever a trial has ended and its
+  // result is kept (`ended` has its record then). What it throws ends the study.
   std::function<void(const Progress& progress, const TrialResult* ended)> on_progress = {};
 };
 
-// Returns whether all have ended; false: it was stopped. Throws what a runner or the log throws,
-// after the trials that were running have been stopped.
+// Returns whether all have ended; false: it was stopped. Throws what a runner, the log or
+// on_progress throws, and RESOURCE_EXHAUSTED where so many cannot go on at once, after the trials
+// that were running have been stopped.
 bool Execute(const Plan& plan, ResultLog& log, TrialRunner& runner, const ExecutorOptions& options);
 
 }  // namespace syncbn::study

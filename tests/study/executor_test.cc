@@ -1,9 +1,12 @@
 #include "study/executor.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <cmath>
+#include <csignal>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -132,6 +135,87 @@ TEST(Executor, ProgressCountsWhatIsKnownAndTellsOfEachTrialOnce) {
   EXPECT_EQ(last.known, 9);
 }
 
+TEST(Executor, WhatCannotBeKeptEndsTheStudyAndIsNotToldOf) {
+  const Plan plan(testing::Parse(testing::SmallStudy()));
+  FakeRunner runner;
+  TempFolder folder;
+  ResultLog log(folder.path() / "r");
+  int told = 0;
+  // No file may grow beyond ten bytes, as on a full disk.
+  struct rlimit usual {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &usual), 0);
+  const struct rlimit tight {.rlim_cur = 10, .rlim_max = usual.rlim_max};
+  const auto heard = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &tight), 0);
+  EXPECT_THROW(
+      Execute(plan, log, runner,
+              {.at_once = 2, .on_progress = [&](const Progress&, const TrialResult* ended) {
+                 if (ended != nullptr) ++told;
+               }}),
+      Error);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &usual), 0);
+  std::signal(SIGXFSZ, heard);
+  EXPECT_EQ(told, 0);
+}
+
+TEST(Executor, WhatIsThrownOnTheWayEndsTheStudyAndIsThrownOn) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy()));
+  FakeRunner runner;
+  ResultLog log(folder.path() / "r");
+  EXPECT_THROW(
+      Execute(plan, log, runner,
+              {.at_once = 4, .on_progress = [&](const Progress&, const TrialResult* ended) {
+                 if (ended != nullptr) throw Error(ErrorCode::kInternal, "no terminal");
+               }}),
+      Error);
+  EXPECT_GE(log.results().size(), 1u);
+}
+
+TEST(Executor, ThreadsThatCannotBeStartedAreAnErrorThatSaysWhatToDo) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy()));
+  FakeRunner runner;
+  ResultLog log(folder.path() / "r");
+  // More stack than there are addresses.
+  pthread_attr_t usual, huge;
+  ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
+  ASSERT_EQ(pthread_getattr_default_np(&huge), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 50), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  std::string message;
+  try {
+    Execute(plan, log, runner, {.at_once = 3});
+  } catch (const Error& error) {
+    message = error.message();
+  }
+  ASSERT_EQ(pthread_setattr_default_np(&usual), 0);
+  EXPECT_TRUE(message.starts_with("cannot start thread 1 of 3: ")) << message;
+  EXPECT_TRUE(message.ends_with("; run fewer trials at once")) << message;
+}
+
+TEST(Executor, ProgressOfAStudyThatTunesCountsWhatIsKnown) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
+  FakeRunner runner;
+  ResultLog log(folder.path() / "r");
+  Progress last;
+  int64_t told = 0;
+  ASSERT_TRUE(Execute(
+      plan, log, runner,
+      {.at_once = 2, .on_progress = [&](const Progress& progress, const TrialResult* ended) {
+         last = progress;
+         if (ended == nullptr) return;
+         ++told;
+         EXPECT_EQ(progress.done, told);
+         EXPECT_GE(progress.known, progress.done);
+         const Outlook outlook(plan, log.results());
+         EXPECT_EQ(progress.known, static_cast<int64_t>(outlook.trials().size()));
+       }}));
+  EXPECT_EQ(last.done, 9 + 9);
+  EXPECT_EQ(last.known, 9 + 9);
+}
+
 TEST(Tuning, TheBestOfTheGridIsWhatTheTrialsOfTheCellHave) {
   const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
   FakeRunner runner;
@@ -170,6 +254,46 @@ TEST(Tuning, AnOptimumOnTheEdgeWidensTheGridAndOneBeyondIsFlagged) {
   results = testing::ResultsOf(plan, run);
   outlook = Outlook(plan, results);
   EXPECT_EQ(outlook.tuned()[0].value, 1e-4);
+  EXPECT_TRUE(outlook.tuned()[0].on_edge);
+}
+
+TEST(Tuning, WhatFinishedIsBetterThanWhatDivergedWhateverItsMeasure) {
+  const Plan plan(testing::Parse(testing::SmallStudy(
+      "tune: {log: {from: 0.01, to: 1, points: 3}, widen: 0, measure: test_loss}\n")));
+  const auto results = testing::ResultsOf(plan, [](const Trial& trial) {
+    // The loss of guessing is 0.7 of two classes, and less than that of the one that finished.
+    if (trial.tuned != 0.1) {
+      return TrialRecord{.end = trial.tuned == 1 ? TrialEnd::kDiverged : TrialEnd::kFailed,
+                         .reason = "nan",
+                         .classes = 2};
+    }
+    TrialRecord record = testing::Finished(0.1, 0.1);
+    record.test.back().loss = 5;
+    return record;
+  });
+  const Outlook outlook(plan, results);
+  EXPECT_EQ(outlook.tuned()[0].value, 0.1);
+}
+
+TEST(Tuning, OfEqualsTheSmallestIsTheBest) {
+  const Plan plan(testing::Parse(
+      testing::SmallStudy("tune: {log: {from: 0.01, to: 1, points: 3}, widen: 0}\n")));
+  const auto results = testing::ResultsOf(plan, [](const Trial& trial) {
+    return trial.tuned == 0.01 ? testing::Finished(0.1, 0.1) : testing::Finished(0.2, 0.2);
+  });
+  const Outlook outlook(plan, results);
+  EXPECT_EQ(outlook.tuned()[0].value, 0.1);
+}
+
+TEST(Tuning, WideningEndsAsAnEdgeWhereNoRunMayHaveTheValue) {
+  const Plan plan(testing::Parse(testing::SmallStudy(
+      "tune: {path: train.optimizer.momentum, log: {from: 0.1, to: 0.9, points: 2}}\n")));
+  const auto results = testing::ResultsOf(
+      plan, [](const Trial& trial) { return testing::Finished(*trial.tuned, *trial.tuned); });
+  const Outlook outlook(plan, results);
+  EXPECT_TRUE(outlook.complete());
+  EXPECT_EQ(outlook.tuned()[0].value, 0.9);
+  EXPECT_EQ(outlook.tuned()[0].tried.size(), 2u);
   EXPECT_TRUE(outlook.tuned()[0].on_edge);
 }
 
