@@ -1,16 +1,21 @@
 #include "study/study_file.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
+#include <limits>
+#include <map>
 #include <set>
 
 #include "base/bounded_file.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "config/character.h"
 #include "config/decode.h"
 #include "config/run_file.h"
 #include "config/scalar.h"
+#include "config/yaml_tree.h"
 #include "study/measures.h"
 
 namespace syncbn::study {
@@ -31,16 +36,41 @@ std::string Only(const std::string& text, size_t begin, size_t end) {
   return result;
 }
 
-// The first line from `begin` on that starts a further key of the file.
-size_t EndOfBlock(const std::string& text, size_t begin) {
-  for (size_t at = text.find('\n', begin); at != std::string::npos; at = text.find('\n', at + 1)) {
-    const size_t next = at + 1;
-    if (next >= text.size()) break;
-    const char c = text[next];
-    if (c != ' ' && c != '\n' && c != '#' && c != '\r' && c != '}' && c != ']') return next;
+// Whether a table and a console can show it as one line.
+bool IsOneLine(std::string_view text) {
+  while (!text.empty()) {
+    const size_t bytes = std::max<size_t>(1, Utf8CharacterLength(text));
+    const char32_t code = config::CodePoint(text.substr(0, bytes));
+    if (config::IsControl(code) || code == 0x2028 || code == 0x2029) return false;
+    text.remove_prefix(bytes);
   }
-  return text.size();
+  return true;
 }
+
+// What stood in quotation marks, without them.
+std::string LabelOf(const std::string& value) {
+  return value.size() > 1 && value.front() == '"' ? value.substr(1, value.size() - 2) : value;
+}
+
+// The key of the run file that a setting gives a value.
+std::string_view KeyOf(std::string_view path) {
+  if (path == kSgdBatch) return "cluster.batch_per_replica";
+  return path == kSamples ? "train.max_steps" : path;
+}
+
+// Whether one is the other's key, or above or below it: the later setting would overwrite the earlier.
+bool Clash(const std::string& a, const std::string& b) {
+  std::string_view shorter = KeyOf(a), longer = KeyOf(b);
+  if (shorter.size() > longer.size()) std::swap(shorter, longer);
+  return longer.starts_with(shorter) &&
+         (longer.size() == shorter.size() || longer[shorter.size()] == '.');
+}
+
+// Settings that one part of the study makes together with those of the others.
+struct Changes {
+  std::string who;
+  std::vector<const Setting*> settings;
+};
 
 class Reader {
  public:
@@ -49,9 +79,11 @@ class Reader {
 
   void Run(const std::filesystem::path& folder) {
     ForgetWhatIsNotGiven();
+    CheckFolderName();
     file_.set = SettingsOf(file_.spec.set(), "set");
     for (int i = 0; i < file_.spec.axes_size(); ++i) AddAxis(i);
     AddSeeds();
+    CheckClashes();
     AddTuning();
     CheckSkips();
     CheckTargets();
@@ -82,6 +114,38 @@ class Reader {
     diagnostics_.Add(file_.PlaceOf(path), path, std::move(message), std::move(hint));
   }
 
+  // It is the name of a folder.
+  void CheckFolderName() {
+    const std::string& name = file_.spec.name();
+    if (!file_.origins.Given("name")) return;
+    const auto alnum = [](unsigned char c) { return c < 0x80 && std::isalnum(c) != 0; };
+    const bool characters = std::ranges::all_of(
+        name, [&](unsigned char c) { return alnum(c) || c == '.' || c == '_' || c == '-'; });
+    if (!name.empty() && name.size() <= 128 && characters && alnum(name.front())) return;
+    Fail("name",
+         "expected 1 to 128 letters, digits, `.`, `_` and `-`, the first a letter or digit",
+         "It is the name of the study's folder.");
+  }
+
+  void CheckName(const std::string& name, const std::string& path) {
+    if (name.empty() && file_.origins.Given(path)) Fail(path, "is empty; give a name");
+    if (!IsOneLine(name)) Fail(path, "a name has no line breaks and no control characters");
+  }
+
+  // Those of trials.csv are its name, and all others are not.
+  void CheckAxisName(const std::string& name, const std::string& path) {
+    std::vector<std::string> taken = MeasureNames(file_.spec);
+    for (const char* column : {"trial", "seed", "end", "steps", "samples", "digest", "purpose"}) {
+      taken.push_back(column);
+    }
+    if (file_.spec.has_tune()) taken.push_back(file_.spec.tune().path());
+    if (name.empty()) Fail(path, "the axis has an empty name", "Give it a `name`.");
+    CheckName(name, path);
+    if (std::ranges::find(taken, name) == taken.end()) return;
+    Fail(path, "`" + name + "` is another column of trials.csv; no axis may have this name",
+         "Give it another `name`.");
+  }
+
   std::vector<Setting> SettingsOf(const Settings& settings, const std::string& path) {
     std::vector<Setting> result;
     for (int i = 0; i < settings.size(); ++i) {
@@ -99,8 +163,7 @@ class Reader {
 
   static Level LevelOf(const std::string& path, const std::string& value,
                        const config::Location& place) {
-    return {.label = value.size() > 1 && value.front() == '"' ? value.substr(1, value.size() - 2)
-                                                              : value,
+    return {.label = LabelOf(value),
             .number = config::ParseNumber(value).value,
             .settings = {{.path = path, .value = value, .place = place}}};
   }
@@ -132,6 +195,7 @@ class Reader {
     if (file_.FindAxis(axis.name) != nullptr) {
       return Fail(path, "there is an axis `" + axis.name + "` already", "Give it a `name`.");
     }
+    CheckAxisName(axis.name, path + (spec.name().empty() ? ".path" : ".name"));
     for (int i = 0; i < spec.values_size(); ++i) {
       const std::string below = path + ".values." + std::to_string(i);
       AddLevel(axis, LevelOf(spec.path(), spec.values(i), file_.PlaceOf(below)), below);
@@ -144,6 +208,7 @@ class Reader {
     }
     for (int i = 0; i < spec.cases_size(); ++i) {
       const std::string below = path + ".cases." + std::to_string(i);
+      CheckName(spec.cases(i).name(), below + ".name");
       AddLevel(axis,
                {.label = spec.cases(i).name(),
                 .number = std::nullopt,
@@ -162,8 +227,14 @@ class Reader {
 
   bool GridFails(const v1::LogGridSpec& grid, const std::string& path) {
     if (file_.origins.Failed(path)) return true;
-    if (grid.from() < grid.to()) return false;
-    Fail(path, "`from` is not less than `to`");
+    if (grid.from() >= grid.to()) {
+      Fail(path, "`from` is not less than `to`");
+      return true;
+    }
+    const std::vector<double> values = LogGrid(grid);
+    if (std::ranges::adjacent_find(values) == values.end()) return false;
+    Fail(path, "two of its values are the same when they are rounded to three digits",
+         "Give fewer `points`, or a wider range.");
     return true;
   }
 
@@ -182,6 +253,41 @@ class Reader {
     }
   }
 
+  // By `set`, and by each axis.
+  std::vector<Changes> AllChanges() const {
+    std::vector<Changes> all = {{.who = "`set`", .settings = {}}};
+    for (const Setting& setting : file_.set) all.front().settings.push_back(&setting);
+    for (const Axis& axis : file_.axes) {
+      Changes& changes = all.emplace_back();
+      changes.who = "the axis `" + axis.name + "`";
+      for (const Level& level : axis.levels) {
+        for (const Setting& setting : level.settings) changes.settings.push_back(&setting);
+      }
+    }
+    return all;
+  }
+
+  void CheckClashes() {
+    const std::vector<Changes> all = AllChanges();
+    for (size_t later = 1; later < all.size(); ++later) {
+      for (size_t earlier = 0; earlier < later; ++earlier) CheckClash(all[earlier], all[later]);
+    }
+  }
+
+  // Tells of the first only.
+  void CheckClash(const Changes& earlier, const Changes& later) {
+    for (const Setting* one : earlier.settings) {
+      for (const Setting* other : later.settings) {
+        if (!Clash(one->path, other->path)) continue;
+        diagnostics_.Add(other->place, other->path,
+                         earlier.who + " changes `" + one->path + "` already, in " +
+                             one->place.ToString() + "; remove one of them",
+                         later.who + " would overwrite it.");
+        return;
+      }
+    }
+  }
+
   void AddTuning() {
     if (!file_.spec.has_tune()) return;
     const v1::TuneSpec& tune = file_.spec.tune();
@@ -193,19 +299,23 @@ class Reader {
     }
     if (tune.measure() == "tuned") Fail("tune.measure", "is what is to be found");
     CheckMeasure("tune.measure", tune.measure());
-    for (const Axis& axis : file_.axes) {
-      for (const Level& level : axis.levels) {
-        for (const Setting& setting : level.settings) {
-          if (setting.path != tune.path()) continue;
-          return Fail("tune.path", "is what the axis `" + axis.name + "` changes",
-                      "A key is either tuned or an axis.");
-        }
-      }
+    const std::string& key = tune.path();
+    if (key == "seed" || key == kSgdBatch || key == kSamples) {
+      return Fail("tune.path", "`" + key + "` cannot be tuned", "Give a number of the run file.");
+    }
+    for (const Changes& changes : AllChanges()) {
+      const auto clash = std::ranges::find_if(
+          changes.settings, [&](const Setting* one) { return Clash(one->path, key); });
+      if (clash == changes.settings.end()) continue;
+      return Fail("tune.path",
+                  "is what " + changes.who + " changes, by `" + (*clash)->path + "` in " +
+                      (*clash)->place.ToString(),
+                  "A key is either set, or an axis, or tuned.");
     }
   }
 
-  // Names of axes, and values that they have.
-  void CheckWhere(const Settings& where, const std::string& path) {
+  // Names of axes, and values that they have; a number is then written as the axis has it.
+  void CheckWhere(Settings& where, const std::string& path) {
     std::vector<std::string> names;
     for (const Axis& axis : file_.axes) names.push_back(axis.name);
     for (int i = 0; i < where.size(); ++i) {
@@ -219,7 +329,11 @@ class Reader {
              names.empty() ? "The study has no axes." : "Axes here: " + Join(names, ", ") + ".");
         continue;
       }
-      if (axis->Find(LabelOf(where[i].value())) >= 0) continue;
+      const int level = axis->Find(LabelOf(where[i].value()));
+      if (level >= 0) {
+        where[i].set_value(axis->levels[static_cast<size_t>(level)].label);
+        continue;
+      }
       std::vector<std::string> labels;
       for (const Level& level : axis->levels) labels.push_back(level.label);
       Fail(below + ".value",
@@ -228,13 +342,9 @@ class Reader {
     }
   }
 
-  static std::string LabelOf(const std::string& value) {
-    return value.size() > 1 && value.front() == '"' ? value.substr(1, value.size() - 2) : value;
-  }
-
   void CheckSkips() {
     for (int i = 0; i < file_.spec.skip_size(); ++i) {
-      CheckWhere(file_.spec.skip(i).where(), "skip." + std::to_string(i) + ".where");
+      CheckWhere(*file_.spec.mutable_skip(i)->mutable_where(), "skip." + std::to_string(i) + ".where");
     }
   }
 
@@ -243,6 +353,9 @@ class Reader {
     for (int i = 0; i < file_.spec.targets_size(); ++i) {
       const v1::TargetSpec& target = file_.spec.targets(i);
       const std::string path = "targets." + std::to_string(i);
+      CheckName(target.name(), path + ".name");
+      if (target.has_at_least()) CheckShare(target, target.at_least(), path + ".at_least");
+      if (target.has_at_most()) CheckShare(target, target.at_most(), path + ".at_most");
       if (!names.insert(target.name()).second) {
         Fail(path, "there is a target `" + target.name() + "` already");
       }
@@ -250,6 +363,12 @@ class Reader {
         Fail(path, "has no value to reach", "Give `at_least` or `at_most`.");
       }
     }
+  }
+
+  void CheckShare(const v1::TargetSpec& target, double value, const std::string& path) {
+    if (target.metric() != v1::TARGET_METRIC_TEST_ACCURACY || (value > 0 && value <= 1)) return;
+    Fail(path, "expected a share above 0, at most 1, found " + FormatDouble(value),
+         "An accuracy of 90 % is 0.9.");
   }
 
   void CheckMeasure(const std::string& path, const std::string& measure) {
@@ -263,11 +382,16 @@ class Reader {
   }
 
   void CheckClaim(int index) {
-    const v1::ClaimSpec& claim = file_.spec.claims(index);
+    v1::ClaimSpec& claim = *file_.spec.mutable_claims(index);
     const std::string path = "claims." + std::to_string(index);
-    CheckMeasure(path + ".measure", claim.measure());
-    CheckWhere(claim.arm(), path + ".arm");
-    CheckWhere(claim.against(), path + ".against");
+    if (claim.measure() == "tuned") {
+      Fail(path + ".measure", "a cell has one tuned value, and no seeds to judge it by");
+    } else {
+      CheckMeasure(path + ".measure", claim.measure());
+    }
+    CheckWhere(*claim.mutable_arm(), path + ".arm");
+    CheckWhere(*claim.mutable_against(), path + ".against");
+    CheckArms(claim, path);
     const bool paired =
         claim.compare() == v1::COMPARISON_DIFFERENCE || claim.compare() == v1::COMPARISON_RATIO;
     if (claim.compare() == v1::COMPARISON_RATIO && claim.against().empty()) {
@@ -276,6 +400,13 @@ class Reader {
     if (!paired) {
       if (!claim.against().empty()) {
         Fail(path + ".against", "has no effect where trials are compared over an axis");
+      }
+      if (claim.has_equivalent_within()) {
+        Fail(path + ".equivalent_within", "is of a difference or a ratio",
+             "Give `supported: {above: ..., below: ...}` and `refuted`.");
+      }
+      if (AxesOf(claim.arm()).contains(claim.over())) {
+        Fail(path + ".over", "`arm` fixes the axis `" + claim.over() + "`, so that it has one value");
       }
       const Axis* axis = file_.FindAxis(claim.over());
       if (claim.over().empty()) {
@@ -297,9 +428,39 @@ class Reader {
       Fail(path, "what lies on the other side of two bounds is not one thing",
            "Give `refuted` as well.");
     }
+    if (claim.has_supported() && claim.has_refuted() &&
+        Overlap(claim.supported(), claim.refuted())) {
+      Fail(path + ".refuted", "overlaps with `supported`: an interval could be within both");
+    }
     if (claim.has_refuted() && claim.has_equivalent_within()) {
       Fail(path + ".refuted", "has no effect beside `equivalent_within`");
     }
+  }
+
+  // Values, by the name of their axis.
+  static std::map<std::string, std::string> AxesOf(const Settings& where) {
+    std::map<std::string, std::string> axes;
+    for (const v1::SettingSpec& one : where) axes[one.path()] = one.value();
+    return axes;
+  }
+
+  void CheckArms(const v1::ClaimSpec& claim, const std::string& path) {
+    if (claim.against().empty()) return;
+    const auto arm = AxesOf(claim.arm()), against = AxesOf(claim.against());
+    const auto same_axis = [](const auto& a, const auto& b) { return a.first == b.first; };
+    if (!std::ranges::equal(arm, against, same_axis)) {
+      Fail(path + ".against", "names other axes than `arm`",
+           "Name the same axes in both; trials are paired over all others.");
+    } else if (arm == against) {
+      Fail(path + ".against", "is the same as `arm`");
+    }
+  }
+
+  static bool Overlap(const v1::BoundsSpec& a, const v1::BoundsSpec& b) {
+    constexpr double kEnd = std::numeric_limits<double>::infinity();
+    const auto above = [](const v1::BoundsSpec& one) { return one.has_above() ? one.above() : -kEnd; };
+    const auto below = [](const v1::BoundsSpec& one) { return one.has_below() ? one.below() : kEnd; };
+    return std::max(above(a), above(b)) < std::min(below(a), below(b));
   }
 
   void CheckBounds(const v1::BoundsSpec& bounds, bool given, const std::string& path) {
@@ -311,21 +472,35 @@ class Reader {
     }
   }
 
+  // The run file as it stands in the study, in block style: with all else made blank every place in it
+  // is one in the study. One in flow style (`{...}`) has no lines of its own; it stays the one line
+  // that decoding has made of it, and its places are lost.
+  void KeepPlacesOfRun() {
+    const config::Source& source = *file_.source;
+    config::Diagnostics known;
+    const config::YamlNode root = config::ParseYaml(file_.source, known);
+    for (size_t i = 0; i < root.keys.size(); ++i) {
+      if (root.keys[i].text != "run") continue;
+      const size_t begin = root.items[i].location.position.value_or(0);
+      if (begin >= source.text().size() || source.text()[begin] == '{') return;
+      size_t end = source.text().size();
+      if (i + 1 < root.keys.size()) {
+        end = source.LineStart(source.LineOf(root.keys[i + 1].location.position.value_or(end)));
+      }
+      file_.run_name = source.name();
+      file_.run_text = Only(source.text(), begin, end);
+      return;
+    }
+  }
+
   void ReadRun(const std::filesystem::path& folder) {
     const std::string& run = file_.spec.run();
     if (run.empty()) return;
     const config::Origin* origin = file_.origins.Find("run");
     if (run.front() == '{') {
-      const config::Location& place = origin->value;
-      if (origin->kind == config::Origin::Kind::kSet) {
-        file_.run_name = "the run file";
-        file_.run_text = run;
-        return;
-      }
-      const std::string& text = file_.source->text();
-      const size_t begin = place.position.value_or(0);
-      file_.run_name = file_.source->name();
-      file_.run_text = Only(text, begin, EndOfBlock(text, begin));
+      file_.run_name = "the run file";
+      file_.run_text = run;
+      if (origin->kind != config::Origin::Kind::kSet) KeepPlacesOfRun();
       return;
     }
     const std::filesystem::path path = folder / LabelOf(run);
@@ -351,6 +526,10 @@ bool Axis::numeric() const {
 int Axis::Find(std::string_view label) const {
   for (size_t i = 0; i < levels.size(); ++i) {
     if (levels[i].label == label) return static_cast<int>(i);
+  }
+  const std::optional<double> number = config::ParseNumber(label).value;
+  for (size_t i = 0; number && i < levels.size(); ++i) {
+    if (levels[i].number == number) return static_cast<int>(i);
   }
   return -1;
 }

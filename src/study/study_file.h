@@ -36,7 +36,7 @@ struct Axis {
   std::vector<Level> levels;
 
   bool numeric() const;
-  // -1: there is none of this label.
+  // -1: there is none of this label, or, where it is a number, of this number (0.10 finds 0.1).
   int Find(std::string_view label) const;
 };
 

@@ -158,6 +158,92 @@ std::vector<Wrong> WrongFiles() {
       {"refuted beside equivalence",
        kRun + kAxes + claim + "{text: c, equivalent_within: 1, refuted: {above: 0}}\n",
        "study.yaml:9:46: claims.0.refuted: has no effect beside `equivalent_within`"},
+      {"a name that is a path", "name: a/b\nrun: {}\n",
+       "study.yaml:1:7: name: expected 1 to 128 letters, digits, `.`, `_` and `-`, the first a "
+       "letter or digit"},
+      {"a name that is hidden", "name: .a\nrun: {}\n", "study.yaml:1:7: name: expected 1 to 128 "},
+      {"an empty name", "name: \"\"\nrun: {}\n", "study.yaml:1:7: name: "},
+      {"an axis over two lines",
+       kRun + "axes: [{name: \"a\\nb\", path: train.epochs, values: [1]}]\n",
+       "study.yaml:6:15: axes.0.name: a name has no line breaks and no control characters"},
+      {"a case over two lines", kRun + "axes: [{name: n, cases: [{name: \"a\\nb\"}]}]\n",
+       "study.yaml:6:33: axes.0.cases.0.name: a name has no line breaks"},
+      {"an empty case", kRun + "axes: [{name: n, cases: [{name: \"\"}]}]\n",
+       "study.yaml:6:33: axes.0.cases.0.name: "},
+      {"a target over two lines", kRun + "targets: [{name: \"a\\u2028b\", at_least: 1}]\n",
+       "study.yaml:6:18: targets.0.name: a name has no line breaks"},
+      {"an axis called as a column",
+       kRun + "axes: [{name: digest, path: train.epochs, values: [1]}]\n",
+       "study.yaml:6:15: axes.0.name: `digest` is another column of trials.csv"},
+      {"an axis called as a column by its key", kRun + "axes: [{path: samples, values: [64]}]\n",
+       "study.yaml:6:15: axes.0.path: `samples` is another column of trials.csv"},
+      {"an axis called as a measure",
+       kRun + "axes: [{name: steps_to t, path: train.epochs, values: [1]}]\n"
+              "targets: [{name: t, at_least: 1}]\n",
+       "study.yaml:6:15: axes.0.name: `steps_to t` is another column of trials.csv"},
+      {"a target in percent", kRun + "targets: [{name: t, at_least: 90}]\n",
+       "study.yaml:6:31: targets.0.at_least: expected a share above 0, at most 1, found 90"},
+      {"a target of nothing", kRun + "targets: [{name: t, at_least: 0}]\n",
+       "study.yaml:6:31: targets.0.at_least: expected a share above 0, at most 1, found 0"},
+      {"a number twice", kRun + "axes: [{path: train.learning_rate.base, values: [0.1, 0.10]}]\n",
+       "study.yaml:6:55: axes.0.values.1: `0.10` is there twice; remove one of them"},
+      {"a grid too fine",
+       kRun + "axes: [{path: train.epochs, log: {from: 1, to: 1.01, points: 5}}]\n",
+       "study.yaml:6:34: axes.0.log: two of its values are the same when they are rounded to three "
+       "digits"},
+      {"a tuning grid too fine", kRun + "tune: {log: {from: 1, to: 1.001, points: 2}}\n",
+       "study.yaml:6:13: tune.log: two of its values are the same"},
+      {"the seed is tuned", kRun + "tune: {path: seed, log: {from: 1, to: 4, points: 2}}\n",
+       "study.yaml:6:14: tune.path: `seed` cannot be tuned"},
+      {"the SGD batch is tuned",
+       kRun + "tune: {path: sgd_batch, log: {from: 8, to: 16, points: 2}}\n",
+       "study.yaml:6:14: tune.path: `sgd_batch` cannot be tuned"},
+      {"tuned and set",
+       kRun + "set: {train.learning_rate.base: 1}\ntune: {log: {from: 0.1, to: 1, points: 2}}\n",
+       "study.yaml:7:1: tune.path: is what `set` changes, by `train.learning_rate.base` in "
+       "study.yaml:6"},
+      {"tuned and set above",
+       kRun + "set: {train.learning_rate: 1}\ntune: {log: {from: 0.1, to: 1, points: 2}}\n",
+       "study.yaml:7:1: tune.path: is what `set` changes, by `train.learning_rate` in "},
+      {"tuned and a case below",
+       kRun + "axes: [{name: n, cases: [{name: c, set: {train.learning_rate.base: 1}}]}]\n"
+              "tune: {path: train.learning_rate, log: {from: 0.1, to: 1, points: 2}}\n",
+       "study.yaml:7:14: tune.path: is what the axis `n` changes, by `train.learning_rate.base` in "},
+      {"set and an axis",
+       kRun + "set: {train.epochs: 1}\naxes: [{path: train.epochs, values: [2]}]\n",
+       "study.yaml:7:38: train.epochs: `set` changes `train.epochs` already, in study.yaml:6; "
+       "remove one of them"},
+      {"two axes, one above the other",
+       kRun + kAxes + "  - {name: n, cases: [{name: c, set: {model.norm: batch}}]}\n",
+       "study.yaml:8:39: model.norm: the axis `batch` changes `model.norm.batch` already, in "
+       "study.yaml:7"},
+      {"the SGD batch and the batches",
+       kRun + "set: {cluster.batch_per_replica: 8}\naxes: [{path: sgd_batch, values: [32]}]\n",
+       "study.yaml:7:35: sgd_batch: `set` changes `cluster.batch_per_replica` already, in "},
+      {"equivalence of a correlation",
+       kRun + kAxes + claim +
+           "{text: c, compare: rank_correlation, over: batch, equivalent_within: 1}\n",
+       "study.yaml:9:74: claims.0.equivalent_within: is of a difference or a ratio"},
+      {"a claim on what is tuned",
+       kRun + kAxes + "tune: {log: {from: 0.1, to: 1, points: 2}}\n" + claim +
+           "{text: c, measure: tuned, arm: {batch: 2}, supported: {above: 0}}\n",
+       "study.yaml:10:24: claims.0.measure: a cell has one tuned value"},
+      {"against other axes",
+       kRun + kAxes + "  - {path: train.epochs, values: [1, 2]}\n" + claim +
+           "{text: c, arm: {batch: 2}, against: {epochs: 1}, supported: {above: 0}}\n",
+       "study.yaml:10:41: claims.0.against: names other axes than `arm`"},
+      {"against itself",
+       kRun + kAxes + claim +
+           "{text: c, arm: {batch: 2}, against: {batch: 2.0}, supported: {above: 0}}\n",
+       "study.yaml:9:41: claims.0.against: is the same as `arm`"},
+      {"over what is fixed",
+       kRun + kAxes + claim +
+           "{text: c, compare: log_slope, over: batch, arm: {batch: 2}, supported: {above: 0}}\n",
+       "study.yaml:9:41: claims.0.over: `arm` fixes the axis `batch`"},
+      {"supported and refuted at once",
+       kRun + kAxes + claim +
+           "{text: c, arm: {batch: 2}, supported: {above: 0}, refuted: {above: 0}}\n",
+       "study.yaml:9:64: claims.0.refuted: overlaps with `supported`"},
       {"too many at once", kRun + "at_once: 0\n",
        "study.yaml:6:10: at_once: expected a whole number from 1 to 1024, found the number 0"},
   };
@@ -189,6 +275,96 @@ TEST(StudyFile, ARunFileWithinTheStudyKeepsItsPlacesAndItsComments) {
   EXPECT_EQ(file.run_text.substr(file.run_text.find("data")),
             "data: {dataset: shapes}\n\n  model: {architecture: mlp}  # behind\n        \n");
   EXPECT_EQ(file.seeds, (std::vector<uint64_t>{1, 2}));
+}
+
+// What the run of a study, whose seeds are 2 and whose name is x, is resolved to.
+void ExpectRun(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    const Plan plan(ParseStudyFile(text, "study.yaml", ".", overrides));
+    const v1::RunSpec run = plan.RunOf(plan.FirstTrials().front());
+    EXPECT_EQ(run.model().hidden(0), 6) << text;
+    EXPECT_EQ(run.cluster().batch_per_replica(0), 8) << text;
+    EXPECT_EQ(plan.file().seeds.size(), 2u) << text;
+    EXPECT_EQ(plan.file().spec.name(), "x") << text;
+  } catch (const Error& error) {
+    ADD_FAILURE() << text << "\n" << error.what();
+  }
+}
+
+TEST(StudyFile, ARunFileWithinTheStudyMayStandInAnyStyleOfYaml) {
+  const std::string block =
+      "run:\n"
+      "  # a comment\n"
+      "  data: {dataset: shapes}\n"
+      "\n"
+      "  model: {architecture: mlp, hidden: [6]}\n"
+      "# one at the margin\n"
+      "  cluster: {replicas: 1, batch_per_replica: 8}\n";
+  const std::string flow =
+      "run: {data: {dataset: shapes}, model: {architecture: mlp, hidden: [6]}, cluster: {replicas: "
+      "1, batch_per_replica: 8}}\n";
+  const std::string flow_at_margin =
+      "run: {data: {dataset: shapes},\n"
+      "model: {architecture: mlp,\n"
+      "# a comment\n"
+      "hidden: [6]},\n"
+      "cluster: {replicas: 1, batch_per_replica: 8}\n"
+      "}\n";
+  const std::string flow_within =
+      "run:\n"
+      "  data: {dataset: shapes}\n"
+      "  model: {architecture: mlp,\n"
+      "    hidden: [\n"
+      "      6]}\n"
+      "  cluster: {replicas: 1,\n"
+      "    batch_per_replica: 8}\n";
+  for (const std::string& run : {block, flow, flow_at_margin, flow_within}) {
+    ExpectRun("name: x\n" + run + "seeds: 2\n");
+    ExpectRun(run + "name: x\nseeds: 2\n");
+    ExpectRun("name: x\nseeds: 2\n" + run);
+    ExpectRun("name: x\nseeds: 2\n" + run.substr(0, run.size() - 1));
+    ExpectRun("---\nname: x\n" + run + "\n# of the seeds\nseeds: 2\n");
+    // A key that an override replaces still ends the run file.
+    ExpectRun("name: x\n" + run + "seeds: 3\n", {"seeds=2"});
+    std::string windows;
+    for (const char c : "name: x\n" + run + "\nseeds: 2\n") {
+      windows += c == '\n' ? std::string("\r\n") : std::string(1, c);
+    }
+    ExpectRun(windows);
+  }
+  // Keys that are indented themselves.
+  for (const std::string& run : {block, flow}) {
+    std::string indented = "  ";
+    for (const char c : "name: x\n" + run + "seeds: 2") {
+      indented += c == '\n' ? std::string("\n  ") : std::string(1, c);
+    }
+    ExpectRun(indented + "\n");
+  }
+  const std::string inner = flow.substr(0, flow.size() - 1);
+  ExpectRun("{name: x, " + inner + ", seeds: 2}\n");
+  ExpectRun("{" + inner + ",\nseeds: 2,\nname: x}\n");
+  ExpectRun("{\nname: x,\nseeds: 2,\n" + flow_at_margin + "}\n");
+}
+
+TEST(StudyFile, FaultsOfARunFileInAnIndentedStudyHaveTheirPlace) {
+  EXPECT_TRUE(FaultOf("  name: x\n"
+                      "  run:\n"
+                      "    data: {dataset: shapes}\n"
+                      "    model: {architecture: mlpp}\n"
+                      "  seeds: 2\n")
+                  .starts_with("study.yaml:4:27: model.architecture: expected one of "));
+}
+
+TEST(StudyFile, ANumberIsFoundHoweverItIsWritten) {
+  const StudyFile file = testing::Parse(
+      kRun +
+      "axes: [{path: train.learning_rate.base, values: [0.1, 1e-2]}]\n"
+      "skip: [{where: {base: 0.010}}]\n"
+      "claims: [{text: c, arm: {base: 0.10}, supported: {above: 0}}]\n");
+  EXPECT_EQ(file.spec.claims(0).arm(0).value(), "0.1");
+  const Plan plan(file);
+  ASSERT_EQ(plan.cells().size(), 1u) << "the other is skipped";
+  EXPECT_TRUE(Matches(plan, plan.cells()[0], plan.file().spec.claims(0).arm()));
 }
 
 TEST(StudyFile, ValuesOfAnyKindAreKeptAsTheyWouldStandInARunFile) {
