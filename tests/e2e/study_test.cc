@@ -98,7 +98,9 @@ TEST_F(StudyTest, KilledAtAnyMomentItEndsInTheSameTableAndRunsNoTrialTwice) {
     const size_t before = Results("parts");
     Process process(RunInto("parts"));
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (kills < 20 && Results("parts") <= before && std::chrono::steady_clock::now() < end) {
+    // Where all results are there already no more will come: only the report is left.
+    while (kills < 20 && before < Results("whole") && Results("parts") <= before &&
+           std::chrono::steady_clock::now() < end) {
       if (::kill(process.pid(), 0) != 0) break;
       ::usleep(1000);
     }
@@ -142,6 +144,59 @@ TEST_F(StudyTest, AWrongFileIsRefusedBeforeAnythingIsMade) {
   EXPECT_EQ(result.status, 2);
   EXPECT_THAT(result.err, HasSubstr("axis: unknown key; did you mean `axes`?"));
   EXPECT_FALSE(fs::exists(folder_.path() / "out"));
+}
+
+TEST_F(StudyTest, AFolderOfSomethingElseIsRefusedAndLeftAsItIs) {
+  fs::create_directory(folder_.path() / "mine");
+  WriteFileAtomically(folder_.path() / "mine" / "study.yaml", "precious");
+  const ProcessResult run = RunProcess(RunInto("mine"));
+  EXPECT_EQ(run.status, 2);
+  EXPECT_THAT(run.err, HasSubstr("holds files that are not of a study"));
+  EXPECT_THAT(run.err, HasSubstr("--out"));
+  EXPECT_EQ(Read("mine/study.yaml"), "precious");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path() / "mine"), {}), 1);
+
+  const ProcessResult report =
+      RunProcess(Command({"report", (folder_.path() / "mine").string()}));
+  EXPECT_EQ(report.status, 2);
+  EXPECT_THAT(report.err, HasSubstr("is not the folder of a study: it has no "));
+}
+
+TEST_F(StudyTest, AFolderThatCannotBeMadeIsNamedWithTheReason) {
+  const ProcessResult file = RunProcess(RunInto("tiny.yaml"));
+  EXPECT_EQ(file.status, 2);
+  EXPECT_THAT(file.err, HasSubstr("tiny.yaml is not a folder; give another with --out"));
+  EXPECT_EQ(Read("tiny.yaml"), kStudy);
+  const ProcessResult below = RunProcess(RunInto("tiny.yaml/out"));
+  EXPECT_EQ(below.status, 2);
+  EXPECT_THAT(below.err, HasSubstr("cannot make the folder "));
+  EXPECT_THAT(below.err, HasSubstr("tiny.yaml/out: Not a directory"));
+}
+
+TEST_F(StudyTest, SoManyAtOnceAsItsKeyAllows) {
+  const ProcessResult result =
+      RunProcess(Command({"run", file_.string(), "--at-once", "1025"}));
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, HasSubstr("from 1 to 1024"));
+}
+
+TEST_F(StudyTest, ATrialThatDivergedIsALineWithoutAdviceOfARun) {
+  WriteFileAtomically(file_, R"(name: wild
+run:
+  data: {dataset: shapes, shapes: {train_samples: 128, test_samples: 64}}
+  model: {architecture: mlp, hidden: [16, 16, 16], norm: none}
+  cluster: {replicas: 1, batch_per_replica: 8}
+  train: {epochs: 4, learning_rate: {base: 1000}}
+seeds: 1
+)");
+  const ProcessResult result = RunProcess(RunInto("out"));
+  ASSERT_EQ(result.status, 0) << result.err;
+  const size_t begin = result.out.find("diverged: ");
+  ASSERT_NE(begin, std::string::npos) << result.out;
+  const std::string line = result.out.substr(begin, result.out.find('\n', begin) - begin);
+  EXPECT_THAT(line, HasSubstr("not finite"));
+  EXPECT_THAT(line, ::testing::Not(HasSubstr("replay")));
+  EXPECT_LE(line.size(), 80u) << line;
 }
 
 TEST_F(StudyTest, ItsKeysAreExplained) {

@@ -1,9 +1,13 @@
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
 #include <memory>
 #include <sstream>
+#include <string_view>
+#include <system_error>
 
 #include "app/commands.h"
 #include "app/console.h"
@@ -155,6 +159,20 @@ void WriteReport(const study::Plan& plan, const std::map<std::string, study::Tri
       (folder / "report.html").string().c_str());
 }
 
+// Of a trial that did not finish: what fits on its line. What a run says to do about it is of a run
+// with a folder of its own, which a trial has not.
+std::string ShortReason(const std::string& reason) {
+  constexpr size_t kMost = 60;
+  std::string text = reason.substr(0, reason.find('\n'));
+  text = text.substr(0, text.find(": is train."));
+  size_t end = 0, characters = 0;
+  while (end < text.size() && characters < kMost) {
+    end += std::max<size_t>(1, Utf8CharacterLength(std::string_view(text).substr(end)));
+    ++characters;
+  }
+  return end < text.size() ? text.substr(0, end) + "..." : text;
+}
+
 std::string LineOf(const study::Plan& plan, const study::TrialResult& one) {
   std::string text = plan.Describe(plan.cells()[one.trial.cell]);
   if (!text.empty()) text += ", ";
@@ -164,8 +182,7 @@ std::string LineOf(const study::Plan& plan, const study::TrialResult& one) {
   }
   const study::TrialRecord& record = *one.record;
   if (record.end != study::TrialEnd::kFinished) {
-    return text + ": " + study::TrialEndName(record.end) + ": " +
-           record.reason.substr(0, record.reason.find('\n'));
+    return text + ": " + study::TrialEndName(record.end) + ": " + ShortReason(record.reason);
   }
   const study::Measures measures = study::MeasuresOf(record, plan.file().spec);
   const auto seconds = record.timings.find("seconds");
@@ -189,10 +206,34 @@ std::vector<std::string> StoredOverrides(const fs::path& folder) {
   return overrides;
 }
 
+// Makes the folder, or refuses one that holds something else: nothing of it would be spared.
+void PrepareFolder(const fs::path& folder) {
+  std::error_code error;
+  const fs::file_status status = fs::status(folder, error);
+  if (fs::exists(status) && !fs::is_directory(status)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                folder.string() + " is not a folder; give another with --out");
+  }
+  if (fs::create_directories(folder, error); error) {
+    errno = error.value();
+    ThrowErrno("make the folder", folder);
+  }
+  const bool empty = fs::is_empty(folder, error);
+  const bool study = !error && (empty || fs::exists(folder / kResults, error));
+  if (error) {
+    errno = error.value();
+    ThrowErrno("read the folder", folder);
+  }
+  if (study) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              folder.string() + " holds files that are not of a study (there is no " + kResults +
+                  "); give another folder with --out, or empty it");
+}
+
 int RunStudy(const Arguments& arguments) {
   const study::Plan plan(study::LoadStudyFile(arguments.study, arguments.sets));
   const fs::path folder = FolderOf(arguments, plan.file().spec);
-  fs::create_directories(folder);
+  PrepareFolder(folder);
   study::ResultLog log(folder / kResults);
   // As they were used: a report is made of them, and the study can be run again from here.
   WriteFileAtomically(folder / kRunFile, plan.file().run_text);
@@ -234,6 +275,13 @@ int RunStudy(const Arguments& arguments) {
 }
 
 void MakeReportOf(const std::string& folder) {
+  for (const char* file : {kStudyFile, kOverrides, kRunFile, kResults}) {
+    std::error_code error;
+    if (fs::exists(fs::path(folder) / file, error)) continue;
+    throw Error(ErrorCode::kNotFound,
+                folder + " is not the folder of a study: it has no " + file +
+                    "; give what 'syncbn study run' wrote to (--out, or studies/NAME)");
+  }
   const study::Plan plan(
       study::LoadStudyFile(fs::path(folder) / kStudyFile, StoredOverrides(folder)));
   WriteReport(plan, study::ReadResults(fs::path(folder) / kResults), folder);
@@ -276,7 +324,7 @@ void AddStudyCommand(CommandLine& line) {
   run->add_option("--at-once", arguments->at_once,
                   "trials at a time (default: at_once of the study, else one a core)")
       ->type_name("N")
-      ->check(WholeNumberFrom(1));
+      ->check(WholeNumberFrom(1, 1024));
   run->add_option("--backend", arguments->backend, "cpu, or reference (double, slow)")
       ->capture_default_str();
   run->add_flag("--quiet", arguments->quiet, "print the end only");
