@@ -22,8 +22,8 @@ struct Attempt {
   double measure;
 };
 
-// Whether `a` is better than `b`: one that finished always is better than one that did not, whatever
-// the measure of guessing comes to; what is not a number is never better.
+// Whether `a` is better than `b`: one that finished always is better than one that did not,
+// whatever the measure of guessing comes to; what is not a number is never better.
 bool Better(const Attempt& a, const Attempt& b, bool more) {
   const bool a_finished = a.record->end == TrialEnd::kFinished;
   const bool b_finished = b.record->end == TrialEnd::kFinished;

@@ -58,7 +58,8 @@ std::string_view KeyOf(std::string_view path) {
   return path == kSamples ? "train.max_steps" : path;
 }
 
-// Whether one is the other's key, or above or below it: the later setting would overwrite the earlier.
+// Whether one is the other's key, or above or below it: the later setting would overwrite the
+// earlier.
 bool Clash(const std::string& a, const std::string& b) {
   std::string_view shorter = KeyOf(a), longer = KeyOf(b);
   if (shorter.size() > longer.size()) std::swap(shorter, longer);
@@ -153,6 +154,12 @@ class Reader {
       if (settings[i].value().empty()) continue;
       if (settings[i].path() == "seed") {
         Fail(below, "is set by the study", "The seeds of the trials stand in `seeds`.");
+      }
+      for (const Setting& earlier : result) {
+        // One that is the same is reported already.
+        const std::string& later = settings[i].path();
+        if (earlier.path == later || !Clash(earlier.path, later)) continue;
+        Fail(below, "would overwrite `" + earlier.path + "`; remove one of them");
       }
       result.push_back({.path = settings[i].path(),
                         .value = settings[i].value(),
@@ -344,7 +351,8 @@ class Reader {
 
   void CheckSkips() {
     for (int i = 0; i < file_.spec.skip_size(); ++i) {
-      CheckWhere(*file_.spec.mutable_skip(i)->mutable_where(), "skip." + std::to_string(i) + ".where");
+      CheckWhere(*file_.spec.mutable_skip(i)->mutable_where(),
+                 "skip." + std::to_string(i) + ".where");
     }
   }
 
@@ -406,7 +414,8 @@ class Reader {
              "Give `supported: {above: ..., below: ...}` and `refuted`.");
       }
       if (AxesOf(claim.arm()).contains(claim.over())) {
-        Fail(path + ".over", "`arm` fixes the axis `" + claim.over() + "`, so that it has one value");
+        Fail(path + ".over",
+             "`arm` fixes the axis `" + claim.over() + "`, so that it has one value");
       }
       const Axis* axis = file_.FindAxis(claim.over());
       if (claim.over().empty()) {
@@ -458,9 +467,11 @@ class Reader {
 
   static bool Overlap(const v1::BoundsSpec& a, const v1::BoundsSpec& b) {
     constexpr double kEnd = std::numeric_limits<double>::infinity();
-    const auto above = [](const v1::BoundsSpec& one) { return one.has_above() ? one.above() : -kEnd; };
-    const auto below = [](const v1::BoundsSpec& one) { return one.has_below() ? one.below() : kEnd; };
-    return std::max(above(a), above(b)) < std::min(below(a), below(b));
+    const double above =
+        std::max(a.has_above() ? a.above() : -kEnd, b.has_above() ? b.above() : -kEnd);
+    const double below =
+        std::min(a.has_below() ? a.below() : kEnd, b.has_below() ? b.below() : kEnd);
+    return above < below;
   }
 
   void CheckBounds(const v1::BoundsSpec& bounds, bool given, const std::string& path) {
@@ -472,8 +483,8 @@ class Reader {
     }
   }
 
-  // The run file as it stands in the study, in block style: with all else made blank every place in it
-  // is one in the study. One in flow style (`{...}`) has no lines of its own; it stays the one line
+  // The run file as it stands in the study, in block style: with all else made blank every place in
+  // it is one in the study. One in flow style (`{...}`) has no lines of its own; it stays the one line
   // that decoding has made of it, and its places are lost.
   void KeepPlacesOfRun() {
     const config::Source& source = *file_.source;

@@ -208,11 +208,13 @@ std::vector<Wrong> WrongFiles() {
       {"tuned and a case below",
        kRun + "axes: [{name: n, cases: [{name: c, set: {train.learning_rate.base: 1}}]}]\n"
               "tune: {path: train.learning_rate, log: {from: 0.1, to: 1, points: 2}}\n",
-       "study.yaml:7:14: tune.path: is what the axis `n` changes, by `train.learning_rate.base` in "},
+       "study.yaml:7:14: tune.path: is what the axis `n` changes, by `train.learning_rate.base` "},
       {"set and an axis",
        kRun + "set: {train.epochs: 1}\naxes: [{path: train.epochs, values: [2]}]\n",
        "study.yaml:7:38: train.epochs: `set` changes `train.epochs` already, in study.yaml:6; "
        "remove one of them"},
+      {"set above what is set", kRun + "set: {train.epochs: 1, train: {epochs: 2}}\n",
+       "study.yaml:6:24: set.1: would overwrite `train.epochs`; remove one of them"},
       {"two axes, one above the other",
        kRun + kAxes + "  - {name: n, cases: [{name: c, set: {model.norm: batch}}]}\n",
        "study.yaml:8:39: model.norm: the axis `batch` changes `model.norm.batch` already, in "
