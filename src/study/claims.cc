@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <limits>
 #include <map>
-#include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -25,12 +27,18 @@ std::string WhereText(const Settings& where) {
   return parts.empty() ? "all trials" : Join(parts, ", ");
 }
 
+std::string BoundText(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
 std::string BoundsText(const v1::BoundsSpec& bounds) {
   if (bounds.has_above() && bounds.has_below()) {
-    return "between " + FormatDouble(bounds.above()) + " and " + FormatDouble(bounds.below());
+    return "between " + BoundText(bounds.above()) + " and " + BoundText(bounds.below());
   }
-  return bounds.has_above() ? "above " + FormatDouble(bounds.above())
-                            : "below " + FormatDouble(bounds.below());
+  return bounds.has_above() ? "above " + BoundText(bounds.above())
+                            : "below " + BoundText(bounds.below());
 }
 
 // The other side of a single bound.
@@ -81,42 +89,56 @@ class Judging {
     if (claim_.control() != v1::OUTCOME_UNSPECIFIED) {
       const Verdict must =
           claim_.control() == v1::OUTCOME_SUPPORTED ? Verdict::kSupported : Verdict::kRefuted;
-      judgement_.as_it_must = judgement_.verdict == must;
+      judgement_.as_it_must = !judgement_.verdict || judgement_.verdict == must;
     }
     return std::move(judgement_);
   }
 
  private:
-  // Of a trial that counts; what was never reached counts with the end of its run.
-  double Sample(const TrialResult& one) {
-    if (one.record == nullptr)
-      throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
+  // What a trial has of the measure. Of a target that was not reached it is known only that it comes later: later
+  // than the longest run of the claim.
+  struct Sample {
+    double value = 0;
+    bool later = false;
+  };
+  // By seed, then by the levels of the axes that the arm leaves open.
+  using Samples = std::map<uint64_t, std::map<std::vector<int>, Sample>>;
+
+  Sample SampleOf(const TrialResult& one) {
+    if (one.record == nullptr) throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
     if (one.record->end == TrialEnd::kFailed) {
       throw Error(ErrorCode::kNotFound, "a trial of it has failed: " + one.record->reason);
     }
-    if (claim_.measure() == "tuned") return one.trial.tuned.value_or(std::nan(""));
+    diverged_ += one.record->end == TrialEnd::kDiverged ? 1 : 0;
     const double value = MeasuresOf(*one.record, plan_.file().spec).at(claim_.measure());
-    if (!std::isinf(value)) return value;
+    if (std::isnan(value)) throw Error(ErrorCode::kNotFound, "a trial of it was not evaluated");
+    if (!std::isinf(value)) return {value, false};
     ++not_reached_;
-    return static_cast<double>(claim_.measure().starts_with("samples_to") ? one.record->samples
-                                                                          : one.record->steps);
+    return {Longest(), true};
   }
 
-  // The axes whose values `where` leaves open, and the seed: what pairs a trial with one of the
-  // other arm.
-  using Key = std::pair<std::vector<int>, uint64_t>;
-  std::map<Key, double> Samples(const Settings& where) {
-    std::set<std::string> named;
-    for (const v1::SettingSpec& setting : where) named.insert(setting.path());
-    std::map<Key, double> samples;
+  // Steps (or samples) of the longest run that the claim is about.
+  double Longest() const {
+    const bool samples = claim_.measure().starts_with("samples_to");
+    int64_t longest = 1;
+    for (const TrialResult& one : outlook_.trials()) {
+      const Cell& cell = plan_.cells()[one.trial.cell];
+      if (one.trial.tuning || one.record == nullptr) continue;
+      if (!Matches(plan_, cell, claim_.arm()) &&
+          (claim_.against().empty() || !Matches(plan_, cell, claim_.against()))) {
+        continue;
+      }
+      longest = std::max(longest, samples ? one.record->samples : one.record->steps);
+    }
+    return static_cast<double>(longest);
+  }
+
+  Samples SamplesOf(const Settings& where) {
+    Samples samples;
     for (const TrialResult& one : outlook_.trials()) {
       const Cell& cell = plan_.cells()[one.trial.cell];
       if (one.trial.tuning || !Matches(plan_, cell, where)) continue;
-      std::vector<int> open;
-      for (size_t axis = 0; axis < cell.levels.size(); ++axis) {
-        if (!named.contains(plan_.file().axes[axis].name)) open.push_back(cell.levels[axis]);
-      }
-      samples[{std::move(open), one.trial.seed}] = Sample(one);
+      samples[one.trial.seed][OpenLevelsOf(plan_, cell, where)] = SampleOf(one);
     }
     if (samples.empty() || !AllTuned(where)) {
       throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
@@ -132,29 +154,40 @@ class Judging {
     return true;
   }
 
+  // Seeds are what is repeated: trials of one seed under other open settings are no further evidence, but its mean
+  // (geometric, of ratios).
+  static std::vector<double> MeansOf(const Samples& samples, bool geometric) {
+    std::vector<double> means;
+    for (const auto& [seed, trials] : samples) {
+      double sum = 0;
+      for (const auto& [open, sample] : trials) {
+        if (geometric && !(sample.value > 0)) {
+          throw Error(ErrorCode::kNotFound, "a ratio needs figures above 0");
+        }
+        sum += geometric ? std::log(sample.value) : sample.value;
+      }
+      const double mean = sum / static_cast<double>(trials.size());
+      means.push_back(geometric ? std::exp(mean) : mean);
+    }
+    return means;
+  }
+
   void Compare() {
     const bool ratio = claim_.compare() == v1::COMPARISON_RATIO;
-    const std::map<Key, double> arm = Samples(claim_.arm());
-    std::map<Key, double> against;
     judgement_.figure = claim_.measure() + ": " + WhereText(claim_.arm());
+    const Samples arm = SamplesOf(claim_.arm());
+    const int arm_later = std::exchange(not_reached_, 0);
+    std::vector<double> a = MeansOf(arm, ratio), b(a.size(), 0);
     if (!claim_.against().empty()) {
-      against = Samples(claim_.against());
       judgement_.figure += (ratio ? " over " : " minus ") + WhereText(claim_.against());
+      b = MeansOf(SamplesOf(claim_.against()), ratio);
     }
-    std::vector<double> a, b;
-    for (const auto& [key, value] : arm) {
-      if (claim_.against().empty()) {
-        a.push_back(value);
-        b.push_back(0);
-        continue;
-      }
-      const auto found = against.find(key);
-      if (found == against.end()) continue;
-      a.push_back(value);
-      b.push_back(found->second);
-    }
-    Note(Plural(static_cast<long long>(a.size()), claim_.against().empty() ? "trial" : "pair"));
+    const int against_later = not_reached_;
+    Note(arm, arm_later + against_later);
     if (claim_.has_equivalent_within()) {
+      if (arm_later + against_later > 0) {
+        throw Error(ErrorCode::kNotFound, "trials that did not reach it cannot be equal");
+      }
       const double margin = claim_.equivalent_within();
       const Equivalence equivalence =
           ratio ? TestRatioEquivalence(a, b, 1 + margin) : TestEquivalence(a, b, margin);
@@ -164,45 +197,64 @@ class Judging {
       return;
     }
     judgement_.interval = ratio ? PairedRatio(a, b) : PairedDifference(a, b);
+    constexpr double kOpen = std::numeric_limits<double>::infinity();
+    if (arm_later > 0) judgement_.interval.high = kOpen;
+    if (against_later > 0) judgement_.interval.low = ratio ? 0 : -kOpen;
     judgement_.verdict = DecideByBounds(judgement_.interval, claim_);
   }
 
   void Follow() {
-    const std::vector<Axis>& axes = plan_.file().axes;
-    size_t over = 0;
-    while (axes[over].name != claim_.over()) ++over;
-    std::vector<double> x, y;
-    for (const TrialResult& one : outlook_.trials()) {
-      const Cell& cell = plan_.cells()[one.trial.cell];
-      if (one.trial.tuning || !Matches(plan_, cell, claim_.arm())) continue;
-      x.push_back(plan_.LevelOf(cell, over).number.value());
-      y.push_back(Sample(one));
-    }
-    if (!AllTuned(claim_.arm())) {
-      throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
-    }
     const bool slope = claim_.compare() == v1::COMPARISON_LOG_SLOPE;
-    judgement_.figure = (slope ? "slope of log " : "rank correlation of ") + claim_.measure() +
+    judgement_.figure = std::string(slope ? "slope of log " : "rank correlation of ") + claim_.measure() +
                         (slope ? " over log " : " with ") + claim_.over() + ": " +
                         WhereText(claim_.arm());
-    Note(Plural(static_cast<long long>(x.size()), "trial"));
-    judgement_.interval = slope ? LogLogSlope(x, y) : Spearman(x, y).rho;
+    // Which of the open levels is that of the axis, of a cell's.
+    const std::vector<Axis>& axes = plan_.file().axes;
+    size_t over = 0, at = 0;
+    while (axes[over].name != claim_.over()) {
+      const bool named = std::ranges::any_of(claim_.arm(), [&](const v1::SettingSpec& setting) {
+        return setting.path() == axes[over].name;
+      });
+      at += named ? 0 : 1;
+      ++over;
+    }
+    const Samples samples = SamplesOf(claim_.arm());
+    Note(samples, not_reached_);
+    if (slope && not_reached_ > 0) {
+      throw Error(ErrorCode::kNotFound, "a slope over trials that did not reach it is not known");
+    }
+    std::vector<double> figures;
+    for (const auto& [seed, trials] : samples) {
+      std::vector<double> x, y;
+      for (const auto& [open, sample] : trials) {
+        x.push_back(*axes[over].levels[static_cast<size_t>(open[at])].number);
+        y.push_back(sample.value);
+      }
+      figures.push_back(slope ? LogLogSlope(x, y).estimate : Spearman(x, y).rho.estimate);
+    }
+    judgement_.interval = MeanInterval(figures);
     judgement_.verdict = DecideByBounds(judgement_.interval, claim_);
   }
 
-  void Note(std::string samples) {
-    if (not_reached_ > 0) {
-      samples += "; " + std::to_string(not_reached_) +
-                 " did not reach it, and count with the end of their run";
+  void Note(const Samples& samples, int not_reached) {
+    constexpr size_t kFewest = 5;  // seeds that a verdict should have
+    std::string text = Plural(static_cast<long long>(samples.size()), "seed");
+    if (samples.size() < kFewest) text += ", fewer than a verdict should have (5)";
+    const size_t settings = samples.begin()->second.size();
+    if (settings > 1) text += ", each the mean over " + std::to_string(settings) + " settings";
+    if (diverged_ > 0) text += "; " + Plural(diverged_, "trial") + " diverged";
+    if (not_reached > 0) {
+      text += "; " + Plural(not_reached, "trial") +
+              " did not reach it: the interval is open on that side";
     }
-    judgement_.samples = std::move(samples);
+    judgement_.samples = std::move(text);
   }
 
   const Plan& plan_;
   const Outlook& outlook_;
   const v1::ClaimSpec& claim_;
   Judgement judgement_;
-  int not_reached_ = 0;
+  int not_reached_ = 0, diverged_ = 0;
 };
 
 }  // namespace
@@ -212,8 +264,8 @@ std::string RuleText(const v1::ClaimSpec& claim) {
     const double margin = claim.equivalent_within();
     const std::string range =
         claim.compare() == v1::COMPARISON_RATIO
-            ? "from " + FormatDouble(1 / (1 + margin)) + " to " + FormatDouble(1 + margin)
-            : "from " + FormatDouble(-margin) + " to " + FormatDouble(margin);
+            ? "from " + BoundText(1 / (1 + margin)) + " to " + BoundText(1 + margin)
+            : "from " + BoundText(-margin) + " to " + BoundText(margin);
     return "supported where the 90 % interval lies " + range +
            "; refuted where the 95 % interval lies outside of it";
   }

@@ -23,10 +23,10 @@ struct Judgement {
   Interval interval;
   // Of the interval, in percent.
   int level = 95;
-  // What to know of the samples: "5 pairs; 2 of them did not reach it, and count with the end of
-  // their run".
+  // What to know of the samples: "5 seeds; 2 trials did not reach it: the interval is open on that
+  // side".
   std::string samples;
-  // Of a negative control: whether it came out as it must. True for claims that are none.
+  // False for a negative control that came out otherwise than it must.
   bool as_it_must = true;
 };
 

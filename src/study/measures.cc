@@ -79,7 +79,7 @@ Measures MeasuresOf(const TrialRecord& record, const v1::StudySpec& study) {
                                                     : record.test.back().accuracy;
   double best = record.test.empty() ? kNone : 0;
   for (const Evaluation& at : record.test) best = std::max(best, at.accuracy);
-  measures["best_test_accuracy"] = diverged ? std::max(chance, std::isnan(best) ? 0 : best) : best;
+  measures["best_test_accuracy"] = diverged ? chance : best;
   measures["test_loss"] = diverged              ? chance_loss
                           : record.test.empty() ? kNone
                                                 : record.test.back().loss;
@@ -88,7 +88,8 @@ Measures MeasuresOf(const TrialRecord& record, const v1::StudySpec& study) {
                                                   : record.train.back().loss;
   measures["gap"] = measures["test_loss"] - measures["train_loss"];
   for (const v1::TargetSpec& target : study.targets()) {
-    const Evaluation* at = Reached(record, target);
+    // What was reached before it was lost is not reached.
+    const Evaluation* at = diverged ? nullptr : Reached(record, target);
     measures["steps_to " + target.name()] = at != nullptr ? static_cast<double>(at->steps) : kNever;
     measures["samples_to " + target.name()] =
         at != nullptr ? static_cast<double>(at->samples) : kNever;

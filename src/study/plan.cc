@@ -15,11 +15,6 @@ namespace {
 
 constexpr size_t kMostCells = 100'000;
 
-// The same diagnostic at the place that the setting has in the study file.
-void AddAt(const Setting& setting, const config::Diagnostic& fault, config::Diagnostics& to) {
-  to.Add(setting.place, fault.path, fault.message, fault.hint);
-}
-
 struct Resolved {
   v1::RunSpec run;
   // Of the run file with the settings; empty: it is right.
@@ -33,12 +28,6 @@ std::string BatchesText(int64_t batch, int replicas) {
     parts.push_back(std::to_string(batch / replicas + (i < batch % replicas ? 1 : 0)));
   }
   return batch % replicas == 0 ? parts.front() : "[" + Join(parts, ", ") + "]";
-}
-
-int64_t SgdBatchOf(const v1::ClusterSpec& cluster) {
-  int64_t sum = 0;
-  for (const int64_t batch : cluster.batch_per_replica()) sum += batch;
-  return cluster.batch_per_replica_size() == 1 ? sum * cluster.replicas() : sum;
 }
 
 // A whole number of at least 1, which is what the keys of a study are.
@@ -60,12 +49,9 @@ Resolved Resolve(const StudyFile& file, const std::vector<Setting>& settings) {
   // By override: what it came from.
   std::vector<const Setting*> from;
   const Setting* batch = nullptr;
-  const Setting* samples = nullptr;
   for (const Setting& setting : settings) {
     if (setting.path == kSgdBatch) {
       batch = &setting;
-    } else if (setting.path == kSamples) {
-      samples = &setting;
     } else {
       overrides.push_back(setting.path + "=" + setting.value);
       from.push_back(&setting);
@@ -89,13 +75,6 @@ Resolved Resolve(const StudyFile& file, const std::vector<Setting>& settings) {
       return result;
     }
     add("cluster.batch_per_replica=" + BatchesText(whole, std::max(1, replicas)), *batch);
-    checked = check();
-  }
-  if (samples != nullptr) {
-    const int64_t whole = WholeOf(*samples, result);
-    const int64_t step = SgdBatchOf(checked.file.spec.cluster());
-    if (whole < 1 || step < 1) return result;
-    add("train.max_steps=" + std::to_string((whole + step - 1) / step), *samples);
     checked = check();
   }
   for (const config::Diagnostic& fault : checked.diagnostics.all()) {
@@ -139,37 +118,93 @@ Plan::Plan(StudyFile file) : file_(std::move(file)) {
     throw Error(ErrorCode::kInvalidArgument,
                 file_.source->name() + ": skip: leaves no combination of the axes");
   }
-  config::Diagnostics diagnostics;
-  std::set<std::string> known;
-  for (size_t cell = 0; cell < cells_.size() && !diagnostics.full(); ++cell) {
-    std::vector<Trial> trials = {TrialsOf(cell, std::nullopt).front()};
-    if (!file_.tuning_grid.empty()) trials.front().tuned = file_.tuning_grid.front();
-    const std::vector<Setting> settings = SettingsOf(trials.front());
-    for (const auto& [fault, cause] : Resolve(file_, settings).faults) {
-      const std::string key = fault.source + std::to_string(fault.line) + ":" +
-                              std::to_string(fault.column) + fault.path + fault.message +
-                              (cause != nullptr ? cause->value : "");
-      if (!known.insert(key).second) continue;
-      if (cause != nullptr) {
-        AddAt(*cause, fault, diagnostics);
-        continue;
+  CheckRuns();
+  CheckArms();
+}
+
+void Plan::CheckRuns() const {
+  // By its text: a fault, and in how many cells it is.
+  struct Found {
+    config::Diagnostic fault;
+    std::optional<Setting> cause;
+    size_t cell = 0, cells = 0;
+  };
+  std::map<std::string, Found> found;
+  for (size_t cell = 0; cell < cells_.size(); ++cell) {
+    std::set<std::string> here;
+    std::vector<std::optional<double>> values = {std::nullopt};
+    if (!file_.tuning_grid.empty()) values = {file_.tuning_grid.begin(), file_.tuning_grid.end()};
+    for (const std::optional<double> value : values) {
+      Trial trial = TrialsOf(cell, value).front();
+      const std::vector<Setting> settings = SettingsOf(trial);
+      for (const auto& [fault, cause] : Resolve(file_, settings).faults) {
+        const std::string key = fault.source + std::to_string(fault.line) + ":" +
+                                std::to_string(fault.column) + fault.path + fault.message +
+                                (cause != nullptr ? cause->value : "");
+        Found& one = found[key];
+        if (one.cells == 0) {
+          one = {fault, cause != nullptr ? std::optional(*cause) : std::nullopt, cell, 0};
+        }
+        if (here.insert(key).second) ++one.cells;
       }
-      // A fault that stands in the run file itself, or comes from several settings together.
-      const auto source = std::make_shared<const config::Source>(file_.run_name, file_.run_text);
-      config::Location place{source, std::nullopt};
-      if (fault.line > 0) {
-        place.position = source->LineStart(fault.line) + static_cast<size_t>(fault.column - 1);
-      }
-      const std::string cell_text = Describe(cells_[cell]);
-      diagnostics.Add(place, fault.path, fault.message,
-                      fault.hint + (fault.hint.empty() ? "" : "\n") +
-                          (cell_text.empty() ? "" : "In the trials of " + cell_text + "."));
     }
   }
-  if (!diagnostics.empty()) {
-    diagnostics.Sort();
-    throw Error(ErrorCode::kInvalidArgument, diagnostics.Format(file_.source->name()));
+  config::Diagnostics diagnostics;
+  for (const auto& [key, one] : found) {
+    const config::Diagnostic& fault = one.fault;
+    if (one.cause) {
+      diagnostics.Add(one.cause->place, fault.path, fault.message, fault.hint);
+      continue;
+    }
+    // A fault that stands in the run file itself, or comes from several settings together.
+    const auto source = std::make_shared<const config::Source>(file_.run_name, file_.run_text);
+    config::Location place{source, std::nullopt};
+    if (fault.line > 0) {
+      place.position = source->LineStart(fault.line) + static_cast<size_t>(fault.column - 1);
+    }
+    std::string hint = fault.hint;
+    if (one.cells < cells_.size()) {
+      hint += (hint.empty() ? "" : "\n") + ("In the trials of " + Describe(cells_[one.cell]) + ".");
+    }
+    diagnostics.Add(place, fault.path, fault.message, std::move(hint));
   }
+  ThrowIfAny(diagnostics);
+  // Cells that are the same run would be counted as if each were evidence of its own.
+  std::map<std::string, size_t> cells;
+  for (size_t cell = 0; cell < cells_.size(); ++cell) {
+    Trial trial = TrialsOf(cell, std::nullopt).front();
+    if (!file_.tuning_grid.empty()) trial.tuned = file_.tuning_grid.front();
+    const auto [first, fresh] = cells.emplace(IdOf(trial), cell);
+    if (fresh) continue;
+    diagnostics.Add(file_.PlaceOf("axes"), "axes",
+                    "the trials of " + Describe(cells_[first->second]) + " and of " +
+                        Describe(cells_[cell]) + " are the same runs",
+                    "What they differ in changes nothing, or is overwritten by another setting.");
+    ThrowIfAny(diagnostics);
+  }
+}
+
+void Plan::CheckArms() const {
+  config::Diagnostics diagnostics;
+  for (int i = 0; i < file_.spec.claims_size(); ++i) {
+    const v1::ClaimSpec& claim = file_.spec.claims(i);
+    const std::string path = "claims." + std::to_string(i);
+    const auto arm = OpenLevels(*this, claim.arm());
+    if (arm.empty()) {
+      diagnostics.Add(file_.PlaceOf(path + ".arm"), path + ".arm", "`skip` leaves no trial of it");
+    }
+    if (claim.against().empty() || OpenLevels(*this, claim.against()) == arm) continue;
+    diagnostics.Add(file_.PlaceOf(path + ".against"), path + ".against",
+                    "`skip` leaves other combinations here than in `arm`: they cannot be paired",
+                    "Name more axes in both, or skip the same in both.");
+  }
+  ThrowIfAny(diagnostics);
+}
+
+void Plan::ThrowIfAny(config::Diagnostics& diagnostics) const {
+  if (diagnostics.empty()) return;
+  diagnostics.Sort();
+  throw Error(ErrorCode::kInvalidArgument, diagnostics.Format(file_.source->name()));
 }
 
 std::string Plan::Describe(const Cell& cell) const {
@@ -233,7 +268,13 @@ const std::string& Plan::IdOf(const Trial& trial) const {
     std::lock_guard lock(mutex_);
     if (const auto found = ids_.find(trial); found != ids_.end()) return found->second;
   }
-  const std::string text = config::CanonicalText(RunOf(trial), config::CanonicalScope::kResult);
+  // All but what says where things go: what is measured depends on the length of the run and on when and how it is
+  // evaluated as well.
+  v1::RunSpec run = RunOf(trial);
+  run.clear_name();
+  run.clear_output();
+  run.mutable_train()->clear_checkpoint();
+  const std::string text = config::CanonicalText(run, config::CanonicalScope::kAll);
   std::string id = DigestOf(std::as_bytes(std::span(text))).Hex().substr(0, 16);
   std::lock_guard lock(mutex_);
   return ids_.emplace(trial, std::move(id)).first->second;
@@ -251,6 +292,27 @@ bool Matches(const Plan& plan, const Cell& cell,
     }
     return false;
   });
+}
+
+std::vector<int> OpenLevelsOf(const Plan& plan, const Cell& cell,
+                              const google::protobuf::RepeatedPtrField<v1::SettingSpec>& where) {
+  std::vector<int> open;
+  for (size_t axis = 0; axis < cell.levels.size(); ++axis) {
+    const bool named = std::ranges::any_of(where, [&](const v1::SettingSpec& setting) {
+      return setting.path() == plan.file().axes[axis].name;
+    });
+    if (!named) open.push_back(cell.levels[axis]);
+  }
+  return open;
+}
+
+std::set<std::vector<int>> OpenLevels(
+    const Plan& plan, const google::protobuf::RepeatedPtrField<v1::SettingSpec>& where) {
+  std::set<std::vector<int>> all;
+  for (const Cell& cell : plan.cells()) {
+    if (Matches(plan, cell, where)) all.insert(OpenLevelsOf(plan, cell, where));
+  }
+  return all;
 }
 
 }  // namespace syncbn::study

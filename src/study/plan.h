@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,11 @@ class Plan {
   const std::string& IdOf(const Trial& trial) const;
 
  private:
+  // Throw INVALID_ARGUMENT: for runs that are wrong, or the same; for claims whose arms `skip` has emptied or made
+  // different.
+  void CheckRuns() const;
+  void CheckArms() const;
+  void ThrowIfAny(config::Diagnostics& diagnostics) const;
   // "path=value" for a run of the cell.
   std::vector<Setting> SettingsOf(const Trial& trial) const;
 
@@ -72,5 +78,11 @@ class Plan {
 // Whether the cell has these values, by the name of their axes.
 bool Matches(const Plan& plan, const Cell& cell,
              const google::protobuf::RepeatedPtrField<v1::SettingSpec>& where);
+
+// The levels of the cell on the axes that `where` does not name; and those of all cells that have its values.
+std::vector<int> OpenLevelsOf(const Plan& plan, const Cell& cell,
+                              const google::protobuf::RepeatedPtrField<v1::SettingSpec>& where);
+std::set<std::vector<int>> OpenLevels(
+    const Plan& plan, const google::protobuf::RepeatedPtrField<v1::SettingSpec>& where);
 
 }  // namespace syncbn::study

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <numeric>
 
 #include "base/text.h"
 #include "study/report_charts.h"
@@ -63,9 +62,12 @@ std::optional<size_t> BestCell(const Plan& plan, const Outlook& outlook,
   double best_mean = 0;
   for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
     const CellFigure figure = FigureOf(plan, outlook, cell, measure);
-    if (figure.samples.empty() || figure.not_reached > 0) continue;
-    const double mean = std::accumulate(figure.samples.begin(), figure.samples.end(), 0.0) /
-                        static_cast<double>(figure.samples.size());
+    const auto lost = static_cast<size_t>(figure.diverged);
+    if (figure.samples.empty() || figure.not_reached > 0 || lost == figure.ids.size()) continue;
+    double mean = 0;
+    for (const auto& [seed, value] : figure.samples) {
+      mean += value / static_cast<double>(figure.samples.size());
+    }
     if (best && (MoreIsBetter(measure) ? mean <= best_mean : mean >= best_mean)) continue;
     best = cell;
     best_mean = mean;
@@ -83,18 +85,27 @@ std::string TunedText(const Plan& plan, const Outlook& outlook, size_t cell) {
   return ", " + plan.file().spec.tune().path() + " " + FormatDouble(*outlook.tuned()[cell].value);
 }
 
-// How many of the other cells the seeds do not tell apart from this one: the best of many is best by chance,
-// too. Student's interval of the paired difference holds 0.
+// How many of the other cells the seeds do not tell apart from this one: the best of many is best by
+// chance, too. The interval of the difference, seed by seed, holds 0, or there is none.
 std::string NotToldApart(const Plan& plan, const Outlook& outlook, size_t best,
                          const std::string& measure) {
-  const std::vector<double> reference = FigureOf(plan, outlook, best, measure).samples;
+  const std::map<uint64_t, double> reference = FigureOf(plan, outlook, best, measure).samples;
   int64_t others = 0, alike = 0;
   for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
-    const std::vector<double> samples = FigureOf(plan, outlook, cell, measure).samples;
-    if (cell == best || samples.size() != reference.size() || samples.size() < 2) continue;
+    if (cell == best) continue;
     ++others;
+    const CellFigure figure = FigureOf(plan, outlook, cell, measure);
+    if (figure.not_reached > 0) continue;  // what was never reached is not as good
     std::vector<double> differences;
-    for (size_t i = 0; i < samples.size(); ++i) differences.push_back(reference[i] - samples[i]);
+    for (const auto& [seed, value] : figure.samples) {
+      if (const auto found = reference.find(seed); found != reference.end()) {
+        differences.push_back(found->second - value);
+      }
+    }
+    if (differences.size() < 2) {
+      ++alike;
+      continue;
+    }
     const Interval interval = StudentsInterval(differences);
     alike += interval.low <= 0 && interval.high >= 0 ? 1 : 0;
   }
@@ -114,12 +125,22 @@ std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
                      FigureOf(plan, outlook, *cell, measure).Text(measure) +
                      NotToldApart(plan, outlook, *cell, measure) + ".");
   };
-  for (const v1::TargetSpec& target : plan.file().spec.targets()) {
-    if (answer.empty()) {
-      best("steps_to " + target.name(), "Reaches " + target.name() + " in the fewest steps: ");
+  if (plan.file().spec.targets_size() > 0) {
+    const std::string& target = plan.file().spec.targets(0).name();
+    if (BestCell(plan, outlook, "steps_to " + target)) {
+      best("steps_to " + target, "Reaches " + target + " in the fewest steps: ");
+    } else {
+      answer.push_back("No cell reaches " + target + " with each of its seeds.");
     }
   }
   best("test_accuracy", "The best test accuracy at the end has ");
+  const auto diverged = std::ranges::count_if(outlook.trials(), [](const TrialResult& one) {
+    return !one.trial.tuning && one.record != nullptr && one.record->end == TrialEnd::kDiverged;
+  });
+  if (diverged > 0) {
+    answer.push_back(Plural(diverged, "trial") + " diverged, and " +
+                     (diverged == 1 ? "counts" : "count") + " as guessing.");
+  }
   std::vector<std::string> parts;
   for (const char* name : {"supported", "refuted", "inconclusive"}) {
     const auto count = std::ranges::count_if(judgements, [&](const Judgement& one) {
@@ -201,7 +222,8 @@ document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale
 document::Table CellTable(const Plan& plan, const Outlook& outlook) {
   document::Table table{
       .caption = "Means over the seeds with 95 % intervals", .columns = {}, .rows = {}};
-  table.columns.push_back({.title = "trials", .align = document::Align::kLeft});
+  table.columns.push_back({.title = "cell", .align = document::Align::kLeft});
+  table.columns.push_back({.title = "seeds", .align = document::Align::kRight});
   std::vector<std::string> measures = {"test_accuracy", "test_loss", "train_loss"};
   for (const v1::TargetSpec& target : plan.file().spec.targets()) {
     measures.push_back("steps_to " + target.name());
@@ -214,7 +236,15 @@ document::Table CellTable(const Plan& plan, const Outlook& outlook) {
     table.columns.push_back({.title = measure, .align = document::Align::kRight});
   }
   for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
-    document::Row row{.cells = {NameOf(plan, cell)}, .state = {}, .note = ""};
+    const CellFigure ended = FigureOf(plan, outlook, cell, "diverged");
+    document::Row row{.cells = {NameOf(plan, cell), std::to_string(ended.samples.size())},
+                      .state = {},
+                      .note = ""};
+    if (ended.failed > 0) {
+      row.state = document::RowState::kFlagged;
+      row.note = Plural(ended.failed, "trial") + " failed, and " +
+                 (ended.failed == 1 ? "is" : "are") + " not in it";
+    }
     if (plan.file().spec.has_tune()) {
       const Tuned* tuned = outlook.tuned().empty() ? nullptr : &outlook.tuned()[cell];
       row.cells.push_back(tuned != nullptr && tuned->value ? FormatDouble(*tuned->value) : "-");
@@ -259,19 +289,24 @@ document::Table Troubles(const Plan& plan, const Outlook& outlook) {
 
 }  // namespace
 
+std::vector<double> CellFigure::Values() const {
+  std::vector<double> values;
+  for (const auto& [seed, value] : samples) values.push_back(value);
+  return values;
+}
+
 std::string CellFigure::Text(const std::string& measure) const {
-  const bool percent = measure.ends_with("accuracy");
-  std::string text = "-";
-  if (samples.size() >= 2) {
-    const Interval interval = MeanInterval(samples);
-    text = Number(interval.estimate, percent) + (percent ? " %" : "") + " [" +
-           Number(interval.low, percent) + ", " + Number(interval.high, percent) + "]";
-  } else if (samples.size() == 1) {
-    text = Number(samples[0], percent) + (percent ? " %" : "");
+  // The mean of those that reached it would be that of the lucky ones.
+  if (not_reached > 0) {
+    return "not reached by " + std::to_string(not_reached) + " of " + std::to_string(ids.size());
   }
-  if (not_reached > 0)
-    text += (text == "-" ? " not reached by " : ", not reached by ") + std::to_string(not_reached);
-  return text;
+  const bool percent = measure.ends_with("accuracy");
+  const std::vector<double> values = Values();
+  if (values.empty()) return "-";
+  if (values.size() == 1) return Number(values[0], percent) + (percent ? " %" : "");
+  const Interval interval = MeanInterval(values);
+  return Number(interval.estimate, percent) + (percent ? " %" : "") + " [" +
+         Number(interval.low, percent) + ", " + Number(interval.high, percent) + "]";
 }
 
 CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,
@@ -288,7 +323,7 @@ CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,
     const double value = measure == "tuned" ? one.trial.tuned.value_or(std::nan(""))
                                             : MeasuresOf(*one.record, plan.file().spec).at(measure);
     if (std::isinf(value)) ++figure.not_reached;
-    if (std::isfinite(value)) figure.samples.push_back(value);
+    if (std::isfinite(value)) figure.samples[one.trial.seed] = value;
   }
   return figure;
 }

@@ -1,6 +1,7 @@
 // The report of a study, and its tables as files.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,13 @@ std::string TimingsCsv(const Plan& plan, const Outlook& outlook);
 
 // A measure of the trials of one cell, over its seeds.
 struct CellFigure {
-  // Of those that are numbers, in the order of the seeds.
-  std::vector<double> samples;
+  // Of those that are numbers, by seed.
+  std::map<uint64_t, double> samples;
   int not_reached = 0, failed = 0, diverged = 0;
   std::vector<std::string> ids;
 
-  // "97.12 % [96.90, 97.30]"; "-" where there is none.
+  std::vector<double> Values() const;
+  // "97.12 % [96.90, 97.30]"; "not reached by 2 of 5"; "-" where there is none.
   std::string Text(const std::string& measure) const;
 };
 CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,

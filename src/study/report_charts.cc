@@ -83,17 +83,21 @@ document::Point PointOf(const CellFigure& figure, double x, double factor) {
   document::Point point{.x = x, .y = kNone, .interval = std::nullopt, .evidence = {}};
   point.evidence.seeds = static_cast<int>(figure.samples.size());
   point.evidence.runs = figure.ids;
-  if (figure.not_reached > 0) {
-    point.evidence.note = "not reached by " + std::to_string(figure.not_reached);
-  } else if (figure.diverged > 0) {
+  if (figure.diverged > 0) {
     point.evidence.note = std::to_string(figure.diverged) + " diverged";
   }
-  if (figure.samples.size() >= 2) {
-    const Interval interval = MeanInterval(figure.samples);
+  if (figure.not_reached > 0) {
+    point.evidence.note = "not reached by " + std::to_string(figure.not_reached) + " of " +
+                          std::to_string(figure.ids.size());
+    return point;
+  }
+  const std::vector<double> values = figure.Values();
+  if (values.size() >= 2) {
+    const Interval interval = MeanInterval(values);
     point.y = interval.estimate * factor;
     point.interval = document::Interval{interval.low * factor, interval.high * factor};
-  } else if (!figure.samples.empty()) {
-    point.y = figure.samples[0] * factor;
+  } else if (!values.empty()) {
+    point.y = values[0] * factor;
   }
   return point;
 }
@@ -283,18 +287,17 @@ class Charts {
       plot.series.clear();
     };
     for (size_t cell = 0; cell < plan_.cells().size(); ++cell) {
-      std::map<int64_t, std::vector<double>> at;
+      std::map<int64_t, CellFigure> at;
       for (const TrialResult& one : outlook_.trials()) {
         if (one.trial.cell != cell || one.trial.tuning || one.record == nullptr) continue;
         for (const Evaluation& evaluation : one.record->test) {
-          if (std::isfinite(evaluation.accuracy))
-            at[evaluation.samples].push_back(evaluation.accuracy);
+          if (!std::isfinite(evaluation.accuracy)) continue;
+          at[evaluation.samples].samples[one.trial.seed] = evaluation.accuracy;
         }
       }
       if (at.size() < 2) continue;
       document::Series series{.name = plan_.Describe(plan_.cells()[cell]), .points = {}};
-      for (const auto& [samples, values] : at) {
-        CellFigure figure{.samples = values, .ids = {}};
+      for (const auto& [samples, figure] : at) {
         series.points.push_back(PointOf(figure, static_cast<double>(samples), 100));
       }
       plot.series.push_back(std::move(series));
@@ -311,6 +314,23 @@ class Charts {
   Layout layout_;
 };
 
+// What a result holds for, one each.
+std::vector<std::string> FactsOf(const v1::RunSpec& run) {
+  const auto word = [](const google::protobuf::Message& message, const char* key) {
+    return config::FieldText(message, *message.GetDescriptor()->FindFieldByName(key));
+  };
+  int64_t batch = 0;
+  for (const int64_t one : run.cluster().batch_per_replica()) batch += one;
+  if (run.cluster().batch_per_replica_size() == 1) batch *= run.cluster().replicas();
+  const double epochs = run.train().epochs();
+  return {run.model().layers().empty() ? word(run.model(), "architecture")
+                                       : "the model of the run file",
+          word(run.data(), "dataset"),
+          run.train().max_steps() > 0 ? Plural(run.train().max_steps(), "step") + " at most"
+                                      : FormatDouble(epochs) + (epochs == 1 ? " epoch" : " epochs"),
+          "SGD batch " + std::to_string(batch), Plural(run.cluster().replicas(), "replica")};
+}
+
 }  // namespace
 
 std::vector<document::Section> ChartSections(const Plan& plan, const Outlook& outlook) {
@@ -318,25 +338,24 @@ std::vector<document::Section> ChartSections(const Plan& plan, const Outlook& ou
 }
 
 std::string ScaleOf(const Plan& plan) {
-  const v1::RunSpec run = plan.RunOf({.cell = 0,
-                                      .seed = plan.file().seeds.front(),
-                                      .tuned = plan.file().tuning_grid.empty()
-                                                   ? std::nullopt
-                                                   : std::optional(plan.file().tuning_grid.front()),
-                                      .tuning = false});
-  const auto word = [](const google::protobuf::Message& message, const char* key) {
-    const auto* field = message.GetDescriptor()->FindFieldByName(key);
-    return config::FieldText(message, *field);
-  };
-  std::string text = run.model().layers().empty() ? word(run.model(), "architecture")
-                                                  : "the model of the run file";
-  text += " on " + word(run.data(), "dataset");
-  if (run.train().max_steps() > 0) {
-    text += ", " + Plural(run.train().max_steps(), "step");
-  } else {
-    text += ", " + FormatDouble(run.train().epochs()) + " epochs";
+  constexpr size_t kLooked = 50;
+  std::vector<std::vector<std::string>> facts;
+  const size_t cells = plan.cells().size();
+  for (size_t i = 0; i < std::min(cells, kLooked); ++i) {
+    const size_t cell = cells <= kLooked ? i : i * (cells - 1) / (kLooked - 1);
+    Trial trial = plan.TrialsOf(cell, std::nullopt).front();
+    if (!plan.file().tuning_grid.empty()) trial.tuned = plan.file().tuning_grid.front();
+    facts.push_back(FactsOf(plan.RunOf(trial)));
   }
-  return text + ", " + Plural(static_cast<long long>(plan.file().seeds.size()), "seed");
+  // What differs between cells is said by the axes.
+  std::vector<std::string> parts;
+  for (size_t fact = 0; fact < facts.front().size(); ++fact) {
+    const bool same = std::ranges::all_of(
+        facts, [&](const auto& one) { return one[fact] == facts.front()[fact]; });
+    if (same) parts.push_back(facts.front()[fact]);
+  }
+  parts.push_back(Plural(static_cast<long long>(plan.file().seeds.size()), "seed"));
+  return Join(parts, ", ");
 }
 
 }  // namespace syncbn::study

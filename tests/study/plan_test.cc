@@ -55,17 +55,58 @@ TEST(Plan, TheSgdBatchIsSpreadOverTheReplicasEvenly) {
             (std::vector<int64_t>{3, 3, 2}));
 }
 
-TEST(Plan, EqualSamplesAreMoreStepsOfASmallerBatch) {
-  EXPECT_EQ(FirstRun("set: {samples: 1000, sgd_batch: 64}\n").train().max_steps(), 16);
-  EXPECT_EQ(FirstRun("set: {samples: 1000}\n").train().max_steps(), 63);
-}
-
 TEST(Plan, ATrialIsKnownByItsRunWhateverTheStudyIsCalled) {
   const Plan a(testing::Parse(kHead + "seeds: 2\n"));
   const Plan b(testing::Parse(
       kHead + "question: Why?\naxes: [{path: model.norm.batch, values: [global, 4]}]\n"));
   EXPECT_EQ(a.IdOf(a.TrialsOf(0, std::nullopt)[0]), b.IdOf(b.TrialsOf(0, std::nullopt)[0]));
   EXPECT_NE(a.IdOf(a.TrialsOf(0, std::nullopt)[0]), b.IdOf(b.TrialsOf(1, std::nullopt)[0]));
+}
+
+std::string FaultOf(const std::string& more) {
+  try {
+    const Plan plan(testing::Parse(kHead + more));
+    return "none";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+TEST(Plan, RunsThatDifferInLengthOrEvaluationAreDifferentRuns) {
+  for (const char* axis : {"train.max_steps, values: [1, 10]", "train.epochs, values: [1, 2]",
+                           "train.evaluate.every_epochs, values: [1, 4]",
+                           "train.evaluate.with, values: [[running], [precise]]",
+                           "train.max_skipped.in_a_row, values: [3, 4]"}) {
+    EXPECT_EQ(FaultOf(std::string("axes: [{path: ") + axis + "}]\n"), "none") << axis;
+  }
+}
+
+TEST(Plan, CellsThatAreTheSameRunAreRefused) {
+  const std::string fault = FaultOf("axes: [{path: name, values: [a, b]}]\n");
+  EXPECT_TRUE(fault.find("the trials of name a and of name b are the same runs") !=
+              std::string::npos)
+      << fault;
+}
+
+TEST(Plan, ArmsThatSkipHasEmptiedOrMadeUnlikeAreRefused) {
+  const std::string axes =
+      "axes:\n  - {path: model.norm.batch, values: [2, 4]}\n"
+      "  - {path: train.learning_rate.base, name: rate, values: [0.1, 0.2]}\n";
+  const std::string claim =
+      "claims: [{text: c, arm: {batch: 2}, against: {batch: 4}, supported: {above: 0}}]\n";
+  EXPECT_EQ(FaultOf(axes + claim), "none");
+  EXPECT_NE(FaultOf(axes + claim + "skip: [{where: {batch: 4, rate: 0.2}}]\n")
+                .find("they cannot be paired"),
+            std::string::npos);
+  EXPECT_NE(FaultOf(axes + claim + "skip: [{where: {batch: 2}}]\n")
+                .find("`skip` leaves no trial of it"),
+            std::string::npos);
+}
+
+TEST(Plan, EveryValueOfATuningGridIsCheckedBeforeAnythingRuns) {
+  const std::string fault = FaultOf(
+      "tune: {path: cluster.batch_per_replica, log: {from: 4, to: 16, points: 4}}\n");
+  EXPECT_NE(fault.find("found the number 6.35"), std::string::npos) << fault;
 }
 
 TEST(Plan, ALogarithmicGridHasBothEndsAndGoesOnInItsOwnSteps) {

@@ -19,9 +19,9 @@ run:
   model: {architecture: mlp, hidden: [4], norm: batch}
   cluster: {replicas: 1, batch_per_replica: 8}
   train: {epochs: 2}
+seeds: 3
 axes:
   - {path: model.norm.batch, values: [2, 4, 8]}
-seeds: 3
 )" + more;
 }
 
