@@ -95,8 +95,8 @@ class Judging {
   }
 
  private:
-  // What a trial has of the measure. Of a target that was not reached it is known only that it comes later: later
-  // than the longest run of the claim.
+  // What a trial has of the measure. Of a target that was not reached it is known only that it
+  // comes later: later than the longest run of the claim.
   struct Sample {
     double value = 0;
     bool later = false;
@@ -105,7 +105,8 @@ class Judging {
   using Samples = std::map<uint64_t, std::map<std::vector<int>, Sample>>;
 
   Sample SampleOf(const TrialResult& one) {
-    if (one.record == nullptr) throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
+    if (one.record == nullptr)
+      throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
     if (one.record->end == TrialEnd::kFailed) {
       throw Error(ErrorCode::kNotFound, "a trial of it has failed: " + one.record->reason);
     }
@@ -154,8 +155,8 @@ class Judging {
     return true;
   }
 
-  // Seeds are what is repeated: trials of one seed under other open settings are no further evidence, but its mean
-  // (geometric, of ratios).
+  // Seeds are what is repeated: trials of one seed under other open settings are no further
+  // evidence, but its mean (geometric, of ratios).
   static std::vector<double> MeansOf(const Samples& samples, bool geometric) {
     std::vector<double> means;
     for (const auto& [seed, trials] : samples) {
@@ -183,7 +184,9 @@ class Judging {
       b = MeansOf(SamplesOf(claim_.against()), ratio);
     }
     const int against_later = not_reached_;
-    Note(arm, arm_later + against_later);
+    const size_t settings = arm.begin()->second.size();
+    Note(arm, arm_later + against_later,
+         settings > 1 ? "each the mean over " + std::to_string(settings) + " settings" : "");
     if (claim_.has_equivalent_within()) {
       if (arm_later + against_later > 0) {
         throw Error(ErrorCode::kNotFound, "trials that did not reach it cannot be equal");
@@ -205,9 +208,9 @@ class Judging {
 
   void Follow() {
     const bool slope = claim_.compare() == v1::COMPARISON_LOG_SLOPE;
-    judgement_.figure = std::string(slope ? "slope of log " : "rank correlation of ") + claim_.measure() +
-                        (slope ? " over log " : " with ") + claim_.over() + ": " +
-                        WhereText(claim_.arm());
+    judgement_.figure = std::string(slope ? "slope of log " : "rank correlation of ") +
+                        claim_.measure() + (slope ? " over log " : " with ") + claim_.over() +
+                        ": " + WhereText(claim_.arm());
     // Which of the open levels is that of the axis, of a cell's.
     const std::vector<Axis>& axes = plan_.file().axes;
     size_t over = 0, at = 0;
@@ -219,7 +222,8 @@ class Judging {
       ++over;
     }
     const Samples samples = SamplesOf(claim_.arm());
-    Note(samples, not_reached_);
+    Note(samples, not_reached_,
+         "each over " + std::to_string(samples.begin()->second.size()) + " settings");
     if (slope && not_reached_ > 0) {
       throw Error(ErrorCode::kNotFound, "a slope over trials that did not reach it is not known");
     }
@@ -233,15 +237,18 @@ class Judging {
       figures.push_back(slope ? LogLogSlope(x, y).estimate : Spearman(x, y).rho.estimate);
     }
     judgement_.interval = MeanInterval(figures);
+    if (!slope) {  // no correlation is beyond these
+      judgement_.interval.low = std::max(judgement_.interval.low, -1.0);
+      judgement_.interval.high = std::min(judgement_.interval.high, 1.0);
+    }
     judgement_.verdict = DecideByBounds(judgement_.interval, claim_);
   }
 
-  void Note(const Samples& samples, int not_reached) {
+  void Note(const Samples& samples, int not_reached, const std::string& each) {
     constexpr size_t kFewest = 5;  // seeds that a verdict should have
     std::string text = Plural(static_cast<long long>(samples.size()), "seed");
     if (samples.size() < kFewest) text += ", fewer than a verdict should have (5)";
-    const size_t settings = samples.begin()->second.size();
-    if (settings > 1) text += ", each the mean over " + std::to_string(settings) + " settings";
+    if (!each.empty()) text += ", " + each;
     if (diverged_ > 0) text += "; " + Plural(diverged_, "trial") + " diverged";
     if (not_reached > 0) {
       text += "; " + Plural(not_reached, "trial") +

@@ -268,8 +268,8 @@ const std::string& Plan::IdOf(const Trial& trial) const {
     std::lock_guard lock(mutex_);
     if (const auto found = ids_.find(trial); found != ids_.end()) return found->second;
   }
-  // All but what says where things go: what is measured depends on the length of the run and on when and how it is
-  // evaluated as well.
+  // All but what says where things go: what is measured depends on the length of the run and on
+  // when and how it is evaluated as well.
   v1::RunSpec run = RunOf(trial);
   run.clear_name();
   run.clear_output();

@@ -60,8 +60,8 @@ class Plan {
   const std::string& IdOf(const Trial& trial) const;
 
  private:
-  // Throw INVALID_ARGUMENT: for runs that are wrong, or the same; for claims whose arms `skip` has emptied or made
-  // different.
+  // Throw INVALID_ARGUMENT: for runs that are wrong, or the same; for claims whose arms `skip` has
+  // emptied or made different.
   void CheckRuns() const;
   void CheckArms() const;
   void ThrowIfAny(config::Diagnostics& diagnostics) const;
@@ -79,7 +79,8 @@ class Plan {
 bool Matches(const Plan& plan, const Cell& cell,
              const google::protobuf::RepeatedPtrField<v1::SettingSpec>& where);
 
-// The levels of the cell on the axes that `where` does not name; and those of all cells that have its values.
+// The levels of the cell on the axes that `where` does not name; and those of all cells that have
+// its values.
 std::vector<int> OpenLevelsOf(const Plan& plan, const Cell& cell,
                               const google::protobuf::RepeatedPtrField<v1::SettingSpec>& where);
 std::set<std::vector<int>> OpenLevels(

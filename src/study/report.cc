@@ -85,8 +85,8 @@ std::string TunedText(const Plan& plan, const Outlook& outlook, size_t cell) {
   return ", " + plan.file().spec.tune().path() + " " + FormatDouble(*outlook.tuned()[cell].value);
 }
 
-// How many of the other cells the seeds do not tell apart from this one: the best of many is best by
-// chance, too. The interval of the difference, seed by seed, holds 0, or there is none.
+// How many of the other cells the seeds do not tell apart from this one: the best of many is best
+// by chance, too. The interval of the difference, seed by seed, holds 0, or there is none.
 std::string NotToldApart(const Plan& plan, const Outlook& outlook, size_t best,
                          const std::string& measure) {
   const std::map<uint64_t, double> reference = FigureOf(plan, outlook, best, measure).samples;

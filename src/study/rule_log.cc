@@ -61,8 +61,8 @@ void NoteRules(const std::filesystem::path& path, const v1::StudySpec& study, in
 std::string RulesRemark(const std::vector<RuleRecord>& rules) {
   for (size_t i = rules.size(); i-- > 1;) {
     if (rules[i].results == 0) continue;
-    return "The rules were changed after " + Plural(rules[i].results, "trial") +
-           " had ended (" + rules[i].date.substr(0, 10) + "): the verdicts are not of rules that stood before.";
+    return "The rules were changed after " + Plural(rules[i].results, "trial") + " had ended (" +
+           rules[i].date.substr(0, 10) + "): the verdicts are not of rules that stood before.";
   }
   return "";
 }

@@ -1,5 +1,5 @@
-// rules.jsonl: by which rules a study was to be judged, when, and how many of its trials had ended then. A rule
-// that was written after the results is no rule, so who reads a report must see it.
+// rules.jsonl: by which rules a study was to be judged, when, and how many of its trials had ended
+// then. A rule that was written after the results is no rule, so who reads a report must see it.
 #pragma once
 
 #include <cstdint>

@@ -73,26 +73,29 @@ TEST(Claims, ADivergedArmCountsAtChanceAndIsNotLeftOut) {
 TEST(Claims, WhatIsNeverReachedComesLaterThanTheRunsAndNeverSpeaksForWhoDidNotReachIt) {
   // Batch 2 never reaches it; batch 8 does at step 16, which is where both runs end.
   const std::string slower =
-      "  - {text: steps, measure: steps_to half, compare: ratio, arm: {batch: 2}, against: {batch: 8}, "
+      "  - {text: steps, measure: steps_to half, compare: ratio, arm: {batch: 2}, against: {batch: "
+      "8}, "
       "supported: {above: 0.9}}\n";
   const Judgement judgement = JudgeOne(slower, 0.05);
   EXPECT_EQ(judgement.interval.low, 1);
   EXPECT_EQ(judgement.interval.high, std::numeric_limits<double>::infinity());
   EXPECT_EQ(judgement.verdict, Verdict::kSupported);
-  EXPECT_TRUE(judgement.samples.ends_with("3 trials did not reach it: the interval is open on that side"))
+  EXPECT_TRUE(
+      judgement.samples.ends_with("3 trials did not reach it: the interval is open on that side"))
       << judgement.samples;
   // Who diverged after three steps was not faster.
   const std::string faster =
-      "  - {text: faster, measure: steps_to half, compare: ratio, arm: {batch: 8}, against: {batch: 4}, "
+      "  - {text: faster, measure: steps_to half, compare: ratio, arm: {batch: 8}, against: "
+      "{batch: 4}, "
       "supported: {below: 0.9}}\n";
   EXPECT_NE(JudgeOne(faster, 0.1, true).verdict, Verdict::kSupported);
 }
 
 TEST(Claims, SettingsThatAreLeftOpenAreNoFurtherEvidence) {
   const auto judge = [](const std::string& more, const std::string& where) {
-    const Plan plan(testing::Parse(testing::SmallStudy(
-        more + "claims:\n  - {text: more, arm: {" + where + "batch: 8}, against: {" + where +
-        "batch: 2}, supported: {above: 0}}\n")));
+    const Plan plan(testing::Parse(testing::SmallStudy(more + "claims:\n  - {text: more, arm: {" +
+                                                       where + "batch: 8}, against: {" + where +
+                                                       "batch: 2}, supported: {above: 0}}\n")));
     const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
       const Cell& cell = plan.cells()[trial.cell];
       const double noise = trial.seed == 2 ? -0.05 : 0.1;
@@ -101,8 +104,8 @@ TEST(Claims, SettingsThatAreLeftOpenAreNoFurtherEvidence) {
     return Judge(plan, Outlook(plan, results)).at(0).interval;
   };
   const Interval alone = judge("", "");
-  const Interval pooled = judge(
-      "  - {path: train.optimizer.momentum, values: [0, 0.1, 0.2, 0.3]}\n", "");
+  const Interval pooled =
+      judge("  - {path: train.optimizer.momentum, values: [0, 0.1, 0.2, 0.3]}\n", "");
   EXPECT_NEAR(alone.low, pooled.low, 1e-12);
   EXPECT_NEAR(alone.high, pooled.high, 1e-12);
 }

@@ -98,14 +98,14 @@ TEST(Plan, ArmsThatSkipHasEmptiedOrMadeUnlikeAreRefused) {
   EXPECT_NE(FaultOf(axes + claim + "skip: [{where: {batch: 4, rate: 0.2}}]\n")
                 .find("they cannot be paired"),
             std::string::npos);
-  EXPECT_NE(FaultOf(axes + claim + "skip: [{where: {batch: 2}}]\n")
-                .find("`skip` leaves no trial of it"),
-            std::string::npos);
+  EXPECT_NE(
+      FaultOf(axes + claim + "skip: [{where: {batch: 2}}]\n").find("`skip` leaves no trial of it"),
+      std::string::npos);
 }
 
 TEST(Plan, EveryValueOfATuningGridIsCheckedBeforeAnythingRuns) {
-  const std::string fault = FaultOf(
-      "tune: {path: cluster.batch_per_replica, log: {from: 4, to: 16, points: 4}}\n");
+  const std::string fault =
+      FaultOf("tune: {path: cluster.batch_per_replica, log: {from: 4, to: 16, points: 4}}\n");
   EXPECT_NE(fault.find("found the number 6.35"), std::string::npos) << fault;
 }
 

@@ -12,9 +12,10 @@ namespace syncbn::study {
 namespace {
 
 v1::StudySpec WithBound(const char* above) {
-  return testing::Parse(testing::SmallStudy(std::string("claims:\n  - {text: c, arm: {batch: 8}, against: "
-                                                        "{batch: 2}, supported: {above: ") +
-                                            above + "}}\n"))
+  return testing::Parse(
+             testing::SmallStudy(std::string("claims:\n  - {text: c, arm: {batch: 8}, against: "
+                                             "{batch: 2}, supported: {above: ") +
+                                 above + "}}\n"))
       .spec;
 }
 
@@ -34,9 +35,10 @@ TEST(RuleLog, RulesThatWereChangedAfterResultsAreSaidAlsoWhenChangedBack) {
   const auto path = folder.path() / "rules.jsonl";
   NoteRules(path, WithBound("0.1"), 0, "2026-11-29T10:00:00Z");
   NoteRules(path, WithBound("-1"), 9, "2026-11-30T10:00:00Z");
-  EXPECT_EQ(RulesRemark(ReadRules(path)),
-            "The rules were changed after 9 trials had ended (2026-11-30): the verdicts are not of rules "
-            "that stood before.");
+  EXPECT_EQ(
+      RulesRemark(ReadRules(path)),
+      "The rules were changed after 9 trials had ended (2026-11-30): the verdicts are not of rules "
+      "that stood before.");
   NoteRules(path, WithBound("0.1"), 9, "2026-12-01T10:00:00Z");
   EXPECT_NE(RulesRemark(ReadRules(path)), "");
 }
