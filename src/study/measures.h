@@ -41,6 +41,8 @@ struct TrialRecord {
   int classes = 0;
   // StateDigest at the end.
   std::string digest;
+  // What computed it: program, back end, libraries, instruction set. Others give other bits.
+  std::string by;
   // Of this machine, never equal twice: not part of the result.
   std::map<std::string, double> timings;
 };

@@ -92,6 +92,7 @@ std::string ToJsonLine(const std::string& id, const TrialRecord& record) {
                {"samples", record.samples},
                {"classes", record.classes},
                {"digest", record.digest},
+               {"by", record.by},
                {"test", Of(record.test)},
                {"train", Of(record.train)}};
   if (!record.reason.empty()) json["reason"] = record.reason;
@@ -110,6 +111,7 @@ std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line) {
                        .train = EvaluationsOf(json.at("train")),
                        .classes = json.at("classes").get<int>(),
                        .digest = json.at("digest").get<std::string>(),
+                       .by = json.at("by").get<std::string>(),
                        .timings = {}};
     if (json.contains("timings")) {
       for (const auto& [name, value] : json["timings"].items()) {
@@ -153,6 +155,10 @@ ResultLog::~ResultLog() {
 const TrialRecord* ResultLog::Find(const std::string& id) const {
   const auto found = results_.find(id);
   return found == results_.end() ? nullptr : &found->second;
+}
+
+size_t ResultLog::KeepOnly(const std::string& by) {
+  return std::erase_if(results_, [&](const auto& one) { return one.second.by != by; });
 }
 
 void ResultLog::Add(const std::string& id, TrialRecord record) {

@@ -30,6 +30,9 @@ class ResultLog {
   ResultLog& operator=(const ResultLog&) = delete;
 
   const std::map<std::string, TrialRecord>& results() const { return results_; }
+  // Forgets what others have computed, which stays in the file until a later line of the same trial
+  // counts instead. Returns how many.
+  size_t KeepOnly(const std::string& by);
   // Null: not there.
   const TrialRecord* Find(const std::string& id) const;
   // On disk when it returns. Throws RESOURCE_EXHAUSTED on a full disk, and the file is as before.

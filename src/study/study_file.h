@@ -40,9 +40,8 @@ struct Axis {
   int Find(std::string_view label) const;
 };
 
-// The keys of a study that no run file has (see study.proto).
+// The key of a study that no run file has (see study.proto).
 inline constexpr std::string_view kSgdBatch = "sgd_batch";
-inline constexpr std::string_view kSamples = "samples";
 
 struct StudyFile {
   v1::StudySpec spec;

@@ -199,6 +199,28 @@ seeds: 1
   EXPECT_LE(line.size(), 80u) << line;
 }
 
+TEST_F(StudyTest, ResultsOfAnotherBackEndAreNotPassedOffAndChangedRulesAreSaid) {
+  const std::vector<std::string> small = {"--set", "seeds=1", "--set", "tune.widen=0"};
+  const auto run = [&](std::vector<std::string> more) {
+    ProcessOptions command = RunInto("out");
+    command.argv.insert(command.argv.end(), small.begin(), small.end());
+    command.argv.insert(command.argv.end(), more.begin(), more.end());
+    return RunProcess(command);
+  };
+  ASSERT_EQ(run({}).status, 0);
+  const std::string cpu = Read("out/trials.csv");
+  const ProcessResult reference = run({"--backend", "reference"});
+  ASSERT_EQ(reference.status, 0) << reference.err;
+  EXPECT_THAT(reference.out, HasSubstr("of another program or back end: not counted"));
+  EXPECT_NE(Read("out/trials.csv"), cpu);
+  EXPECT_THAT(Read("out/report.md"), ::testing::Not(HasSubstr("The rules were changed")));
+  std::string text = kStudy;
+  text.replace(text.find("above: 0.3"), 10, "above: 0.1");
+  WriteFileAtomically(file_, text);
+  ASSERT_EQ(run({"--backend", "reference"}).status, 0);
+  EXPECT_THAT(Read("out/report.md"), HasSubstr("The rules were changed after "));
+}
+
 TEST_F(StudyTest, ItsKeysAreExplained) {
   const ProcessResult result = RunProcess({.argv = {SyncbnProgram(), "explain", "--study", "axes"}});
   EXPECT_EQ(result.status, 0);

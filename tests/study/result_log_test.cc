@@ -67,6 +67,22 @@ TEST(ResultLog, ADamagedLineIsNamedAndNothingIsLost) {
   EXPECT_EQ(ReadFile(path), before);
 }
 
+TEST(ResultLog, WhatAnotherProgramHasComputedIsNotCountedAndTheLaterLineWins) {
+  TempFolder folder;
+  const auto path = folder.path() / "results.jsonl";
+  TrialRecord other = testing::Finished(0.1, 0.2), own = testing::Finished(0.3, 0.4);
+  other.by = "reference";
+  own.by = "cpu";
+  ResultLog log(path);
+  log.Add("a", other);
+  log.Add("b", own);
+  EXPECT_EQ(log.KeepOnly("cpu"), 1u);
+  EXPECT_EQ(log.Find("a"), nullptr);
+  EXPECT_NE(log.Find("b"), nullptr);
+  log.Add("a", own);
+  EXPECT_EQ(ReadResults(path).at("a").test[1].accuracy, 0.4);
+}
+
 TEST(ResultLog, AStudyIsRunByOneProcessAtATime) {
   TempFolder folder;
   ResultLog log(folder.path() / "results.jsonl");

@@ -66,8 +66,6 @@ std::vector<Wrong> WrongFiles() {
        "study.yaml:6:7: sgd_batch: expected a whole number of samples of at least 1, found big"},
       {"sgd_batch below the replicas", kRun + "set: {sgd_batch: 3}\n",
        "study.yaml:6:7: sgd_batch: 3 samples are not enough for 4 replicas"},
-      {"samples of 0", kRun + "set: {samples: 0}\n",
-       "study.yaml:6:7: samples: expected a whole number of samples of at least 1, found 0"},
       {"axis without values", kRun + "axes: [{name: a}]\n",
        "study.yaml:6:8: axes.0: has no values"},
       {"axis without path", kRun + "axes: [{values: [1]}]\n",

@@ -25,6 +25,7 @@
 #include "study/document/html.h"
 #include "study/document/markdown.h"
 #include "study/report.h"
+#include "study/rule_log.h"
 
 namespace syncbn::app {
 namespace {
@@ -46,6 +47,7 @@ constexpr const char* kStudyFile = "study.yaml";
 constexpr const char* kOverrides = "overrides.txt";
 constexpr const char* kRunFile = "run.yaml";
 constexpr const char* kResults = "results.jsonl";
+constexpr const char* kRules = "rules.jsonl";
 
 constexpr const char* kStopHeard =
     "\nsyncbn: asked to stop: the trials under way are dropped, those that ended are kept; once "
@@ -136,20 +138,27 @@ fs::path FolderOf(const Arguments& arguments, const v1::StudySpec& spec) {
   return arguments.out.empty() ? fs::path("studies") / spec.name() : fs::path(arguments.out);
 }
 
-std::vector<std::string> Subtitle() {
+// RFC 3339.
+std::string UtcNow() {
   char date[32];
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
   gmtime_r(&now, &parts);
-  std::strftime(date, sizeof date, "%Y-%m-%d", &parts);
-  return {HostName() + ", " + Plural(AvailableCores(), "core") + "; " + date,
+  std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return date;
+}
+
+std::vector<std::string> Subtitle() {
+  return {HostName() + ", " + Plural(AvailableCores(), "core") + "; " + UtcNow().substr(0, 10),
           "syncbn " + ProgramVersion()};
 }
 
 void WriteReport(const study::Plan& plan, const std::map<std::string, study::TrialRecord>& results,
                  const fs::path& folder) {
   const study::Outlook outlook(plan, results);
-  const study::document::Document report = study::MakeReport(plan, outlook, Subtitle());
+  study::document::Document report = study::MakeReport(plan, outlook, Subtitle());
+  const std::string remark = study::RulesRemark(study::ReadRules(folder / kRules));
+  if (!remark.empty() && !plan.file().spec.claims().empty()) report.answer.push_back(remark);
   WriteFileAtomically(folder / "trials.csv", study::TrialsCsv(plan, outlook));
   WriteFileAtomically(folder / "timings.csv", study::TimingsCsv(plan, outlook));
   WriteFileAtomically(folder / "report.md", study::document::Markdown(report));
@@ -235,11 +244,19 @@ int RunStudy(const Arguments& arguments) {
   const fs::path folder = FolderOf(arguments, plan.file().spec);
   PrepareFolder(folder);
   study::ResultLog log(folder / kResults);
-  // As they were used: a report is made of them, and the study can be run again from here.
+  LocalTrialRunner runner(arguments.backend);
+  if (const size_t others = log.KeepOnly(runner.by()); others > 0) {
+    Say(stdout,
+        "%s of another program or back end: not counted, and run again where they are of this "
+        "study\n",
+        Plural(static_cast<long long>(others), "result").c_str());
+  }
+  study::NoteRules(folder / kRules, plan.file().spec, static_cast<int64_t>(log.results().size()),
+                   UtcNow());
+  // As they were used: a report is made of them.
   WriteFileAtomically(folder / kRunFile, plan.file().run_text);
   WriteFileAtomically(folder / kStudyFile, plan.file().source->text());
   WriteFileAtomically(folder / kOverrides, Lines(arguments.sets));
-  LocalTrialRunner runner(arguments.backend);
   std::stop_source stop;
   SignalRequests signals(kStopHeard);
   LiveLine live(stdout, !arguments.quiet);
@@ -315,9 +332,11 @@ void AddStudyCommand(CommandLine& line) {
   run->footer(
       "The folder holds study.yaml and run.yaml (as used), results.jsonl (a trial a line, as soon "
       "as it\n"
-      "has ended), trials.csv, timings.csv, report.html and report.md. SIGTERM or Ctrl-C stops; "
-      "the same\n"
-      "command goes on, and no trial that has ended runs again.");
+      "has ended), rules.jsonl (when claims were written or changed), trials.csv, timings.csv, "
+      "report.html\n"
+      "and report.md. SIGTERM or Ctrl-C stops; the same command goes on, and no trial that has "
+      "ended runs\n"
+      "again.");
   run->add_option("--out", arguments->out, "folder of the study (default: studies/NAME)")
       ->type_name("DIR")
       ->check(NotEmpty());

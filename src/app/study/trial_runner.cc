@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "app/run/run_facts.h"
+#include "app/versions.h"
 #include "base/error.h"
 #include "train/training_run.h"
 
@@ -67,11 +68,15 @@ bool IsResult(ErrorCode code) {
 
 }  // namespace
 
-LocalTrialRunner::LocalTrialRunner(const std::string& backend) : backend_(MakeBackend(backend)) {}
+LocalTrialRunner::LocalTrialRunner(const std::string& backend)
+    : backend_(MakeBackend(backend)),
+      by_("syncbn " + ProgramVersion() + ", " + std::string(backend_->name()) + ": " +
+          backend_->Description()) {}
 
 std::optional<study::TrialRecord> LocalTrialRunner::Run(const v1::RunSpec& run,
                                                         std::stop_token stop) {
   study::TrialRecord record;
+  record.by = by_;
   CurveSink sink(run, record);
   try {
     const train::PreparedRun prepared(run, datasets_);

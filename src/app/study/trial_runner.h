@@ -14,6 +14,9 @@ class LocalTrialRunner final : public study::TrialRunner {
  public:
   explicit LocalTrialRunner(const std::string& backend);
 
+  // What of this program and machine the bits of a result depend on.
+  const std::string& by() const { return by_; }
+
   // On one core. Throws INTERNAL for what is a fault of this program.
   std::optional<study::TrialRecord> Run(const v1::RunSpec& run, std::stop_token stop) override;
   // Of the training split, as far as the run uses it.
@@ -23,6 +26,7 @@ class LocalTrialRunner final : public study::TrialRunner {
 
  private:
   const std::unique_ptr<backend::Backend> backend_;
+  const std::string by_;
   data::DatasetCache datasets_;
 };
 

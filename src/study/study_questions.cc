@@ -1,0 +1,225 @@
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "config/character.h"
+#include "study/measures.h"
+#include "study/study_check.h"
+
+namespace syncbn::study {
+namespace {
+
+// Whether a table and a console can show it as one line.
+bool IsOneLine(std::string_view text) {
+  while (!text.empty()) {
+    const size_t bytes = std::max<size_t>(1, Utf8CharacterLength(text));
+    const char32_t code = config::CodePoint(text.substr(0, bytes));
+    if (config::IsControl(code) || code == 0x2028 || code == 0x2029) return false;
+    text.remove_prefix(bytes);
+  }
+  return true;
+}
+
+class Questions : private StudyCheck {
+ public:
+  using StudyCheck::StudyCheck;
+
+  void Run() {
+    if (file_.spec.has_tune()) {
+      const std::string& measure = file_.spec.tune().measure();
+      if (measure == "tuned") Fail("tune.measure", "is what is to be found");
+      CheckMeasure("tune.measure", measure);
+    }
+    CheckSkips();
+    CheckTargets();
+    for (int i = 0; i < file_.spec.claims_size(); ++i) CheckClaim(i);
+  }
+
+ private:
+  using Settings = google::protobuf::RepeatedPtrField<v1::SettingSpec>;
+
+  // Names of axes, and values that they have; a number is then written as the axis has it.
+  void CheckWhere(Settings& where, const std::string& path) {
+    std::vector<std::string> names;
+    for (const Axis& axis : file_.axes) names.push_back(axis.name);
+    for (int i = 0; i < where.size(); ++i) {
+      const std::string below = path + "." + std::to_string(i);
+      const Axis* axis = file_.FindAxis(where[i].path());
+      if (axis == nullptr) {
+        const std::string_view near = NearestWord(where[i].path(), names);
+        Fail(below,
+             "there is no axis `" + where[i].path() + "`" +
+                 (near.empty() ? "" : "; did you mean `" + std::string(near) + "`?"),
+             names.empty() ? "The study has no axes." : "Axes here: " + Join(names, ", ") + ".");
+        continue;
+      }
+      const int level = axis->Find(LabelOf(where[i].value()));
+      if (level >= 0) {
+        where[i].set_value(axis->levels[static_cast<size_t>(level)].label);
+        continue;
+      }
+      std::vector<std::string> labels;
+      for (const Level& level : axis->levels) labels.push_back(level.label);
+      Fail(below + ".value",
+           "the axis `" + axis->name + "` has no value " + LabelOf(where[i].value()),
+           "Its values: " + Join(labels, ", ") + ".");
+    }
+  }
+
+  void CheckSkips() {
+    for (int i = 0; i < file_.spec.skip_size(); ++i) {
+      CheckWhere(*file_.spec.mutable_skip(i)->mutable_where(),
+                 "skip." + std::to_string(i) + ".where");
+    }
+  }
+
+  void CheckTargets() {
+    std::set<std::string> names;
+    for (int i = 0; i < file_.spec.targets_size(); ++i) {
+      const v1::TargetSpec& target = file_.spec.targets(i);
+      const std::string path = "targets." + std::to_string(i);
+      CheckName(target.name(), path + ".name");
+      if (target.has_at_least()) CheckShare(target, target.at_least(), path + ".at_least");
+      if (target.has_at_most()) CheckShare(target, target.at_most(), path + ".at_most");
+      if (!names.insert(target.name()).second) {
+        Fail(path, "there is a target `" + target.name() + "` already");
+      }
+      if (!target.has_at_least() && !target.has_at_most()) {
+        Fail(path, "has no value to reach", "Give `at_least` or `at_most`.");
+      }
+    }
+  }
+
+  void CheckShare(const v1::TargetSpec& target, double value, const std::string& path) {
+    if (target.metric() != v1::TARGET_METRIC_TEST_ACCURACY || (value > 0 && value <= 1)) return;
+    Fail(path, "expected a share above 0, at most 1, found " + FormatDouble(value),
+         "An accuracy of 90 % is 0.9.");
+  }
+
+  void CheckMeasure(const std::string& path, const std::string& measure) {
+    const std::vector<std::string> names = MeasureNames(file_.spec);
+    if (std::find(names.begin(), names.end(), measure) != names.end()) return;
+    const std::string_view near = NearestWord(measure, names);
+    Fail(path,
+         "there is no measure `" + measure + "`" +
+             (near.empty() ? "" : "; did you mean `" + std::string(near) + "`?"),
+         "Measures here: " + Join(names, ", ") + ".");
+  }
+
+  void CheckClaim(int index) {
+    v1::ClaimSpec& claim = *file_.spec.mutable_claims(index);
+    const std::string path = "claims." + std::to_string(index);
+    if (claim.measure() == "tuned") {
+      Fail(path + ".measure", "a cell has one tuned value, and no seeds to judge it by");
+    } else {
+      CheckMeasure(path + ".measure", claim.measure());
+    }
+    CheckWhere(*claim.mutable_arm(), path + ".arm");
+    CheckWhere(*claim.mutable_against(), path + ".against");
+    CheckArms(claim, path);
+    const bool paired =
+        claim.compare() == v1::COMPARISON_DIFFERENCE || claim.compare() == v1::COMPARISON_RATIO;
+    if (claim.compare() == v1::COMPARISON_RATIO && claim.against().empty()) {
+      Fail(path, "a ratio needs `against`: what the arm is compared with");
+    }
+    if (!paired) {
+      if (!claim.against().empty()) {
+        Fail(path + ".against", "has no effect where trials are compared over an axis");
+      }
+      if (claim.has_equivalent_within()) {
+        Fail(path + ".equivalent_within", "is of a difference or a ratio",
+             "Give `supported: {above: ..., below: ...}` and `refuted`.");
+      }
+      if (AxesOf(claim.arm()).contains(claim.over())) {
+        Fail(path + ".over",
+             "`arm` fixes the axis `" + claim.over() + "`, so that it has one value");
+      }
+      const Axis* axis = file_.FindAxis(claim.over());
+      if (claim.over().empty()) {
+        Fail(path, "needs `over`: the name of the axis");
+      } else if (axis == nullptr) {
+        Fail(path + ".over", "there is no axis `" + claim.over() + "`");
+      } else if (!axis->numeric()) {
+        Fail(path + ".over", "the values of the axis `" + axis->name + "` are no numbers");
+      }
+    }
+    if (!claim.has_supported() && !claim.has_equivalent_within()) {
+      Fail(path, "has no rule",
+           "Give `supported: {above: ...}` (or below) or `equivalent_within`.");
+    }
+    CheckBounds(claim.supported(), claim.has_supported(), path + ".supported");
+    CheckBounds(claim.refuted(), claim.has_refuted(), path + ".refuted");
+    if (claim.has_supported() && !claim.has_refuted() && claim.supported().has_above() &&
+        claim.supported().has_below()) {
+      Fail(path, "what lies on the other side of two bounds is not one thing",
+           "Give `refuted` as well.");
+    }
+    if (claim.has_supported() && claim.has_refuted() &&
+        Overlap(claim.supported(), claim.refuted())) {
+      Fail(path + ".refuted", "overlaps with `supported`: an interval could be within both");
+    }
+    if (claim.has_refuted() && claim.has_equivalent_within()) {
+      Fail(path + ".refuted", "has no effect beside `equivalent_within`");
+    }
+  }
+
+  // Values, by the name of their axis.
+  static std::map<std::string, std::string> AxesOf(const Settings& where) {
+    std::map<std::string, std::string> axes;
+    for (const v1::SettingSpec& one : where) axes[one.path()] = one.value();
+    return axes;
+  }
+
+  void CheckArms(const v1::ClaimSpec& claim, const std::string& path) {
+    if (claim.against().empty()) return;
+    const auto arm = AxesOf(claim.arm()), against = AxesOf(claim.against());
+    const auto same_axis = [](const auto& a, const auto& b) { return a.first == b.first; };
+    if (!std::ranges::equal(arm, against, same_axis)) {
+      Fail(path + ".against", "names other axes than `arm`",
+           "Name the same axes in both; trials are paired over all others.");
+    } else if (arm == against) {
+      Fail(path + ".against", "is the same as `arm`");
+    }
+  }
+
+  static bool Overlap(const v1::BoundsSpec& a, const v1::BoundsSpec& b) {
+    constexpr double kEnd = std::numeric_limits<double>::infinity();
+    const double above =
+        std::max(a.has_above() ? a.above() : -kEnd, b.has_above() ? b.above() : -kEnd);
+    const double below =
+        std::min(a.has_below() ? a.below() : kEnd, b.has_below() ? b.below() : kEnd);
+    return above < below;
+  }
+
+  void CheckBounds(const v1::BoundsSpec& bounds, bool given, const std::string& path) {
+    if (!given) return;
+    if (!bounds.has_above() && !bounds.has_below()) {
+      Fail(path, "has no bound", "Give `above`, `below` or both.");
+    } else if (bounds.has_above() && bounds.has_below() && bounds.above() >= bounds.below()) {
+      Fail(path, "`above` is not less than `below`");
+    }
+  }
+};
+
+}  // namespace
+
+std::string LabelOf(const std::string& value) {
+  return value.size() > 1 && value.front() == '"' ? value.substr(1, value.size() - 2) : value;
+}
+
+void StudyCheck::Fail(const std::string& path, std::string message, std::string hint) {
+  if (file_.origins.Failed(path)) return;
+  diagnostics_.Add(file_.PlaceOf(path), path, std::move(message), std::move(hint));
+}
+
+void StudyCheck::CheckName(const std::string& name, const std::string& path) {
+  if (name.empty() && file_.origins.Given(path)) Fail(path, "is empty; give a name");
+  if (!IsOneLine(name)) Fail(path, "a name has no line breaks and no control characters");
+}
+
+void CheckQuestions(StudyFile& file, config::Diagnostics& diagnostics) {
+  Questions(file, diagnostics).Run();
+}
+
+}  // namespace syncbn::study
