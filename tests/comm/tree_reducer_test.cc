@@ -215,7 +215,7 @@ TEST(TreeReducer, CountsWhatItSendsAsItsHeaderSays) {
     bool small;
     int64_t messages, bytes;
   };
-  for (const Case& wanted : {Case{4, true, 3, 3 * bytes}, Case{4, false, 6, 2 * bytes * 3 / 4},
+  for (const Case& wanted : {Case{2, true, 1, bytes}, Case{4, true, 2, 2 * bytes}, Case{4, false, 6, 2 * bytes * 3 / 4},
                              Case{8, true, 3, 3 * bytes}, Case{8, false, 14, 2 * bytes * 7 / 8}}) {
     InProcessReducers reducers(wanted.processes,
                                {.replicas = 8, .small_bytes = wanted.small ? size_t{1} << 20 : 0});
