@@ -9,7 +9,7 @@
 #include "tests/study/document/example_report.h"
 
 int main(int argc, char** argv) {
-  using namespace syncbn::study;
+  using namespace syncbn::study::document;
   if (argc != 2) {
     std::cerr << "usage: write_example_report FOLDER\n";
     return 2;
