@@ -85,7 +85,7 @@ class TrainingRun {
   };
 
   void Assemble();
-  // Makes all members that follow. Collective only in what a communicator is duplicated for.
+  // Reducer, engine and trainer: what this process can fail at by itself.
   void AssembleAlone();
   // While an exception is handled: tells it to the others, and throws it on as an Error.
   [[noreturn]] void Fail();
