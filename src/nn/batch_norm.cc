@@ -1,5 +1,6 @@
 #include "nn/batch_norm.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -38,11 +39,11 @@ void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
   if (context.mode() == Mode::kEvaluate && tracked) return UseRunningStatistics(pending, context);
 
   const Tensor& x = pending.x;
-  const int64_t samples = x.shape()[0], channels = batch_.channels;
-  const std::vector<int64_t> sizes = batch_.scope.SliceSizes(samples);
+  const int64_t rows = x.shape()[0], channels = batch_.channels, steps = pending.steps.count;
+  const std::vector<int64_t> sizes = SliceSizes(rows, steps);
   const int64_t slices = static_cast<int64_t>(sizes.size());
   const bool equal = Equal(sizes);
-  pending.layout = equal ? LayoutOf(x.shape(), slices, sizes[0]) : LayoutOf(x.shape(), samples, 1);
+  pending.layout = equal ? LayoutOf(x.shape(), slices, sizes[0]) : LayoutOf(x.shape(), rows, 1);
 
   backend::Executor& executor = context.executor();
   const int64_t block = backend::MomentsElements(channels);
@@ -53,18 +54,16 @@ void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
     executor.MergeMoments({&batch_.channels, 1}, sizes, moments, of_slices);
     moments = std::move(of_slices);
   }
-  if (context.mode() != Mode::kEvaluate) {
-    Tensor log = context.MomentsOf(batch_.statistics);
-    executor.MergeMoments({&batch_.channels, 1}, {}, moments, log);
-  }
+  if (context.mode() != Mode::kEvaluate) LogMoments(pending, moments, context);
   if (batch_.scope.crosses_replicas()) {
-    pending.message = executor.New({1, block}, DType::kFloat64);
+    pending.message = executor.New({steps, block}, DType::kFloat64);
+    pending.channels.assign(static_cast<size_t>(steps), channels);
     pending.handle = context.link().Start({.operation = comm::Operation::kMergeMoments,
                                            .group = GroupOf(context),
                                            .contribution = std::move(moments),
                                            .ready = executor.Record(),
                                            .result = pending.message,
-                                           .channels = {&batch_.channels, 1},
+                                           .channels = pending.channels,
                                            .name = forward_name_});
     return;
   }
@@ -77,14 +76,55 @@ void BatchNorm::FinishStatistics(Pending& pending, StepContext& context) const {
   pending.Set(context.executor().FinishMoments(pending.message, {}, epsilon()));
 }
 
+std::vector<int64_t> BatchNorm::SliceSizes(int64_t samples, int64_t count) const {
+  const std::vector<int64_t> of_one = batch_.scope.SliceSizes(samples / count);
+  std::vector<int64_t> sizes;
+  for (int64_t step = 0; step < count; ++step) {
+    sizes.insert(sizes.end(), of_one.begin(), of_one.end());
+  }
+  return sizes;
+}
+
+void BatchNorm::LogMoments(const Pending& pending, const Tensor& moments,
+                           StepContext& context) const {
+  const TimeSteps& steps = pending.steps;
+  const int64_t logged = std::min(steps.first + steps.count, batch_.steps) - steps.first;
+  if (logged <= 0) return;
+  const int64_t slices = moments.shape()[0] / steps.count;
+  Tensor log = context.MomentsOf(batch_.statistics + static_cast<int>(steps.first), logged);
+  context.executor().MergeMoments({&batch_.channels, 1},
+                                  std::vector<int64_t>(static_cast<size_t>(logged), slices),
+                                  moments.Rows(0, logged * slices), log);
+}
+
 void BatchNorm::UseRunningStatistics(Pending& pending, StepContext& context) const {
-  const NormStatistics& norm = (*context.inputs().running_statistics_layout)[batch_.statistics];
+  const auto norm_of = [&](int64_t step) -> const NormStatistics& {
+    const int64_t known = std::min(step, batch_.steps - 1);
+    return (*context.inputs().running_statistics_layout)[batch_.statistics +
+                                                         static_cast<int>(known)];
+  };
+  const auto [first, count] = pending.steps;
   const Tensor& running = context.inputs().running_statistics;
-  const Shape statistics{1, norm.channels};
-  pending.layout = LayoutOf(pending.x.shape(), 1, pending.x.shape()[0]);
-  pending.mean = running.Slice(norm.offset, statistics);
-  pending.inv_std = context.executor().InverseStd(
-      running.Slice(norm.offset + norm.channels, statistics), epsilon());
+  backend::Executor& executor = context.executor();
+  const Shape of_one{1, batch_.channels};
+  Tensor mean, variance;
+  if (count == 1) {
+    const int64_t offset = norm_of(first).offset;
+    mean = running.Slice(offset, of_one);
+    variance = running.Slice(offset + batch_.channels, of_one);
+  } else {
+    mean = executor.New(of_one.WithLeading(count), DType::kFloat64);
+    variance = executor.New(mean.shape(), DType::kFloat64);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t offset = norm_of(first + i).offset;
+      Tensor mean_row = mean.Rows(i, i + 1), variance_row = variance.Rows(i, i + 1);
+      executor.Copy(running.Slice(offset, of_one), mean_row);
+      executor.Copy(running.Slice(offset + batch_.channels, of_one), variance_row);
+    }
+  }
+  pending.layout = LayoutOf(pending.x.shape(), count, pending.x.shape()[0] / count);
+  pending.mean = std::move(mean);
+  pending.inv_std = executor.InverseStd(variance, epsilon());
 }
 
 comm::Group BatchNorm::GroupOf(const StepContext& context) const {
@@ -104,7 +144,7 @@ comm::Reducer::Handle BatchNorm::StartInputTerms(const Sums& sums, Tensor& messa
                                                  StepContext& context) const {
   if (!batch_.scope.crosses_replicas()) return nullptr;
   backend::Executor& executor = context.executor();
-  const Shape shape{2 * batch_.channels};
+  const Shape shape{sums.both.elements()};
   message = executor.New(shape, DType::kFloat64);
   // A copy: the sums are also this replica's gradients of gamma and beta.
   return context.link().Start({.operation = comm::Operation::kSum,
@@ -121,12 +161,12 @@ backend::InputTerms BatchNorm::FinishInputTerms(const Sums& sums,
   backend::Executor& executor = context.executor();
   if (handle != nullptr) {
     WaitForStatistics(handle, context);
-    const Shape statistics{1, batch_.channels};
+    const Shape statistics{sums.steps, batch_.channels};
     return executor.BatchInputTerms(message.Slice(0, statistics),
-                                    message.Slice(batch_.channels, statistics), sums.counts,
+                                    message.Slice(statistics.elements(), statistics), sums.counts,
                                     sums.gamma, {});
   }
-  std::vector<int64_t> sizes = batch_.scope.SliceSizes(sums.layout.segments * sums.layout.samples);
+  std::vector<int64_t> sizes = SliceSizes(sums.layout.segments * sums.layout.samples, sums.steps);
   if (Equal(sizes)) sizes.clear();
   return executor.BatchInputTerms(sums.dy, sums.dy_xhat, sums.counts, sums.gamma, sizes);
 }

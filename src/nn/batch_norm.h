@@ -2,6 +2,8 @@
 // samples that share statistics are slices of a replica's batch, that batch, or the batches of a
 // group of replicas.
 //
+// The time steps of a recurrent layer have statistics apart, under one gamma and beta, in one message.
+//
 // Over a group: one message a pass. Forward, [count, mean[C], m2[C]] merged by Chan's formula;
 // backward, sum(dy) and sum(dy * xhat), summed. A replica without samples takes part with count 0.
 // The gradients of gamma and beta are the replica's own sums; the trainer adds those of all
@@ -10,6 +12,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "nn/norm.h"
 #include "nn/statistics_scope.h"
@@ -23,6 +26,9 @@ class BatchNorm : public Norm {
     int64_t channels = 0;
     // Index in the layout of running statistics.
     int statistics = 0;
+    // Time steps that have statistics of their own, with consecutive indices from there on. Later ones
+    // have those of the last in evaluation, else those of their batch, which are not logged.
+    int64_t steps = 1;
   };
 
   BatchNorm(std::string name, const Options& options, const BatchOptions& batch);
@@ -39,6 +45,9 @@ class BatchNorm : public Norm {
                                        const Tensor& message, StepContext& context) const override;
 
  private:
+  // Samples that share statistics, of all steps of `count` in turn.
+  std::vector<int64_t> SliceSizes(int64_t samples, int64_t count) const;
+  void LogMoments(const Pending& pending, const Tensor& moments, StepContext& context) const;
   void UseRunningStatistics(Pending& pending, StepContext& context) const;
   // This replica's group; throws FAILED_PRECONDITION when the context's link does not have it.
   comm::Group GroupOf(const StepContext& context) const;

@@ -113,6 +113,13 @@ std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::
           ErrorCode::kInvalidArgument,
           "layer " + name + ": " + v1::NormKind_Name(spec.kind()) + " is not a layer of its own");
   }
+  return std::make_unique<BatchNorm>(name, options, BatchStatistics(name, spec, channels, pixels));
+}
+
+BatchNorm::BatchOptions ModelBuilder::BatchStatistics(const std::string& name,
+                                                      const v1::NormSpec& spec, int64_t channels,
+                                                      int64_t pixels,
+                                                      std::optional<int64_t> steps) {
   const StatisticsScope scope = WithFrame([&] { return "layer " + name; },
                                           [&] { return ResolveScope(spec.batch(), cluster_); });
   const std::string single = config::GroupOfOneSample(
@@ -127,11 +134,17 @@ std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::
   }
   if (scope.crosses_replicas()) group_sizes_.insert(scope.replicas_per_group);
   const bool tracked = AdoptRunningRule(name, spec.running());
-  return std::make_unique<BatchNorm>(
-      name, options,
-      BatchNorm::BatchOptions{.scope = scope,
-                              .channels = channels,
-                              .statistics = running_statistics_.Add(name, channels, tracked)});
+  BatchNorm::BatchOptions batch{.scope = scope, .channels = channels};
+  if (!steps) {
+    batch.statistics = running_statistics_.Add(name, channels, tracked);
+    return batch;
+  }
+  batch.steps = *steps;
+  batch.statistics = running_statistics_.size();
+  for (int64_t step = 0; step < *steps; ++step) {
+    running_statistics_.Add(name + "." + std::to_string(step), channels, tracked);
+  }
+  return batch;
 }
 
 std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const InputSpec& input) {

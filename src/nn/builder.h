@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "nn/batch_norm.h"
 #include "nn/composite.h"
 #include "nn/model.h"
-#include "nn/norm.h"
 #include "nn/parameters.h"
 #include "nn/statistics_scope.h"
 
@@ -40,6 +40,13 @@ class ModelBuilder {
   // some statistics of a batch norm with a single number.
   std::unique_ptr<Norm> MakeNorm(const std::string& name, const v1::NormSpec& spec,
                                  const Shape& input, double initial_gamma);
+  // The statistics of a batch norm whose samples have `pixels` numbers a channel, and the same refusals;
+  // with steps, of each time step apart, as "name.0", "name.1" and so on.
+  BatchNorm::BatchOptions BatchStatistics(const std::string& name, const v1::NormSpec& spec,
+                                          int64_t channels, int64_t pixels,
+                                          std::optional<int64_t> steps = std::nullopt);
+  // Adds to the norms that the model tells of; MakeNorm does by itself.
+  void AddNorm(NormLayer norm) { norms_.push_back(std::move(norm)); }
   // See config::NormalizesChannelsAlone.
   bool NormalizesChannelsAlone(const v1::NormSpec& spec, int64_t channels) const;
 

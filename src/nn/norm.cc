@@ -20,9 +20,10 @@ Tensor Norm::Forward(Tensor x, StepContext& context) const {
   return Finish(Start(std::move(x), context), Tensor(), context);
 }
 
-Norm::Pending Norm::Start(Tensor x, StepContext& context) const {
+Norm::Pending Norm::Start(Tensor x, StepContext& context, TimeSteps steps) const {
   Pending pending;
   pending.x = std::move(x);
+  pending.steps = steps;
   StartStatistics(pending, context);
   return pending;
 }
@@ -41,7 +42,8 @@ Tensor Norm::Finish(Pending pending, const Tensor& residual, StepContext& contex
   context.Save({.owner = this,
                 .tensors = {std::move(pending.x), keep_y ? y : Tensor(), std::move(pending.mean),
                             std::move(pending.inv_std), std::move(pending.counts)},
-                .shapes = {Shape{pending.layout.segments, pending.layout.samples}}});
+                .shapes = {Shape{pending.layout.segments, pending.layout.samples},
+                           Shape{pending.steps.count}}});
   return y;
 }
 
@@ -68,7 +70,8 @@ Tensor Norm::Backward(Tensor dy, Tensor* dresidual, StepContext& context) const 
   Tensor sum_dy_xhat = both.Slice(statistics.elements(), statistics);
   executor.NormalizeBackwardSums(norm, x, y, dy, sum_dy, sum_dy_xhat);
 
-  const Sums sums{norm.layout, both, sum_dy, sum_dy_xhat, counts, norm.gamma};
+  const Sums sums{norm.layout, both,       sum_dy,
+                  sum_dy_xhat, counts, norm.gamma, record.shapes[1][0]};
   Tensor message;
   const comm::Reducer::Handle handle = StartInputTerms(sums, message, context);
   WriteParameterGradients(sums, context);

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "backend/specs.h"
 #include "nn/layer.h"
@@ -16,6 +17,13 @@ namespace syncbn::nn {
 // The matrix rows x channels of x cut into segments of `samples` samples each. Precondition:
 // samples divides the samples of x.
 backend::RowLayout LayoutOf(const Shape& x, int64_t segments, int64_t samples);
+
+// The time steps that a norm within a recurrent layer gets, one behind the other along the first axis. A
+// layer over images has one.
+struct TimeSteps {
+  int64_t first = 0;
+  int64_t count = 1;
+};
 
 class Norm : public Layer {
  public:
@@ -40,6 +48,7 @@ class Norm : public Layer {
   // The statistics of x, and what is still to be waited for.
   struct Pending {
     Tensor x;
+    TimeSteps steps;
     backend::RowLayout layout;
     // F64 [segments, C]; undefined until Finish where other replicas take part.
     Tensor mean, inv_std;
@@ -47,6 +56,7 @@ class Norm : public Layer {
     Tensor counts;  // F64 [segments]
     // Moments under way.
     Tensor message;
+    std::vector<int64_t> channels;  // of its blocks
     comm::Reducer::Handle handle;
 
     void Set(backend::Statistics statistics) {
@@ -56,7 +66,8 @@ class Norm : public Layer {
     }
   };
   // Forward is Finish(Start(x)); other work may lie between, while the message is under way.
-  Pending Start(Tensor x, StepContext& context) const;
+  // x has the samples of each step.
+  Pending Start(Tensor x, StepContext& context, TimeSteps steps = {}) const;
   // residual: undefined, or of x's shape.
   Tensor Finish(Pending pending, const Tensor& residual, StepContext& context) const;
   // For a forward pass with a residual: returns dx, and d loss / d residual in *dresidual.
@@ -83,6 +94,8 @@ class Norm : public Layer {
     const Tensor& counts;
     // Undefined: 1.
     const Tensor& gamma;
+    // Time steps that the segments belong to, equally many to each.
+    int64_t steps = 1;
   };
   // Sends what other replicas need; returns an empty handle when nobody does.
   virtual comm::Reducer::Handle StartInputTerms(const Sums& sums, Tensor& message,

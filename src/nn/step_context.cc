@@ -119,10 +119,10 @@ StepContext::Record StepContext::Restore(const void* owner) {
   return record;
 }
 
-Tensor StepContext::MomentsOf(int norm) {
+Tensor StepContext::MomentsOf(int norm, int64_t count) {
   const NormStatistics& statistics = (*inputs_.running_statistics_layout)[norm];
   return moments_.Slice(statistics.moments_offset,
-                        {1, backend::MomentsElements(statistics.channels)});
+                        {count, backend::MomentsElements(statistics.channels)});
 }
 
 std::vector<RandomKey> StepContext::SampleKeys(std::string_view purpose, const void* layer,
