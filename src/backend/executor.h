@@ -125,6 +125,27 @@ class Executor : public Stream {
   virtual void WeightNormBackward(const Tensor& v, const Tensor& gain, const Tensor& norms,
                                   const Tensor& dweight, GradientOut dv, GradientOut dgain) = 0;
 
+  // -- Sequences -----------------------------------------------------------------------------------
+  // [A,B,...] -> [keep,A,...], the first `keep` of B: samples of steps to steps of samples, and back.
+  virtual Tensor SwapLeadingAxes(const Tensor& x, int64_t keep) = 0;
+  // Its backward: [keep,A,...] -> x_shape, with 0 where nothing was kept.
+  virtual Tensor SwapLeadingAxesBackward(const Shape& x_shape, const Tensor& dy) = 0;
+  // The next state of a recurrent layer: tanh(a + b), all [n,H]; and the gradient of a + b. What is written may
+  // be a part of a larger tensor.
+  virtual void RnnForward(const Tensor& a, const Tensor& b, Tensor& state) = 0;
+  virtual void RnnBackward(const Tensor& state, const Tensor& dstate, Tensor& dsum) = 0;
+  // Long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000) on its gates i, f, g and o, side
+  // by side in [n,4H]: gates = sigmoid(a + b), of g tanh; cell = f before + i g, [n,H].
+  virtual LstmCell LstmCellForward(const Tensor& a, Tensor b, const Tensor& before) = 0;
+  // Writes state = o tanh(u) and returns tanh(u); u is the cell, or what a norm has made of it.
+  virtual Tensor LstmStateForward(const Tensor& gates, Tensor u, Tensor& state) = 0;
+  // du, by tanh_u that LstmStateForward gave.
+  virtual Tensor LstmStateBackward(const Tensor& gates, const Tensor& tanh_u,
+                                   const Tensor& dstate) = 0;
+  // Writes the gradient of a + b and returns that of `before`. dcell: of the cell, by all ways that it goes.
+  virtual Tensor LstmCellBackward(const Tensor& gates, const Tensor& before, const Tensor& tanh_u,
+                                  const Tensor& dstate, Tensor dcell, Tensor& dsum) = 0;
+
   // -- Loss ----------------------------------------------------------------------------------------
   // Softmax cross-entropy of logits [n, classes] against labels I32 [n]; the target is
   // (1 - smoothing) * onehot + smoothing / classes. A label that is no class is INTERNAL where the host

@@ -19,6 +19,11 @@ struct WeightNormResult {
   Tensor norms;
 };
 
+struct LstmCell {
+  Tensor gates;  // [n, 4 H]
+  Tensor cell;   // [n, H]
+};
+
 struct LossResult {
   // Loss of each sample, F64 [n], not scaled.
   Tensor losses;

@@ -100,8 +100,8 @@ void BatchNorm::LogMoments(const Pending& pending, const Tensor& moments,
 void BatchNorm::UseRunningStatistics(Pending& pending, StepContext& context) const {
   const auto norm_of = [&](int64_t step) -> const NormStatistics& {
     const int64_t known = std::min(step, batch_.steps - 1);
-    return (*context.inputs().running_statistics_layout)[batch_.statistics +
-                                                         static_cast<int>(known)];
+    return (
+        *context.inputs().running_statistics_layout)[batch_.statistics + static_cast<int>(known)];
   };
   const auto [first, count] = pending.steps;
   const Tensor& running = context.inputs().running_statistics;

@@ -2,7 +2,8 @@
 // samples that share statistics are slices of a replica's batch, that batch, or the batches of a
 // group of replicas.
 //
-// The time steps of a recurrent layer have statistics apart, under one gamma and beta, in one message.
+// The time steps of a recurrent layer have statistics apart, under one gamma and beta, in one
+// message.
 //
 // Over a group: one message a pass. Forward, [count, mean[C], m2[C]] merged by Chan's formula;
 // backward, sum(dy) and sum(dy * xhat), summed. A replica without samples takes part with count 0.
@@ -26,8 +27,8 @@ class BatchNorm : public Norm {
     int64_t channels = 0;
     // Index in the layout of running statistics.
     int statistics = 0;
-    // Time steps that have statistics of their own, with consecutive indices from there on. Later ones
-    // have those of the last in evaluation, else those of their batch, which are not logged.
+    // Time steps that have statistics of their own, with consecutive indices from there on. Later
+    // ones have those of the last in evaluation, else those of their batch, which are not logged.
     int64_t steps = 1;
   };
 

@@ -40,8 +40,8 @@ class ModelBuilder {
   // some statistics of a batch norm with a single number.
   std::unique_ptr<Norm> MakeNorm(const std::string& name, const v1::NormSpec& spec,
                                  const Shape& input, double initial_gamma);
-  // The statistics of a batch norm whose samples have `pixels` numbers a channel, and the same refusals;
-  // with steps, of each time step apart, as "name.0", "name.1" and so on.
+  // The statistics of a batch norm whose samples have `pixels` numbers a channel, and the same
+  // refusals; with steps, of each time step apart, as "name.0", "name.1" and so on.
   BatchNorm::BatchOptions BatchStatistics(const std::string& name, const v1::NormSpec& spec,
                                           int64_t channels, int64_t pixels,
                                           std::optional<int64_t> steps = std::nullopt);

@@ -70,8 +70,7 @@ Tensor Norm::Backward(Tensor dy, Tensor* dresidual, StepContext& context) const 
   Tensor sum_dy_xhat = both.Slice(statistics.elements(), statistics);
   executor.NormalizeBackwardSums(norm, x, y, dy, sum_dy, sum_dy_xhat);
 
-  const Sums sums{norm.layout, both,       sum_dy,
-                  sum_dy_xhat, counts, norm.gamma, record.shapes[1][0]};
+  const Sums sums{norm.layout, both, sum_dy, sum_dy_xhat, counts, norm.gamma, record.shapes[1][0]};
   Tensor message;
   const comm::Reducer::Handle handle = StartInputTerms(sums, message, context);
   WriteParameterGradients(sums, context);

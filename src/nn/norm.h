@@ -18,8 +18,8 @@ namespace syncbn::nn {
 // samples divides the samples of x.
 backend::RowLayout LayoutOf(const Shape& x, int64_t segments, int64_t samples);
 
-// The time steps that a norm within a recurrent layer gets, one behind the other along the first axis. A
-// layer over images has one.
+// The time steps that a norm within a recurrent layer gets, one behind the other along the first
+// axis. A layer over images has one.
 struct TimeSteps {
   int64_t first = 0;
   int64_t count = 1;

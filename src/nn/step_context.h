@@ -103,8 +103,8 @@ class StepContext {
 
   // -- Moments ----------------------------------------------------------------------------------
 
-  // The block [1, 1 + 2C] of this norm over this replica's samples in this pass, for the layer to merge
-  // into; or those of `count` consecutive norms of as many channels, [count, 1 + 2C].
+  // The block [1, 1 + 2C] of this norm over this replica's samples in this pass, for the layer to
+  // merge into; or those of `count` consecutive norms of as many channels, [count, 1 + 2C].
   Tensor MomentsOf(int norm, int64_t count = 1);
   // All of them, flat; count 0 where nothing was logged.
   Tensor& moments() { return moments_; }

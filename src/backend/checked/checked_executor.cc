@@ -192,6 +192,53 @@ void CheckedExecutor::WeightNormBackward(const Tensor& v, const Tensor& gain, co
                              Written(dgain));
 }
 
+// -- Sequences -------------------------------------------------------------------------------------------
+
+Tensor CheckedExecutor::SwapLeadingAxes(const Tensor& x, int64_t keep) {
+  return Result(inner().SwapLeadingAxes(Read(x), keep));
+}
+
+Tensor CheckedExecutor::SwapLeadingAxesBackward(const Shape& x_shape, const Tensor& dy) {
+  return Result(inner().SwapLeadingAxesBackward(x_shape, Read(dy)));
+}
+
+void CheckedExecutor::RnnForward(const Tensor& a, const Tensor& b, Tensor& state) {
+  Tensor inside = Written(state);
+  inner().RnnForward(Read(a), Read(b), inside);
+}
+
+void CheckedExecutor::RnnBackward(const Tensor& state, const Tensor& dstate, Tensor& dsum) {
+  Tensor inside = Written(dsum);
+  inner().RnnBackward(Read(state), Read(dstate), inside);
+}
+
+LstmCell CheckedExecutor::LstmCellForward(const Tensor& a, Tensor b, const Tensor& before) {
+  const std::byte* const place = b.DeviceAddress();
+  LstmCell result = inner().LstmCellForward(Read(a), Read(std::move(b)), Read(before));
+  return {.gates = Result(std::move(result.gates), place), .cell = Result(std::move(result.cell))};
+}
+
+Tensor CheckedExecutor::LstmStateForward(const Tensor& gates, Tensor u, Tensor& state) {
+  const std::byte* const place = u.DeviceAddress();
+  Tensor inside = Written(state);
+  return Result(inner().LstmStateForward(Read(gates), Read(std::move(u)), inside), place);
+}
+
+Tensor CheckedExecutor::LstmStateBackward(const Tensor& gates, const Tensor& tanh_u,
+                                          const Tensor& dstate) {
+  return Result(inner().LstmStateBackward(Read(gates), Read(tanh_u), Read(dstate)));
+}
+
+Tensor CheckedExecutor::LstmCellBackward(const Tensor& gates, const Tensor& before,
+                                         const Tensor& tanh_u, const Tensor& dstate, Tensor dcell,
+                                         Tensor& dsum) {
+  const std::byte* const place = dcell.DeviceAddress();
+  Tensor inside = Written(dsum);
+  return Result(inner().LstmCellBackward(Read(gates), Read(before), Read(tanh_u), Read(dstate),
+                                         Read(std::move(dcell)), inside),
+                place);
+}
+
 // -- Loss, and what a step changes -----------------------------------------------------------------------
 
 LossResult CheckedExecutor::SoftmaxCrossEntropy(const Tensor& logits, const Tensor& labels,

@@ -47,6 +47,10 @@ class HostExecutor : public HostStream<Executor> {
   InputTerms GroupInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat, const Tensor& counts,
                              const Tensor& gamma, int64_t groups) final;
 
+  // sequence.cc
+  Tensor SwapLeadingAxes(const Tensor& x, int64_t keep) final;
+  Tensor SwapLeadingAxesBackward(const Shape& x_shape, const Tensor& dy) final;
+
   // step.cc
   void AddSum(const Tensor& values, Tensor& total) final;
   void SumsOfSquares(std::span<const Tensor> tensors, Tensor& sums) final;

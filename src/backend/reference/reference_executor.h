@@ -70,6 +70,16 @@ class ReferenceExecutor final : public host::HostExecutor {
   void WeightNormBackward(const Tensor& v, const Tensor& gain, const Tensor& norms,
                           const Tensor& dweight, GradientOut dv, GradientOut dgain) override;
 
+  // recurrent.cc
+  void RnnForward(const Tensor& a, const Tensor& b, Tensor& state) override;
+  void RnnBackward(const Tensor& state, const Tensor& dstate, Tensor& dsum) override;
+  LstmCell LstmCellForward(const Tensor& a, Tensor b, const Tensor& before) override;
+  Tensor LstmStateForward(const Tensor& gates, Tensor u, Tensor& state) override;
+  Tensor LstmStateBackward(const Tensor& gates, const Tensor& tanh_u,
+                           const Tensor& dstate) override;
+  Tensor LstmCellBackward(const Tensor& gates, const Tensor& before, const Tensor& tanh_u,
+                          const Tensor& dstate, Tensor dcell, Tensor& dsum) override;
+
   // loss.cc
   LossResult SoftmaxCrossEntropy(const Tensor& logits, const Tensor& labels, double label_smoothing,
                                  double scale, bool want_gradient) override;

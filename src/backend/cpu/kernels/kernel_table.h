@@ -53,6 +53,21 @@ struct MaxPoolArgs {
   int64_t kernel, stride, pad;
 };
 
+// Gates are [samples, 4 hidden], i, f, g and o side by side; all else is [samples, hidden].
+struct LstmShape {
+  int64_t samples, hidden;
+};
+
+struct LstmCellGradients {
+  const float* gates;
+  const float* before;
+  const float* tanh_u;
+  const float* dstate;
+  const float* dcell;
+  float* dsum;  // of the gates
+  float* dbefore;
+};
+
 // g = gradient_scale * gradient + decay * w;  v = momentum * v + g;
 // w = keep * w - learning_rate * (nesterov ? g + momentum * v : v)
 struct SgdArgs {
@@ -98,6 +113,16 @@ struct KernelTable {
   // y = x * scale where the Philox word of the element is at least threshold, else x * 0.
   void (*dropout)(uint64_t key, uint64_t threshold, float scale, const float* x, float* y,
                   int64_t count);
+
+  // See backend::Executor, of the recurrent layers. state = tanh(a + b)
+  void (*tanh_of_sum)(const float* a, const float* b, float* state, int64_t count);
+  void (*lstm_cell)(const LstmShape& shape, const float* a, const float* b, const float* before,
+                    float* gates, float* cell);
+  void (*lstm_state)(const LstmShape& shape, const float* gates, const float* u, float* tanh_u,
+                     float* state);
+  void (*lstm_state_backward)(const LstmShape& shape, const float* gates, const float* tanh_u,
+                              const float* dstate, float* du);
+  void (*lstm_cell_backward)(const LstmShape& shape, const LstmCellGradients& gradients);
 
   // Positions are the number of the tap inside the window; first of equals, NaN wins.
   void (*max_pool)(const MaxPoolArgs& args, const float* x, float* y, uint8_t* positions);

@@ -28,6 +28,15 @@ void Combine(double a, const float* x, double b, const float* y, float* out, boo
 void Dropout(uint64_t key, uint64_t threshold, float scale, const float* x, float* y,
              int64_t count);
 
+void TanhOfSum(const float* a, const float* b, float* state, int64_t count);
+void LstmCell(const LstmShape& shape, const float* a, const float* b, const float* before,
+              float* gates, float* cell);
+void LstmState(const LstmShape& shape, const float* gates, const float* u, float* tanh_u,
+               float* state);
+void LstmStateBackward(const LstmShape& shape, const float* gates, const float* tanh_u,
+                       const float* dstate, float* du);
+void LstmCellBackward(const LstmShape& shape, const LstmCellGradients& gradients);
+
 void MaxPool(const MaxPoolArgs& args, const float* x, float* y, uint8_t* positions);
 void MaxPoolBackward(const MaxPoolArgs& args, const float* dy, const uint8_t* positions, float* dx);
 
