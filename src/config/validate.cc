@@ -185,6 +185,7 @@ void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostic
   ValidateModel(check);
   ValidateNorms(check);
   ValidateLayers(check);
+  ValidateRecurrent(check);
   ValidateCluster(check);
   ValidateTraining(check);
 }

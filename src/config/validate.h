@@ -50,6 +50,8 @@ void ValidateNorms(const RunCheck& check);
 void ValidateNormSizes(const RunCheck& check);
 // Hand-written layers: every layer fits the shape it gets, and the last one fits the data set.
 void ValidateLayers(const RunCheck& check);
+// Models with recurrent layers: the norm within, and the layer of a model by name.
+void ValidateRecurrent(const RunCheck& check);
 // The optimizer, the learning rate, evaluation, probes.
 void ValidateTraining(const RunCheck& check);
 
@@ -57,6 +59,10 @@ void ValidateTraining(const RunCheck& check);
 // over a single number in a whole batch; `where` names its input. False when it did.
 bool CheckNormElements(const RunCheck& check, const std::string& path, const v1::NormSpec& norm,
                        int64_t channels, const std::string& where);
+// Reports what does not fit in the recurrent layer at `path`, whose input has so many rows (0: not
+// known).
+void CheckRecurrentLayer(const RunCheck& check, const std::string& path,
+                         const v1::RecurrentSpec& spec, int64_t rows);
 // Whether each channel of each sample is normalized by itself (norm_fit.h), and the report of a
 // mean over height and width of such a norm.
 bool NormalizesChannelsAlone(const RunCheck& check, const v1::NormSpec& norm, int64_t channels);

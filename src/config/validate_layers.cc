@@ -97,6 +97,10 @@ class LayerWalk {
         return Norm(layers, index, path + ".norm", x);
       case v1::LayerSpec::kResidual:
         return Residual(layer.residual(), path + ".residual", x);
+      case v1::LayerSpec::kRnn:
+        return Recurrent(layer.rnn(), path + ".rnn", x);
+      case v1::LayerSpec::kLstm:
+        return Recurrent(layer.lstm(), path + ".lstm", x);
       case v1::LayerSpec::KIND_NOT_SET:
         return {};  // reported when it was read
       case v1::LayerSpec::kDropout:
@@ -163,6 +167,13 @@ class LayerWalk {
       return {};
     }
     return {.rank = Activations::Rank::kFeatures, .channels = linear.out()};
+  }
+
+  Activations Recurrent(const v1::RecurrentSpec& recurrent, const std::string& path,
+                        const Activations& x) {
+    if (recurrent.hidden() == 0 || check_.origins.Failed(path) || !NeedsImage(path, x)) return {};
+    CheckRecurrentLayer(check_, path, recurrent, x.height);
+    return {.rank = Activations::Rank::kFeatures, .channels = recurrent.hidden()};
   }
 
   Activations Pool(const v1::PoolSpec& pool, const std::string& path, const Activations& x) {

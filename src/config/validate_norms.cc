@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "config/norm_fit.h"
 #include "config/norm_kind.h"
+#include "config/recurrent.h"
 #include "config/schema.h"
 #include "config/validate.h"
 
@@ -36,6 +37,7 @@ std::vector<PlacedNorm> NormsOf(const v1::ModelSpec& model) {
   if (model.layers().empty()) {
     norms.push_back({"model.norm", &model.norm()});
   } else {
+    if (HasRecurrentLayer(model)) norms.push_back({"model.norm", &model.norm()});
     CollectNorms(model.layers(), "model.layers", norms);
   }
   return norms;
@@ -101,12 +103,12 @@ void ValidateRunning(const RunCheck& check, const std::vector<PlacedNorm>& norms
 void ValidateUnusedNorm(const RunCheck& check, const std::vector<PlacedNorm>& norms) {
   if (check.spec.model().layers().empty()) return;
   if (norms.empty() && check.origins.Given("model.norm")) {
-    check.ReportKey("model.norm", "has no effect: `layers` holds no `norm`",
+    check.ReportKey("model.norm", "has no effect: `layers` holds no `norm`, `rnn` or `lstm`",
                     "Remove it, or put `- norm` where it belongs.");
     return;
   }
-  std::vector<std::string> paths = {"model.norm"};
-  for (const PlacedNorm& placed : norms) paths.push_back(placed.path);
+  std::set<std::string> paths = {"model.norm"};
+  for (const PlacedNorm& placed : norms) paths.insert(placed.path);
   for (const std::string& path : paths) {
     if (!check.origins.Given(path + ".placement")) continue;
     check.ReportKey(path + ".placement",

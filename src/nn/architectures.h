@@ -36,6 +36,9 @@ void AddLeNet(Chain& chain, int64_t classes);
 // layer.
 void AddMlp(Chain& chain, const std::vector<int64_t>& hidden, int64_t classes);
 
+// A recurrent layer, `rnn` or `lstm`, and a linear layer, `fc`.
+void AddRecurrent(Chain& chain, bool lstm, int64_t classes);
+
 // The layers of the run file's `layers:`; the name of a layer is its index where it has none.
 void AddLayersByHand(Chain& chain);
 

@@ -103,6 +103,8 @@ class Chain {
   void GlobalAveragePool(const std::string& name);
   void Flatten(const std::string& name);
   void Dropout(const std::string& name, double probability);
+  // An rnn, or an lstm, with the model's norm within.
+  void Recurrent(const std::string& name, bool lstm, const v1::RecurrentSpec& spec);
   // body and shortcut start from this chain's shape.
   void Residual(const std::string& name, Chain body, Chain shortcut);
 

@@ -81,6 +81,10 @@ void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, in
       return chain.Flatten(name);
     case Kind::kResidual:
       return AddResidual(chain, name, spec.residual());
+    case Kind::kRnn:
+      return chain.Recurrent(name, /*lstm=*/false, spec.rnn());
+    case Kind::kLstm:
+      return chain.Recurrent(name, /*lstm=*/true, spec.lstm());
     case Kind::KIND_NOT_SET:
       break;
   }

@@ -46,6 +46,8 @@ const std::map<std::string, Architecture, std::less<>>& Architectures() {
       {"resnet34", resnet(BlockKind::kBasic, {3, 4, 6, 3})},
       {"resnet50", resnet(BlockKind::kBottleneck, {3, 4, 6, 3})},
       {"lenet", AddLeNet},
+      {"rnn", [](Chain& chain, int64_t classes) { AddRecurrent(chain, false, classes); }},
+      {"lstm", [](Chain& chain, int64_t classes) { AddRecurrent(chain, true, classes); }},
       {"mlp",
        [](Chain& chain, int64_t classes) {
          const auto& hidden = chain.builder().spec().hidden();

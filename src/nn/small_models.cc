@@ -45,4 +45,10 @@ void AddMlp(Chain& chain, const std::vector<int64_t>& hidden, int64_t classes) {
   chain.Linear("fc" + std::to_string(number + 1), classes, {});
 }
 
+void AddRecurrent(Chain& chain, bool lstm, int64_t classes) {
+  chain.Recurrent(lstm ? "lstm" : "rnn", lstm, chain.builder().spec().recurrent());
+  AddDropout(chain);
+  chain.Linear("fc", classes, {});
+}
+
 }  // namespace syncbn::nn

@@ -121,6 +121,22 @@ INSTANTIATE_TEST_SUITE_P(
                   {28, 28, 1, 10}}),
     [](const auto& info) { return info.param.name; });
 
+constexpr InputSpec kRows{.height = 12, .width = 9, .channels = 2, .classes = 10};
+
+INSTANTIATE_TEST_SUITE_P(
+    Recurrent, CpuModelTest,
+    ::testing::Values(
+        ModelCase{"rnn", "architecture: 'rnn' norm {kind: NORM_KIND_NONE}", kRows},
+        ModelCase{"rnnbatch", "architecture: 'rnn' norm {initial_scale: 0.1}", kRows},
+        ModelCase{"lstm", "architecture: 'lstm' norm {kind: NORM_KIND_NONE}", kRows},
+        ModelCase{"lstmbatch", "architecture: 'lstm' recurrent {hidden: 37}", kRows},
+        ModelCase{"lstmslices", "architecture: 'lstm' norm {batch {samples: 4}}", kRows},
+        ModelCase{"lstmshared",
+                  "architecture: 'lstm' recurrent {statistics: RECURRENT_STATISTICS_SHARED}",
+                  kRows},
+        ModelCase{"lstmlayer", "architecture: 'lstm' norm {kind: NORM_KIND_LAYER}", kRows}),
+    [](const auto& info) { return info.param.name; });
+
 TEST(CpuModel, AWeightThatChangesBetweenPassesOfOneVersionIsSeen) {
   // Weight normalization makes its weight anew in every pass, in memory that is used again.
   const auto model =

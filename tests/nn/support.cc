@@ -28,6 +28,11 @@ void FillNormDefaults(v1::NormSpec& norm) {
   }
   if (!norm.has_affine()) norm.set_affine(true);
   if (norm.groups() == 0) norm.set_groups(32);
+  if (norm.initial_scale() == 0) norm.set_initial_scale(1);
+}
+
+void FillRecurrentDefaults(v1::RecurrentSpec& recurrent) {
+  if (recurrent.hidden() == 0) recurrent.set_hidden(64);
 }
 
 void FillLayerDefaults(v1::LayerSpec& layer, const v1::NormSpec& norm) {
@@ -47,6 +52,8 @@ void FillLayerDefaults(v1::LayerSpec& layer, const v1::NormSpec& norm) {
                              layer.has_average_pool() ? layer.mutable_average_pool() : nullptr}) {
     if (pool != nullptr && pool->kernel() == 0) pool->set_kernel(2);
   }
+  if (layer.has_rnn()) FillRecurrentDefaults(*layer.mutable_rnn());
+  if (layer.has_lstm()) FillRecurrentDefaults(*layer.mutable_lstm());
   if (layer.has_residual()) {
     for (v1::LayerSpec& inner : *layer.mutable_residual()->mutable_body()) {
       FillLayerDefaults(inner, norm);
@@ -81,6 +88,7 @@ v1::ModelSpec ParseModel(const std::string& text) {
     spec.add_hidden(128);
     spec.add_hidden(128);
   }
+  FillRecurrentDefaults(*spec.mutable_recurrent());
   v1::InitSpec& init = *spec.mutable_init();
   if (init.kind() == v1::INIT_KIND_UNSPECIFIED) init.set_kind(v1::INIT_KIND_HE);
   if (init.std() == 0) init.set_std(0.01);

@@ -100,6 +100,24 @@ add("resnet20-after", architecture="resnet20", width=0.25, train={"epochs": 1},
 add("resnet50", architecture="resnet50", width=0.03125, train={"epochs": 1},
     init={"zero_last_gamma": True})
 
+# Recurrent layers, over the rows that a convolution leaves or the first ones of the images.
+def recurrent(kind, **settings):
+    return [{"conv": {"out": 3, "kernel": 4, "stride": 4}}, {kind: {"hidden": 5, **settings}}, {"linear": 10}]
+
+
+ROWS = {"hidden": 6, "train_rows": 5}
+add("rnn", architecture="rnn", recurrent=ROWS, norm="none", cluster=UNEVEN, samples=19)
+add("lstm", architecture="lstm", recurrent=ROWS, norm="none", dropout=0.3)
+add("rnn-batch", architecture="rnn", recurrent=ROWS, cluster=UNEVEN, samples=19)
+add("lstm-batch", recurrent("lstm"), cluster=UNEVEN, samples=19, processes=2)
+add("lstm-groups", architecture="lstm", recurrent=ROWS, norm={"batch": 6, "initial_scale": 0.1}, samples=19)
+add("rnn-slices", recurrent("rnn"), norm={"batch": 2, "affine": False})
+add("rnn-shared", recurrent("rnn", statistics="shared"), cluster=UNEVEN, samples=19)
+add("lstm-shared", architecture="lstm", recurrent=dict(ROWS, statistics="shared"),
+    norm={"batch": 2, "running": "cumulative"}, samples=19)
+add("rnn-layer", recurrent("rnn"), norm="layer")
+add("lstm-layer", architecture="lstm", recurrent=ROWS, norm={"kind": "layer", "epsilon": 1e-3})
+
 # Optimizers.
 add("sgd", optimizer={"kind": "sgd"})
 add("nesterov", optimizer={"momentum": 0.9, "nesterov": True, "weight_decay": 1e-2},
@@ -151,5 +169,9 @@ add("cpu-slices", layers=SMOOTH, norm={"batch": 2}, backend="cpu", optimizer={"k
     rate={"base": 0.01})
 add("cpu-weight", layers=SMOOTH, norm="weight", backend="cpu", optimizer={
     "kind": "lars", "momentum": 0.9, "weight_decay": 1e-2, "trust_coefficient": 0.02})
+add("cpu-rnn", recurrent("rnn"), norm={"batch": 6}, backend="cpu", processes=2, samples=19)
+add("cpu-lstm", architecture="lstm", recurrent=dict(ROWS, hidden=20), cluster=UNEVEN, samples=19,
+    backend="cpu")
+add("cpu-lstm-none", architecture="lstm", recurrent=ROWS, norm="none", backend="cpu")
 add("cpu-resnet20", architecture="resnet20", width=0.5, activation="tanh", train={"epochs": 1},
     backend="cpu")

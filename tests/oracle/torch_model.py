@@ -222,6 +222,64 @@ class Pass:
         if self.after():
             self.norm(last)
 
+    def recurrent(self, name, kind, settings):
+        """PyTorch's own without a norm within; else written with its functions, step by step."""
+        images = self.x
+        rows = settings["train_rows"] or images.shape[2]
+        # Time steps: a row's pixels in order, each with its channels.
+        x = images[:, :, :rows].permute(0, 2, 3, 1).flatten(2)
+        names = {n: name + "." + n + "_l0" for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+        self.weights |= {names["weight_ih"], names["weight_hh"]}
+        w_ih, w_hh, b = (self.parameter(names[n]) for n in ("weight_ih", "weight_hh", "bias_ih"))
+        hidden = w_hh.shape[1]
+        if self.norm_spec["kind"] == "none":
+            # What the forward pass of nn.RNN and nn.LSTM calls, for one layer, batch first.
+            zero = x.new_zeros(1, len(x), hidden)
+            of_layer = ([w_ih, w_hh, b, self.parameter(names["bias_hh"])], True, 1, 0.0, True, False, True)
+            if kind == "lstm":
+                self.x = torch._VF.lstm(x, (zero, zero), *of_layer)[0][:, -1]
+            else:
+                self.x = torch._VF.rnn_tanh(x, zero, *of_layer)[0][:, -1]
+            return
+        over_time = self.norm_spec["kind"] == "batch" and settings["statistics"] == "shared"
+        share = F.linear(x, w_ih)
+        if over_time:
+            self.x = share.permute(0, 2, 1)  # [N, features, time steps]
+            self.share_norm(name + ".bn_ih", shift=b)
+            share = self.x.permute(0, 2, 1)
+        h = c = x.new_zeros(len(x), hidden)
+        for t in range(rows):
+            if over_time:
+                z = share[:, t] + F.linear(h, w_hh)
+            else:
+                z = self.step_norm(share[:, t], name + ".bn_ih", t, b)
+                z = z + self.step_norm(F.linear(h, w_hh), name + ".bn_hh", t)
+            if kind == "rnn":
+                h = torch.tanh(z)
+                continue
+            i, f, g, o = z.chunk(4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            u = c
+            if not over_time:
+                shift = self.parameter(name + ".bn_c.bias") if self.norm_spec["affine"] else None
+                u = self.step_norm(c, name + ".bn_c", t, shift)
+            h = torch.sigmoid(o) * torch.tanh(u)
+        self.x = h
+
+    def step_norm(self, x, name, step, shift=None):
+        """A norm within a recurrent layer, of one time step."""
+        self.x = x
+        self.share_norm(name, shift, f"{name}.{step}")
+        return self.x
+
+    def share_norm(self, name, shift=None, statistics=None):
+        spec = self.norm_spec
+        scale = self.parameter(name + ".weight") if spec["affine"] else None
+        if spec["kind"] == "layer":
+            self.x = F.layer_norm(self.x, self.x.shape[1:], scale, shift, spec["epsilon"])
+        else:
+            self.batch_norm(statistics or name, spec, scale, shift)
+
     # -- Layers by hand --------------------------------------------------------------------------
 
     def layers(self, layers, prefix=""):
@@ -256,6 +314,8 @@ class Pass:
             self.drop(name, settings["probability"])
         elif kind == "flatten":
             self.x = self.x.flatten(1)
+        elif kind in ("rnn", "lstm"):
+            self.recurrent(name, kind, settings)
         elif kind == "residual":
             before = self.x
             self.layers(settings["body"], name + ".body.")
@@ -273,6 +333,10 @@ class Pass:
             self.layers(self.model["layers"])
         elif architecture in ("mlp", "lenet"):
             getattr(self, architecture)()
+        elif architecture in ("rnn", "lstm"):
+            self.recurrent(architecture, architecture, self.model["recurrent"])
+            self.drop("dropout", self.model["dropout"])
+            self.linear("fc")
         elif architecture == "vgg11":
             self.vgg([1, 1, 2, 2, 2])
         elif architecture == "resnet20":
