@@ -161,6 +161,7 @@ std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const I
   }
   model->set_statistics_groups(std::move(groups));
   model->set_norms(std::move(norms_));
+  model->set_outputs(std::move(outputs_));
   return model;
 }
 

@@ -51,6 +51,7 @@ class ModelBuilder {
   bool NormalizesChannelsAlone(const v1::NormSpec& spec, int64_t channels) const;
 
   void AddDropout(DropoutSite site) { dropouts_.push_back(std::move(site)); }
+  void AddOutput(LayerOutput output) { outputs_.push_back(std::move(output)); }
 
   // Takes the layers; the builder is used up.
   std::unique_ptr<Model> Finish(std::unique_ptr<Layer> body, const InputSpec& input);
@@ -70,6 +71,7 @@ class ModelBuilder {
   // Replicas of each statistics group, where they are several.
   std::set<int> group_sizes_;
   std::vector<NormLayer> norms_;
+  std::vector<LayerOutput> outputs_;
 };
 
 struct WeightOptions {
@@ -119,7 +121,9 @@ class Chain {
   std::unique_ptr<Sequential> Finish(const std::string& name);
 
  private:
-  void Append(std::unique_ptr<Layer> layer);
+  // `activation`: see LayerOutput.
+  void Append(std::unique_ptr<Layer> layer,
+              std::optional<backend::ActivationKind> activation = std::nullopt);
   // Behind a layer that keeps the mean of a channel over height and width what a norm made of it.
   // Throws INVALID_ARGUMENT where one number is left of them: it is the same for every image.
   void StayCentered(const std::string& name);

@@ -92,7 +92,7 @@ void Chain::Activate(const std::string& name, backend::ActivationKind kind) {
     centered_ = false;
     return;
   }
-  Append(std::make_unique<Activation>(name, kind));
+  Append(std::make_unique<Activation>(name, kind), kind);
 }
 
 void Chain::Pool(const std::string& name, const backend::Pool2dSpec& spec) {
@@ -182,9 +182,11 @@ std::unique_ptr<Sequential> Chain::Finish(const std::string& name) {
   return std::make_unique<Sequential>(name, std::move(layers_));
 }
 
-void Chain::Append(std::unique_ptr<Layer> layer) {
+void Chain::Append(std::unique_ptr<Layer> layer,
+                   std::optional<backend::ActivationKind> activation) {
   builder_->Claim(layer->name());
   shape_ = layer->OutputShape(shape_);
+  builder_->AddOutput({.layer = layer->name(), .sample = shape_, .activation = activation});
   open_norm_ = nullptr;
   centered_ = false;
   sees_images_ = false;

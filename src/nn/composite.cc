@@ -50,7 +50,7 @@ Tensor Residual::Forward(Tensor x, StepContext& context) const {
     const Tensor side = shortcut_->Forward(std::move(x), context);
     Tensor y = InLayer(*this, "forward", context,
                        [&] { return context.executor().Add(std::move(main), side); });
-    context.Observe(name(), "output", y);
+    context.ObserveOutput(name(), "output", y);
     return y;
   }
   Norm::Pending pending =
@@ -58,12 +58,13 @@ Tensor Residual::Forward(Tensor x, StepContext& context) const {
   const Tensor side = shortcut_->Forward(std::move(x), context);
   Tensor y = InLayer(*last_, "forward", context,
                      [&] { return last_->Finish(std::move(pending), side, context); });
-  context.Observe(last_->name(), last_->sum_is(), y);
+  context.ObserveOutput(last_->name(), last_->sum_is(), y);
   return y;
 }
 
 Tensor Residual::Backward(Tensor dy, StepContext& context) const {
   Tensor side;
+  context.WatchOutputGradient(last_ == nullptr ? name() : last_->name(), dy);
   if (last_ == nullptr) {
     side = dy;
   } else {

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "backend/specs.h"
 #include "nn/layer.h"
 #include "nn/parameters.h"
 #include "syncbn/v1/run.pb.h"
@@ -32,6 +34,14 @@ struct NormLayer {
   v1::NormSpec spec;
   int64_t pixels = 1;  // height times width; 1 for features
   int64_t channels = 0;
+};
+
+// What a layer gives.
+struct LayerOutput {
+  std::string layer;
+  Shape sample;  // for one sample: [1, ...]
+  // The function that the layer applies to each element, if it is that alone.
+  std::optional<backend::ActivationKind> activation = std::nullopt;
 };
 
 class Model {
@@ -67,6 +77,11 @@ class Model {
   const std::vector<NormLayer>& norms() const { return norms_; }
   void set_norms(std::vector<NormLayer> norms) { norms_ = std::move(norms); }
 
+  // Of all layers and residual sums, in the order in which they are computed. What was fused into
+  // another layer (BuildOptions) is not among them, and that layer's output is then another.
+  const std::vector<LayerOutput>& outputs() const { return outputs_; }
+  void set_outputs(std::vector<LayerOutput> outputs) { outputs_ = std::move(outputs); }
+
  private:
   std::unique_ptr<Layer> body_;
   ParameterLayout parameters_;
@@ -76,6 +91,7 @@ class Model {
   std::vector<DropoutSite> dropouts_;
   std::vector<comm::Group> statistics_groups_;
   std::vector<NormLayer> norms_;
+  std::vector<LayerOutput> outputs_;
 };
 
 struct BuildOptions {

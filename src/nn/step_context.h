@@ -31,6 +31,18 @@ enum class Mode {
 using TensorObserver =
     std::function<void(std::string_view layer, std::string_view what, const Tensor& tensor)>;
 
+// Looks at what layers give and receive where it lies: on the device, in the order of the pass's
+// executor and on its thread. A tensor may be overwritten once the call has returned. A layer that
+// is used several times in a pass comes several times.
+class LayerWatch {
+ public:
+  virtual ~LayerWatch() = default;
+  // Of what Layer::output_is() says.
+  virtual void OnOutput(std::string_view layer, const Tensor& y) = 0;
+  // d loss / d output, of the same tensor; kTrain only.
+  virtual void OnOutputGradient(std::string_view layer, const Tensor& dy) = 0;
+};
+
 struct StepInputs {
   backend::Executor* executor = nullptr;
   const ParameterLayout* parameter_layout = nullptr;
@@ -50,8 +62,10 @@ struct StepInputs {
   bool input_gradient = true;
   // Called when a parameter's gradient is complete (kTrain), in backward order.
   std::function<void(int parameter)> on_gradient_ready;
-  // For replay and probes; usually empty.
+  // For replay; usually empty.
   TensorObserver observer;
+  // For probes; usually null.
+  LayerWatch* watch = nullptr;
 };
 
 // One key for each sample: (seed, purpose, epoch, sample, layer, number of the layer's call in the
@@ -121,6 +135,15 @@ class StepContext {
   void Enter(std::string_view phase, std::string_view layer);
   void Observe(std::string_view layer, std::string_view what, const Tensor& tensor) const {
     if (inputs_.observer) inputs_.observer(layer, what, tensor.OnHost());
+  }
+  // A layer's output, to who observes and who watches.
+  void ObserveOutput(std::string_view layer, std::string_view what, const Tensor& y) const {
+    Observe(layer, what, y);
+    if (inputs_.watch != nullptr) inputs_.watch->OnOutput(layer, y);
+  }
+  // Before the layer's backward: the gradient of its output.
+  void WatchOutputGradient(std::string_view layer, const Tensor& dy) const {
+    if (inputs_.watch != nullptr && dy.defined()) inputs_.watch->OnOutputGradient(layer, dy);
   }
   // How often statistics of other replicas were waited for.
   int64_t statistics_messages = 0;

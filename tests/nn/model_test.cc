@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
@@ -415,6 +416,51 @@ TEST(Model, RefusesImagesOfAnotherSize) {
                     RandomPart({8, 9, 2, 3}, 2, "x"));
               }),
               AllOf(HasSubstr("8 x 8 x 2"), HasSubstr("[2, 8, 9, 2]")));
+}
+
+// Shapes of what a watch is told, by layer.
+class ShapeWatch : public LayerWatch {
+ public:
+  void OnOutput(std::string_view layer, const Tensor& y) override {
+    outputs.push_back(std::string(layer) + " " + y.shape().ToString());
+  }
+  void OnOutputGradient(std::string_view layer, const Tensor& dy) override {
+    gradients.push_back(std::string(layer) + " " + dy.shape().ToString());
+  }
+  std::vector<std::string> outputs, gradients;
+};
+
+TEST(Model, TellsAWatchOfEveryOutputThatItListsAndOfItsGradientInReverse) {
+  const auto model = MakeModel(
+      "layers {conv {out: 2 padding: 1}} layers {norm {}} layers {relu {}} "
+      "layers {residual {body {conv {out: 2 padding: 1}} body {norm {}}}} layers {relu {}} "
+      "layers {flatten {}} layers {linear {out: 3}}",
+      kTiny, MakeCluster(1, {2}), {.fuse = false});
+  const auto executor = backend::OnTestDevice(backend::MakeReferenceBackend)->MakeExecutor();
+  const Tensor gradients = executor->New({model->parameters().flat_elements()});
+  ShapeWatch watch;
+  StepContext context({.executor = executor.get(),
+                       .parameter_layout = &model->parameters(),
+                       .running_statistics_layout = &model->running_statistics(),
+                       .parameters = ParameterSet(ForExecutor(*executor, RandomParameters(*model))),
+                       .running_statistics = ForExecutor(
+                           *executor, InitialRunningStatistics(model->running_statistics())),
+                       .gradients = gradients,
+                       .watch = &watch});
+  const Part part = RandomPart(kTiny, 2, "x");
+  model->Forward(ForExecutor(*executor, part.images), context);
+  model->Backward(ForExecutor(*executor, part.dlogits), context);
+
+  std::vector<std::string> listed, activations;
+  for (const LayerOutput& output : model->outputs()) {
+    listed.push_back(output.layer + " " + output.sample.WithLeading(2).ToString());
+    if (output.activation) activations.push_back(output.layer);
+  }
+  EXPECT_EQ(listed.size(), 9u);
+  EXPECT_EQ(watch.outputs, listed);
+  EXPECT_THAT(activations, ElementsAre("2", "4"));
+  std::ranges::reverse(watch.gradients);
+  EXPECT_EQ(watch.gradients, listed);
 }
 
 TEST(Model, TellsAnObserverWhatEveryLayerGivesAndReceives) {
