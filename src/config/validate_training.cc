@@ -107,8 +107,17 @@ void ValidateEvaluation(const RunCheck& check) {
   }
 }
 
-void ValidateProbes(const RunCheck& check) {
-  if (!check.Readable({"probes", "cluster"})) return;
+void ValidateLandscape(const RunCheck& check) {
+  if (!check.Readable({"probes.landscape"})) return;
+  const v1::LandscapeSpec& landscape = check.spec.probes().landscape();
+  if (landscape.every_steps() == 0 || landscape.from() < landscape.to()) return;
+  check.Report("probes.landscape.from",
+               "the shortest step, " + FormatDouble(landscape.from()) +
+                   ", must be shorter than the longest, `to`: " + FormatDouble(landscape.to()));
+}
+
+void ValidateNoiseScale(const RunCheck& check) {
+  if (!check.Readable({"probes.noise_scale", "cluster"})) return;
   if (check.spec.probes().noise_scale().every_steps() == 0) return;
   if (ReplicasWithSamples(check.spec.cluster()) >= 2) return;
   check.Report("probes.noise_scale.every_steps",
@@ -129,7 +138,8 @@ void ValidateTraining(const RunCheck& check) {
   ValidateOptimizer(check);
   ValidateLearningRate(check);
   ValidateEvaluation(check);
-  ValidateProbes(check);
+  ValidateNoiseScale(check);
+  ValidateLandscape(check);
 }
 
 }  // namespace syncbn::config

@@ -34,7 +34,9 @@ Evaluator::Evaluator(Engine& engine, const data::BatchMaker& train, const data::
 EvaluationResult Evaluator::Evaluate(v1::EvaluationMode mode, const ModelState& state) {
   const auto start = std::chrono::steady_clock::now();
   ModelState evaluated = state;
-  if (mode == v1::EVALUATION_MODE_PRECISE) evaluated.running_statistics = PreciseStatistics(state);
+  if (mode == v1::EVALUATION_MODE_PRECISE) {
+    evaluated.running_statistics = PreciseStatistics(state, options_.precise_samples);
+  }
 
   const int64_t samples = test_.dataset().size();
   std::vector<uint64_t> order(static_cast<size_t>(samples));
@@ -52,10 +54,10 @@ data::BatchPlan Evaluator::PlanOf(int64_t samples) const {
   return data::BatchPlan(samples, options_.batch_per_replica, v1::LAST_BATCH_KEEP);
 }
 
-Tensor Evaluator::PreciseStatistics(const ModelState& state) {
+Tensor Evaluator::PreciseStatistics(const ModelState& state, int64_t samples) {
   const nn::RunningStatisticsLayout& layout = engine_.model().running_statistics();
   const int64_t size = train_.dataset().size();
-  const int64_t samples = std::min(options_.precise_samples, size);
+  samples = std::min(samples, size);
   const std::vector<uint64_t> order =
       data::Sampler({.samples = size,
                      .seed = RandomKey(state.seed).Fold("precise").value(),

@@ -53,10 +53,11 @@ class Evaluator {
   // each test batch, merged over the normalization batch as in training.
   EvaluationResult Evaluate(v1::EvaluationMode mode, const ModelState& state);
 
-  // Collective. PreciseBN (Wu and Johnson 2021): the running statistics replaced by those of
-  // `precise_samples` training samples at fixed weights: moments of all batches merged by Chan's formula,
-  // which is E[var + mean^2] - E[mean]^2 without its cancellation; unbiased variance.
-  Tensor PreciseStatistics(const ModelState& state);
+  // Collective. PreciseBN (Wu and Johnson 2021): the running statistics replaced by those of so
+  // many training samples (all, if there are fewer) at fixed weights: moments of all batches merged
+  // by Chan's formula, which is E[var + mean^2] - E[mean]^2 without its cancellation; unbiased
+  // variance.
+  Tensor PreciseStatistics(const ModelState& state, int64_t samples);
 
  private:
   // All of so many samples, in steps of training.

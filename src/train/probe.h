@@ -18,6 +18,7 @@
 #include "nn/model.h"
 #include "nn/parameter_set.h"
 #include "train/metric_record.h"
+#include "train/train_step.h"
 
 namespace syncbn::train {
 
@@ -55,6 +56,8 @@ struct ProbedStep {
   // F64 on the host: [count, mean[C], m2[C]] of each batch norm over all samples of the step, as
   // nn::RunningStatisticsLayout lays them out.
   Tensor moments;
+  // Before the step: flat F64 on the device, as nn::RunningStatisticsLayout lays them out.
+  Tensor running_statistics;
   // For work on the device.
   backend::Executor* executor = nullptr;
 
@@ -63,6 +66,13 @@ struct ProbedStep {
   // own bits. The running statistics stay as they are. Gradients are written over by the next call.
   std::function<double(const nn::ParameterSet& at)> loss_at;
   std::function<LossAndGradients(const nn::ParameterSet& at)> gradients_at;
+  // Collective. The same pass with a watch of its own for each replica, in the build of the model
+  // in which every layer stands alone (nn::BuildOptions::fuse), with the same parameters and bits.
+  std::function<void(const nn::ParameterSet& at, bool backward, const WatchSource& watches)>
+      watch_at;
+  // Collective. The running statistics as train.evaluate.with: precise has them, at `parameters`
+  // over so many training samples.
+  std::function<Tensor(int64_t samples)> precise_statistics;
 
   // `parameters` + length * direction, with memory of its own. `direction` is flat, of the
   // gradients' type, on the device.

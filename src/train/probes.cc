@@ -6,8 +6,14 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "train/moments_probe.h"
-#include "train/noise_scale.h"
+#include "train/probes/activations.h"
+#include "train/probes/correlation.h"
+#include "train/probes/covariate_shift.h"
+#include "train/probes/hessian.h"
+#include "train/probes/landscape.h"
+#include "train/probes/moments_probe.h"
+#include "train/probes/noise_scale.h"
+#include "train/probes/running_error.h"
 
 namespace syncbn::train {
 namespace {
@@ -19,14 +25,8 @@ std::string PrefixOf(const Probe& probe) {
 }  // namespace
 
 Probes::Probes(const v1::RunSpec& spec, Engine& engine, const std::vector<Probe*>& handed_in)
-    : engine_(engine), bucket_bytes_(BucketBytes(spec.cluster())) {
-  const nn::Model& model = engine.model();
-  if (const int64_t every = spec.probes().noise_scale().every_steps(); every > 0) {
-    own_.push_back(std::make_unique<NoiseScaleProbe>(every, model.statistics_cross_replicas()));
-  }
-  if (const int64_t every = spec.probes().moments().every_steps(); every > 0) {
-    own_.push_back(std::make_unique<MomentsProbe>(every, model.running_statistics()));
-  }
+    : spec_(spec), engine_(engine), bucket_bytes_(BucketBytes(spec.cluster())) {
+  AddOwn();
   for (const auto& probe : own_) all_.push_back(probe.get());
   for (Probe* probe : handed_in) {
     SYNCBN_CHECK(std::ranges::none_of(
@@ -34,6 +34,47 @@ Probes::Probes(const v1::RunSpec& spec, Engine& engine, const std::vector<Probe*
         << "there are two probes called " << probe->name();
     all_.push_back(probe);
   }
+}
+
+void Probes::AddOwn() {
+  const nn::Model& model = engine_.model();
+  const v1::ProbesSpec& asked = spec_.probes();
+  // Makes a probe where it is asked for.
+  const auto add = [&](int64_t every_steps, auto make) {
+    if (every_steps > 0) own_.push_back(make());
+  };
+  add(asked.noise_scale().every_steps(), [&] {
+    return std::make_unique<NoiseScaleProbe>(asked.noise_scale().every_steps(),
+                                             model.statistics_cross_replicas());
+  });
+  add(asked.moments().every_steps(), [&] {
+    return std::make_unique<MomentsProbe>(asked.moments().every_steps(),
+                                          model.running_statistics());
+  });
+  add(asked.activations().every_steps(), [&] {
+    return std::make_unique<ActivationsProbe>(asked.activations().every_steps(), unfused());
+  });
+  add(asked.running_error().every_steps(), [&] {
+    return std::make_unique<RunningErrorProbe>(asked.running_error(), model.running_statistics());
+  });
+  add(asked.landscape().every_steps(),
+      [&] { return std::make_unique<LandscapeProbe>(asked.landscape()); });
+  add(asked.covariate_shift().every_steps(), [&] {
+    return std::make_unique<CovariateShiftProbe>(asked.covariate_shift().every_steps(), unfused());
+  });
+  add(asked.hessian().every_steps(),
+      [&] { return std::make_unique<HessianProbe>(asked.hessian(), spec_.seed()); });
+  add(asked.correlation().every_steps(), [&] {
+    return std::make_unique<CorrelationProbe>(asked.correlation().every_steps(), unfused());
+  });
+}
+
+const nn::Model& Probes::unfused() {
+  if (!unfused_) {
+    unfused_ =
+        nn::BuildModel(spec_.model(), spec_.cluster(), engine_.model().input(), {.fuse = false});
+  }
+  return *unfused_;
 }
 
 bool Probes::AreDue(int64_t step, bool last) const {
@@ -52,6 +93,12 @@ NamedFigures Probes::Look(ProbedStep step, const StepSettings& settings,
   step.gradients_at = [&](const nn::ParameterSet& at) {
     const TrainStep& again = RunAgain(at, /*backward=*/true, settings, batches);
     return LossAndGradients{.loss = mean_loss(again), .gradients = again.gradients()};
+  };
+  step.watch_at = [&](const nn::ParameterSet& at, bool backward, const WatchSource& watches) {
+    StepSettings watched = settings;
+    watched.model = &unfused();
+    watched.watches = watches;
+    RunAgain(at, backward, std::move(watched), batches);
   };
   MetricRecord record;
   for (Probe* probe : all_) {

@@ -33,14 +33,19 @@ class Probes {
   void Restore(const NamedFigures& kept);
 
  private:
+  void AddOwn();
+  // See ProbedStep::watch_at; built with the first use.
+  const nn::Model& unfused();
   // The step's pass again: figures and gradients are in the step that it returns.
   TrainStep& RunAgain(const nn::ParameterSet& at, bool backward, StepSettings settings,
                       const TrainStep::BatchSource& batches);
 
+  const v1::RunSpec& spec_;
   Engine& engine_;
   const double bucket_bytes_;
   std::vector<std::unique_ptr<Probe>> own_;
   std::vector<Probe*> all_;
+  std::unique_ptr<const nn::Model> unfused_;
   // Made with the first use: what a step has left is not written over.
   std::optional<TrainStep> again_;
 };

@@ -1,5 +1,7 @@
 #include "train/train_step.h"
 
+#include <algorithm>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -98,7 +100,7 @@ StepFigures TrainStep::Figures() const {
 
 void TrainStep::RunReplica(int replica, const StepSettings& settings, const BatchSource& batches,
                            const ObserverSource& observers, const backend::Event& before) {
-  const nn::Model& model = engine_.model();
+  const nn::Model& model = settings.model != nullptr ? *settings.model : engine_.model();
   const comm::ReplicaLink link = engine_.Link(replica);
   // The first replica of the process receives what the process shares.
   const bool receives = replica == engine_.first_replica();
@@ -122,6 +124,8 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
                          : Tensor();
     BucketCounter counter(buckets_);
     nn::TensorObserver observer = observers ? observers(replica) : nn::TensorObserver();
+    const std::unique_ptr<PassWatch> watch =
+        settings.watches ? settings.watches(executor) : std::unique_ptr<PassWatch>();
     // Nobody trains the images; who watches a step may want their gradient.
     const bool input_gradient = observer != nullptr;
     nn::StepContext context({
@@ -157,6 +161,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
               link.reducer->Progress();
             },
         .observer = std::move(observer),
+        .watch = watch.get(),
     });
 
     Tensor logits =
@@ -218,6 +223,8 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
                                     .channels = model.running_statistics().channels(),
                                     .name = "moments of all layers"}));
     }
+    if (watch != nullptr)
+      std::ranges::move(watch->Reduce(link, receives), std::back_inserter(handles));
   }
   link.reducer->Report(replica, settings.step, "gradients", "");
   const StepClock::Wait wait(engine_.clock(), Share::kGradients);

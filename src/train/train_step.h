@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,18 @@
 #include "train/gradient_buckets.h"
 
 namespace syncbn::train {
+
+// Looks at the layers in one replica's pass, for the step as a whole.
+class PassWatch : public nn::LayerWatch {
+ public:
+  // Behind the pass, on the replica's thread: starts the reductions that merge what was seen over
+  // all replicas, the same in each. `receives`: this replica takes the results for its process.
+  virtual std::vector<comm::Reducer::Handle> Reduce(const comm::ReplicaLink& link,
+                                                    bool receives) = 0;
+};
+
+// Makes the watch of a pass on `executor`; called on the replica's thread.
+using WatchSource = std::function<std::unique_ptr<PassWatch>(backend::Executor& executor)>;
 
 struct StepSettings {
   int64_t step = 0;   // from 0, over the whole run
@@ -35,6 +48,10 @@ struct StepSettings {
   bool replica_squares = false;
   // Without, there are the sums of loss and samples alone: neither gradients nor moments.
   bool backward = true;
+  // Another build of the engine's model, with its parameters (nn::BuildOptions); null: that itself.
+  const nn::Model* model = nullptr;
+  // Empty: nobody watches.
+  WatchSource watches = {};
 };
 
 // See v1::ClusterSpec.bucket_mib.

@@ -30,7 +30,16 @@ NamedFigures Trainer::LookAtStep(const StepSettings& settings, double learning_r
                   .loss = figures.loss / figures.samples,
                   .gradients = step_.gradients(),
                   .moments = step_.moments().OnHost(),
+                  .running_statistics = settings.running_statistics,
                   .executor = &engine_.executors().main()};
+  step.precise_statistics = [&](int64_t samples) {
+    return evaluator_.PreciseStatistics({.parameters = settings.parameters,
+                                         .running_statistics = settings.running_statistics,
+                                         .seed = settings.seed,
+                                         .epoch = settings.epoch,
+                                         .step = settings.step},
+                                        samples);
+  };
   const Tensor squares = step_.squares().OnHost();
   for (const double square : squares.Span<double>()) step.squared_gradient_norm += square;
   const Tensor of_replicas = step_.replica_squares().OnHost();

@@ -16,7 +16,7 @@
 #include "tests/support/one_order_exchange.h"
 #include "tests/support/small_run.h"
 #include "tests/support/test_device.h"
-#include "train/noise_scale.h"
+#include "train/probes/noise_scale.h"
 
 namespace syncbn::train {
 namespace {

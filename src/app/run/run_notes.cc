@@ -220,6 +220,12 @@ class Notes {
     if (probes.moments().every_steps() > 0 && model_->running_statistics().size() == 0) {
       Note("probes.moments: the model has no batch norm, so there is nothing to measure");
     }
+    if (probes.running_error().every_steps() > 0 &&
+        model_->running_statistics().running_blocks().empty()) {
+      Note(
+          "probes.running_error: the model keeps no running averages, so there is nothing to "
+          "measure");
+    }
   }
 
   void Limit(const char* key, int64_t limit, int64_t samples) {
@@ -235,6 +241,10 @@ class Notes {
     const auto& with = evaluate.with();
     if (std::find(with.begin(), with.end(), v1::EVALUATION_MODE_PRECISE) != with.end()) {
       Limit("train.evaluate.precise_samples", evaluate.precise_samples(), TrainSamples());
+    }
+    if (spec_.probes().running_error().every_steps() > 0) {
+      Limit("probes.running_error.samples", spec_.probes().running_error().samples(),
+            TrainSamples());
     }
   }
 

@@ -1,4 +1,4 @@
-#include "train/noise_scale.h"
+#include "train/probes/noise_scale.h"
 
 #include <cmath>
 #include <limits>

@@ -1,5 +1,5 @@
 // The estimate of the gradient noise scale, against its definition.
-#include "train/noise_scale.h"
+#include "train/probes/noise_scale.h"
 
 #include <gtest/gtest.h>
 

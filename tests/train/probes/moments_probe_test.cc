@@ -1,5 +1,5 @@
 // What the moments probe makes of a layer's moments.
-#include "train/moments_probe.h"
+#include "train/probes/moments_probe.h"
 
 #include <gtest/gtest.h>
 

@@ -1,18 +1,15 @@
-#include "train/moments_probe.h"
+#include "train/probes/moments_probe.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <vector>
 
-#include "base/error.h"
+#include "train/probes/layer_figures.h"
 
 namespace syncbn::train {
 namespace {
-
-std::string FigureName(const std::string& layer, const char* what) {
-  return "moments." + layer + "." + what;
-}
 
 constexpr const char* kMeanOverStd = "mean_over_std";
 constexpr const char* kLargestMeanOverStd = "largest_mean_over_std";
@@ -52,13 +49,9 @@ ChannelSpread SpreadOf(std::span<const double> block) {
 
 MomentsProbe::MomentsProbe(int64_t every_steps, const nn::RunningStatisticsLayout& layout)
     : every_steps_(every_steps) {
-  for (const nn::NormStatistics& norm : layout.norms()) {
-    try {
-      MetricRecord().AddFigures({{FigureName(norm.name, kLargestMeanOverStd), 0}});
-    } catch (const Error& error) {
-      throw Error(error.code(), "probes.moments: " + error.message());
-    }
-  }
+  std::vector<std::string> names;
+  for (const nn::NormStatistics& norm : layout.norms()) names.push_back(norm.name);
+  CheckLayerFigures(name(), names, kLargestMeanOverStd);
 }
 
 NamedFigures MomentsProbe::Look(const ProbedStep& step) {
@@ -68,11 +61,11 @@ NamedFigures MomentsProbe::Look(const ProbedStep& step) {
     const ChannelSpread spread =
         SpreadOf(moments.subspan(static_cast<size_t>(norm.moments_offset),
                                  static_cast<size_t>(backend::MomentsElements(norm.channels))));
-    figures[FigureName(norm.name, kMeanOverStd)] = spread.mean_over_std;
-    figures[FigureName(norm.name, kLargestMeanOverStd)] = spread.largest_mean_over_std;
-    figures[FigureName(norm.name, kCondition)] = spread.condition;
+    figures[LayerFigure(name(), norm.name, kMeanOverStd)] = spread.mean_over_std;
+    figures[LayerFigure(name(), norm.name, kLargestMeanOverStd)] = spread.largest_mean_over_std;
+    figures[LayerFigure(name(), norm.name, kCondition)] = spread.condition;
     if (spread.constant_channels > 0) {
-      figures[FigureName(norm.name, kConstantChannels)] =
+      figures[LayerFigure(name(), norm.name, kConstantChannels)] =
           static_cast<double>(spread.constant_channels);
     }
   }

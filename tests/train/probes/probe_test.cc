@@ -9,7 +9,6 @@
 #include <functional>
 #include <limits>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,38 +16,22 @@
 #include "tests/support/in_process_run.h"
 #include "tests/support/small_run.h"
 #include "tests/support/temp_folder.h"
+#include "tests/train/probes/function_probe.h"
 
 namespace syncbn::train {
 namespace {
 
-// Does what the test wants at every step.
-class FunctionProbe : public Probe {
- public:
-  using Function = std::function<NamedFigures(const ProbedStep& step)>;
-  explicit FunctionProbe(Function look) : look_(std::move(look)) {}
-  std::string_view name() const override { return "of_the_test"; }
-  bool IsDue(int64_t step, bool last) const override { return true; }
-  NamedFigures Look(const ProbedStep& step) override { return look_(step); }
-
- private:
-  const Function look_;
-};
-
-// One for each process, as every process has its own.
-class HandedIn {
- public:
-  HandedIn(int processes, const FunctionProbe::Function& look) {
-    for (int i = 0; i < processes; ++i) probes_.push_back(std::make_unique<FunctionProbe>(look));
-  }
-  void operator()(int process, TrainerOptions& options) const {
-    options.probes = {probes_.at(static_cast<size_t>(process)).get()};
-  }
-
- private:
-  std::vector<std::unique_ptr<FunctionProbe>> probes_;
-};
-
-constexpr const char* kBoth = "probes: {noise_scale: 4, moments: 3}\n";
+// All that a run file can ask for.
+constexpr const char* kAll =
+    "probes:\n"
+    "  noise_scale: 4\n"
+    "  moments: 3\n"
+    "  activations: 3\n"
+    "  running_error: {every_steps: 4, samples: 40}\n"
+    "  landscape: {every_steps: 4, points: 2}\n"
+    "  covariate_shift: 3\n"
+    "  hessian: {every_steps: 3, iterations: 2}\n"
+    "  correlation: 4\n";
 
 // Uneven replicas, one of them empty; groups of 2 replicas share statistics.
 std::string UnevenRun(const std::string& norm_batch = "global", const std::string& more = "") {
@@ -275,17 +258,17 @@ TEST(Probes, ARunWithThemEndsInTheBitsOfOneWithoutAndTheirFiguresHangOnNoProcess
     SCOPED_TRACE(name);
     const int64_t steps = name == "a resnet" ? 2 : 5;
     const InProcessRunResult without = RunInProcess(Steps(text, steps), {.processes = 2});
-    const InProcessRunResult one = RunInProcess(Steps(text + kBoth, steps), {});
+    const InProcessRunResult one = RunInProcess(Steps(text + kAll, steps), {});
     EXPECT_FALSE(one.StepDigests().empty());
     EXPECT_EQ(one.StepDigests(), without.StepDigests());
     EXPECT_TRUE(FiguresOf(without.records).empty());
     const auto figures = FiguresOf(one.records);
     ASSERT_TRUE(figures.contains(steps - 1)) << "at the end";
     EXPECT_NE(figures.at(steps - 1).find("noise_scale.variance"), std::string::npos);
-    for (const int processes : name == "uneven" ? std::vector{2, 3} : std::vector{3}) {
+    for (const int processes : name == "uneven" ? std::vector{2, 3, 4} : std::vector{3}) {
       SCOPED_TRACE(processes);
       const InProcessRunResult many =
-          RunInProcess(Steps(text + kBoth, steps), {.processes = processes});
+          RunInProcess(Steps(text + kAll, steps), {.processes = processes});
       EXPECT_EQ(many.digests[0], without.digests[0]);
       EXPECT_EQ(FiguresOf(many.records), figures);
     }
@@ -293,7 +276,7 @@ TEST(Probes, ARunWithThemEndsInTheBitsOfOneWithoutAndTheirFiguresHangOnNoProcess
 }
 
 TEST(Probes, ARunThatIsStoppedAtEveryStepHasTheFiguresOfAnUndisturbedOne) {
-  const v1::RunSpec spec = Steps(UnevenRun("global", kBoth), 11);
+  const v1::RunSpec spec = Steps(UnevenRun("global", kAll), 11);
   const InProcessRunResult whole = RunInProcess(spec, {});
   EXPECT_EQ(FiguresOf(whole.records).size(), 6u) << "after steps 2, 3, 5, 7, 8 and 10";
   TempFolder out;
@@ -314,11 +297,11 @@ TEST(Probes, ARunThatIsStoppedAtEveryStepHasTheFiguresOfAnUndisturbedOne) {
 }
 
 TEST(Probes, MayBeAddedAndDroppedWhereARunGoesOn) {
-  const v1::RunSpec with = Steps(UnevenRun("global", kBoth), 11);
+  const v1::RunSpec with = Steps(UnevenRun("global", kAll), 11);
   const InProcessRunResult whole = RunInProcess(with, {});
   TempFolder out;
   RunInProcess(Steps(UnevenRun(), 3), {.out = out.path()});
-  RunInProcess(Steps(UnevenRun("global", kBoth), 6), {.out = out.path(), .resume = true});
+  RunInProcess(Steps(UnevenRun("global", kAll), 6), {.out = out.path(), .resume = true});
   const InProcessRunResult rest =
       RunInProcess(Steps(UnevenRun(), 11), {.out = out.path(), .resume = true});
   EXPECT_EQ(rest.digests[0], whole.digests[0]);
@@ -327,7 +310,7 @@ TEST(Probes, MayBeAddedAndDroppedWhereARunGoesOn) {
 
 TEST(Probes, FiguresHaveTheNamesOfLayersAndSayWhereTheNoiseScaleIsBiased) {
   const auto figures_of = [](const std::string& norm_batch) {
-    return RunInProcess(Steps(SmallRun(4, 8, norm_batch, kBoth), 12), {}).records.back().figures;
+    return RunInProcess(Steps(SmallRun(4, 8, norm_batch, kAll), 12), {}).records.back().figures;
   };
   const NamedFigures global = figures_of("global"), replica = figures_of("replica");
   for (const char* layer : {"1", "3.body.1", "3.body.4", "3.shortcut.1"}) {
