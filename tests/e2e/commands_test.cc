@@ -237,6 +237,11 @@ TEST(Commands, CheckWarnsOfANoiseScaleThatIsBiasedAndNotesMomentsOfNothing) {
   EXPECT_EQ(CheckWith(kResNet, {probes, "model.norm.batch=4"}).warnings, "");
   EXPECT_EQ(CheckWith(kResNet, {probes, "model.norm=layer"}).notes,
             "note: probes.moments: the model has no batch norm, so there is nothing to measure\n");
+  EXPECT_EQ(CheckWith(kResNet, {"probes.running_error={every_steps: 10, samples: 100}",
+                                "model.norm=layer"})
+                .notes,
+            "note: probes.running_error: the model keeps no running averages, so there is nothing to "
+            "measure\n");
 }
 
 // The first lines of a run say the same.

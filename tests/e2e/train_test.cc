@@ -28,7 +28,12 @@ class Train : public Test {
   Train() {
     run_file_ = folder_.path() / "small.yaml";
     WriteFileAtomically(run_file_,
-                        SmallRun(8, 4, "global", "probes: {noise_scale: 10, moments: 7}\n"));
+                        SmallRun(8, 4, "global",
+                                 "probes: {noise_scale: 10, moments: 7, activations: 10,\n"
+                                 "         running_error: {every_steps: 10, samples: 40},\n"
+                                 "         landscape: {every_steps: 10, points: 2},\n"
+                                 "         covariate_shift: 10, correlation: 10,\n"
+                                 "         hessian: {every_steps: 10, iterations: 2}}\n"));
   }
 
   std::vector<std::string> Command(const std::string& out, std::vector<std::string> more = {}) const {
@@ -93,7 +98,12 @@ TEST_F(Train, GivesTheSameBitsWithAndWithoutMpirunOn1To4Processes) {
   const ProcessResult alone = Run(0, "alone");
   ASSERT_EQ(alone.status, 0) << Everything(alone);
   ASSERT_EQ(Metrics("alone").size(), 30u);
-  EXPECT_EQ(Metrics("alone")[9].figures.count("noise_scale.variance"), 1u);
+  for (const char* figure :
+       {"noise_scale.variance", "activations.4.saturated", "running_error.1.mean",
+        "landscape.relative.beta", "covariate_shift.3.body.0.cosine", "correlation.3.off_diagonal",
+        "hessian.top_eigenvalue"}) {
+    EXPECT_EQ(Metrics("alone")[9].figures.count(figure), 1u) << figure;
+  }
   EXPECT_EQ(Metrics("alone")[27].figures.count("moments.1.condition"), 1u);
   EXPECT_EQ(Metrics("alone")[28].figures.size(), 0u);
   for (int processes : {1, 2, 3, 4}) {
@@ -110,8 +120,9 @@ TEST_F(Train, GivesTheSameBitsWithAndWithoutMpirunOn1To4Processes) {
 TEST_F(Train, ResumesOnAnotherNumberOfProcessesWithEachStepOnce) {
   // A run that is made longer keeps the figures that its probes gave at its first end.
   const auto run = [&](int processes, const char* out, std::vector<std::string> more) {
-    for (const char* probe : {"probes.noise_scale=0", "probes.moments=0"}) {
-      more.insert(more.end(), {"--set", probe});
+    for (const char* probe : {"noise_scale", "moments", "activations", "running_error",
+                              "landscape", "covariate_shift", "correlation", "hessian"}) {
+      more.insert(more.end(), {"--set", std::string("probes.") + probe + "=0"});
     }
     return Run(processes, out, more);
   };
