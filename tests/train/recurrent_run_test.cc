@@ -12,7 +12,7 @@ namespace {
 
 // 38 samples in batches of 16 end in one of 6, which leaves a replica without samples; images of 32
 // rows, of which training reads 5. `model`: keys of the run file's model.
-v1::RunSpec Run(const std::string& model, int steps = 9) {
+v1::RunSpec RunOf(const std::string& model, int steps = 9) {
   v1::RunSpec spec = RunSpecFromYaml(
       "seed: 5\n"
       "data: {dataset: shapes, shapes: {train_samples: 38, test_samples: 10}}\n"
@@ -39,7 +39,7 @@ std::string Lstm(const std::string& norm, const std::string& more = "") {
 class RecurrentRun : public testing::TestWithParam<std::string> {};
 
 TEST_P(RecurrentRun, EndsInTheSameBitsOnAnyNumberOfProcesses) {
-  const v1::RunSpec spec = Run(GetParam());
+  const v1::RunSpec spec = RunOf(GetParam());
   const InProcessRunResult one = RunInProcess(spec, {.processes = 1});
   ASSERT_EQ(one.StepDigests().size(), 9u);
   EXPECT_NE(one.StepDigests().at(0), one.StepDigests().at(8)) << "nothing was learned";
@@ -57,11 +57,11 @@ TEST_P(RecurrentRun, EndsInTheSameBitsOnAnyNumberOfProcesses) {
 }
 
 TEST_P(RecurrentRun, ResumesWithTheSameBitsOnAnotherNumberOfProcesses) {
-  const InProcessRunResult whole = RunInProcess(Run(GetParam()), {.processes = 2});
+  const InProcessRunResult whole = RunInProcess(RunOf(GetParam()), {.processes = 2});
   TempFolder out;
-  RunInProcess(Run(GetParam(), 5), {.processes = 3, .out = out.path()});  // inside an epoch of 3
+  RunInProcess(RunOf(GetParam(), 5), {.processes = 3, .out = out.path()});  // inside an epoch of 3
   const InProcessRunResult rest =
-      RunInProcess(Run(GetParam()), {.processes = 1, .out = out.path(), .resume = true});
+      RunInProcess(RunOf(GetParam()), {.processes = 1, .out = out.path(), .resume = true});
   EXPECT_EQ(rest.digests[0], whole.digests[0]);
   EXPECT_EQ(rest.StepDigests().size(), 4u);
   EXPECT_EQ(rest.records.back().loss, whole.records.back().loss);
@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 // Running averages of every step, which evaluation takes: 5 steps of three norms.
 TEST(RecurrentRunState, HasRunningStatisticsOfEveryTimeStep) {
-  const InProcessRunResult run = RunInProcess(Run(Lstm("batch")), {});
+  const InProcessRunResult run = RunInProcess(RunOf(Lstm("batch")), {});
   const int64_t of_gates = 2 * 24 + 1, of_cell = 2 * 6 + 1;
   EXPECT_EQ(run.state.running_statistics.elements(), 5 * (2 * of_gates + of_cell));
   const auto evaluated = [&](const char* with) {
