@@ -102,7 +102,9 @@ add("resnet50", architecture="resnet50", width=0.03125, train={"epochs": 1},
 
 # Recurrent layers, over the rows that a convolution leaves or the first ones of the images.
 def recurrent(kind, **settings):
-    return [{"conv": {"out": 3, "kernel": 4, "stride": 4}}, {kind: {"hidden": 5, **settings}}, {"linear": 10}]
+    # A bias of the convolution would be lost in the norms.
+    return [{"conv": {"out": 3, "kernel": 4, "stride": 4, "bias": False}}, {kind: {"hidden": 5, **settings}},
+            {"linear": 10}]
 
 
 ROWS = {"hidden": 6, "train_rows": 5}
@@ -111,7 +113,8 @@ add("lstm", architecture="lstm", recurrent=ROWS, norm="none", dropout=0.3)
 add("rnn-batch", architecture="rnn", recurrent=ROWS, cluster=UNEVEN, samples=19)
 add("lstm-batch", recurrent("lstm"), cluster=UNEVEN, samples=19, processes=2)
 add("lstm-groups", architecture="lstm", recurrent=ROWS, norm={"batch": 6, "initial_scale": 0.1}, samples=19)
-add("rnn-slices", recurrent("rnn"), norm={"batch": 2, "affine": False})
+add("rnn-slices", recurrent("rnn"), norm={"batch": 2, "affine": False},
+    cluster={"replicas": 3, "batch_per_replica": 4})
 add("rnn-shared", recurrent("rnn", statistics="shared"), cluster=UNEVEN, samples=19)
 add("lstm-shared", architecture="lstm", recurrent=dict(ROWS, statistics="shared"),
     norm={"batch": 2, "running": "cumulative"}, samples=19)
