@@ -253,10 +253,16 @@ TEST(Probes, ARunWithThemEndsInTheBitsOfOneWithoutAndTheirFiguresHangOnNoProcess
        "cluster: {replicas: 3, batch_per_replica: 8}\n"
        "train: {learning_rate: 0.01}\n"
        "output: {digests: true}\n"},
+      {"an lstm",
+       "data: {dataset: shapes, shapes: {train_samples: 38, test_samples: 10}}\n"
+       "model: {architecture: lstm, recurrent: {hidden: 6, train_rows: 5}}\n"
+       "cluster: {replicas: 4, batch_per_replica: [4, 5, 0, 7]}\n"
+       "train: {learning_rate: 0.05}\n"
+       "output: {digests: true}\n"},
   };
   for (const auto& [name, text] : runs) {
     SCOPED_TRACE(name);
-    const int64_t steps = name == "a resnet" ? 2 : 5;
+    const int64_t steps = name == "a resnet" || name == "an lstm" ? 2 : 5;
     const InProcessRunResult without = RunInProcess(Steps(text, steps), {.processes = 2});
     const InProcessRunResult one = RunInProcess(Steps(text + kAll, steps), {});
     EXPECT_FALSE(one.StepDigests().empty());
