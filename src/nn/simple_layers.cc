@@ -19,6 +19,7 @@ void CheckImages(const Layer& layer, const char* kind, const Shape& input) {
 
 Tensor Activation::Forward(Tensor x, StepContext& context) const {
   Tensor y = context.executor().ActivationForward(kind_, std::move(x));
+  context.WatchActivation(name(), kind_, y);
   context.Save({.owner = this, .tensors = {y}});
   return y;
 }

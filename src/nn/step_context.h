@@ -15,6 +15,7 @@
 #include "backend/executor.h"
 #include "base/rng.h"
 #include "comm/reducer.h"
+#include "nn/layer_watch.h"
 #include "nn/parameter_set.h"
 #include "nn/parameters.h"
 
@@ -30,18 +31,6 @@ enum class Mode {
 // behind more than the layer alone) or backward ("gradient" of its input). The tensor is on the host.
 using TensorObserver =
     std::function<void(std::string_view layer, std::string_view what, const Tensor& tensor)>;
-
-// Looks at what layers give and receive where it lies: on the device, in the order of the pass's
-// executor and on its thread. A tensor may be overwritten once the call has returned. A layer that
-// is used several times in a pass comes several times.
-class LayerWatch {
- public:
-  virtual ~LayerWatch() = default;
-  // Of what Layer::output_is() says.
-  virtual void OnOutput(std::string_view layer, const Tensor& y) = 0;
-  // d loss / d output, of the same tensor; kTrain only.
-  virtual void OnOutputGradient(std::string_view layer, const Tensor& dy) = 0;
-};
 
 struct StepInputs {
   backend::Executor* executor = nullptr;
@@ -140,6 +129,10 @@ class StepContext {
   void ObserveOutput(std::string_view layer, std::string_view what, const Tensor& y) const {
     Observe(layer, what, y);
     if (inputs_.watch != nullptr) inputs_.watch->OnOutput(layer, y);
+  }
+  void WatchActivation(std::string_view layer, backend::ActivationKind kind,
+                       const Tensor& kept) const {
+    if (inputs_.watch != nullptr) inputs_.watch->OnActivation(layer, kind, kept);
   }
   // Before the layer's backward: the gradient of its output.
   void WatchOutputGradient(std::string_view layer, const Tensor& dy) const {

@@ -427,7 +427,11 @@ class ShapeWatch : public LayerWatch {
   void OnOutputGradient(std::string_view layer, const Tensor& dy) override {
     gradients.push_back(std::string(layer) + " " + dy.shape().ToString());
   }
-  std::vector<std::string> outputs, gradients;
+  void OnActivation(std::string_view layer, backend::ActivationKind kind,
+                    const Tensor& kept) override {
+    activations.emplace_back(layer);
+  }
+  std::vector<std::string> outputs, activations, gradients;
 };
 
 TEST(Model, TellsAWatchOfEveryOutputThatItListsAndOfItsGradientInReverse) {
@@ -459,6 +463,7 @@ TEST(Model, TellsAWatchOfEveryOutputThatItListsAndOfItsGradientInReverse) {
   EXPECT_EQ(listed.size(), 9u);
   EXPECT_EQ(watch.outputs, listed);
   EXPECT_THAT(activations, ElementsAre("2", "4"));
+  EXPECT_EQ(watch.activations, activations);
   std::ranges::reverse(watch.gradients);
   EXPECT_EQ(watch.gradients, listed);
 }

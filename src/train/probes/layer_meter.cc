@@ -17,16 +17,21 @@ using backend::MomentsElements;
 // Below it, an activation's derivative counts as saturated.
 constexpr double kSaturated = 0.01;
 
-// 1 at the elements of the activation's output `y` at which its derivative is above kSaturated,
-// else 0: where the derivative - kSaturated would pass a ReLU.
-Tensor Unsaturated(backend::Executor& executor, ActivationKind kind, const Tensor& y) {
+// 1 at the elements at which the absolute derivative of an activation is above kSaturated, else 0.
+// `kept`: see LayerWatch.
+Tensor Unsaturated(backend::Executor& executor, ActivationKind kind, const Tensor& kept) {
   const auto filled = [&](double value) {
-    Tensor x = executor.New(y.shape());
+    Tensor x = executor.New(kept.shape());
     executor.Fill(x, value);
     return x;
   };
-  Tensor above = executor.Add(executor.ActivationBackward(kind, y, filled(1)), filled(-kSaturated));
-  return executor.ActivationBackward(ActivationKind::kRelu, above, filled(1));
+  // Where sign * derivative - kSaturated would pass a ReLU.
+  const auto beyond = [&](double sign) {
+    const Tensor derivative = executor.ActivationBackward(kind, kept, filled(sign));
+    const Tensor above = executor.Add(filled(-kSaturated), derivative);
+    return executor.ActivationBackward(ActivationKind::kRelu, above, filled(1));
+  };
+  return executor.Add(beyond(1), beyond(-1));
 }
 
 }  // namespace
@@ -65,12 +70,15 @@ class LayerMeter::Watch : public PassWatch {
   void OnOutput(std::string_view layer, const Tensor& y) override {
     const auto found = meter_.index_.find(layer);
     if (found == meter_.index_.end()) return;
-    const size_t i = found->second;
-    AddMoments(i, y);
-    if (const int block = meter_.unsaturated_[i]; block >= 0) {
-      AddMoments(static_cast<size_t>(block),
-                 Unsaturated(executor_, *meter_.layers_[i].activation, y));
-    }
+    AddMoments(found->second, y);
+  }
+
+  void OnActivation(std::string_view layer, ActivationKind kind, const Tensor& kept) override {
+    const auto found = meter_.index_.find(layer);
+    if (found == meter_.index_.end()) return;
+    const int block = meter_.unsaturated_[found->second];
+    if (block < 0) return;
+    AddMoments(static_cast<size_t>(block), Unsaturated(executor_, kind, kept));
   }
 
   void OnOutputGradient(std::string_view layer, const Tensor& dy) override {

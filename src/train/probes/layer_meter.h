@@ -23,7 +23,7 @@ struct OutputStatistics {
   // not reached.
   std::vector<double> moments;
   // Of a layer that is an activation function, if asked for: the share of elements at which its
-  // derivative is at most 0.01; else NaN.
+  // absolute derivative is at most 0.01; else NaN.
   double saturated = 0;
   // If asked for: the sum over all elements of the squares of d loss / d output, where the loss is
   // the mean over the SGD batch.
