@@ -278,6 +278,25 @@ TEST_P(RowsTest, StatisticsOfTheBatchAreThoseOfEachRow) {
   EXPECT_TRUE(SameBits(result.moments, trained.moments)) << "those of later rows are nobody's";
 }
 
+// Running statistics that are those of the batch, biased as it normalizes with them.
+TEST_P(RowsTest, EvaluationWithTheStatisticsOfABatchIsThatByItsBatch) {
+  const auto& [kind, norm, statistics] = GetParam();
+  const auto model = MakeModel(Net(kind, norm, statistics), kInput);
+  const Part part = RandomPart(kInput, 6, "x");
+  PassSettings settings = SettingsOf(*model, Mode::kBatchStatistics);
+  const PassResult by_batch = RunPass(*model, settings, part);
+  for (const NormStatistics& layer : model->running_statistics().norms()) {
+    double* const running = settings.running_statistics.Data<double>() + layer.offset;
+    const double* const block = by_batch.moments.Data<double>() + layer.moments_offset;
+    for (int64_t c = 0; c < layer.channels; ++c) {
+      running[c] = block[1 + c];
+      running[layer.channels + c] = block[1 + layer.channels + c] / block[0];
+    }
+  }
+  settings.mode = Mode::kEvaluate;
+  EXPECT_TRUE(Near(RunPass(*model, settings, part).logits, by_batch.logits, 1e-9));
+}
+
 INSTANTIATE_TEST_SUITE_P(Recurrent, RowsTest,
                          ::testing::Values(std::tuple("rnn", "", ""), std::tuple("lstm", "", ""),
                                            std::tuple("rnn", "", kShared),
