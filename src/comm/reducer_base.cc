@@ -107,8 +107,7 @@ GroupState& ReducerBase::StateOf(Group group) {
     made->next.assign(static_cast<size_t>(made->local.size()), 0);
     if (made->crosses_processes()) {
       made->direct = DirectSchedule(made->plan);
-      made->whole_is_direct =
-          static_cast<int>(made->plan.participants.size()) <= options_.direct_processes;
+      made->whole_is_direct = options_.GoesDirectly(made->plan.participants.size());
       made->whole = made->whole_is_direct ? made->direct : RecursiveSchedule(made->plan);
     }
     state = std::move(made);

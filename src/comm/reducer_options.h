@@ -37,6 +37,10 @@ struct ReducerOptions {
   // (exchange_schedule.h). As above. Measured by reduction_bench: with 3 recursion takes 1.06 to 1.35 times as
   // long, with 4 0.69 to 0.89.
   int direct_processes = 3;
+  bool IsSmall(size_t bytes) const { return bytes <= small_bytes; }
+  bool GoesDirectly(size_t participants) const {
+    return participants <= static_cast<size_t>(direct_processes);
+  }
   // kNative: groups across processes, beside the one of all replicas, that will be reduced.
   std::vector<Group> native_groups;
   // Makes the data plane among the processes of `control`, the reducer's own communicator (MakeNcclExchange);

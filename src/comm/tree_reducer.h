@@ -43,7 +43,7 @@ class TreeReducer : public ReducerBase {
   void Continue(const std::shared_ptr<Op>& op) override;
   std::vector<Contribution> Contributions(const Op& op) const override;
 
-  bool IsSmall(const Op& op) const { return op.content.bytes() <= options().small_bytes; }
+  bool IsSmall(const Op& op) const { return options().IsSmall(op.content.bytes()); }
   const ExchangeSchedule& ScheduleOf(const Op& op) const;
   int LastRound(const Op& op) const;
 
