@@ -5,7 +5,6 @@
 #include <ctime>
 #include <filesystem>
 #include <memory>
-#include <sstream>
 #include <string_view>
 #include <system_error>
 
@@ -26,6 +25,7 @@
 #include "study/document/markdown.h"
 #include "study/report.h"
 #include "study/rule_log.h"
+#include "study/study_folder.h"
 
 namespace syncbn::app {
 namespace {
@@ -41,13 +41,6 @@ struct Arguments {
   bool quiet = false;
   bool no_estimate = false;
 };
-
-// What a study has left in its folder is read again as it was then.
-constexpr const char* kStudyFile = "study.yaml";
-constexpr const char* kOverrides = "overrides.txt";
-constexpr const char* kRunFile = "run.yaml";
-constexpr const char* kResults = "results.jsonl";
-constexpr const char* kRules = "rules.jsonl";
 
 constexpr const char* kStopHeard =
     "\nsyncbn: asked to stop: the trials under way are dropped, those that ended are kept; once "
@@ -157,7 +150,7 @@ void WriteReport(const study::Plan& plan, const std::map<std::string, study::Tri
                  const fs::path& folder) {
   const study::Outlook outlook(plan, results);
   study::document::Document report = study::MakeReport(plan, outlook, Subtitle());
-  const std::string remark = study::RulesRemark(study::ReadRules(folder / kRules));
+  const std::string remark = study::RulesRemark(study::ReadRules(folder / study::kRulesFile));
   if (!remark.empty() && !plan.file().spec.claims().empty()) report.answer.push_back(remark);
   WriteFileAtomically(folder / "trials.csv", study::TrialsCsv(plan, outlook));
   WriteFileAtomically(folder / "timings.csv", study::TimingsCsv(plan, outlook));
@@ -207,14 +200,6 @@ std::string Lines(const std::vector<std::string>& lines) {
   return text;
 }
 
-std::vector<std::string> StoredOverrides(const fs::path& folder) {
-  std::vector<std::string> overrides;
-  std::istringstream text(ReadFile(folder / kOverrides));
-  for (std::string line; std::getline(text, line);) overrides.push_back(line);
-  overrides.push_back(std::string("run=") + kRunFile);
-  return overrides;
-}
-
 // Makes the folder, or refuses one that holds something else: nothing of it would be spared.
 void PrepareFolder(const fs::path& folder) {
   std::error_code error;
@@ -228,22 +213,22 @@ void PrepareFolder(const fs::path& folder) {
     ThrowErrno("make the folder", folder);
   }
   const bool empty = fs::is_empty(folder, error);
-  const bool study = !error && (empty || fs::exists(folder / kResults, error));
+  const bool study = !error && (empty || fs::exists(folder / study::kResultsFile, error));
   if (error) {
     errno = error.value();
     ThrowErrno("read the folder", folder);
   }
   if (study) return;
   throw Error(ErrorCode::kInvalidArgument,
-              folder.string() + " holds files that are not of a study (there is no " + kResults +
-                  "); give another folder with --out, or empty it");
+              folder.string() + " holds files that are not of a study (there is no " +
+                  study::kResultsFile + "); give another folder with --out, or empty it");
 }
 
 int RunStudy(const Arguments& arguments) {
   const study::Plan plan(study::LoadStudyFile(arguments.study, arguments.sets));
   const fs::path folder = FolderOf(arguments, plan.file().spec);
   PrepareFolder(folder);
-  study::ResultLog log(folder / kResults);
+  study::ResultLog log(folder / study::kResultsFile);
   LocalTrialRunner runner(arguments.backend);
   if (const size_t others = log.KeepOnly(runner.by()); others > 0) {
     Say(stdout,
@@ -251,12 +236,12 @@ int RunStudy(const Arguments& arguments) {
         "study\n",
         Plural(static_cast<long long>(others), "result").c_str());
   }
-  study::NoteRules(folder / kRules, plan.file().spec, static_cast<int64_t>(log.results().size()),
-                   UtcNow());
+  study::NoteRules(folder / study::kRulesFile, plan.file().spec,
+                   static_cast<int64_t>(log.results().size()), UtcNow());
   // As they were used: a report is made of them.
-  WriteFileAtomically(folder / kRunFile, plan.file().run_text);
-  WriteFileAtomically(folder / kStudyFile, plan.file().source->text());
-  WriteFileAtomically(folder / kOverrides, Lines(arguments.sets));
+  WriteFileAtomically(folder / study::kRunFile, plan.file().run_text);
+  WriteFileAtomically(folder / study::kStudyFile, plan.file().source->text());
+  WriteFileAtomically(folder / study::kOverridesFile, Lines(arguments.sets));
   std::stop_source stop;
   SignalRequests signals(kStopHeard);
   LiveLine live(stdout, !arguments.quiet);
@@ -292,16 +277,8 @@ int RunStudy(const Arguments& arguments) {
 }
 
 void MakeReportOf(const std::string& folder) {
-  for (const char* file : {kStudyFile, kOverrides, kRunFile, kResults}) {
-    std::error_code error;
-    if (fs::exists(fs::path(folder) / file, error)) continue;
-    throw Error(ErrorCode::kNotFound,
-                folder + " is not the folder of a study: it has no " + file +
-                    "; give what 'syncbn study run' wrote to (--out, or studies/NAME)");
-  }
-  const study::Plan plan(
-      study::LoadStudyFile(fs::path(folder) / kStudyFile, StoredOverrides(folder)));
-  WriteReport(plan, study::ReadResults(fs::path(folder) / kResults), folder);
+  const study::Plan plan(study::LoadStoredStudy(folder));
+  WriteReport(plan, study::ReadResults(fs::path(folder) / study::kResultsFile), folder);
 }
 
 void AddStudyFile(Command command, Arguments& arguments) {

@@ -1,0 +1,28 @@
+#include "study/study_folder.h"
+
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace syncbn::study {
+
+StudyFile LoadStoredStudy(const std::filesystem::path& folder) {
+  for (const char* file : {kStudyFile, kOverridesFile, kRunFile, kResultsFile}) {
+    std::error_code error;
+    if (std::filesystem::exists(folder / file, error)) continue;
+    throw Error(ErrorCode::kNotFound,
+                folder.string() + " is not the folder of a study: it has no " + file +
+                    "; give what 'syncbn study run' wrote to (--out, or studies/NAME)");
+  }
+  std::vector<std::string> overrides;
+  std::istringstream text(ReadFile(folder / kOverridesFile));
+  for (std::string line; std::getline(text, line);) overrides.push_back(line);
+  overrides.push_back(std::string("run=") + kRunFile);
+  return LoadStudyFile(folder / kStudyFile, overrides);
+}
+
+}  // namespace syncbn::study
