@@ -23,6 +23,9 @@ void AddReplayCommand(CommandLine& line);
 void AddTrainCommand(CommandLine& line);
 void AddVerifyCommand(CommandLine& line);
 
+// forecast: what a run would cost elsewhere
+void AddForecastCommand(CommandLine& line);
+
 // study: many runs and what they say
 void AddStudyCommand(CommandLine& line);
 

@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   app::AddReplayCommand(line);
   app::AddInfoCommand(line);
   app::AddStudyCommand(line);
+  app::AddForecastCommand(line);
   for (app::Command command : line.parser.subcommands()) command.group("Training");
   app::AddServeCommand(line);
   app::AddSuperviseCommands(line);
