@@ -179,6 +179,39 @@ TEST(Activations, AreSaturatedWhereTheDerivativeIsUnderOneHundredth) {
   }
 }
 
+// The factor by which a layer changes the gradient on its way back, at the start.
+double GradientFactor(const std::string& activation, const std::string& norm) {
+  const std::string init = activation == "relu" ? "he" : "xavier";
+  const std::string text =
+      "seed: 1\n"
+      "data: {dataset: shapes, shapes: {train_samples: 128, test_samples: 4}}\n"
+      "model: {architecture: mlp, hidden: [128, 128, 128, 128, 128, 128, 128, 128],\n"
+      "        activation: " +
+      activation + ", init: {kind: " + init + "}, norm: " + norm +
+      "}\n"
+      "cluster: {replicas: 2, batch_per_replica: 64}\n"
+      "train: {max_steps: 1, learning_rate: 0.1}\n"
+      "probes: {activations: 1}\n";
+  const InProcessRunResult run = RunInProcess(RunSpecFromYaml(text), {});
+  std::vector<double> gradients;  // of the activations, from the first
+  for (const auto& [name, value] : run.records.at(0).figures) {
+    const size_t end = name.find(".saturated");
+    if (end == std::string::npos) continue;
+    gradients.push_back(run.records[0].figures.at(name.substr(0, end) + ".gradient"));
+  }
+  EXPECT_EQ(gradients.size(), 8u);
+  return std::pow(gradients.at(1) / gradients.at(7), 1.0 / 6);
+}
+
+TEST(Activations, GradientsChangeFromLayerToLayerAsTheoryOfWideNetsHasThem) {
+  EXPECT_NEAR(GradientFactor("sigmoid", "none"), 0.234, 0.03);
+  EXPECT_NEAR(GradientFactor("tanh", "none"), 0.929, 0.06);
+  EXPECT_NEAR(GradientFactor("relu", "none"), 0.994, 0.06);
+  EXPECT_NEAR(GradientFactor("sigmoid", "{batch: global}"), 0.960, 0.12);
+  EXPECT_NEAR(GradientFactor("tanh", "{batch: global}"), 1.077, 0.12);
+  EXPECT_NEAR(GradientFactor("relu", "{batch: global}"), 1.186, 0.12);
+}
+
 TEST(Activations, OfAllChannelsAreMergedFromTheirMoments) {
   const OutputStatistics output{.moments = {2, 1, 5, 2, 8}};  // 0, 2 and 3, 7
   const MeanAndStd all = OverAllChannels(output);
