@@ -8,8 +8,12 @@ namespace syncbn::config {
 
 bool HasRecurrentLayer(const LayerSpecs& layers) {
   return std::any_of(layers.begin(), layers.end(), [](const v1::LayerSpec& layer) {
+    const auto& branches = layer.concat().branches();
     return layer.has_rnn() || layer.has_lstm() || HasRecurrentLayer(layer.residual().body()) ||
-           HasRecurrentLayer(layer.residual().shortcut());
+           HasRecurrentLayer(layer.residual().shortcut()) ||
+           std::any_of(branches.begin(), branches.end(), [](const v1::BranchSpec& branch) {
+             return HasRecurrentLayer(branch.body());
+           });
   });
 }
 
