@@ -6,10 +6,10 @@
 // not depend on which executor or thread ran an operation. Operations on tensors without samples
 // (N = 0) are right: empty results, zero gradients.
 //
-// Tensors of activations, parameters and gradients have the element types of types(); statistics are
-// always F64. All are on the executor's device. A block of moments is F64 [count, mean[C], m2[C]], m2
-// the sum of squared deviations. A Tensor parameter taken by value may be overwritten with the result when
-// nobody else holds it.
+// Tensors of activations, parameters and gradients have the element types of types(); statistics
+// are always F64. All are on the executor's device. A block of moments is F64 [count, mean[C],
+// m2[C]], m2 the sum of squared deviations (with co-moments in its place: merge.h). A Tensor
+// parameter taken by value may be overwritten with the result when nobody else holds it.
 #pragma once
 
 #include <span>
@@ -67,13 +67,22 @@ class Executor : public Stream {
 
   // -- Elementwise ---------------------------------------------------------------------------------
   virtual Tensor ActivationForward(ActivationKind kind, Tensor x) = 0;
-  // From the output y of the forward pass.
-  virtual Tensor ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) = 0;
+  // `kept`: the input x of the forward pass where IsFromInput(kind), else its output y.
+  virtual Tensor ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) = 0;
   virtual Tensor Add(Tensor a, const Tensor& b) = 0;
   // x * mask / (1 - probability); element j of sample i is kept when the j-th word of keys[i]'s
   // Philox sequence (word j % 4 of block j / 4, counter {block, 0, 0, 0}), as a 32-bit fraction, is at
   // least `probability`. Linear in x, hence its own backward. Precondition: keys.size() == N.
   virtual Tensor Dropout(Tensor x, std::span<const RandomKey> keys, double probability) = 0;
+  // s x + m, and s dy: see NoiseSpec. Precondition: keys.size() == N.
+  virtual Tensor Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) = 0;
+  virtual Tensor NoiseBackward(const NoiseSpec& noise, Tensor dy,
+                               std::span<const RandomKey> keys) = 0;
+  // The channels of all parts, one behind the other; all other extents are equal. At least one
+  // part.
+  virtual Tensor ConcatChannels(std::span<const Tensor> parts) = 0;
+  // Channels [begin, begin + channels).
+  virtual Tensor SliceChannels(const Tensor& x, int64_t begin, int64_t channels) = 0;
 
   // -- Normalization -------------------------------------------------------------------------------
   // The moments of each segment, blocks F64 [segments, 1 + 2C]. No cancellation: the relative error of M2
@@ -119,6 +128,33 @@ class Executor : public Stream {
   // Where `groups` groups of consecutive channels do: (sum of gamma sum over the group) / count.
   virtual InputTerms GroupInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat,
                                      const Tensor& counts, const Tensor& gamma, int64_t groups) = 0;
+
+  // Batch renormalization: from statistics of a batch, which become those with which a norm gives r
+  // xhat + d. running_mean and running_inv_std are [C].
+  virtual Renorm Renormalize(const RenormLimits& limits, const Tensor& running_mean,
+                             const Tensor& running_inv_std, Statistics& statistics) = 0;
+  // The input terms of such a norm, in place of those of a norm whose output depends on its sums as
+  // BatchInputTerms takes it.
+  virtual void RenormInputTerms(const Renorm& renorm, InputTerms& terms) = 0;
+
+  // -- Iterative normalization: see WhiteningSpec; x is a matrix rows x channels
+  // ---------------------- The blocks of moments with co-moments of each group, over all rows of x.
+  virtual void CoMoments(const WhiteningSpec& spec, const Tensor& x, Tensor& moments) = 0;
+  // From such blocks, merged over the normalization batch; from the running statistics of each
+  // group, [mean[d], covariance[d, d], batches].
+  virtual Whitening WhitenByMoments(const WhiteningSpec& spec, const Tensor& moments) = 0;
+  virtual Whitening WhitenByRunning(const WhiteningSpec& spec, const Tensor& running) = 0;
+  // xhat of the rows of x.
+  virtual void Whiten(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x,
+                      Tensor& xhat) = 0;
+  // For each group the sums over the rows of dxhat, [d], and of dxhat (x - mean)^T, [d, d].
+  virtual void WhitenBackwardSums(const WhiteningSpec& spec, const Whitening& whitening,
+                                  const Tensor& x, const Tensor& dxhat, Tensor& sums) = 0;
+  // dx of the rows of x, through mean, covariance and all iterations. `sums` are over the
+  // normalization batch; undefined: the statistics do not depend on x.
+  virtual void WhitenBackwardInput(const WhiteningSpec& spec, const Whitening& whitening,
+                                   const Tensor& sums, const Tensor& x, const Tensor& dxhat,
+                                   Tensor& dx) = 0;
 
   // w = gain * v / |v| for each output (first axis) (Salimans and Kingma 2016).
   virtual WeightNormResult WeightNormForward(const Tensor& v, const Tensor& gain) = 0;

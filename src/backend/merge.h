@@ -15,7 +15,7 @@ namespace syncbn::backend {
 
 enum class MergeOperation {
   kSum,           // elementwise a + b, in the tensor's type
-  kMergeMoments,  // F64 [count, mean[C], m2[C]] for each C of `channels`, by Chan's formula
+  kMergeMoments,  // F64 blocks of moments, one for each of `channels`, by Chan's formula
 };
 
 // What a message holds.
@@ -23,7 +23,10 @@ struct MergeContent {
   MergeOperation operation = MergeOperation::kSum;
   DType dtype = DType::kFloat32;
   int64_t elements = 0;
-  // For kMergeMoments: channels of the consecutive blocks.
+  // For kMergeMoments: of each of the consecutive blocks its channels, C > 0 for [count, mean[C],
+  // m2[C]] and -C for [count, mean[C], co-moments[C (C + 1) / 2]], the sums of (x_i - mean_i) (x_j
+  // - mean_j) for i <= j, row by row: all that iterative normalization needs in one message, merged
+  // pairwise along the same tree.
   std::span<const int64_t> channels;
 
   size_t bytes() const { return static_cast<size_t>(elements) * SizeOf(dtype); }
@@ -40,8 +43,10 @@ struct ElementRange {
   int64_t size() const { return end - begin; }
 };
 
-// Elements of a block of moments.
-constexpr int64_t MomentsElements(int64_t channels) { return 1 + 2 * channels; }
+// Elements of a block of moments, by its entry in `channels`.
+constexpr int64_t MomentsElements(int64_t channels) {
+  return channels >= 0 ? 1 + 2 * channels : 1 - channels + channels * (channels - 1) / 2;
+}
 
 // -- On memory of the host -----------------------------------------------------------------------------
 
@@ -49,7 +54,7 @@ constexpr int64_t MomentsElements(int64_t channels) { return 1 + 2 * channels; }
 // the whole message or holds whole blocks of moments; for a sum any range.
 void MergeRange(const MergeContent& content, ElementRange range, void* dst, const void* src);
 
-// dst <- dst merged with src, both [count, mean[C], m2[C]] blocks, by Chan's formula in double.
+// dst <- dst merged with src, both such blocks, by Chan's formula in double.
 void MergeMoments(std::span<const int64_t> channels, std::span<double> dst,
                   std::span<const double> src);
 

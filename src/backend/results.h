@@ -39,6 +39,20 @@ struct Statistics {
   Tensor counts;         // F64 [segments]: elements behind them
 };
 
+// Batch renormalization's r and d, F64 [segments, C]: constants of the backward pass.
+struct Renorm {
+  Tensor r, d;
+};
+
+// What whitens the samples of one normalization batch (see WhiteningSpec). All are F64, group by
+// group.
+struct Whitening {
+  Tensor mean;    // [C]
+  Tensor matrix;  // W, d x d of each group
+  // For the backward pass: of each group its count, trace S and the iterates.
+  Tensor newton;
+};
+
 // What a normalization's gradient needs: the means of gamma dy and gamma dy xhat over the elements that share
 // statistics, F64 [segments, C].
 struct InputTerms {

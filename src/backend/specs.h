@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "base/rng.h"
 #include "tensor/tensor.h"
 
 namespace syncbn::backend {
@@ -48,7 +49,25 @@ struct Pool2dSpec {
   Shape OutputShape(const Shape& x) const;
 };
 
-enum class ActivationKind { kRelu, kSigmoid, kTanh };
+enum class ActivationKind { kRelu, kSigmoid, kTanh, kGelu, kSilu };
+
+// What the backward pass of an activation is computed from: its input; else its output, so that the
+// input's memory is free as soon as it was read.
+constexpr bool IsFromInput(ActivationKind kind) {
+  return kind == ActivationKind::kGelu || kind == ActivationKind::kSilu;
+}
+
+// Noise of a normalized output (Santurkar et al. 2018): s x + m. For the channels, in their order,
+// mu is drawn from U(-shift, shift) and sigma from U(1, scale), both from the sequence of
+// `channels`. Element j of sample i has m from U(mu - spread, mu + spread) and s from N(sigma,
+// spread^2), of the j-th words a, b and c of the Philox sequences of keys[i].Fold(0), .Fold(1) and
+// .Fold(2) (see Executor::Dropout):
+//   m = mu + spread (2 (a >> 8) / 2^24 - 1)
+//   s = sigma + spread sqrt(-2 log(((b >> 9) + 1/2) / 2^23)) cos(2 pi (c >> 8) / 2^24)
+struct NoiseSpec {
+  double shift = 0, scale = 1, spread = 0;
+  RandomKey channels{0};
+};
 
 // A matrix rows x channels seen as segments that have statistics of their own; a segment holds
 // `samples` samples of `rows_per_sample` rows each. Batch norm over a slice: 1 segment; instance norm:
@@ -75,6 +94,34 @@ struct Normalization {
   Tensor gamma;
   Tensor beta;
   bool relu = false;
+};
+
+// How far batch renormalization (Ioffe 2017) goes from batch normalization.
+struct RenormLimits {
+  double r_max = 1;  // r is within [1 / r_max, r_max]
+  double d_max = 0;  // d within [-d_max, d_max]
+};
+
+// Iterative normalization (Huang et al. 2019) of `channels` channels, in groups of `group`
+// consecutive ones that are made uncorrelated with each other; the last may have fewer. For each
+// group of d channels, with S their covariance plus epsilon on its diagonal:
+//   P_0 = I;  P_k+1 = (3 P_k - P_k^3 S / trace S) / 2;  W = P_iterations / sqrt(trace S);  xhat = W
+//   (x - mean)
+struct WhiteningSpec {
+  int64_t channels = 0;
+  int64_t group = 1;
+  int64_t iterations = 5;
+  double epsilon = 1e-5;
+
+  int64_t groups() const { return (channels + group - 1) / group; }
+  // Of group k.
+  int64_t begin(int64_t k) const { return k * group; }
+  int64_t size(int64_t k) const { return k + 1 < groups() ? group : channels - k * group; }
+  // Elements of one d x d matrix for each group.
+  int64_t matrix_elements() const {
+    const int64_t last = size(groups() - 1);
+    return (groups() - 1) * group * group + last * last;
+  }
 };
 
 // Where the gradient of a parameter goes: written, or added to what is there.

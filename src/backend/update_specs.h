@@ -77,12 +77,17 @@ struct RunningRule {
   double momentum = 0.1;
 };
 
-// Where a norm's running statistics [mean[C], var[C], batches] and its moments [count, mean[C], m2[C]] begin
-// in their flat tensors.
+// Where a norm's running statistics [mean[C], var[C], batches] and its moments [count, mean[C],
+// m2[C]] begin in their flat tensors. For -C channels (merge.h): [mean[C], covariance[C, C],
+// batches], and co-moments.
 struct RunningBlock {
   int64_t channels = 0;
   int64_t running = 0;
   int64_t moments = 0;
+
+  int64_t size() const { return channels < 0 ? -channels : channels; }
+  // Of the running statistics.
+  int64_t elements() const { return size() + (channels < 0 ? size() * size() : size()) + 1; }
 };
 
 }  // namespace syncbn::backend

@@ -21,8 +21,8 @@ class ElementwiseConformance : public ConformanceTest {
  protected:
   std::vector<Tensor> ForwardAndBackward(Executor& e, ActivationKind kind, const Tensor& x,
                                          const Tensor& dy) {
-    const Tensor y = e.ActivationForward(kind, In(e, x));
-    return {y, e.ActivationBackward(kind, y, In(e, dy))};
+    const Tensor given = In(e, x), y = e.ActivationForward(kind, given);
+    return {y, e.ActivationBackward(kind, IsFromInput(kind) ? given : y, In(e, dy))};
   }
 };
 INSTANTIATE_TEST_SUITE_P(Backends, ElementwiseConformance, ::testing::ValuesIn(BackendsUnderTest()),
@@ -62,6 +62,25 @@ TEST_P(ElementwiseConformance, SigmoidAndTanhEqualTheReferenceUpToRounding) {
   }
 }
 
+TEST_P(ElementwiseConformance, GeluAndSiluEqualTheReferenceUpToRounding) {
+  for (const ActivationKind kind : {ActivationKind::kGelu, ActivationKind::kSilu}) {
+    for (const Shape& shape : Shapes()) {
+      SCOPED_TRACE(shape);
+      const Tensor x = RandomNormal(shape, "x", 0, 3), dy = RandomNormal(shape, "dy");
+      const std::vector<Tensor> actual = ForwardAndBackward(tested(), kind, x, dy);
+      const std::vector<Tensor> expected = ForwardAndBackward(reference(), kind, x, dy);
+      EXPECT_TRUE(Near(actual[0], expected[0], Rounding(1, 8)));
+      // The two terms of a slope may cancel: what is small is right to what they were.
+      EXPECT_TRUE(Near(actual[1], expected[1], Rounding(1, 8), /*scale=*/1));
+    }
+    // Far out they are nothing, or the input itself.
+    const Tensor x = FromValues({1, 6}, {-1e4, -200, -100, 100, 200, 1e4});
+    const std::vector<Tensor> results = ForwardAndBackward(tested(), kind, x, Filled(x.shape(), 1));
+    EXPECT_TRUE(Near(results[0], FromValues({1, 6}, {0, 0, 0, 100, 200, 1e4}), 1e-30));
+    EXPECT_TRUE(Near(results[1], FromValues({1, 6}, {0, 0, 0, 1, 1, 1}), 1e-30, /*scale=*/1));
+  }
+}
+
 TEST_P(ElementwiseConformance, SigmoidAndTanhSaturate) {
   const Tensor x = FromValues({1, 6}, {-1e4, -200, -100, 100, 200, 1e4});
   for (const ActivationKind kind : {ActivationKind::kSigmoid, ActivationKind::kTanh}) {
@@ -79,8 +98,7 @@ TEST_P(ElementwiseConformance, NotANumberPassesThroughEveryActivation) {
   for (const int64_t place : {0, 33, 74}) {
     x.Data<double>()[place] = std::numeric_limits<double>::quiet_NaN();
   }
-  for (const ActivationKind kind :
-       {ActivationKind::kRelu, ActivationKind::kSigmoid, ActivationKind::kTanh}) {
+  for (const ActivationKind kind : kActivations) {
     const Tensor y = As(e.ActivationForward(kind, In(e, x)), DType::kFloat64);
     for (int64_t i = 0; i < x.elements(); ++i) {
       EXPECT_EQ(std::isnan(y.Data<double>()[i]), std::isnan(x.Data<double>()[i])) << i;
@@ -163,6 +181,84 @@ TEST_P(ElementwiseConformance, DropoutKeepsItsShareOfMany) {
   for (double value : y.Span<double>()) kept += value != 0;
   // Five standard deviations of a binomial count.
   EXPECT_NEAR(static_cast<double>(kept), 0.7 * elements, 5 * std::sqrt(elements * 0.3 * 0.7));
+}
+
+// -- Noise ---------------------------------------------------------------------------------------
+
+constexpr NoiseSpec kNoise{.shift = 0.5, .scale = 1.25, .spread = 0.1, .channels = RandomKey(77)};
+
+TEST_P(ElementwiseConformance, NoiseIsThatOfTheReference) {
+  for (const Shape& shape : Shapes()) {
+    SCOPED_TRACE(shape);
+    const Tensor x = RandomNormal(shape, "x");
+    const std::vector<RandomKey> keys = Keys(shape[0], "noise");
+    ExpectClose(
+        [&](Executor& e) {
+          return std::vector<Tensor>{e.Noise(kNoise, In(e, x), keys),
+                                     e.NoiseBackward(kNoise, In(e, x), keys)};
+        },
+        1, 8);
+  }
+}
+
+TEST_P(ElementwiseConformance, NoiseHasTheMomentsItSays) {
+  Executor& e = tested();
+  const int64_t rows = 40000;
+  const Tensor ones = In(e, Filled({1, rows, 2}, 1)), zeros = In(e, Filled({1, rows, 2}, 0));
+  const std::vector<RandomKey> keys = Keys(1, "many");
+  const NoiseSpec noise{.shift = 3, .scale = 5, .spread = 0.5, .channels = RandomKey(5)};
+  const Tensor factors = As(e.NoiseBackward(noise, ones, keys), DType::kFloat64);
+  const Tensor shifts = As(e.Noise(noise, zeros, keys), DType::kFloat64);
+  RandomStream stream(noise.channels);
+  for (int64_t c = 0; c < 2; ++c) {
+    const double mu = 3 * (2 * stream.UniformDouble() - 1);
+    const double sigma = 1 + 4 * stream.UniformDouble();
+    double s1 = 0, s2 = 0, s4 = 0, m1 = 0, m2 = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      const double s = factors.Data<double>()[2 * r + c] - sigma;
+      const double m = shifts.Data<double>()[2 * r + c] - mu;
+      EXPECT_LE(std::abs(m), 0.5 + 1e-6);
+      s1 += s / rows;
+      s2 += s * s / rows;
+      s4 += s * s * s * s / rows;
+      m1 += m / rows;
+      m2 += m * m / rows;
+    }
+    // Of N(0, 1/4) and U(-1/2, 1/2); five standard deviations of the means are 0.013 and below.
+    EXPECT_NEAR(s1, 0, 0.013);
+    EXPECT_NEAR(s2, 0.25, 0.01);
+    EXPECT_NEAR(s4, 3.0 / 16, 0.03);
+    EXPECT_NEAR(m1, 0, 0.008);
+    EXPECT_NEAR(m2, 1.0 / 12, 0.003);
+  }
+}
+
+TEST_P(ElementwiseConformance, NoiseOfASampleDependsOnItsKeyAndNotOnItsPlace) {
+  Executor& e = tested();
+  const Tensor x = In(e, RandomNormal({4, 3, 3, 5}, "x"));
+  const std::vector<RandomKey> keys = Keys(4, "noise");
+  const Tensor together = e.Noise(kNoise, x, keys);
+  for (int64_t i = 0; i < 4; ++i) {
+    const Tensor alone = e.Noise(kNoise, x.Rows(i, i + 1), std::span(keys).subspan(i, 1));
+    EXPECT_TRUE(SameBits(alone, together.Rows(i, i + 1))) << "sample " << i;
+  }
+}
+
+// -- Channels ------------------------------------------------------------------------------------
+
+TEST_P(ElementwiseConformance, ChannelsOfAConcatenationAreThoseOfItsParts) {
+  Executor& e = tested();
+  for (const int64_t samples : {0, 3}) {
+    const Tensor a = In(e, RandomNormal({samples, 2, 3, 5}, "a"));
+    const Tensor b = In(e, RandomNormal({samples, 2, 3, 1}, "b"));
+    const Tensor c = In(e, RandomNormal({samples, 2, 3, 16}, "c"));
+    const Tensor parts[] = {a, b, c};
+    const Tensor all = e.ConcatChannels(parts);
+    ASSERT_EQ(all.shape(), Shape({samples, 2, 3, 22}));
+    EXPECT_TRUE(SameBits(e.SliceChannels(all, 0, 5), a));
+    EXPECT_TRUE(SameBits(e.SliceChannels(all, 5, 1), b));
+    EXPECT_TRUE(SameBits(e.SliceChannels(all, 6, 16), c));
+  }
 }
 
 }  // namespace

@@ -115,8 +115,7 @@ const Shape kShape{3, 5, 7, 10};
 
 std::vector<ByValue> OperationsByValue() {
   std::vector<ByValue> operations;
-  for (const ActivationKind kind :
-       {ActivationKind::kRelu, ActivationKind::kSigmoid, ActivationKind::kTanh}) {
+  for (const ActivationKind kind : kActivations) {
     operations.push_back({"ActivationForward", [kind](Executor& e, Tensor x) {
                             return e.ActivationForward(kind, std::move(x));
                           }});
@@ -131,6 +130,13 @@ std::vector<ByValue> OperationsByValue() {
   operations.push_back({"Dropout", [](Executor& e, Tensor x) {
                           const std::vector<RandomKey> keys = Keys(kShape[0], "dropout");
                           return e.Dropout(std::move(x), keys, 0.5);
+                        }});
+  constexpr NoiseSpec kNoise{.shift = 0.5, .scale = 1.25, .spread = 0.1};
+  operations.push_back({"Noise", [](Executor& e, Tensor x) {
+                          return e.Noise(kNoise, std::move(x), Keys(kShape[0], "noise"));
+                        }});
+  operations.push_back({"NoiseBackward", [](Executor& e, Tensor dy) {
+                          return e.NoiseBackward(kNoise, std::move(dy), Keys(kShape[0], "noise"));
                         }});
   for (const bool relu : {false, true}) {
     for (const bool residual : {false, true}) {

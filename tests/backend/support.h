@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/executor.h"
+#include "tests/backend/activations.h"
 
 namespace syncbn::backend {
 

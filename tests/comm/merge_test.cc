@@ -130,10 +130,10 @@ TEST(CheckContent, RefusesSumsOfBytesAndMomentsOfTheWrongSize) {
 }
 
 TEST(CutIntoRanges, CoversTheMessageInOrder) {
-  const std::vector<int64_t> channels = {5, 64, 1, 16, 16, 512, 3};
+  const std::vector<int64_t> channels = {5, 64, 1, -16, 16, 512, -3};
   int64_t moments = 0;
   std::vector<int64_t> borders{0};
-  for (int64_t c : channels) borders.push_back(moments += 1 + 2 * c);
+  for (int64_t c : channels) borders.push_back(moments += backend::MomentsElements(c));
   for (int parts = 1; parts <= 12; ++parts) {
     const Content sum{.dtype = DType::kFloat32, .elements = 1003};
     const Content blocks{.operation = Operation::kMergeMoments,

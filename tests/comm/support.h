@@ -63,8 +63,8 @@ inline Contributions MomentContributions(int replicas, std::span<const int64_t> 
     for (int64_t c : channels) {
       const int count = random() % 4 == 0 ? 0 : static_cast<int>(random() % 50);
       values.push_back(count);
-      for (int64_t i = 0; i < 2 * c; ++i) {
-        const double value = std::abs(normal(random)) + (i < c ? 1000 : 0);
+      for (int64_t i = 1; i < backend::MomentsElements(c); ++i) {
+        const double value = std::abs(normal(random)) + (i <= std::abs(c) ? 1000 : 0);
         const unsigned kind = random() % 40;
         values.push_back(count == 0  ? 0
                          : kind == 0 ? std::numeric_limits<double>::quiet_NaN()

@@ -58,9 +58,10 @@ TEST_P(TreeReducerBits, SumsAreThoseOfTheCanonicalTree) {
 }
 
 TEST_P(TreeReducerBits, MomentsAreThoseOfTheCanonicalTree) {
-  const std::vector<int64_t> channels = {3, 16, 64, 1};
+  // Negative: with co-moments.
+  const std::vector<int64_t> channels = {3, -16, 64, -1, 1, -5};
   int64_t elements = 0;
-  for (int64_t c : channels) elements += 1 + 2 * c;
+  for (int64_t c : channels) elements += backend::MomentsElements(c);
   const Content content{.operation = Operation::kMergeMoments,
                         .dtype = DType::kFloat64,
                         .elements = elements,

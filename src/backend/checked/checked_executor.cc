@@ -25,6 +25,18 @@ InputTerms CheckedExecutor::Result(InputTerms terms) {
           .mean_dy_xhat = Result(std::move(terms.mean_dy_xhat))};
 }
 
+Whitening CheckedExecutor::Read(const Whitening& whitening) {
+  return {.mean = Read(whitening.mean),
+          .matrix = Read(whitening.matrix),
+          .newton = Read(whitening.newton)};
+}
+
+Whitening CheckedExecutor::Result(Whitening whitening) {
+  return {.mean = Result(std::move(whitening.mean)),
+          .matrix = Result(std::move(whitening.matrix)),
+          .newton = Result(std::move(whitening.newton))};
+}
+
 // -- Convolution and matrix products -------------------------------------------------------------------
 
 Tensor CheckedExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
@@ -91,9 +103,9 @@ Tensor CheckedExecutor::ActivationForward(ActivationKind kind, Tensor x) {
   return Result(inner().ActivationForward(kind, Read(std::move(x))), place);
 }
 
-Tensor CheckedExecutor::ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) {
+Tensor CheckedExecutor::ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) {
   const std::byte* const place = dy.DeviceAddress();
-  return Result(inner().ActivationBackward(kind, Read(y), Read(std::move(dy))), place);
+  return Result(inner().ActivationBackward(kind, Read(kept), Read(std::move(dy))), place);
 }
 
 Tensor CheckedExecutor::Add(Tensor a, const Tensor& b) {
@@ -104,6 +116,25 @@ Tensor CheckedExecutor::Add(Tensor a, const Tensor& b) {
 Tensor CheckedExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
   const std::byte* const place = x.DeviceAddress();
   return Result(inner().Dropout(Read(std::move(x)), keys, probability), place);
+}
+
+Tensor CheckedExecutor::Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) {
+  const std::byte* const place = x.DeviceAddress();
+  return Result(inner().Noise(noise, Read(std::move(x)), keys), place);
+}
+
+Tensor CheckedExecutor::NoiseBackward(const NoiseSpec& noise, Tensor dy,
+                                      std::span<const RandomKey> keys) {
+  const std::byte* const place = dy.DeviceAddress();
+  return Result(inner().NoiseBackward(noise, Read(std::move(dy)), keys), place);
+}
+
+Tensor CheckedExecutor::ConcatChannels(std::span<const Tensor> parts) {
+  return Result(inner().ConcatChannels(AllRead(parts)));
+}
+
+Tensor CheckedExecutor::SliceChannels(const Tensor& x, int64_t begin, int64_t channels) {
+  return Result(inner().SliceChannels(Read(x), begin, channels));
 }
 
 // -- Normalization ---------------------------------------------------------------------------------------
@@ -178,6 +209,55 @@ InputTerms CheckedExecutor::GroupInputTerms(const Tensor& sum_dy, const Tensor& 
                                             int64_t groups) {
   return Result(inner().GroupInputTerms(Read(sum_dy), Read(sum_dy_xhat), Read(counts),
                                          Read(gamma), groups));
+}
+
+Renorm CheckedExecutor::Renormalize(const RenormLimits& limits, const Tensor& running_mean,
+                                    const Tensor& running_inv_std, Statistics& statistics) {
+  Read(statistics.mean);
+  Read(statistics.inv_std);
+  Statistics inside{.mean = Written(statistics.mean), .inv_std = Written(statistics.inv_std)};
+  Renorm result = inner().Renormalize(limits, Read(running_mean), Read(running_inv_std), inside);
+  return {.r = Result(std::move(result.r)), .d = Result(std::move(result.d))};
+}
+
+void CheckedExecutor::RenormInputTerms(const Renorm& renorm, InputTerms& terms) {
+  Read(terms);
+  InputTerms inside{.mean_dy = Written(terms.mean_dy), .mean_dy_xhat = Written(terms.mean_dy_xhat)};
+  inner().RenormInputTerms({.r = Read(renorm.r), .d = Read(renorm.d)}, inside);
+}
+
+// -- Iterative normalization ---------------------------------------------------------------------
+
+void CheckedExecutor::CoMoments(const WhiteningSpec& spec, const Tensor& x, Tensor& moments) {
+  Tensor inside = Written(moments);
+  inner().CoMoments(spec, Read(x), inside);
+}
+
+Whitening CheckedExecutor::WhitenByMoments(const WhiteningSpec& spec, const Tensor& moments) {
+  return Result(inner().WhitenByMoments(spec, Read(moments)));
+}
+
+Whitening CheckedExecutor::WhitenByRunning(const WhiteningSpec& spec, const Tensor& running) {
+  return Result(inner().WhitenByRunning(spec, Read(running)));
+}
+
+void CheckedExecutor::Whiten(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x,
+                             Tensor& xhat) {
+  Tensor inside = Written(xhat);
+  inner().Whiten(spec, Read(whitening), Read(x), inside);
+}
+
+void CheckedExecutor::WhitenBackwardSums(const WhiteningSpec& spec, const Whitening& whitening,
+                                         const Tensor& x, const Tensor& dxhat, Tensor& sums) {
+  Tensor inside = Written(sums);
+  inner().WhitenBackwardSums(spec, Read(whitening), Read(x), Read(dxhat), inside);
+}
+
+void CheckedExecutor::WhitenBackwardInput(const WhiteningSpec& spec, const Whitening& whitening,
+                                          const Tensor& sums, const Tensor& x, const Tensor& dxhat,
+                                          Tensor& dx) {
+  Tensor inside = Written(dx);
+  inner().WhitenBackwardInput(spec, Read(whitening), Read(sums), Read(x), Read(dxhat), inside);
 }
 
 WeightNormResult CheckedExecutor::WeightNormForward(const Tensor& v, const Tensor& gain) {

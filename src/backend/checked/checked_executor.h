@@ -34,9 +34,13 @@ class CheckedExecutor final : public CheckedStream<Executor> {
   Tensor UnflattenFromChannelsFirst(const Shape& x_shape, const Tensor& dy) override;
 
   Tensor ActivationForward(ActivationKind kind, Tensor x) override;
-  Tensor ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) override;
+  Tensor ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) override;
   Tensor Add(Tensor a, const Tensor& b) override;
   Tensor Dropout(Tensor x, std::span<const RandomKey> keys, double probability) override;
+  Tensor Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) override;
+  Tensor NoiseBackward(const NoiseSpec& noise, Tensor dy, std::span<const RandomKey> keys) override;
+  Tensor ConcatChannels(std::span<const Tensor> parts) override;
+  Tensor SliceChannels(const Tensor& x, int64_t begin, int64_t channels) override;
 
   void Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) override;
   Tensor NormalizeForward(const Normalization& norm, const Tensor& x,
@@ -58,6 +62,21 @@ class CheckedExecutor final : public CheckedStream<Executor> {
                              const Tensor& gamma, std::span<const int64_t> sizes) override;
   InputTerms GroupInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat, const Tensor& counts,
                              const Tensor& gamma, int64_t groups) override;
+
+  Renorm Renormalize(const RenormLimits& limits, const Tensor& running_mean,
+                     const Tensor& running_inv_std, Statistics& statistics) override;
+  void RenormInputTerms(const Renorm& renorm, InputTerms& terms) override;
+
+  void CoMoments(const WhiteningSpec& spec, const Tensor& x, Tensor& moments) override;
+  Whitening WhitenByMoments(const WhiteningSpec& spec, const Tensor& moments) override;
+  Whitening WhitenByRunning(const WhiteningSpec& spec, const Tensor& running) override;
+  void Whiten(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x,
+              Tensor& xhat) override;
+  void WhitenBackwardSums(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x,
+                          const Tensor& dxhat, Tensor& sums) override;
+  void WhitenBackwardInput(const WhiteningSpec& spec, const Whitening& whitening,
+                           const Tensor& sums, const Tensor& x, const Tensor& dxhat,
+                           Tensor& dx) override;
 
   WeightNormResult WeightNormForward(const Tensor& v, const Tensor& gain) override;
   void WeightNormBackward(const Tensor& v, const Tensor& gain, const Tensor& norms,
@@ -94,6 +113,8 @@ class CheckedExecutor final : public CheckedStream<Executor> {
   Normalization Read(const Normalization& norm);
   InputTerms Read(const InputTerms& terms);
   InputTerms Result(InputTerms terms);
+  Whitening Read(const Whitening& whitening);
+  Whitening Result(Whitening whitening);
 };
 
 }  // namespace syncbn::backend::checked

@@ -54,9 +54,11 @@ class CpuExecutor final : public host::HostExecutor {
 
   // cpu_elementwise.cc
   Tensor ActivationForward(ActivationKind kind, Tensor x) override;
-  Tensor ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) override;
+  Tensor ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) override;
   Tensor Add(Tensor a, const Tensor& b) override;
   Tensor Dropout(Tensor x, std::span<const RandomKey> keys, double probability) override;
+  Tensor Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) override;
+  Tensor NoiseBackward(const NoiseSpec& noise, Tensor dy, std::span<const RandomKey> keys) override;
 
   // cpu_normalization.cc
   void Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) override;
@@ -90,6 +92,10 @@ class CpuExecutor final : public host::HostExecutor {
                  Tensor& weight) override;
   void AdamWUpdate(const host::AdamWSpec& spec, const Tensor& gradient, Tensor& mean,
                    Tensor& square, Tensor& weight) override;
+  // cpu_elementwise.cc
+  Tensor DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys,
+                    bool shifted);
+  void MultiplyAdd(const host::Product& product) override;
   // Scratch memory of the row kernels.
   void* Scratch(int64_t channels);
   // `given` if nobody else holds it, else new memory of its shape.

@@ -31,8 +31,22 @@ struct AdamWSpec {
   double update = 1;
 };
 
+// Matrices of double: c [rows, columns] += a b, b [depth, columns], element (i, k) of a at
+// i a_row + k a_depth.
+struct Product {
+  const double* a = nullptr;
+  int64_t a_row = 0, a_depth = 0;
+  const double* b = nullptr;
+  double* c = nullptr;
+  int64_t rows = 0, depth = 0, columns = 0;
+};
+
 class HostExecutor : public HostStream<Executor> {
  public:
+  // channels.cc
+  Tensor ConcatChannels(std::span<const Tensor> parts) final;
+  Tensor SliceChannels(const Tensor& x, int64_t begin, int64_t channels) final;
+
   // statistics.cc
   void MergeMoments(std::span<const int64_t> channels, std::span<const int64_t> sizes,
                     const Tensor& from, Tensor& into) final;
@@ -46,6 +60,22 @@ class HostExecutor : public HostStream<Executor> {
                              const Tensor& gamma, std::span<const int64_t> sizes) final;
   InputTerms GroupInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat, const Tensor& counts,
                              const Tensor& gamma, int64_t groups) final;
+
+  Renorm Renormalize(const RenormLimits& limits, const Tensor& running_mean,
+                     const Tensor& running_inv_std, Statistics& statistics) final;
+  void RenormInputTerms(const Renorm& renorm, InputTerms& terms) final;
+
+  // whitening.cc. In double, whatever x is; the largest products by MultiplyAdd.
+  void CoMoments(const WhiteningSpec& spec, const Tensor& x, Tensor& moments) final;
+  Whitening WhitenByMoments(const WhiteningSpec& spec, const Tensor& moments) final;
+  Whitening WhitenByRunning(const WhiteningSpec& spec, const Tensor& running) final;
+  void Whiten(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x,
+              Tensor& xhat) final;
+  void WhitenBackwardSums(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x,
+                          const Tensor& dxhat, Tensor& sums) final;
+  void WhitenBackwardInput(const WhiteningSpec& spec, const Whitening& whitening,
+                           const Tensor& sums, const Tensor& x, const Tensor& dxhat,
+                           Tensor& dx) final;
 
   // sequence.cc
   Tensor SwapLeadingAxes(const Tensor& x, int64_t keep) final;
@@ -61,6 +91,8 @@ class HostExecutor : public HostStream<Executor> {
                        const Tensor& running, const Tensor& moments, const Tensor& verdict) final;
 
  private:
+  // In whatever order of the sum, the same for the same sizes.
+  virtual void MultiplyAdd(const Product& product);
   virtual double SumOfSquares(const Tensor& x) = 0;
   // In place; without momentum, velocity is undefined.
   virtual void SgdUpdate(const SgdSpec& spec, const Tensor& gradient, Tensor& velocity,

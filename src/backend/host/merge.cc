@@ -76,6 +76,35 @@ void MergeBlock(int64_t channels, double* __restrict dst, const double* __restri
   }
 }
 
+// One block with co-moments, the same for each pair: c_ij = c_ij_a + c_ij_b + d_i d_j na nb / n.
+void MergeCoMomentsBlock(int64_t channels, double* __restrict dst, const double* __restrict src) {
+  const double count = dst[0], other = src[0];
+  if (other == 0) return;
+  if (count == 0) {
+    const int64_t elements = MomentsElements(-channels);
+    for (int64_t i = 0; i < elements; ++i) dst[i] = QuietIfNan(src[i]);
+    return;
+  }
+  const double total = count + other;
+  const double share = other / total;
+  const double weight = count * share;
+  double* __restrict mean = dst + 1;
+  double* __restrict products = dst + 1 + channels;
+  const double* __restrict other_mean = src + 1;
+  const double* __restrict other_products = src + 1 + channels;
+  dst[0] = QuietIfNan(total);
+  for (int64_t i = 0; i < channels; ++i) {
+    const double delta = other_mean[i] - mean[i];
+    for (int64_t j = i; j < channels; ++j, ++products, ++other_products) {
+      *products =
+          QuietIfNan((*products + *other_products) + (delta * (other_mean[j] - mean[j])) * weight);
+    }
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    mean[c] = QuietIfNan(mean[c] + (other_mean[c] - mean[c]) * share);
+  }
+}
+
 void CheckSum(const MergeContent& content) {
   if (content.dtype != DType::kUint8) return;
   throw Error(ErrorCode::kInvalidArgument, "bytes (U8) cannot be summed: they would overflow");
@@ -108,7 +137,13 @@ void MergeBlocks(const MergeContent& content, ElementRange range, double* dst, c
   for (int64_t channels : content.channels) {
     if (at >= range.end) break;
     if (at >= range.begin) {
-      MergeBlock(channels, dst + (at - range.begin), src + (at - range.begin));
+      double* const into = dst + (at - range.begin);
+      const double* const from = src + (at - range.begin);
+      if (channels >= 0) {
+        MergeBlock(channels, into, from);
+      } else {
+        MergeCoMomentsBlock(-channels, into, from);
+      }
     }
     at += MomentsElements(channels);
   }

@@ -230,4 +230,44 @@ InputTerms HostExecutor::GroupInputTerms(const Tensor& sum_dy, const Tensor& sum
   return terms;
 }
 
+// With r = running inv_std / inv_std and d = (mean - running mean) running inv_std, clipped,
+// r (x - mean) inv_std + d = (x - (mean - d / (r inv_std))) (r inv_std).
+Renorm HostExecutor::Renormalize(const RenormLimits& limits, const Tensor& running_mean,
+                                 const Tensor& running_inv_std, Statistics& statistics) {
+  const Shape& shape = statistics.mean.shape();
+  const int64_t channels = shape.channels();
+  SYNCBN_CHECK_EQ(running_mean.elements(), channels) << "running mean";
+  SYNCBN_CHECK_EQ(running_inv_std.elements(), channels) << "running deviation";
+  Renorm renorm{.r = New(shape, DType::kFloat64), .d = New(shape, DType::kFloat64)};
+  double* mean = statistics.mean.Data<double>();
+  double* inv_std = statistics.inv_std.Data<double>();
+  for (int64_t i = 0; i < shape.elements(); ++i) {
+    const int64_t c = i % channels;
+    const double there = running_inv_std.Data<double>()[c];
+    const double r = std::clamp(there / inv_std[i], 1 / limits.r_max, limits.r_max);
+    const double d =
+        std::clamp((mean[i] - running_mean.Data<double>()[c]) * there, -limits.d_max, limits.d_max);
+    renorm.r.Data<double>()[i] = r;
+    renorm.d.Data<double>()[i] = d;
+    inv_std[i] *= r;
+    mean[i] -= d / inv_std[i];
+  }
+  return renorm;
+}
+
+// With the norm's output z = r xhat + d and g = gamma dy, the gradient r inv_std (g - mean(g) -
+// xhat mean(g xhat)) is (r inv_std) (g - a - z b) for b = mean(g xhat) / r and a = mean(g) - d b,
+// where mean(g xhat) is (mean(g z) - d mean(g)) / r.
+void HostExecutor::RenormInputTerms(const Renorm& renorm, InputTerms& terms) {
+  double* mean_dy = terms.mean_dy.Data<double>();
+  double* mean_dy_xhat = terms.mean_dy_xhat.Data<double>();
+  SYNCBN_CHECK_EQ(renorm.r.elements(), terms.mean_dy.elements()) << "terms of a renormalization";
+  for (int64_t i = 0; i < renorm.r.elements(); ++i) {
+    const double r = renorm.r.Data<double>()[i], d = renorm.d.Data<double>()[i];
+    const double slope = (mean_dy_xhat[i] - d * mean_dy[i]) / r / r;
+    mean_dy_xhat[i] = slope;
+    mean_dy[i] -= d * slope;
+  }
+}
+
 }  // namespace syncbn::backend::host

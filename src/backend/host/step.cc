@@ -109,20 +109,33 @@ Tensor HostExecutor::UpdateRunning(const RunningRule& rule, std::span<const Runn
   if (rule.kind == RunningRule::Kind::kNone) return updated;
   if (verdict.defined() && verdict.Data<double>()[verdict::kAccepted] == 0) return updated;
   for (const RunningBlock& block : blocks) {
+    const bool together = block.channels < 0;  // with co-moments
+    const int64_t channels = block.size();
     const double* seen = moments.Data<double>() + block.moments;
     const double count = seen[0];
     // A single element has no variance: neither average may move without the other.
     if (count < 2) continue;
     const double* mean = seen + 1;
-    const double* m2 = mean + block.channels;
+    const double* m2 = mean + channels;
     double* running_mean = updated.Data<double>() + block.running;
-    double* running_var = running_mean + block.channels;
-    double& batches = running_var[block.channels];
+    double* running_var = running_mean + channels;
+    double& batches = running_var[together ? channels * channels : channels];
     batches += 1;
     const double a = ShareOfNewest(rule, batches);
-    for (int64_t c = 0; c < block.channels; ++c) {
-      running_mean[c] = (1 - a) * running_mean[c] + a * mean[c];
-      running_var[c] = (1 - a) * running_var[c] + a * (m2[c] / (count - 1));
+    const auto move = [a](double& average, double newest) {
+      average = (1 - a) * average + a * newest;
+    };
+    for (int64_t c = 0; c < channels; ++c) {
+      move(running_mean[c], mean[c]);
+      if (!together) move(running_var[c], m2[c] / (count - 1));
+    }
+    if (!together) continue;
+    for (int64_t i = 0; i < channels; ++i) {
+      for (int64_t j = i; j < channels; ++j, ++m2) {
+        double& covariance = running_var[i * channels + j];
+        move(covariance, *m2 / (count - 1));
+        running_var[j * channels + i] = covariance;
+      }
     }
   }
   return updated;

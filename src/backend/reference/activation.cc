@@ -1,11 +1,17 @@
 #include <cmath>
+#include <numbers>
 
+#include "backend/host/channel_noise.h"
 #include "backend/reference/reference_executor.h"
 #include "base/check.h"
 #include "base/unknown_value.h"
 
 namespace syncbn::backend::reference {
 namespace {
+
+double NormalDistribution(double x) {
+  return std::erfc(-x / std::numbers::sqrt2) / 2;
+}
 
 double Activate(ActivationKind kind, double x) {
   switch (kind) {
@@ -15,19 +21,30 @@ double Activate(ActivationKind kind, double x) {
       return 1 / (1 + std::exp(-x));
     case ActivationKind::kTanh:
       return std::tanh(x);
+    case ActivationKind::kGelu:
+      return x * NormalDistribution(x);
+    case ActivationKind::kSilu:
+      return x / (1 + std::exp(-x));
   }
   ThrowUnknownValue("activation", static_cast<int>(kind));
 }
 
-// d y / d x in terms of y.
-double Slope(ActivationKind kind, double y) {
+// d y / d x, in terms of x where IsFromInput, else of y.
+double Slope(ActivationKind kind, double kept) {
   switch (kind) {
     case ActivationKind::kRelu:
-      return y > 0 ? 1 : 0;
+      return kept > 0 ? 1 : 0;
     case ActivationKind::kSigmoid:
-      return y * (1 - y);
+      return kept * (1 - kept);
     case ActivationKind::kTanh:
-      return 1 - y * y;
+      return 1 - kept * kept;
+    case ActivationKind::kGelu:
+      return NormalDistribution(kept) +
+             kept * std::exp(-kept * kept / 2) / std::sqrt(2 * std::numbers::pi);
+    case ActivationKind::kSilu: {
+      const double sigmoid = 1 / (1 + std::exp(-kept));
+      return sigmoid * (1 + kept * (1 - sigmoid));
+    }
   }
   ThrowUnknownValue("activation", static_cast<int>(kind));
 }
@@ -42,11 +59,11 @@ Tensor ReferenceExecutor::ActivationForward(ActivationKind kind, Tensor x) {
   return y;
 }
 
-Tensor ReferenceExecutor::ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) {
-  SYNCBN_CHECK_EQ(y.elements(), dy.elements()) << "gradient of an activation";
+Tensor ReferenceExecutor::ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) {
+  SYNCBN_CHECK_EQ(kept.elements(), dy.elements()) << "gradient of an activation";
   Tensor dx = New(dy.shape());
   for (int64_t k = 0; k < dy.elements(); ++k) {
-    dx.Data<double>()[k] = dy.Data<double>()[k] * Slope(kind, y.Data<double>()[k]);
+    dx.Data<double>()[k] = dy.Data<double>()[k] * Slope(kind, kept.Data<double>()[k]);
   }
   return dx;
 }
@@ -77,6 +94,45 @@ Tensor ReferenceExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, dou
     }
   }
   return y;
+}
+
+namespace {
+
+// shifted: s x + m, else s x.
+void DrawnNoise(const NoiseSpec& noise, const Tensor& x, std::span<const RandomKey> keys,
+                bool shifted, Tensor& y) {
+  const int64_t samples = x.shape()[0], channels = x.shape().channels();
+  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), samples) << "keys of noise";
+  const host::ChannelNoise draws = host::DrawChannels(noise, channels);
+  const int64_t elements = samples == 0 ? 0 : x.elements() / samples;
+  for (int64_t i = 0; i < samples; ++i) {
+    const RandomKey key = keys[static_cast<size_t>(i)];
+    RandomStream a(key.Fold(0)), b(key.Fold(1)), c(key.Fold(2));
+    for (int64_t j = 0; j < elements; ++j) {
+      const auto channel = static_cast<size_t>(j % channels);
+      const double m = draws.mu[channel] + noise.spread * (2 * ((a() >> 8) * 0x1p-24) - 1);
+      const double radius = std::sqrt(-2 * std::log(((b() >> 9) + 0.5) * 0x1p-23));
+      const double angle = 2 * std::numbers::pi * ((c() >> 8) * 0x1p-24);
+      const double s = draws.sigma[channel] + noise.spread * radius * std::cos(angle);
+      const int64_t k = i * elements + j;
+      y.Data<double>()[k] = s * x.Data<double>()[k] + (shifted ? m : 0);
+    }
+  }
+}
+
+}  // namespace
+
+Tensor ReferenceExecutor::Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) {
+  Tensor y = New(x.shape());
+  DrawnNoise(noise, x, keys, /*shifted=*/true, y);
+  return y;
+}
+
+Tensor ReferenceExecutor::NoiseBackward(const NoiseSpec& noise, Tensor dy,
+                                        std::span<const RandomKey> keys) {
+  Tensor dx = New(dy.shape());
+  DrawnNoise(noise, dy, keys, /*shifted=*/false, dx);
+  return dx;
 }
 
 }  // namespace syncbn::backend::reference

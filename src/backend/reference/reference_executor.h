@@ -52,9 +52,11 @@ class ReferenceExecutor final : public host::HostExecutor {
 
   // activation.cc
   Tensor ActivationForward(ActivationKind kind, Tensor x) override;
-  Tensor ActivationBackward(ActivationKind kind, const Tensor& y, Tensor dy) override;
+  Tensor ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) override;
   Tensor Add(Tensor a, const Tensor& b) override;
   Tensor Dropout(Tensor x, std::span<const RandomKey> keys, double probability) override;
+  Tensor Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) override;
+  Tensor NoiseBackward(const NoiseSpec& noise, Tensor dy, std::span<const RandomKey> keys) override;
 
   // normalization.cc. Moments: two passes over a whole segment.
   void Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) override;

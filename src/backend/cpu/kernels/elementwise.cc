@@ -1,49 +1,59 @@
-// Activations, sums and dropout: one element at a time, kLanes at once.
+// Activations and sums: one element at a time, kLanes at once.
 #include "backend/cpu/kernels/activations.h"
 #include "backend/cpu/kernels/kernels.h"
 
 namespace syncbn::backend::cpu::SYNCBN_ISA {
 namespace {
 
-struct Products {
-  VecI low, high;
+// The normal distribution function of x, and e^(-x^2/2): Phi = (1 + erf(x / sqrt 2)) / 2, by
+// Cephes' erff near 0 and by its erfcf, e^(-z^2) / z times a polynomial of 1 / z^2, beyond. NaN
+// stays NaN.
+struct Normal {
+  Vec phi, density;
 };
 
-inline Products Multiply(VecI a, VecI multiplier) {
-  const VecI even = MulEven(a, multiplier), odd = MulEven(OddToEven(a), multiplier);
-  return {EvenOfOddOf(even, EvenToOdd(odd)), EvenOfOddOf(OddToEven(even), odd)};
-}
-
-// Philox4x32-10 (base/rng.h) for kLanes counters {block, 0, 0, 0}; words[k] are the kLanes random
-// words from element 4 first_block + k kLanes on.
-inline void PhiloxWords(uint64_t key, uint32_t first_block, VecI words[4]) {
-  // The words of a block end up in one 128-bit group of the unpacking below; counting in this order
-  // puts the groups of a vector side by side.
-  alignas(64) int32_t counters[kLanes];
-  for (int group = 0; group < kLanes / 4; ++group) {
-    for (int k = 0; k < 4; ++k) {
-      counters[4 * group + k] =
-          static_cast<int32_t>(first_block + static_cast<uint32_t>(kLanes / 4 * k + group));
-    }
-  }
-  const VecI multiplier0 = BroadcastI(0xD2511F53u), multiplier1 = BroadcastI(0xCD9E8D57u);
-  VecI c0 = LoadI(counters), c1 = BroadcastI(0), c2 = c1, c3 = c1;
-  uint32_t key0 = static_cast<uint32_t>(key), key1 = static_cast<uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const Products p0 = Multiply(c0, multiplier0), p1 = Multiply(c2, multiplier1);
-    c0 = XorI(XorI(p1.high, c1), BroadcastI(key0));
-    c2 = XorI(XorI(p0.high, c3), BroadcastI(key1));
-    c1 = p1.low;
-    c3 = p0.low;
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
-  }
-  const VecI low01 = UnpackLow32(c0, c1), high01 = UnpackHigh32(c0, c1);
-  const VecI low23 = UnpackLow32(c2, c3), high23 = UnpackHigh32(c2, c3);
-  words[0] = UnpackLow64(low01, low23);
-  words[1] = UnpackHigh64(low01, low23);
-  words[2] = UnpackLow64(high01, high23);
-  words[3] = UnpackHigh64(high01, high23);
+inline Normal NormalOf(Vec x) {
+  const Vec one = Broadcast(1), half = Broadcast(0.5f);
+  // Further out both are 0, or 0 and 1.
+  const Vec magnitude = Min(Broadcast(14.5f), Abs(x));
+  const Vec square = Mul(magnitude, magnitude);
+  // What rounding took from the square would show in the exponential of a large one.
+  const Vec rest = Fma(magnitude, magnitude, Sub(Broadcast(0), square));
+  const Vec e = Exp(Max(Broadcast(-104.0f), Mul(Broadcast(-0.5f), square)));
+  const Vec density = Fma(Mul(Broadcast(-0.5f), rest), e, e);
+  const Vec z = Mul(magnitude, Broadcast(0.70710678118654752f));
+  const Vec q = Mul(z, z);
+  Vec p = Broadcast(7.853861353153693e-5f);
+  p = Fma(p, q, Broadcast(-8.010193625184903e-4f));
+  p = Fma(p, q, Broadcast(5.188327685732524e-3f));
+  p = Fma(p, q, Broadcast(-2.685381193529856e-2f));
+  p = Fma(p, q, Broadcast(1.128358514861418e-1f));
+  p = Fma(p, q, Broadcast(-3.761262582423300e-1f));
+  p = Fma(p, q, Broadcast(1.128379165726710e+0f));
+  const Vec near = Fma(Mul(Broadcast(-0.5f), z), p, half);  // of -|x|
+  const Vec inverse = Div(one, Max(one, z));
+  const Vec r = Mul(inverse, inverse);
+  Vec middle = Broadcast(2.326819970068386e-2f);
+  middle = Fma(middle, r, Broadcast(-1.387039388740657e-1f));
+  middle = Fma(middle, r, Broadcast(3.687424674597105e-1f));
+  middle = Fma(middle, r, Broadcast(-5.824733027278666e-1f));
+  middle = Fma(middle, r, Broadcast(6.210004621745983e-1f));
+  middle = Fma(middle, r, Broadcast(-4.944515323274145e-1f));
+  middle = Fma(middle, r, Broadcast(3.404879937665872e-1f));
+  middle = Fma(middle, r, Broadcast(-2.741127028184656e-1f));
+  middle = Fma(middle, r, Broadcast(5.638259427386472e-1f));
+  Vec far = Broadcast(-1.047766399936249e+1f);
+  far = Fma(far, r, Broadcast(1.297719955372516e+1f));
+  far = Fma(far, r, Broadcast(-7.495518717768503e+0f));
+  far = Fma(far, r, Broadcast(2.921019019210786e+0f));
+  far = Fma(far, r, Broadcast(-1.015265279202700e+0f));
+  far = Fma(far, r, Broadcast(4.218463358204948e-1f));
+  far = Fma(far, r, Broadcast(-2.820767439740514e-1f));
+  far = Fma(far, r, Broadcast(5.641895067754075e-1f));
+  const Vec tail =
+      Mul(Mul(Mul(half, density), inverse), Select(Greater(Broadcast(2), z), middle, far));
+  const Vec below = Select(Greater(z, one), tail, near);
+  return {Select(Greater(x, Broadcast(0)), Sub(one, below), below), density};
 }
 
 }  // namespace
@@ -86,6 +96,40 @@ void TanhBackward(const float* y, const float* dy, float* dx, int64_t count) {
   });
 }
 
+void Gelu(const float* x, float* y, int64_t count) {
+  ForVectors(count, [&](int64_t i, auto lanes) {
+    const Vec value = Load(x + i, lanes);
+    Store(y + i, Mul(value, NormalOf(value).phi), lanes);
+  });
+}
+
+// d/dx x Phi(x) = Phi(x) + x e^(-x^2/2) / sqrt(2 pi)
+void GeluBackward(const float* x, const float* dy, float* dx, int64_t count) {
+  ForVectors(count, [&](int64_t i, auto lanes) {
+    const Vec value = Load(x + i, lanes);
+    const Normal normal = NormalOf(value);
+    const Vec slope = Fma(Mul(value, Broadcast(0.39894228040143268f)), normal.density, normal.phi);
+    Store(dx + i, Mul(Load(dy + i, lanes), slope), lanes);
+  });
+}
+
+void Silu(const float* x, float* y, int64_t count) {
+  ForVectors(count, [&](int64_t i, auto lanes) {
+    const Vec value = Load(x + i, lanes);
+    Store(y + i, Mul(value, SigmoidOf(value)), lanes);
+  });
+}
+
+// d/dx x s(x) = s (1 + x (1 - s)), with 1 - s = s(-x) so that no digits are lost.
+void SiluBackward(const float* x, const float* dy, float* dx, int64_t count) {
+  ForVectors(count, [&](int64_t i, auto lanes) {
+    const Vec value = Load(x + i, lanes), s = SigmoidOf(value);
+    const Vec other = SigmoidOf(Sub(Broadcast(0), value));
+    const Vec slope = Fma(Mul(value, other), s, s);
+    Store(dx + i, Mul(Load(dy + i, lanes), slope), lanes);
+  });
+}
+
 void AddArrays(const float* a, const float* b, float* sum, int64_t count) {
   ForVectors(count, [&](int64_t i, auto lanes) {
     Store(sum + i, Add(Load(a + i, lanes), Load(b + i, lanes)), lanes);
@@ -108,22 +152,6 @@ void Combine(double a, const float* x, double b, const float* y, float* out, boo
     if (accumulate) value = Add(value, Load(out + i, lanes));
     Store(out + i, value, lanes);
   });
-}
-
-void Dropout(uint64_t key, uint64_t threshold, float scale, const float* x, float* y,
-             int64_t count) {
-  const bool none = threshold > 0xffffffffu;
-  const VecI least = BroadcastI(static_cast<uint32_t>(threshold));
-  const Vec kept = Broadcast(none ? 0 : scale), dropped = Broadcast(0);
-  for (int64_t base = 0; base < count; base += 4 * kLanes) {
-    VecI words[4];
-    PhiloxWords(key, static_cast<uint32_t>(base / 4), words);
-    const int64_t left = count - base < 4 * kLanes ? count - base : 4 * kLanes;
-    ForVectors(left, [&](int64_t i, auto lanes) {
-      const Vec factor = Select(AtLeast(words[i / kLanes], least), kept, dropped);
-      Store(y + base + i, Mul(Load(x + base + i, lanes), factor), lanes);
-    });
-  }
 }
 
 }  // namespace syncbn::backend::cpu::SYNCBN_ISA

@@ -47,6 +47,16 @@ struct NormalizeInputArgs {
   float* dresidual;
 };
 
+// Of one sample; element j is of channel j % channels.
+struct NoiseArgs {
+  uint64_t keys[3];    // of the words of m, and of both of s
+  const float* mu;     // [channels]
+  const float* sigma;  // [channels]
+  int64_t channels;
+  float spread;
+  bool shifted;
+};
+
 struct MaxPoolArgs {
   int64_t images, height, width, channels;
   int64_t out_height, out_width;
@@ -81,6 +91,16 @@ struct AdamWArgs {
   float beta1, rest1, beta2, rest2, step_size, root_scale, epsilon, keep, gradient_scale;
 };
 
+// Matrices of double: c [rows, columns] += a b, b [depth, columns], element (i, k) of a at
+// i a_row + k a_depth.
+struct ProductArgs {
+  const double* a;
+  int64_t a_row, a_depth;
+  const double* b;
+  double* c;
+  int64_t rows, depth, columns;
+};
+
 struct KernelTable {
   Isa isa;
 
@@ -104,6 +124,11 @@ struct KernelTable {
   void (*relu_backward)(const float* y, const float* dy, float* dx, int64_t count);
   void (*sigmoid_backward)(const float* y, const float* dy, float* dx, int64_t count);
   void (*tanh_backward)(const float* y, const float* dy, float* dx, int64_t count);
+  // From the input x.
+  void (*gelu)(const float* x, float* y, int64_t count);
+  void (*silu)(const float* x, float* y, int64_t count);
+  void (*gelu_backward)(const float* x, const float* dy, float* dx, int64_t count);
+  void (*silu_backward)(const float* x, const float* dy, float* dx, int64_t count);
   void (*add)(const float* a, const float* b, float* sum, int64_t count);
   // out = factor * x
   void (*scale)(const float* x, float factor, float* out, int64_t count);
@@ -123,6 +148,10 @@ struct KernelTable {
   void (*lstm_state_backward)(const LstmShape& shape, const float* gates, const float* tanh_u,
                               const float* dstate, float* du);
   void (*lstm_cell_backward)(const LstmShape& shape, const LstmCellGradients& gradients);
+  // y = s x + m, or s x without `shifted`, of one sample: see backend::NoiseSpec.
+  void (*noise)(const NoiseArgs& args, const float* x, float* y, int64_t count);
+  // c += a b
+  void (*product)(const ProductArgs& args);
 
   // Positions are the number of the tap inside the window; first of equals, NaN wins.
   void (*max_pool)(const MaxPoolArgs& args, const float* x, float* y, uint8_t* positions);

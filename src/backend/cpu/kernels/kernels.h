@@ -21,6 +21,10 @@ void Tanh(const float* x, float* y, int64_t count);
 void ReluBackward(const float* y, const float* dy, float* dx, int64_t count);
 void SigmoidBackward(const float* y, const float* dy, float* dx, int64_t count);
 void TanhBackward(const float* y, const float* dy, float* dx, int64_t count);
+void Gelu(const float* x, float* y, int64_t count);
+void Silu(const float* x, float* y, int64_t count);
+void GeluBackward(const float* x, const float* dy, float* dx, int64_t count);
+void SiluBackward(const float* x, const float* dy, float* dx, int64_t count);
 void AddArrays(const float* a, const float* b, float* sum, int64_t count);
 void Scale(const float* x, float factor, float* out, int64_t count);
 void Combine(double a, const float* x, double b, const float* y, float* out, bool accumulate,
@@ -36,6 +40,8 @@ void LstmState(const LstmShape& shape, const float* gates, const float* u, float
 void LstmStateBackward(const LstmShape& shape, const float* gates, const float* tanh_u,
                        const float* dstate, float* du);
 void LstmCellBackward(const LstmShape& shape, const LstmCellGradients& gradients);
+void Noise(const NoiseArgs& args, const float* x, float* y, int64_t count);
+void Product(const ProductArgs& args);
 
 void MaxPool(const MaxPoolArgs& args, const float* x, float* y, uint8_t* positions);
 void MaxPoolBackward(const MaxPoolArgs& args, const float* dy, const uint8_t* positions, float* dx);

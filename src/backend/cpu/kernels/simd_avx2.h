@@ -157,6 +157,27 @@ inline VecI AddI(VecI a, VecI b) {
 inline VecI XorI(VecI a, VecI b) {
   return _mm256_xor_si256(a, b);
 }
+inline VecI AndI(VecI a, VecI b) {
+  return _mm256_and_si256(a, b);
+}
+inline VecI OrI(VecI a, VecI b) {
+  return _mm256_or_si256(a, b);
+}
+// Of 32 bits, filled with 0.
+template <int kBits>
+inline VecI ShiftRight(VecI a) {
+  return _mm256_srli_epi32(a, kBits);
+}
+inline Vec ToFloat(VecI a) {
+  return _mm256_cvtepi32_ps(a);
+}
+// The same bits.
+inline VecI BitsOf(Vec a) {
+  return _mm256_castps_si256(a);
+}
+inline Vec FromBits(VecI a) {
+  return _mm256_castsi256_ps(a);
+}
 inline VecI MulEven(VecI a, VecI b) {
   return _mm256_mul_epu32(a, b);
 }

@@ -155,6 +155,27 @@ inline VecI XorI(VecI a, VecI b) {
   return _mm512_xor_si512(a, b);
 }
 // 64-bit products of the even 32-bit lanes; the odd lanes moved onto the even ones.
+inline VecI AndI(VecI a, VecI b) {
+  return _mm512_and_si512(a, b);
+}
+inline VecI OrI(VecI a, VecI b) {
+  return _mm512_or_si512(a, b);
+}
+// Of 32 bits, filled with 0.
+template <int kBits>
+inline VecI ShiftRight(VecI a) {
+  return _mm512_srli_epi32(a, kBits);
+}
+inline Vec ToFloat(VecI a) {
+  return _mm512_cvtepi32_ps(a);
+}
+// The same bits.
+inline VecI BitsOf(Vec a) {
+  return _mm512_castps_si512(a);
+}
+inline Vec FromBits(VecI a) {
+  return _mm512_castsi512_ps(a);
+}
 inline VecI MulEven(VecI a, VecI b) {
   return _mm512_mul_epu32(a, b);
 }
