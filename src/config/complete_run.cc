@@ -22,10 +22,7 @@ void CompleteLayers(LayerSpecs& layers) {
     if (layer.has_linear() && !layer.linear().has_bias()) layer.mutable_linear()->set_bias(bias);
     if (layer.has_max_pool()) CompletePool(*layer.mutable_max_pool());
     if (layer.has_average_pool()) CompletePool(*layer.mutable_average_pool());
-    if (layer.has_residual()) {
-      CompleteLayers(*layer.mutable_residual()->mutable_body());
-      CompleteLayers(*layer.mutable_residual()->mutable_shortcut());
-    }
+    ForInnerLayers(layer, CompleteLayers);
   }
 }
 

@@ -38,8 +38,12 @@ class Writer {
     } else if (field.is_repeated()) {
       text_ += key + "\n";
       for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
-        WriteMessage(reflection.GetRepeatedMessage(message, &field, i),
-                     path + "." + std::to_string(i), indent + "    ", indent + "  - ");
+        const std::string below = path + "." + std::to_string(i);
+        const size_t before = text_.size();
+        WriteMessage(reflection.GetRepeatedMessage(message, &field, i), below, indent + "    ",
+                     indent + "  - ");
+        // An element without keys is one all the same.
+        if (text_.size() == before) WriteLine(indent + "  - {}", origins_.Describe(below));
       }
     } else {
       const Message& below = reflection.GetMessage(message, &field);

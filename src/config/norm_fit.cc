@@ -105,7 +105,9 @@ bool NormalizesChannelsAlone(const v1::NormSpec& norm, int64_t channels,
       return channels == 1;
     case v1::NORM_KIND_GROUP:
       return channels > 0 && FittingGroups(channels, norm.groups()) == channels;
-    case v1::NORM_KIND_BATCH: {
+    case v1::NORM_KIND_BATCH:
+    case v1::NORM_KIND_BATCH_RENORM:
+    case v1::NORM_KIND_ITERATIVE: {
       const std::optional<NormGroups> groups = FitNormBatch(norm.batch(), batches);
       return groups && !GroupOfOneSample(*groups, batches).empty();
     }

@@ -20,7 +20,7 @@ int64_t FittingGroups(int64_t channels, int64_t groups);
 // number. `group` divides the number of replicas.
 std::optional<int64_t> SamplesOfGroups(const std::vector<int64_t>& batches, size_t group);
 
-// Which samples of a step share the statistics of a batch norm.
+// Which samples of a step share the statistics of a norm over the batch.
 struct NormGroups {
   // A replica's batch is cut into balanced slices of at most this many samples; none: it stays
   // whole.

@@ -2,6 +2,8 @@
 // the layers share.
 #pragma once
 
+#include <string>
+
 #include "base/unknown_value.h"
 #include "syncbn/v1/run.pb.h"
 
@@ -21,9 +23,50 @@ inline bool IsNormLayer(v1::NormKind kind) {
     case v1::NORM_KIND_LAYER:
     case v1::NORM_KIND_INSTANCE:
     case v1::NORM_KIND_GROUP:
+    case v1::NORM_KIND_BATCH_RENORM:
+    case v1::NORM_KIND_ITERATIVE:
       return true;
     default:
       ThrowUnknownValue("model.norm.kind", static_cast<int>(kind));
+  }
+}
+
+// Whether its statistics are of several samples: it has a normalization batch, and running
+// statistics.
+inline bool IsOverBatch(v1::NormKind kind) {
+  return kind == v1::NORM_KIND_BATCH || kind == v1::NORM_KIND_BATCH_RENORM ||
+         kind == v1::NORM_KIND_ITERATIVE;
+}
+
+// Whether its output gets noise in training.
+inline bool HasNoise(const v1::NormSpec& norm) {
+  return norm.kind() == v1::NORM_KIND_BATCH &&
+         (norm.noise().shift() > 0 || norm.noise().scale() > 1);
+}
+
+// Calls visit(layers, path) for each list of layers within a layer at `path`: bodies, shortcuts,
+// branches.
+template <typename Visit>
+void ForInnerLayers(const v1::LayerSpec& layer, const std::string& path, Visit visit) {
+  if (layer.has_residual()) {
+    visit(layer.residual().body(), path + ".residual.body");
+    visit(layer.residual().shortcut(), path + ".residual.shortcut");
+  }
+  for (int i = 0; layer.has_concat() && i < layer.concat().branches_size(); ++i) {
+    visit(layer.concat().branches(i).body(),
+          path + ".concat.branches." + std::to_string(i) + ".body");
+  }
+}
+// The same of a layer that may be changed.
+template <typename Visit>
+void ForInnerLayers(v1::LayerSpec& layer, Visit visit) {
+  if (layer.has_residual()) {
+    visit(*layer.mutable_residual()->mutable_body());
+    visit(*layer.mutable_residual()->mutable_shortcut());
+  }
+  if (!layer.has_concat()) return;
+  for (v1::BranchSpec& branch : *layer.mutable_concat()->mutable_branches()) {
+    visit(*branch.mutable_body());
   }
 }
 

@@ -3,17 +3,17 @@
 #include <algorithm>
 
 #include "base/unknown_value.h"
+#include "config/norm_kind.h"
 
 namespace syncbn::config {
 
 bool HasRecurrentLayer(const LayerSpecs& layers) {
   return std::any_of(layers.begin(), layers.end(), [](const v1::LayerSpec& layer) {
-    const auto& branches = layer.concat().branches();
-    return layer.has_rnn() || layer.has_lstm() || HasRecurrentLayer(layer.residual().body()) ||
-           HasRecurrentLayer(layer.residual().shortcut()) ||
-           std::any_of(branches.begin(), branches.end(), [](const v1::BranchSpec& branch) {
-             return HasRecurrentLayer(branch.body());
-           });
+    bool found = layer.has_rnn() || layer.has_lstm();
+    ForInnerLayers(layer, "", [&](const LayerSpecs& inner, const std::string& path) {
+      found |= HasRecurrentLayer(inner);
+    });
+    return found;
   });
 }
 

@@ -2,11 +2,12 @@
 
 #include <utility>
 
-#include "base/error.h"
 #include "base/bounded_file.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "config/effective_yaml.h"
+#include "config/norm_kind.h"
 #include "config/validate.h"
 
 namespace syncbn::config {
@@ -16,10 +17,7 @@ namespace {
 void RemovePlacement(google::protobuf::RepeatedPtrField<v1::LayerSpec>& layers) {
   for (v1::LayerSpec& layer : layers) {
     if (layer.has_norm()) layer.mutable_norm()->clear_placement();
-    if (layer.has_residual()) {
-      RemovePlacement(*layer.mutable_residual()->mutable_body());
-      RemovePlacement(*layer.mutable_residual()->mutable_shortcut());
-    }
+    ForInnerLayers(layer, RemovePlacement);
   }
 }
 

@@ -76,6 +76,21 @@ void ValidateCluster(const RunCheck& check) {
                "Write `last_batch: keep`, or make the batches smaller.");
 }
 
+// Where dropout stands before every norm, there must be norms.
+void ValidateDropoutPlace(const RunCheck& check) {
+  const v1::ModelSpec& model = check.spec.model();
+  if (!check.Readable({"model.dropout", "model.dropout_place", "model.norm.kind"})) return;
+  if (!(model.dropout() > 0) || model.dropout_place() != v1::DROPOUT_PLACE_BEFORE_NORM ||
+      model.norm().kind() == v1::NORM_KIND_UNSPECIFIED || IsNormLayer(model.norm().kind())) {
+    return;
+  }
+  check.Report("model.dropout_place",
+               "there is no norm layer with `model.norm: " +
+                   EnumText(*v1::NormKind_descriptor()->FindValueByNumber(model.norm().kind())) +
+                   "`, so nothing would be dropped",
+               "Use `after_activation` or `last_layers`, or another norm.");
+}
+
 // What a model by name and a model by hand have of their own.
 void ValidateModel(const RunCheck& check) {
   if (!check.Readable({"model.architecture", "model.layers"})) return;
@@ -88,6 +103,7 @@ void ValidateModel(const RunCheck& check) {
     check.ReportKey("model", "needs either `architecture` (a model by name) or `layers` (by hand)",
                     "For example: `architecture: resnet20`.");
   }
+  ValidateDropoutPlace(check);
   if (!check.Readable({"model.init", "model.norm"}) || !model.init().zero_last_gamma()) return;
   const std::string path = "model.init.zero_last_gamma";
   if (by_name && !model.architecture().starts_with("resnet")) {
@@ -102,17 +118,19 @@ void ValidateModel(const RunCheck& check) {
   }
 }
 
-// Batch, layer, instance or group normalization with a learned scale.
+// A norm that is a layer, with a learned scale.
 bool HasScale(const v1::NormSpec& norm) {
   return IsNormLayer(norm.kind()) && norm.affine();
 }
 
 bool SomeBodyEndsInScale(const LayerSpecs& layers) {
   return std::any_of(layers.begin(), layers.end(), [](const v1::LayerSpec& layer) {
-    if (!layer.has_residual()) return false;
     const auto& body = layer.residual().body();
-    return (!body.empty() && body.rbegin()->has_norm() && HasScale(body.rbegin()->norm())) ||
-           SomeBodyEndsInScale(body) || SomeBodyEndsInScale(layer.residual().shortcut());
+    bool found = !body.empty() && body.rbegin()->has_norm() && HasScale(body.rbegin()->norm());
+    ForInnerLayers(layer, "", [&](const LayerSpecs& inner, const std::string& path) {
+      found |= SomeBodyEndsInScale(inner);
+    });
+    return found;
   });
 }
 

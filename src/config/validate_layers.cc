@@ -101,6 +101,8 @@ class LayerWalk {
         return Recurrent(layer.rnn(), path + ".rnn", x);
       case v1::LayerSpec::kLstm:
         return Recurrent(layer.lstm(), path + ".lstm", x);
+      case v1::LayerSpec::kConcat:
+        return Concat(layer.concat(), path + ".concat", x);
       case v1::LayerSpec::KIND_NOT_SET:
         return {};  // reported when it was read
       case v1::LayerSpec::kDropout:
@@ -108,6 +110,8 @@ class LayerWalk {
       case v1::LayerSpec::kRelu:
       case v1::LayerSpec::kSigmoid:
       case v1::LayerSpec::kTanh:
+      case v1::LayerSpec::kGelu:
+      case v1::LayerSpec::kSilu:
         x.centered = false;
         return x;
     }
@@ -235,6 +239,34 @@ class LayerWalk {
                                std::to_string(body.channels) + ", kernel: 1, stride: ...}]."
                          : "");
     return {};
+  }
+
+  Activations Concat(const v1::ConcatSpec& concat, const std::string& path, const Activations& x) {
+    Activations whole;
+    for (int i = 0; i < concat.branches_size(); ++i) {
+      const Activations part =
+          Run(concat.branches(i).body(), path + ".branches." + std::to_string(i) + ".body", x);
+      if (!part.known() || (i > 0 && !whole.known())) {
+        whole = {};
+        continue;
+      }
+      if (i == 0) {
+        whole = part;
+        continue;
+      }
+      if (part.rank != whole.rank || part.height != whole.height || part.width != whole.width) {
+        check_.ReportKey(path,
+                         "branch 0 ends in " + whole.ToString() + " and branch " +
+                             std::to_string(i) + " in " + part.ToString() +
+                             ", which do not fit side by side",
+                         "All branches must leave the same height and width: pad and stride them "
+                         "alike.");
+        return {};
+      }
+      whole.channels += part.channels;
+      whole.centered = whole.centered && part.centered;
+    }
+    return whole;
   }
 
   const RunCheck& check_;

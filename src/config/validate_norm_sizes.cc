@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "config/norm_fit.h"
+#include "config/norm_kind.h"
 #include "config/validate.h"
 
 namespace syncbn::config {
@@ -45,7 +46,7 @@ std::vector<FlatNorm> FlatNormsOf(const RunCheck& check) {
   if (model.architecture() == "lenet" && model.norm().kind() != v1::NORM_KIND_INSTANCE) {
     norms.push_back({500, "the hidden layer of 500 features"});
   }
-  if (model.architecture().starts_with("vgg") && check.Readable({"data.dataset", "model.width"})) {
+  if (model.architecture().starts_with("vgg1") && check.Readable({"data.dataset", "model.width"})) {
     // Halved five times, or until they are a single pixel.
     const KnownData data = KnownDataOf(check.spec.data());
     if (data.height > 0 && data.height < 32) {
@@ -70,7 +71,7 @@ int64_t LastResNetChannels(const v1::ModelSpec& model) {
 
 bool CheckNormElements(const RunCheck& check, const std::string& path, const v1::NormSpec& norm,
                        int64_t channels, const std::string& where) {
-  if (norm.kind() == v1::NORM_KIND_BATCH) {
+  if (IsOverBatch(norm.kind())) {
     const std::vector<int64_t> batches = BatchesOf(check);
     const std::optional<NormGroups> groups = FitNormBatch(norm.batch(), batches);
     const std::string single = groups ? GroupOfOneSample(*groups, batches) : "";

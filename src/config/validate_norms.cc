@@ -24,10 +24,9 @@ void CollectNorms(const LayerSpecs& layers, const std::string& path,
   for (int i = 0; i < layers.size(); ++i) {
     const std::string below = path + "." + std::to_string(i);
     if (layers[i].has_norm()) norms.push_back({below + ".norm", &layers[i].norm()});
-    if (layers[i].has_residual()) {
-      CollectNorms(layers[i].residual().body(), below + ".residual.body", norms);
-      CollectNorms(layers[i].residual().shortcut(), below + ".residual.shortcut", norms);
-    }
+    ForInnerLayers(layers[i], below, [&](const LayerSpecs& inner, const std::string& at) {
+      CollectNorms(inner, at, norms);
+    });
   }
 }
 
@@ -77,13 +76,38 @@ void ValidateNormBatch(const RunCheck& check, const std::string& path, const v1:
       "of 2 or more consecutive replicas whose number divides `replicas`.");
 }
 
+// `key` of a norm where it was given, else that of model.norm, which it has it from.
+std::string GivenOr(const RunCheck& check, const std::string& path, const std::string& key) {
+  return check.origins.Given(path + key) ? path + key : "model.norm" + key;
+}
+
+// Where there is no learned scale it cannot start anywhere.
+void ValidateInitialScale(const RunCheck& check, const std::vector<PlacedNorm>& norms) {
+  for (const PlacedNorm& placed : norms) {
+    const std::string key = placed.path + ".initial_scale";
+    if (!check.origins.Given(key) || !IsNormLayer(placed.norm->kind()) || placed.norm->affine()) {
+      continue;
+    }
+    check.ReportKey(key, "has no effect with `affine: false`: the norm has no scale",
+                    "Remove one of the two.");
+  }
+}
+
 // Rules of running averages of all norms of a model must be one.
 void ValidateRunning(const RunCheck& check, const std::vector<PlacedNorm>& norms) {
   const PlacedNorm* first = nullptr;
   for (const PlacedNorm& placed : norms) {
     const v1::RunningSpec& running = placed.norm->running();
-    if (placed.norm->kind() != v1::NORM_KIND_BATCH || running.kind() == v1::RUNNING_KIND_NONE)
+    if (!IsOverBatch(placed.norm->kind())) continue;
+    if (running.kind() == v1::RUNNING_KIND_NONE) {
+      if (placed.norm->kind() != v1::NORM_KIND_BATCH_RENORM) continue;
+      check.Report(
+          GivenOr(check, placed.path, ".running"),
+          "batch renormalization corrects the statistics of a batch by the running ones and "
+          "cannot do without them",
+          "Keep running statistics (`momentum` or `cumulative`), or use `kind: batch`.");
       continue;
+    }
     if (first == nullptr) {
       first = &placed;
       continue;
@@ -121,9 +145,8 @@ void ValidateUnusedNorm(const RunCheck& check, const std::vector<PlacedNorm>& no
 
 bool HasBatchNorm(const v1::ModelSpec& model) {
   const std::vector<PlacedNorm> norms = NormsOf(model);
-  return std::any_of(norms.begin(), norms.end(), [](const PlacedNorm& placed) {
-    return placed.norm->kind() == v1::NORM_KIND_BATCH;
-  });
+  return std::any_of(norms.begin(), norms.end(),
+                     [](const PlacedNorm& placed) { return IsOverBatch(placed.norm->kind()); });
 }
 
 bool HasNormLayer(const v1::ModelSpec& model) {
@@ -135,7 +158,7 @@ bool EvaluationFits(const v1::ModelSpec& model, v1::EvaluationMode mode) {
   // Precise moments take the place of the running statistics: where there are none there is no place.
   if (mode == v1::EVALUATION_MODE_PRECISE && !HasBatchNorm(model)) return false;
   // By hand, a single norm may have no running statistics and the others have.
-  return !model.layers().empty() || model.norm().kind() != v1::NORM_KIND_BATCH ||
+  return !model.layers().empty() || !IsOverBatch(model.norm().kind()) ||
          model.norm().running().kind() != v1::RUNNING_KIND_NONE;
 }
 
@@ -144,11 +167,12 @@ void ValidateNorms(const RunCheck& check) {
   const std::vector<PlacedNorm> norms = NormsOf(check.spec.model());
   ValidateUnusedNorm(check, norms);
   ValidateRunning(check, norms);
+  ValidateInitialScale(check, norms);
   ValidateNormSizes(check);
   if (!check.Readable({"cluster"}) || check.spec.cluster().batch_per_replica().empty()) return;
   bool shared = false;  // the value of model.norm is reported once
   for (const PlacedNorm& placed : norms) {
-    if (placed.norm->kind() != v1::NORM_KIND_BATCH || placed.norm->batch().samples() == 0) continue;
+    if (!IsOverBatch(placed.norm->kind()) || placed.norm->batch().samples() == 0) continue;
     std::string path = placed.path + ".batch.samples";
     if (!check.origins.Given(path)) {
       if (shared) continue;

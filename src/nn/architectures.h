@@ -39,6 +39,20 @@ void AddMlp(Chain& chain, const std::vector<int64_t>& hidden, int64_t classes);
 // A recurrent layer, `rnn` or `lstm`, and a linear layer, `fc`.
 void AddRecurrent(Chain& chain, bool lstm, int64_t classes);
 
+// Three convolutions of 3 x 3 with 16, 32 and 64 channels (conv1, bn1, act1, pool1, ...), each
+// normalized, activated and max-pooled by 2 while both sides are larger than 1; the mean over what
+// is left, and one linear layer.
+void AddSmallCnn(Chain& chain, int64_t classes);
+
+// The same with six convolutions in pairs of 8, 16 and 32 channels, with a pool behind each pair.
+void AddSmallVgg(Chain& chain, int64_t classes);
+
+// Inception with batch normalization (Ioffe and Szegedy 2015) for images of 28 to 32 pixels: a stem
+// of one 3 x 3 convolution and four blocks, with 3 x 3 / 2 maximum pools before the first and the
+// second. A block has the branches 1 x 1; 1 x 1, 3 x 3; 1 x 1, 3 x 3, 3 x 3; and mean over 3 x 3, 1
+// x 1. Names are those of torchvision's GoogLeNet (inception1.branch2.0.conv).
+void AddSmallInception(Chain& chain, int64_t classes);
+
 // The layers of the run file's `layers:`; the name of a layer is its index where it has none.
 void AddLayersByHand(Chain& chain);
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/text.h"
 
 namespace syncbn::nn {
 namespace {
@@ -59,7 +58,7 @@ void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
     pending.message = executor.New({steps, block}, DType::kFloat64);
     pending.channels.assign(static_cast<size_t>(steps), channels);
     pending.handle = context.link().Start({.operation = comm::Operation::kMergeMoments,
-                                           .group = GroupOf(context),
+                                           .group = batch_.scope.GroupOf(context.link()),
                                            .contribution = std::move(moments),
                                            .ready = executor.Record(),
                                            .result = pending.message,
@@ -67,13 +66,16 @@ void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
                                            .name = forward_name_});
     return;
   }
-  pending.Set(executor.FinishMoments(moments, equal ? std::vector<int64_t>() : sizes, epsilon()));
+  UseBatchStatistics(
+      pending, executor.FinishMoments(moments, equal ? std::vector<int64_t>() : sizes, epsilon()),
+      context);
 }
 
 void BatchNorm::FinishStatistics(Pending& pending, StepContext& context) const {
   if (pending.handle == nullptr) return;
   WaitForStatistics(pending.handle, context);
-  pending.Set(context.executor().FinishMoments(pending.message, {}, epsilon()));
+  UseBatchStatistics(pending, context.executor().FinishMoments(pending.message, {}, epsilon()),
+                     context);
 }
 
 std::vector<int64_t> BatchNorm::SliceSizes(int64_t samples, int64_t count) const {
@@ -127,19 +129,6 @@ void BatchNorm::UseRunningStatistics(Pending& pending, StepContext& context) con
   pending.inv_std = executor.InverseStd(variance, epsilon());
 }
 
-comm::Group BatchNorm::GroupOf(const StepContext& context) const {
-  const comm::ReplicaLink& link = context.link();
-  const comm::Group group = batch_.scope.GroupOf(link.replica);
-  if (link.reducer == nullptr || group.end > link.replicas()) {
-    throw Error(ErrorCode::kFailedPrecondition,
-                "statistics are shared by " + Plural(group.size(), "replica") + ", and " +
-                    (link.reducer == nullptr ? std::string("this pass has no reducer")
-                                             : "there are " + std::to_string(link.replicas())) +
-                    "; build the model for the cluster it runs on");
-  }
-  return group;
-}
-
 comm::Reducer::Handle BatchNorm::StartInputTerms(const Sums& sums, Tensor& message,
                                                  StepContext& context) const {
   if (!batch_.scope.crosses_replicas()) return nullptr;
@@ -148,7 +137,7 @@ comm::Reducer::Handle BatchNorm::StartInputTerms(const Sums& sums, Tensor& messa
   message = executor.New(shape, DType::kFloat64);
   // A copy: the sums are also this replica's gradients of gamma and beta.
   return context.link().Start({.operation = comm::Operation::kSum,
-                               .group = GroupOf(context),
+                               .group = batch_.scope.GroupOf(context.link()),
                                .contribution = executor.Clone(sums.both.Reshape(shape)),
                                .ready = executor.Record(),
                                .result = message,

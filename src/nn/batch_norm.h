@@ -13,6 +13,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nn/norm.h"
@@ -45,13 +46,18 @@ class BatchNorm : public Norm {
   backend::InputTerms FinishInputTerms(const Sums& sums, const comm::Reducer::Handle& handle,
                                        const Tensor& message, StepContext& context) const override;
 
+  // Takes over the statistics of a batch, when they are known.
+  virtual void UseBatchStatistics(Pending& pending, backend::Statistics statistics,
+                                  StepContext& context) const {
+    pending.Set(std::move(statistics));
+  }
+  const BatchOptions& batch() const { return batch_; }
+
  private:
   // Samples that share statistics, of all steps of `count` in turn.
   std::vector<int64_t> SliceSizes(int64_t samples, int64_t count) const;
   void LogMoments(const Pending& pending, const Tensor& moments, StepContext& context) const;
   void UseRunningStatistics(Pending& pending, StepContext& context) const;
-  // This replica's group; throws FAILED_PRECONDITION when the context's link does not have it.
-  comm::Group GroupOf(const StepContext& context) const;
 
   const BatchOptions batch_;
   const std::string forward_name_, backward_name_;

@@ -10,6 +10,8 @@
 #include "base/unknown_value.h"
 #include "config/norm_fit.h"
 #include "nn/batch_norm.h"
+#include "nn/batch_renorm.h"
+#include "nn/iterative_norm.h"
 #include "nn/sample_norm.h"
 
 namespace syncbn::nn {
@@ -107,19 +109,52 @@ std::unique_ptr<Norm> ModelBuilder::MakeNorm(const std::string& name, const v1::
     case v1::NORM_KIND_GROUP:
       return sample_norm(config::FittingGroups(channels, spec.groups()));
     case v1::NORM_KIND_BATCH:
-      break;
+    case v1::NORM_KIND_BATCH_RENORM:
+    case v1::NORM_KIND_ITERATIVE:
+      return MakeBatchNorm(name, spec, input, options);
     default:
       throw Error(
           ErrorCode::kInvalidArgument,
           "layer " + name + ": " + v1::NormKind_Name(spec.kind()) + " is not a layer of its own");
   }
-  return std::make_unique<BatchNorm>(name, options, BatchStatistics(name, spec, channels, pixels));
 }
 
-BatchNorm::BatchOptions ModelBuilder::BatchStatistics(const std::string& name,
-                                                      const v1::NormSpec& spec, int64_t channels,
-                                                      int64_t pixels,
-                                                      std::optional<int64_t> steps) {
+std::unique_ptr<Norm> ModelBuilder::MakeBatchNorm(const std::string& name, const v1::NormSpec& spec,
+                                                  const Shape& input,
+                                                  const Norm::Options& options) {
+  const int64_t channels = input.channels(), pixels = LayoutOf(input, 1, 1).rows_per_sample;
+  if (spec.kind() == v1::NORM_KIND_ITERATIVE) {
+    const StatisticsScope scope = ScopeOf(name, spec, channels, pixels);
+    const bool tracked = AdoptRunningRule(name, spec.running());
+    return std::make_unique<IterativeNorm>(
+        name, options,
+        IterativeNorm::IterativeOptions{
+            .scope = scope,
+            .whitening = {.channels = channels,
+                          .group = std::min<int64_t>(spec.group_channels(), channels),
+                          .iterations = spec.iterations(),
+                          .epsilon = spec.epsilon()},
+            .statistics = running_statistics_.Add(name, channels, tracked, spec.group_channels())});
+  }
+  const BatchNorm::BatchOptions batch = BatchStatistics(name, spec, channels, pixels);
+  if (spec.kind() == v1::NORM_KIND_BATCH) return std::make_unique<BatchNorm>(name, options, batch);
+  if (!running_statistics_[batch.statistics].tracked) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "layer " + name +
+            ": batch renormalization corrects statistics of a batch by the running ones; it "
+            "cannot do without them");
+  }
+  const v1::RenormSpec& renorm = spec.renorm();
+  return std::make_unique<BatchRenorm>(
+      name, options, batch,
+      RenormSchedule{.last = {.r_max = renorm.r_max(), .d_max = renorm.d_max()},
+                     .hold = renorm.hold_steps(),
+                     .ramp = renorm.ramp_steps()});
+}
+
+StatisticsScope ModelBuilder::ScopeOf(const std::string& name, const v1::NormSpec& spec,
+                                      int64_t channels, int64_t pixels) {
   const StatisticsScope scope = WithFrame([&] { return "layer " + name; },
                                           [&] { return ResolveScope(spec.batch(), cluster_); });
   const std::string single = config::GroupOfOneSample(
@@ -133,6 +168,14 @@ BatchNorm::BatchOptions ModelBuilder::BatchStatistics(const std::string& name,
         .AddFrame("layer " + name);
   }
   if (scope.crosses_replicas()) group_sizes_.insert(scope.replicas_per_group);
+  return scope;
+}
+
+BatchNorm::BatchOptions ModelBuilder::BatchStatistics(const std::string& name,
+                                                      const v1::NormSpec& spec, int64_t channels,
+                                                      int64_t pixels,
+                                                      std::optional<int64_t> steps) {
+  const StatisticsScope scope = ScopeOf(name, spec, channels, pixels);
   const bool tracked = AdoptRunningRule(name, spec.running());
   BatchNorm::BatchOptions batch{.scope = scope, .channels = channels};
   if (!steps) {
@@ -152,6 +195,7 @@ std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const I
   auto model = std::make_unique<Model>(std::move(body), std::move(parameters_),
                                        std::move(running_statistics_), rule, input);
   model->set_dropouts(std::move(dropouts_));
+  model->set_noises(std::move(noises_));
   std::vector<comm::Group> groups;
   for (const int size : group_sizes_) {
     const StatisticsScope scope{.replicas_per_group = size};

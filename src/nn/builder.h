@@ -52,11 +52,18 @@ class ModelBuilder {
 
   void AddDropout(DropoutSite site) { dropouts_.push_back(std::move(site)); }
   void AddOutput(LayerOutput output) { outputs_.push_back(std::move(output)); }
+  void AddNoise(NoiseSite site) { noises_.push_back(std::move(site)); }
 
   // Takes the layers; the builder is used up.
   std::unique_ptr<Model> Finish(std::unique_ptr<Layer> body, const InputSpec& input);
 
  private:
+  // The kinds whose statistics are of several samples.
+  std::unique_ptr<Norm> MakeBatchNorm(const std::string& name, const v1::NormSpec& spec,
+                                      const Shape& input, const Norm::Options& options);
+  // The samples that share statistics, and the refusals of BatchStatistics.
+  StatisticsScope ScopeOf(const std::string& name, const v1::NormSpec& spec, int64_t channels,
+                          int64_t pixels);
   // Whether the layer keeps running statistics. Throws when another layer does by another rule.
   bool AdoptRunningRule(const std::string& name, const v1::RunningSpec& spec);
 
@@ -67,6 +74,7 @@ class ModelBuilder {
   RunningStatisticsLayout running_statistics_;
   std::set<std::string> names_;
   std::vector<DropoutSite> dropouts_;
+  std::vector<NoiseSite> noises_;
   std::optional<RunningRule> running_rule_;
   // Replicas of each statistics group, where they are several.
   std::set<int> group_sizes_;
@@ -98,8 +106,9 @@ class Chain {
 
   void Conv(const std::string& name, const ConvOptions& conv, const WeightOptions& weight);
   void Linear(const std::string& name, int64_t out, const WeightOptions& weight);
-  // Nothing for the kinds that are no layer (none, weight).
-  void Normalize(const std::string& name, const v1::NormSpec& spec, double initial_gamma = 1);
+  // Nothing for the kinds that are no layer (none, weight). zero_gamma: its scale starts at 0, else
+  // as the spec says. Noise, where the spec has some, is a layer of its own behind it, NAME.noise.
+  void Normalize(const std::string& name, const v1::NormSpec& spec, bool zero_gamma = false);
   void Activate(const std::string& name, backend::ActivationKind kind);
   void Pool(const std::string& name, const backend::Pool2dSpec& spec);
   void GlobalAveragePool(const std::string& name);
@@ -109,14 +118,19 @@ class Chain {
   void Recurrent(const std::string& name, bool lstm, const v1::RecurrentSpec& spec);
   // body and shortcut start from this chain's shape.
   void Residual(const std::string& name, Chain body, Chain shortcut);
+  // So do the branches.
+  void Concat(const std::string& name, std::vector<Chain> branches);
 
   // -- With the model's own settings ------------------------------------------------------------
 
   // The weight of a layer that a norm follows: without a bias where the norm would cancel it.
   WeightOptions NormalizedWeight() const;
-  // The norm and the activation, in the order of the norm's placement.
+  // The norm and the activation, in the order of the norm's placement, and dropout between them and
+  // what is around, NORM.dropout or ACTIVATION.dropout, where the model has it there.
   void NormalizeAndActivate(const std::string& norm, const std::string& activation);
   void Activate(const std::string& name);
+  // `dropout`, before the last linear layers, where the model has it there.
+  void DropLast();
 
   std::unique_ptr<Sequential> Finish(const std::string& name);
 
@@ -124,6 +138,7 @@ class Chain {
   // `activation`: see LayerOutput.
   void Append(std::unique_ptr<Layer> layer,
               std::optional<backend::ActivationKind> activation = std::nullopt);
+  void DropAt(v1::DropoutPlace place, const std::string& name);
   // Behind a layer that keeps the mean of a channel over height and width what a norm made of it.
   // Throws INVALID_ARGUMENT where one number is left of them: it is the same for every image.
   void StayCentered(const std::string& name);

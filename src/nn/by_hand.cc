@@ -1,5 +1,6 @@
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "config/norm_kind.h"
@@ -42,6 +43,16 @@ void AddResidual(Chain& chain, const std::string& name, const v1::ResidualSpec& 
   chain.Residual(name, std::move(body), std::move(shortcut));
 }
 
+void AddConcat(Chain& chain, const std::string& name, const v1::ConcatSpec& spec) {
+  std::vector<Chain> branches;
+  for (int i = 0; i < spec.branches_size(); ++i) {
+    Chain& branch = branches.emplace_back(chain.builder(), chain.shape());
+    AddLayers(branch, name + ".branches." + std::to_string(i) + ".", spec.branches(i).body(),
+              false);
+  }
+  chain.Concat(name, std::move(branches));
+}
+
 void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, int index,
               bool residual_body) {
   const v1::LayerSpec& spec = specs[index];
@@ -61,7 +72,7 @@ void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, in
       CheckWeightNorm(name, specs, index);
       const bool last = residual_body && index + 1 == specs.size();
       const bool zero = last && chain.builder().spec().init().zero_last_gamma();
-      return chain.Normalize(name, spec.norm(), zero ? 0 : 1);
+      return chain.Normalize(name, spec.norm(), zero);
     }
     case Kind::kRelu:
       return chain.Activate(name, backend::ActivationKind::kRelu);
@@ -69,6 +80,10 @@ void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, in
       return chain.Activate(name, backend::ActivationKind::kSigmoid);
     case Kind::kTanh:
       return chain.Activate(name, backend::ActivationKind::kTanh);
+    case Kind::kGelu:
+      return chain.Activate(name, backend::ActivationKind::kGelu);
+    case Kind::kSilu:
+      return chain.Activate(name, backend::ActivationKind::kSilu);
     case Kind::kMaxPool:
       return chain.Pool(name, PoolOf(spec.max_pool(), backend::PoolKind::kMax));
     case Kind::kAveragePool:
@@ -85,6 +100,8 @@ void AddLayer(Chain& chain, const std::string& name, const LayerSpecs& specs, in
       return chain.Recurrent(name, /*lstm=*/false, spec.rnn());
     case Kind::kLstm:
       return chain.Recurrent(name, /*lstm=*/true, spec.lstm());
+    case Kind::kConcat:
+      return AddConcat(chain, name, spec.concat());
     case Kind::KIND_NOT_SET:
       break;
   }

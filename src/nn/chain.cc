@@ -38,6 +38,24 @@ WeightParameters DeclareWeight(ModelBuilder& builder, const std::string& name, c
   return parameters;
 }
 
+backend::ActivationKind ActivationOf(v1::Activation activation) {
+  switch (activation) {
+    case v1::ACTIVATION_UNSPECIFIED:
+    case v1::ACTIVATION_RELU:
+      return backend::ActivationKind::kRelu;
+    case v1::ACTIVATION_SIGMOID:
+      return backend::ActivationKind::kSigmoid;
+    case v1::ACTIVATION_TANH:
+      return backend::ActivationKind::kTanh;
+    case v1::ACTIVATION_GELU:
+      return backend::ActivationKind::kGelu;
+    case v1::ACTIVATION_SILU:
+      return backend::ActivationKind::kSilu;
+    default:
+      ThrowUnknownValue("model.activation", static_cast<int>(activation));
+  }
+}
+
 }  // namespace
 
 void Chain::Conv(const std::string& name, const ConvOptions& conv, const WeightOptions& weight) {
@@ -75,13 +93,23 @@ void Chain::Linear(const std::string& name, int64_t out, const WeightOptions& we
   Append(std::make_unique<nn::Linear>(name, in, out, parameters, sees_images_));
 }
 
-void Chain::Normalize(const std::string& name, const v1::NormSpec& spec, double initial_gamma) {
+void Chain::Normalize(const std::string& name, const v1::NormSpec& spec, bool zero_gamma) {
   if (!config::IsNormLayer(spec.kind())) return;
-  std::unique_ptr<Norm> norm = builder_->MakeNorm(name, spec, shape_, initial_gamma);
+  std::unique_ptr<Norm> norm =
+      builder_->MakeNorm(name, spec, shape_, zero_gamma ? 0 : spec.initial_scale());
   Norm* const open = norm.get();
   Append(std::move(norm));
   if (builder_->fuse()) open_norm_ = open;
-  centered_ = shape_.rank() == 4 && builder_->NormalizesChannelsAlone(spec, shape_.channels());
+  const bool centered =
+      shape_.rank() == 4 && builder_->NormalizesChannelsAlone(spec, shape_.channels());
+  if (config::HasNoise(spec)) {
+    const backend::NoiseSpec noise{.shift = spec.noise().shift(),
+                                   .scale = spec.noise().scale(),
+                                   .spread = spec.noise().spread()};
+    builder_->AddNoise({.layer = name + ".noise", .noise = noise, .sample = shape_});
+    Append(std::make_unique<Noise>(name + ".noise", noise));
+  }
+  centered_ = centered;
 }
 
 void Chain::Activate(const std::string& name, backend::ActivationKind kind) {
@@ -150,6 +178,17 @@ void Chain::Residual(const std::string& name, Chain body, Chain shortcut) {
   centered_ = centered;
 }
 
+void Chain::Concat(const std::string& name, std::vector<Chain> branches) {
+  std::vector<std::unique_ptr<Sequential>> parts;
+  bool centered = true;
+  for (Chain& branch : branches) {
+    centered &= branch.layers_.empty() ? centered_ : branch.centered_;
+    parts.push_back(branch.Finish(name));
+  }
+  Append(std::make_unique<nn::Concat>(name, std::move(parts)));
+  centered_ = centered;
+}
+
 WeightOptions Chain::NormalizedWeight() const {
   const v1::NormSpec& norm = builder_->spec().norm();
   return {.bias = !config::IsNormLayer(norm.kind()) || config::IsAfterActivation(norm.placement()),
@@ -159,22 +198,39 @@ WeightOptions Chain::NormalizedWeight() const {
 void Chain::NormalizeAndActivate(const std::string& norm, const std::string& activation) {
   const v1::NormSpec& spec = builder_->spec().norm();
   const bool after = config::IsAfterActivation(spec.placement());
-  if (!after) Normalize(norm, spec);
+  const auto normalize = [&] {
+    if (config::IsNormLayer(spec.kind())) DropAt(v1::DROPOUT_PLACE_BEFORE_NORM, norm);
+    Normalize(norm, spec);
+  };
+  if (!after) normalize();
   Activate(activation);
-  if (after) Normalize(norm, spec);
+  if (after) normalize();
 }
 
 void Chain::Activate(const std::string& name) {
-  switch (builder_->spec().activation()) {
-    case v1::ACTIVATION_UNSPECIFIED:
-    case v1::ACTIVATION_RELU:
-      return Activate(name, backend::ActivationKind::kRelu);
-    case v1::ACTIVATION_SIGMOID:
-      return Activate(name, backend::ActivationKind::kSigmoid);
-    case v1::ACTIVATION_TANH:
-      return Activate(name, backend::ActivationKind::kTanh);
+  Activate(name, ActivationOf(builder_->spec().activation()));
+  DropAt(v1::DROPOUT_PLACE_AFTER_ACTIVATION, name);
+}
+
+void Chain::DropAt(v1::DropoutPlace place, const std::string& name) {
+  const v1::ModelSpec& spec = builder_->spec();
+  if (spec.dropout() > 0 && spec.dropout_place() == place) {
+    Dropout(name + ".dropout", spec.dropout());
+  }
+}
+
+void Chain::DropLast() {
+  const v1::ModelSpec& spec = builder_->spec();
+  switch (spec.dropout_place()) {
+    case v1::DROPOUT_PLACE_UNSPECIFIED:
+    case v1::DROPOUT_PLACE_LAST_LAYERS:
+      if (spec.dropout() > 0) Dropout("dropout", spec.dropout());
+      return;
+    case v1::DROPOUT_PLACE_BEFORE_NORM:
+    case v1::DROPOUT_PLACE_AFTER_ACTIVATION:
+      return;
     default:
-      ThrowUnknownValue("model.activation", static_cast<int>(builder_->spec().activation()));
+      ThrowUnknownValue("model.dropout_place", static_cast<int>(spec.dropout_place()));
   }
 }
 

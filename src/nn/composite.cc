@@ -1,5 +1,6 @@
 #include "nn/composite.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -77,6 +78,67 @@ Tensor Residual::Backward(Tensor dy, StepContext& context) const {
   Tensor main = body_->Backward(std::move(dy), context);
   Tensor dx = InLayer(*this, "backward", context,
                       [&] { return context.executor().Add(std::move(main), side); });
+  context.Observe(name(), "gradient", dx);
+  return dx;
+}
+
+Concat::Concat(std::string name, std::vector<std::unique_ptr<Sequential>> branches)
+    : Layer(std::move(name)), branches_(std::move(branches)) {
+  SYNCBN_CHECK(!branches_.empty()) << this->name();
+}
+
+Shape Concat::OutputShape(const Shape& input) const {
+  Shape whole = branches_[0]->OutputShape(input);
+  int64_t channels = 0;
+  for (size_t i = 0; i < branches_.size(); ++i) {
+    const Shape part = branches_[i]->OutputShape(input);
+    channels += part.channels();
+    if (part.rank() == whole.rank() &&
+        std::ranges::equal(part.extents().first(part.extents().size() - 1),
+                           whole.extents().first(whole.extents().size() - 1))) {
+      continue;
+    }
+    throw Error(ErrorCode::kInvalidArgument, "concat: branch 0 ends in " + whole.ToString() +
+                                                 " and branch " + std::to_string(i) + " in " +
+                                                 part.ToString() +
+                                                 "; all must leave the same height and width")
+        .AddFrame("layer " + name());
+  }
+  std::vector<int64_t> extents(whole.extents().begin(), whole.extents().end());
+  extents.back() = channels;
+  return Shape(extents);
+}
+
+Tensor Concat::Forward(Tensor x, StepContext& context) const {
+  std::vector<Tensor> parts;
+  std::vector<Shape> shapes;
+  for (const auto& branch : branches_) {
+    parts.push_back(branch->Forward(x, context));
+    shapes.push_back(parts.back().shape());
+  }
+  Tensor y =
+      InLayer(*this, "forward", context, [&] { return context.executor().ConcatChannels(parts); });
+  context.Save({.owner = this, .shapes = std::move(shapes)});
+  context.ObserveOutput(name(), "output", y);
+  return y;
+}
+
+Tensor Concat::Backward(Tensor dy, StepContext& context) const {
+  const StepContext::Record record = context.Restore(this);
+  context.WatchOutputGradient(name(), dy);
+  int64_t end = dy.shape().channels();
+  Tensor dx;
+  // The reverse order of the forward pass: the tape insists on it.
+  for (size_t i = branches_.size(); i-- > 0;) {
+    const int64_t channels = record.shapes[i].channels();
+    end -= channels;
+    Tensor part = InLayer(*this, "backward", context,
+                          [&] { return context.executor().SliceChannels(dy, end, channels); });
+    part = branches_[i]->Backward(std::move(part), context);
+    dx = dx.defined() ? InLayer(*this, "backward", context,
+                                [&] { return context.executor().Add(std::move(dx), part); })
+                      : std::move(part);
+  }
   context.Observe(name(), "gradient", dx);
   return dx;
 }

@@ -48,4 +48,20 @@ class Residual : public Layer {
   const std::unique_ptr<Sequential> shortcut_;
 };
 
+// The channels of several branches over the same input, one behind the other (Szegedy et al. 2015).
+class Concat : public Layer {
+ public:
+  // At least one branch.
+  Concat(std::string name, std::vector<std::unique_ptr<Sequential>> branches);
+
+  // Throws INVALID_ARGUMENT when the branches do not end in the same height and width.
+  Shape OutputShape(const Shape& input) const override;
+  Tensor Forward(Tensor x, StepContext& context) const override;
+  Tensor Backward(Tensor dy, StepContext& context) const override;
+  bool composite() const override { return true; }
+
+ private:
+  const std::vector<std::unique_ptr<Sequential>> branches_;
+};
+
 }  // namespace syncbn::nn

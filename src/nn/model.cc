@@ -48,6 +48,9 @@ const std::map<std::string, Architecture, std::less<>>& Architectures() {
       {"lenet", AddLeNet},
       {"rnn", [](Chain& chain, int64_t classes) { AddRecurrent(chain, false, classes); }},
       {"lstm", [](Chain& chain, int64_t classes) { AddRecurrent(chain, true, classes); }},
+      {"cnn_small", AddSmallCnn},
+      {"vgg_small", AddSmallVgg},
+      {"inception_bn_small", AddSmallInception},
       {"mlp",
        [](Chain& chain, int64_t classes) {
          const auto& hidden = chain.builder().spec().hidden();

@@ -28,6 +28,13 @@ struct DropoutSite {
   Shape sample;  // of its input for one sample: [1, ...]
 };
 
+// A layer that adds noise.
+struct NoiseSite {
+  std::string layer;
+  backend::NoiseSpec noise;  // but for the key
+  Shape sample;              // of its input for one sample
+};
+
 // A normalization of a model: how it was asked for, and what it gets for each sample.
 struct NormLayer {
   std::string name;
@@ -64,6 +71,9 @@ class Model {
   const std::vector<DropoutSite>& dropouts() const { return dropouts_; }
   void set_dropouts(std::vector<DropoutSite> sites) { dropouts_ = std::move(sites); }
 
+  const std::vector<NoiseSite>& noises() const { return noises_; }
+  void set_noises(std::vector<NoiseSite> sites) { noises_ = std::move(sites); }
+
   // The groups of several replicas that share statistics in some layer, each once.
   const std::vector<comm::Group>& statistics_groups() const { return statistics_groups_; }
   void set_statistics_groups(std::vector<comm::Group> groups) {
@@ -89,6 +99,7 @@ class Model {
   RunningRule running_rule_;
   InputSpec input_;
   std::vector<DropoutSite> dropouts_;
+  std::vector<NoiseSite> noises_;
   std::vector<comm::Group> statistics_groups_;
   std::vector<NormLayer> norms_;
   std::vector<LayerOutput> outputs_;

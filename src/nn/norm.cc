@@ -41,7 +41,8 @@ Tensor Norm::Finish(Pending pending, const Tensor& residual, StepContext& contex
   const bool keep_y = relu_ && residual.defined();
   context.Save({.owner = this,
                 .tensors = {std::move(pending.x), keep_y ? y : Tensor(), std::move(pending.mean),
-                            std::move(pending.inv_std), std::move(pending.counts)},
+                            std::move(pending.inv_std), std::move(pending.counts),
+                            std::move(pending.renorm.r), std::move(pending.renorm.d)},
                 .shapes = {Shape{pending.layout.segments, pending.layout.samples},
                            Shape{pending.steps.count}}});
   return y;
@@ -56,6 +57,7 @@ Tensor Norm::Backward(Tensor dy, Tensor* dresidual, StepContext& context) const 
   const Tensor& x = record.tensors[0];
   const Tensor& y = record.tensors[1];
   const Tensor& counts = record.tensors[4];
+  const backend::Renorm renorm{.r = record.tensors[5], .d = record.tensors[6]};
   const backend::Normalization norm{
       .layout = LayoutOf(x.shape(), record.shapes[0][0], record.shapes[0][1]),
       .mean = record.tensors[2],
@@ -70,12 +72,14 @@ Tensor Norm::Backward(Tensor dy, Tensor* dresidual, StepContext& context) const 
   Tensor sum_dy_xhat = both.Slice(statistics.elements(), statistics);
   executor.NormalizeBackwardSums(norm, x, y, dy, sum_dy, sum_dy_xhat);
 
-  const Sums sums{norm.layout, both, sum_dy, sum_dy_xhat, counts, norm.gamma, record.shapes[1][0]};
+  const Sums sums{norm.layout,         both,  sum_dy, sum_dy_xhat, counts, norm.gamma,
+                  record.shapes[1][0], renorm};
   Tensor message;
   const comm::Reducer::Handle handle = StartInputTerms(sums, message, context);
   WriteParameterGradients(sums, context);
   const backend::InputTerms terms = FinishInputTerms(sums, handle, message, context);
-  return executor.NormalizeBackwardInput(norm, x, y, std::move(dy), terms, dresidual);
+  return BackwardThroughStatistics(
+      executor.NormalizeBackwardInput(norm, x, y, std::move(dy), terms, dresidual), context);
 }
 
 void Norm::WaitForStatistics(const comm::Reducer::Handle& handle, StepContext& context) {

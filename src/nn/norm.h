@@ -58,6 +58,11 @@ class Norm : public Layer {
     Tensor message;
     std::vector<int64_t> channels;  // of its blocks
     comm::Reducer::Handle handle;
+    // Of batch renormalization, while training; else undefined.
+    backend::Renorm renorm;
+    // Of iterative normalization: moments of the slices that are not sent, and what whitens them.
+    Tensor moments;
+    std::vector<backend::Whitening> whitenings;
 
     void Set(backend::Statistics statistics) {
       mean = std::move(statistics.mean);
@@ -95,7 +100,9 @@ class Norm : public Layer {
     // Undefined: 1.
     const Tensor& gamma;
     // Time steps that the segments belong to, equally many to each.
-    int64_t steps = 1;
+    int64_t steps;
+    // See Pending.
+    const backend::Renorm& renorm;
   };
   // Sends what other replicas need; returns an empty handle when nobody does.
   virtual comm::Reducer::Handle StartInputTerms(const Sums& sums, Tensor& message,
@@ -106,6 +113,10 @@ class Norm : public Layer {
                                                const comm::Reducer::Handle& handle,
                                                const Tensor& message,
                                                StepContext& context) const = 0;
+
+  // From the gradient of what was normalized to that of the layer's input, where FinishStatistics
+  // has put something else into its place.
+  virtual Tensor BackwardThroughStatistics(Tensor dx, StepContext& context) const { return dx; }
 
   // Waits for a message of statistics and counts the time.
   static void WaitForStatistics(const comm::Reducer::Handle& handle, StepContext& context);

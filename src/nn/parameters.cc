@@ -1,8 +1,10 @@
 #include "nn/parameters.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
+#include "backend/merge.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/rng.h"
@@ -106,7 +108,7 @@ Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dty
   return flat;
 }
 
-int RunningStatisticsLayout::Add(std::string name, int64_t channels, bool tracked) {
+int RunningStatisticsLayout::Add(std::string name, int64_t channels, bool tracked, int64_t group) {
   for (const NormStatistics& norm : norms_) {
     if (norm.name == name) {
       throw Error(
@@ -114,29 +116,85 @@ int RunningStatisticsLayout::Add(std::string name, int64_t channels, bool tracke
           "two norms are called \"" + name + "\": give the layers of a model different names");
     }
   }
-  norms_.push_back({.name = std::move(name),
-                    .channels = channels,
-                    .offset = flat_elements_,
-                    .moments_offset = moments_elements_,
-                    .tracked = tracked});
-  channels_.push_back(channels);
-  // An untracked norm has no running statistics, and an offset that nobody may use.
-  if (tracked) {
-    running_blocks_.push_back(
-        {.channels = channels, .running = flat_elements_, .moments = moments_elements_});
-    flat_elements_ += 2 * channels + 1;
+  NormStatistics norm{.name = std::move(name),
+                      .channels = channels,
+                      .offset = flat_elements_,
+                      .moments_offset = moments_elements_,
+                      .tracked = tracked};
+  for (int64_t begin = 0; begin < channels; begin += norm.blocks.back().size()) {
+    const int64_t block = group == 0 ? channels : -std::min(group, channels - begin);
+    norm.blocks.push_back(
+        {.channels = block, .running = flat_elements_, .moments = moments_elements_});
+    channels_.push_back(block);
+    moments_elements_ += backend::MomentsElements(block);
+    // An untracked norm has no running statistics, and an offset that nobody may use.
+    if (!tracked) continue;
+    running_blocks_.push_back(norm.blocks.back());
+    flat_elements_ += norm.blocks.back().elements();
   }
-  moments_elements_ += 1 + 2 * channels;
+  norms_.push_back(std::move(norm));
   return size() - 1;
+}
+
+int64_t NormStatistics::running_elements() const {
+  int64_t elements = 0;
+  for (const backend::RunningBlock& block : blocks) elements += block.elements();
+  return elements;
+}
+
+int64_t NormStatistics::moments_elements() const {
+  int64_t elements = 0;
+  for (const backend::RunningBlock& block : blocks) {
+    elements += backend::MomentsElements(block.channels);
+  }
+  return elements;
+}
+
+std::string NormStatistics::BlockName(size_t block) const {
+  return blocks.size() == 1 ? name : name + ".groups." + std::to_string(block);
+}
+
+std::vector<double> NormStatistics::ChannelMoments(std::span<const double> moments) const {
+  const auto all = static_cast<size_t>(channels);
+  std::vector<double> result(1 + 2 * all);
+  size_t c = 0;
+  for (const backend::RunningBlock& block : blocks) {
+    const auto size = static_cast<size_t>(block.size());
+    const std::span<const double> seen = moments.subspan(static_cast<size_t>(block.moments));
+    result[0] = seen[0];
+    // Of a triangle, the first element of each row.
+    size_t diagonal = 1 + size;
+    for (size_t i = 0; i < size; ++i, ++c) {
+      result[1 + c] = seen[1 + i];
+      result[1 + all + c] = seen[diagonal];
+      diagonal += correlated() ? size - i : 1;
+    }
+  }
+  return result;
+}
+
+std::vector<double> NormStatistics::ChannelRunning(std::span<const double> running) const {
+  const auto all = static_cast<size_t>(channels);
+  std::vector<double> result(2 * all);
+  size_t c = 0;
+  for (const backend::RunningBlock& block : blocks) {
+    const auto size = static_cast<size_t>(block.size());
+    const std::span<const double> kept = running.subspan(static_cast<size_t>(block.running));
+    for (size_t i = 0; i < size; ++i, ++c) {
+      result[c] = kept[i];
+      result[all + c] = kept[size + (correlated() ? i * (size + 1) : i)];
+    }
+  }
+  return result;
 }
 
 Tensor InitialRunningStatistics(const RunningStatisticsLayout& layout) {
   Tensor running = Tensor::Zeros({layout.flat_elements()}, DType::kFloat64);
   const std::span<double> values = running.Span<double>();
-  for (const NormStatistics& norm : layout.norms()) {
-    if (!norm.tracked) continue;
-    for (int64_t c = 0; c < norm.channels; ++c) {
-      values[static_cast<size_t>(norm.offset + norm.channels + c)] = 1;
+  for (const backend::RunningBlock& block : layout.running_blocks()) {
+    const int64_t size = block.size(), step = block.channels < 0 ? size + 1 : 1;
+    for (int64_t c = 0; c < size; ++c) {
+      values[static_cast<size_t>(block.running + size + c * step)] = 1;
     }
   }
   return running;

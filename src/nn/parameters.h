@@ -68,7 +68,7 @@ class ParameterLayout {
 // Initial values drawn from (seed, parameter name): the same whatever else the model has. On the host.
 Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dtype);
 
-// One batch norm layer with running statistics or whose moments are logged.
+// One norm over the batch with running statistics or whose moments are logged.
 struct NormStatistics {
   std::string name;  // of the layer: "layer1.0.bn1"
   int64_t channels = 0;
@@ -78,11 +78,26 @@ struct NormStatistics {
   // First element of [count, mean[C], m2[C]] in the flat F64 moments of a step.
   int64_t moments_offset = 0;
   bool tracked = true;
+  // One block; of an iterative norm one for each group of channels, with covariances and co-moments
+  // (see backend::RunningBlock and merge.h), from the same first elements on.
+  std::vector<backend::RunningBlock> blocks = {};
+
+  bool correlated() const { return blocks.front().channels < 0; }
+  int64_t running_elements() const;
+  int64_t moments_elements() const;
+  // What the names of a block's running statistics begin with: the layer's name, or NAME.groups.K
+  // where there are several.
+  std::string BlockName(size_t block) const;
+  // [count, mean[C], m2[C]] of a step's moments, whatever else these hold.
+  std::vector<double> ChannelMoments(std::span<const double> moments) const;
+  // [mean[C], variance[C]] of the running statistics, whatever else these hold.
+  std::vector<double> ChannelRunning(std::span<const double> running) const;
 };
 
 class RunningStatisticsLayout {
  public:
-  int Add(std::string name, int64_t channels, bool tracked);
+  // group: of an iterative norm, the channels that are whitened together; else 0.
+  int Add(std::string name, int64_t channels, bool tracked, int64_t group = 0);
   std::span<const NormStatistics> norms() const { return norms_; }
   const NormStatistics& operator[](int index) const {
     return norms_.at(static_cast<size_t>(index));
@@ -90,9 +105,9 @@ class RunningStatisticsLayout {
   int size() const { return static_cast<int>(norms_.size()); }
   int64_t flat_elements() const { return flat_elements_; }
   int64_t moments_elements() const { return moments_elements_; }
-  // The channel counts in order, as kMergeMoments takes them.
+  // Of all blocks in order, as kMergeMoments takes them.
   std::span<const int64_t> channels() const { return channels_; }
-  // Of the tracked norms.
+  // Those of the tracked norms.
   std::span<const backend::RunningBlock> running_blocks() const { return running_blocks_; }
 
  private:
@@ -103,7 +118,7 @@ class RunningStatisticsLayout {
   int64_t moments_elements_ = 0;
 };
 
-// Running mean 0, variance 1, no batches. On the host.
+// Running mean 0, variance 1 without covariances, no batches. On the host.
 Tensor InitialRunningStatistics(const RunningStatisticsLayout& layout);
 
 using RunningRule = backend::RunningRule;

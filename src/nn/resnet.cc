@@ -14,13 +14,13 @@ bool NormAfterActivation(const ModelBuilder& builder) {
   return config::IsAfterActivation(builder.spec().norm().placement());
 }
 
-// Scale of the last norm of a block at the start.
-double LastGamma(const ModelBuilder& builder) {
-  if (!builder.spec().init().zero_last_gamma()) return 1;
+// Whether the scale of the last norm of a block starts at 0.
+bool LastGammaIsZero(const ModelBuilder& builder) {
+  if (!builder.spec().init().zero_last_gamma()) return false;
   const v1::NormSpec& norm = builder.spec().norm();
   if (config::IsNormLayer(norm.kind()) && !NormAfterActivation(builder) &&
       (!norm.has_affine() || norm.affine()))
-    return 0;
+    return true;
   throw Error(
       ErrorCode::kInvalidArgument,
       "init.zero_last_gamma needs a norm with a learned scale before the activation: it starts "
@@ -66,7 +66,7 @@ void AddBlock(Chain& chain, const std::string& name, const BlockOptions& options
     body.Conv(name + ".conv3", {.out = out, .kernel = 1}, weight);
   }
   const std::string last = name + (basic ? ".bn2" : ".bn3");
-  if (!after) body.Normalize(last, norm, LastGamma(builder));
+  if (!after) body.Normalize(last, norm, LastGammaIsZero(builder));
 
   Chain shortcut(chain.builder(), chain.shape());
   if (options.stride != 1 || chain.shape().channels() != out) {
@@ -79,7 +79,7 @@ void AddBlock(Chain& chain, const std::string& name, const BlockOptions& options
   }
   chain.Residual(name, std::move(body), std::move(shortcut));
   chain.Activate(name + ".relu");
-  if (after) chain.Normalize(last, norm, LastGamma(builder));
+  if (after) chain.Normalize(last, norm, LastGammaIsZero(builder));
 }
 
 // Stages of blocks, each but the first beginning with stride 2; then the head.
@@ -95,7 +95,7 @@ void AddStages(Chain& chain, BlockKind kind, int64_t planes, const std::vector<i
     }
   }
   chain.GlobalAveragePool("avgpool");
-  if (builder.spec().dropout() > 0) chain.Dropout("dropout", builder.spec().dropout());
+  chain.DropLast();
   chain.Linear("fc", classes, {});
 }
 

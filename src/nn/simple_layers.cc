@@ -18,9 +18,11 @@ void CheckImages(const Layer& layer, const char* kind, const Shape& input) {
 }  // namespace
 
 Tensor Activation::Forward(Tensor x, StepContext& context) const {
+  const Tensor given = backend::IsFromInput(kind_) ? x : Tensor();
   Tensor y = context.executor().ActivationForward(kind_, std::move(x));
-  context.WatchActivation(name(), kind_, y);
-  context.Save({.owner = this, .tensors = {y}});
+  const Tensor& kept = given.defined() ? given : y;
+  context.WatchActivation(name(), kind_, kept);
+  context.Save({.owner = this, .tensors = {kept}});
   return y;
 }
 
@@ -89,6 +91,50 @@ Tensor Dropout::Backward(Tensor dy, StepContext& context) const {
   if (probability_ == 0) return dy;
   const StepContext::Record record = context.Restore(this);
   return context.executor().Dropout(std::move(dy), record.keys, probability_);
+}
+
+namespace {
+
+// Of a step: the same on every replica.
+backend::NoiseSpec InStep(backend::NoiseSpec noise, const std::string& layer, uint64_t seed,
+                          int64_t step) {
+  noise.channels =
+      RandomKey(seed).Fold("noise of channels").Fold(static_cast<uint64_t>(step)).Fold(layer);
+  return noise;
+}
+
+}  // namespace
+
+Tensor Noise::Forward(Tensor x, StepContext& context) const {
+  if (!context.training()) return x;
+  std::vector<RandomKey> keys = context.SampleKeys("noise", this, name());
+  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), x.shape()[0])
+      << "noise needs the data set's index of every sample of the batch";
+  const StepInputs& inputs = context.inputs();
+  Tensor y = context.executor().Noise(InStep(noise_, name(), inputs.seed, inputs.step),
+                                      std::move(x), keys);
+  context.Save({.owner = this, .keys = std::move(keys)});
+  return y;
+}
+
+Tensor Noise::Backward(Tensor dy, StepContext& context) const {
+  const StepContext::Record record = context.Restore(this);
+  const StepInputs& inputs = context.inputs();
+  return context.executor().NoiseBackward(InStep(noise_, name(), inputs.seed, inputs.step),
+                                          std::move(dy), record.keys);
+}
+
+NoiseDraws DrawNoise(backend::Executor& executor, const NoiseSite& site, uint64_t seed,
+                     int64_t epoch, int64_t step, std::span<const uint64_t> sample_ids) {
+  const backend::NoiseSpec noise = InStep(site.noise, site.layer, seed, step);
+  const std::vector<RandomKey> keys = SampleKeys(seed, "noise", epoch, sample_ids, site.layer, 0);
+  const auto drawn = [&](double of) {
+    Tensor x = executor.New(site.sample.WithLeading(static_cast<int64_t>(sample_ids.size())));
+    executor.Fill(x, of);
+    return x;
+  };
+  return {.factors = executor.NoiseBackward(noise, drawn(1), keys),
+          .shifts = executor.Noise(noise, drawn(0), keys)};
 }
 
 Tensor DropoutFactors(backend::Executor& executor, const DropoutSite& site, uint64_t seed,

@@ -69,6 +69,30 @@ class Dropout : public Layer {
   const double probability_;
 };
 
+// Noise on the output of a norm (Santurkar et al. 2018), when training: see backend::NoiseSpec.
+// What a channel draws depends on the step and the layer's name, what an element draws on the
+// sample, the epoch and the layer's name.
+class Noise : public Layer {
+ public:
+  // Of `noise` the key is not used.
+  Noise(std::string name, const backend::NoiseSpec& noise)
+      : Layer(std::move(name)), noise_(noise) {}
+  Shape OutputShape(const Shape& input) const override { return input; }
+  Tensor Forward(Tensor x, StepContext& context) const override;
+  Tensor Backward(Tensor dy, StepContext& context) const override;
+
+ private:
+  const backend::NoiseSpec noise_;
+};
+
+// What a training pass multiplies the layer's input with, and what it adds then; of the executor's
+// type [samples, ...].
+struct NoiseDraws {
+  Tensor factors, shifts;
+};
+NoiseDraws DrawNoise(backend::Executor& executor, const NoiseSite& site, uint64_t seed,
+                     int64_t epoch, int64_t step, std::span<const uint64_t> sample_ids);
+
 // What a training pass multiplies the layer's input with, of the executor's type [samples, ...]: 0,
 // or 1 / (1 - probability).
 Tensor DropoutFactors(backend::Executor& executor, const DropoutSite& site, uint64_t seed,

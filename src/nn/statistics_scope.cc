@@ -30,6 +30,18 @@ std::vector<int64_t> StatisticsScope::SliceSizes(int64_t batch) const {
   return config::BalancedSlices(batch, *slice_samples);
 }
 
+comm::Group StatisticsScope::GroupOf(const comm::ReplicaLink& link) const {
+  const comm::Group group = GroupOf(link.replica);
+  if (link.reducer == nullptr || group.end > link.replicas()) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                "statistics are shared by " + Plural(group.size(), "replica") + ", and " +
+                    (link.reducer == nullptr ? std::string("this pass has no reducer")
+                                             : "there are " + std::to_string(link.replicas())) +
+                    "; build the model for the cluster it runs on");
+  }
+  return group;
+}
+
 StatisticsScope ResolveScope(const v1::NormBatch& batch, const v1::ClusterSpec& cluster) {
   const std::vector<int64_t> batches = BatchOfEachReplica(cluster);
   if (batch.samples() == 0 && !v1::NormScope_IsValid(batch.scope())) {

@@ -23,6 +23,8 @@ struct StatisticsScope {
     const int begin = replica / replicas_per_group * replicas_per_group;
     return {begin, begin + replicas_per_group};
   }
+  // That of the link's replica; throws FAILED_PRECONDITION when the link does not have it.
+  comm::Group GroupOf(const comm::ReplicaLink& link) const;
   // Samples of each slice of a batch: ceil(batch / slice_samples) slices that differ by at most
   // one, the larger first (5 samples at 4 are 3 + 2). An empty batch is one slice of 0.
   std::vector<int64_t> SliceSizes(int64_t batch) const;

@@ -121,8 +121,7 @@ StepContext::Record StepContext::Restore(const void* owner) {
 
 Tensor StepContext::MomentsOf(int norm, int64_t count) {
   const NormStatistics& statistics = (*inputs_.running_statistics_layout)[norm];
-  return moments_.Slice(statistics.moments_offset,
-                        {count, backend::MomentsElements(statistics.channels)});
+  return moments_.Slice(statistics.moments_offset, {count, statistics.moments_elements()});
 }
 
 std::vector<RandomKey> StepContext::SampleKeys(std::string_view purpose, const void* layer,

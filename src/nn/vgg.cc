@@ -32,7 +32,7 @@ void AddVgg(Chain& chain, const std::vector<std::vector<int64_t>>& stages, int64
     ++number;
   }
   chain.GlobalAveragePool("avgpool");
-  if (builder.spec().dropout() > 0) chain.Dropout("dropout", builder.spec().dropout());
+  chain.DropLast();
   chain.Linear("classifier", classes, {});
 }
 

@@ -58,6 +58,9 @@ std::filesystem::path WriteStepDump(const std::filesystem::path& out, const Tens
   for (const NamedTensor& entry : dump.dropouts) {
     tensors.push_back({"dropout." + entry.name, ChannelsFirst(entry.tensor.OnHost())});
   }
+  for (const NamedTensor& entry : dump.noises) {
+    tensors.push_back({"noise." + entry.name, ChannelsFirst(entry.tensor.OnHost())});
+  }
   auto append = [&](const std::string& prefix, const std::vector<NamedTensor>& more) {
     for (const NamedTensor& entry : more) tensors.push_back({prefix + entry.name, entry.tensor});
   };

@@ -8,7 +8,9 @@
 //   input.sample_ids  I64 [N], the data set's index of each sample
 //   dropout.LAYER     [N, C, H, W] or [N, C], what the layer's input is multiplied with: 0, or
 //                     1 / (1 - probability)
-//   before.NAME, after.NAME   every parameter and running statistic around the step, and the
+//   noise.LAYER.factors, noise.LAYER.shifts   the same, what a layer of noise multiplies its input
+//   with and then adds before.NAME, after.NAME   every parameter and running statistic around the
+//   step, and the
 //                     optimizer's state, as checkpoints name it: after.optimizer.velocity.fc.weight
 //   output.logits     [N, classes]
 //   gradient.NAME     gradient of the mean loss for every parameter, before clipping
@@ -46,6 +48,8 @@ struct StepDump {
   Tensor sample_ids;
   // Of each layer that drops, channels last.
   std::vector<NamedTensor> dropouts;
+  // Likewise, LAYER.factors and LAYER.shifts of each layer of noise.
+  std::vector<NamedTensor> noises;
   Tensor logits;
   Tensor gradients;  // flat
   TrainingState before, after;

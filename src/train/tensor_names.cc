@@ -46,11 +46,18 @@ std::vector<NamedTensor> RunningTensors(const nn::RunningStatisticsLayout& layou
   std::vector<NamedTensor> tensors;
   for (const nn::NormStatistics& norm : layout.norms()) {
     if (!norm.tracked) continue;
-    const std::string name = std::string(prefix) + norm.name;
-    const int64_t c = norm.channels;
-    tensors.push_back({name + ".running_mean", flat.Slice(norm.offset, {c})});
-    tensors.push_back({name + ".running_var", flat.Slice(norm.offset + c, {c})});
-    tensors.push_back({name + ".num_batches_tracked", flat.Slice(norm.offset + 2 * c, Shape{})});
+    for (size_t i = 0; i < norm.blocks.size(); ++i) {
+      const std::string name = std::string(prefix) + norm.BlockName(i);
+      const int64_t c = norm.blocks[i].size(), begin = norm.blocks[i].running;
+      const int64_t end = begin + norm.blocks[i].elements();
+      tensors.push_back({name + ".running_mean", flat.Slice(begin, {c})});
+      if (norm.correlated()) {
+        tensors.push_back({name + ".running_covariance", flat.Slice(begin + c, {c, c})});
+      } else {
+        tensors.push_back({name + ".running_var", flat.Slice(begin + c, {c})});
+      }
+      tensors.push_back({name + ".num_batches_tracked", flat.Slice(end - 1, Shape{})});
+    }
   }
   return tensors;
 }

@@ -2,8 +2,10 @@
 //
 // Views into the flat tensors, in the order of the layouts: a parameter under its own name
 // ("layer1.0.conv1.weight"), a running statistic under its layer's ("layer1.0.bn1.running_mean",
-// "...running_var" [C], "...num_batches_tracked" []; F64). Together they are, by AsStateDict, the
-// state_dict that torchvision's model of the same name takes.
+// "...running_var" [C], "...num_batches_tracked" []; F64). An iterative norm has
+// "...running_covariance" [C, C] in place of the variance, and all three under
+// layer1.0.bn1.groups.0, ... where its channels are several groups. Together they are, by
+// AsStateDict, the state_dict that torchvision's model of the same name takes.
 #pragma once
 
 #include <span>

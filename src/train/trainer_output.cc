@@ -83,6 +83,12 @@ void Trainer::Dump(double learning_rate, TrainingState before) {
         {site.layer, nn::DropoutFactors(engine_.executors().main(), site, spec_.seed(), epoch,
                                         batch.sample_ids)});
   }
+  for (const nn::NoiseSite& site : engine_.model().noises()) {
+    nn::NoiseDraws draws = nn::DrawNoise(engine_.executors().main(), site, spec_.seed(), epoch,
+                                         step, batch.sample_ids);
+    dump.noises.push_back({site.layer + ".factors", std::move(draws.factors)});
+    dump.noises.push_back({site.layer + ".shifts", std::move(draws.shifts)});
+  }
   std::ranges::copy(batch.sample_ids, dump.sample_ids.Data<int64_t>());
   for (int replica = 0; replica < plan_.replicas(); ++replica) {
     const data::PositionRange slice = plan_.Slice(step_in_epoch, replica);

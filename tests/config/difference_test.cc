@@ -66,7 +66,8 @@ TEST(ResultDifferences, LeaveOutFieldsWithoutEffect) {
               ElementsAre(Difference{"model.norm.kind", "none", "layer"},
                           Difference{"model.norm.epsilon", "(none)", "1.0e-05"},
                           Difference{"model.norm.placement", "(none)", "before_activation"},
-                          Difference{"model.norm.affine", "(none)", "true"}));
+                          Difference{"model.norm.affine", "(none)", "true"},
+                          Difference{"model.norm.initial_scale", "(none)", "1"}));
 }
 
 TEST(ResultDifferences, MoreEpochsAreAllowedWhereTheScheduleDoesNotLookAtThem) {

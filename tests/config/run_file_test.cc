@@ -77,6 +77,29 @@ TEST(EffectiveYaml, ReadsBackAsTheSameRunFile) {
   }
 }
 
+TEST(EffectiveYaml, BranchesReadBackWithAllTheirNormsHaveGot) {
+  const RunFile file = ParseRunFile(
+      "data: {dataset: shapes}\n"
+      "model:\n"
+      "  norm: {kind: batch_renorm, renorm: {d_max: 2}}\n"
+      "  layers:\n"
+      "    - concat:\n"
+      "        branches:\n"
+      "          - body: [{conv: {out: 4, padding: 1}}, norm, gelu]\n"
+      "          - body: []\n"
+      "          - body: [{max_pool: {kernel: 3, stride: 1, padding: 1}}, {norm: {kind: "
+      "iterative}}]\n"
+      "    - global_average_pool\n"
+      "    - linear: 10\n",
+      "run.yaml");
+  const auto& branches = file.spec.model().layers(0).concat().branches();
+  EXPECT_FALSE(branches[0].body(0).conv().bias());
+  EXPECT_EQ(branches[0].body(1).norm().renorm().d_max(), 2);
+  EXPECT_EQ(branches[0].body(1).norm().renorm().r_max(), 3);
+  EXPECT_EQ(branches[2].body(1).norm().iterations(), 5);
+  ExpectRoundTrip(file);
+}
+
 TEST(EffectiveYaml, ReadsBackUnderOverridesOfEveryKind) {
   const std::vector<std::vector<std::string>> arms = {
       {"model.norm=none"},

@@ -313,7 +313,11 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(
         ::testing::Values("", "batch {samples: 2}", "batch {samples: 4}", "batch {samples: 1}",
                           "kind: NORM_KIND_LAYER", "kind: NORM_KIND_INSTANCE",
-                          "kind: NORM_KIND_GROUP groups: 2"),
+                          "kind: NORM_KIND_GROUP groups: 2",
+                          "kind: NORM_KIND_ITERATIVE group_channels: 3",
+                          "kind: NORM_KIND_ITERATIVE iterations: 1",
+                          "kind: NORM_KIND_ITERATIVE batch {samples: 2} group_channels: 2",
+                          "noise {shift: 0.5 scale: 1.25 spread: 0.1}"),
         ::testing::Values("", "layers {relu {}}", "layers {sigmoid {}}",
                           "layers {residual {body {tanh {}} body {norm {}}}} layers {relu {}}"),
         ::testing::Bool()));
@@ -338,7 +342,9 @@ INSTANTIATE_TEST_SUITE_P(
     AllNorms, NormFusionTest,
     ::testing::Combine(
         ::testing::Values("", "batch {samples: 2}", "kind: NORM_KIND_LAYER",
-                          "kind: NORM_KIND_INSTANCE", "kind: NORM_KIND_GROUP groups: 2"),
+                          "kind: NORM_KIND_INSTANCE", "kind: NORM_KIND_GROUP groups: 2",
+                          "kind: NORM_KIND_BATCH_RENORM", "kind: NORM_KIND_ITERATIVE",
+                          "noise {shift: 0.5 scale: 1.25 spread: 0.1}"),
         ::testing::Values(
             "layers {relu {}}", "layers {residual {body {norm {}}}}",
             "layers {residual {body {norm {}}}} layers {relu {}}",

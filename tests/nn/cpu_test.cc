@@ -121,6 +121,30 @@ INSTANTIATE_TEST_SUITE_P(
                   {28, 28, 1, 10}}),
     [](const auto& info) { return info.param.name; });
 
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, CpuModelTest,
+    ::testing::Values(
+        ModelCase{"iterative",
+                  "architecture: 'vgg_small' activation: ACTIVATION_GELU norm {kind: "
+                  "NORM_KIND_ITERATIVE}",
+                  kSmall},
+        ModelCase{"iterativegroups",
+                  "architecture: 'cnn_small' activation: ACTIVATION_SILU norm {kind: "
+                  "NORM_KIND_ITERATIVE group_channels: 12 batch {samples: 3}}",
+                  kSmall},
+        ModelCase{"renorm",
+                  "architecture: 'cnn_small' activation: ACTIVATION_GELU norm {kind: "
+                  "NORM_KIND_BATCH_RENORM}",
+                  kSmall},
+        ModelCase{"noise",
+                  "architecture: 'vgg_small' activation: ACTIVATION_SILU norm {noise {shift: 0.5 "
+                  "scale: 1.25 spread: 0.1}} dropout: 0.1 dropout_place: "
+                  "DROPOUT_PLACE_AFTER_ACTIVATION",
+                  kSmall},
+        ModelCase{"inception", "architecture: 'inception_bn_small' activation: ACTIVATION_GELU",
+                  kSmall}),
+    [](const auto& info) { return info.param.name; });
+
 constexpr InputSpec kRows{.height = 12, .width = 9, .channels = 2, .classes = 10};
 
 INSTANTIATE_TEST_SUITE_P(

@@ -64,6 +64,28 @@ INSTANTIATE_TEST_SUITE_P(
         LayerCase{"Relu", std::string("layers {relu {}}") + kHead},
         LayerCase{"Sigmoid", std::string("layers {sigmoid {}}") + kHead},
         LayerCase{"Tanh", std::string("layers {tanh {}}") + kHead},
+        LayerCase{"Gelu", std::string("layers {gelu {}}") + kHead},
+        LayerCase{"Silu", std::string("layers {silu {}}") + kHead},
+        LayerCase{"Noise", std::string("layers {norm {noise {shift: 0.5 scale: 1.25 spread: 0.1}}}"
+                                       " layers {sigmoid {}}") +
+                               kHead},
+        LayerCase{"NoiseBehindABlock",
+                  std::string("layers {residual {body {conv {out: 4 padding: 1}}"
+                              " body {norm {noise {shift: 0.5 scale: 2 spread: 0.3}}}}}") +
+                      kHead},
+        LayerCase{"Concat",
+                  std::string("layers {concat {branches {body {conv {out: 3 padding: 1}}"
+                              " body {norm {}} body {relu {}}}"
+                              " branches {} branches {body {max_pool {kernel: 3 stride: 1 padding:"
+                              " 1}} body {conv {out: 2 kernel: 1}}}}} layers {tanh {}}") +
+                      kHead},
+        LayerCase{"ConcatOfFeatures",
+                  "layers {flatten {}} layers {concat {branches {body {linear {out: 3}}}"
+                  " branches {body {linear {out: 2}} body {tanh {}}}}} layers {linear {out: 4}}"},
+        LayerCase{"ConcatInConcat",
+                  std::string("layers {concat {branches {body {concat {branches {body {silu {}}}"
+                              " branches {}}}} branches {body {residual {body {norm {}}}}}}}") +
+                      kHead},
         LayerCase{"MaxPool", std::string("layers {max_pool {kernel: 2}}") + kHead},
         LayerCase{"MaxPoolOverlapping",
                   std::string("layers {max_pool {kernel: 3 stride: 2 padding: 1}}") + kHead},

@@ -168,6 +168,17 @@ TEST_F(UpdatedRunningStatisticsTest, LeavesALayerThatSawNothingAndOneThatIsNotTr
   EXPECT_THAT(Values(moved), ElementsAre(1, 1, 1.5, 1.5, 1));
 }
 
+TEST_F(UpdatedRunningStatisticsTest, CovariancesMoveAsVariancesDo) {
+  RunningStatisticsLayout layout;
+  layout.Add("bn", 3, true, 2);
+  // [count, mean, co-moments of the upper triangle] of channels 0 and 1, and of channel 2.
+  Tensor moments = Tensor::Zeros({layout.moments_elements()}, DType::kFloat64);
+  std::ranges::copy(std::vector<double>({5, 4, 8, 8, -4, 16, 5, 12, 24}), moments.Data<double>());
+  const RunningRule rule{RunningRule::Kind::kMomentum, 0.25};
+  EXPECT_THAT(Values(UpdatedOnHost(layout, rule, InitialRunningStatistics(layout), moments)),
+              ElementsAre(1, 2, 1.25, -0.25, -0.25, 1.75, 1, 3, 2.25, 1));
+}
+
 TEST_F(UpdatedRunningStatisticsTest, IsAPureFunction) {
   const RunningRule rule{RunningRule::Kind::kMomentum, 0.5};
   const Tensor before = InitialRunningStatistics(layout_), copy = before.Clone();

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/rng.h"
+#include "config/norm_kind.h"
 #include "tests/support/test_device.h"
 
 namespace syncbn::nn {
@@ -29,6 +30,12 @@ void FillNormDefaults(v1::NormSpec& norm) {
   if (!norm.has_affine()) norm.set_affine(true);
   if (norm.groups() == 0) norm.set_groups(32);
   if (norm.initial_scale() == 0) norm.set_initial_scale(1);
+  v1::RenormSpec& renorm = *norm.mutable_renorm();
+  if (renorm.r_max() == 0) renorm.set_r_max(3);
+  if (renorm.d_max() == 0) renorm.set_d_max(5);
+  if (norm.iterations() == 0) norm.set_iterations(5);
+  if (norm.group_channels() == 0) norm.set_group_channels(64);
+  if (norm.noise().scale() == 0) norm.mutable_noise()->set_scale(1);
 }
 
 void FillRecurrentDefaults(v1::RecurrentSpec& recurrent) {
@@ -54,12 +61,22 @@ void FillLayerDefaults(v1::LayerSpec& layer, const v1::NormSpec& norm) {
   }
   if (layer.has_rnn()) FillRecurrentDefaults(*layer.mutable_rnn());
   if (layer.has_lstm()) FillRecurrentDefaults(*layer.mutable_lstm());
-  if (layer.has_residual()) {
-    for (v1::LayerSpec& inner : *layer.mutable_residual()->mutable_body()) {
-      FillLayerDefaults(inner, norm);
-    }
-    for (v1::LayerSpec& inner : *layer.mutable_residual()->mutable_shortcut()) {
-      FillLayerDefaults(inner, norm);
+  config::ForInnerLayers(layer, [&](auto& layers) {
+    for (v1::LayerSpec& inner : layers) FillLayerDefaults(inner, norm);
+  });
+}
+
+// B B^T / d + I / 2 of random B.
+void FillCovariance(RandomStream& stream, int64_t d, double* covariance) {
+  std::vector<double> b(static_cast<size_t>(d * d));
+  for (double& value : b) value = stream.Normal();
+  for (int64_t i = 0; i < d; ++i) {
+    for (int64_t j = 0; j < d; ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k < d; ++k) {
+        sum += b[static_cast<size_t>(i * d + k)] * b[static_cast<size_t>(j * d + k)];
+      }
+      covariance[i * d + j] = sum / static_cast<double>(d) + (i == j ? 0.5 : 0);
     }
   }
 }
@@ -157,10 +174,14 @@ Tensor RandomRunningStatistics(const Model& model) {
   for (const NormStatistics& norm : model.running_statistics().norms()) {
     if (!norm.tracked) continue;
     RandomStream stream(RandomKey(3).Fold(norm.name));
-    double* values = state.Data<double>() + norm.offset;
-    for (int64_t c = 0; c < norm.channels; ++c) {
-      values[c] = stream.Normal();
-      values[norm.channels + c] = 0.5 + stream.UniformDouble();
+    for (const backend::RunningBlock& block : norm.blocks) {
+      double* values = state.Data<double>() + block.running;
+      const int64_t size = block.size();
+      for (int64_t c = 0; c < size; ++c) {
+        values[c] = stream.Normal();
+        if (!norm.correlated()) values[size + c] = 0.5 + stream.UniformDouble();
+      }
+      if (norm.correlated()) FillCovariance(stream, size, values + size);
     }
   }
   return state;
@@ -208,6 +229,7 @@ PassResult RunPass(const Model& model, backend::Executor& executor, const PassSe
        .link = settings.link,
        .seed = settings.seed,
        .epoch = settings.epoch,
+       .step = settings.step,
        .sample_ids = part.ids,
        .input_gradient = settings.input_gradient});
   PassResult result;

@@ -74,6 +74,7 @@ struct PassSettings {
   comm::ReplicaLink link = {};
   uint64_t seed = 1;
   int64_t epoch = 0;
+  int64_t step = 0;
   // Whether backward runs too, in kTrain.
   bool backward = true;
   bool input_gradient = true;

@@ -254,7 +254,13 @@ INSTANTIATE_TEST_SUITE_P(
     SyncBatchNorm, EqualBitsTest,
     ::testing::Combine(::testing::Values(4, 6),
                        ::testing::Values("", "batch {samples: 8}", "batch {samples: 3}",
-                                         "batch {scope: NORM_SCOPE_REPLICA}")));
+                                         "batch {scope: NORM_SCOPE_REPLICA}",
+                                         "noise {shift: 0.5 scale: 1.25 spread: 0.1}",
+                                         "kind: NORM_KIND_BATCH_RENORM",
+                                         "kind: NORM_KIND_BATCH_RENORM batch {samples: 8}",
+                                         "kind: NORM_KIND_ITERATIVE group_channels: 3",
+                                         "kind: NORM_KIND_ITERATIVE batch {samples: 8}",
+                                         "kind: NORM_KIND_ITERATIVE batch {samples: 3}")));
 
 }  // namespace
 }  // namespace syncbn::nn

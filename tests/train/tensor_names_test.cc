@@ -38,6 +38,22 @@ TEST(TensorNames, RunningStatisticsAreTrackedNormsOnly) {
   EXPECT_THAT(tensors[1].tensor.Span<double>(), ElementsAre(1, 1));
 }
 
+TEST(TensorNames, AnIterativeNormHasCovariancesOfItsGroups) {
+  nn::RunningStatisticsLayout layout;
+  layout.Add("bn1", 5, true, 3);
+  layout.Add("bn2", 2, true, 3);
+  Tensor flat = nn::InitialRunningStatistics(layout);
+  const std::vector<NamedTensor> tensors = RunningTensors(layout, flat);
+  EXPECT_THAT(NamesOf(tensors),
+              ElementsAre("bn1.groups.0.running_mean [3]", "bn1.groups.0.running_covariance [3, 3]",
+                          "bn1.groups.0.num_batches_tracked []", "bn1.groups.1.running_mean [2]",
+                          "bn1.groups.1.running_covariance [2, 2]",
+                          "bn1.groups.1.num_batches_tracked []", "bn2.running_mean [2]",
+                          "bn2.running_covariance [2, 2]", "bn2.num_batches_tracked []"));
+  EXPECT_THAT(tensors[7].tensor.Span<double>(), ElementsAre(1, 0, 0, 1));
+  EXPECT_EQ(AsStateDict(tensors)[8].tensor.dtype(), DType::kInt64);
+}
+
 TEST(StateDigest, SeesEveryElementButNotThePadding) {
   const SmallModel model;
   Tensor parameters = Ramp(model.parameters, DType::kFloat32, 0);

@@ -10,6 +10,7 @@
 #include "app/terminal.h"
 #include "base/text.h"
 #include "config/norm_fit.h"
+#include "config/norm_kind.h"
 #include "config/validate.h"
 #include "data/batch_plan.h"
 
@@ -63,7 +64,7 @@ class Notes {
     std::set<int64_t> seen;
     for (const nn::NormLayer& norm : model_->norms()) {
       const int64_t asked = norm.spec.batch().samples();
-      if (norm.spec.kind() != v1::NORM_KIND_BATCH || asked == 0) continue;
+      if (!config::IsOverBatch(norm.spec.kind()) || asked == 0) continue;
       if (!seen.insert(asked).second) continue;
       const auto groups = config::FitNormBatch(norm.spec.batch(), batches_);
       if (!groups || groups->replicas_per_group > 1) continue;
@@ -101,13 +102,13 @@ class Notes {
       const v1::NormKind next =
           i + 1 < layers.size() ? layers[i + 1].norm().kind() : v1::NORM_KIND_NONE;
       // Those that subtract each channel's own mean.
-      if (next == v1::NORM_KIND_BATCH || next == v1::NORM_KIND_INSTANCE) {
+      if (config::IsOverBatch(next) || next == v1::NORM_KIND_INSTANCE) {
         if (layer.has_conv() && layer.conv().bias()) found.push_back(here + ".conv.bias");
         if (layer.has_linear() && layer.linear().bias()) found.push_back(here + ".linear.bias");
       }
-      if (!layer.has_residual()) continue;
-      FindUselessBiases(layer.residual().body(), here + ".residual.body", found);
-      FindUselessBiases(layer.residual().shortcut(), here + ".residual.shortcut", found);
+      config::ForInnerLayers(layer, here, [&](const Layers& inner, const std::string& at) {
+        FindUselessBiases(inner, at, found);
+      });
     }
   }
 
@@ -195,7 +196,7 @@ class Notes {
                      const std::string& hint) {
     if (batches.empty()) return;
     for (const nn::NormLayer& norm : model_->norms()) {
-      if (norm.spec.kind() != v1::NORM_KIND_BATCH || norm.pixels > 1) continue;
+      if (!config::IsOverBatch(norm.spec.kind()) || norm.pixels > 1) continue;
       // The groups are those of a whole batch, whatever the last one holds.
       const auto groups = config::FitNormBatch(norm.spec.batch(), batches_);
       const std::string single = groups ? config::GroupOfOneSample(*groups, batches) : "";

@@ -58,9 +58,7 @@ NamedFigures MomentsProbe::Look(const ProbedStep& step) {
   NamedFigures figures;
   const std::span<const double> moments = step.moments.Span<double>();
   for (const nn::NormStatistics& norm : step.model->running_statistics().norms()) {
-    const ChannelSpread spread =
-        SpreadOf(moments.subspan(static_cast<size_t>(norm.moments_offset),
-                                 static_cast<size_t>(backend::MomentsElements(norm.channels))));
+    const ChannelSpread spread = SpreadOf(norm.ChannelMoments(moments));
     figures[LayerFigure(name(), norm.name, kMeanOverStd)] = spread.mean_over_std;
     figures[LayerFigure(name(), norm.name, kLargestMeanOverStd)] = spread.largest_mean_over_std;
     figures[LayerFigure(name(), norm.name, kCondition)] = spread.condition;

@@ -47,11 +47,9 @@ NamedFigures RunningErrorProbe::Look(const ProbedStep& step) {
   NamedFigures figures;
   for (const nn::NormStatistics& norm : step.model->running_statistics().norms()) {
     if (!norm.tracked) continue;
-    const auto block = [&](const Tensor& statistics) {
-      return statistics.Span<double>().subspan(static_cast<size_t>(norm.offset),
-                                               static_cast<size_t>(2 * norm.channels));
-    };
-    const RunningError error = RunningErrorOf(norm.channels, block(running), block(precise));
+    const RunningError error =
+        RunningErrorOf(norm.channels, norm.ChannelRunning(running.Span<double>()),
+                       norm.ChannelRunning(precise.Span<double>()));
     figures[LayerFigure(name(), norm.name, kMean)] = error.mean;
     figures[LayerFigure(name(), norm.name, kLogVariance)] = error.log_variance;
   }
