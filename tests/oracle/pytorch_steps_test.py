@@ -67,7 +67,8 @@ def part(tensors, prefix):
 
 
 def is_running(name):
-    return name.rsplit(".", 1)[-1] in ("running_mean", "running_var", "num_batches_tracked")
+    return name.rsplit(".", 1)[-1] in ("running_mean", "running_var", "running_covariance",
+                                     "num_batches_tracked")
 
 
 class Oracle:
@@ -106,10 +107,12 @@ class Oracle:
 
         forward = torch_model.Pass(self.spec, self.parameters, self.running,
                                    tensors["input.replica"].tolist(),
-                                   {n: t.double() for n, t in part(tensors, "dropout.").items()})
+                                   {n: t.double() for n, t in part(tensors, "dropout.").items()},
+                                   {n: t.double() for n, t in part(tensors, "noise.").items()}, step)
         logits = forward.run(tensors["input.images"].double())
-        same_names("parameters and dropout", list(self.parameters) +
-                   ["dropout " + n for n in forward.dropout_factors], forward.used)
+        same_names("parameters, dropout and noise", list(self.parameters) +
+                   ["dropout " + n for n in forward.dropout_factors] +
+                   ["noise " + n.rsplit(".", 1)[0] for n in forward.noise_draws], forward.used)
         if self.training is None:
             self.training = torch_training.Training(self.spec, self.parameters, forward.weights)
             self.training.load(before, updates)

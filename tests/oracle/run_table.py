@@ -122,6 +122,42 @@ add("lstm-shared", architecture="lstm", recurrent=dict(ROWS, statistics="shared"
 add("rnn-layer", recurrent("rnn"), norm="layer")
 add("lstm-layer", architecture="lstm", recurrent=ROWS, norm={"kind": "layer", "epsilon": 1e-3})
 
+# Activations, noise, renormalization, whitening; dropout elsewhere; branches.
+add("gelu", layers=[CONV1, "norm", "gelu", CONV2, "norm", "silu"] + HEAD)
+add("mlp-gelu", architecture="mlp", hidden=[12, 9], activation="gelu", dropout=0.3,
+    dropout_place="before_norm")
+add("cnn-small-silu", architecture="cnn_small", width=0.25, activation="silu", dropout=0.2,
+    dropout_place="after_activation", train={"epochs": 1})
+add("vgg-small", architecture="vgg_small", width=0.5, dropout=0.2, train={"epochs": 1})
+add("vgg11-dropout-after", architecture="vgg11", width=0.0625, dropout=0.1, train={"epochs": 1},
+    dropout_place="after_activation", norm="none")
+add("vgg-small-dropout-before", architecture="vgg_small", width=0.5, dropout=0.2,
+    dropout_place="before_norm", train={"epochs": 1}, norm={"placement": "after_activation"})
+add("initial-scale", norm={"initial_scale": 0.1}, layers=[CONV1, "norm", "relu", CONV2,
+                                                          {"norm": {"initial_scale": 2}}] + HEAD)
+NOISE = {"shift": 0.5, "scale": 1.25, "spread": 0.1}
+add("noise", norm={"noise": NOISE}, cluster=UNEVEN, samples=19)
+add("noise-on-two", layers=RESIDUAL, norm={"batch": 6, "noise": NOISE}, processes=2)
+RENORM = {"r_max": 1.5, "d_max": 0.5}
+add("renorm", norm={"kind": "batch_renorm", "renorm": RENORM}, cluster=UNEVEN, samples=19)
+add("renorm-slices", norm={"kind": "batch_renorm", "batch": 2, "running": "cumulative", "affine": False},
+    cluster=UNEVEN, samples=19)
+add("renorm-ramp", norm={"kind": "batch_renorm", "batch": "replica",
+                         "renorm": dict(RENORM, hold_steps=1, ramp_steps=2)})
+add("renorm-groups-on-two", layers=RESIDUAL, norm={"kind": "batch_renorm", "batch": 6}, processes=2)
+add("iterative", norm="iterative", cluster=UNEVEN, samples=19)
+add("iterative-groups", layers=RESIDUAL, norm={"kind": "iterative", "batch": 6, "group_channels": 3,
+                                               "iterations": 3}, processes=2)
+add("iterative-slices", norm={"kind": "iterative", "batch": 2, "running": "cumulative",
+                              "affine": False, "group_channels": 4}, samples=19)
+BRANCHES = {"concat": {"branches": [
+    {"body": [{"conv": {"out": 3, "kernel": 1}}, "norm", "relu"]},
+    {"body": [{"conv": {"out": 2, "padding": 1}}, "norm", "tanh"]},
+    {"body": []},
+    {"body": [{"max_pool": {"kernel": 3, "stride": 1, "padding": 1}}]}]}}
+add("concat", layers=[CONV1, "norm", "relu", BRANCHES, {"name": "mix", **BRANCHES}] + HEAD)
+add("inception", architecture="inception_bn_small", width=0.125, train={"epochs": 1})
+
 # Optimizers.
 add("sgd", optimizer={"kind": "sgd"})
 add("nesterov", optimizer={"momentum": 0.9, "nesterov": True, "weight_decay": 1e-2},
@@ -177,5 +213,9 @@ add("cpu-rnn", recurrent("rnn"), norm={"batch": 6}, backend="cpu", processes=2, 
 add("cpu-lstm", architecture="lstm", recurrent=dict(ROWS, hidden=20), cluster=UNEVEN, samples=19,
     backend="cpu")
 add("cpu-lstm-none", architecture="lstm", recurrent=ROWS, norm="none", backend="cpu")
+add("cpu-iterative", layers=SMOOTH, norm="iterative", cluster=UNEVEN, samples=19, backend="cpu")
+add("cpu-renorm-noise", layers=[CONV1, {"norm": {"noise": NOISE}}, "gelu", CONV2,
+                                {"norm": {"kind": "batch_renorm", "renorm": RENORM}}, "silu"] + HEAD,
+    backend="cpu")
 add("cpu-resnet20", architecture="resnet20", width=0.5, activation="tanh", train={"epochs": 1},
     backend="cpu")

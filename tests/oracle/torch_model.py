@@ -6,7 +6,9 @@ autograd. What the run file means is taken from its documentation (`syncbn expla
 import torch
 import torch.nn.functional as F
 
-NORM_LAYERS = ("batch", "layer", "instance", "group")
+NORM_LAYERS = ("batch", "layer", "instance", "group", "batch_renorm", "iterative")
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "gelu": F.gelu,
+               "silu": F.silu}
 
 
 def statistics_groups(batch, cluster, replica):
@@ -44,14 +46,17 @@ def statistics_groups(batch, cluster, replica):
 class Pass:
     """One forward pass. `parameters` are leaves by name; `running` is updated in place."""
 
-    def __init__(self, spec, parameters, running, replica, dropout):
+    def __init__(self, spec, parameters, running, replica, dropout, noise, step):
         self.spec = spec
         self.model = spec["model"]
         self.norm_spec = self.model.get("norm", {})  # left out where no layer uses it
         self.parameters = parameters
         self.running = running
+        self.at_start = {name: tensor.clone() for name, tensor in running.items()}
         self.replica = replica
         self.dropout_factors = dropout
+        self.noise_draws = noise
+        self.step = step
         self.weights = set()  # names of what convolutions and linear layers multiply with
         self.used = set()
         self.x = None
@@ -85,8 +90,16 @@ class Pass:
         scale = shift = None
         if spec["affine"]:
             scale, shift = self.parameter(name + ".weight"), self.parameter(name + ".bias")
+        given = self.x
         if kind == "batch":
             self.batch_norm(name, spec, scale, shift)
+            self.noise(name + ".noise", spec.get("noise", {}))
+        elif kind == "batch_renorm":
+            self.over_groups(spec, lambda part: self.renormalized(name, spec, part))
+            self.scale_and_shift(scale, shift)
+        elif kind == "iterative":
+            self.over_groups(spec, lambda part: self.whitened(spec, part))
+            self.scale_and_shift(scale, shift)
         elif kind == "instance":
             self.x = F.instance_norm(self.x, weight=scale, bias=shift, eps=spec["epsilon"])
         else:
@@ -94,23 +107,80 @@ class Pass:
             groups = 1 if kind == "layer" else next(
                 g for g in range(min(spec["groups"], channels), 0, -1) if channels % g == 0)
             self.x = F.group_norm(self.x, groups, scale, shift, spec["epsilon"])
+        self.update_running(name, spec, given)
+
+    def over_groups(self, spec, normalized):
+        parts, order = [], []
+        for group in statistics_groups(spec["batch"], self.spec["cluster"], self.replica):
+            parts.append(normalized(self.x[group]))
+            order += group
+        assert order == list(range(len(self.x))), "every sample is in one group"
+        self.x = torch.cat(parts)
+
+    def scale_and_shift(self, scale, shift):
+        if scale is None:
+            return
+        shape = [1, -1] + [1] * (self.x.dim() - 2)
+        self.x = self.x * scale.reshape(shape) + shift.reshape(shape)
+
+    def renormalized(self, name, spec, x):
+        """Ioffe 2017, equation 2 and algorithm 1: r and d are constants of the gradient."""
+        axes = [0] + list(range(2, x.dim()))
+        mean = x.mean(axes, keepdim=True)
+        std = (x.var(axes, unbiased=False, keepdim=True) + spec["epsilon"]).sqrt()
+        running_mean = self.at_start[name + ".running_mean"].reshape(mean.shape)
+        running_std = (self.at_start[name + ".running_var"].reshape(mean.shape)
+                       + spec["epsilon"]).sqrt()
+        limits, share = spec["renorm"], 1
+        grown = self.step - limits["hold_steps"]
+        if grown < limits["ramp_steps"]:
+            share = max(0, grown) / limits["ramp_steps"]
+        if grown < 0:
+            share = 0
+        r_max, d_max = 1 + share * (limits["r_max"] - 1), share * limits["d_max"]
+        r = (std.detach() / running_std).clamp(1 / r_max, r_max)
+        d = ((mean.detach() - running_mean) / running_std).clamp(-d_max, d_max)
+        return (x - mean) / std * r + d
+
+    def whitened(self, spec, x):
+        """Huang et al. 2019, algorithm 1."""
+        parts = []
+        for part in torch.split(x, spec["group_channels"], dim=1):
+            d = part.shape[1]
+            rows = part.transpose(0, 1).reshape(d, -1)
+            centered = rows - rows.mean(1, keepdim=True)
+            covariance = centered @ centered.T / rows.shape[1] + spec["epsilon"] * torch.eye(d)
+            trace = covariance.trace()
+            p, scaled = torch.eye(d, dtype=x.dtype), covariance / trace
+            for _ in range(spec["iterations"]):
+                p = (3 * p - p @ p @ p @ scaled) / 2
+            white = p / trace.sqrt() @ centered
+            parts.append(white.reshape(d, x.shape[0], *x.shape[2:]).transpose(0, 1))
+        return torch.cat(parts, 1)
+
+    def noise(self, name, spec):
+        if spec.get("shift", 0) > 0 or spec.get("scale", 1) > 1:
+            self.used.add("noise " + name)
+            self.x = (self.x * self.noise_draws[name + ".factors"]
+                      + self.noise_draws[name + ".shifts"])
 
     def batch_norm(self, name, spec, scale, shift):
-        x, parts, order = self.x, [], []
-        for group in statistics_groups(spec["batch"], self.spec["cluster"], self.replica):
-            part = x[group]
+        def normalized(part):
             if part.numel() == part.shape[1]:
                 # One value of each channel, which PyTorch refuses: it is its own mean.
                 part = (part - part) * (scale if scale is not None else 1)
-                part = part + (shift if shift is not None else 0)
-            else:
-                part = F.batch_norm(part, None, None, scale, shift, training=True,
-                                    eps=spec["epsilon"])
-            parts.append(part)
-            order += group
-        assert order == list(range(len(x))), "every sample is in one group"
-        self.x = torch.cat(parts)
-        if spec["running"]["kind"] == "none":
+                return part + (shift if shift is not None else 0)
+            return F.batch_norm(part, None, None, scale, shift, training=True, eps=spec["epsilon"])
+        self.over_groups(spec, normalized)
+
+    def update_running(self, name, spec, x):
+        if "running" not in spec or spec["running"]["kind"] == "none":
+            return
+        if spec["kind"] == "iterative":
+            blocks = torch.split(x, spec["group_channels"], dim=1)
+            for i, block in enumerate(blocks):
+                block_name = name if len(blocks) == 1 else f"{name}.groups.{i}"
+                self.update_covariance(block_name, spec, block)
             return
         # The running statistics are moved by all samples of the step, whatever the groups.
         batches = self.running[name + ".num_batches_tracked"]
@@ -120,9 +190,18 @@ class Pass:
                      self.running[name + ".running_var"], training=True,
                      momentum=1 / batches.item() if average else spec["running"]["momentum"])
 
+    def update_covariance(self, name, spec, x):
+        batches = self.running[name + ".num_batches_tracked"]
+        batches += 1
+        average = spec["running"]["kind"] == "cumulative"
+        share = 1 / batches.item() if average else spec["running"]["momentum"]
+        rows = x.detach().double().transpose(0, 1).reshape(x.shape[1], -1)
+        for what, newest in (("mean", rows.mean(1)), ("covariance", torch.cov(rows))):
+            self.running[f"{name}.running_{what}"].mul_(1 - share).add_(
+                newest.reshape(self.running[f"{name}.running_{what}"].shape), alpha=share)
+
     def activate(self, kind=None):
-        kind = kind or self.model.get("activation", "relu")
-        self.x = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}[kind](self.x)
+        self.x = ACTIVATIONS[kind or self.model.get("activation", "relu")](self.x)
 
     def drop(self, name, probability):
         if probability > 0:
@@ -140,11 +219,22 @@ class Pass:
     def after(self):
         return self.norm_spec.get("placement") == "after_activation"
 
-    def norm_and_activate(self, name):
+    def drop_at(self, place, name):
+        if self.model.get("dropout_place") == place:
+            self.drop(name, self.model["dropout"])
+
+    def drop_last(self):
+        if self.model.get("dropout_place", "last_layers") == "last_layers":
+            self.drop("dropout", self.model["dropout"])
+
+    def norm_and_activate(self, name, activation=None):
         if not self.after():
+            self.drop_at("before_norm", name + ".dropout")
             self.norm(name)
         self.activate()
+        self.drop_at("after_activation", f"{activation}.dropout")
         if self.after():
+            self.drop_at("before_norm", name + ".dropout")
             self.norm(name)
 
     def mlp(self):
@@ -152,8 +242,8 @@ class Pass:
         hidden = self.model["hidden"]
         for i in range(1, len(hidden) + 1):
             self.linear(f"fc{i}", **self.normed())
-            self.norm_and_activate(f"bn{i}")
-        self.drop("dropout", self.model["dropout"])
+            self.norm_and_activate(f"bn{i}", f"act{i}")
+        self.drop_last()
         self.linear(f"fc{len(hidden) + 1}")
 
     def lenet(self):
@@ -177,14 +267,55 @@ class Pass:
         for convolutions in stages:
             for _ in range(convolutions):
                 self.conv(f"features.{number}", padding=1, **self.normed())
-                self.norm_and_activate(f"features.{number + (2 if self.after() else 1)}")
+                names = [f"features.{number + 1}", f"features.{number + 2}"]
+                if self.after() or not norm:
+                    names.reverse()
+                self.norm_and_activate(*names)
                 number += 3 if norm else 2
             if min(self.x.shape[2:]) > 1:
                 self.x = F.max_pool2d(self.x, 2)
             number += 1
         self.x = self.x.mean((2, 3))
-        self.drop("dropout", self.model["dropout"])
+        self.drop_last()
         self.linear("classifier")
+
+    def small(self, stages):
+        number = 0
+        for convolutions in stages:
+            for _ in range(convolutions):
+                number += 1
+                self.conv(f"conv{number}", padding=1, **self.normed())
+                self.norm_and_activate(f"bn{number}", f"act{number}")
+            if min(self.x.shape[2:]) > 1:
+                self.x = F.max_pool2d(self.x, 2)
+        self.x = self.x.mean((2, 3))
+        self.drop_last()
+        self.linear("fc")
+
+    def basic_conv(self, name):
+        padding = self.parameters[name + (".conv.weight_v" if self.normed()["weight_norm"]
+                                          else ".conv.weight")].shape[2] // 2
+        self.conv(name + ".conv", padding=padding, **self.normed())
+        self.norm_and_activate(name + ".bn")
+
+    def inception_bn_small(self):
+        self.basic_conv("stem")
+        self.x = F.max_pool2d(self.x, 3, 2, 1)
+        for block in (1, 2, 3, 4):
+            before, parts = self.x, []
+            for branch, convolutions in enumerate(((None,), (0, 1), (0, 1, 2), (1,)), 1):
+                self.x = before
+                if branch == 4:
+                    self.x = F.avg_pool2d(before, 3, 1, 1, count_include_pad=False)
+                for i in convolutions:
+                    self.basic_conv(f"inception{block}.branch{branch}" + ("" if i is None else f".{i}"))
+                parts.append(self.x)
+            self.x = torch.cat(parts, 1)
+            if block == 1:
+                self.x = F.max_pool2d(self.x, 3, 2, 1)
+        self.x = self.x.mean((2, 3))
+        self.drop_last()
+        self.linear("fc")
 
     def resnet(self, blocks, bottleneck):
         self.conv("conv1", padding=1, **self.normed())
@@ -299,7 +430,7 @@ class Pass:
             self.linear(name, bias, follows == "weight")
         elif kind == "norm":
             self.norm(name, settings)
-        elif kind in ("relu", "sigmoid", "tanh"):
+        elif kind in ACTIVATIONS:
             self.activate(kind)
         elif kind == "max_pool":
             self.x = F.max_pool2d(self.x, settings["kernel"],
@@ -322,6 +453,13 @@ class Pass:
             body, self.x = self.x, before
             self.layers(settings.get("shortcut", []), name + ".shortcut.")
             self.x = body + self.x
+        elif kind == "concat":
+            before, parts = self.x, []
+            for i, branch in enumerate(settings["branches"]):
+                self.x = before
+                self.layers((branch or {}).get("body", []), f"{name}.branches.{i}.")
+                parts.append(self.x)
+            self.x = torch.cat(parts, 1)
         else:
             raise AssertionError(f"no layer {kind}")
 
@@ -331,12 +469,14 @@ class Pass:
         architecture = self.model.get("architecture")
         if architecture is None:
             self.layers(self.model["layers"])
-        elif architecture in ("mlp", "lenet"):
+        elif architecture in ("mlp", "lenet", "inception_bn_small"):
             getattr(self, architecture)()
         elif architecture in ("rnn", "lstm"):
             self.recurrent(architecture, architecture, self.model["recurrent"])
             self.drop("dropout", self.model["dropout"])
             self.linear("fc")
+        elif architecture in ("cnn_small", "vgg_small"):
+            self.small([1, 1, 1] if architecture == "cnn_small" else [2, 2, 2])
         elif architecture == "vgg11":
             self.vgg([1, 1, 2, 2, 2])
         elif architecture == "resnet20":
