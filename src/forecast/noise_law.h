@@ -3,9 +3,8 @@
 //
 //   steps(B) = S_min (1 + B_noise / B)
 //
-// S_min: steps at a batch without noise. B_noise: the batch at which twice as many steps are taken,
-// and half of the samples that small batches need at most are wasted. Learning rates are tuned to
-// each batch.
+// S_min: steps at a batch without noise. B_noise: the batch that takes twice as many steps, and
+// twice as many samples as the smallest batches do. Learning rates are tuned to each batch.
 #pragma once
 
 #include <cstdint>

@@ -4,12 +4,10 @@
 // Culler et al. 1993).
 //
 // All processes are alike and begin together, so what a process sends is when its like arrives from
-// the others. A round of a reduction
-//   leaves  when it is launched and the process's link is free; the link is busy for its bytes /
-//   bandwidth; is over latency later, and after what the software takes (HostCosts). A message
-//   longer than
-//           eager_bytes is announced first and sent when the receiver has answered: 2 latencies
-//           more.
+// the others. A round of a reduction leaves when it is launched and the process's link is free; the
+// link is busy for its bytes / bandwidth. It is over a latency later, and after what the software
+// takes (HostCosts). A message longer than eager_bytes is announced first and sent when the
+// receiver has answered: 2 latencies more.
 // Of several groups of a process the rounds go side by side. Replicas of a process take turns on
 // its cores. A reduction's later rounds begin when the process looks after its messages: while it
 // waits, or at its next event, never in the middle of a layer.

@@ -15,7 +15,7 @@ of the mean over the quickest quarter of the steps; beside it that of the median
 trained to the target. Spearman's rank correlation of predicted and measured times, with its interval (Bonett and
 Wright 2000, as src/study/statistics/rank_correlation.h).
 """
-import argparse, json, math, os, pathlib, shutil, statistics, subprocess, sys, tempfile, time
+import argparse, json, math, os, pathlib, shutil, signal, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 ID = str(os.getpid() % 10000)
@@ -70,17 +70,24 @@ class Hosts:
 
     def calibrate(self):
         """Latency and bandwidth as MPI has them: a small and a large sum of two processes, nothing between."""
-        sums = [json.loads(line) for line in self.mpirun(self.build / "reduction_bench", "3").splitlines()
-                if line.startswith("{")]
-        self.us = [one for one in sums if one["case"] == "small sum"][0]["direct_us"][0]
-        large = [one for one in sums if one["case"] == "large sum"][1]
-        # Two rounds, each announced first; every process sends as many bytes as the sum has.
-        self.mbit = 8 * large["bytes"] / (large["tree_us"][0] - 6 * self.us)
+        bench = subprocess.Popen(self.mpirun(self.build / "reduction_bench", "5"), stdout=subprocess.PIPE, text=True)
+        for line in bench.stdout:
+            one = json.loads(line) if line.startswith("{") else {"case": ""}
+            if one["case"] == "small sum" and one["bytes"] < 1000:
+                self.us = one["direct_us"][0]
+            if one["case"] == "large sum" and one["bytes"] >= 1 << 22:
+                # Two rounds, each announced first; every process sends as many bytes as the sum has.
+                self.mbit = 8 * one["bytes"] / (one["tree_us"][0] - 6 * self.us)
+                break
+        bench.terminate()  # what else it would time is not wanted
+        bench.communicate()
 
     def __exit__(self, *_):
         self.link.terminate()
         self.link.wait()
         for host in HOSTS:
+            for process in sh("ip", "netns", "pids", host).split():
+                os.kill(int(process), signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", host], check=False)
 
     def network(self):
@@ -96,10 +103,11 @@ class Hosts:
                  "--mca", "btl_tcp_if_include", "10.213.7.0/24", "--mca", "oob_tcp_if_include", "10.213.7.0/24",
                  *map(str, program)]
         line = f". {ROOT}/launch/mpi-environment; hostname {HOSTS[0]}; exec \"$@\""
-        return sh("ip", "netns", "exec", HOSTS[0], "unshare", "--uts", "sh", "-c", line, "sh", *words)
+        return ["ip", "netns", "exec", HOSTS[0], "unshare", "--uts", "sh", "-c", line, "sh", *words]
 
     def train(self, run, out, more=()):
-        self.mpirun(self.build / "syncbn", "train", run, "--out", out, "--overwrite", "--quiet", "--no-checkpoints", *more)
+        sh(*self.mpirun(self.build / "syncbn", "train", run, "--out", out, "--overwrite", "--quiet",
+                        "--no-checkpoints", *more))
 
 
 def records(out, split):
@@ -186,13 +194,14 @@ def target(build, folder, accuracy):
     sh(str(build / "syncbn"), "train", str(probed), "--out", str(out), "--overwrite", "--quiet", "--no-checkpoints")
     batches = [32, 64, 128, 256, 512]
     measured, predicted = [], []
-    # Steps to the target do not depend on the processes: every batch is trained once to count them.
+    # Steps to the target do not depend on the processes: every batch is trained once to count them. A process has
+    # one core, as the forecast has it.
     counted = {}
     for batch in batches:
         run = folder / f"batch{batch}.yaml"
         run.write_text(target_run(batch))
         one = folder / f"out{batch}"
-        sh(str(build / "syncbn"), "train", str(run), "--out", str(one), "--overwrite", "--quiet", "--no-checkpoints")
+        sh("taskset", "-c", "0", str(build / "syncbn"), "train", str(run), "--out", str(one), "--overwrite", "--quiet", "--no-checkpoints")
         reached = [line["step"] + 1 for line in records(one, "test") if line["accuracy"] >= accuracy]
         counted[batch] = (reached[0] if reached else None, quickest(step_seconds(one)))
     def add(batch, processes, network, cells, real):
@@ -217,7 +226,7 @@ def target(build, folder, accuracy):
                     if c["kind"] == "target"]
             for batch in batches:
                 hosts.train(folder / f"batch{batch}.yaml", folder / "both",
-                            ["--no-evaluation", "--set", f"train.max_steps={max(20, 6000 // batch)}"])
+                            ["--no-evaluation", "--set", f"train.max_steps={max(16, 1500 // batch)}"])
                 add(batch, 2, f"{delay_us / 1000} ms, {rate_mbit / 1000:g} Gbit/s", both,
                     quickest(step_seconds(folder / "both")))
     rho, low, high = spearman(predicted, measured)
@@ -232,6 +241,8 @@ def main():
     parser.add_argument("--accuracy", type=float, default=0.35, help="the target")
     arguments = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="syncbn-forecast-"))
+    # So that the hosts are taken down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     try:
         if arguments.what == "steps":
             steps(arguments.build.resolve(), folder, arguments.seconds)

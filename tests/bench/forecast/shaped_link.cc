@@ -1,10 +1,13 @@
 // A link of a latency and a bandwidth between two network namespaces of this machine, for kernels
 // that have no netem: two TUN devices, and this process between them.
 //
-//   shaped_link link NETNS ADDRESS NETNS ADDRESS --delay-us N --rate-mbit N     until it is ended;
-//   says "up" shaped_link answer PORT               answers the next; says "up" shaped_link measure
-//   ADDRESS PORT      medians: half a TCP round trip of a small message in microseconds, and
-//                                         the rate of 8 MiB both ways at once, in Mbit/s each way
+//   shaped_link link NETNS ADDRESS NETNS ADDRESS --delay-us N --rate-mbit N
+//       is the link until it is ended; says "up"
+//   shaped_link answer PORT
+//       answers the next; says "up"
+//   shaped_link measure ADDRESS PORT
+//       medians: half a TCP round trip of a small message in microseconds, and the rate of 8 MiB both
+//       ways at once in Mbit/s each way
 //
 // A packet leaves when the one before it has (length / rate) and arrives `delay` later; none is
 // lost. The first needs root; it asks for a real-time priority, so that computing processes do not
