@@ -101,14 +101,24 @@ std::optional<FreeNormBatch> RunForecast::FreeAt(int processes, std::optional<in
     candidates.push_back(samples);
   }
   candidates.push_back(global);
-  v1::RunSpec alone = WithNormBatch(spec, batch, global);
-  const double base = Predict(alone, processes).time.total();
+  // A single sample has no statistics of its own in a norm over features.
+  const auto predict = [&](int64_t samples) -> std::optional<Step> {
+    try {
+      return Predict(WithNormBatch(spec, samples, global), processes);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kInvalidArgument) throw;
+      return std::nullopt;
+    }
+  };
+  const std::optional<Step> alone = predict(batch);
+  if (!alone) return std::nullopt;
   FreeNormBatch free{.samples = batch, .replica = batch, .global = global};
   for (const int64_t samples : candidates) {
-    const Step step = Predict(WithNormBatch(spec, samples, global), processes);
-    const double adds = step.time.total() / base - 1;
+    const std::optional<Step> step = predict(samples);
+    if (!step) continue;
+    const double adds = step->time.total() / alone->time.total() - 1;
     if (samples == global) {
-      if (!step.shares_statistics) return std::nullopt;
+      if (!step->shares_statistics) return std::nullopt;
       free.global_adds = adds;
     }
     if (adds <= kFreeShare) free.samples = samples;

@@ -63,7 +63,8 @@ class RunForecast {
   ClusterForecast At(int processes, std::optional<int64_t> sgd_batch = std::nullopt);
   // Of the sizes that are a replica's batch times a power of two, or all, the largest whose step
   // takes at most kFreeShare more than with a replica's own statistics. Nothing where the model has
-  // no batch norm, replicas have batches of different sizes, or there is one replica.
+  // no batch norm, replicas have batches of different sizes or single samples without statistics,
+  // or there is one replica.
   std::optional<FreeNormBatch> FreeAt(int processes,
                                       std::optional<int64_t> sgd_batch = std::nullopt);
   // Those of all combinations that can be.

@@ -123,6 +123,16 @@ TEST_F(RunForecastTest, WithoutBatchNormNoNormalizationBatchIsFree) {
   EXPECT_EQ(forecast.At(2).step.statistics, 0);
 }
 
+TEST_F(RunForecastTest, ReplicasOfOneSampleHaveNoStatisticsToCompareWith) {
+  RunForecast forecast = Forecast(
+      "data: {dataset: shapes, shapes: {train_samples: 64, test_samples: 8}}\n"
+      "model: {architecture: mlp, hidden: [8], norm: {kind: batch, batch: global}}\n"
+      "cluster: {replicas: 4, batch_per_replica: 1}\n",
+      kFree);
+  EXPECT_EQ(forecast.At(2).impossible, "");
+  EXPECT_FALSE(forecast.FreeAt(2));
+}
+
 TEST_F(RunForecastTest, NativeReductionsAreRefused) {
   v1::RunSpec spec = RunSpecFromYaml(SmallRun(8, 4, "global"));
   RunForecast made = Forecast(SmallRun(8, 4, "global"), kFree);

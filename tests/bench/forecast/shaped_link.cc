@@ -6,8 +6,8 @@
 //   shaped_link answer PORT
 //       answers the next; says "up"
 //   shaped_link measure ADDRESS PORT
-//       medians: half a TCP round trip of a small message in microseconds, and the rate of 8 MiB both
-//       ways at once in Mbit/s each way
+//       medians: half a TCP round trip of a small message in microseconds, and the rate of 8 MiB
+//       both ways at once in Mbit/s each way
 //
 // A packet leaves when the one before it has (length / rate) and arrives `delay` later; none is
 // lost. The first needs root; it asks for a real-time priority, so that computing processes do not
