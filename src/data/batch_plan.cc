@@ -1,6 +1,7 @@
 #include "data/batch_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -105,6 +106,10 @@ PositionRange BatchPlan::Slice(int64_t step, int replica) const {
   const std::vector<int64_t>& offsets = whole.size() < batch_ ? partial_offsets_ : offsets_;
   const auto r = static_cast<size_t>(replica);
   return {whole.begin + offsets[r], whole.begin + offsets[r + 1]};
+}
+
+int64_t StepsOfEpochs(double epochs, int64_t steps_per_epoch) {
+  return std::max<int64_t>(1, std::llround(epochs * static_cast<double>(steps_per_epoch)));
 }
 
 }  // namespace syncbn::data

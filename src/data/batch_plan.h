@@ -58,4 +58,7 @@ class BatchPlan {
   std::vector<int64_t> partial_offsets_;  // the same in the last batch, when that is partial
 };
 
+// Steps of so many passes over the training samples: rounded, one at least.
+int64_t StepsOfEpochs(double epochs, int64_t steps_per_epoch);
+
 }  // namespace syncbn::data

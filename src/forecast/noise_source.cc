@@ -13,7 +13,7 @@
 #include "base/text.h"
 #include "config/run_file.h"
 #include "data/batch_plan.h"
-#include "study/executor.h"
+#include "study/outlook.h"
 #include "study/study_folder.h"
 #include "train/metrics.h"
 
@@ -144,7 +144,7 @@ NoiseSource FromStudy(const fs::path& folder, const std::string& target) {
     if (one.trial.tuning || one.record == nullptr) continue;
     const auto batch = static_cast<double>(data::SgdBatch(plan.RunOf(one.trial).cluster()));
     cells[batch].insert(one.trial.cell);
-    const double steps = study::MeasuresOf(*one.record, spec).at("steps_to " + name);
+    const double steps = outlook.MeasureOf("steps_to " + name, one);
     if (!std::isfinite(steps)) {
       ++missed;
       continue;

@@ -2,14 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
-#include <map>
 #include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "base/unknown_value.h"
+#include "study/bounds.h"
+#include "study/claim_samples.h"
 #include "study/statistics/equivalence.h"
 #include "study/statistics/rank_correlation.h"
 #include "study/statistics/slope.h"
@@ -17,28 +17,12 @@
 namespace syncbn::study {
 namespace {
 
-using Settings = google::protobuf::RepeatedPtrField<v1::SettingSpec>;
-
-std::string WhereText(const Settings& where) {
+std::string WhereText(const Where& where) {
   std::vector<std::string> parts;
   for (const v1::SettingSpec& setting : where) {
     parts.push_back(setting.path() + " " + setting.value());
   }
   return parts.empty() ? "all trials" : Join(parts, ", ");
-}
-
-std::string BoundText(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
-}
-
-std::string BoundsText(const v1::BoundsSpec& bounds) {
-  if (bounds.has_above() && bounds.has_below()) {
-    return "between " + BoundText(bounds.above()) + " and " + BoundText(bounds.below());
-  }
-  return bounds.has_above() ? "above " + BoundText(bounds.above())
-                            : "below " + BoundText(bounds.below());
 }
 
 // The other side of a single bound.
@@ -50,15 +34,29 @@ v1::BoundsSpec RefutedOf(const v1::ClaimSpec& claim) {
   return other;
 }
 
-// Whether the whole interval is within the bounds.
-bool Within(const Interval& interval, const v1::BoundsSpec& bounds) {
-  return (!bounds.has_above() || interval.low > bounds.above()) &&
-         (!bounds.has_below() || interval.high < bounds.below());
-}
-
 Verdict DecideByBounds(const Interval& interval, const v1::ClaimSpec& claim) {
   if (Within(interval, claim.supported())) return Verdict::kSupported;
   return Within(interval, RefutedOf(claim)) ? Verdict::kRefuted : Verdict::kInconclusive;
+}
+
+// What is judged of a trial, or of those along an axis.
+std::string SubjectText(const v1::ClaimSpec& claim) {
+  if (!claim.has_along()) return claim.measure();
+  const v1::AlongSpec& along = claim.along();
+  const std::string within = claim.measure() + " " + BoundsText(along.where());
+  switch (along.take()) {
+    case v1::TAKE_UNSPECIFIED:
+    case v1::TAKE_BEST:
+      return claim.measure() + " at the best " + along.over();
+    case v1::TAKE_LARGEST_VALUE:
+      return "largest " + along.over() + " with " + within;
+    case v1::TAKE_SMALLEST_VALUE:
+      return "smallest " + along.over() + " with " + within;
+    case v1::TAKE_SPREAD:
+      return "spread of " + claim.measure() + " over " + along.over();
+    default:
+      ThrowUnknownValue("claims.along.take", static_cast<int>(along.take()));
+  }
 }
 
 class Judging {
@@ -69,6 +67,7 @@ class Judging {
   Judgement Run() {
     judgement_.claim = &claim_;
     judgement_.rule = RuleText(claim_);
+    judgement_.figure = FigureText(claim_);
     try {
       switch (claim_.compare()) {
         case v1::COMPARISON_UNSPECIFIED:
@@ -79,6 +78,9 @@ class Judging {
         case v1::COMPARISON_RANK_CORRELATION:
         case v1::COMPARISON_LOG_SLOPE:
           Follow();
+          break;
+        case v1::COMPARISON_SAME_BITS:
+          CompareBits();
           break;
         default:
           ThrowUnknownValue("claims.compare", static_cast<int>(claim_.compare()));
@@ -95,100 +97,37 @@ class Judging {
   }
 
  private:
-  // What a trial has of the measure. Of a target that was not reached it is known only that it
-  // comes later: later than the longest run of the claim.
-  struct Sample {
-    double value = 0;
-    bool later = false;
-  };
-  // By seed, then by the levels of the axes that the arm leaves open.
-  using Samples = std::map<uint64_t, std::map<std::vector<int>, Sample>>;
-
-  Sample SampleOf(const TrialResult& one) {
-    if (one.record == nullptr)
-      throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
-    if (one.record->end == TrialEnd::kFailed) {
-      throw Error(ErrorCode::kNotFound, "a trial of it has failed: " + one.record->reason);
-    }
-    diverged_ += one.record->end == TrialEnd::kDiverged ? 1 : 0;
-    const double value = MeasuresOf(*one.record, plan_.file().spec).at(claim_.measure());
-    if (std::isnan(value)) throw Error(ErrorCode::kNotFound, "a trial of it was not evaluated");
-    if (!std::isinf(value)) return {value, false};
-    ++not_reached_;
-    return {Longest(), true};
-  }
-
-  // Steps (or samples) of the longest run that the claim is about.
-  double Longest() const {
-    const bool samples = claim_.measure().starts_with("samples_to");
-    int64_t longest = 1;
-    for (const TrialResult& one : outlook_.trials()) {
-      const Cell& cell = plan_.cells()[one.trial.cell];
-      if (one.trial.tuning || one.record == nullptr) continue;
-      if (!Matches(plan_, cell, claim_.arm()) &&
-          (claim_.against().empty() || !Matches(plan_, cell, claim_.against()))) {
-        continue;
-      }
-      longest = std::max(longest, samples ? one.record->samples : one.record->steps);
-    }
-    return static_cast<double>(longest);
-  }
-
-  Samples SamplesOf(const Settings& where) {
-    Samples samples;
-    for (const TrialResult& one : outlook_.trials()) {
-      const Cell& cell = plan_.cells()[one.trial.cell];
-      if (one.trial.tuning || !Matches(plan_, cell, where)) continue;
-      samples[one.trial.seed][OpenLevelsOf(plan_, cell, where)] = SampleOf(one);
-    }
-    if (samples.empty() || !AllTuned(where)) {
-      throw Error(ErrorCode::kNotFound, "not all of its trials have ended");
-    }
+  ArmSamples Of(const Where& where) {
+    ArmSamples samples = SamplesOf(plan_, outlook_, claim_, where);
+    diverged_ += samples.diverged;
+    at_least_ += samples.at_least;
+    at_most_ += samples.at_most;
     return samples;
-  }
-
-  // A cell whose tuned value is not found yet has no trials at all.
-  bool AllTuned(const Settings& where) const {
-    for (size_t cell = 0; cell < outlook_.tuned().size(); ++cell) {
-      if (!outlook_.tuned()[cell].value && Matches(plan_, plan_.cells()[cell], where)) return false;
-    }
-    return true;
-  }
-
-  // Seeds are what is repeated: trials of one seed under other open settings are no further
-  // evidence, but its mean (geometric, of ratios).
-  static std::vector<double> MeansOf(const Samples& samples, bool geometric) {
-    std::vector<double> means;
-    for (const auto& [seed, trials] : samples) {
-      double sum = 0;
-      for (const auto& [open, sample] : trials) {
-        if (geometric && !(sample.value > 0)) {
-          throw Error(ErrorCode::kNotFound, "a ratio needs figures above 0");
-        }
-        sum += geometric ? std::log(sample.value) : sample.value;
-      }
-      const double mean = sum / static_cast<double>(trials.size());
-      means.push_back(geometric ? std::exp(mean) : mean);
-    }
-    return means;
   }
 
   void Compare() {
     const bool ratio = claim_.compare() == v1::COMPARISON_RATIO;
-    judgement_.figure = claim_.measure() + ": " + WhereText(claim_.arm());
-    const Samples arm = SamplesOf(claim_.arm());
-    const int arm_later = std::exchange(not_reached_, 0);
-    std::vector<double> a = MeansOf(arm, ratio), b(a.size(), 0);
-    if (!claim_.against().empty()) {
-      judgement_.figure += (ratio ? " over " : " minus ") + WhereText(claim_.against());
-      b = MeansOf(SamplesOf(claim_.against()), ratio);
+    const ArmSamples arm = Of(claim_.arm());
+    std::vector<double> a = arm.Means(ratio), b(a.size(), 0);
+    // Beyond what is known, the figure may be anything on these sides.
+    bool open_above = arm.at_least > 0, open_below = arm.at_most > 0;
+    const auto subtract = [&](const Where& where, double share) {
+      const ArmSamples samples = Of(where);
+      const std::vector<double> means = samples.Means(ratio);
+      for (size_t i = 0; i < a.size(); ++i) b.at(i) += share * means.at(i);
+      open_above = open_above || (share > 0 ? samples.at_most : samples.at_least) > 0;
+      open_below = open_below || (share > 0 ? samples.at_least : samples.at_most) > 0;
+    };
+    if (!claim_.against().empty()) subtract(claim_.against(), 1);
+    if (claim_.has_less()) {
+      subtract(claim_.less().arm(), claim_.less().share());
+      subtract(claim_.less().against(), -claim_.less().share());
     }
-    const int against_later = not_reached_;
-    const size_t settings = arm.begin()->second.size();
-    Note(arm, arm_later + against_later,
+    const size_t settings = arm.settings();
+    Note(arm.by_seed.size(),
          settings > 1 ? "each the mean over " + std::to_string(settings) + " settings" : "");
     if (claim_.has_equivalent_within()) {
-      if (arm_later + against_later > 0) {
+      if (open_above || open_below) {
         throw Error(ErrorCode::kNotFound, "trials that did not reach it cannot be equal");
       }
       const double margin = claim_.equivalent_within();
@@ -201,41 +140,36 @@ class Judging {
     }
     judgement_.interval = ratio ? PairedRatio(a, b) : PairedDifference(a, b);
     constexpr double kOpen = std::numeric_limits<double>::infinity();
-    if (arm_later > 0) judgement_.interval.high = kOpen;
-    if (against_later > 0) judgement_.interval.low = ratio ? 0 : -kOpen;
+    if (open_above) judgement_.interval.high = kOpen;
+    if (open_below) judgement_.interval.low = ratio ? 0 : -kOpen;
     judgement_.verdict = DecideByBounds(judgement_.interval, claim_);
   }
 
   void Follow() {
     const bool slope = claim_.compare() == v1::COMPARISON_LOG_SLOPE;
-    judgement_.figure = std::string(slope ? "slope of log " : "rank correlation of ") +
-                        claim_.measure() + (slope ? " over log " : " with ") + claim_.over() +
-                        ": " + WhereText(claim_.arm());
-    // Which of the open levels is that of the axis, of a cell's.
+    const ArmSamples samples = Of(claim_.arm());
     const std::vector<Axis>& axes = plan_.file().axes;
-    size_t over = 0, at = 0;
-    while (axes[over].name != claim_.over()) {
-      const bool named = std::ranges::any_of(claim_.arm(), [&](const v1::SettingSpec& setting) {
-        return setting.path() == axes[over].name;
-      });
-      at += named ? 0 : 1;
-      ++over;
-    }
-    const Samples samples = SamplesOf(claim_.arm());
-    Note(samples, not_reached_,
-         "each over " + std::to_string(samples.begin()->second.size()) + " settings");
-    if (slope && not_reached_ > 0) {
+    const auto over = std::ranges::find_if(
+        samples.open, [&](size_t axis) { return axes[axis].name == claim_.over(); });
+    const auto at = static_cast<size_t>(over - samples.open.begin());
+    const bool unknown = samples.at_least + samples.at_most > 0;
+    if (slope && unknown) {
       throw Error(ErrorCode::kNotFound, "a slope over trials that did not reach it is not known");
     }
     std::vector<double> figures;
-    for (const auto& [seed, trials] : samples) {
+    size_t points = 0;
+    for (const auto& [seed, trials] : samples.by_seed) {
       std::vector<double> x, y;
       for (const auto& [open, sample] : trials) {
-        x.push_back(*axes[over].levels[static_cast<size_t>(open[at])].number);
+        const double value = *axes[*over].levels[static_cast<size_t>(open[at])].number;
+        if (claim_.has_range() && !Contains(claim_.range(), value)) continue;
+        x.push_back(value);
         y.push_back(sample.value);
       }
+      points = x.size();
       figures.push_back(slope ? LogLogSlope(x, y).estimate : Spearman(x, y).rho.estimate);
     }
+    Note(samples.by_seed.size(), "each over " + std::to_string(points) + " settings");
     judgement_.interval = MeanInterval(figures);
     if (!slope) {  // no correlation is beyond these
       judgement_.interval.low = std::max(judgement_.interval.low, -1.0);
@@ -244,15 +178,38 @@ class Judging {
     judgement_.verdict = DecideByBounds(judgement_.interval, claim_);
   }
 
-  void Note(const Samples& samples, int not_reached, const std::string& each) {
+  void CompareBits() {
+    const auto arm = TrialsOf(plan_, outlook_, claim_.arm());
+    const auto against = TrialsOf(plan_, outlook_, claim_.against());
+    int64_t pairs = 0, different = 0;
+    std::string first;
+    for (const auto& [seed, trials] : arm) {
+      for (const auto& [open, trial] : trials) {
+        const TrialResult& other = *against.at(seed).at(open);
+        ++pairs;
+        if (trial->record->digest == other.record->digest) continue;
+        if (++different == 1) first = trial->id + " and " + other.id;
+      }
+    }
+    judgement_.level = 0;
+    const auto count = static_cast<double>(different);
+    judgement_.interval = {.low = count, .estimate = count, .high = count};
+    judgement_.samples = Plural(pairs, "pair") + (first.empty() ? "" : "; the first: " + first);
+    judgement_.verdict = different == 0 ? Verdict::kSupported : Verdict::kRefuted;
+  }
+
+  void Note(size_t seeds, const std::string& each) {
     constexpr size_t kFewest = 5;  // seeds that a verdict should have
-    std::string text = Plural(static_cast<long long>(samples.size()), "seed");
-    if (samples.size() < kFewest) text += ", fewer than a verdict should have (5)";
+    std::string text = Plural(static_cast<long long>(seeds), "seed");
+    if (seeds < kFewest) text += ", fewer than a verdict should have (5)";
     if (!each.empty()) text += ", " + each;
     if (diverged_ > 0) text += "; " + Plural(diverged_, "trial") + " diverged";
-    if (not_reached > 0) {
-      text += "; " + Plural(not_reached, "trial") +
-              " did not reach it: the interval is open on that side";
+    const bool values = claim_.has_along() && claim_.along().take() != v1::TAKE_BEST;
+    if (const int beyond = at_least_ + at_most_; beyond > 0) {
+      text += "; " + (values ? Plural(beyond, "figure") + (beyond == 1 ? " lies" : " lie") +
+                                   " beyond the axis: the interval is open on that side"
+                             : Plural(beyond, "trial") +
+                                   " did not reach it: the interval is open on that side");
     }
     judgement_.samples = std::move(text);
   }
@@ -261,12 +218,15 @@ class Judging {
   const Outlook& outlook_;
   const v1::ClaimSpec& claim_;
   Judgement judgement_;
-  int not_reached_ = 0, diverged_ = 0;
+  int diverged_ = 0, at_least_ = 0, at_most_ = 0;
 };
 
 }  // namespace
 
 std::string RuleText(const v1::ClaimSpec& claim) {
+  if (claim.compare() == v1::COMPARISON_SAME_BITS) {
+    return "supported where every pair of trials ends in the same bits; refuted where one does not";
+  }
   if (claim.has_equivalent_within()) {
     const double margin = claim.equivalent_within();
     const std::string range =
@@ -278,6 +238,30 @@ std::string RuleText(const v1::ClaimSpec& claim) {
   }
   return "supported where the whole 95 % interval is " + BoundsText(claim.supported()) +
          "; refuted where it is " + BoundsText(RefutedOf(claim));
+}
+
+std::string FigureText(const v1::ClaimSpec& claim) {
+  if (claim.compare() == v1::COMPARISON_SAME_BITS) {
+    return "pairs that differ: " + WhereText(claim.arm()) + " and " + WhereText(claim.against());
+  }
+  if (claim.compare() == v1::COMPARISON_RANK_CORRELATION ||
+      claim.compare() == v1::COMPARISON_LOG_SLOPE) {
+    const bool slope = claim.compare() == v1::COMPARISON_LOG_SLOPE;
+    return std::string(slope ? "slope of log " : "rank correlation of ") + SubjectText(claim) +
+           (slope ? " over log " : " with ") + claim.over() +
+           (claim.has_range() ? " " + BoundsText(claim.range()) : "") + ": " +
+           WhereText(claim.arm());
+  }
+  const bool ratio = claim.compare() == v1::COMPARISON_RATIO;
+  std::string text = SubjectText(claim) + ": " + WhereText(claim.arm());
+  if (!claim.against().empty()) {
+    text += (ratio ? " over " : " minus ") + WhereText(claim.against());
+  }
+  if (claim.has_less()) {
+    text += ", less " + BoundText(claim.less().share()) + " of " + WhereText(claim.less().arm()) +
+            " minus " + WhereText(claim.less().against());
+  }
+  return text;
 }
 
 std::vector<Judgement> Judge(const Plan& plan, const Outlook& outlook) {

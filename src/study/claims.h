@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "study/executor.h"
+#include "study/outlook.h"
 #include "study/plan.h"
 #include "study/statistics/interval.h"
 #include "study/statistics/verdict.h"
@@ -21,7 +21,7 @@ struct Judgement {
   // "test_accuracy: batch 32 minus batch 2"
   std::string figure;
   Interval interval;
-  // Of the interval, in percent.
+  // Of the interval, in percent; 0: the figure is exact.
   int level = 95;
   // What to know of the samples: "5 seeds; 2 trials did not reach it: the interval is open on that
   // side".
@@ -35,5 +35,7 @@ std::vector<Judgement> Judge(const Plan& plan, const Outlook& outlook);
 
 // "supported where the whole interval is above 0.01, ..."
 std::string RuleText(const v1::ClaimSpec& claim);
+// "test_accuracy at the best rate: batch 32 minus batch 2": what the rule is about.
+std::string FigureText(const v1::ClaimSpec& claim);
 
 }  // namespace syncbn::study

@@ -1,7 +1,6 @@
 #include "study/executor.h"
 
 #include <algorithm>
-#include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -14,128 +13,6 @@
 #include "base/error.h"
 
 namespace syncbn::study {
-namespace {
-
-// What a trial that tunes came to.
-struct Attempt {
-  const TrialRecord* record;
-  double measure;
-};
-
-// Whether `a` is better than `b`: one that finished always is better than one that did not,
-// whatever the measure of guessing comes to; what is not a number is never better.
-bool Better(const Attempt& a, const Attempt& b, bool more) {
-  const bool a_finished = a.record->end == TrialEnd::kFinished;
-  const bool b_finished = b.record->end == TrialEnd::kFinished;
-  if (a_finished != b_finished) return a_finished;
-  if (std::isnan(a.measure)) return false;
-  if (std::isnan(b.measure)) return true;
-  return more ? a.measure > b.measure : a.measure < b.measure;
-}
-
-class CellOutlook {
- public:
-  CellOutlook(const Plan& plan, size_t cell, const std::map<std::string, TrialRecord>& results,
-              std::vector<TrialResult>& trials)
-      : plan_(plan), cell_(cell), results_(results), trials_(trials) {}
-
-  void Add(const Trial& trial) {
-    TrialResult result{.trial = trial, .id = plan_.IdOf(trial)};
-    const auto found = results_.find(result.id);
-    if (found != results_.end()) result.record = &found->second;
-    trials_.push_back(std::move(result));
-  }
-
-  Tuned Tune() {
-    const v1::TuneSpec& spec = plan_.file().spec.tune();
-    const bool more = MoreIsBetter(spec.measure());
-    std::vector<double> grid = plan_.file().tuning_grid;
-    int up = 0, down = 0;
-    for (const double value : grid) Try(value);
-    Tuned tuned;
-    while (true) {
-      std::ranges::sort(tried_);
-      tuned.tried.clear();
-      for (const auto& [value, record] : tried_) {
-        tuned.tried.emplace_back(
-            value, record == nullptr ? std::nan("")
-                                     : MeasuresOf(*record, plan_.file().spec).at(spec.measure()));
-      }
-      if (std::ranges::any_of(tried_, [](const auto& one) { return one.second == nullptr; })) {
-        return tuned;
-      }
-      // Of equals the smallest.
-      size_t best = 0;
-      for (size_t i = 1; i < tried_.size(); ++i) {
-        if (Better({tried_[i].second, tuned.tried[i].second},
-                   {tried_[best].second, tuned.tried[best].second}, more)) {
-          best = i;
-        }
-      }
-      const bool first = best == 0, last = best + 1 == tuned.tried.size();
-      if ((first && down < spec.widen()) || (last && up < spec.widen())) {
-        const bool upward = last && up < spec.widen();
-        int& widened = upward ? up : down;
-        const double next = NextOnGrid(grid, upward);
-        if (next != (upward ? grid.back() : grid.front()) && TryWidened(next)) {
-          ++widened;
-          grid.insert(upward ? grid.end() : grid.begin(), next);
-        } else {
-          widened = spec.widen();
-        }
-        continue;
-      }
-      tuned.value = tuned.tried[best].first;
-      tuned.on_edge = first || last;
-      return tuned;
-    }
-  }
-
- private:
-  void Try(double value) {
-    Add({.cell = cell_, .seed = plan_.file().spec.tune().seed(), .tuned = value, .tuning = true});
-    tried_.emplace_back(value, trials_.back().record);
-  }
-
-  // False where no run may have the value (a momentum above 1): the grid ends before it.
-  bool TryWidened(double value) {
-    try {
-      Try(value);
-      return true;
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kInvalidArgument) throw;
-      return false;
-    }
-  }
-
-  const Plan& plan_;
-  const size_t cell_;
-  const std::map<std::string, TrialRecord>& results_;
-  std::vector<TrialResult>& trials_;
-  std::vector<std::pair<double, const TrialRecord*>> tried_;
-};
-
-}  // namespace
-
-Outlook::Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& results) {
-  for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
-    CellOutlook outlook(plan, cell, results, trials_);
-    std::optional<double> value;
-    if (!plan.file().tuning_grid.empty()) {
-      tuned_.push_back(outlook.Tune());
-      value = tuned_.back().value;
-      if (!value) continue;
-    }
-    for (const Trial& trial : plan.TrialsOf(cell, value)) outlook.Add(trial);
-  }
-}
-
-bool Outlook::complete() const {
-  return std::ranges::all_of(trials_,
-                             [](const TrialResult& one) { return one.record != nullptr; }) &&
-         std::ranges::all_of(tuned_, [](const Tuned& one) { return one.value.has_value(); });
-}
-
 namespace {
 
 class Execution {
@@ -178,10 +55,10 @@ class Execution {
     try {
       for (int i = 0; i < options_.at_once; ++i) threads.emplace_back([this] { Work(); });
     } catch (const std::system_error& error) {
-      throw Error(ErrorCode::kResourceExhausted,
-                  "cannot start thread " + std::to_string(threads.size() + 1) + " of " +
-                      std::to_string(options_.at_once) + ": " + error.what() +
-                      "; run fewer trials at once");
+      throw Error(ErrorCode::kResourceExhausted, "cannot start thread " +
+                                                     std::to_string(threads.size() + 1) + " of " +
+                                                     std::to_string(options_.at_once) + ": " +
+                                                     error.what() + "; run fewer trials at once");
     }
   }
 
@@ -226,21 +103,28 @@ class Execution {
   void Work() {
     std::unique_lock lock(mutex_);
     while (true) {
-      changed_.wait(
-          lock, [&] { return !waiting_.empty() || done_ || failure_ || inner_.stop_requested(); });
+      changed_.wait(lock,
+                    [&] { return NextFits() || done_ || failure_ || inner_.stop_requested(); });
       if (done_ || failure_ || inner_.stop_requested()) return;
       TrialResult next = std::move(waiting_.front());
       waiting_.pop_front();
+      const int processes = plan_.ProcessesOf(next.trial);
+      busy_ += processes;
       ++progress_.running;
       lock.unlock();
       std::optional<TrialRecord> record;
       std::exception_ptr failure;
       try {
-        record = runner_.Run(plan_.RunOf(next.trial), inner_.get_token());
+        record = runner_.Run(plan_.RunOf(next.trial), processes, inner_.get_token());
+      } catch (Error& error) {
+        error.AddFrame("trial " + next.id + " (" + plan_.Describe(plan_.cells()[next.trial.cell]) +
+                       ", seed " + std::to_string(next.trial.seed) + ")");
+        failure = std::current_exception();
       } catch (...) {
         failure = std::current_exception();
       }
       lock.lock();
+      busy_ -= processes;
       --progress_.running;
       if (failure) {
         if (!failure_) failure_ = failure;
@@ -264,6 +148,12 @@ class Execution {
       if (progress_.running == 0 && Leaving()) return;
       Tell(lock, nullptr);
     }
+  }
+
+  // In their order: one of many processes is not overtaken for ever. Under mutex_.
+  bool NextFits() const {
+    if (waiting_.empty()) return false;
+    return busy_ == 0 || busy_ + plan_.ProcessesOf(waiting_.front().trial) <= options_.at_once;
   }
 
   bool Leaving() const { return done_ || failure_ || inner_.stop_requested(); }
@@ -304,6 +194,8 @@ class Execution {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<TrialResult> waiting_;
+  // Processes of the trials under way.
+  int busy_ = 0;
   std::set<std::string> given_;
   // By digest, which several trials may share; and how many of them tune, by cell.
   std::multimap<std::string, Open> open_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "study/measures.h"
+#include "study/outlook.h"
 #include "study/plan.h"
 #include "study/result_log.h"
 
@@ -19,7 +20,8 @@ class TrialRunner {
   virtual ~TrialRunner() = default;
   // Nothing: it was stopped before its end, and has no result. What cannot be run (a model that
   // does not fit into the memory) is a record of kFailed; an Error that is thrown ends the study.
-  virtual std::optional<TrialRecord> Run(const v1::RunSpec& run, std::stop_token stop) = 0;
+  virtual std::optional<TrialRecord> Run(const v1::RunSpec& run, int processes,
+                                         std::stop_token stop) = 0;
 };
 
 struct Progress {
@@ -31,43 +33,8 @@ struct Progress {
   int running = 0;
 };
 
-// A trial with its result, if it has one.
-struct TrialResult {
-  Trial trial;
-  std::string id;
-  const TrialRecord* record = nullptr;
-};
-
-// Which value a cell has been tuned to, and by what.
-struct Tuned {
-  // Nothing: not all trials of the grid have ended.
-  std::optional<double> value;
-  // Values tried, ascending, and the measure of each.
-  std::vector<std::pair<double, double>> tried;
-  // The best is the first or the last of all that may be tried.
-  bool on_edge = false;
-};
-
-// All trials that are known by what has ended, in the order of the cells: those that tune, by
-// value; then the others, by seed. A pure function of the results: it does not matter in which
-// order they came.
-class Outlook {
- public:
-  // Both must outlive it.
-  Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& results);
-  Outlook(const Plan& plan, std::map<std::string, TrialRecord>&& results) = delete;
-
-  const std::vector<TrialResult>& trials() const { return trials_; }
-  // By cell; empty where nothing is tuned.
-  const std::vector<Tuned>& tuned() const { return tuned_; }
-  bool complete() const;
-
- private:
-  std::vector<TrialResult> trials_;
-  std::vector<Tuned> tuned_;
-};
-
 struct ExecutorOptions {
+  // Processes of trials that go on at the same time; a trial that has more of them goes on alone.
   int at_once = 1;
   std::stop_token stop = {};
   // On the thread that calls Execute; from time to time, and whenever a trial has ended and its

@@ -5,14 +5,14 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "syncbn/v1/study.pb.h"
 
 namespace syncbn::study {
 
-// Of the test split, with the first of the statistics that the run file asks for; or of an epoch of
-// training.
+// Of the test split, or of an epoch of training.
 struct Evaluation {
   int64_t steps = 0;    // done before it
   int64_t samples = 0;  // seen before it
@@ -34,9 +34,13 @@ struct TrialRecord {
   std::string reason;
   int64_t steps = 0;
   int64_t samples = 0;
-  // In their order.
+  // In their order, with the first of the statistics that the run file asks for.
   std::vector<Evaluation> test;
   std::vector<Evaluation> train;
+  // All that the run file asks for: "running", "precise", "batch".
+  std::map<std::string, std::vector<Evaluation>> test_with = {};
+  // Of probes: steps done and the figure, by its name.
+  std::map<std::string, std::vector<std::pair<int64_t, double>>> figures = {};
   // Of the data set: what guessing comes to.
   int classes = 0;
   // StateDigest at the end.
@@ -47,13 +51,33 @@ struct TrialRecord {
   std::map<std::string, double> timings;
 };
 
-// By name. A trial that has diverged has the accuracy and the loss of guessing. A target that was
-// not reached is infinite; all measures of a trial that failed are NaN.
-using Measures = std::map<std::string, double>;
-Measures MeasuresOf(const TrialRecord& record, const v1::StudySpec& study);
+// What is to be reached, by the names of targets: their values, or shares of what an arm has
+// reached (nothing: not all of its trials have ended).
+using Thresholds = std::map<std::string, std::optional<double>>;
+// Of the targets that state their value themselves.
+Thresholds StatedThresholds(const v1::StudySpec& study);
 
-// All of a study, in the order in which they are shown; "tuned" is the last where something is.
+// NaN where it is not known: a trial that has failed, a threshold that is not known, an evaluation
+// or a figure that the run did not make. A trial that has diverged has the accuracy and the loss of
+// guessing. A target that was not reached is infinite. Throws INVALID_ARGUMENT for a name that
+// IsMeasure refuses.
+double MeasureOf(const std::string& measure, const TrialRecord& record, const v1::StudySpec& study,
+                 const Thresholds& thresholds);
+
+// Measures of all trials of a study, in the order in which they are shown: those that every study
+// has, those of its targets, and those of its claims. "tuned", which is the cell's, is the last
+// where something is.
 std::vector<std::string> MeasureNames(const v1::StudySpec& study);
+// Those that the claims of a study ask for, each once.
+std::vector<std::string> AskedMeasures(const v1::StudySpec& study);
+// Names that are known; see v1::ClaimSpec.measure.
+bool IsMeasure(const std::string& measure, const v1::StudySpec& study);
+// All that may stand in a study, for people: `figure NAME` stands for those of probes.
+std::vector<std::string> KnownMeasures(const v1::StudySpec& study);
+// A time of this machine, never equal twice.
+bool IsTime(const std::string& measure);
+// The probe's name, where the measure is one of its figures: "landscape".
+std::optional<std::string> ProbeOf(const std::string& measure);
 // Whether more of it is better.
 bool MoreIsBetter(const std::string& measure);
 

@@ -29,6 +29,8 @@ struct Trial {
   std::optional<double> tuned;
   // Whether it is one of those by which that value is found.
   bool tuning = false;
+  // It ends at this one of tune.halving.rungs; nothing: a whole run.
+  std::optional<int> rung = std::nullopt;
 
   auto operator<=>(const Trial&) const = default;
 };
@@ -55,6 +57,7 @@ class Plan {
   std::vector<Trial> TrialsOf(size_t cell, std::optional<double> tuned) const;
   // Complete and valid. Throws INVALID_ARGUMENT for a tuned value that does not fit.
   v1::RunSpec RunOf(const Trial& trial) const;
+  int ProcessesOf(const Trial& trial) const;
   // Digest of all that its result depends on: two trials of the same digest are the same run. 16
   // digits.
   const std::string& IdOf(const Trial& trial) const;
@@ -62,14 +65,22 @@ class Plan {
  private:
   // Throw INVALID_ARGUMENT: for runs that are wrong, or the same; for claims whose arms `skip` has
   // emptied or made different.
-  void CheckRuns() const;
+  void CheckRuns();
   void CheckArms() const;
+  // That the trials of the claim will have what it measures.
+  void CheckMeasured(const v1::ClaimSpec& claim, const std::string& path,
+                     config::Diagnostics& diagnostics) const;
+  std::string NameOf(size_t cell) const;
   void ThrowIfAny(config::Diagnostics& diagnostics) const;
+  // Precondition: TrainingSamples(run).
+  void EndAtRung(int rung, v1::RunSpec& run) const;
   // "path=value" for a run of the cell.
   std::vector<Setting> SettingsOf(const Trial& trial) const;
 
   StudyFile file_;
   std::vector<Cell> cells_;
+  // By cell: no seed and no tuned value changes it.
+  std::vector<int> processes_;
   // To know it takes reading the run file anew.
   mutable std::mutex mutex_;
   mutable std::map<Trial, std::string> ids_;

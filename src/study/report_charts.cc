@@ -7,8 +7,8 @@
 #include <numeric>
 
 #include "base/text.h"
-#include "config/schema.h"
-#include "study/report.h"
+#include "study/cell_figure.h"
+#include "study/report_figures.h"
 #include "study/statistics/interval.h"
 
 namespace syncbn::study {
@@ -70,6 +70,21 @@ std::vector<PlottedMeasure> Plotted(const v1::StudySpec& study) {
     PlottedMeasure one{"steps_to " + target.name(), "Steps to " + target.name(), Plain("steps"), 1};
     one.axis.scale = document::AxisScale::kLog2;
     all.push_back(std::move(one));
+    if (study.at_once() != 1) continue;  // times are of one at a time
+    PlottedMeasure time{"seconds_to " + target.name(), "Time to " + target.name(),
+                        Plain("seconds", "s"), 1};
+    time.axis.scale = document::AxisScale::kLog2;
+    all.push_back(std::move(time));
+  }
+  if (study.at_once() == 1) {
+    all.push_back({"samples_per_second", "Throughput", Plain("training samples per second"), 1});
+  }
+  for (const std::string& measure : AskedMeasures(study)) {
+    const bool known =
+        std::ranges::any_of(all, [&](const PlottedMeasure& one) { return one.name == measure; });
+    const bool accuracy = measure.find("accuracy") != std::string::npos;
+    if (known) continue;
+    all.push_back({measure, measure, Plain(measure, accuracy ? "%" : ""), accuracy ? 100.0 : 1.0});
   }
   if (study.has_tune()) {
     PlottedMeasure one{"tuned", "Best " + study.tune().path(), Plain(study.tune().path()), 1};
@@ -145,6 +160,8 @@ class Charts {
     }
     if (!outlook_.tuned().empty()) sections.push_back(Sweeps());
     sections.push_back(Curves());
+    sections.push_back(ProbeSection(plan_, outlook_));
+    if (plan_.file().spec.at_once() == 1) sections.push_back(TimeSection(plan_, outlook_));
     std::erase_if(sections, [](const auto& section) { return section.blocks.empty(); });
     return sections;
   }
@@ -288,8 +305,8 @@ class Charts {
     };
     for (size_t cell = 0; cell < plan_.cells().size(); ++cell) {
       std::map<int64_t, CellFigure> at;
-      for (const TrialResult& one : outlook_.trials()) {
-        if (one.trial.cell != cell || one.trial.tuning || one.record == nullptr) continue;
+      for (const TrialResult& one : outlook_.OfCell(cell)) {
+        if (one.trial.tuning || one.record == nullptr) continue;
         for (const Evaluation& evaluation : one.record->test) {
           if (!std::isfinite(evaluation.accuracy)) continue;
           at[evaluation.samples].samples[one.trial.seed] = evaluation.accuracy;
@@ -314,48 +331,10 @@ class Charts {
   Layout layout_;
 };
 
-// What a result holds for, one each.
-std::vector<std::string> FactsOf(const v1::RunSpec& run) {
-  const auto word = [](const google::protobuf::Message& message, const char* key) {
-    return config::FieldText(message, *message.GetDescriptor()->FindFieldByName(key));
-  };
-  int64_t batch = 0;
-  for (const int64_t one : run.cluster().batch_per_replica()) batch += one;
-  if (run.cluster().batch_per_replica_size() == 1) batch *= run.cluster().replicas();
-  const double epochs = run.train().epochs();
-  return {run.model().layers().empty() ? word(run.model(), "architecture")
-                                       : "the model of the run file",
-          word(run.data(), "dataset"),
-          run.train().max_steps() > 0 ? Plural(run.train().max_steps(), "step") + " at most"
-                                      : FormatDouble(epochs) + (epochs == 1 ? " epoch" : " epochs"),
-          "SGD batch " + std::to_string(batch), Plural(run.cluster().replicas(), "replica")};
-}
-
 }  // namespace
 
 std::vector<document::Section> ChartSections(const Plan& plan, const Outlook& outlook) {
   return Charts(plan, outlook).Run();
-}
-
-std::string ScaleOf(const Plan& plan) {
-  constexpr size_t kLooked = 50;
-  std::vector<std::vector<std::string>> facts;
-  const size_t cells = plan.cells().size();
-  for (size_t i = 0; i < std::min(cells, kLooked); ++i) {
-    const size_t cell = cells <= kLooked ? i : i * (cells - 1) / (kLooked - 1);
-    Trial trial = plan.TrialsOf(cell, std::nullopt).front();
-    if (!plan.file().tuning_grid.empty()) trial.tuned = plan.file().tuning_grid.front();
-    facts.push_back(FactsOf(plan.RunOf(trial)));
-  }
-  // What differs between cells is said by the axes.
-  std::vector<std::string> parts;
-  for (size_t fact = 0; fact < facts.front().size(); ++fact) {
-    const bool same = std::ranges::all_of(
-        facts, [&](const auto& one) { return one[fact] == facts.front()[fact]; });
-    if (same) parts.push_back(facts.front()[fact]);
-  }
-  parts.push_back(Plural(static_cast<long long>(plan.file().seeds.size()), "seed"));
-  return Join(parts, ", ");
 }
 
 }  // namespace syncbn::study

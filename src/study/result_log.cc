@@ -28,6 +28,20 @@ double NumberOf(const Json& json) {
   return json.get<std::string>() == "inf" ? infinity : -infinity;
 }
 
+using Course = std::vector<std::pair<int64_t, double>>;
+
+Json Of(const Course& course) {
+  Json all = Json::array();
+  for (const auto& [steps, value] : course) all.push_back({steps, Of(value)});
+  return all;
+}
+
+Course CourseOf(const Json& json) {
+  Course course;
+  for (const Json& at : json) course.emplace_back(at.at(0).get<int64_t>(), NumberOf(at.at(1)));
+  return course;
+}
+
 Json Of(const std::vector<Evaluation>& evaluations) {
   Json all = Json::array();
   for (const Evaluation& at : evaluations) {
@@ -58,6 +72,25 @@ TrialEnd EndOf(const std::string& name) {
 std::string_view WholeLines(std::string_view text) {
   const size_t end = text.rfind('\n');
   return end == std::string_view::npos ? std::string_view() : text.substr(0, end + 1);
+}
+
+// What no run can have come to: the file is damaged.
+void CheckNumbers(const TrialRecord& record) {
+  const auto check = [](bool right, const char* what) {
+    if (!right) throw Error(ErrorCode::kDataLoss, std::string("is damaged: ") + what);
+  };
+  check(record.steps >= 0 && record.samples >= 0 && record.classes >= 0, "a count below 0");
+  std::vector<const std::vector<Evaluation>*> all = {&record.test, &record.train};
+  for (const auto& [name, evaluations] : record.test_with) all.push_back(&evaluations);
+  for (const std::vector<Evaluation>* evaluations : all) {
+    int64_t steps = 0;
+    for (const Evaluation& at : *evaluations) {
+      check(at.steps >= steps && at.samples >= 0, "evaluations out of their order");
+      check(std::isnan(at.accuracy) || (at.accuracy >= 0 && at.accuracy <= 1),
+            "an accuracy that is no share");
+      steps = at.steps;
+    }
+  }
 }
 
 std::map<std::string, TrialRecord> Parse(std::string_view text, const std::filesystem::path& path) {
@@ -96,6 +129,9 @@ std::string ToJsonLine(const std::string& id, const TrialRecord& record) {
                {"test", Of(record.test)},
                {"train", Of(record.train)}};
   if (!record.reason.empty()) json["reason"] = record.reason;
+  for (const auto& [name, evaluations] : record.test_with)
+    json["test_with"][name] = Of(evaluations);
+  for (const auto& [name, course] : record.figures) json["figures"][name] = Of(course);
   for (const auto& [name, value] : record.timings) json["timings"][name] = Of(value);
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -113,11 +149,22 @@ std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line) {
                        .digest = json.at("digest").get<std::string>(),
                        .by = json.at("by").get<std::string>(),
                        .timings = {}};
+    if (json.contains("test_with")) {
+      for (const auto& [name, evaluations] : json["test_with"].items()) {
+        record.test_with[name] = EvaluationsOf(evaluations);
+      }
+    }
+    if (json.contains("figures")) {
+      for (const auto& [name, course] : json["figures"].items()) {
+        record.figures[name] = CourseOf(course);
+      }
+    }
     if (json.contains("timings")) {
       for (const auto& [name, value] : json["timings"].items()) {
         record.timings[name] = NumberOf(value);
       }
     }
+    CheckNumbers(record);
     return {json.at("id").get<std::string>(), std::move(record)};
   } catch (const Json::exception& error) {
     throw Error(ErrorCode::kDataLoss, std::string("is not the result of a trial: ") + error.what());
@@ -159,6 +206,10 @@ const TrialRecord* ResultLog::Find(const std::string& id) const {
 
 size_t ResultLog::KeepOnly(const std::string& by) {
   return std::erase_if(results_, [&](const auto& one) { return one.second.by != by; });
+}
+
+void ResultLog::DropFailed() {
+  std::erase_if(results_, [](const auto& one) { return one.second.end == TrialEnd::kFailed; });
 }
 
 void ResultLog::Add(const std::string& id, TrialRecord record) {

@@ -33,6 +33,8 @@ class ResultLog {
   // Forgets what others have computed, which stays in the file until a later line of the same trial
   // counts instead. Returns how many.
   size_t KeepOnly(const std::string& by);
+  // Forgets, likewise, the results of trials that have failed.
+  void DropFailed();
   // Null: not there.
   const TrialRecord* Find(const std::string& id) const;
   // On disk when it returns. Throws RESOURCE_EXHAUSTED on a full disk, and the file is as before.

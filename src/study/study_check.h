@@ -25,8 +25,8 @@ class StudyCheck {
   config::Diagnostics& diagnostics_;
 };
 
-// What is asked of the results: measures, targets, claims, and the cells that are left out. Values in them are
-// rewritten as their axis has them.
+// What is asked of the results: measures, targets, claims, and the cells that are left out. Values
+// in them are rewritten as their axis has them.
 void CheckQuestions(StudyFile& file, config::Diagnostics& diagnostics);
 
 }  // namespace syncbn::study

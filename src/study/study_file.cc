@@ -17,7 +17,9 @@
 #include "config/scalar.h"
 #include "config/yaml_tree.h"
 #include "study/measures.h"
+#include "study/resolve.h"
 #include "study/study_check.h"
+#include "study/study_settings.h"
 
 namespace syncbn::study {
 namespace {
@@ -37,36 +39,23 @@ std::string Only(const std::string& text, size_t begin, size_t end) {
   return result;
 }
 
-// The key of the run file that a setting gives a value.
-std::string_view KeyOf(std::string_view path) {
-  return path == kSgdBatch ? "cluster.batch_per_replica" : path;
-}
-
-// Whether one is the other's key, or above or below it: the later setting would overwrite the
-// earlier.
-bool Clash(const std::string& a, const std::string& b) {
-  std::string_view shorter = KeyOf(a), longer = KeyOf(b);
-  if (shorter.size() > longer.size()) std::swap(shorter, longer);
-  return longer.starts_with(shorter) &&
-         (longer.size() == shorter.size() || longer[shorter.size()] == '.');
-}
-
 // Settings that one part of the study makes together with those of the others.
 struct Changes {
   std::string who;
   std::vector<const Setting*> settings;
 };
 
-class Reader : private StudyCheck {
+class Reader : private SettingReader {
  public:
-  using StudyCheck::StudyCheck;
+  using SettingReader::SettingReader;
 
-  void Run(const std::filesystem::path& folder) {
+  void Run(const std::filesystem::path& folder, const std::string& form) {
     ForgetWhatIsNotGiven();
-    CheckFolderName();
+    CheckFolderName(file_.spec.name(), "name", "It is the name of the study's folder.");
     file_.set = SettingsOf(file_.spec.set(), "set");
-    for (int i = 0; i < file_.spec.axes_size(); ++i) AddAxis(i);
-    AddSeeds();
+    ReadAxes(file_, diagnostics_);
+    file_.seeds = SeedsOf(file_.spec.seeds(), "seeds");
+    TakeForm(form);
     CheckClashes();
     AddTuning();
     CheckQuestions(file_, diagnostics_);
@@ -74,8 +63,6 @@ class Reader : private StudyCheck {
   }
 
  private:
-  using Settings = google::protobuf::RepeatedPtrField<v1::SettingSpec>;
-
   // Decoding completes messages that are not mentioned.
   void ForgetWhatIsNotGiven() {
     const auto given = [&](const std::string& path) { return file_.origins.Given(path); };
@@ -88,147 +75,72 @@ class Reader : private StudyCheck {
       v1::ClaimSpec& claim = *file_.spec.mutable_claims(i);
       if (!given(path + ".supported")) claim.clear_supported();
       if (!given(path + ".refuted")) claim.clear_refuted();
+      if (!given(path + ".along")) claim.clear_along();
+      if (!given(path + ".along.where") && claim.has_along()) {
+        claim.mutable_along()->clear_where();
+      }
+      if (!given(path + ".range")) claim.clear_range();
+      if (!given(path + ".less")) claim.clear_less();
+    }
+    for (int i = 0; i < file_.spec.targets_size(); ++i) {
+      const std::string path = "targets." + std::to_string(i) + ".share_of_best";
+      if (!given(path)) file_.spec.mutable_targets(i)->clear_share_of_best();
     }
   }
 
-  // It is the name of a folder.
-  void CheckFolderName() {
-    const std::string& name = file_.spec.name();
-    if (!file_.origins.Given("name")) return;
+  void CheckFolderName(const std::string& name, const std::string& path, std::string hint) {
+    if (!file_.origins.Given(path)) return;
     const auto alnum = [](unsigned char c) { return c < 0x80 && std::isalnum(c) != 0; };
     const bool characters = std::ranges::all_of(
         name, [&](unsigned char c) { return alnum(c) || c == '.' || c == '_' || c == '-'; });
     if (!name.empty() && name.size() <= 128 && characters && alnum(name.front())) return;
-    Fail("name",
-         "expected 1 to 128 letters, digits, `.`, `_` and `-`, the first a letter or digit",
-         "It is the name of the study's folder.");
+    Fail(path, "expected 1 to 128 letters, digits, `.`, `_` and `-`, the first a letter or digit",
+         std::move(hint));
   }
 
-  // Those of trials.csv are its name, and all others are not.
-  void CheckAxisName(const std::string& name, const std::string& path) {
-    std::vector<std::string> taken = MeasureNames(file_.spec);
-    for (const char* column : {"trial", "seed", "end", "steps", "samples", "digest", "purpose"}) {
-      taken.push_back(column);
-    }
-    if (file_.spec.has_tune()) taken.push_back(file_.spec.tune().path());
-    if (name.empty()) Fail(path, "the axis has an empty name", "Give it a `name`.");
-    CheckName(name, path);
-    if (std::ranges::find(taken, name) == taken.end()) return;
-    Fail(path, "`" + name + "` is another column of trials.csv; no axis may have this name",
-         "Give it another `name`.");
-  }
-
-  std::vector<Setting> SettingsOf(const Settings& settings, const std::string& path) {
-    std::vector<Setting> result;
-    for (int i = 0; i < settings.size(); ++i) {
-      const std::string below = path + "." + std::to_string(i);
-      if (settings[i].value().empty()) continue;
-      if (settings[i].path() == "seed") {
-        Fail(below, "is set by the study", "The seeds of the trials stand in `seeds`.");
-      }
-      for (const Setting& earlier : result) {
-        // One that is the same is reported already.
-        const std::string& later = settings[i].path();
-        if (earlier.path == later || !Clash(earlier.path, later)) continue;
-        Fail(below, "would overwrite `" + earlier.path + "`; remove one of them");
-      }
-      result.push_back({.path = settings[i].path(),
-                        .value = settings[i].value(),
-                        .place = file_.PlaceOf(below)});
-    }
-    return result;
-  }
-
-  static Level LevelOf(const std::string& path, const std::string& value,
-                       const config::Location& place) {
-    return {.label = LabelOf(value),
-            .number = config::ParseNumber(value).value,
-            .settings = {{.path = path, .value = value, .place = place}}};
-  }
-
-  void AddAxis(int index) {
-    const v1::AxisSpec& spec = file_.spec.axes(index);
-    const std::string path = "axes." + std::to_string(index);
-    const bool by_path = spec.values_size() > 0 || spec.has_log();
-    if (!by_path && spec.cases_size() == 0) {
-      return Fail(
-          path, "has no values",
-          "Give `values: [...]`, `log: {from: ..., to: ..., points: ...}` or `cases: [...]`.");
-    }
-    if (by_path && spec.path().empty()) {
-      return Fail(path, "has values and no `path`", "Write the key of the run file that has them.");
-    }
-    if (!by_path && !spec.path().empty()) {
-      return Fail(path + ".path", "has no effect beside `cases`, which name their keys themselves");
-    }
-    if (!by_path && spec.name().empty()) {
-      return Fail(path, "an axis of cases needs a `name`");
-    }
-    if (spec.path() == "seed") {
-      return Fail(path + ".path", "is set by the study",
-                  "The seeds of the trials stand in `seeds`.");
-    }
-    Axis axis{.name = !spec.name().empty() ? spec.name()
-                                           : spec.path().substr(spec.path().rfind('.') + 1)};
-    if (file_.FindAxis(axis.name) != nullptr) {
-      return Fail(path, "there is an axis `" + axis.name + "` already", "Give it a `name`.");
-    }
-    CheckAxisName(axis.name, path + (spec.name().empty() ? ".path" : ".name"));
-    for (int i = 0; i < spec.values_size(); ++i) {
-      const std::string below = path + ".values." + std::to_string(i);
-      AddLevel(axis, LevelOf(spec.path(), spec.values(i), file_.PlaceOf(below)), below);
-    }
-    if (spec.has_log() && !GridFails(spec.log(), path + ".log")) {
-      for (const double value : LogGrid(spec.log())) {
-        AddLevel(axis, LevelOf(spec.path(), FormatDouble(value), file_.PlaceOf(path + ".log")),
-                 path + ".log");
-      }
-    }
-    for (int i = 0; i < spec.cases_size(); ++i) {
-      const std::string below = path + ".cases." + std::to_string(i);
-      CheckName(spec.cases(i).name(), below + ".name");
-      AddLevel(axis,
-               {.label = spec.cases(i).name(),
-                .number = std::nullopt,
-                .settings = SettingsOf(spec.cases(i).set(), below + ".set")},
-               below);
-    }
-    file_.axes.push_back(std::move(axis));
-  }
-
-  void AddLevel(Axis& axis, Level level, const std::string& path) {
-    if (axis.Find(level.label) >= 0) {
-      return Fail(path, "`" + level.label + "` is there twice; remove one of them");
-    }
-    axis.levels.push_back(std::move(level));
-  }
-
-  bool GridFails(const v1::LogGridSpec& grid, const std::string& path) {
-    if (file_.origins.Failed(path)) return true;
-    if (grid.from() >= grid.to()) {
-      Fail(path, "`from` is not less than `to`");
-      return true;
-    }
-    const std::vector<double> values = LogGrid(grid);
-    if (std::ranges::adjacent_find(values) == values.end()) return false;
-    Fail(path, "two of its values are the same when they are rounded to three digits",
-         "Give fewer `points`, or a wider range.");
-    return true;
-  }
-
-  void AddSeeds() {
-    const v1::SeedsSpec& seeds = file_.spec.seeds();
+  std::vector<uint64_t> SeedsOf(const v1::SeedsSpec& spec, const std::string& path) {
+    std::vector<uint64_t> seeds;
     std::set<uint64_t> known;
-    for (int i = 0; i < seeds.list_size(); ++i) {
-      if (!known.insert(seeds.list(i)).second) {
-        Fail("seeds.list." + std::to_string(i),
-             std::to_string(seeds.list(i)) + " is there twice; remove one of them");
+    for (int i = 0; i < spec.list_size(); ++i) {
+      if (!known.insert(spec.list(i)).second) {
+        Fail(path + ".list." + std::to_string(i),
+             std::to_string(spec.list(i)) + " is there twice; remove one of them");
       }
-      file_.seeds.push_back(seeds.list(i));
+      seeds.push_back(spec.list(i));
     }
-    for (int i = 0; seeds.list_size() == 0 && i < seeds.count(); ++i) {
-      file_.seeds.push_back(static_cast<uint64_t>(i) + 1);
+    for (int i = 0; spec.list_size() == 0 && i < spec.count(); ++i) {
+      seeds.push_back(static_cast<uint64_t>(i) + 1);
     }
+    return seeds;
+  }
+
+  // All forms are checked, and one takes effect.
+  void TakeForm(const std::string& chosen) {
+    std::vector<std::string> names;
+    for (int i = 0; i < file_.spec.forms_size(); ++i) {
+      const v1::StudyFormSpec& form = file_.spec.forms(i);
+      const std::string path = "forms." + std::to_string(i);
+      CheckFolderName(form.name(), path + ".name", "It is a part of the name of a folder.");
+      if (std::ranges::find(names, form.name()) != names.end()) {
+        Fail(path, "there is a form `" + form.name() + "` already");
+      }
+      names.push_back(form.name());
+      const std::vector<Setting> settings = SettingsOf(form.set(), path + ".set");
+      const std::vector<uint64_t> seeds = SeedsOf(form.seeds(), path + ".seeds");
+      if (form.name() != chosen || chosen.empty()) continue;
+      file_.form = chosen;
+      file_.no_verdicts = form.no_verdicts();
+      if (file_.origins.Given(path + ".seeds")) file_.seeds = seeds;
+      file_.form_index = i;
+      for (const Setting& setting : settings) {
+        std::erase_if(file_.set, [&](const Setting& one) { return one.path == setting.path; });
+        file_.set.push_back(setting);
+      }
+    }
+    if (file_.form == chosen) return;
+    throw Error(ErrorCode::kInvalidArgument,
+                file_.source->name() + ": the study has no form `" + chosen + "`; " +
+                    (names.empty() ? "it has none" : "its forms: " + Join(names, ", ")));
   }
 
   // By `set`, and by each axis.
@@ -291,8 +203,8 @@ class Reader : private StudyCheck {
   }
 
   // The run file as it stands in the study, in block style: with all else made blank every place in
-  // it is one in the study. One in flow style (`{...}`) has no lines of its own; it stays the one line
-  // that decoding has made of it, and its places are lost.
+  // it is one in the study. One in flow style (`{...}`) has no lines of its own; it stays the one
+  // line that decoding has made of it, and its places are lost.
   void KeepPlacesOfRun() {
     const config::Source& source = *file_.source;
     config::Diagnostics known;
@@ -358,20 +270,21 @@ const Axis* StudyFile::FindAxis(std::string_view name) const {
 
 StudyFile ParseStudyFile(std::string text, const std::string& name,
                          const std::filesystem::path& folder,
-                         std::span<const std::string> overrides) {
+                         std::span<const std::string> overrides, const std::string& form) {
   StudyFile file;
   file.source = std::make_shared<const config::Source>(name, text);
   config::Decoded decoded = config::DecodeYaml(std::move(text), name, file.spec, overrides);
   file.origins = std::move(decoded.origins);
-  Reader(file, decoded.diagnostics).Run(folder);
+  Reader(file, decoded.diagnostics).Run(folder, form);
   if (decoded.diagnostics.empty()) return file;
   decoded.diagnostics.Sort();
   throw Error(ErrorCode::kInvalidArgument, decoded.diagnostics.Format(name));
 }
 
-StudyFile LoadStudyFile(const std::filesystem::path& path, std::span<const std::string> overrides) {
+StudyFile LoadStudyFile(const std::filesystem::path& path, std::span<const std::string> overrides,
+                        const std::string& form) {
   return ParseStudyFile(ReadFileUpTo(path, 1 << 20, "a study file"), path.string(),
-                        path.parent_path(), overrides);
+                        path.parent_path(), overrides, form);
 }
 
 std::vector<double> LogGrid(const v1::LogGridSpec& grid) {

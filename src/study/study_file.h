@@ -40,9 +40,6 @@ struct Axis {
   int Find(std::string_view label) const;
 };
 
-// The key of a study that no run file has (see study.proto).
-inline constexpr std::string_view kSgdBatch = "sgd_batch";
-
 struct StudyFile {
   v1::StudySpec spec;
   config::Origins origins;
@@ -55,6 +52,12 @@ struct StudyFile {
   // Of tune.log; empty: nothing is tuned.
   std::vector<double> tuning_grid;
 
+  // That was chosen; empty: the study as it stands. What it has otherwise is in all of this, and
+  // its skips are among the study's.
+  std::string form;
+  std::optional<int> form_index;
+  bool no_verdicts = false;
+
   // Null: there is none.
   const Axis* FindAxis(std::string_view name) const;
   config::Location PlaceOf(std::string_view path) const { return origins.ValueLocation(path); }
@@ -62,13 +65,13 @@ struct StudyFile {
 
 // Reads a study file and the run file it names. All faults of the study file are found in one pass
 // and thrown as INVALID_ARGUMENT; those of its trials are found by MakePlan. `overrides` are as of
-// a run file, of the study's keys.
+// a run file, of the study's keys. `form`: see StudyFile::form; one that is not there is a fault.
 StudyFile LoadStudyFile(const std::filesystem::path& path,
-                        std::span<const std::string> overrides = {});
+                        std::span<const std::string> overrides = {}, const std::string& form = "");
 // The same for a text; `folder` is where the run file's path begins.
 StudyFile ParseStudyFile(std::string text, const std::string& name,
                          const std::filesystem::path& folder,
-                         std::span<const std::string> overrides = {});
+                         std::span<const std::string> overrides = {}, const std::string& form = "");
 
 // `points` numbers from the first to the last of `grid`, evenly on a logarithmic scale, three
 // digits each.

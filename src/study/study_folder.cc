@@ -22,7 +22,9 @@ StudyFile LoadStoredStudy(const std::filesystem::path& folder) {
   std::istringstream text(ReadFile(folder / kOverridesFile));
   for (std::string line; std::getline(text, line);) overrides.push_back(line);
   overrides.push_back(std::string("run=") + kRunFile);
-  return LoadStudyFile(folder / kStudyFile, overrides);
+  std::error_code error;  // a folder of an earlier program has none
+  const bool form = std::filesystem::exists(folder / kFormFile, error);
+  return LoadStudyFile(folder / kStudyFile, overrides, form ? ReadFile(folder / kFormFile) : "");
 }
 
 }  // namespace syncbn::study

@@ -9,6 +9,7 @@ namespace syncbn::study {
 
 inline constexpr const char* kStudyFile = "study.yaml";
 inline constexpr const char* kOverridesFile = "overrides.txt";  // a line each
+inline constexpr const char* kFormFile = "form.txt";            // empty: the study as it stands
 inline constexpr const char* kRunFile = "run.yaml";
 inline constexpr const char* kResultsFile = "results.jsonl";
 inline constexpr const char* kRulesFile = "rules.jsonl";

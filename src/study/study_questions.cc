@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "config/character.h"
+#include "study/bounds.h"
 #include "study/measures.h"
 #include "study/study_check.h"
 
@@ -30,6 +31,10 @@ class Questions : private StudyCheck {
       const std::string& measure = file_.spec.tune().measure();
       if (measure == "tuned") Fail("tune.measure", "is what is to be found");
       CheckMeasure("tune.measure", measure);
+      if (IsTime(measure)) {
+        Fail("tune.measure", "a time is never the same twice: the study would not be either");
+      }
+      CheckHalving();
     }
     CheckSkips();
     CheckTargets();
@@ -67,17 +72,35 @@ class Questions : private StudyCheck {
     }
   }
 
+  void CheckHalving() {
+    const auto& rungs = file_.spec.tune().halving().rungs();
+    for (int i = 1; i < rungs.size(); ++i) {
+      if (rungs[i] > rungs[i - 1]) continue;
+      Fail("tune.halving.rungs." + std::to_string(i), "is not larger than the rung before");
+    }
+  }
+
   void CheckSkips() {
-    for (int i = 0; i < file_.spec.skip_size(); ++i) {
-      CheckWhere(*file_.spec.mutable_skip(i)->mutable_where(),
-                 "skip." + std::to_string(i) + ".where");
+    using Skips = google::protobuf::RepeatedPtrField<v1::SkipCellSpec>;
+    const auto check = [&](Skips& skips, const std::string& path) {
+      for (int i = 0; i < skips.size(); ++i) {
+        CheckWhere(*skips[i].mutable_where(), path + "." + std::to_string(i) + ".where");
+      }
+    };
+    check(*file_.spec.mutable_skip(), "skip");
+    for (int i = 0; i < file_.spec.forms_size(); ++i) {
+      check(*file_.spec.mutable_forms(i)->mutable_skip(), "forms." + std::to_string(i) + ".skip");
+    }
+    if (!file_.form_index) return;
+    for (const v1::SkipCellSpec& skip : file_.spec.forms(*file_.form_index).skip()) {
+      *file_.spec.add_skip() = skip;
     }
   }
 
   void CheckTargets() {
     std::set<std::string> names;
     for (int i = 0; i < file_.spec.targets_size(); ++i) {
-      const v1::TargetSpec& target = file_.spec.targets(i);
+      v1::TargetSpec& target = *file_.spec.mutable_targets(i);
       const std::string path = "targets." + std::to_string(i);
       CheckName(target.name(), path + ".name");
       if (target.has_at_least()) CheckShare(target, target.at_least(), path + ".at_least");
@@ -85,8 +108,18 @@ class Questions : private StudyCheck {
       if (!names.insert(target.name()).second) {
         Fail(path, "there is a target `" + target.name() + "` already");
       }
-      if (!target.has_at_least() && !target.has_at_most()) {
-        Fail(path, "has no value to reach", "Give `at_least` or `at_most`.");
+      if (target.has_share_of_best()) {
+        CheckWhere(*target.mutable_share_of_best()->mutable_arm(), path + ".share_of_best.arm");
+        if (target.metric() != v1::TARGET_METRIC_TEST_ACCURACY) {
+          Fail(path + ".metric", "a share of the best accuracy is an accuracy");
+        }
+        if (file_.spec.has_tune() &&
+            file_.spec.tune().measure().ends_with("_to " + target.name())) {
+          Fail("tune.measure", "is known only when all have been tuned",
+               "The target `" + target.name() + "` is a share of what an arm reaches.");
+        }
+      } else if (!target.has_at_least() && !target.has_at_most()) {
+        Fail(path, "has no value to reach", "Give `at_least`, `at_most` or `share_of_best`.");
       }
     }
   }
@@ -98,8 +131,13 @@ class Questions : private StudyCheck {
   }
 
   void CheckMeasure(const std::string& path, const std::string& measure) {
-    const std::vector<std::string> names = MeasureNames(file_.spec);
-    if (std::find(names.begin(), names.end(), measure) != names.end()) return;
+    if (IsMeasure(measure, file_.spec) || (file_.spec.has_tune() && measure == "tuned")) {
+      if (IsTime(measure) && file_.spec.at_once() != 1) {
+        Fail(path, "times of trials that go on side by side are not theirs", "Give `at_once: 1`.");
+      }
+      return;
+    }
+    const std::vector<std::string> names = KnownMeasures(file_.spec);
     const std::string_view near = NearestWord(measure, names);
     Fail(path,
          "there is no measure `" + measure + "`" +
@@ -117,33 +155,16 @@ class Questions : private StudyCheck {
     }
     CheckWhere(*claim.mutable_arm(), path + ".arm");
     CheckWhere(*claim.mutable_against(), path + ".against");
-    CheckArms(claim, path);
-    const bool paired =
-        claim.compare() == v1::COMPARISON_DIFFERENCE || claim.compare() == v1::COMPARISON_RATIO;
+    CheckArms(claim, claim.against(), path, ".against");
+    if (claim.has_along()) CheckAlong(claim, path + ".along");
+    if (claim.has_less()) CheckLess(claim, path);
+    if (claim.compare() == v1::COMPARISON_SAME_BITS) return CheckBits(claim, path);
     if (claim.compare() == v1::COMPARISON_RATIO && claim.against().empty()) {
       Fail(path, "a ratio needs `against`: what the arm is compared with");
     }
-    if (!paired) {
-      if (!claim.against().empty()) {
-        Fail(path + ".against", "has no effect where trials are compared over an axis");
-      }
-      if (claim.has_equivalent_within()) {
-        Fail(path + ".equivalent_within", "is of a difference or a ratio",
-             "Give `supported: {above: ..., below: ...}` and `refuted`.");
-      }
-      if (AxesOf(claim.arm()).contains(claim.over())) {
-        Fail(path + ".over",
-             "`arm` fixes the axis `" + claim.over() + "`, so that it has one value");
-      }
-      const Axis* axis = file_.FindAxis(claim.over());
-      if (claim.over().empty()) {
-        Fail(path, "needs `over`: the name of the axis");
-      } else if (axis == nullptr) {
-        Fail(path + ".over", "there is no axis `" + claim.over() + "`");
-      } else if (!axis->numeric()) {
-        Fail(path + ".over", "the values of the axis `" + axis->name + "` are no numbers");
-      }
-    }
+    const bool paired =
+        claim.compare() == v1::COMPARISON_DIFFERENCE || claim.compare() == v1::COMPARISON_RATIO;
+    if (!paired) CheckOver(claim, path);
     if (!claim.has_supported() && !claim.has_equivalent_within()) {
       Fail(path, "has no rule",
            "Give `supported: {above: ...}` (or below) or `equivalent_within`.");
@@ -164,6 +185,83 @@ class Questions : private StudyCheck {
     }
   }
 
+  void CheckOver(const v1::ClaimSpec& claim, const std::string& path) {
+    if (!claim.against().empty()) {
+      Fail(path + ".against", "has no effect where trials are compared over an axis");
+    }
+    if (claim.has_equivalent_within()) {
+      Fail(path + ".equivalent_within", "is of a difference or a ratio",
+           "Give `supported: {above: ..., below: ...}` and `refuted`.");
+    }
+    if (AxesOf(claim.arm()).contains(claim.over())) {
+      Fail(path + ".over", "`arm` fixes the axis `" + claim.over() + "`, so that it has one value");
+    }
+    if (claim.has_along() && claim.along().over() == claim.over()) {
+      Fail(path + ".over", "`along` makes one figure of the axis `" + claim.over() + "`");
+    }
+    const Axis* axis = file_.FindAxis(claim.over());
+    if (claim.over().empty()) {
+      Fail(path, "needs `over`: the name of the axis");
+    } else if (axis == nullptr) {
+      Fail(path + ".over", "there is no axis `" + claim.over() + "`");
+    } else if (!axis->numeric()) {
+      Fail(path + ".over", "the values of the axis `" + axis->name + "` are no numbers");
+    } else if (claim.has_range()) {
+      CheckBounds(claim.range(), true, path + ".range");
+      const auto within = std::ranges::count_if(
+          axis->levels, [&](const Level& level) { return Contains(claim.range(), *level.number); });
+      if (within < 3) {
+        Fail(path + ".range", "leaves " + Plural(within, "value") + " of the axis `" + axis->name +
+                                  "`; three are the fewest");
+      }
+    }
+  }
+
+  void CheckAlong(const v1::ClaimSpec& claim, const std::string& path) {
+    const v1::AlongSpec& along = claim.along();
+    const Axis* axis = file_.FindAxis(along.over());
+    if (along.over().empty()) return;  // said already
+    if (axis == nullptr) {
+      return Fail(path + ".over", "there is no axis `" + along.over() + "`");
+    }
+    if (AxesOf(claim.arm()).contains(along.over())) {
+      Fail(path + ".over", "`arm` fixes the axis `" + along.over() + "`, so that it has one value");
+    }
+    const bool value =
+        along.take() == v1::TAKE_LARGEST_VALUE || along.take() == v1::TAKE_SMALLEST_VALUE;
+    if (!value) return;
+    if (!axis->numeric()) {
+      Fail(path + ".take", "the values of the axis `" + axis->name + "` are no numbers");
+    }
+    if (!along.has_where()) {
+      Fail(path, "needs `where`: the bounds of the measure", "E.g. `where: {above: 0.5}`.");
+    } else {
+      CheckBounds(along.where(), true, path + ".where");
+    }
+  }
+
+  void CheckLess(v1::ClaimSpec& claim, const std::string& path) {
+    CheckWhere(*claim.mutable_less()->mutable_arm(), path + ".less.arm");
+    CheckWhere(*claim.mutable_less()->mutable_against(), path + ".less.against");
+    CheckArms(claim, claim.less().arm(), path, ".less.arm");
+    CheckArms(claim, claim.less().against(), path, ".less.against");
+    if (claim.against().empty()) Fail(path, "needs `against`: `less` is taken off a difference");
+  }
+
+  void CheckBits(const v1::ClaimSpec& claim, const std::string& path) {
+    if (claim.against().empty()) {
+      Fail(path, "needs `against`: what the arm ends in the same bits as");
+    }
+    const auto useless = [&](bool given, const std::string& key) {
+      if (given) Fail(path + "." + key, "has no effect with `compare: same_bits`");
+    };
+    useless(claim.has_supported(), "supported");
+    useless(claim.has_refuted(), "refuted");
+    useless(claim.has_equivalent_within(), "equivalent_within");
+    useless(claim.has_along(), "along");
+    useless(file_.origins.Given(path + ".measure"), "measure");
+  }
+
   // Values, by the name of their axis.
   static std::map<std::string, std::string> AxesOf(const Settings& where) {
     std::map<std::string, std::string> axes;
@@ -171,15 +269,16 @@ class Questions : private StudyCheck {
     return axes;
   }
 
-  void CheckArms(const v1::ClaimSpec& claim, const std::string& path) {
-    if (claim.against().empty()) return;
-    const auto arm = AxesOf(claim.arm()), against = AxesOf(claim.against());
+  void CheckArms(const v1::ClaimSpec& claim, const Settings& others, const std::string& path,
+                 const std::string& key) {
+    if (others.empty()) return;
+    const auto arm = AxesOf(claim.arm()), other = AxesOf(others);
     const auto same_axis = [](const auto& a, const auto& b) { return a.first == b.first; };
-    if (!std::ranges::equal(arm, against, same_axis)) {
-      Fail(path + ".against", "names other axes than `arm`",
+    if (!std::ranges::equal(arm, other, same_axis)) {
+      Fail(path + key, "names other axes than `arm`",
            "Name the same axes in both; trials are paired over all others.");
-    } else if (arm == against) {
-      Fail(path + ".against", "is the same as `arm`");
+    } else if (arm == other && key == ".against") {
+      Fail(path + key, "is the same as `arm`");
     }
   }
 

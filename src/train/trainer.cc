@@ -15,10 +15,6 @@
 namespace syncbn::train {
 namespace {
 
-int64_t TotalSteps(const v1::TrainSpec& spec, int64_t steps_per_epoch) {
-  return std::max<int64_t>(1, std::llround(spec.epochs() * static_cast<double>(steps_per_epoch)));
-}
-
 // Of a tensor of the host, F64.
 bool AllFinite(const Tensor& values) {
   return std::ranges::all_of(values.Span<double>(), [](double value) { return std::isfinite(value); });
@@ -46,7 +42,7 @@ Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker
                 .shuffle = spec.data().shuffle()}),
       plan_(train.dataset().size(), data::BatchPerReplica(spec.cluster()),
             spec.data().last_batch()),
-      total_steps_(TotalSteps(spec.train(), plan_.steps_per_epoch())),
+      total_steps_(data::StepsOfEpochs(spec.train().epochs(), plan_.steps_per_epoch())),
       learning_rate_(spec.train().learning_rate(), plan_.batch(), plan_.steps_per_epoch(),
                      total_steps_),
       optimizer_(spec.train().optimizer(), engine.model().parameters()),

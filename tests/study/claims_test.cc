@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <limits>
 
 #include "study/report.h"
+#include "study/trials_csv.h"
 #include "tests/study/support.h"
 
 namespace syncbn::study {
@@ -120,6 +122,182 @@ TEST(Claims, AnAxisOfNumbersIsFollowedByRankAndBySlope) {
       "refuted: {below: 0}}\n";
   EXPECT_EQ(JudgeOne(slope, 0.1).verdict, Verdict::kSupported);
   EXPECT_EQ(JudgeOne(slope, -0.1).verdict, Verdict::kRefuted);
+}
+
+// Axis rate 0.1, 1, 10 and case A, B; accuracy by `accuracy(case, rate, seed)`.
+Judgement JudgeRates(const std::string& claim,
+                     const std::function<double(int which, double rate, uint64_t seed)>& accuracy) {
+  const Plan plan(testing::Parse(
+      testing::SmallStudy(R"(  - {name: rate, path: train.learning_rate.base, values: [0.1, 0.5, 1, 10]}
+  - {name: case, cases: [{name: A}, {name: B, set: {model.hidden: [5]}}]}
+skip:
+  - {where: {batch: 2}}
+  - {where: {batch: 4}}
+claims:
+)" + claim)));
+  const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
+    const Cell& cell = plan.cells()[trial.cell];
+    return testing::Finished(0.1,
+                             accuracy(cell.levels[2], *plan.LevelOf(cell, 1).number, trial.seed));
+  });
+  Judgement judgement = Judge(plan, Outlook(plan, results)).at(0);
+  judgement.claim = nullptr;
+  return judgement;
+}
+
+TEST(Claims, TheLargestValueAtWhichSomethingHoldsIsFoundForEachSeed) {
+  const char* claim =
+      "  - {text: ten times, compare: ratio, arm: {case: A}, against: {case: B}, along: {over: "
+      "rate, "
+      "take: largest_value, where: {above: 0.5}}, supported: {above: 5}}\n";
+  // A trains up to 1, B up to 0.1: a ratio of 10, with all seeds.
+  const Judgement exact = JudgeRates(claim, [](int which, double rate, uint64_t) {
+    return rate <= (which == 0 ? 1 : 0.1) ? 0.9 : 0.1;
+  });
+  EXPECT_EQ(exact.figure, "largest rate with test_accuracy above 0.5: case A over case B");
+  EXPECT_NEAR(exact.interval.estimate, 10, 1e-9);
+  EXPECT_EQ(exact.verdict, Verdict::kSupported);
+  // A trains at all of them: at least 100.
+  const Judgement open = JudgeRates(claim, [](int which, double rate, uint64_t) {
+    return which == 0 || rate <= 0.1 ? 0.9 : 0.1;
+  });
+  EXPECT_EQ(open.interval.high, std::numeric_limits<double>::infinity());
+  EXPECT_NEAR(open.interval.low, 100, 1e-9);
+  EXPECT_EQ(open.verdict, Verdict::kSupported);
+  EXPECT_TRUE(
+      open.samples.ends_with("3 figures lie beyond the axis: the interval is open on that side"))
+      << open.samples;
+  // Neither trains at any rate: nothing is known.
+  const Judgement none = JudgeRates(claim, [](int, double, uint64_t) { return 0.1; });
+  EXPECT_EQ(none.interval.low, 0);
+  EXPECT_EQ(none.interval.high, std::numeric_limits<double>::infinity());
+  EXPECT_EQ(none.verdict, Verdict::kInconclusive);
+}
+
+TEST(Claims, AlongAnAxisTheBestOrTheSpreadIsTaken) {
+  const auto accuracy = [](int which, double rate, uint64_t seed) {
+    const double noise = 0.001 * static_cast<double>(seed);
+    return (which == 0 ? 0.8 : 0.7) - (rate == 1 ? 0 : which == 0 ? 0.05 : 0.4) + noise;
+  };
+  const Judgement best = JudgeRates(
+      "  - {text: better, arm: {case: A}, against: {case: B}, along: {over: rate}, supported: "
+      "{above: "
+      "0.05}}\n",
+      accuracy);
+  EXPECT_NEAR(best.interval.estimate, 0.1, 1e-9);
+  EXPECT_EQ(best.verdict, Verdict::kSupported);
+  const Judgement spread = JudgeRates(
+      "  - {text: flat, arm: {case: A}, along: {over: rate, take: spread}, supported: {below: "
+      "0.06}}\n",
+      accuracy);
+  EXPECT_NEAR(spread.interval.estimate, 0.05, 1e-9);
+  EXPECT_EQ(spread.verdict, Verdict::kSupported);
+}
+
+TEST(Claims, AShareOfAnotherDifferenceIsTakenOff) {
+  // B loses 0.3 where A loses 0.4: at least 70 % of it, and not 80.
+  const auto judge = [](const std::string& share) {
+    return JudgeRates(
+        "  - {text: most of it, arm: {case: B, rate: 0.1}, against: {case: B, rate: 10}, less: "
+        "{share: " +
+            share +
+            ", arm: {case: A, rate: 0.1}, against: {case: A, rate: 10}}, "
+            "supported: {above: 0}}\n",
+        [](int which, double rate, uint64_t seed) {
+          const double lost = rate < 10 ? 0 : which == 0 ? 0.4 : 0.3;
+          return 0.8 - lost + 0.0001 * static_cast<double>(seed * (which + 1u));
+        });
+  };
+  EXPECT_EQ(judge("0.7").verdict, Verdict::kSupported);
+  EXPECT_NEAR(judge("0.7").interval.estimate, 0.3 - 0.7 * 0.4, 1e-9);
+  EXPECT_EQ(judge("0.8").verdict, Verdict::kRefuted);
+}
+
+TEST(Claims, ASlopeIsTakenOverTheValuesOfARange) {
+  const char* claim =
+      "  - {text: slope, arm: {case: A}, compare: log_slope, over: rate, range: {below: 5}, "
+      "supported: "
+      "{above: 0.9, below: 1.1}, refuted: {below: 0.5}}\n";
+  const Judgement judgement =
+      JudgeRates(claim, [](int, double rate, uint64_t) { return rate == 10 ? 0.9 : rate / 10; });
+  EXPECT_NEAR(judgement.interval.estimate, 1, 1e-9);
+  EXPECT_EQ(judgement.verdict, Verdict::kSupported);
+}
+
+TEST(Claims, SameBitsHoldsForAllPairsOrNotAtAll) {
+  const auto judge = [](const std::function<std::string(const Trial& trial)>& digest) {
+    const Plan plan(testing::Parse(testing::SmallStudy(
+        "claims:\n  - {text: same, compare: same_bits, arm: {batch: 4}, against: {batch: 8}}\n")));
+    const auto results = testing::ResultsOf(
+        plan, [&](const Trial& trial) { return testing::Finished(0.1, 0.2, digest(trial)); });
+    return Judge(plan, Outlook(plan, results)).at(0);
+  };
+  const Judgement same = judge([](const Trial& trial) { return std::to_string(trial.seed); });
+  EXPECT_EQ(same.verdict, Verdict::kSupported);
+  EXPECT_EQ(same.samples, "3 pairs");
+  const Judgement one = judge([](const Trial& trial) {
+    return std::to_string(trial.seed) + (trial.cell == 2 && trial.seed == 2 ? "x" : "");
+  });
+  EXPECT_EQ(one.verdict, Verdict::kRefuted);
+  EXPECT_EQ(one.interval.estimate, 1);
+}
+
+TEST(Claims, ATargetMayBeAShareOfWhatAnArmReaches) {
+  const auto judge = [](double share) {
+    const Plan plan(testing::Parse(testing::SmallStudy(
+        "targets:\n  - {name: best, share_of_best: {share: " + std::to_string(share) +
+        ", arm: {batch: 2}}}\nclaims:\n  - {text: sooner, measure: steps_to best, arm: {batch: 8}, "
+        "against: {batch: 2}, supported: {below: -1}}\n")));
+    // Batch 2 ends at 0.6; batch 8 has 0.55 after 8 steps already.
+    auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
+      return testing::Finished(trial.cell == 2 ? 0.55 : 0.3, 0.6);
+    });
+    const Outlook outlook(plan, results);
+    EXPECT_NEAR(outlook.thresholds().at("best").value_or(0), share * 0.6, 1e-12);
+    const Judgement judgement = Judge(plan, outlook).at(0);
+    results.erase(results.begin());
+    results.erase(results.begin());
+    results.erase(results.begin());
+    results.erase(results.begin());
+    EXPECT_FALSE(Outlook(plan, results).thresholds().at("best").has_value() &&
+                 Judge(plan, Outlook(plan, results)).at(0).verdict.has_value());
+    return judgement.interval.estimate;
+  };
+  EXPECT_EQ(judge(0.9), -8);
+  EXPECT_EQ(judge(1.0), 0);
+}
+
+TEST(Claims, FiguresOfProbesAreMeasures) {
+  const Plan plan(testing::Parse(
+      testing::SmallStudy("set: {probes.moments: 1}\nclaims:\n"
+                          "  - {text: last, measure: figure moments.bn1.condition, arm: {batch: "
+                          "8}, supported: {above: 1}}\n"
+                          "  - {text: first, measure: first figure moments.bn1.condition, arm: "
+                          "{batch: 8}, supported: {above: 1}}\n"
+                          "  - {text: mean, measure: mean figure moments.bn1.condition, arm: "
+                          "{batch: 8}, supported: {above: 1}}\n"
+                          "  - {text: growth, measure: growth figure moments.*.condition, arm: "
+                          "{batch: 8}, supported: {above: 1}}\n"
+                          "  - {text: over layers, measure: mean_over_layers figure "
+                          "moments.*.condition, arm: {batch: 8}, "
+                          "supported: {above: 1}}\n"
+                          "  - {text: none, measure: figure moments.bn9.condition, arm: {batch: "
+                          "8}, supported: {above: 1}}\n")));
+  const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
+    TrialRecord record = testing::Finished(0.1, 0.2);
+    const double own = 1e-9 * static_cast<double>(trial.seed);  // an interval needs a spread
+    record.figures = {{"moments.bn1.condition", {{1, 2 + own}, {2, 4 + own}}},
+                      {"moments.bn2.condition", {{2, 8 + own}}},
+                      {"moments.bn10.condition", {{2, 16 + own}}}};
+    return record;
+  });
+  const std::vector<Judgement> judgements = Judge(plan, Outlook(plan, results));
+  const std::vector<double> expected = {4, 2, 3, 2, 28.0 / 3};
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_NEAR(judgements[i].interval.estimate, expected[i], 1e-6) << judgements[i].why;
+  }
+  EXPECT_TRUE(judgements[5].why.starts_with("a trial of it has no figure of figure moments.bn9"))
+      << judgements[5].why;
 }
 
 TEST(Claims, AControlThatComesOutOtherwiseIsSaid) {

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "study/report.h"
+#include "study/trials_csv.h"
 #include "tests/study/support.h"
 #include "tests/support/temp_folder.h"
 
@@ -23,14 +23,17 @@ namespace {
 // The result follows from the run alone, as a real one does.
 class FakeRunner final : public TrialRunner {
  public:
-  std::optional<TrialRecord> Run(const v1::RunSpec& run, std::stop_token stop) override {
+  std::optional<TrialRecord> Run(const v1::RunSpec& run, int processes,
+                                 std::stop_token stop) override {
     {
       std::lock_guard lock(mutex_);
-      most_ = std::max(most_, ++running_);
+      running_ += processes;
+      most_ = std::max(most_, running_);
     }
     if (pause.count() > 0) std::this_thread::sleep_for(pause);
     std::lock_guard lock(mutex_);
-    --running_;
+    running_ -= processes;
+    if (run.train().max_steps() > 0) ++parts_;
     if (fails_at >= 0 && ran_ == fails_at) throw Error(ErrorCode::kInternal, "a fault");
     if (stops_at >= 0 && ran_ >= stops_at) {
       source.request_stop();
@@ -45,7 +48,8 @@ class FakeRunner final : public TrialRunner {
   }
 
   int ran() const { return ran_; }
-  int most() const { return most_; }
+  int most() const { return most_; }  // processes at a time
+  int parts() const { return parts_; }
 
   std::chrono::milliseconds pause{0};
   int fails_at = -1, stops_at = -1;
@@ -54,7 +58,7 @@ class FakeRunner final : public TrialRunner {
 
  private:
   std::mutex mutex_;
-  int ran_ = 0, running_ = 0, most_ = 0;
+  int ran_ = 0, running_ = 0, most_ = 0, parts_ = 0;
 };
 
 const std::string kTune = "tune: {log: {from: 0.01, to: 1, points: 3}, widen: 2}\n";
@@ -79,6 +83,53 @@ TEST(Executor, RunsEveryTrialOnceAndNotMoreAtATimeThanAllowed) {
   EXPECT_EQ(log.results().size(), 9u);
   EXPECT_TRUE(Execute(plan, log, runner, {.at_once = 3}));
   EXPECT_EQ(runner.ran(), 9) << "none ran twice";
+}
+
+TEST(Executor, ProcessesOfTrialsCountAndATrialOfMoreThanAllowedGoesOnAlone) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy(
+      "  - {path: processes, values: [1, 2, 4]}\nset: {cluster.replicas: 4, "
+      "cluster.batch_per_replica: 2, train.max_steps: 0}\nskip:\n  - {where: {batch: 4}}\n")));
+  FakeRunner runner;
+  runner.pause = std::chrono::milliseconds(5);
+  ResultLog log(folder.path() / "r");
+  EXPECT_TRUE(Execute(plan, log, runner, {.at_once = 3}));
+  EXPECT_EQ(runner.ran(), 18);
+  EXPECT_EQ(runner.most(), 4) << "four alone, else at most three";
+}
+
+TEST(Executor, HopelessValuesAreGivenUpAfterAPartOfARun) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy(
+      "tune: {log: {from: 0.001, to: 10, points: 9}, halving: {rungs: [0.25, 0.5]}}\n")));
+  FakeRunner runner;
+  ResultLog log(folder.path() / "r");
+  EXPECT_TRUE(Execute(plan, log, runner, {.at_once = 2}));
+  // 9 and then 5 parts of runs, 3 whole ones, for each of 3 cells.
+  EXPECT_EQ(runner.parts(), 3 * (9 + 5));
+  EXPECT_EQ(runner.ran(), 3 * (9 + 5 + 3 + 3));
+  const Outlook outlook(plan, log.results());
+  for (const Tuned& tuned : outlook.tuned()) {
+    EXPECT_EQ(tuned.value, 0.1);
+    EXPECT_EQ(tuned.tried.size(), 3u);
+    EXPECT_EQ(tuned.given_up.size(), 6u);
+    EXPECT_FALSE(tuned.on_edge);
+  }
+  // 64 samples at batch 8 are 8 steps, twice.
+  EXPECT_EQ(plan.RunOf(outlook.trials().front().trial).train().max_steps(), 4);
+}
+
+TEST(Executor, WhereTheBestOfTheWholeRunsIsAnEndOfTheGridItIsWidened) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy(
+      "tune: {log: {from: 0.5, to: 50, points: 5}, halving: {rungs: 0.5}, widen: 3}\n")));
+  FakeRunner runner;
+  ResultLog log(folder.path() / "r");
+  EXPECT_TRUE(Execute(plan, log, runner, {.at_once = 1}));
+  const Outlook outlook(plan, log.results());
+  ASSERT_TRUE(outlook.tuned().front().value);
+  EXPECT_LT(*outlook.tuned().front().value, 0.5);
+  EXPECT_GT(*outlook.tuned().front().value, 0.05);
 }
 
 TEST(Executor, AStudyThatIsStoppedAgainAndAgainEndsInTheSameTable) {
@@ -220,7 +271,7 @@ TEST(Tuning, TheBestOfTheGridIsWhatTheTrialsOfTheCellHave) {
   const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
   FakeRunner runner;
   const auto results = testing::ResultsOf(
-      plan, [&](const Trial& trial) { return *runner.Run(plan.RunOf(trial), {}); });
+      plan, [&](const Trial& trial) { return *runner.Run(plan.RunOf(trial), 1, {}); });
   const Outlook outlook(plan, results);
   EXPECT_TRUE(outlook.complete());
   ASSERT_EQ(outlook.tuned().size(), 3u);
@@ -243,7 +294,7 @@ TEST(Tuning, AnOptimumOnTheEdgeWidensTheGridAndOneBeyondIsFlagged) {
   const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
   FakeRunner runner;
   runner.best_rate = 9;
-  const auto run = [&](const Trial& trial) { return *runner.Run(plan.RunOf(trial), {}); };
+  const auto run = [&](const Trial& trial) { return *runner.Run(plan.RunOf(trial), 1, {}); };
   auto results = testing::ResultsOf(plan, run);
   auto outlook = Outlook(plan, results);
   // 10 is the best of 0.01 .. 100; 100 diverged.

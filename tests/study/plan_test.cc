@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <set>
 
 #include "base/error.h"
@@ -53,6 +54,59 @@ TEST(Plan, TheSgdBatchIsSpreadOverTheReplicasEvenly) {
   EXPECT_EQ(batches(FirstRun("set: {sgd_batch: 64, cluster.replicas: 4}\n")).front(), 16);
   EXPECT_EQ(batches(FirstRun("set: {cluster.replicas: 3, sgd_batch: 8}\n")),
             (std::vector<int64_t>{3, 3, 2}));
+}
+
+TEST(Plan, EqualStepsAndEqualSamplesAreEpochsOfTheirOwn) {
+  const auto epochs = [](const std::string& set) {
+    return FirstRun("set: {" + set + ", data.shapes.train_samples: 1000}\n").train().epochs();
+  };
+  // 1,000 samples at batch 64 are 16 steps.
+  EXPECT_DOUBLE_EQ(epochs("sgd_batch: 64, steps: 8"), 0.5);
+  EXPECT_DOUBLE_EQ(epochs("sgd_batch: 64, samples: 512"), 0.5);
+  EXPECT_DOUBLE_EQ(epochs("sgd_batch: 10, steps: 300"), 3);
+  EXPECT_DOUBLE_EQ(epochs("sgd_batch: 10, samples: 3000"), 3);
+  EXPECT_DOUBLE_EQ(epochs("sgd_batch: 500, samples: 1"), 0.5) << "one step at least";
+}
+
+TEST(Plan, ProcessesDecideOverTheTrialAndNotOverItsRun) {
+  const Plan plan(
+      testing::Parse(kHead + "axes:\n  - {path: processes, values: [1, 2]}\nseeds: 1\n"));
+  const auto trials = plan.FirstTrials();
+  ASSERT_EQ(trials.size(), 2u);
+  EXPECT_EQ(plan.ProcessesOf(trials[0]), 1);
+  EXPECT_EQ(plan.ProcessesOf(trials[1]), 2);
+  EXPECT_NE(plan.IdOf(trials[0]), plan.IdOf(trials[1]));
+  EXPECT_EQ(plan.RunOf(trials[0]).SerializeAsString(), plan.RunOf(trials[1]).SerializeAsString());
+}
+
+TEST(Plan, AFormHasOtherSettingsSeedsAndSkipsAndTheRestOfTheStudy) {
+  const std::string text = kHead + R"(
+set: {train.epochs: 3, sgd_batch: 16}
+axes:
+  - {name: rate, path: train.learning_rate.base, values: [0.1, 1]}
+seeds: 5
+claims:
+  - {text: more, arm: {rate: 1}, against: {rate: 0.1}, supported: {above: 0}}
+forms:
+  - {name: quick, set: {train.epochs: 1}, seeds: 1, skip: [{where: {rate: 1}}], no_verdicts: true}
+  - {name: full, seeds: 9}
+)";
+  const auto plan = [&](const std::string& form) {
+    return std::make_unique<Plan>(ParseStudyFile(text, "study.yaml", "/", {}, form));
+  };
+  EXPECT_EQ(plan("")->FirstTrials().size(), 10u);
+  EXPECT_EQ(plan("full")->FirstTrials().size(), 18u);
+  const auto quick = plan("quick");
+  ASSERT_EQ(quick->FirstTrials().size(), 1u);
+  const v1::RunSpec run = quick->RunOf(quick->FirstTrials().front());
+  EXPECT_EQ(run.train().epochs(), 1);
+  EXPECT_EQ(run.cluster().batch_per_replica(0), 8);
+  try {
+    plan("huge");
+    FAIL() << "there is no such form";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), "study.yaml: the study has no form `huge`; its forms: quick, full");
+  }
 }
 
 TEST(Plan, ATrialIsKnownByItsRunWhateverTheStudyIsCalled) {

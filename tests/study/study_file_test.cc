@@ -66,6 +66,106 @@ std::vector<Wrong> WrongFiles() {
        "study.yaml:6:7: sgd_batch: expected a whole number of samples of at least 1, found big"},
       {"sgd_batch below the replicas", kRun + "set: {sgd_batch: 3}\n",
        "study.yaml:6:7: sgd_batch: 3 samples are not enough for 4 replicas"},
+      {"steps of a data set of unknown size",
+       "name: w\nrun:\n  data: {dataset: mnist, path: x}\n  model: {architecture: mlp}\nset: "
+       "{steps: 3}\n",
+       "study.yaml:5:7: steps: needs the number of training samples"},
+      {"steps below one", kRun + "set: {steps: 0}\n",
+       "study.yaml:6:7: steps: expected a whole number of steps of at least 1, found 0"},
+      {"steps and epochs", kRun + "set: {steps: 3, train.epochs: 1}\n",
+       "study.yaml:6:17: set.1: would overwrite `steps`; remove one of them"},
+      {"samples and steps", kRun + "set: {samples: 3, steps: 1}\n",
+       "study.yaml:6:19: set.1: would overwrite `samples`; remove one of them"},
+      {"processes beyond the replicas", kRun + "set: {processes: 5}\n",
+       "study.yaml:6:7: processes: 5 processes for 4 replicas: each process has one replica at "
+       "least"},
+      {"processes are no number", kRun + "set: {processes: all}\n",
+       "study.yaml:6:7: processes: expected a whole number of processes of at least 1, found all"},
+      {"rungs that do not rise",
+       kRun + "tune: {log: {from: 1, to: 2, points: 2}, halving: {rungs: [0.5, 0.5]}}\n",
+       "study.yaml:6:65: tune.halving.rungs.1: is not larger than the rung before"},
+      {"a rung of a whole run",
+       kRun + "tune: {log: {from: 1, to: 2, points: 2}, halving: {rungs: 1}}\n",
+       "study.yaml:6:59: tune.halving.rungs"},
+      {"rungs of a data set of unknown size",
+       "name: w\nrun:\n  data: {dataset: mnist, path: x}\n  model: {architecture: mlp}\ntune: "
+       "{log: {from: "
+       "0.1, to: 1, points: 2}, halving: {rungs: 0.5}}\n",
+       "study.yaml:5:53: tune.halving: needs the number of training samples"},
+      {"tuned by a time",
+       kRun + "at_once: 1\ntune: {measure: seconds, log: {from: 0.1, to: 1, points: 2}}\n",
+       "study.yaml:7:17: tune.measure: a time is never the same twice"},
+      {"times side by side",
+       kRun + kAxes + claim +
+           "{text: t, measure: step_ms, arm: {batch: 2}, supported: {above: 1}}\n",
+       "study.yaml:9:24: claims.0.measure: times of trials that go on side by side are not theirs"},
+      {"a form twice", kRun + "forms: [{name: quick, seeds: 1}, {name: quick}]\n",
+       "study.yaml:6:34: forms.1: there is a form `quick` already"},
+      {"a form without a name", kRun + "forms: [{seeds: 1}]\n",
+       "study.yaml:6:9: forms.0.name: is missing"},
+      {"a form of no folder", kRun + "forms: [{name: a/b}]\n",
+       "study.yaml:6:16: forms.0.name: expected 1 to 128 letters, digits"},
+      {"a form that skips nothing there is",
+       kRun + kAxes + "forms: [{name: q, skip: [{where: {batch: 3}}]}]\n",
+       "study.yaml:8:42: forms.0.skip.0.where.0.value: the axis `batch` has no value 3"},
+      {"along an unknown axis",
+       kRun + kAxes + claim + "{text: t, along: {over: rate}, supported: {above: 1}}\n",
+       "study.yaml:9:29: claims.0.along.over: there is no axis `rate`"},
+      {"along what the arm fixes",
+       kRun + kAxes + claim +
+           "{text: t, arm: {batch: 2}, along: {over: batch}, supported: {above: 1}}\n",
+       "study.yaml:9:46: claims.0.along.over: `arm` fixes the axis `batch`, so that it has one "
+       "value"},
+      {"the largest of nothing",
+       kRun + kAxes + claim +
+           "{text: t, along: {over: batch, take: largest_value}, supported: {above: 1}}\n",
+       "study.yaml:9:22: claims.0.along: needs `where`: the bounds of the measure"},
+      {"bounds that take no effect",
+       kRun + kAxes + claim +
+           "{text: t, along: {over: batch, where: {above: 1}}, supported: {above: 1}}\n",
+       "study.yaml:9:36: claims.0.along.where: has no effect with `take: best` (default)"},
+      {"less of nothing",
+       kRun + kAxes + claim +
+           "{text: t, arm: {batch: 2}, less: {arm: {batch: 2}, against: {batch: 4}}, supported: "
+           "{above: 1}}\n",
+       "study.yaml:9:5: claims.0: needs `against`: `less` is taken off a difference"},
+      {"less of a ratio",
+       kRun + kAxes + claim +
+           "{text: t, compare: ratio, arm: {batch: 2}, against: {batch: 4}, less: {arm: {batch: "
+           "2}, against: {batch: 4}}, supported: {above: 1}}\n",
+       "study.yaml:9:69: claims.0.less: has no effect"},
+      {"same bits as nothing",
+       kRun + kAxes + claim + "{text: t, compare: same_bits, arm: {batch: 2}}\n",
+       "study.yaml:9:5: claims.0: needs `against`: what the arm ends in the same bits as"},
+      {"same bits by a bound",
+       kRun + kAxes + claim +
+           "{text: t, compare: same_bits, arm: {batch: 2}, against: {batch: 4}, supported: {above: "
+           "1}}\n",
+       "study.yaml:9:84: claims.0.supported: has no effect with `compare: same_bits`"},
+      {"a range that leaves one value",
+       kRun + kAxes + claim +
+           "{text: t, compare: log_slope, over: batch, range: {below: 3}, supported: {above: 1}}\n",
+       "study.yaml:9:55: claims.0.range: leaves 1 value of the axis `batch`; three are the fewest"},
+      {"a target of two kinds",
+       kRun + "targets: [{name: a, at_least: 0.5, share_of_best: {share: 0.9}}]\n",
+       "study.yaml:6:36: targets.0: `at_least` and `share_of_best` exclude each other"},
+      {"a share of an arm that is not there",
+       kRun + kAxes + "targets: [{name: a, share_of_best: {share: 0.9, arm: {batch: 3}}}]\n",
+       "study.yaml:8:62: targets.0.share_of_best.arm.0.value: the axis `batch` has no value 3"},
+      {"a figure without its probe",
+       kRun + kAxes + claim +
+           "{text: t, measure: figure moments.bn1.condition, arm: {batch: 2}, supported: {above: "
+           "1}}\n",
+       "study.yaml:9:24: claims.0.measure: the trials of batch 2 have no probe `moments`"},
+      {"a figure of two layers",
+       kRun + kAxes + claim +
+           "{text: t, measure: figure moments.*.condition, arm: {batch: 2}, supported: {above: "
+           "1}}\n",
+       "study.yaml:9:24: claims.0.measure: there is no measure `figure moments.*.condition`"},
+      {"statistics that are not evaluated",
+       kRun + kAxes + claim +
+           "{text: t, measure: running_gap, arm: {batch: 2}, supported: {above: 1}}\n",
+       "study.yaml:9:24: claims.0.measure: the trials of batch 2 are not evaluated so"},
       {"axis without values", kRun + "axes: [{name: a}]\n",
        "study.yaml:6:8: axes.0: has no values"},
       {"axis without path", kRun + "axes: [{values: [1]}]\n",
@@ -356,11 +456,11 @@ TEST(StudyFile, FaultsOfARunFileInAnIndentedStudyHaveTheirPlace) {
 }
 
 TEST(StudyFile, ANumberIsFoundHoweverItIsWritten) {
-  const StudyFile file = testing::Parse(
-      kRun +
-      "axes: [{path: train.learning_rate.base, values: [0.1, 1e-2]}]\n"
-      "skip: [{where: {base: 0.010}}]\n"
-      "claims: [{text: c, arm: {base: 0.10}, supported: {above: 0}}]\n");
+  const StudyFile file =
+      testing::Parse(kRun +
+                     "axes: [{path: train.learning_rate.base, values: [0.1, 1e-2]}]\n"
+                     "skip: [{where: {base: 0.010}}]\n"
+                     "claims: [{text: c, arm: {base: 0.10}, supported: {above: 0}}]\n");
   EXPECT_EQ(file.spec.claims(0).arm(0).value(), "0.1");
   const Plan plan(file);
   ASSERT_EQ(plan.cells().size(), 1u) << "the other is skipped";
@@ -389,11 +489,18 @@ set:
 TEST(StudyFile, ThoseOfTheProjectAreRight) {
   int files = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(STUDIES)) {
-    if (entry.path().extension() != ".yaml") continue;
+    const std::string folder = entry.path().parent_path().filename();
+    if (folder != "studies" && folder != "claims") continue;
     ++files;
-    EXPECT_GE(Plan(LoadStudyFile(entry.path())).cells().size(), 2u) << entry.path();
+    const StudyFile file = LoadStudyFile(entry.path());
+    std::vector<std::string> forms = {""};
+    for (const v1::StudyFormSpec& form : file.spec.forms()) forms.push_back(form.name());
+    for (const std::string& form : forms) {
+      EXPECT_GE(Plan(LoadStudyFile(entry.path(), {}, form)).FirstTrials().size(), 2u)
+          << entry.path() << " " << form;
+    }
   }
-  EXPECT_GE(files, 1);
+  EXPECT_GE(files, 20);
 }
 
 TEST(StudyFile, OverridesAreOfTheStudysKeys) {

@@ -14,7 +14,8 @@
 
 namespace syncbn::app {
 
-int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log) {
+int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log,
+              const std::stop_token& stop) {
   std::vector<std::string> words = argv, environment = OwnEnvironment();
   if (::geteuid() == 0) {
     SetVariable(environment, "OMPI_ALLOW_RUN_AS_ROOT", "1");
@@ -40,6 +41,14 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
   }
   ::close(out);
   int status = 0;
+  {
+    // Not reaped before this is gone: the number is the child's.
+    const std::stop_callback end(stop, [child] { ::kill(child, SIGTERM); });
+    siginfo_t info{};
+    while (::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT) < 0 &&
+           errno == EINTR) {
+    }
+  }
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {

@@ -2,14 +2,17 @@
 #pragma once
 
 #include <filesystem>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 namespace syncbn::app {
 
-// Runs argv with standard output and error in `log` (replaced). Returns the exit code, or 128 + signal. The
-// child dies with this process. Throws NOT_FOUND when the program does not exist.
-int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log);
+// Runs argv with standard output and error in `log` (replaced). Returns the exit code, or 128 +
+// signal. The child dies with the thread that calls. Asked to stop, it ends it with SIGTERM and
+// waits. Throws NOT_FOUND when the program does not exist.
+int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log,
+              const std::stop_token& stop = {});
 
 // `mpirun -np P ARGV...` with what small machines need: no pinning, more processes than cores allowed, cores
 // given away while waiting; as root, Open MPI's two confirmations in the environment.

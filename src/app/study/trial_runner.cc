@@ -3,62 +3,14 @@
 #include <utility>
 
 #include "app/run/run_facts.h"
+#include "app/study/curve_sink.h"
+#include "app/study/mpirun_trial.h"
 #include "app/versions.h"
 #include "base/error.h"
 #include "train/training_run.h"
 
 namespace syncbn::app {
 namespace {
-
-// The curves of a run: an evaluation each, and the means of each epoch of training.
-class CurveSink final : public train::MetricSink {
- public:
-  CurveSink(const v1::RunSpec& run, study::TrialRecord& record) : record_(record) {
-    const auto& evaluations = run.train().evaluate().with();
-    if (!evaluations.empty()) {
-      evaluation_ = train::EvaluationName(static_cast<v1::EvaluationMode>(evaluations[0]));
-    }
-  }
-
-  void Write(const train::MetricRecord& line) override {
-    if (line.split == "train") {
-      if (line.epoch != epoch_) CloseEpoch();
-      epoch_ = line.epoch;
-      steps_ = line.step + 1;
-      const auto samples = static_cast<double>(line.samples.value_or(0));
-      samples_ += line.samples.value_or(0);
-      sums_.Add(line.loss.value_or(0) * samples, line.accuracy.value_or(0) * samples, samples,
-                !line.skipped);
-    } else if (line.evaluation == evaluation_) {
-      record_.test.push_back({.steps = line.step + 1,
-                              .samples = samples_,
-                              .loss = line.loss.value_or(0),
-                              .accuracy = line.accuracy.value_or(0)});
-    }
-  }
-  void Flush() override {}
-
-  // After the last step.
-  void Finish() {
-    CloseEpoch();
-    record_.steps = steps_;
-    record_.samples = samples_;
-  }
-
- private:
-  void CloseEpoch() {
-    if (const std::optional<train::Figures> means = sums_.Means()) {
-      record_.train.push_back(
-          {.steps = steps_, .samples = samples_, .loss = means->loss, .accuracy = means->accuracy});
-    }
-    sums_ = {};
-  }
-
-  study::TrialRecord& record_;
-  std::optional<std::string> evaluation_;
-  int64_t epoch_ = 0, steps_ = 0, samples_ = 0;
-  train::EpochSums sums_;
-};
 
 // What a study takes for the result of a trial; everything else is a fault that ends it.
 bool IsResult(ErrorCode code) {
@@ -73,8 +25,22 @@ LocalTrialRunner::LocalTrialRunner(const std::string& backend)
       by_("syncbn " + ProgramVersion() + ", " + std::string(backend_->name()) + ": " +
           backend_->Description()) {}
 
-std::optional<study::TrialRecord> LocalTrialRunner::Run(const v1::RunSpec& run,
+std::optional<study::TrialRecord> LocalTrialRunner::Run(const v1::RunSpec& run, int processes,
                                                         std::stop_token stop) {
+  if (processes == 1) return RunHere(run, std::move(stop));
+  std::optional<study::TrialRecord> record =
+      RunUnderMpirun(run, processes, std::string(backend_->name()), stop);
+  if (record) {
+    record->by = by_;
+    if (record->end != study::TrialEnd::kFailed) {
+      record->classes = train::PreparedRun(run, datasets_).data().train().classes();
+    }
+  }
+  return record;
+}
+
+std::optional<study::TrialRecord> LocalTrialRunner::RunHere(const v1::RunSpec& run,
+                                                            std::stop_token stop) {
   study::TrialRecord record;
   record.by = by_;
   CurveSink sink(run, record);
@@ -106,8 +72,9 @@ std::optional<study::TrialRecord> LocalTrialRunner::Run(const v1::RunSpec& run,
   return record;
 }
 
-int64_t LocalTrialRunner::TrainingImages(const v1::RunSpec& run) {
-  return train::PreparedRun(run, datasets_).train().dataset().size();
+LocalTrialRunner::Images LocalTrialRunner::ImagesOf(const v1::RunSpec& run) {
+  const train::PreparedRun prepared(run, datasets_);
+  return {.training = prepared.train().dataset().size(), .test = prepared.test().dataset().size()};
 }
 
 double LocalTrialRunner::SecondsPerSample(const v1::RunSpec& run) {

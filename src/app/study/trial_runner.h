@@ -1,4 +1,5 @@
-// Trials of a study as calls of train::RunTraining in this process: they share the data sets.
+// Trials of a study. Those of one process are calls of train::RunTraining in this one, and share
+// the data sets; those of several are children under mpirun.
 #pragma once
 
 #include <memory>
@@ -17,14 +18,20 @@ class LocalTrialRunner final : public study::TrialRunner {
   // What of this program and machine the bits of a result depend on.
   const std::string& by() const { return by_; }
 
-  // On one core. Throws INTERNAL for what is a fault of this program.
-  std::optional<study::TrialRecord> Run(const v1::RunSpec& run, std::stop_token stop) override;
-  // Of the training split, as far as the run uses it.
-  int64_t TrainingImages(const v1::RunSpec& run);
+  // On as many cores as processes. Throws INTERNAL for what is a fault of this program.
+  std::optional<study::TrialRecord> Run(const v1::RunSpec& run, int processes,
+                                        std::stop_token stop) override;
+  // Of the two splits, as far as the run uses them.
+  struct Images {
+    int64_t training = 0, test = 0;
+  };
+  Images ImagesOf(const v1::RunSpec& run);
   // Seconds that one sample of the run's training takes, by a few steps of it.
   double SecondsPerSample(const v1::RunSpec& run);
 
  private:
+  std::optional<study::TrialRecord> RunHere(const v1::RunSpec& run, std::stop_token stop);
+
   const std::unique_ptr<backend::Backend> backend_;
   const std::string by_;
   data::DatasetCache datasets_;

@@ -1,0 +1,98 @@
+#include "app/study/mpirun_trial.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "app/exit_code.h"
+#include "app/run/subprocess.h"
+#include "app/study/curve_sink.h"
+#include "app/versions.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "config/effective_yaml.h"
+#include "train/metrics.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (fs::temp_directory_path() / "syncbn-trial-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) ThrowErrno("create", pattern);
+    path_ = pattern;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// The last line that says something.
+std::string LastLine(const std::string& text) {
+  const size_t end = text.find_last_not_of("\n ");
+  if (end == std::string::npos) return "it printed nothing";
+  const size_t begin = text.rfind('\n', end);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - begin);
+}
+
+void TakeSummary(const fs::path& path, study::TrialRecord& record) {
+  const Json summary = Json::parse(ReadFile(path));
+  if (summary.at("reason").is_string()) record.reason = summary["reason"].get<std::string>();
+  if (summary.at("digest").is_string()) record.digest = summary["digest"].get<std::string>();
+  record.timings = {{"seconds", summary.at("seconds").get<double>()},
+                    {"images_per_second", summary.at("images_per_second").get<double>()}};
+  for (const char* part : {"compute", "statistics", "gradients", "data"}) {
+    record.timings[std::string("ms_") + part] = summary.at("ms").at(part).get<double>();
+  }
+}
+
+}  // namespace
+
+std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int processes,
+                                                 const std::string& backend,
+                                                 const std::stop_token& stop) {
+  const TemporaryFolder folder;
+  v1::RunSpec complete = run;
+  complete.mutable_output()->set_every_steps(1);
+  const fs::path run_file = folder.path() / "run.yaml", out = folder.path() / "out";
+  WriteFileAtomically(run_file, config::EffectiveYaml(complete, {}));
+  const fs::path log = folder.path() / "log";
+  const int code =
+      RunLogged(LocalMpirunCommand(
+                    processes, {ProgramPath().string(), "train", run_file.string(), "--out",
+                                out.string(), "--quiet", "--no-checkpoints", "--backend", backend}),
+                log, stop);
+  if (stop.stop_requested()) return std::nullopt;
+  study::TrialRecord record;
+  if (code != kSuccess && code != kDiverged) {
+    record.end = study::TrialEnd::kFailed;
+    record.reason = "exit code " + std::to_string(code) + " of " + Plural(processes, "process") +
+                    ": " + LastLine(ReadFile(log));
+    return record;
+  }
+  CurveSink sink(run, record);
+  for (const train::MetricRecord& line : train::ReadMetrics(out / "metrics.jsonl"))
+    sink.Write(line);
+  sink.Finish();
+  record.end = code == kDiverged ? study::TrialEnd::kDiverged : study::TrialEnd::kFinished;
+  try {
+    TakeSummary(out / "summary.json", record);
+  } catch (const Json::exception& error) {
+    throw Error(ErrorCode::kInternal, std::string("the summary of a trial: ") + error.what());
+  }
+  return record;
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,149 @@
+#include "app/study/study_output.h"
+
+#include <cerrno>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+
+#include "app/console.h"
+#include "app/terminal.h"
+#include "app/versions.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/host.h"
+#include "base/text.h"
+#include "study/document/html.h"
+#include "study/document/markdown.h"
+#include "study/overview.h"
+#include "study/report.h"
+#include "study/result_log.h"
+#include "study/rule_log.h"
+#include "study/study_folder.h"
+#include "study/trials_csv.h"
+
+namespace syncbn::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> Subtitle() {
+  return {HostName() + ", " + Plural(AvailableCores(), "core") + "; " + UtcNow().substr(0, 10),
+          "syncbn " + ProgramVersion()};
+}
+
+std::string Lines(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  return text;
+}
+
+// One of another name; what cannot be read says nothing.
+void RefuseAnother(const fs::path& folder, const study::StudyFile& file) {
+  std::string other;
+  try {
+    other = study::LoadStoredStudy(folder).spec.name();
+  } catch (const Error&) {
+    return;
+  }
+  if (other == file.spec.name()) return;
+  throw Error(ErrorCode::kInvalidArgument, folder.string() + " is the folder of the study `" +
+                                               other + "`; give another with --out");
+}
+
+}  // namespace
+
+fs::path StudyFolder(const StudyArguments& arguments, const study::StudyFile& file) {
+  if (!arguments.out.empty()) return arguments.out;
+  return fs::path("studies") / (file.spec.name() + (file.form.empty() ? "" : "-" + file.form));
+}
+
+// Makes the folder, or refuses one that holds something else: nothing of it would be spared.
+void PrepareStudyFolder(const fs::path& folder, const study::StudyFile& file) {
+  std::error_code error;
+  const fs::file_status status = fs::status(folder, error);
+  if (fs::exists(status) && !fs::is_directory(status)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                folder.string() + " is not a folder; give another with --out");
+  }
+  if (fs::create_directories(folder, error); error) {
+    errno = error.value();
+    ThrowErrno("make the folder", folder);
+  }
+  const bool empty = fs::is_empty(folder, error);
+  const bool study = !error && (empty || fs::exists(folder / study::kResultsFile, error));
+  if (error) {
+    errno = error.value();
+    ThrowErrno("read the folder", folder);
+  }
+  if (study) return RefuseAnother(folder, file);
+  throw Error(ErrorCode::kInvalidArgument,
+              folder.string() + " holds files that are not of a study (there is no " +
+                  study::kResultsFile + "); give another folder with --out, or empty it");
+}
+
+void KeepStudy(const fs::path& folder, const StudyArguments& arguments,
+               const study::StudyFile& file) {
+  WriteFileAtomically(folder / study::kRunFile, file.run_text);
+  WriteFileAtomically(folder / study::kStudyFile, file.source->text());
+  WriteFileAtomically(folder / study::kOverridesFile, Lines(arguments.sets));
+  WriteFileAtomically(folder / study::kFormFile, file.form);
+}
+
+void WriteStudyReport(const study::Plan& plan,
+                      const std::map<std::string, study::TrialRecord>& results,
+                      const fs::path& folder) {
+  const study::Outlook outlook(plan, results);
+  study::document::Document report = study::MakeReport(plan, outlook, Subtitle());
+  const std::string remark = study::RulesRemark(study::ReadRules(folder / study::kRulesFile));
+  if (!remark.empty() && !plan.file().spec.claims().empty() && !plan.file().no_verdicts)
+    report.answer.push_back(remark);
+  WriteFileAtomically(folder / "trials.csv", study::TrialsCsv(plan, outlook));
+  WriteFileAtomically(folder / "timings.csv", study::TimingsCsv(plan, outlook));
+  WriteFileAtomically(folder / "report.md", study::document::Markdown(report));
+  WriteFileAtomically(folder / "report.html", study::document::Html(report));
+  for (const std::string& sentence : report.answer) Say(stdout, "%s\n", sentence.c_str());
+  Say(stdout, "report: %s, report.md, trials.csv, timings.csv\n",
+      (folder / "report.html").string().c_str());
+}
+
+void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path& out) {
+  struct Kept {
+    study::Plan plan;
+    std::map<std::string, study::TrialRecord> results;
+    study::Outlook outlook;
+    explicit Kept(const fs::path& folder)
+        : plan(study::LoadStoredStudy(folder)),
+          results(study::ReadResults(folder / study::kResultsFile)),
+          outlook(plan, results) {}
+  };
+  std::vector<std::unique_ptr<const Kept>> kept;
+  std::vector<study::OverviewPart> parts;
+  for (const std::string& folder : folders) {
+    kept.push_back(std::make_unique<const Kept>(folder));
+    parts.push_back(
+        {&kept.back()->plan, &kept.back()->outlook, (fs::path(folder) / "report.html").string()});
+  }
+  const study::document::Document page =
+      study::MakeOverview(parts, Plural(static_cast<long long>(parts.size()), "study"), Subtitle());
+  std::error_code error;
+  if (fs::create_directories(out, error); error) {
+    errno = error.value();
+    ThrowErrno("make the folder", out);
+  }
+  WriteFileAtomically(out / "overview.md", study::document::Markdown(page));
+  WriteFileAtomically(out / "overview.html", study::document::Html(page));
+  for (const std::string& sentence : page.answer) Say(stdout, "%s\n", sentence.c_str());
+  Say(stdout, "overview: %s, overview.md\n", (out / "overview.html").string().c_str());
+}
+
+// RFC 3339.
+std::string UtcNow() {
+  char date[32];
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return date;
+}
+
+}  // namespace syncbn::app

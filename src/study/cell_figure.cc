@@ -1,0 +1,63 @@
+#include "study/cell_figure.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "study/statistics/interval.h"
+
+namespace syncbn::study {
+namespace {
+
+std::string Number(double value, bool percent) {
+  char text[48];
+  std::snprintf(text, sizeof text, percent ? "%.2f" : "%.4g", percent ? 100 * value : value);
+  return text;
+}
+
+}  // namespace
+
+std::string NameOf(const Plan& plan, size_t cell) {
+  const std::string text = plan.Describe(plan.cells()[cell]);
+  return text.empty() ? "the run file as it is" : text;
+}
+
+std::vector<double> CellFigure::Values() const {
+  std::vector<double> values;
+  for (const auto& [seed, value] : samples) values.push_back(value);
+  return values;
+}
+
+std::string CellFigure::Text(const std::string& measure) const {
+  // The mean of those that reached it would be that of the lucky ones.
+  if (not_reached > 0) {
+    return "not reached by " + std::to_string(not_reached) + " of " + std::to_string(ids.size());
+  }
+  const bool percent = measure.ends_with("accuracy");
+  const std::vector<double> values = Values();
+  if (values.empty()) return "-";
+  const std::string unit = percent ? " %" : measure.starts_with("seconds") ? " s" : "";
+  if (values.size() == 1) return Number(values[0], percent) + unit;
+  const Interval interval = MeanInterval(values);
+  return Number(interval.estimate, percent) + unit + " [" + Number(interval.low, percent) + ", " +
+         Number(interval.high, percent) + "]";
+}
+
+CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,
+                    const std::string& measure) {
+  CellFigure figure;
+  for (const TrialResult& one : outlook.OfCell(cell)) {
+    if (one.trial.tuning || one.record == nullptr) continue;
+    figure.ids.push_back(one.id);
+    figure.diverged += one.record->end == TrialEnd::kDiverged ? 1 : 0;
+    if (one.record->end == TrialEnd::kFailed) {
+      ++figure.failed;
+      continue;
+    }
+    const double value = outlook.MeasureOf(measure, one);
+    if (std::isinf(value)) ++figure.not_reached;
+    if (std::isfinite(value)) figure.samples[one.trial.seed] = value;
+  }
+  return figure;
+}
+
+}  // namespace syncbn::study

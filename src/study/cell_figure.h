@@ -1,0 +1,30 @@
+// A measure of the trials of one cell, over its seeds.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "study/outlook.h"
+#include "study/plan.h"
+
+namespace syncbn::study {
+
+struct CellFigure {
+  // Of those that are numbers, by seed.
+  std::map<uint64_t, double> samples;
+  int not_reached = 0, failed = 0, diverged = 0;
+  std::vector<std::string> ids;
+
+  std::vector<double> Values() const;
+  // "97.12 % [96.90, 97.30]"; "not reached by 2 of 5"; "-" where there is none.
+  std::string Text(const std::string& measure) const;
+};
+CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,
+                    const std::string& measure);
+
+// The settings of a cell, or, where there are no axes, words for that.
+std::string NameOf(const Plan& plan, size_t cell);
+
+}  // namespace syncbn::study

@@ -1,0 +1,90 @@
+#include "study/overview.h"
+
+#include <cstdio>
+#include <map>
+
+#include "base/text.h"
+#include "study/claims.h"
+#include "study/report_answer.h"
+#include "study/report_verdicts.h"
+
+namespace syncbn::study {
+namespace {
+
+std::string IntervalText(const Judgement& judgement) {
+  if (!judgement.verdict) return judgement.why;
+  char text[96];
+  if (judgement.level == 0) {
+    std::snprintf(text, sizeof text, "%.4g", judgement.interval.estimate);
+  } else {
+    std::snprintf(text, sizeof text, "%.4g [%.4g, %.4g]", judgement.interval.estimate,
+                  judgement.interval.low, judgement.interval.high);
+  }
+  return text;
+}
+
+std::string OutcomeText(const Judgement& judgement) {
+  const std::string word = document::OutcomeWord(OutcomeOf(judgement));
+  if (judgement.claim->control() == v1::OUTCOME_UNSPECIFIED) return word;
+  return word + (judgement.as_it_must ? " (control, as it must)" : " (control, and must not be)");
+}
+
+// "Of 40 claims: 20 supported, 15 refuted, 5 inconclusive."
+std::string CountText(const std::vector<Judgement>& judgements, bool controls) {
+  std::map<std::string, int> counts;
+  int all = 0, wrong = 0;
+  for (const Judgement& one : judgements) {
+    if ((one.claim->control() != v1::OUTCOME_UNSPECIFIED) != controls) continue;
+    ++all;
+    ++counts[document::OutcomeWord(OutcomeOf(one))];
+    wrong += one.verdict && one.as_it_must ? 0 : 1;
+  }
+  if (controls) {
+    return "Of " + Plural(all, "negative control") + " " + std::to_string(all - wrong) +
+           " came out as " + (all == 1 ? "it" : "they") + " must.";
+  }
+  std::vector<std::string> parts;
+  for (const auto& [word, count] : counts) parts.push_back(std::to_string(count) + " " + word);
+  return "Of " + Plural(all, "claim") + ": " + Join(parts, ", ") + ".";
+}
+
+}  // namespace
+
+document::Document MakeOverview(const std::vector<OverviewPart>& parts, const std::string& title,
+                                const std::vector<std::string>& subtitle) {
+  document::Document page{.title = title, .subtitle = subtitle, .answer = {}, .sections = {}};
+  document::Table table{.caption = "Figures with their intervals",
+                        .columns = {{.title = "study", .align = document::Align::kLeft},
+                                    {.title = "claim", .align = document::Align::kLeft},
+                                    {.title = "verdict", .align = document::Align::kLeft},
+                                    {.title = "figure", .align = document::Align::kRight}},
+                        .rows = {}};
+  std::vector<Judgement> all;
+  std::vector<document::Section> sections;
+  for (const OverviewPart& part : parts) {
+    const v1::StudySpec& spec = part.plan->file().spec;
+    if (part.plan->file().no_verdicts) continue;
+    const std::vector<Judgement> judgements = Judge(*part.plan, *part.outlook);
+    document::Section section{.heading = spec.question().empty() ? spec.name() : spec.question(),
+                              .blocks = {}};
+    for (std::string& sentence : Answer(*part.plan, *part.outlook, judgements)) {
+      section.blocks.emplace_back(std::move(sentence));
+    }
+    section.blocks.emplace_back("Its report: " + part.folder);
+    for (const Judgement& one : judgements) {
+      table.rows.push_back(
+          {.cells = {spec.name(), one.claim->text(), OutcomeText(one), IntervalText(one)},
+           .state = one.as_it_must ? document::RowState::kPlain : document::RowState::kFlagged,
+           .note = one.as_it_must ? "" : "a negative control that came out otherwise"});
+      section.blocks.emplace_back(VerdictOf(one, ScaleOf(*part.plan)));
+      all.push_back(one);
+    }
+    sections.push_back(std::move(section));
+  }
+  page.answer = {CountText(all, false), CountText(all, true)};
+  page.sections.push_back({.heading = "All claims", .blocks = {std::move(table)}});
+  for (document::Section& section : sections) page.sections.push_back(std::move(section));
+  return page;
+}
+
+}  // namespace syncbn::study

@@ -1,0 +1,24 @@
+// Several studies on one page: what each claim came to.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "study/document/document.h"
+#include "study/outlook.h"
+#include "study/plan.h"
+
+namespace syncbn::study {
+
+struct OverviewPart {
+  const Plan* plan = nullptr;
+  const Outlook* outlook = nullptr;
+  // Where its own report is.
+  std::string folder;
+};
+
+// The count of the verdicts, a table of all claims, and for each study its answer and its verdicts.
+document::Document MakeOverview(const std::vector<OverviewPart>& parts, const std::string& title,
+                                const std::vector<std::string>& subtitle);
+
+}  // namespace syncbn::study

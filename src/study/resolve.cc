@@ -1,0 +1,171 @@
+#include "study/resolve.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "config/run_file.h"
+#include "config/scalar.h"
+#include "data/batch_plan.h"
+
+namespace syncbn::study {
+namespace {
+
+// Samples of `batch` for each of the replicas, evenly.
+std::string BatchesText(int64_t batch, int replicas) {
+  std::vector<std::string> parts;
+  for (int i = 0; i < replicas; ++i) {
+    parts.push_back(std::to_string(batch / replicas + (i < batch % replicas ? 1 : 0)));
+  }
+  return batch % replicas == 0 ? parts.front() : "[" + Join(parts, ", ") + "]";
+}
+
+data::BatchPlan BatchPlanOf(const v1::RunSpec& run, int64_t samples) {
+  const v1::ClusterSpec& cluster = run.cluster();
+  std::vector<int64_t> batches(cluster.batch_per_replica().begin(),
+                               cluster.batch_per_replica().end());
+  if (batches.size() == 1) batches.resize(static_cast<size_t>(cluster.replicas()), batches[0]);
+  return {samples, std::move(batches), run.data().last_batch()};
+}
+
+class Resolving {
+ public:
+  Resolving(const StudyFile& file, const std::vector<Setting>& settings) : file_(file) {
+    for (const Setting& setting : settings) {
+      if (setting.path == kSgdBatch) {
+        batch_ = &setting;
+      } else if (setting.path == kSteps || setting.path == kSamples) {
+        length_ = &setting;
+      } else if (setting.path == kProcesses) {
+        processes_ = &setting;
+      } else {
+        Add(setting.path + "=" + setting.value, setting);
+      }
+    }
+  }
+
+  ResolvedRun Run() {
+    Check();
+    if (batch_ != nullptr) SetBatch();
+    if (length_ != nullptr && result_.faults.empty()) SetLength();
+    if (processes_ != nullptr && result_.faults.empty()) SetProcesses();
+    for (const config::Diagnostic& fault : checked_.diagnostics.all()) {
+      const Setting* cause = nullptr;
+      for (size_t i = 0; i < overrides_.size(); ++i) {
+        if (fault.source == "--set " + overrides_[i]) cause = from_[i];
+      }
+      result_.faults.emplace_back(fault, cause);
+    }
+    result_.run = std::move(checked_.file.spec);
+    return std::move(result_);
+  }
+
+ private:
+  const v1::RunSpec& run() const { return checked_.file.spec; }
+
+  void Add(std::string text, const Setting& setting) {
+    overrides_.push_back(std::move(text));
+    from_.push_back(&setting);
+  }
+
+  void Check() { checked_ = config::CheckRunFile(file_.run_text, file_.run_name, overrides_); }
+
+  void Fail(const Setting& setting, std::string message, std::string hint = "") {
+    result_.faults.push_back(
+        {{.path = setting.path, .message = std::move(message), .hint = std::move(hint)}, &setting});
+  }
+
+  // A whole number of at least 1, which is what the keys of a study are; else 0.
+  int64_t WholeOf(const Setting& setting, const std::string& of) {
+    const config::Parsed<int64_t> parsed = config::ParseWhole(setting.value);
+    if (parsed.value && *parsed.value >= 1) return *parsed.value;
+    Fail(setting, "expected a whole number of " + of + " of at least 1, found " + setting.value,
+         parsed.hint);
+    return 0;
+  }
+
+  void SetBatch() {
+    const int64_t whole = WholeOf(*batch_, "samples");
+    if (whole < 1) return;
+    const int replicas = std::max(1, run().cluster().replicas());
+    if (whole < replicas) {
+      return Fail(*batch_, Plural(whole, "sample") + (whole == 1 ? " is" : " are") +
+                               " not enough for " + Plural(replicas, "replica"));
+    }
+    Add("cluster.batch_per_replica=" + BatchesText(whole, replicas), *batch_);
+    Check();
+  }
+
+  void SetLength() {
+    const bool steps = length_->path == kSteps;
+    const int64_t whole = WholeOf(*length_, steps ? "steps" : "samples");
+    if (whole < 1 || !checked_.diagnostics.empty()) return;
+    const std::optional<int64_t> samples = TrainingSamples(run());
+    if (!samples) {
+      return Fail(*length_, "needs the number of training samples",
+                  "Give data.train_limit, at most as many as there are.");
+    }
+    try {
+      const data::BatchPlan plan = BatchPlanOf(run(), *samples);
+      const double wanted = steps ? static_cast<double>(whole)
+                                  : std::max(1.0, std::round(static_cast<double>(whole) /
+                                                             static_cast<double>(plan.batch())));
+      Add("train.epochs=" + FormatDouble(wanted / static_cast<double>(plan.steps_per_epoch())),
+          *length_);
+    } catch (const Error& error) {
+      return Fail(*length_, error.message());
+    }
+    Check();
+  }
+
+  void SetProcesses() {
+    const int64_t whole = WholeOf(*processes_, "processes");
+    if (whole < 1) return;
+    const int replicas = std::max(1, run().cluster().replicas());
+    if (whole > replicas) {
+      return Fail(*processes_, Plural(whole, "process") + " for " + Plural(replicas, "replica") +
+                                   ": each process has one replica at least");
+    }
+    result_.processes = static_cast<int>(whole);
+  }
+
+  const StudyFile& file_;
+  const Setting* batch_ = nullptr;
+  const Setting* length_ = nullptr;
+  const Setting* processes_ = nullptr;
+  std::vector<std::string> overrides_;
+  // By override: what it came from.
+  std::vector<const Setting*> from_;
+  config::CheckedRunFile checked_;
+  ResolvedRun result_;
+};
+
+}  // namespace
+
+std::string_view KeyOf(std::string_view path) {
+  if (path == kSgdBatch) return "cluster.batch_per_replica";
+  if (path == kSteps || path == kSamples) return "train.epochs";
+  return path;
+}
+
+ResolvedRun Resolve(const StudyFile& file, const std::vector<Setting>& settings) {
+  return Resolving(file, settings).Run();
+}
+
+std::optional<int64_t> TrainingSamples(const v1::RunSpec& run) {
+  const int64_t limit = run.data().train_limit();
+  if (run.data().dataset() == v1::DATASET_SHAPES) {
+    const int64_t all = run.data().shapes().train_samples();
+    return limit > 0 ? std::min(limit, all) : all;
+  }
+  return limit > 0 ? std::optional(limit) : std::nullopt;
+}
+
+int64_t WholeSteps(const v1::RunSpec& run, int64_t training_samples) {
+  return data::StepsOfEpochs(run.train().epochs(),
+                             BatchPlanOf(run, training_samples).steps_per_epoch());
+}
+
+}  // namespace syncbn::study
