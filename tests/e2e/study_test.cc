@@ -228,5 +228,61 @@ TEST_F(StudyTest, ItsKeysAreExplained) {
   EXPECT_THAT(result.out, ::testing::Not(HasSubstr("resumed")));
 }
 
+TEST_F(StudyTest, TheFolderOfAnotherStudyIsRefused) {
+  ASSERT_EQ(RunProcess(RunInto("out")).status, 0);
+  std::string other = kStudy;
+  other.replace(other.find("tiny"), 4, "huge");
+  WriteFileAtomically(file_, other);
+  const ProcessResult result = RunProcess(RunInto("out"));
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, HasSubstr("is the folder of the study `tiny`; give another with --out"));
+  EXPECT_EQ(Read("out/study.yaml"), kStudy);
+}
+
+TEST_F(StudyTest, DataThatAreNotThereEndItAndNameTheTrial) {
+  WriteFileAtomically(file_, R"(name: lost
+run:
+  data: {dataset: mnist, path: nowhere}
+  model: {architecture: mlp, hidden: [4]}
+axes: [{name: rate, path: train.learning_rate.base, values: [0.1, 1]}]
+seeds: 1
+)");
+  const ProcessResult result = RunProcess(RunInto("out"));
+  EXPECT_NE(result.status, 0);
+  EXPECT_THAT(result.err, HasSubstr("nowhere"));
+  EXPECT_THAT(result.err, HasSubstr("(rate "));
+}
+
+// Trials on 1 and on 2 processes end in the same bits, and one page shows both studies.
+TEST_F(StudyTest, ProcessesAreAnAxisAndAnOverviewShowsSeveralStudies) {
+  WriteFileAtomically(file_, R"(name: processes
+run:
+  data: {dataset: shapes, shapes: {train_samples: 64, test_samples: 32}}
+  model: {architecture: mlp, hidden: [8], norm: batch}
+  cluster: {replicas: 2, batch_per_replica: 8}
+axes:
+  - {path: processes, values: [1, 2]}
+  - {name: rate, path: train.learning_rate.base, values: [0.01, 0.1]}
+seeds: 2
+at_once: 1
+claims:
+  - {text: Same bits, compare: same_bits, arm: {processes: 1}, against: {processes: 2}}
+  - {text: Other bits, compare: same_bits, arm: {rate: 0.1}, against: {rate: 0.01}, control: refuted}
+  - {text: Time, measure: step_ms, arm: {processes: 2}, against: {processes: 1}, supported: {below: 0}}
+)");
+  const ProcessResult run = RunProcess(RunInto("out"));
+  ASSERT_EQ(run.status, 0) << run.err << run.out;
+  EXPECT_EQ(Results("out"), 8u);
+  EXPECT_THAT(Read("out/report.md"), HasSubstr("waiting for statistics"));
+  EXPECT_THAT(Read("out/timings.csv"), HasSubstr(",step_ms\n"));
+  const ProcessResult overview = RunProcess(Command(
+      {"overview", (folder_.path() / "out").string(), (folder_.path() / "out").string(), "--out",
+       (folder_.path() / "page").string()}));
+  ASSERT_EQ(overview.status, 0) << overview.err;
+  EXPECT_THAT(overview.out, HasSubstr("Of 2 negative controls 2 came out as they must."));
+  EXPECT_THAT(Read("page/overview.md"), HasSubstr("| processes | Same bits | supported | 0 |"));
+  EXPECT_THAT(Read("page/overview.html"), HasSubstr("Other bits"));
+}
+
 }  // namespace
 }  // namespace syncbn
