@@ -14,6 +14,7 @@
 #include "config/run_file.h"
 #include "data/batch_plan.h"
 #include "study/outlook.h"
+#include "study/result_log.h"
 #include "study/study_folder.h"
 #include "train/metrics.h"
 

@@ -131,7 +131,7 @@ std::vector<ByValue> OperationsByValue() {
                           const std::vector<RandomKey> keys = Keys(kShape[0], "dropout");
                           return e.Dropout(std::move(x), keys, 0.5);
                         }});
-  constexpr NoiseSpec kNoise{.shift = 0.5, .scale = 1.25, .spread = 0.1};
+  static constexpr NoiseSpec kNoise{.shift = 0.5, .scale = 1.25, .spread = 0.1};
   operations.push_back({"Noise", [](Executor& e, Tensor x) {
                           return e.Noise(kNoise, std::move(x), Keys(kShape[0], "noise"));
                         }});

@@ -160,7 +160,8 @@ def run(program, entry, folder):
     name = entry["spec"]["name"]
     out, run_file = os.path.join(folder, name), os.path.join(folder, name + ".yaml")
     with open(run_file, "w") as file:
-        yaml.safe_dump(entry["spec"], file)
+        # Without aliases for what the table uses twice: they are no part of a run file.
+        file.write(yaml.safe_dump(json.loads(json.dumps(entry["spec"]))))
     command = [program, "train", run_file, "--out", out, "--backend", entry["backend"], "--quiet",
                "--dump-steps", "1000", "--no-evaluation", "--no-checkpoints"]
     if entry["processes"] > 1:

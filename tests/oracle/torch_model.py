@@ -409,7 +409,9 @@ class Pass:
         if spec["kind"] == "layer":
             self.x = F.layer_norm(self.x, self.x.shape[1:], scale, shift, spec["epsilon"])
         else:
+            given = self.x
             self.batch_norm(statistics or name, spec, scale, shift)
+            self.update_running(statistics or name, spec, given)
 
     # -- Layers by hand --------------------------------------------------------------------------
 
