@@ -62,6 +62,7 @@ void WriteCifar10(const fs::path& folder, const std::string& file, uint32_t coun
     }
   }
   WriteFileAtomically(folder / file, records);
+  fs::resize_file(folder / file, 10'000 * 3073);  // zeros: no study looks at them
 }
 
 class ClaimsTest : public testing::TestWithParam<std::string> {
@@ -110,7 +111,8 @@ TEST_P(ClaimsTest, RunsInItsQuickFormAndGivesNoVerdict) {
   const fs::path out = folder_->path() / "studies";
   int folders = 0;
   for (const auto& entry : fs::directory_iterator(out)) {
-    folders += entry.path().filename().string().starts_with(GetParam()) ? 1 : 0;
+    if (!entry.path().filename().string().starts_with(GetParam())) continue;
+    ++folders;
     EXPECT_TRUE(entry.path().filename().string().ends_with("-quick"));
     EXPECT_TRUE(fs::exists(entry.path() / "report.html"));
     const std::string csv = ReadFile(entry.path() / "trials.csv");
