@@ -123,8 +123,9 @@ void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path&
     parts.push_back(
         {&kept.back()->plan, &kept.back()->outlook, (fs::path(folder) / "report.html").string()});
   }
-  const study::document::Document page =
-      study::MakeOverview(parts, Plural(static_cast<long long>(parts.size()), "study"), Subtitle());
+  const study::document::Document page = study::MakeOverview(
+      parts, std::to_string(parts.size()) + (parts.size() == 1 ? " study" : " studies"),
+      Subtitle());
   std::error_code error;
   if (fs::create_directories(out, error); error) {
     errno = error.value();
