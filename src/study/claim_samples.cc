@@ -47,7 +47,7 @@ class Sampling {
   ArmSamples Run() {
     for (const auto& [seed, trials] : TrialsOf(plan_, outlook_, where_)) {
       // By the levels of what stays open: value by the level along the axis.
-      std::map<std::vector<int>, std::map<int, double>> groups;
+      std::map<std::vector<int>, std::map<int, Sample>> groups;
       for (const auto& [levels, trial] : trials) {
         std::vector<int> open = levels;
         int at = 0;
@@ -63,13 +63,23 @@ class Sampling {
   }
 
  private:
-  double ValueOf(const TrialResult& trial) {
+  Sample ValueOf(const TrialResult& trial) {
     samples_.diverged += trial.record->end == TrialEnd::kDiverged ? 1 : 0;
     const double value = outlook_.MeasureOf(claim_.measure(), trial);
     if (std::isnan(value)) {
       Missing("a trial of it has no figure of " + claim_.measure() + ": " + trial.id);
     }
-    return value;
+    if (!std::isinf(value)) return {.value = value, .beyond = Beyond::kNo};
+    // Of a target that was not reached it is known only that it comes later than the run's end.
+    return {.value = LengthOf(*trial.record), .beyond = Beyond::kAtLeast};
+  }
+
+  // In the measure's unit: steps, samples or seconds.
+  double LengthOf(const TrialRecord& record) const {
+    if (claim_.measure().starts_with("samples_to")) return static_cast<double>(record.samples);
+    if (!claim_.measure().starts_with("seconds_to")) return static_cast<double>(record.steps);
+    const auto seconds = record.timings.find("seconds");
+    return seconds == record.timings.end() ? 0 : seconds->second;
   }
 
   void Add(uint64_t seed, const std::vector<int>& open, const Sample& sample) {
@@ -78,8 +88,8 @@ class Sampling {
     samples_.at_most += sample.beyond == Beyond::kAtMost ? 1 : 0;
   }
 
-  Sample Reduce(const std::map<int, double>& values) const {
-    if (!along_) return Plain(values.begin()->second);
+  Sample Reduce(const std::map<int, Sample>& values) const {
+    if (!along_) return values.begin()->second;
     switch (claim_.along().take()) {
       case v1::TAKE_UNSPECIFIED:
       case v1::TAKE_BEST:
@@ -95,41 +105,37 @@ class Sampling {
     }
   }
 
-  // Of a target that was not reached it is known only that it comes later than the longest run of
-  // the claim.
-  Sample Plain(double value) const {
-    if (!std::isinf(value)) return {.value = value, .beyond = Beyond::kNo};
-    return {.value = Longest(), .beyond = Beyond::kAtLeast};
+  Sample Best(const std::map<int, Sample>& values) const {
+    const bool more = MoreIsBetter(claim_.measure());
+    Sample best = values.begin()->second;
+    for (const auto& [level, one] : values) {
+      // What may still be better than its bound goes before what is known.
+      const bool better = more ? one.value > best.value : one.value < best.value;
+      if (better || (one.value == best.value && best.beyond != Beyond::kNo)) best = one;
+    }
+    return best;
   }
 
-  Sample Best(const std::map<int, double>& values) const {
-    double best = values.begin()->second;
-    for (const auto& [level, value] : values) {
-      best = MoreIsBetter(claim_.measure()) ? std::max(best, value) : std::min(best, value);
+  Sample Spread(const std::map<int, Sample>& values) const {
+    double low = values.begin()->second.value, high = low;
+    for (const auto& [level, one] : values) {
+      if (one.beyond != Beyond::kNo) Missing("the spread of what was not reached is not known");
+      low = std::min(low, one.value);
+      high = std::max(high, one.value);
     }
-    return Plain(best);
-  }
-
-  Sample Spread(const std::map<int, double>& values) const {
-    double low = values.begin()->second, high = low;
-    for (const auto& [level, value] : values) {
-      low = std::min(low, value);
-      high = std::max(high, value);
-    }
-    if (std::isinf(high)) Missing("the spread of what was not reached is not known");
     return {.value = high - low, .beyond = Beyond::kNo};
   }
 
-  Sample Extreme(const std::map<int, double>& values, bool largest) const {
+  Sample Extreme(const std::map<int, Sample>& values, bool largest) const {
     const Axis& axis = plan_.file().axes[*along_];
     const auto number = [&](int level) { return *axis.levels[static_cast<size_t>(level)].number; };
     double low = number(values.begin()->first), high = low;
     std::optional<double> found;
-    for (const auto& [level, value] : values) {
+    for (const auto& [level, one] : values) {
       const double here = number(level);
       low = std::min(low, here);
       high = std::max(high, here);
-      if (!Contains(claim_.along().where(), value)) continue;
+      if (one.beyond != Beyond::kNo || !Contains(claim_.along().where(), one.value)) continue;
       if (!found || (largest ? here > *found : here < *found)) found = here;
     }
     if (largest) {
@@ -138,28 +144,6 @@ class Sampling {
     }
     if (!found) return {.value = high, .beyond = Beyond::kAtLeast};
     return {.value = *found, .beyond = *found == low ? Beyond::kAtMost : Beyond::kNo};
-  }
-
-  // Steps (samples, seconds) of the longest run that the claim is about.
-  double Longest() const {
-    double longest = 1;
-    for (const TrialResult& one : outlook_.trials()) {
-      const Cell& cell = plan_.cells()[one.trial.cell];
-      if (one.trial.tuning || one.record == nullptr) continue;
-      if (!Matches(plan_, cell, claim_.arm()) &&
-          (claim_.against().empty() || !Matches(plan_, cell, claim_.against()))) {
-        continue;
-      }
-      const TrialRecord& record = *one.record;
-      const auto seconds = record.timings.find("seconds");
-      const double length =
-          claim_.measure().starts_with("samples_to")    ? static_cast<double>(record.samples)
-          : !claim_.measure().starts_with("seconds_to") ? static_cast<double>(record.steps)
-          : seconds != record.timings.end()             ? seconds->second
-                                                        : 0;
-      longest = std::max(longest, length);
-    }
-    return longest;
   }
 
   const Plan& plan_;

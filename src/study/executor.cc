@@ -117,8 +117,9 @@ class Execution {
       try {
         record = runner_.Run(plan_.RunOf(next.trial), processes, inner_.get_token());
       } catch (Error& error) {
-        error.AddFrame("trial " + next.id + " (" + plan_.Describe(plan_.cells()[next.trial.cell]) +
-                       ", seed " + std::to_string(next.trial.seed) + ")");
+        const std::string cell = plan_.Describe(plan_.cells()[next.trial.cell]);
+        error.AddFrame("trial " + next.id + " (" + cell + (cell.empty() ? "" : ", ") + "seed " +
+                       std::to_string(next.trial.seed) + ")");
         failure = std::current_exception();
       } catch (...) {
         failure = std::current_exception();

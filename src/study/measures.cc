@@ -84,6 +84,10 @@ double ToTarget(const Target& target, const TrialRecord& record, const Threshold
   const auto threshold = thresholds.find(target.spec->name());
   if (threshold == thresholds.end() || !threshold->second) return kNone;
   // What was reached before it was lost is not reached.
+  const bool train = target.spec->metric() == v1::TARGET_METRIC_TRAIN_LOSS;
+  if (record.end != TrialEnd::kDiverged && (train ? record.train : record.test).empty()) {
+    return kNone;
+  }
   const Evaluation* at = record.end == TrialEnd::kDiverged
                              ? nullptr
                              : Reached(record, *target.spec, *threshold->second);

@@ -39,6 +39,8 @@ std::string CountText(const std::vector<Judgement>& judgements, bool controls) {
     ++counts[document::OutcomeWord(OutcomeOf(one))];
     wrong += one.verdict && one.as_it_must ? 0 : 1;
   }
+  if (all == 0)
+    return controls ? "There are no negative controls." : "There are no claims to judge.";
   if (controls) {
     return "Of " + Plural(all, "negative control") + " " + std::to_string(all - wrong) +
            " came out as " + (all == 1 ? "it" : "they") + " must.";
@@ -63,7 +65,12 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
   std::vector<document::Section> sections;
   for (const OverviewPart& part : parts) {
     const v1::StudySpec& spec = part.plan->file().spec;
-    if (part.plan->file().no_verdicts) continue;
+    if (part.plan->file().no_verdicts) {
+      sections.push_back(
+          {.heading = spec.name() + ", form " + part.plan->file().form,
+           .blocks = {"This form is too small for verdicts. Its report: " + part.folder}});
+      continue;
+    }
     const std::vector<Judgement> judgements = Judge(*part.plan, *part.outlook);
     document::Section section{.heading = spec.question().empty() ? spec.name() : spec.question(),
                               .blocks = {}};
@@ -82,7 +89,9 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
     sections.push_back(std::move(section));
   }
   page.answer = {CountText(all, false), CountText(all, true)};
-  page.sections.push_back({.heading = "All claims", .blocks = {std::move(table)}});
+  if (!table.rows.empty()) {
+    page.sections.push_back({.heading = "All claims", .blocks = {std::move(table)}});
+  }
   for (document::Section& section : sections) page.sections.push_back(std::move(section));
   return page;
 }

@@ -30,6 +30,21 @@ data::BatchPlan BatchPlanOf(const v1::RunSpec& run, int64_t samples) {
   return {samples, std::move(batches), run.data().last_batch()};
 }
 
+// The whole steps whose samples come nearest; the last of an epoch may have fewer.
+int64_t StepsOfSamples(const data::BatchPlan& plan, int64_t samples) {
+  const int64_t of_epoch = plan.Step(plan.steps_per_epoch() - 1).end;
+  const auto seen = [&](int64_t steps) {
+    const int64_t rest = steps % plan.steps_per_epoch();
+    return steps / plan.steps_per_epoch() * of_epoch + rest * plan.batch();
+  };
+  int64_t best = std::max<int64_t>(1, samples / of_epoch * plan.steps_per_epoch());
+  for (int64_t steps = best; steps <= best + plan.steps_per_epoch(); ++steps) {
+    if (std::abs(seen(steps) - samples) < std::abs(seen(best) - samples)) best = steps;
+    if (seen(steps) >= samples) break;
+  }
+  return best;
+}
+
 class Resolving {
  public:
   Resolving(const StudyFile& file, const std::vector<Setting>& settings) : file_(file) {
@@ -109,10 +124,16 @@ class Resolving {
     }
     try {
       const data::BatchPlan plan = BatchPlanOf(run(), *samples);
-      const double wanted = steps ? static_cast<double>(whole)
-                                  : std::max(1.0, std::round(static_cast<double>(whole) /
-                                                             static_cast<double>(plan.batch())));
-      Add("train.epochs=" + FormatDouble(wanted / static_cast<double>(plan.steps_per_epoch())),
+      const int64_t wanted = steps ? whole : StepsOfSamples(plan, whole);
+      const int64_t most = run().train().max_steps();
+      if (most > 0 && most < wanted) {
+        return Fail(*length_,
+                    "train.max_steps ends the run after " + Plural(most, "step") + ", before its " +
+                        std::to_string(wanted),
+                    "Remove train.max_steps.");
+      }
+      Add("train.epochs=" + FormatDouble(static_cast<double>(wanted) /
+                                         static_cast<double>(plan.steps_per_epoch())),
           *length_);
     } catch (const Error& error) {
       return Fail(*length_, error.message());

@@ -25,7 +25,10 @@ double NumberOf(const Json& json) {
   if (json.is_null()) return std::numeric_limits<double>::quiet_NaN();
   if (!json.is_string()) return json.get<double>();
   const double infinity = std::numeric_limits<double>::infinity();
-  return json.get<std::string>() == "inf" ? infinity : -infinity;
+  const auto text = json.get<std::string>();
+  if (text == "inf") return infinity;
+  if (text == "-inf") return -infinity;
+  throw Error(ErrorCode::kDataLoss, "is damaged: `" + text + "` is no number");
 }
 
 using Course = std::vector<std::pair<int64_t, double>>;
@@ -79,6 +82,7 @@ void CheckNumbers(const TrialRecord& record) {
   const auto check = [](bool right, const char* what) {
     if (!right) throw Error(ErrorCode::kDataLoss, std::string("is damaged: ") + what);
   };
+  check(record.end != TrialEnd::kFinished || record.classes > 0, "a data set without classes");
   check(record.steps >= 0 && record.samples >= 0 && record.classes >= 0, "a count below 0");
   std::vector<const std::vector<Evaluation>*> all = {&record.test, &record.train};
   for (const auto& [name, evaluations] : record.test_with) all.push_back(&evaluations);
@@ -90,6 +94,7 @@ void CheckNumbers(const TrialRecord& record) {
             "an accuracy that is no share");
       steps = at.steps;
     }
+    check(steps <= record.steps, "an evaluation after the last step");
   }
 }
 

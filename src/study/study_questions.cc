@@ -162,8 +162,17 @@ class Questions : private StudyCheck {
     if (claim.compare() == v1::COMPARISON_RATIO && claim.against().empty()) {
       Fail(path, "a ratio needs `against`: what the arm is compared with");
     }
-    const bool paired =
-        claim.compare() == v1::COMPARISON_DIFFERENCE || claim.compare() == v1::COMPARISON_RATIO;
+    if (claim.compare() == v1::COMPARISON_ABSOLUTE_DIFFERENCE) {
+      if (claim.against().empty()) {
+        Fail(path, "a distance needs `against`: what the arm is compared with");
+      }
+      if (claim.has_equivalent_within()) {
+        Fail(path + ".equivalent_within", "is of a difference or a ratio",
+             "Give `supported: {below: ...}`.");
+      }
+    }
+    const bool paired = claim.compare() != v1::COMPARISON_RANK_CORRELATION &&
+                        claim.compare() != v1::COMPARISON_LOG_SLOPE;
     if (!paired) CheckOver(claim, path);
     if (!claim.has_supported() && !claim.has_equivalent_within()) {
       Fail(path, "has no rule",
@@ -206,6 +215,10 @@ class Questions : private StudyCheck {
       Fail(path + ".over", "there is no axis `" + claim.over() + "`");
     } else if (!axis->numeric()) {
       Fail(path + ".over", "the values of the axis `" + axis->name + "` are no numbers");
+    } else if (axis->levels.size() < 3) {
+      Fail(path + ".over", "the axis `" + axis->name + "` has " +
+                               Plural(static_cast<long long>(axis->levels.size()), "value") +
+                               "; three are the fewest");
     } else if (claim.has_range()) {
       CheckBounds(claim.range(), true, path + ".range");
       const auto within = std::ranges::count_if(

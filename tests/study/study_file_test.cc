@@ -145,7 +145,7 @@ std::vector<Wrong> WrongFiles() {
       {"a range that leaves one value",
        kRun + kAxes + claim +
            "{text: t, compare: log_slope, over: batch, range: {below: 3}, supported: {above: 1}}\n",
-       "study.yaml:9:55: claims.0.range: leaves 1 value of the axis `batch`; three are the fewest"},
+       "study.yaml:9:41: claims.0.over: the axis `batch` has 2 values; three are the fewest"},
       {"a target of two kinds",
        kRun + "targets: [{name: a, at_least: 0.5, share_of_best: {share: 0.9}}]\n",
        "study.yaml:6:36: targets.0: `at_least` and `share_of_best` exclude each other"},

@@ -20,10 +20,12 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
+constexpr std::string_view kPrefix = "trial-";
+
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string pattern = (fs::temp_directory_path() / "syncbn-trial-XXXXXX").string();
+  explicit TemporaryFolder(const fs::path& parent) {
+    std::string pattern = (parent / (std::string(kPrefix) + "XXXXXX")).string();
     if (::mkdtemp(pattern.data()) == nullptr) ThrowErrno("create", pattern);
     path_ = pattern;
   }
@@ -61,9 +63,9 @@ void TakeSummary(const fs::path& path, study::TrialRecord& record) {
 }  // namespace
 
 std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int processes,
-                                                 const std::string& backend,
+                                                 const std::string& backend, const fs::path& parent,
                                                  const std::stop_token& stop) {
-  const TemporaryFolder folder;
+  const TemporaryFolder folder(parent);
   v1::RunSpec complete = run;
   complete.mutable_output()->set_every_steps(1);
   const fs::path run_file = folder.path() / "run.yaml", out = folder.path() / "out";
@@ -93,6 +95,15 @@ std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int pro
     throw Error(ErrorCode::kInternal, std::string("the summary of a trial: ") + error.what());
   }
   return record;
+}
+
+void RemoveLeftTrials(const fs::path& parent) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(parent, ignored)) {
+    if (entry.is_directory() && entry.path().filename().string().starts_with(kPrefix)) {
+      fs::remove_all(entry.path(), ignored);
+    }
+  }
 }
 
 }  // namespace syncbn::app

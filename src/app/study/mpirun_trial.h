@@ -1,7 +1,7 @@
-// A trial of several processes: `syncbn train` under mpirun, in a folder of its own that is gone
-// afterwards.
+// A trial of several processes: `syncbn train` under mpirun, in a folder of its own.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -11,10 +11,15 @@
 
 namespace syncbn::app {
 
-// Nothing: it was stopped. Fills all but `classes` and `by`. What the run could not do is a record
-// of kFailed. Throws NOT_FOUND where there is no mpirun.
+// The trial's folder is made in `parent` and is gone afterwards, unless this process is killed: see
+// RemoveLeftTrials. Nothing: it was stopped. Fills all but `classes` and `by`. What the run could
+// not do is a record of kFailed. Throws NOT_FOUND where there is no mpirun.
 std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int processes,
                                                  const std::string& backend,
+                                                 const std::filesystem::path& parent,
                                                  const std::stop_token& stop);
+
+// Of processes that were killed; nobody else may run trials in `parent`.
+void RemoveLeftTrials(const std::filesystem::path& parent);
 
 }  // namespace syncbn::app

@@ -4,6 +4,7 @@
 #include <ctime>
 #include <filesystem>
 #include <memory>
+#include <set>
 
 #include "app/console.h"
 #include "app/terminal.h"
@@ -94,6 +95,16 @@ void WriteStudyReport(const study::Plan& plan,
                       const fs::path& folder) {
   const study::Outlook outlook(plan, results);
   study::document::Document report = study::MakeReport(plan, outlook, Subtitle());
+  std::set<std::string> by;
+  for (const study::TrialResult& one : outlook.trials()) {
+    if (one.record != nullptr) by.insert(one.record->by);
+  }
+  if (by.size() > 1) {
+    report.answer.push_back(
+        "Results of " + std::to_string(by.size()) +
+        " programs, back ends or instruction sets are mixed; `syncbn study run` counts those of "
+        "one alone.");
+  }
   const std::string remark = study::RulesRemark(study::ReadRules(folder / study::kRulesFile));
   if (!remark.empty() && !plan.file().spec.claims().empty() && !plan.file().no_verdicts)
     report.answer.push_back(remark);

@@ -7,6 +7,7 @@
 #include "app/console.h"
 #include "app/exit_code.h"
 #include "app/run/signals.h"
+#include "app/study/mpirun_trial.h"
 #include "app/study/study_output.h"
 #include "app/study/trial_runner.h"
 #include "app/terminal.h"
@@ -65,7 +66,8 @@ int RunStudy(const StudyArguments& arguments) {
   const fs::path folder = StudyFolder(arguments, plan.file());
   PrepareStudyFolder(folder, plan.file());
   study::ResultLog log(folder / study::kResultsFile);
-  LocalTrialRunner runner(arguments.backend);
+  RemoveLeftTrials(folder);
+  LocalTrialRunner runner(arguments.backend, folder);
   if (const size_t others = log.KeepOnly(runner.by()); others > 0) {
     Say(stdout,
         "%s of another program or back end: not counted, and run again where they are of this "

@@ -20,16 +20,17 @@ bool IsResult(ErrorCode code) {
 
 }  // namespace
 
-LocalTrialRunner::LocalTrialRunner(const std::string& backend)
+LocalTrialRunner::LocalTrialRunner(const std::string& backend, std::filesystem::path scratch)
     : backend_(MakeBackend(backend)),
       by_("syncbn " + ProgramVersion() + ", " + std::string(backend_->name()) + ": " +
-          backend_->Description()) {}
+          backend_->Description()),
+      scratch_(std::move(scratch)) {}
 
 std::optional<study::TrialRecord> LocalTrialRunner::Run(const v1::RunSpec& run, int processes,
                                                         std::stop_token stop) {
   if (processes == 1) return RunHere(run, std::move(stop));
   std::optional<study::TrialRecord> record =
-      RunUnderMpirun(run, processes, std::string(backend_->name()), stop);
+      RunUnderMpirun(run, processes, std::string(backend_->name()), scratch_, stop);
   if (record) {
     record->by = by_;
     if (record->end != study::TrialEnd::kFailed) {

@@ -2,6 +2,7 @@
 // the data sets; those of several are children under mpirun.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -13,7 +14,8 @@ namespace syncbn::app {
 
 class LocalTrialRunner final : public study::TrialRunner {
  public:
-  explicit LocalTrialRunner(const std::string& backend);
+  // `scratch`: an existing folder, for trials of several processes.
+  explicit LocalTrialRunner(const std::string& backend, std::filesystem::path scratch = ".");
 
   // What of this program and machine the bits of a result depend on.
   const std::string& by() const { return by_; }
@@ -34,6 +36,7 @@ class LocalTrialRunner final : public study::TrialRunner {
 
   const std::unique_ptr<backend::Backend> backend_;
   const std::string by_;
+  const std::filesystem::path scratch_;
   data::DatasetCache datasets_;
 };
 
