@@ -102,6 +102,7 @@ document::Point PointOf(const CellFigure& figure, double x, double factor) {
     point.evidence.note = std::to_string(figure.diverged) + " diverged";
   }
   if (figure.not_reached > 0) {
+    point.lost = "not reached";
     point.evidence.note = "not reached by " + std::to_string(figure.not_reached) + " of " +
                           std::to_string(figure.ids.size());
     return point;

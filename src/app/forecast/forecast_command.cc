@@ -209,17 +209,14 @@ void AddForecastCommand(CommandLine& line) {
   Command command = line.parser.add_subcommand(
       "forecast", "Predict steps, SyncBN's share and time to a target on clusters of any size");
   command->footer(
-      "A few steps are timed on one core of this machine; messages are those of the reducer's own "
-      "plan, over a\n"
-      "network of the latency and bandwidth that are given. Processes share the replicas of the "
-      "run "
-      "file; where\n"
-      "they are more, each brings a replica and its batch, or its share of --sgd-batch.\n"
+      "A few steps are timed on one core of this machine; messages are those of the reducer's own\n"
+      "plan, over a network of the latency and bandwidth that are given. Processes share the\n"
+      "replicas of the run file; where they are more, each brings a replica and its batch, or its\n"
+      "share of --sgd-batch.\n"
       "  syncbn forecast RUN.yaml --latency 5us --bandwidth 25Gbit\n"
       "  syncbn forecast RUN.yaml --latency 5us --bandwidth 25Gbit --from studies/batch\n"
-      "  syncbn forecast RUN.yaml --latency 5us --bandwidth 25Gbit --noise-scale 300..500 "
-      "--reached "
-      "3910@128");
+      "  syncbn forecast RUN.yaml --latency 5us --bandwidth 25Gbit --noise-scale 300..500 \\\n"
+      "    --reached 3910@128");
   command->add_option("RUN.yaml", arguments->run_file, "the run file")->required();
   command->add_option("--set", arguments->sets, "override a key of the run file")
       ->type_name("KEY=VALUE")

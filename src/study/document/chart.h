@@ -42,6 +42,8 @@ struct Point {
   double y = 0;
   std::optional<Interval> interval;
   Evidence evidence;
+  // In words, where y is not finite for another reason.
+  std::string lost = "diverged";
 };
 
 struct Series {

@@ -98,13 +98,11 @@ std::string PointsText(const LineChart& chart, const std::string& interval_kind)
       if (i % every != 0 && i + 1 != series.points.size() && series.optimum != i) continue;
       const Point& point = series.points[i];
       const std::string best = series.optimum == i ? "best of its series" : "";
-      table.rows.push_back({series.name, AxisValueText(chart.x, point.x),
-                            // What was not reached is a note, and no divergence.
-                            std::isfinite(point.y) || point.evidence.note.empty()
-                                ? ValueText(point.y, point.interval)
-                                : "-",
-                            SeedsText(point.evidence), Join(point.evidence.runs, ", "),
-                            Joined(best, point.evidence.note)});
+      table.rows.push_back(
+          {series.name, AxisValueText(chart.x, point.x),
+           std::isfinite(point.y) ? ValueText(point.y, point.interval) : point.lost,
+           SeedsText(point.evidence), Join(point.evidence.runs, ", "),
+           Joined(best, point.evidence.note)});
     }
   }
   if (table.rows.empty()) return "Nothing to show: there are no points.\n\n";
