@@ -144,7 +144,7 @@ add("renorm-slices", norm={"kind": "batch_renorm", "batch": 2, "running": "cumul
     cluster=UNEVEN, samples=19)
 add("renorm-ramp", norm={"kind": "batch_renorm", "batch": "replica",
                          "renorm": dict(RENORM, hold_steps=1, ramp_steps=2)})
-add("renorm-groups-on-two", layers=RESIDUAL, norm={"kind": "batch_renorm", "batch": 6}, processes=2)
+add("renorm-on-two", layers=RESIDUAL, norm={"kind": "batch_renorm", "batch": 6}, processes=2)
 add("iterative", norm="iterative", cluster=UNEVEN, samples=19)
 add("iterative-groups", layers=RESIDUAL, norm={"kind": "iterative", "batch": 6, "group_channels": 3,
                                                "iterations": 3}, processes=2)
