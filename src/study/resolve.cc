@@ -23,11 +23,7 @@ std::string BatchesText(int64_t batch, int replicas) {
 }
 
 data::BatchPlan BatchPlanOf(const v1::RunSpec& run, int64_t samples) {
-  const v1::ClusterSpec& cluster = run.cluster();
-  std::vector<int64_t> batches(cluster.batch_per_replica().begin(),
-                               cluster.batch_per_replica().end());
-  if (batches.size() == 1) batches.resize(static_cast<size_t>(cluster.replicas()), batches[0]);
-  return {samples, std::move(batches), run.data().last_batch()};
+  return {samples, data::BatchPerReplica(run.cluster()), run.data().last_batch()};
 }
 
 // The whole steps whose samples come nearest; the last of an epoch may have fewer.
