@@ -26,7 +26,7 @@ struct Setting {
 struct Level {
   // As tables and plots show it.
   std::string label;
-  // Where it is a number.
+  // Where it is a number; of a case, where its name is one.
   std::optional<double> number;
   std::vector<Setting> settings;
 };

@@ -87,7 +87,7 @@ class AxisReader : private SettingReader {
       CheckName(spec.cases(i).name(), below + ".name");
       AddLevel(axis,
                {.label = spec.cases(i).name(),
-                .number = std::nullopt,
+                .number = config::ParseNumber(spec.cases(i).name()).value,
                 .settings = SettingsOf(spec.cases(i).set(), below + ".set")},
                below);
     }

@@ -37,6 +37,17 @@ class EngineTest : public testing::Test {
                                  .name = "evaluation"});
   }
   comm::ProgressBoard& board() { return reducer_->board(); }
+  // Returns when every other replica waits: a thread that the machine keeps from its next line would be late by
+  // a clock that runs without it.
+  void AwaitThatOthersWait(int replica) {
+    for (int other = 0; other < 4; ++other) {
+      const auto waits = [&] {
+        const Activity activity = board().Read(other).activity;
+        return activity == Activity::kTurn || activity == Activity::kReduction;
+      };
+      while (other != replica && !waits()) std::this_thread::sleep_for(1ms);
+    }
+  }
 
   const v1::RunSpec spec_ = RunSpecFromYaml(SmallRun(4, 2, "replica"));
   const std::unique_ptr<nn::Model> model_ =
@@ -59,6 +70,7 @@ TEST_F(EngineTest, ReplicasThatWaitForTheirTurnAreNotStalled) {
       // Five times the stall timeout, in layers of a quarter of it.
       for (int layer = 0; layer < 20; ++layer) {
         reducer_->Report(replica, 3, "forward", "conv");
+        AwaitThatOthersWait(replica);
         clock_.Advance(10ms);
         std::this_thread::sleep_for(2ms);  // those who wait look around
       }
