@@ -78,6 +78,8 @@ TEST_F(StudyTest, LeavesAReportItsTablesAndWhatItWasMadeOf) {
   EXPECT_EQ(static_cast<size_t>(std::count(csv.begin(), csv.end(), '\n')), Results("out") + 1);
   EXPECT_THAT(Read("out/report.html"), HasSubstr("Does the normalization batch matter?"));
   EXPECT_THAT(Read("out/report.md"), HasSubstr("# Does the normalization batch matter?"));
+  EXPECT_THAT(Read("out/report.md"), HasSubstr("](figures/figure-1.svg)"));
+  EXPECT_THAT(Read("out/figures/figure-1.svg"), HasSubstr("</svg>"));
   EXPECT_EQ(Read("out/study.yaml"), kStudy);
 
   // Nothing is left to do; the report can be made again of the folder alone, wherever that is.

@@ -64,10 +64,10 @@ void AddStudyCommand(CommandLine& line) {
       "The folder holds study.yaml and run.yaml (as used), results.jsonl (a trial a line, as soon "
       "as it\n"
       "has ended), rules.jsonl (when claims were written or changed), trials.csv, timings.csv, "
-      "report.html\n"
-      "and report.md. SIGTERM or Ctrl-C stops; the same command goes on, and no trial that has "
-      "ended runs\n"
-      "again.");
+      "report.html,\n"
+      "and report.md, which shows figures/*.svg. SIGTERM or Ctrl-C stops; the same command goes "
+      "on, and no\n"
+      "trial that has ended runs again.");
   run->add_option("--out", arguments->out, "folder of the study (default: studies/NAME)")
       ->type_name("DIR")
       ->check(NotEmpty());

@@ -13,8 +13,7 @@
 #include "base/file.h"
 #include "base/host.h"
 #include "base/text.h"
-#include "study/document/html.h"
-#include "study/document/markdown.h"
+#include "study/document/write_document.h"
 #include "study/overview.h"
 #include "study/report.h"
 #include "study/result_log.h"
@@ -110,10 +109,9 @@ void WriteStudyReport(const study::Plan& plan,
     report.answer.push_back(remark);
   WriteFileAtomically(folder / "trials.csv", study::TrialsCsv(plan, outlook));
   WriteFileAtomically(folder / "timings.csv", study::TimingsCsv(plan, outlook));
-  WriteFileAtomically(folder / "report.md", study::document::Markdown(report));
-  WriteFileAtomically(folder / "report.html", study::document::Html(report));
+  study::document::WriteDocument(report, folder, "report");
   for (const std::string& sentence : report.answer) Say(stdout, "%s\n", sentence.c_str());
-  Say(stdout, "report: %s, report.md, trials.csv, timings.csv\n",
+  Say(stdout, "report: %s, report.md, figures/, trials.csv, timings.csv\n",
       (folder / "report.html").string().c_str());
 }
 
@@ -142,8 +140,7 @@ void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path&
     errno = error.value();
     ThrowErrno("make the folder", out);
   }
-  WriteFileAtomically(out / "overview.md", study::document::Markdown(page));
-  WriteFileAtomically(out / "overview.html", study::document::Html(page));
+  study::document::WriteDocument(page, out, "overview");
   for (const std::string& sentence : page.answer) Say(stdout, "%s\n", sentence.c_str());
   Say(stdout, "overview: %s, overview.md\n", (out / "overview.html").string().c_str());
 }

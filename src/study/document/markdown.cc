@@ -177,6 +177,7 @@ std::string PointsText(const HeatMap& chart, const std::string& interval_kind) {
 
 class MarkdownWriter {
  public:
+  explicit MarkdownWriter(const std::string& pictures) : pictures_(pictures) {}
   std::string Write(const Document& document);
 
  private:
@@ -185,6 +186,7 @@ class MarkdownWriter {
   void Write(const Verdict& verdict);
   void Write(const Chart& chart);
 
+  const std::string& pictures_;
   std::string text_;
   int tables_ = 0, charts_ = 0;
 };
@@ -229,6 +231,10 @@ void MarkdownWriter::Write(const Verdict& verdict) {
 
 void MarkdownWriter::Write(const Chart& chart) {
   text_ += "**Figure " + std::to_string(++charts_) + ".** " + MarkdownText(chart.title) + "\n\n";
+  if (!pictures_.empty()) {
+    text_ +=
+        "![" + MarkdownText(chart.title) + "](" + pictures_ + "/" + PictureName(charts_) + ")\n\n";
+  }
   text_ += std::visit([&](const auto& plot) { return PointsText(plot, chart.interval_kind); },
                       chart.plot);
   if (!chart.caption.empty()) text_ += MarkdownText(chart.caption) + "\n\n";
@@ -252,8 +258,12 @@ std::string MarkdownWriter::Write(const Document& document) {
 
 }  // namespace
 
-std::string Markdown(const Document& document) {
-  return MarkdownWriter().Write(document);
+std::string Markdown(const Document& document, const std::string& pictures) {
+  return MarkdownWriter(pictures).Write(document);
+}
+
+std::string PictureName(int number) {
+  return "figure-" + std::to_string(number) + ".svg";
 }
 
 std::string MarkdownText(std::string_view text) {
