@@ -224,6 +224,21 @@ TEST(Claims, ASlopeIsTakenOverTheValuesOfARange) {
   EXPECT_EQ(judgement.verdict, Verdict::kSupported);
 }
 
+TEST(Claims, CasesThatAreNamedByNumbersAreAnAxisOfNumbers) {
+  const Plan plan(testing::Parse(testing::SmallStudy(
+      "  - {name: width, cases: [{name: \"4\", set: {model.hidden: [4]}}, {name: \"8\", set: "
+      "{model.hidden: [8]}}, {name: \"16\", set: {model.hidden: [16]}}]}\n"
+      "skip:\n  - {where: {batch: 2}}\n  - {where: {batch: 4}}\n"
+      "claims:\n  - {text: slope, compare: log_slope, over: width, arm: {batch: 8}, supported: {above: "
+      "-1.1, below: -0.9}, refuted: {above: -0.5}}\n")));
+  const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
+    return testing::Finished(0.1, 0.8 / *plan.LevelOf(plan.cells()[trial.cell], 1).number);
+  });
+  const Judgement judgement = Judge(plan, Outlook(plan, results)).at(0);
+  EXPECT_NEAR(judgement.interval.estimate, -1, 1e-9);
+  EXPECT_EQ(judgement.verdict, Verdict::kSupported);
+}
+
 TEST(Claims, SameBitsHoldsForAllPairsOrNotAtAll) {
   const auto judge = [](const std::function<std::string(const Trial& trial)>& digest) {
     const Plan plan(testing::Parse(testing::SmallStudy(
