@@ -78,21 +78,27 @@ std::string Watchdog::DescribeRank(int rank) const {
   return "rank " + std::to_string(rank) + (host.empty() ? "" : " on " + host);
 }
 
-nanoseconds Watchdog::StillFor(int replica) const {
-  nanoseconds moved = seen_[static_cast<size_t>(replica)].moved;
-  if (AwaitedBy(board_.Read(replica).activity) == Awaits::kProcess) {
-    moved = std::max(moved, seen_processes_[static_cast<size_t>(map_.ProcessOf(replica))].moved);
-  }
-  return now_ - moved;
+nanoseconds Watchdog::StillFor(int replica, const ReplicaStatus& status,
+                               const ProcessStatus& process) const {
+  const nanoseconds alone = StillSince(seen_[static_cast<size_t>(replica)], status.changes);
+  if (AwaitedBy(status.activity) != Awaits::kProcess) return alone;
+  const auto rank = static_cast<size_t>(map_.ProcessOf(replica));
+  return std::min(alone, StillSince(seen_processes_[rank], process.changes));
 }
 
 nanoseconds Watchdog::ProcessStillFor(int rank) const {
-  nanoseconds moved = seen_processes_[static_cast<size_t>(rank)].moved;
+  nanoseconds still =
+      StillSince(seen_processes_[static_cast<size_t>(rank)], board_.ReadProcess(rank).changes);
   const Group replicas = map_.OfProcess(rank);
   for (int replica = replicas.begin; replica < replicas.end; ++replica) {
-    moved = std::max(moved, seen_[static_cast<size_t>(replica)].moved);
+    still =
+        std::min(still, StillSince(seen_[static_cast<size_t>(replica)], board_.Changes(replica)));
   }
-  return now_ - moved;
+  return still;
+}
+
+nanoseconds Watchdog::StillSince(const Seen& seen, uint64_t changes) const {
+  return changes == seen.changes ? now_ - seen.moved : nanoseconds(0);
 }
 
 Watchdog::Standing Watchdog::Judge(int replica) const {
@@ -102,10 +108,13 @@ Watchdog::Standing Watchdog::Judge(int replica) const {
     if (peer.finished.load()) return Standing::kFinished;
     if (now_ - peer.heard >= stall_timeout_) return Standing::kSilent;
   }
-  if (StillFor(replica) < stall_timeout_) return Standing::kHopeful;
-  Awaits awaits = AwaitedBy(board_.Read(replica).activity);
+  // Each read once: what it does is judged together with how long it has done so. One that has
+  // waited for long and computes since a moment ago is not stalled.
+  const ReplicaStatus status = board_.Read(replica);
+  const ProcessStatus process = board_.ReadProcess(rank);
+  if (StillFor(replica, status, process) < stall_timeout_) return Standing::kHopeful;
+  Awaits awaits = AwaitedBy(status.activity);
   if (awaits == Awaits::kProcess) {
-    const ProcessStatus process = board_.ReadProcess(rank);
     awaits = process.in_round ? Awaits::kReplicas : AwaitedBy(process.activity);
   }
   switch (awaits) {
@@ -151,7 +160,8 @@ std::string Watchdog::Describe(const std::vector<int>& replicas) const {
               ", no progress for " + Seconds(ProcessStillFor(rank));
     } else {
       text += "\n  replica " + std::to_string(replica) + " (" + DescribeRank(rank) +
-              "): " + status.Describe() + ", no progress for " + Seconds(StillFor(replica));
+              "): " + status.Describe() + ", no progress for " +
+              Seconds(StillFor(replica, status, board_.ReadProcess(rank)));
     }
   }
   return text;

@@ -95,9 +95,12 @@ class Watchdog {
   // A line for each, or one for all of a process where the process tells more.
   std::string Describe(const std::vector<int>& replicas) const;
   Standing Judge(int replica) const;
-  // How long a replica, or what drives it, has stood still; and its whole process.
-  std::chrono::nanoseconds StillFor(int replica) const;
+  // How long a replica of this status, or what drives it, has stood still; and its whole process.
+  std::chrono::nanoseconds StillFor(int replica, const ReplicaStatus& status,
+                                    const ProcessStatus& process) const;
   std::chrono::nanoseconds ProcessStillFor(int rank) const;
+  // No time for one that has moved since the last look.
+  std::chrono::nanoseconds StillSince(const Seen& seen, uint64_t changes) const;
   // Of `replicas` those of this standing.
   std::vector<int> Those(const std::vector<int>& replicas, Standing standing) const;
   Stall MakeStall(const WaitedFor& wait, std::string text, const std::vector<int>& culprits) const;

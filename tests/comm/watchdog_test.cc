@@ -66,6 +66,28 @@ TEST_F(WatchdogTest, BlamesAReplicaThatHasNotMovedForTheTimeout) {
                                   "for 10.0 s"))));
 }
 
+TEST_F(WatchdogTest, WhoBeginsToComputeAfterALongWaitIsNotStalled) {
+  dog_.board().Enter(1, 17, Activity::kTurn);
+  Pass(60s, {0});
+  EXPECT_EQ(Judge({1}), std::nullopt);
+  dog_.board().Report(1, 17, "forward", "conv1");  // since the last look
+  EXPECT_EQ(Judge({1}), std::nullopt);
+  Pass(9s, {0});
+  EXPECT_EQ(Judge({1}), std::nullopt);
+  Pass(2s, {0});
+  EXPECT_THAT(Judge({1}), Optional(Says("replica 1 (rank 0 on a): step 17, forward, conv1")));
+}
+
+TEST_F(WatchdogTest, AProcessThatMovesOnAfterALongWaitIsNotStalled) {
+  SetProcess(1, Activity::kCheckpoint);
+  Pass(60s, {0});
+  EXPECT_EQ(Judge({3}), std::nullopt);
+  SetProcess(1, Activity::kTrain);
+  EXPECT_EQ(Judge({3}), std::nullopt);
+  Pass(11s, {0});
+  EXPECT_THAT(Judge({3}), Optional(Says("rank 1: train, after 12 steps")));
+}
+
 TEST_F(WatchdogTest, TellsAsDataWhatWasWaitedForAndWhoIsMissing) {
   for (const int replica : {1, 2, 3}) dog_.board().Report(replica, 17, "forward", "conv1");
   Pass(11s, {0});
