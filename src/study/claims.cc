@@ -156,7 +156,7 @@ class Judging {
         low = std::min(low, one);
         high = std::max(high, one);
       }
-      judgement_.interval.low = open_below ? (ratio ? 0 : -kOpen) : low;
+      judgement_.interval.low = open_below ? -kOpen : low;
       judgement_.interval.high = open_above ? kOpen : high;
     }
     judgement_.verdict = DecideByBounds(judgement_.interval, claim_);

@@ -1,26 +1,19 @@
 #include "study/overview.h"
 
-#include <cstdio>
 #include <map>
 
 #include "base/text.h"
 #include "study/claims.h"
+#include "study/document/number_text.h"
 #include "study/report_answer.h"
 #include "study/report_verdicts.h"
 
 namespace syncbn::study {
 namespace {
 
-std::string IntervalText(const Judgement& judgement) {
+std::string FigureText(const Judgement& judgement) {
   if (!judgement.verdict) return judgement.why;
-  char text[96];
-  if (judgement.level == 0) {
-    std::snprintf(text, sizeof text, "%.4g", judgement.interval.estimate);
-  } else {
-    std::snprintf(text, sizeof text, "%.4g [%.4g, %.4g]", judgement.interval.estimate,
-                  judgement.interval.low, judgement.interval.high);
-  }
-  return text;
+  return document::IntervalText(judgement.interval.estimate, IntervalOf(judgement), "");
 }
 
 std::string OutcomeText(const Judgement& judgement) {
@@ -46,7 +39,12 @@ std::string CountText(const std::vector<Judgement>& judgements, bool controls) {
            " came out as " + (all == 1 ? "it" : "they") + " must.";
   }
   std::vector<std::string> parts;
-  for (const auto& [word, count] : counts) parts.push_back(std::to_string(count) + " " + word);
+  for (const document::Outcome outcome :
+       {document::Outcome::kSupported, document::Outcome::kRefuted,
+        document::Outcome::kInconclusive, document::Outcome::kNone}) {
+    const std::string word = document::OutcomeWord(outcome);
+    if (counts.contains(word)) parts.push_back(std::to_string(counts[word]) + " " + word);
+  }
   return "Of " + Plural(all, "claim") + ": " + Join(parts, ", ") + ".";
 }
 
@@ -80,7 +78,7 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
     section.blocks.emplace_back("Its report: " + part.folder);
     for (const Judgement& one : judgements) {
       table.rows.push_back(
-          {.cells = {spec.name(), one.claim->text(), OutcomeText(one), IntervalText(one)},
+          {.cells = {spec.name(), one.claim->text(), OutcomeText(one), FigureText(one)},
            .state = one.as_it_must ? document::RowState::kPlain : document::RowState::kFlagged,
            .note = one.as_it_must ? "" : "a negative control that came out otherwise"});
       section.blocks.emplace_back(VerdictOf(one, ScaleOf(*part.plan)));

@@ -65,7 +65,7 @@ document::Table CellTable(const Plan& plan, const Outlook& outlook) {
 }
 
 document::Table Troubles(const Plan& plan, const Outlook& outlook) {
-  document::Table table{.caption = "",
+  document::Table table{.caption = "What ended them",
                         .columns = {{.title = "trial", .align = document::Align::kLeft},
                                     {.title = "settings", .align = document::Align::kLeft},
                                     {.title = "end", .align = document::Align::kLeft},

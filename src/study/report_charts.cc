@@ -103,6 +103,7 @@ document::Point PointOf(const CellFigure& figure, double x, double factor) {
   }
   if (figure.not_reached > 0) {
     point.lost = "not reached";
+    point.evidence.seeds = static_cast<int>(figure.ids.size());
     point.evidence.note = "not reached by " + std::to_string(figure.not_reached) + " of " +
                           std::to_string(figure.ids.size());
     return point;
@@ -116,6 +117,29 @@ document::Point PointOf(const CellFigure& figure, double x, double factor) {
     point.y = values[0] * factor;
   }
   return point;
+}
+
+// The lines in one plot, or where they are too many to be told apart in several, about as many in
+// each.
+void AddInParts(const document::Chart& chart, const std::vector<document::Series>& series,
+                document::Section& section) {
+  const size_t shown = std::min(series.size(), kMostPanels * kMostSeries);
+  const size_t parts = (shown + kMostSeries - 1) / kMostSeries;
+  for (size_t part = 0; part < parts; ++part) {
+    document::Chart one = chart;
+    if (parts > 1) {
+      one.title += " (part " + std::to_string(part + 1) + " of " + std::to_string(parts) + ")";
+    }
+    if (shown < series.size()) {
+      one.caption += " The first " + std::to_string(shown) + " of " +
+                     std::to_string(series.size()) + " cells.";
+    }
+    const auto begin = series.begin();
+    std::get<document::LineChart>(one.plot).series.assign(
+        begin + static_cast<std::ptrdiff_t>(part * shown / parts),
+        begin + static_cast<std::ptrdiff_t>((part + 1) * shown / parts));
+    section.blocks.push_back(std::move(one));
+  }
 }
 
 // Which axis lies along x, and which makes the lines; the others make panels.
@@ -263,31 +287,39 @@ class Charts {
     plot.x.scale = document::AxisScale::kLog10;
     const double factor = tune.measure().ends_with("accuracy") ? 100 : 1;
     if (factor != 1) plot.y.unit = "%";
-    const auto close = [&] {
-      if (plot.series.empty()) return;
-      section.blocks.push_back(document::Chart{
-          .title = "What was tried, one seed each",
-          .caption = "The best of each cell, which its trials were given, is marked.",
-          .plot = plot});
-      plot.series.clear();
-    };
+    std::vector<document::Series> all;
     for (size_t cell = 0; cell < outlook_.tuned().size(); ++cell) {
       const Tuned& tuned = outlook_.tuned()[cell];
       document::Series series{.name = plan_.Describe(plan_.cells()[cell]), .points = {}};
-      for (size_t i = 0; i < tuned.tried.size(); ++i) {
-        const auto& [value, measure] = tuned.tried[i];
-        series.points.push_back({.x = value,
-                                 .y = measure * factor,
-                                 .interval = std::nullopt,
-                                 .evidence = {.seeds = 1, .runs = {}, .note = ""}});
-        if (tuned.value == value) series.optimum = i;
+      for (const auto& [value, measure] : tuned.tried) {
+        const TrialResult* trial = TrialThatTried(cell, value);
+        if (trial == nullptr) continue;  // it has not ended
+        const bool finished = trial->record->end == TrialEnd::kFinished;
+        if (tuned.value == value) series.optimum = series.points.size();
+        series.points.push_back(
+            {.x = value,
+             .y = measure * factor,
+             .interval = std::nullopt,
+             .evidence = {.seeds = 1,
+                          .runs = {trial->id},
+                          .note = finished ? "" : TrialEndName(trial->record->end)}});
       }
-      plot.series.push_back(std::move(series));
-      if (plot.series.size() == kMostSeries) close();
-      if (section.blocks.size() == kMostPanels) return section;
+      if (!series.points.empty()) all.push_back(std::move(series));
     }
-    close();
+    AddInParts({.title = "What was tried, one seed each",
+                .caption = "The best of each cell, which its trials were given, is marked.",
+                .plot = std::move(plot)},
+               all, section);
     return section;
+  }
+
+  // The whole run, if it has ended, by which a cell was tuned.
+  const TrialResult* TrialThatTried(size_t cell, double value) const {
+    for (const TrialResult& one : outlook_.OfCell(cell)) {
+      const bool whole = one.trial.tuning && !one.trial.rung;
+      if (whole && one.trial.tuned == value && one.record != nullptr) return &one;
+    }
+    return nullptr;
   }
 
   // Accuracy at the evaluations, mean over the seeds.
@@ -297,20 +329,16 @@ class Charts {
                              .y = Plain("test accuracy", "%"),
                              .series = {},
                              .references = {}};
-    const auto close = [&] {
-      if (plot.series.empty()) return;
-      section.blocks.push_back(document::Chart{.title = "Test accuracy over training",
-                                               .caption = "Mean over the seeds of each cell.",
-                                               .plot = plot});
-      plot.series.clear();
-    };
+    std::vector<document::Series> all;
     for (size_t cell = 0; cell < plan_.cells().size(); ++cell) {
       std::map<int64_t, CellFigure> at;
       for (const TrialResult& one : outlook_.OfCell(cell)) {
         if (one.trial.tuning || one.record == nullptr) continue;
         for (const Evaluation& evaluation : one.record->test) {
           if (!std::isfinite(evaluation.accuracy)) continue;
-          at[evaluation.samples].samples[one.trial.seed] = evaluation.accuracy;
+          CellFigure& figure = at[evaluation.samples];
+          figure.samples[one.trial.seed] = evaluation.accuracy;
+          figure.ids.push_back(one.id);
         }
       }
       if (at.size() < 2) continue;
@@ -318,11 +346,12 @@ class Charts {
       for (const auto& [samples, figure] : at) {
         series.points.push_back(PointOf(figure, static_cast<double>(samples), 100));
       }
-      plot.series.push_back(std::move(series));
-      if (plot.series.size() == kMostSeries) close();
-      if (section.blocks.size() == kMostPanels) return section;
+      all.push_back(std::move(series));
     }
-    close();
+    AddInParts({.title = "Test accuracy over training",
+                .caption = "Mean over the seeds of each cell.",
+                .plot = std::move(plot)},
+               all, section);
     return section;
   }
 

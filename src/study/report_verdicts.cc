@@ -58,15 +58,18 @@ document::Outcome OutcomeOf(const Judgement& judgement) {
   return document::Outcome::kNone;
 }
 
+std::optional<document::Interval> IntervalOf(const Judgement& judgement) {
+  if (judgement.level == 0) return std::nullopt;
+  return document::Interval{judgement.interval.low, judgement.interval.high};
+}
+
 document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale) {
   document::Verdict verdict{.claim = judgement.claim->text(),
                             .outcome = OutcomeOf(judgement),
                             .rule = judgement.rule,
                             .figures = {},
                             .scale = scale,
-                            .interval_kind = judgement.level == 0
-                                                 ? "exact"
-                                                 : std::to_string(judgement.level) + " % interval"};
+                            .interval_kind = std::to_string(judgement.level) + " % interval"};
   if (judgement.claim->control() != v1::OUTCOME_UNSPECIFIED) {
     verdict.claim =
         "Negative control: " + verdict.claim +
@@ -76,13 +79,12 @@ document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale
     verdict.rule += ". No verdict: " + judgement.why;
     return verdict;
   }
-  verdict.figures.push_back(
-      {.name = judgement.figure,
-       .unit = "",
-       .value = judgement.interval.estimate,
-       .interval = document::Interval{judgement.interval.low, judgement.interval.high},
-       .thresholds = ThresholdsOf(*judgement.claim),
-       .note = judgement.samples});
+  verdict.figures.push_back({.name = judgement.figure,
+                             .unit = "",
+                             .value = judgement.interval.estimate,
+                             .interval = IntervalOf(judgement),
+                             .thresholds = ThresholdsOf(*judgement.claim),
+                             .note = (judgement.level == 0 ? "exact, " : "") + judgement.samples});
   return verdict;
 }
 

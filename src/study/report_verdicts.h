@@ -1,6 +1,7 @@
 // Verdicts as a report shows them.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "study/claims.h"
@@ -10,6 +11,8 @@
 namespace syncbn::study {
 
 document::Outcome OutcomeOf(const Judgement& judgement);
+// Nothing: its figure is exact.
+std::optional<document::Interval> IntervalOf(const Judgement& judgement);
 document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale);
 
 // What a verdict holds for: "a 9-layer VGG on 10,000 images ...", as far as all cells have it.

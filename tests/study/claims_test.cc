@@ -169,7 +169,7 @@ TEST(Claims, TheLargestValueAtWhichSomethingHoldsIsFoundForEachSeed) {
       << open.samples;
   // Neither trains at any rate: nothing is known.
   const Judgement none = JudgeRates(claim, [](int, double, uint64_t) { return 0.1; });
-  EXPECT_EQ(none.interval.low, 0);
+  EXPECT_EQ(none.interval.low, -std::numeric_limits<double>::infinity());
   EXPECT_EQ(none.interval.high, std::numeric_limits<double>::infinity());
   EXPECT_EQ(none.verdict, Verdict::kInconclusive);
 }

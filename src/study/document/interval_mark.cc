@@ -65,8 +65,12 @@ std::string IntervalMark(const Figure& figure) {
     }
     svg += "<path class=\"whisker\" d=\"" + path + "\"/>";
   }
-  svg += "<circle class=\"shape\" cx=\"" + Px(*scale.Clamped(figure.value)) + "\" cy=\"" +
-         Px(kMiddle) + "\" r=\"4.5\"/>";
+  // Beside an open end the value is no estimate.
+  if (!figure.interval ||
+      (std::isfinite(figure.interval->low) && std::isfinite(figure.interval->high))) {
+    svg += "<circle class=\"shape\" cx=\"" + Px(*scale.Clamped(figure.value)) + "\" cy=\"" +
+           Px(kMiddle) + "\" r=\"4.5\"/>";
+  }
   return svg + "</g></svg>";
 }
 

@@ -114,7 +114,10 @@ void LinePlot::SetDodge() {
   for (auto it = places.begin(); it != places.end() && std::next(it) != places.end(); ++it) {
     gap = std::min(gap, *std::next(it) - *it);
   }
-  const double spread = std::min(chart_.x.categories.empty() ? 5.0 : 11.0, gap * 0.6 / count);
+  // Beside the first and the last place there is the inset.
+  const double most =
+      chart_.x.categories.empty() ? std::min(5.0, 2 * (kInset - 2) / (count - 1)) : 11;
+  const double spread = std::min(most, gap * 0.6 / count);
   if (spread >= 1.5) dodge_ = spread;
 }
 

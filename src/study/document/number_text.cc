@@ -83,6 +83,10 @@ std::string IntervalText(double value, const std::optional<Interval>& interval,
                          const std::string& unit) {
   if (!interval || !std::isfinite(value)) return WithUnit(NumberText(value), unit);
   const double low = interval->low, high = interval->high;
+  // Of what is bounded on one side alone the value is a bound, too, and no estimate.
+  if (std::isinf(low) && std::isinf(high)) return "not known";
+  if (std::isinf(high)) return "at least " + WithUnit(NumberText(low), unit);
+  if (std::isinf(low)) return "at most " + WithUnit(NumberText(high), unit);
   const double width = high - low;
   if (!std::isfinite(width) || width <= 0 || !IsPlain(width) || !IsPlain(value)) {
     return WithUnit(NumberText(value), unit) + " (" + NumberText(low) + " to " + NumberText(high) +

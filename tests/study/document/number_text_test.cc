@@ -47,9 +47,14 @@ TEST(IntervalText, HasTheDecimalsThatItsWidthGivesSenseTo) {
   EXPECT_EQ(IntervalText(3, std::nullopt), "3");
 }
 
-TEST(IntervalText, HoldsForEndsThatAreInfiniteOrEqual) {
-  EXPECT_EQ(IntervalText(2, Interval{1, std::numeric_limits<double>::infinity()}),
-            "2 (1 to \xe2\x88\x9e)");
+TEST(IntervalText, OfWhatIsOpenOnASideNamesTheBoundAlone) {
+  constexpr double kOpen = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(IntervalText(2, Interval{1.5, kOpen}, "points"), "at least 1.5 points");
+  EXPECT_EQ(IntervalText(2, Interval{-kOpen, -0.25}), "at most -0.25");
+  EXPECT_EQ(IntervalText(1, Interval{-kOpen, kOpen}), "not known");
+}
+
+TEST(IntervalText, HoldsForEndsThatAreEqual) {
   EXPECT_EQ(IntervalText(2, Interval{2, 2}), "2 (2 to 2)");
 }
 

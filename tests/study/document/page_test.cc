@@ -1,9 +1,7 @@
 // Reports as browsers and parsers see them. The looking is done by page_test.py.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <array>
-#include <cstdio>
 #include <fstream>
 #include <limits>
 
@@ -11,6 +9,7 @@
 #include "study/document/markdown.h"
 #include "study/document/svg.h"
 #include "tests/study/document/example_report.h"
+#include "tests/study/document/page_look.h"
 #include "tests/support/temp_folder.h"
 
 namespace syncbn::study::document {
@@ -95,30 +94,6 @@ void WriteAll(const std::filesystem::path& folder) {
       }
     }
   }
-}
-
-// Exit codes of the shell and of page_test.py.
-constexpr int kNoPython = 127;
-constexpr int kNoBrowser = 77;
-
-struct Looked {
-  int status = -1;
-  std::string words;
-};
-
-Looked Look(const std::string& how, const std::filesystem::path& folder) {
-  Looked looked;
-  const std::string command = "PYTHONDONTWRITEBYTECODE=1 '" SYNCBN_PYTHON "' '" SYNCBN_PAGE_TEST
-                              "' " +
-                              how + " '" + folder.string() + "' 2>&1";
-  FILE* output = ::popen(command.c_str(), "r");
-  if (output == nullptr) return looked;
-  char buffer[4096];
-  for (size_t size; (size = std::fread(buffer, 1, sizeof buffer, output)) > 0;)
-    looked.words.append(buffer, size);
-  const int status = ::pclose(output);
-  looked.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return looked;
 }
 
 TEST(Pages, AreWellFormedWhateverTheNamesAndNumbersAre) {
