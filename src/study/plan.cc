@@ -102,15 +102,27 @@ std::vector<Setting> Plan::SettingsOf(const Trial& trial) const {
 }
 
 v1::RunSpec Plan::RunOf(const Trial& trial) const {
+  v1::RunSpec run = RunOfCell(trial);
+  run.set_seed(trial.seed);
+  if (trial.rung) EndAtRung(*trial.rung, run);
+  return run;
+}
+
+v1::RunSpec Plan::RunOfCell(const Trial& trial) const {
+  {
+    std::lock_guard lock(mutex_);
+    if (last_ && last_->cell == trial.cell && last_->tuned == trial.tuned) return last_->run;
+  }
   const std::vector<Setting> settings = SettingsOf(trial);
   ResolvedRun resolved = Resolve(file_, settings);
-  if (resolved.faults.empty()) {
-    if (trial.rung) EndAtRung(*trial.rung, resolved.run);
-    return std::move(resolved.run);
+  if (!resolved.faults.empty()) {
+    const config::Diagnostic& fault = resolved.faults.front().first;
+    throw Error(ErrorCode::kInvalidArgument,
+                Describe(cells_[trial.cell]) + ": " + fault.path + ": " + fault.message);
   }
-  const config::Diagnostic& fault = resolved.faults.front().first;
-  throw Error(ErrorCode::kInvalidArgument,
-              Describe(cells_[trial.cell]) + ": " + fault.path + ": " + fault.message);
+  std::lock_guard lock(mutex_);
+  last_ = {.cell = trial.cell, .tuned = trial.tuned, .run = std::move(resolved.run)};
+  return last_->run;
 }
 
 int Plan::ProcessesOf(const Trial& trial) const {

@@ -72,6 +72,8 @@ class Plan {
                      config::Diagnostics& diagnostics) const;
   std::string NameOf(size_t cell) const;
   void ThrowIfAny(config::Diagnostics& diagnostics) const;
+  // With any seed, to its whole length. Throws as RunOf does.
+  v1::RunSpec RunOfCell(const Trial& trial) const;
   // Precondition: TrainingSamples(run).
   void EndAtRung(int rung, v1::RunSpec& run) const;
   // "path=value" for a run of the cell.
@@ -81,8 +83,16 @@ class Plan {
   std::vector<Cell> cells_;
   // By cell: no seed and no tuned value changes it.
   std::vector<int> processes_;
-  // To know it takes reading the run file anew.
+  struct Resolved {
+    size_t cell = 0;
+    std::optional<double> tuned;
+    v1::RunSpec run;
+  };
+
+  // To know these takes reading the run file anew. Trials that follow each other are of one cell as
+  // often as not, and differ in their seed alone.
   mutable std::mutex mutex_;
+  mutable std::optional<Resolved> last_;
   mutable std::map<Trial, std::string> ids_;
 };
 
