@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "app/terminal.h"
+#include "config/diagnostic.h"
 
 namespace syncbn::app {
 namespace {
@@ -56,6 +57,14 @@ void LiveLine::Clear() {
   std::fputs("\r\033[K", stream_);
   std::fflush(stream_);
   drawn_ = false;
+}
+
+std::string Sentences(std::string_view text, int indent) {
+  constexpr int kWidest = 100;
+  const Terminal terminal = Terminal::Of(stdout);
+  if (terminal.is_terminal)
+    return config::WrapText(text, std::min(kWidest, terminal.width), indent);
+  return std::string(static_cast<size_t>(indent), ' ') + std::string(text);
 }
 
 std::string ProgressBar(double share, int width) {

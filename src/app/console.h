@@ -44,6 +44,9 @@ std::string FormatDuration(double seconds);
 // Columns aligned: text to the left, numbers (the columns named) to the right; two spaces between.
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
                         const std::vector<bool>& right_aligned);
+// Sentences for standard output. On a terminal they are broken at its width, at most 100 columns,
+// and every line begins after `indent` blanks; elsewhere they are one line.
+std::string Sentences(std::string_view text, int indent = 0);
 // printf into a string.
 [[gnu::format(printf, 1, 2)]] std::string Format(const char* format, ...);
 

@@ -1,6 +1,7 @@
 #include "study/resolve.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -160,6 +161,31 @@ class Resolving {
 };
 
 }  // namespace
+
+std::string ExplainOwnKey(std::string_view key) {
+  struct OwnKey {
+    std::string_view name, unit, text;
+  };
+  static constexpr std::array<OwnKey, 4> kKeys = {
+      {{kSgdBatch, "samples",
+        "Samples of a step over all replicas, which are given cluster.batch_per_replica for it: "
+        "evenly, the first ones one more. So it stays while the replicas change."},
+       {kSteps, "steps",
+        "The length of a run in optimizer steps, which is given train.epochs for it whatever its "
+        "SGD batch is; the learning rate's schedule is as long. Needs the number of training "
+        "samples in the run file: data.train_limit, or the generated data set."},
+       {kSamples, "samples",
+        "The length of a run in training samples, rounded to whole steps; otherwise as `steps`."},
+       {kProcesses, "processes",
+        "Processes of mpirun, at most as many as the run has replicas. They decide how long a "
+        "trial takes, and never what it computes."}}};
+  const auto* const found = std::ranges::find(kKeys, key, &OwnKey::name);
+  if (found == kKeys.end()) return "";
+  return std::string(key) + "\n" + config::WrapText(found->text, 100, 2) +
+         "\n\ntype              whole number\nrange             1 or more\nunit              " +
+         std::string(found->unit) +
+         "\nstands in         `set`, and the `path` and the cases of an axis; no run file has it\n";
+}
 
 std::string_view KeyOf(std::string_view path) {
   if (path == kSgdBatch) return "cluster.batch_per_replica";

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -18,6 +19,9 @@ inline constexpr std::string_view kSgdBatch = "sgd_batch";
 inline constexpr std::string_view kSteps = "steps";
 inline constexpr std::string_view kSamples = "samples";
 inline constexpr std::string_view kProcesses = "processes";
+
+// One of them, explained; empty: it is none of them.
+std::string ExplainOwnKey(std::string_view key);
 
 // The key of the run file that a setting gives a value; `processes` gives none one, and is itself.
 std::string_view KeyOf(std::string_view path);

@@ -2,10 +2,6 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/descriptor.h>
 #include <gtest/gtest.h>
-#include <pty.h>
-#include <sys/wait.h>
-#include <termios.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -150,31 +146,7 @@ class TerminalTest : public ::testing::Test {
 
   // On a terminal of its own, with colours. What it has printed on it.
   std::string OnTerminal(const std::vector<std::string>& arguments) {
-    const ProcessOptions options = CommandFor(fake.address(), arguments);
-    int master = -1;
-    termios raw{};
-    ::cfmakeraw(&raw);
-    const pid_t child = ::forkpty(&master, nullptr, &raw, nullptr);
-    if (child == 0) {
-      for (const auto& [name, value] : options.environment)
-        ::setenv(name.c_str(), value.c_str(), 1);
-      ::setenv("TERM", "xterm", 1);
-      ::unsetenv("NO_COLOR");
-      std::vector<char*> argv;
-      for (const std::string& word : options.argv) argv.push_back(const_cast<char*>(word.c_str()));
-      argv.push_back(nullptr);
-      ::alarm(100);
-      ::execv(argv[0], argv.data());
-      ::_exit(127);
-    }
-    std::string shown;
-    char buffer[4096];
-    ssize_t count = 0;
-    while ((count = ::read(master, buffer, sizeof buffer)) > 0)
-      shown.append(buffer, static_cast<size_t>(count));
-    ::close(master);
-    ::waitpid(child, nullptr, 0);
-    return shown;
+    return OutputOnTerminal(CommandFor(fake.address(), arguments));
   }
 
   TempFolder folder;

@@ -68,6 +68,15 @@ TEST_F(StudyTest, IsPlannedWithItsTrialsItsRulesAndItsTime) {
   EXPECT_THAT(result.out, HasSubstr("on this machine"));
 }
 
+TEST_F(StudyTest, IsPlannedWithTheTimeOfItsProbes) {
+  std::string text = kStudy;
+  text.replace(text.find("  train: {epochs: 4}"), 20,
+               "  train: {epochs: 4}\n  probes: {hessian: 1}");
+  WriteFileAtomically(file_, text);
+  EXPECT_THAT(RunProcess(Command({"plan", file_.string()})).out,
+              HasSubstr("(by a few steps of 3 cells and a figure of each probe)"));
+}
+
 TEST_F(StudyTest, LeavesAReportItsTablesAndWhatItWasMadeOf) {
   const ProcessResult result = RunProcess(RunInto("out"));
   ASSERT_EQ(result.status, 0) << result.err << result.out;
@@ -229,6 +238,114 @@ TEST_F(StudyTest, ItsKeysAreExplained) {
   EXPECT_EQ(result.status, 0);
   EXPECT_THAT(result.out, HasSubstr("What trials differ in"));
   EXPECT_THAT(result.out, ::testing::Not(HasSubstr("resumed")));
+}
+
+// Without the codes of a terminal: the longest line that stays on it, in characters.
+size_t WidestLine(const std::string& shown) {
+  size_t widest = 0, columns = 0;
+  for (size_t i = 0; i < shown.size(); ++i) {
+    const auto c = static_cast<unsigned char>(shown[i]);
+    if (c == 0x1b) {
+      i = shown.find_first_of("mK", i);
+    } else if (c == '\n' || c == '\r') {
+      columns = 0;
+    } else if ((c & 0xc0) != 0x80) {
+      widest = std::max(widest, ++columns);
+    }
+  }
+  return widest;
+}
+
+TEST_F(StudyTest, NothingOfItIsWiderThanATerminal) {
+  std::string text = kStudy;
+  const std::string words(" of many words that say the same once more and again");
+  for (const char* key : {"Does the normalization batch matter?", "{text: It does"}) {
+    std::string longer = key;
+    for (int i = 0; i < 4; ++i) longer += words;
+    text.replace(text.find(key), std::string(key).size(), longer);
+  }
+  text.replace(text.find("- {path: model.norm.batch,"), 26,
+               "- {name: " + std::string(70, 'n') + ", path: model.norm.batch,");
+  for (size_t at; (at = text.find("{batch: ")) != std::string::npos;) {
+    text.replace(at, 7, "{" + std::string(70, 'n') + ":");
+  }
+  WriteFileAtomically(file_, text);
+  const std::string plan = OutputOnTerminal(Command({"plan", file_.string()}));
+  EXPECT_THAT(plan, HasSubstr("on this machine"));
+  EXPECT_LE(WidestLine(plan), 100u) << plan;
+  const std::string run = OutputOnTerminal(RunInto("out"));
+  EXPECT_THAT(run, HasSubstr("trials.csv"));
+  EXPECT_LE(WidestLine(run), 100u) << run;
+}
+
+TEST_F(StudyTest, KeysThatOnlyAStudyHasAreExplainedAndSoAreThoseOfTheRunFile) {
+  const auto explained = [](std::vector<std::string> words) {
+    words.insert(words.begin(), {SyncbnProgram(), "explain"});
+    return RunProcess({.argv = words});
+  };
+  for (const char* key : {"sgd_batch", "steps", "samples", "processes"}) {
+    const ProcessResult result = explained({"--study", key});
+    EXPECT_EQ(result.status, 0) << key;
+    EXPECT_THAT(result.out, testing::StartsWith(std::string(key) + "\n  "));
+    EXPECT_THAT(result.out, HasSubstr("stands in         `set`, and the `path`"));
+    const ProcessResult of_run = explained({key});
+    EXPECT_NE(of_run.status, 0);
+    EXPECT_THAT(of_run.err, HasSubstr(std::string("syncbn explain --study ") + key));
+  }
+  EXPECT_THAT(explained({"--study", "train.epochs"}).out, testing::StartsWith("train.epochs\n"));
+  EXPECT_THAT(explained({"--study", "axse"}).err, HasSubstr("did you mean `axes`?"));
+}
+
+constexpr const char* kTwoProcesses = R"(name: two
+run:
+  data: {dataset: shapes, shapes: {train_samples: 4096, test_samples: 64}}
+  model: {architecture: mlp, hidden: [64], norm: batch}
+  cluster: {replicas: 2, batch_per_replica: 8}
+  train: {epochs: 10000}
+set: {processes: 2}
+seeds: 1
+)";
+
+TEST_F(StudyTest, WithoutMpirunTrialsOfSeveralProcessesAreRefusedBeforeAnythingIsMade) {
+  WriteFileAtomically(file_, kTwoProcesses);
+  ProcessOptions run = RunInto("out");
+  run.environment = {{"PATH", "/nonexistent"}};
+  const ProcessResult result = RunProcess(run);
+  EXPECT_NE(result.status, 0);
+  EXPECT_THAT(result.err, HasSubstr("trials of up to 2 processes are started with mpirun"));
+  EXPECT_FALSE(fs::exists(folder_.path() / "out"));
+  ProcessOptions plan = Command({"plan", file_.string(), "--no-estimate"});
+  plan.environment = run.environment;
+  EXPECT_THAT(RunProcess(plan).out, HasSubstr("with mpirun, which is not installed"));
+}
+
+// Processes whose command line names something in the folder, but for this one's own child.
+std::vector<std::string> ProcessesOf(const fs::path& folder, pid_t without) {
+  std::vector<std::string> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (name == std::to_string(without)) continue;
+    std::ifstream file(entry.path() / "cmdline");
+    const std::string words{std::istreambuf_iterator<char>(file), {}};
+    if (words.find(folder.string()) != std::string::npos) found.push_back(name);
+  }
+  return found;
+}
+
+TEST_F(StudyTest, AfterCtrlCItEndsWhenTheRanksOfItsTrialsHave) {
+  WriteFileAtomically(file_, kTwoProcesses);
+  Process process(RunInto("out"));
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  // mpirun and two ranks.
+  while (ProcessesOf(folder_.path(), process.pid()).size() < 3 &&
+         std::chrono::steady_clock::now() < end) {
+    ::usleep(20'000);
+  }
+  ASSERT_EQ(ProcessesOf(folder_.path(), process.pid()).size(), 3u);
+  ::kill(-process.pid(), SIGINT);  // what a terminal does
+  EXPECT_EQ(process.Wait().status, 75);
+  EXPECT_THAT(ProcessesOf(folder_.path(), 0), testing::IsEmpty());
 }
 
 TEST_F(StudyTest, TheFolderOfAnotherStudyIsRefused) {

@@ -1,7 +1,10 @@
 #include "tests/support/process.h"
 
 #include <fcntl.h>
+#include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -114,6 +117,39 @@ bool Process::WaitForText(const std::string& text, std::chrono::seconds timeout)
 }
 
 ProcessResult RunProcess(const ProcessOptions& options) { return Process(options).Wait(); }
+
+std::string OutputOnTerminal(const ProcessOptions& options) {
+  std::vector<std::string> words = options.argv, environment = OwnEnvironment();
+  std::erase_if(environment,
+                [](const std::string& one) { return VariableName(one) == "NO_COLOR"; });
+  for (const auto& [name, value] : options.environment) SetVariable(environment, name, value);
+  SetVariable(environment, "TERM", "xterm");
+  const std::vector<char*> argv = ExecPointers(words), variables = ExecPointers(environment);
+  int master = -1;
+  termios raw{};
+  ::cfmakeraw(&raw);
+  winsize size{};
+  size.ws_row = 24;
+  size.ws_col = 100;
+  const pid_t child = ::forkpty(&master, nullptr, &raw, &size);
+  if (child < 0) throw std::runtime_error("forkpty failed");
+  if (child == 0) {
+    ::alarm(100);
+    if (!options.working_folder.empty() && ::chdir(options.working_folder.c_str()) != 0)
+      ::_exit(126);
+    ::execvpe(argv[0], argv.data(), variables.data());
+    ::_exit(127);
+  }
+  std::string shown;
+  char buffer[4096];
+  ssize_t count = 0;
+  while ((count = ::read(master, buffer, sizeof buffer)) > 0) {
+    shown.append(buffer, static_cast<size_t>(count));
+  }
+  ::close(master);
+  ::waitpid(child, nullptr, 0);
+  return shown;
+}
 
 std::string SyncbnProgram() { return SYNCBN_PROGRAM; }
 

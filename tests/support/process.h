@@ -57,6 +57,10 @@ class Process {
 
 ProcessResult RunProcess(const ProcessOptions& options);
 
+// What it prints on a terminal of its own, of 100 columns and with colours. Ended after 100
+// seconds.
+std::string OutputOnTerminal(const ProcessOptions& options);
+
 // The built program.
 std::string SyncbnProgram();
 // `mpirun -np P` with what makes small machines work, before the given command.

@@ -32,6 +32,9 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
   if (child == 0) {
     // Between fork and exec: nothing that allocates.
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    // Ctrl-C in a terminal would reach it beside the SIGTERM that follows, and mpirun that is told
+    // twice leaves before its ranks have.
+    ::setpgid(0, 0);
     const int in = ::open("/dev/null", O_RDONLY);
     ::dup2(in, 0);
     ::dup2(out, 1);

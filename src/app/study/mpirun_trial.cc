@@ -1,5 +1,6 @@
 #include "app/study/mpirun_trial.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "config/effective_yaml.h"
+#include "coordinator/launch/process.h"
 #include "train/metrics.h"
 
 namespace syncbn::app {
@@ -95,6 +97,16 @@ std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int pro
     throw Error(ErrorCode::kInternal, std::string("the summary of a trial: ") + error.what());
   }
   return record;
+}
+
+std::string MissingForTrials(const study::Plan& plan) {
+  int most = 1;
+  for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
+    most = std::max(most, plan.ProcessesOf({.cell = cell}));
+  }
+  if (most == 1 || coordinator::FindProgram("mpirun")) return "";
+  return "trials of up to " + Plural(most, "process") +
+         " are started with mpirun, which is not installed or not on PATH";
 }
 
 void RemoveLeftTrials(const fs::path& parent) {

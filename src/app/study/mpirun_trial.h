@@ -7,6 +7,7 @@
 #include <string>
 
 #include "study/measures.h"
+#include "study/plan.h"
 #include "syncbn/v1/run.pb.h"
 
 namespace syncbn::app {
@@ -18,6 +19,9 @@ std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int pro
                                                  const std::string& backend,
                                                  const std::filesystem::path& parent,
                                                  const std::stop_token& stop);
+
+// What this machine lacks for the trials of a study, in a sentence; empty: nothing.
+std::string MissingForTrials(const study::Plan& plan);
 
 // Of processes that were killed; nobody else may run trials in `parent`.
 void RemoveLeftTrials(const std::filesystem::path& parent);

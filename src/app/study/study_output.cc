@@ -110,9 +110,13 @@ void WriteStudyReport(const study::Plan& plan,
   WriteFileAtomically(folder / "trials.csv", study::TrialsCsv(plan, outlook));
   WriteFileAtomically(folder / "timings.csv", study::TimingsCsv(plan, outlook));
   study::document::WriteDocument(report, folder, "report");
-  for (const std::string& sentence : report.answer) Say(stdout, "%s\n", sentence.c_str());
-  Say(stdout, "report: %s, report.md, figures/, trials.csv, timings.csv\n",
-      (folder / "report.html").string().c_str());
+  for (const std::string& sentence : report.answer) {
+    Say(stdout, "%s\n", Sentences(sentence).c_str());
+  }
+  Say(stdout, "%s\n",
+      Sentences("report: " + (folder / "report.html").string() +
+                ", report.md, figures/, trials.csv, timings.csv")
+          .c_str());
 }
 
 void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path& out) {
@@ -141,8 +145,11 @@ void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path&
     ThrowErrno("make the folder", out);
   }
   study::document::WriteDocument(page, out, "overview");
-  for (const std::string& sentence : page.answer) Say(stdout, "%s\n", sentence.c_str());
-  Say(stdout, "overview: %s, overview.md\n", (out / "overview.html").string().c_str());
+  for (const std::string& sentence : page.answer) {
+    Say(stdout, "%s\n", Sentences(sentence).c_str());
+  }
+  Say(stdout, "%s\n",
+      Sentences("overview: " + (out / "overview.html").string() + ", overview.md").c_str());
 }
 
 // RFC 3339.

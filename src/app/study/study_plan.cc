@@ -1,8 +1,10 @@
 #include "app/study/study_plan.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "app/console.h"
+#include "app/study/mpirun_trial.h"
 #include "app/study/trial_runner.h"
 #include "app/table.h"
 #include "app/terminal.h"
@@ -37,35 +39,38 @@ std::vector<size_t> Calibrated(size_t cells) {
   return chosen;
 }
 
+void PrintSentences(const std::string& text, int indent = 0) {
+  Say(stdout, "%s\n", Sentences(text, indent).c_str());
+}
+
 void PrintSize(const study::StudyFile& file, size_t cells) {
-  Say(stdout, "%s%s: %s", file.spec.name().c_str(),
-      file.form.empty() ? "" : (", form " + file.form).c_str(), Count(cells, "cell").c_str());
-  if (!file.axes.empty()) {
-    std::vector<std::string> parts;
-    for (const study::Axis& axis : file.axes) {
-      parts.push_back(std::to_string(axis.levels.size()) + " of " + axis.name);
-    }
-    Say(stdout, " (%s)", Join(parts, " x ").c_str());
+  std::string text = file.spec.name();
+  if (!file.form.empty()) text += ", form " + file.form;
+  text += ": " + Count(cells, "cell");
+  std::vector<std::string> parts;
+  for (const study::Axis& axis : file.axes) {
+    parts.push_back(std::to_string(axis.levels.size()) + " of " + axis.name);
   }
-  Say(stdout, ", %s each: %s\n", Count(file.seeds.size(), "seed").c_str(),
-      Count(cells * file.seeds.size(), "trial").c_str());
-  if (!file.spec.question().empty()) Say(stdout, "%s\n", file.spec.question().c_str());
+  if (!parts.empty()) text += " (" + Join(parts, " x ") + ")";
+  PrintSentences(text + ", " + Count(file.seeds.size(), "seed") +
+                 " each: " + Count(cells * file.seeds.size(), "trial"));
+  if (!file.spec.question().empty()) PrintSentences(file.spec.question());
 }
 
 void PrintTuning(const study::Plan& plan) {
   const v1::TuneSpec& tune = plan.file().spec.tune();
   if (plan.file().tuning_grid.empty()) return;
-  Say(stdout,
-      "%s is tuned first by %s: %zu values for each cell, %zu trials with seed %llu; up to %d more "
-      "on "
-      "each side\n",
-      tune.path().c_str(), tune.measure().c_str(), plan.file().tuning_grid.size(),
-      plan.FirstTrials().size(), static_cast<unsigned long long>(tune.seed()), tune.widen());
+  PrintSentences(tune.path() + " is tuned first by " + tune.measure() + ": " +
+                 Count(plan.file().tuning_grid.size(), "value") + " for each cell, " +
+                 Count(plan.FirstTrials().size(), "trial") + " with seed " +
+                 std::to_string(tune.seed()) + "; up to " + std::to_string(tune.widen()) +
+                 " more on each side");
   if (tune.halving().rungs_size() == 0) return;
   std::vector<std::string> rungs;
   for (const double rung : tune.halving().rungs()) rungs.push_back(FormatDouble(rung));
-  Say(stdout, "  at %s of a run the better ones go on: %s of the values\n",
-      Join(rungs, ", ").c_str(), FormatDouble(tune.halving().keep()).c_str());
+  PrintSentences("at " + Join(rungs, ", ") + " of a run the better ones go on: " +
+                     FormatDouble(tune.halving().keep()) + " of the values",
+                 2);
 }
 
 void PrintCells(const study::Plan& plan) {
@@ -95,20 +100,23 @@ std::string TargetText(const v1::TargetSpec& target) {
 
 void PrintQuestions(const study::StudyFile& file) {
   for (const v1::TargetSpec& target : file.spec.targets()) {
-    Say(stdout, "\ntarget %s: %s\n", target.name().c_str(), TargetText(target).c_str());
+    Say(stdout, "\n");
+    PrintSentences("target " + target.name() + ": " + TargetText(target));
   }
   if (file.no_verdicts && file.spec.claims_size() > 0) {
-    Say(stdout, "\nthis form gives no verdicts on the %s of the study\n",
-        Plural(file.spec.claims_size(), "claim").c_str());
-    return;
+    Say(stdout, "\n");
+    return PrintSentences("this form gives no verdicts on the " +
+                          Plural(file.spec.claims_size(), "claim") + " of the study");
   }
   for (const v1::ClaimSpec& claim : file.spec.claims()) {
     const std::string control =
         claim.control() == v1::OUTCOME_SUPPORTED ? "control, must be supported: "
         : claim.control() == v1::OUTCOME_REFUTED ? "control, must be refuted: "
                                                  : "";
-    Say(stdout, "\n%s%s\n  %s\n  %s\n", control.c_str(), claim.text().c_str(),
-        study::FigureText(claim).c_str(), study::RuleText(claim).c_str());
+    Say(stdout, "\n");
+    PrintSentences(control + claim.text());
+    PrintSentences(study::FigureText(claim), 2);
+    PrintSentences(study::RuleText(claim), 2);
   }
 }
 
@@ -119,6 +127,7 @@ void PrintEstimate(const study::Plan& plan, const StudyArguments& arguments) {
   const bool tunes = !file.tuning_grid.empty();
   LocalTrialRunner runner(arguments.backend);
   double seconds = 0;
+  bool probes = false;
   const std::vector<size_t> chosen = Calibrated(plan.cells().size());
   for (const size_t cell : chosen) {
     study::Trial trial = plan.TrialsOf(cell, std::nullopt).front();
@@ -132,17 +141,23 @@ void PrintEstimate(const study::Plan& plan, const StudyArguments& arguments) {
     const double evaluated = evaluations * static_cast<double>(images.test) *
                              run.train().evaluate().with_size() * kForward;
     seconds += runner.SecondsPerSample(run) * (trained + evaluated);
+    const auto steps = trained / static_cast<double>(data::SgdBatch(run.cluster()));
+    if (const double more = runner.ProbeSeconds(run, std::llround(steps)); more > 0) {
+      seconds += more;
+      probes = true;
+    }
   }
   const size_t judged = plan.cells().size() * file.seeds.size();
   const double share = static_cast<double>(plan.FirstTrials().size() + (tunes ? judged : 0)) /
                        static_cast<double>(chosen.size());
   const int at_once = AtOnce(arguments, file.spec), cores = AvailableCores();
-  Say(stdout, "\nabout %s on this machine, %s at once%s (by a few steps of %s%s)\n",
-      FormatDuration(seconds * share / std::min(at_once, cores)).c_str(),
-      Plural(at_once, "trial").c_str(),
-      at_once > cores ? (" on " + Plural(cores, "core")).c_str() : "",
-      Count(chosen.size(), "cell").c_str(),
-      file.spec.tune().halving().rungs_size() > 0 ? ", as if no value were given up" : "");
+  Say(stdout, "\n");
+  PrintSentences(
+      "about " + FormatDuration(seconds * share / std::min(at_once, cores)) + " on this machine, " +
+      Plural(at_once, "trial") + " at once" +
+      (at_once > cores ? " on " + Plural(cores, "core") : "") + " (by a few steps of " +
+      Count(chosen.size(), "cell") + (probes ? " and a figure of each probe" : "") +
+      (file.spec.tune().halving().rungs_size() > 0 ? ", as if no value were given up" : "") + ")");
 }
 
 }  // namespace
@@ -152,6 +167,10 @@ void PrintStudyPlan(const study::Plan& plan, const StudyArguments& arguments) {
   PrintTuning(plan);
   PrintCells(plan);
   PrintQuestions(plan.file());
+  if (const std::string missing = MissingForTrials(plan); !missing.empty()) {
+    Say(stdout, "\n");
+    PrintSentences(missing);
+  }
   if (!arguments.no_estimate) PrintEstimate(plan, arguments);
 }
 

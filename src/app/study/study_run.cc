@@ -11,6 +11,7 @@
 #include "app/study/study_output.h"
 #include "app/study/trial_runner.h"
 #include "app/terminal.h"
+#include "base/error.h"
 #include "base/text.h"
 #include "study/executor.h"
 #include "study/rule_log.h"
@@ -22,9 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kStopHeard =
-    "\nsyncbn: asked to stop: the trials under way are dropped, those that ended are kept; once "
-    "more to end "
-    "at once\n";
+    "\nsyncbn: asked to stop: the trials under way are dropped, those that ended are kept;\n"
+    "once more to end at once\n";
 
 // Of a trial that did not finish: what fits on its line. What a run says to do about it is of a run
 // with a folder of its own, which a trial has not.
@@ -63,16 +63,20 @@ std::string LineOf(const study::Plan& plan, const study::TrialResult& one) {
 int RunStudy(const StudyArguments& arguments) {
   const study::Plan plan(study::LoadStudyFile(arguments.study, arguments.sets, arguments.form));
   const int at_once = AtOnce(arguments, plan.file().spec);
+  if (const std::string missing = MissingForTrials(plan); !missing.empty()) {
+    throw Error(ErrorCode::kNotFound, missing);
+  }
   const fs::path folder = StudyFolder(arguments, plan.file());
   PrepareStudyFolder(folder, plan.file());
   study::ResultLog log(folder / study::kResultsFile);
   RemoveLeftTrials(folder);
   LocalTrialRunner runner(arguments.backend, folder);
   if (const size_t others = log.KeepOnly(runner.by()); others > 0) {
-    Say(stdout,
-        "%s of another program or back end: not counted, and run again where they are of this "
-        "study\n",
-        Plural(static_cast<long long>(others), "result").c_str());
+    const std::string count = Plural(static_cast<long long>(others), "result");
+    Say(stdout, "%s\n",
+        Sentences(count + " of another program or back end: not counted, and run again where they "
+                          "are of this study")
+            .c_str());
   }
   if (arguments.retry_failed) log.DropFailed();
   study::NoteRules(folder / study::kRulesFile, plan.file().spec,
@@ -90,7 +94,9 @@ int RunStudy(const StudyArguments& arguments) {
          if (signals.Take().stop) stop.request_stop();
          const std::string count =
              std::to_string(progress.done) + "/" + std::to_string(progress.known);
-         if (ended != nullptr && !arguments.quiet) live.Print(count + "  " + LineOf(plan, *ended));
+         if (ended != nullptr && !arguments.quiet) {
+           live.Print(Sentences(count + "  " + LineOf(plan, *ended)));
+         }
          const double seconds =
              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
          const double share = static_cast<double>(progress.done) /

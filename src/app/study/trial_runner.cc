@@ -1,5 +1,9 @@
 #include "app/study/trial_runner.h"
 
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "app/run/run_facts.h"
@@ -16,6 +20,20 @@ namespace {
 bool IsResult(ErrorCode code) {
   return code == ErrorCode::kResourceExhausted || code == ErrorCode::kInvalidArgument ||
          code == ErrorCode::kFailedPrecondition || code == ErrorCode::kUnimplemented;
+}
+
+constexpr int64_t kFewSteps = 5;
+// The probe that does something in every step, whenever it has a figure.
+constexpr std::string_view kInEveryStep = "noise_scale";
+
+v1::RunSpec FewSteps(const v1::RunSpec& run) {
+  v1::RunSpec few = run;
+  few.mutable_train()->set_max_steps(kFewSteps);
+  few.clear_probes();
+  if (run.probes().has_noise_scale()) {
+    *few.mutable_probes()->mutable_noise_scale() = run.probes().noise_scale();
+  }
+  return few;
 }
 
 }  // namespace
@@ -78,15 +96,40 @@ LocalTrialRunner::Images LocalTrialRunner::ImagesOf(const v1::RunSpec& run) {
   return {.training = prepared.train().dataset().size(), .test = prepared.test().dataset().size()};
 }
 
-double LocalTrialRunner::SecondsPerSample(const v1::RunSpec& run) {
-  v1::RunSpec few = run;
-  few.mutable_train()->set_max_steps(5);
-  few.clear_probes();
-  const train::PreparedRun prepared(few, datasets_);
+train::Summary LocalTrialRunner::RunBriefly(const v1::RunSpec& run) {
+  const train::PreparedRun prepared(run, datasets_);
   train::RunEnvironment environment{.backend = backend_.get(), .datasets = &datasets_};
   environment.training.evaluate = false;
-  const train::Summary summary = train::RunTraining(prepared, std::move(environment)).summary;
+  return train::RunTraining(prepared, std::move(environment)).summary;
+}
+
+double LocalTrialRunner::SecondsPerSample(const v1::RunSpec& run) {
+  const train::Summary summary = RunBriefly(FewSteps(run));
   return summary.images_per_second > 0 ? 1 / summary.images_per_second : 0;
+}
+
+double LocalTrialRunner::ProbeSeconds(const v1::RunSpec& run, int64_t steps) {
+  const v1::RunSpec few = FewSteps(run);
+  const v1::ProbesSpec& probes = run.probes();
+  std::optional<double> without;
+  double seconds = 0;
+  for (int i = 0; i < probes.GetDescriptor()->field_count(); ++i) {
+    const google::protobuf::FieldDescriptor& field = *probes.GetDescriptor()->field(i);
+    const google::protobuf::Message& probe = probes.GetReflection()->GetMessage(probes, &field);
+    const auto& every = *probe.GetDescriptor()->FindFieldByName("every_steps");
+    const int64_t interval = probe.GetReflection()->GetInt64(probe, &every);
+    if (interval == 0 || field.name() == kInEveryStep) continue;
+    // The first run warms up what the others use.
+    if (!without) without = (RunBriefly(few), RunBriefly(few).seconds);
+    v1::RunSpec one = few;
+    google::protobuf::Message& only =
+        *one.mutable_probes()->GetReflection()->MutableMessage(one.mutable_probes(), &field);
+    only.CopyFrom(probe);
+    only.GetReflection()->SetInt64(&only, &every, kFewSteps);  // a figure, at the end
+    const int64_t figures = (steps + interval - 1) / interval;
+    seconds += std::max(0.0, RunBriefly(one).seconds - *without) * static_cast<double>(figures);
+  }
+  return seconds;
 }
 
 }  // namespace syncbn::app

@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "data/dataset_cache.h"
 #include "study/executor.h"
+#include "train/training_run.h"
 
 namespace syncbn::app {
 
@@ -28,11 +29,16 @@ class LocalTrialRunner final : public study::TrialRunner {
     int64_t training = 0, test = 0;
   };
   Images ImagesOf(const v1::RunSpec& run);
-  // Seconds that one sample of the run's training takes, by a few steps of it.
+  // Seconds that one sample of the run's training takes, by a few steps of it; without its probes,
+  // but for what the noise scale does in every step.
   double SecondsPerSample(const v1::RunSpec& run);
+  // Seconds that the figures of its probes take in so many steps, by one figure of each.
+  double ProbeSeconds(const v1::RunSpec& run, int64_t steps);
 
  private:
   std::optional<study::TrialRecord> RunHere(const v1::RunSpec& run, std::stop_token stop);
+  // A run of few steps that is not evaluated.
+  train::Summary RunBriefly(const v1::RunSpec& run);
 
   const std::unique_ptr<backend::Backend> backend_;
   const std::string by_;

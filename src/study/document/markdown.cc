@@ -15,6 +15,8 @@ namespace {
 
 // Of a series; one with up to twice as many is complete.
 constexpr size_t kMostPoints = 15;
+// Of a line of words, in characters; rows of tables are as long as they are.
+constexpr size_t kWidth = 100;
 
 struct Lines {
   std::vector<std::string> header;
@@ -175,13 +177,57 @@ std::string PointsText(const HeatMap& chart, const std::string& interval_kind) {
          TableText(table);
 }
 
+// Whether a word at the beginning of a line begins no list, heading or other block there.
+bool MayBeginALine(std::string_view word) {
+  const auto first = static_cast<unsigned char>(word.front());
+  const size_t digits = word.find_first_not_of("0123456789");
+  const bool numbers = digits + 1 == word.size() && (word.back() == '.' || word.back() == ')');
+  return std::isalpha(first) || first >= 0x80 || first == '(' || first == '\\' ||
+         (std::isdigit(first) && !numbers);
+}
+
+// Words of Markdown in lines of at most kWidth, as far as they can be broken; those behind the
+// first begin with so many blanks, as in an item of a list.
+std::string Broken(std::string_view text, size_t indent = 0) {
+  std::vector<std::string> words;  // each with those behind it that may begin no line
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    if (word.empty()) continue;
+    if (words.empty() || MayBeginALine(word)) {
+      words.emplace_back(word);
+    } else {
+      words.back() += " " + std::string(word);
+    }
+  }
+  std::string result;
+  size_t columns = 0;
+  for (const std::string& word : words) {
+    const size_t width = CharacterCount(word);
+    if (columns > 0 && columns + 1 + width > kWidth) {
+      result += "\n" + std::string(indent, ' ');
+      columns = indent;
+    } else if (columns > 0) {
+      result += ' ';
+      ++columns;
+    }
+    result += word;
+    columns += width;
+  }
+  return result;
+}
+
+std::string Item(const std::string& text) {
+  return Broken("- " + MarkdownText(text), 2) + "\n";
+}
+
 class MarkdownWriter {
  public:
   explicit MarkdownWriter(const std::string& pictures) : pictures_(pictures) {}
   std::string Write(const Document& document);
 
  private:
-  void Write(const std::string& paragraph) { text_ += MarkdownText(paragraph) + "\n\n"; }
+  void Write(const std::string& paragraph) { text_ += Broken(MarkdownText(paragraph)) + "\n\n"; }
   void Write(const Table& table);
   void Write(const Verdict& verdict);
   void Write(const Chart& chart);
@@ -213,19 +259,16 @@ void MarkdownWriter::Write(const Table& table) {
 void MarkdownWriter::Write(const Verdict& verdict) {
   std::string outcome = OutcomeWord(verdict.outcome);
   outcome.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(outcome.front())));
-  text_ += "**" + outcome + "**: " + MarkdownText(verdict.claim) + "\n\n";
+  text_ += Broken("**" + outcome + "**: " + MarkdownText(verdict.claim)) + "\n\n";
   for (const Figure& figure : verdict.figures) {
     std::string more = figure.interval ? verdict.interval_kind : "";
     more = Joined(more, ThresholdsText(figure));
     more = Joined(more, figure.note);
-    text_ +=
-        "- " +
-        MarkdownText(figure.name + ": " + IntervalText(figure.value, figure.interval, figure.unit) +
-                     (more.empty() ? "" : "; " + more)) +
-        "\n";
+    text_ += Item(figure.name + ": " + IntervalText(figure.value, figure.interval, figure.unit) +
+                  (more.empty() ? "" : "; " + more));
   }
-  if (!verdict.rule.empty()) text_ += "- Rule: " + MarkdownText(verdict.rule) + "\n";
-  if (!verdict.scale.empty()) text_ += "- Holds for: " + MarkdownText(verdict.scale) + "\n";
+  if (!verdict.rule.empty()) text_ += Item("Rule: " + verdict.rule);
+  if (!verdict.scale.empty()) text_ += Item("Holds for: " + verdict.scale);
   if (!verdict.figures.empty() || !verdict.rule.empty() || !verdict.scale.empty()) text_ += "\n";
 }
 
@@ -237,14 +280,16 @@ void MarkdownWriter::Write(const Chart& chart) {
   }
   text_ += std::visit([&](const auto& plot) { return PointsText(plot, chart.interval_kind); },
                       chart.plot);
-  if (!chart.caption.empty()) text_ += MarkdownText(chart.caption) + "\n\n";
+  if (!chart.caption.empty()) Write(chart.caption);
 }
 
 std::string MarkdownWriter::Write(const Document& document) {
   text_ = "# " + MarkdownText(document.title) + "\n\n";
-  for (const std::string& line : document.subtitle) text_ += "- " + MarkdownText(line) + "\n";
+  for (const std::string& line : document.subtitle) text_ += Item(line);
   if (!document.subtitle.empty()) text_ += "\n";
-  for (const std::string& sentence : document.answer) text_ += MarkdownText(sentence) + "\n";
+  for (const std::string& sentence : document.answer) {
+    text_ += Broken(MarkdownText(sentence)) + "\n";
+  }
   if (!document.answer.empty()) text_ += "\n";
   for (const Section& section : document.sections) {
     text_ += "## " + MarkdownText(section.heading) + "\n\n";

@@ -4,6 +4,7 @@
 #include <array>
 #include <fstream>
 #include <limits>
+#include <sstream>
 
 #include "study/document/html.h"
 #include "study/document/markdown.h"
@@ -125,6 +126,27 @@ TEST(Markdown, OfHostileNamesKeepsItsTablesWhole) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
   EXPECT_EQ(text.find(" <script>"), std::string::npos);
   EXPECT_EQ(text.find("\n\n\n"), std::string::npos);
+}
+
+// Of words; a row of a table is one line.
+TEST(Markdown, HasNoLineOfMoreThanAHundredCharactersAndNoBlockThatABreakBegins) {
+  Document report{.title = "t"};
+  std::string text = "first";
+  for (int i = 0; i < 60; ++i) text += " - of words 1. # and > or + more";
+  report.answer = {text};
+  report.sections.push_back({"s", {text, Verdict{text, Outcome::kSupported, text, {}, text}}});
+  std::istringstream lines(Markdown(report));
+  size_t longer = 0;
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LE(line.size(), 100u) << line;
+    longer += line.size() > 90;
+    const std::string begin = line.substr(line.find_first_not_of(' ') % (line.size() + 1), 12);
+    const bool item = begin.starts_with("- ");
+    EXPECT_TRUE(!item || begin.starts_with("- Rule") || begin.starts_with("- Holds")) << line;
+    EXPECT_FALSE(begin.starts_with("1. ") || begin.starts_with("> ") || begin.starts_with("+ "))
+        << line;
+  }
+  EXPECT_GT(longer, 20u);
 }
 
 }  // namespace
