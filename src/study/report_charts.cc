@@ -8,7 +8,9 @@
 
 #include "base/text.h"
 #include "study/cell_figure.h"
+#include "study/plotted_measure.h"
 #include "study/report_figures.h"
+#include "study/report_heat_maps.h"
 #include "study/statistics/interval.h"
 
 namespace syncbn::study {
@@ -17,7 +19,6 @@ namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 // More lines than these are not told apart.
 constexpr size_t kMostSeries = 8;
-constexpr size_t kMostPanels = 6;
 
 // Values that are at least three and span a factor of four or more are shown on a logarithmic
 // scale.
@@ -44,79 +45,6 @@ document::Axis AxisOf(const Axis& axis) {
     shown.scale = powers ? document::AxisScale::kLog2 : document::AxisScale::kLog10;
   }
   return shown;
-}
-
-document::Axis Plain(std::string label, std::string unit = "") {
-  return {.label = std::move(label),
-          .unit = std::move(unit),
-          .scale = document::AxisScale::kLinear,
-          .low = std::nullopt,
-          .high = std::nullopt,
-          .categories = {}};
-}
-
-struct PlottedMeasure {
-  std::string name;
-  std::string title;
-  document::Axis axis;
-  double factor = 1;
-};
-
-std::vector<PlottedMeasure> Plotted(const v1::StudySpec& study) {
-  std::vector<PlottedMeasure> all = {
-      {"test_accuracy", "Test accuracy at the end", Plain("test accuracy", "%"), 100},
-      {"gap", "Generalization gap: test loss minus train loss", Plain("gap"), 1}};
-  for (const v1::TargetSpec& target : study.targets()) {
-    PlottedMeasure one{"steps_to " + target.name(), "Steps to " + target.name(), Plain("steps"), 1};
-    one.axis.scale = document::AxisScale::kLog2;
-    all.push_back(std::move(one));
-    if (study.at_once() != 1) continue;  // times are of one at a time
-    PlottedMeasure time{"seconds_to " + target.name(), "Time to " + target.name(),
-                        Plain("seconds", "s"), 1};
-    time.axis.scale = document::AxisScale::kLog2;
-    all.push_back(std::move(time));
-  }
-  if (study.at_once() == 1) {
-    all.push_back({"samples_per_second", "Throughput", Plain("training samples per second"), 1});
-  }
-  for (const std::string& measure : AskedMeasures(study)) {
-    const bool known =
-        std::ranges::any_of(all, [&](const PlottedMeasure& one) { return one.name == measure; });
-    const bool accuracy = measure.find("accuracy") != std::string::npos;
-    if (known) continue;
-    all.push_back({measure, measure, Plain(measure, accuracy ? "%" : ""), accuracy ? 100.0 : 1.0});
-  }
-  if (study.has_tune()) {
-    PlottedMeasure one{"tuned", "Best " + study.tune().path(), Plain(study.tune().path()), 1};
-    one.axis.scale = document::AxisScale::kLog10;
-    all.push_back(std::move(one));
-  }
-  return all;
-}
-
-document::Point PointOf(const CellFigure& figure, double x, double factor) {
-  document::Point point{.x = x, .y = kNone, .interval = std::nullopt, .evidence = {}};
-  point.evidence.seeds = static_cast<int>(figure.samples.size());
-  point.evidence.runs = figure.ids;
-  if (figure.diverged > 0) {
-    point.evidence.note = std::to_string(figure.diverged) + " diverged";
-  }
-  if (figure.not_reached > 0) {
-    point.lost = "not reached";
-    point.evidence.seeds = static_cast<int>(figure.ids.size());
-    point.evidence.note = "not reached by " + std::to_string(figure.not_reached) + " of " +
-                          std::to_string(figure.ids.size());
-    return point;
-  }
-  const std::vector<double> values = figure.Values();
-  if (values.size() >= 2) {
-    const Interval interval = MeanInterval(values);
-    point.y = interval.estimate * factor;
-    point.interval = document::Interval{interval.low * factor, interval.high * factor};
-  } else if (!values.empty()) {
-    point.y = values[0] * factor;
-  }
-  return point;
 }
 
 // The lines in one plot, or where they are too many to be told apart in several, about as many in
@@ -180,7 +108,9 @@ class Charts {
       for (const PlottedMeasure& measure : Plotted(plan_.file().spec)) {
         AddMeasure(measure, section);
       }
-      AddHeatMap(section);
+      for (document::Chart& map : HeatMaps(plan_, outlook_)) {
+        section.blocks.emplace_back(std::move(map));
+      }
       if (!section.blocks.empty()) sections.push_back(std::move(section));
     }
     if (!outlook_.tuned().empty()) sections.push_back(Sweeps());
@@ -192,26 +122,6 @@ class Charts {
   }
 
  private:
-  // Cells by panel, named; the levels of the panel axes.
-  std::map<std::vector<int>, std::vector<size_t>> Panels() const {
-    std::map<std::vector<int>, std::vector<size_t>> panels;
-    for (size_t cell = 0; cell < plan_.cells().size(); ++cell) {
-      std::vector<int> key;
-      for (const size_t axis : layout_.panels) key.push_back(plan_.cells()[cell].levels[axis]);
-      panels[key].push_back(cell);
-    }
-    return panels;
-  }
-
-  std::string PanelName(const std::vector<int>& key) const {
-    std::vector<std::string> parts;
-    for (size_t i = 0; i < key.size(); ++i) {
-      const Axis& axis = axes_[layout_.panels[i]];
-      parts.push_back(axis.name + " " + axis.levels[static_cast<size_t>(key[i])].label);
-    }
-    return parts.empty() ? "" : " (" + Join(parts, ", ") + ")";
-  }
-
   double XOf(const Cell& cell) const {
     const Level& level = plan_.LevelOf(cell, layout_.x);
     return axes_[layout_.x].numeric() ? *level.number : cell.levels[layout_.x];
@@ -219,7 +129,7 @@ class Charts {
 
   void AddMeasure(const PlottedMeasure& measure, document::Section& section) {
     size_t panel = 0;
-    for (const auto& [key, cells] : Panels()) {
+    for (const auto& [key, cells] : PanelsOf(plan_, layout_.panels)) {
       if (++panel > kMostPanels) break;
       document::LineChart plot{
           .x = AxisOf(axes_[layout_.x]), .y = measure.axis, .series = {}, .references = {}};
@@ -228,6 +138,8 @@ class Charts {
       for (const size_t cell : cells) {
         const int level = layout_.series ? plan_.cells()[cell].levels[*layout_.series] : 0;
         document::Series& line = series[level];
+        // Between names there is nothing.
+        line.connected = axes_[layout_.x].numeric();
         const CellFigure figure = FigureOf(plan_, outlook_, cell, measure.name);
         any = any || !figure.samples.empty();
         if (figure.ids.empty()) continue;
@@ -242,41 +154,11 @@ class Charts {
         std::ranges::stable_sort(line.points, {}, &document::Point::x);
         plot.series.push_back(std::move(line));
       }
-      section.blocks.push_back(document::Chart{.title = measure.title + PanelName(key),
-                                               .caption = "Mean over the seeds of each cell.",
-                                               .plot = std::move(plot)});
+      section.blocks.push_back(
+          document::Chart{.title = measure.title + PanelName(plan_, layout_.panels, key),
+                          .caption = "Mean over the seeds of each cell.",
+                          .plot = std::move(plot)});
     }
-  }
-
-  // Accuracy over two axes of numbers.
-  void AddHeatMap(document::Section& section) const {
-    if (axes_.size() != 2 || axes_[0].levels.size() < 3 || axes_[1].levels.size() < 3) return;
-    document::HeatMap map{.x = Plain(axes_[1].name),
-                          .y = Plain(axes_[0].name),
-                          .value = Plain("test accuracy", "%"),
-                          .cells = {},
-                          .optimum = std::nullopt};
-    for (const Level& level : axes_[1].levels) map.x.categories.push_back(level.label);
-    for (const Level& level : axes_[0].levels) map.y.categories.push_back(level.label);
-    map.cells.resize(axes_[0].levels.size() * axes_[1].levels.size());
-    double best = -1;
-    for (size_t cell = 0; cell < plan_.cells().size(); ++cell) {
-      const auto y = static_cast<size_t>(plan_.cells()[cell].levels[0]);
-      const auto x = static_cast<size_t>(plan_.cells()[cell].levels[1]);
-      const document::Point point =
-          PointOf(FigureOf(plan_, outlook_, cell, "test_accuracy"), 0, 100);
-      if (point.evidence.runs.empty()) continue;
-      map.cells[y * axes_[1].levels.size() + x] = {
-          .value = point.y, .interval = point.interval, .evidence = point.evidence};
-      if (point.y > best) {
-        best = point.y;
-        map.optimum = document::HeatMap::Index{.x = x, .y = y};
-      }
-    }
-    section.blocks.push_back(
-        document::Chart{.title = "Test accuracy over " + axes_[0].name + " and " + axes_[1].name,
-                        .caption = "Mean over the seeds of each cell; the best is marked.",
-                        .plot = std::move(map)});
   }
 
   document::Section Sweeps() const {

@@ -9,6 +9,7 @@
 #include "study/document/html.h"
 #include "study/overview.h"
 #include "study/report.h"
+#include "study/report_heat_maps.h"
 #include "tests/study/document/page_look.h"
 #include "tests/study/support.h"
 #include "tests/support/temp_folder.h"
@@ -110,11 +111,43 @@ TEST_F(ReportPages, OfAStudyOfEverythingHoldEveryKindOfPlot) {
       UnorderedElementsAre(
           "Test accuracy at the end", "Generalization gap: test loss minus train loss",
           "Steps to half", "Time to half", "Throughput", "Best train.learning_rate.base",
-          "Test accuracy over processes and batch", "What was tried, one seed each (part 1 of 2)",
+          "Test accuracy at the end over processes and batch",
+          "Steps to half over processes and batch", "Time to half over processes and batch",
+          "What was tried, one seed each (part 1 of 2)",
           "What was tried, one seed each (part 2 of 2)",
           "Test accuracy over training (part 1 of 2)", "Test accuracy over training (part 2 of 2)",
           "noise_scale.simple over training", "activations: mean of each layer, at the end",
           "What the time of a step is made of"));
+}
+
+TEST(HeatMapsOfAStudy, AreOverTheTwoAxesOfMostValuesForEachOfTheOthersAndMarkTheBest) {
+  const Plan plan(testing::Parse(testing::SmallStudy(
+      "  - {name: net, cases: [{name: small}, {name: bigger, set: {model.hidden: [5]}}]}\n"
+      "  - {name: rate, path: train.learning_rate.base, values: [0.1, 0.2, 0.4]}\n"
+      "skip:\n  - {where: {net: bigger, batch: 2, rate: 0.1}}\n"
+      "targets:\n  - {name: half, metric: test_accuracy, at_least: 0.5}\n")));
+  const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
+    const std::vector<int>& levels = plan.cells()[trial.cell].levels;
+    // The largest of both is best, and the smallest of the last axis never gets there.
+    return testing::Finished(0.1, 0.2 + 0.1 * levels[0] + 0.2 * levels[2]);
+  });
+  const Outlook outlook(plan, results);
+  const std::vector<document::Chart> maps = HeatMaps(plan, outlook);
+  ASSERT_EQ(maps.size(), 4);
+  EXPECT_EQ(maps[0].title, "Test accuracy at the end over batch and rate (net small)");
+  EXPECT_EQ(maps[1].title, "Test accuracy at the end over batch and rate (net bigger)");
+  EXPECT_EQ(maps[2].title, "Steps to half over batch and rate (net small)");
+  const auto& accuracy = std::get<document::HeatMap>(maps[1].plot);
+  ASSERT_EQ(accuracy.cells.size(), 9);
+  EXPECT_FALSE(accuracy.cells[0].value.has_value());  // was skipped
+  EXPECT_NEAR(*accuracy.cells[8].value, 80, 1e-9);
+  ASSERT_TRUE(accuracy.optimum.has_value());
+  EXPECT_EQ(accuracy.optimum->x, 2);
+  EXPECT_EQ(accuracy.optimum->y, 2);
+  const auto& steps = std::get<document::HeatMap>(maps[3].plot);
+  EXPECT_FALSE(std::isfinite(*steps.cells[3].value));
+  EXPECT_EQ(steps.cells[3].lost, "not reached");
+  EXPECT_TRUE(std::isfinite(*steps.cells[8].value));
 }
 
 TEST_F(ReportPages, WorkInABrowserOnAPhoneAndOnADesktopInBothColourSchemes) {

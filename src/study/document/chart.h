@@ -86,10 +86,12 @@ struct ShareChart {
 };
 
 struct Cell {
-  // Without one the cell is shown as not measured, with one that is not finite as diverged.
+  // Without one the cell is shown as not measured, with one that is not finite as lost.
   std::optional<double> value;
   std::optional<Interval> interval;
   Evidence evidence;
+  // How, in words.
+  std::string lost = "diverged";
 };
 
 // A table of colours over two lists of categories.

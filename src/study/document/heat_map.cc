@@ -1,6 +1,7 @@
 // A cell for every pair of categories, its value as colour and, where there is room, as text.
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/check.h"
 #include "study/document/axis_labels.h"
@@ -72,18 +73,19 @@ std::string HeatMapDrawing::ColourBar(double y) const {
 
 // What is not a colour.
 std::string HeatMapDrawing::Keys(double* y) const {
-  bool diverged = false, missing = false;
+  std::set<std::string> lost;
+  bool missing = false;
   for (const Cell& cell : chart_.cells) {
-    diverged |= cell.value && !std::isfinite(*cell.value);
+    if (cell.value && !std::isfinite(*cell.value)) lost.insert(cell.lost);
     missing |= !cell.value;
   }
   std::vector<LegendItem> items;
   if (chart_.optimum)
     items.push_back({"<rect class=\"best\" x=\"5\" y=\"-6\" width=\"14\" height=\"12\"/>", "best"});
-  if (diverged) {
+  for (const std::string& how : lost) {
     items.push_back({"<path class=\"cross\" transform=\"translate(12 0)\" d=\"" +
                          std::string(kCrossPath) + "\"/>",
-                     "diverged"});
+                     how});
   }
   if (missing)
     items.push_back({TextElement(12, 4, "quiet", Anchor::kMiddle, "\xe2\x80\x93"), "not measured"});
@@ -105,7 +107,7 @@ std::string HeatMapDrawing::CellElements(size_t column, size_t row, double x, do
     inside = RectElement(x, y, width, height, "missing") +
              TextElement(middle_x, middle_y + 4, "quiet", Anchor::kMiddle, "\xe2\x80\x93");
   } else if (!std::isfinite(*cell.value)) {
-    lines.push_back(chart_.value.label + ": diverged (not finite)");
+    lines.push_back(chart_.value.label + ": " + LostText(cell.lost));
     inside = RectElement(x, y, width, height, "missing") +
              "<path class=\"cross\" transform=\"translate(" + Px(middle_x) + " " + Px(middle_y) +
              ")\" d=\"" + std::string(kCrossPath) + "\"/>";

@@ -275,8 +275,7 @@ std::string LinePlot::Mark(size_t s, size_t index, double y, std::string_view pa
   lines.push_back(chart_.x.label + ": " +
                   WithUnit(AxisValueText(chart_.x, point.x), chart_.x.unit));
   if (place == Place::kDiverged) {
-    lines.push_back(chart_.y.label + ": " +
-                    (point.lost == "diverged" ? "diverged (not finite)" : point.lost));
+    lines.push_back(chart_.y.label + ": " + LostText(point.lost));
   } else {
     lines.push_back(chart_.y.label + ": " + IntervalText(point.y, point.interval, chart_.y.unit));
     if (point.interval) lines.back() += ", " + interval_kind_;

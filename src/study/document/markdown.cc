@@ -68,9 +68,10 @@ std::string SeedsText(const Evidence& evidence) {
   return evidence.seeds > 0 ? std::to_string(evidence.seeds) : "";
 }
 
-std::string ValueText(const std::optional<double>& value, const std::optional<Interval>& interval) {
+std::string ValueText(const std::optional<double>& value, const std::optional<Interval>& interval,
+                      const std::string& lost) {
   if (!value) return "not measured";
-  return std::isfinite(*value) ? IntervalText(*value, interval) : "diverged";
+  return std::isfinite(*value) ? IntervalText(*value, interval) : lost;
 }
 
 std::string ValueHeader(const std::string& label, const std::string& interval_kind,
@@ -100,11 +101,10 @@ std::string PointsText(const LineChart& chart, const std::string& interval_kind)
       if (i % every != 0 && i + 1 != series.points.size() && series.optimum != i) continue;
       const Point& point = series.points[i];
       const std::string best = series.optimum == i ? "best of its series" : "";
-      table.rows.push_back(
-          {series.name, AxisValueText(chart.x, point.x),
-           std::isfinite(point.y) ? ValueText(point.y, point.interval) : point.lost,
-           SeedsText(point.evidence), Join(point.evidence.runs, ", "),
-           Joined(best, point.evidence.note)});
+      table.rows.push_back({series.name, AxisValueText(chart.x, point.x),
+                            ValueText(point.y, point.interval, point.lost),
+                            SeedsText(point.evidence), Join(point.evidence.runs, ", "),
+                            Joined(best, point.evidence.note)});
     }
   }
   if (table.rows.empty()) return "Nothing to show: there are no points.\n\n";
@@ -166,7 +166,7 @@ std::string PointsText(const HeatMap& chart, const std::string& interval_kind) {
       if (index >= chart.cells.size()) break;
       const Cell& cell = chart.cells[index];
       intervals |= cell.interval.has_value();
-      std::string text = ValueText(cell.value, cell.interval);
+      std::string text = ValueText(cell.value, cell.interval, cell.lost);
       if (cell.evidence.seeds > 0) text += ", n = " + std::to_string(cell.evidence.seeds);
       if (chart.optimum && chart.optimum->x == x && chart.optimum->y == y) text += ", best";
       row.push_back(text);

@@ -39,6 +39,10 @@ double RoundedAt(double value, int decimals) {
 
 }  // namespace
 
+std::string LostText(const std::string& lost) {
+  return lost == "diverged" ? "diverged (not finite)" : lost;
+}
+
 std::string FixedText(double value, int decimals) {
   char text[400];
   if (decimals < 0) value = RoundedAt(value, decimals);

@@ -27,6 +27,9 @@ std::string LabelText(const Axis& axis);
 // A value of an axis: the name of its category, or the number.
 std::string AxisValueText(const Axis& axis, double value);
 
+// What stands for a value that is not finite: "diverged (not finite)", or the other reason.
+std::string LostText(const std::string& lost);
+
 // With `decimals` behind the point, thousands set apart.
 std::string FixedText(double value, int decimals);
 
