@@ -97,7 +97,7 @@ document::Document MakeReport(const Plan& plan, const Outlook& outlook,
                             .answer = Answer(plan, outlook, judgements),
                             .sections = {}};
   if (plan.file().no_verdicts) {
-    report.answer.push_back(
+    report.answer.emplace_back(
         "This form of the study is too small for verdicts: it shows that all trials run.");
   }
   if (!outlook.complete()) {
