@@ -2,6 +2,7 @@
 // what the plot has no place for, the plot, labels of the x axis.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "base/text.h"
@@ -32,7 +33,7 @@ std::string ReferenceClass(size_t index) {
   return "reference r" + std::to_string(index % 3);
 }
 
-enum class Place { kPlot, kDiverged, kOffScale };
+enum class Place { kPlot, kLost, kOffScale };
 
 class LinePlot {
  public:
@@ -57,6 +58,7 @@ class LinePlot {
   // Whether no line leads to a point.
   bool IsAlone(const Series& series, size_t index) const;
   std::string SeriesElements(size_t series) const;
+  std::string RowName(Place place) const;
   std::string Description() const;
 
   const LineChart& chart_;
@@ -87,7 +89,7 @@ std::vector<double> LinePlot::Values(bool of_x) const {
 }
 
 Place LinePlot::PlaceOf(const Point& point) const {
-  if (!std::isfinite(point.y)) return Place::kDiverged;
+  if (!std::isfinite(point.y)) return Place::kLost;
   return x_->At(point.x) && y_->At(point.y) ? Place::kPlot : Place::kOffScale;
 }
 
@@ -157,23 +159,34 @@ std::vector<LegendItem> LinePlot::LegendItems() const {
 }
 
 // One row a series and reason, above the plot, with its name at the left.
+// Of the marks above the plot.
+std::string LinePlot::RowName(Place place) const {
+  if (place == Place::kOffScale) return "off scale";
+  std::set<std::string> lost;
+  for (const Series& series : chart_.series) {
+    for (const Point& point : series.points) {
+      if (PlaceOf(point) == Place::kLost) lost.insert(point.lost);
+    }
+  }
+  return lost.size() == 1 ? *lost.begin() : "no value";
+}
+
 std::string LinePlot::Rows() {
   std::string svg;
   double y = rows_top_;
-  for (const Place place : {Place::kDiverged, Place::kOffScale}) {
+  for (const Place place : {Place::kLost, Place::kOffScale}) {
     bool named = false;
     for (size_t s = 0; s < chart_.series.size(); ++s) {
       std::string marks;
       for (size_t i = 0; i < chart_.series[s].points.size(); ++i) {
         if (PlaceOf(chart_.series[s].points[i]) != place) continue;
         marks +=
-            Mark(s, i, y + kRow / 2, place == Place::kDiverged ? kCrossPath : kOffScalePath, place);
+            Mark(s, i, y + kRow / 2, place == Place::kLost ? kCrossPath : kOffScalePath, place);
       }
       if (marks.empty()) continue;
       svg += RectElement(left_, y, right_ - left_, kRow - 1, "row");
       if (!named) {
-        svg += TextElement(left_ - 8, y + 11, "quiet", Anchor::kEnd,
-                           place == Place::kDiverged ? "diverged" : "off scale");
+        svg += TextElement(left_ - 8, y + 11, "quiet", Anchor::kEnd, RowName(place));
       }
       named = true;
       svg += "<g class=\"s aside " + ColourClass(s) + "\" data-s=\"" + std::to_string(s) + "\">" +
@@ -274,7 +287,7 @@ std::string LinePlot::Mark(size_t s, size_t index, double y, std::string_view pa
   std::vector<std::string> lines = {series.name};
   lines.push_back(chart_.x.label + ": " +
                   WithUnit(AxisValueText(chart_.x, point.x), chart_.x.unit));
-  if (place == Place::kDiverged) {
+  if (place == Place::kLost) {
     lines.push_back(chart_.y.label + ": " + LostText(point.lost));
   } else {
     lines.push_back(chart_.y.label + ": " + IntervalText(point.y, point.interval, chart_.y.unit));
@@ -311,20 +324,21 @@ std::string LinePlot::SeriesElements(size_t s) const {
 }
 
 std::string LinePlot::Description() const {
-  size_t points = 0, diverged = 0, off_scale = 0;
+  size_t points = 0, off_scale = 0;
+  std::map<std::string, size_t> lost;
   std::vector<std::string> names;
   for (const Series& series : chart_.series) {
     names.push_back(series.name);
     points += series.points.size();
     for (const Point& point : series.points) {
-      diverged += PlaceOf(point) == Place::kDiverged;
+      if (PlaceOf(point) == Place::kLost) ++lost[point.lost];
       off_scale += PlaceOf(point) == Place::kOffScale;
     }
   }
   std::string text = LabelText(chart_.y) + " against " + LabelText(chart_.x) + ". " +
                      Plural(static_cast<long long>(points), "point") + " in " +
                      std::to_string(names.size()) + " series: " + Join(names, "; ") + ".";
-  if (diverged > 0) text += " Diverged: " + std::to_string(diverged) + ".";
+  for (const auto& [how, count] : lost) text += " " + std::to_string(count) + " " + how + ".";
   if (off_scale > 0) text += " Off the scale: " + std::to_string(off_scale) + ".";
   return text;
 }
@@ -343,7 +357,8 @@ Drawing LinePlot::Draw() {
   x_.emplace(chart_.x, Values(true), left_, right_);
   for (const Series& series : chart_.series) {
     for (const Point& point : series.points) {
-      if (PlaceOf(point) != Place::kPlot) left_ = std::max(left_, TextWidth("off scale") + 10);
+      const Place place = PlaceOf(point);
+      if (place != Place::kPlot) left_ = std::max(left_, TextWidth(RowName(place)) + 10);
     }
   }
   const double inset = chart_.x.categories.empty() ? kInset : 0;

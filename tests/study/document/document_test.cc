@@ -51,9 +51,18 @@ TEST(Svg, ShowsWhatDivergedAtTheEdgeAndBreaksTheLineThere) {
   EXPECT_EQ(Count(svg, "class=\"mark\""), 4u);
   EXPECT_THAT(svg, HasSubstr(">diverged</text>"));
   EXPECT_THAT(svg, HasSubstr("loss: diverged (not finite)"));
-  EXPECT_THAT(svg, HasSubstr("Diverged: 1."));
+  EXPECT_THAT(svg, HasSubstr("1 diverged."));
   EXPECT_THAT(svg, Not(HasSubstr("off scale")));
   EXPECT_THAT(svg, Not(testing::ContainsRegex("[\" ](nan|inf|-nan|-inf)[\" ]")));
+}
+
+TEST(Svg, WhatWasNotReachedIsNotCalledDiverged) {
+  Chart chart = OneSeries({{1, 2}, {2, kNaN}, {3, kNaN}});
+  for (Point& point : std::get<LineChart>(chart.plot).series[0].points) point.lost = "not reached";
+  const std::string svg = Svg(chart);
+  EXPECT_THAT(svg, HasSubstr(">not reached</text>"));
+  EXPECT_THAT(svg, HasSubstr("2 not reached."));
+  EXPECT_THAT(svg, Not(HasSubstr("iverged")));
 }
 
 TEST(Svg, ShowsWhatALogarithmicAxisCannotHoldAsOffTheScale) {
