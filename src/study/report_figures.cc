@@ -10,6 +10,7 @@
 
 #include "study/cell_figure.h"
 #include "study/figures.h"
+#include "study/plotted_measure.h"
 #include "study/statistics/interval.h"
 
 namespace syncbn::study {
@@ -19,14 +20,8 @@ namespace {
 constexpr size_t kMostSeries = 8;
 constexpr size_t kMostPlots = 12;
 
-document::Axis Plain(std::string label) {
-  return {.label = std::move(label),
-          .unit = "",
-          .scale = document::AxisScale::kLinear,
-          .low = std::nullopt,
-          .high = std::nullopt,
-          .categories = {}};
-}
+// Of a probe: 1 where its other figures of that step are biased.
+constexpr std::string_view kBiased = "biased";
 
 // "activations.fc1.mean": probe "activations", layer "fc1", what "mean". A name of two parts has no
 // layer.
@@ -82,6 +77,7 @@ class ProbePlots {
       const Name parts = Split(name);
       // A middle part that stands alone is no layer.
       if (!parts.layer.empty() && layers[{parts.probe, parts.what}].size() > 1) continue;
+      if (parts.what == kBiased) continue;  // is said of the others
       if (section.blocks.size() < kMostPlots) AddCourse(name, section);
     }
     for (const auto& [key, of] : layers) {
@@ -102,23 +98,33 @@ class ProbePlots {
                : "Mean over the seeds of each cell.";
   }
 
+  static bool IsBiased(const TrialRecord& record, const std::string& name) {
+    const auto found = record.figures.find(Split(name).probe + "." + std::string(kBiased));
+    return found != record.figures.end() &&
+           std::ranges::any_of(found->second, [](const auto& at) { return at.second > 0; });
+  }
+
   void AddCourse(const std::string& name, document::Section& section) const {
     document::LineChart plot{.x = Plain("steps"), .y = Plain(name), .series = {}, .references = {}};
     for (size_t cell = 0; cell < Cells(); ++cell) {
       std::map<int64_t, std::map<uint64_t, double>> at;
       std::vector<std::string> runs;
+      bool biased = false;
       for (const TrialResult& one : outlook_.OfCell(cell)) {
         if (one.trial.tuning || one.record == nullptr) continue;
         const auto found = one.record->figures.find(name);
         if (found == one.record->figures.end()) continue;
         runs.push_back(one.id);
+        biased = biased || IsBiased(*one.record, name);
         for (const auto& [steps, value] : found->second) {
           if (std::isfinite(value)) at[steps][one.trial.seed] = value;
         }
       }
-      document::Series series{.name = NameOf(plan_, cell), .points = {}};
+      document::Series series{.name = NameOf(plan_, cell) + (biased ? " (biased)" : ""),
+                              .points = {}};
       for (const auto& [steps, by_seed] : at) {
         series.points.push_back(PointOf(static_cast<double>(steps), by_seed, runs));
+        if (biased) series.points.back().evidence.note = "biased";
       }
       if (!series.points.empty()) plot.series.push_back(std::move(series));
     }

@@ -67,6 +67,7 @@ TrialRecord ResultOf(const Plan& plan, const Trial& trial) {
     record.test.push_back({epoch * 8, epoch * 256, 2 - accuracy, accuracy});
     record.train.push_back({epoch * 8, epoch * 256, 1.8 - accuracy, accuracy});
     record.figures["noise_scale.simple"].emplace_back(epoch * 8, 40 * at + seed);
+    if (levels[1] > 0) record.figures["noise_scale.biased"].emplace_back(epoch * 8, 1);
     for (size_t layer = 0; layer < kLayers.size(); ++layer) {
       record.figures["activations." + kLayers[layer] + ".mean"].emplace_back(
           epoch * 8, 0.1 * static_cast<double>(layer) + 0.01 * seed + 1 / batch);
@@ -118,6 +119,26 @@ TEST_F(ReportPages, OfAStudyOfEverythingHoldEveryKindOfPlot) {
           "Test accuracy over training (part 1 of 2)", "Test accuracy over training (part 2 of 2)",
           "noise_scale.simple over training", "activations: mean of each layer, at the end",
           "What the time of a step is made of"));
+}
+
+TEST_F(ReportPages, SayOfWhichCellsTheNoiseScaleIsBiased) {
+  const document::Document report = MakeReport(plan_, outlook_, {});
+  int biased = 0, others = 0;
+  for (const document::Section& section : report.sections) {
+    for (const document::Block& block : section.blocks) {
+      const auto* chart = std::get_if<document::Chart>(&block);
+      if (chart == nullptr || chart->title != "noise_scale.simple over training") continue;
+      for (const document::Series& series : std::get<document::LineChart>(chart->plot).series) {
+        const bool said = series.name.ends_with(" (biased)");
+        const bool noted = series.points.at(0).evidence.note == "biased";
+        EXPECT_EQ(said, !series.name.ends_with("batch 8"));
+        EXPECT_EQ(noted, said);
+        ++(said ? biased : others);
+      }
+    }
+  }
+  EXPECT_GT(biased, 0);
+  EXPECT_GT(others, 0);
 }
 
 TEST(HeatMapsOfAStudy, AreOverTheTwoAxesOfMostValuesForEachOfTheOthersAndMarkTheBest) {
