@@ -4,10 +4,12 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <sstream>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "config/difference.h"
 
 namespace syncbn::forecast {
 namespace {
@@ -75,12 +77,42 @@ StepProgram MachineProfile::Timed(StepProgram program, int64_t batch) const {
   return program;
 }
 
+std::vector<std::string> ModelLines(const v1::RunSpec& run, const nn::InputSpec& input) {
+  std::vector<std::string> lines;
+  std::istringstream text(config::CanonicalText(run.model()));
+  for (std::string line; std::getline(text, line);) {
+    // A norm has no other key that begins so.
+    const bool norm_batch =
+        line.starts_with("norm.batch") || line.find(".norm.batch") != std::string::npos;
+    if (!norm_batch) lines.push_back(line);
+  }
+  lines.push_back("images: " + std::to_string(input.height) + " x " + std::to_string(input.width) +
+                  " x " + std::to_string(input.channels));
+  return lines;
+}
+
+void RequireModel(const MachineProfile& profile, const std::vector<std::string>& model) {
+  const auto first_without = [](const std::vector<std::string>& lines,
+                                const std::vector<std::string>& others) {
+    const auto found = std::ranges::find_if(lines, [&](const std::string& line) {
+      return std::ranges::find(others, line) == others.end();
+    });
+    return found == lines.end() ? std::string("(nothing else)") : "`" + *found + "`";
+  };
+  if (profile.model == model) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "the profile was measured with another model (" + profile.run +
+                  "): " + first_without(profile.model, model) + " there, " +
+                  first_without(model, profile.model) + " here; measure this run's");
+}
+
 void WriteProfile(const std::filesystem::path& path, const MachineProfile& profile) {
   Json json = {{"host", profile.host},
                {"processor", profile.processor},
                {"date", profile.date},
                {"by", profile.by},
                {"run", profile.run},
+               {"model", profile.model},
                {"events", profile.events},
                {"seconds_per_round", profile.costs.seconds_per_round},
                {"seconds_per_message", profile.costs.seconds_per_message},
@@ -103,6 +135,7 @@ MachineProfile ReadProfile(const std::filesystem::path& path) {
                .date = json.at("date"),
                .by = json.at("by"),
                .run = json.at("run"),
+               .model = json.at("model"),
                .events = json.at("events"),
                .costs = {.seconds_per_round = json.at("seconds_per_round"),
                          .seconds_per_message = json.at("seconds_per_message"),

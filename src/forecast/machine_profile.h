@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "forecast/step_program.h"
+#include "nn/model.h"
+#include "syncbn/v1/run.pb.h"
 
 namespace syncbn::forecast {
 
@@ -36,6 +38,8 @@ struct MachineProfile {
   std::string date;  // RFC 3339
   std::string by;    // program, back end, instruction set
   std::string run;   // what was trained: "resnet20, 272,474 parameters; ..."
+  // The model and its input, a setting a line (ModelLines).
+  std::vector<std::string> model;
   // Names of the events of a replica's step that shares its statistics with others, in their order:
   // "start layer1.0.bn1 forward".
   std::vector<std::string> events;
@@ -51,6 +55,12 @@ struct MachineProfile {
   // Whether it is between the measured sizes.
   bool Covers(int64_t batch) const;
 };
+
+// What the time of a replica's step is of: every setting of the model that has an effect, but for
+// the normalization batch, which a forecast varies; and the images.
+std::vector<std::string> ModelLines(const v1::RunSpec& run, const nn::InputSpec& input);
+// Throws INVALID_ARGUMENT with the first difference where the profile is of another model.
+void RequireModel(const MachineProfile& profile, const std::vector<std::string>& model);
 
 // Whole, or throws as WriteFileAtomically does.
 void WriteProfile(const std::filesystem::path& path, const MachineProfile& profile);

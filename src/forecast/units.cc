@@ -32,13 +32,18 @@ std::optional<double> TakeNumber(std::string_view& text) {
 
 using Units = std::vector<std::pair<std::string_view, double>>;
 
-double ParseQuantity(std::string_view text, const Units& units, std::string_view expected) {
+// From `low` to `high`, both in the unit of the result: no cluster has other links.
+double ParseQuantity(std::string_view text, const Units& units, double low, double high,
+                     std::string_view expected) {
   std::string_view rest = text;
   const std::optional<double> number = TakeNumber(rest);
   while (rest.starts_with(' ')) rest.remove_prefix(1);
   const auto unit = std::ranges::find(units, rest, &Units::value_type::first);
   if (!number || unit == units.end()) Refuse(text, expected);
-  return *number * unit->second;
+  const double value = *number * unit->second;
+  constexpr double kRounding = 1e-9;  // 10000ms is 10s
+  if (value < low * (1 - kRounding) || value > high * (1 + kRounding)) Refuse(text, expected);
+  return value;
 }
 
 int ParseWhole(std::string_view part, std::string_view text, int most,
@@ -54,8 +59,8 @@ int ParseWhole(std::string_view part, std::string_view text, int most,
 }  // namespace
 
 double ParseDuration(std::string_view text) {
-  return ParseQuantity(text, {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}},
-                       "a time above 0 with its unit (ns, us, ms or s), such as 5us");
+  return ParseQuantity(text, {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"s", 1}}, 1e-9, 10,
+                       "a time from 1ns to 10s with its unit (ns, us, ms or s), such as 5us");
 }
 
 double ParseBandwidth(std::string_view text) {
@@ -63,9 +68,10 @@ double ParseBandwidth(std::string_view text) {
   if (plain.ends_with("/s")) plain.remove_suffix(2);
   const Units units = {{"kbit", 1e3 / 8}, {"Mbit", 1e6 / 8}, {"Gbit", 1e9 / 8}, {"Tbit", 1e12 / 8}};
   constexpr std::string_view kExpected =
-      "a bandwidth above 0 with its unit (kbit, Mbit, Gbit or Tbit a second), such as 25Gbit";
+      "a bandwidth from 100kbit to 100Tbit with its unit (kbit, Mbit, Gbit or Tbit a second), such "
+      "as 25Gbit";
   try {
-    return ParseQuantity(plain, units, kExpected);
+    return ParseQuantity(plain, units, 100e3 / 8, 100e12 / 8, kExpected);
   } catch (const Error&) {
     Refuse(text, kExpected);
   }

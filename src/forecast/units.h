@@ -8,9 +8,10 @@
 
 namespace syncbn::forecast {
 
-// "5us", "0.1 ms", "250ns", "1s": seconds, above 0.
+// "5us", "0.1 ms", "250ns", "1s": seconds, from 1 ns to 10 s.
 double ParseDuration(std::string_view text);
-// "25Gbit", "10 Gbit/s", "800Mbit": bytes a second. A bit's prefixes are powers of 1000.
+// "25Gbit", "10 Gbit/s", "800Mbit": bytes a second, from 100 kbit to 100 Tbit. A bit's prefixes are
+// powers of 1000.
 double ParseBandwidth(std::string_view text);
 // "2..1024": 2, 4, 8 and so on by doubling, up to 1024; "2,3,8": these. Ascending, each once.
 std::vector<int> ParseDoublings(std::string_view text, int most);

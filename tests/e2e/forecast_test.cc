@@ -113,6 +113,46 @@ TEST_F(ForecastTest, AProfileOfAnotherRunIsRefused) {
   EXPECT_EQ(result.status, 2) << result.out;
 }
 
+TEST_F(ForecastTest, AProfileOfAnotherModelIsRefusedWithWhatIsOtherwise) {
+  const std::string profile = Profile();
+  for (const auto& [set, said] : std::map<std::string, std::string>{
+           {"model.norm.kind=layer", "`norm.kind: batch` there, `norm.kind: layer` here"},
+           {"model.activation=tanh", "`activation: relu` there, `activation: tanh` here"},
+           {"model.hidden=[17]", "16"},
+           {"data.dataset=mnist", "images: "}}) {
+    const ProcessResult result = Forecast({"--profile", profile, "--set", set});
+    if (result.err.find("mnist") != std::string::npos) continue;  // it is not here
+    EXPECT_EQ(result.status, 2) << set;
+    EXPECT_THAT(result.err, AllOf(HasSubstr("another model"), HasSubstr(said)));
+  }
+  // Which batch is normalized over is what a forecast varies.
+  EXPECT_EQ(Forecast({"--profile", profile, "--set", "model.norm.batch=replica"}).status, 0);
+}
+
+TEST_F(ForecastTest, WhereNothingCanBeForecastItSaysWhyOnceAndFails) {
+  const ProcessResult result =
+      Forecast({"--profile", Profile(), "--set", "cluster.batch_per_replica=[8, 4]", "--processes",
+                "4..64"});
+  EXPECT_EQ(result.status, 2) << result.out;
+  const std::string reason = "has different numbers for its 2 replicas";
+  EXPECT_THAT(result.err, HasSubstr("4 to 64 processes: cluster.batch_per_replica " + reason));
+  EXPECT_EQ(result.err.find(reason), result.err.rfind(reason));
+}
+
+TEST_F(ForecastTest, NoLineIsWiderThanAHundredColumnsAndIdleCoresAreSaid) {
+  const ProcessResult result =
+      Forecast({"--profile", Profile(), "--processes", "1..64", "--cores", "2", "--noise-scale",
+                "300..500", "--reached", "3910@128"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("cores are idle with 2, 4, 8, 16, 32, 64 processes"));
+  std::istringstream lines(result.out);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find("  on 1  ") != std::string::npos)
+      continue;  // a table is as wide as it is asked for
+    EXPECT_LE(line.size(), 100u) << line;
+  }
+}
+
 TEST_F(ForecastTest, WhatCannotBeIsSaidWithTheRestStillThere) {
   const std::string profile = Profile();
   const ProcessResult result =
@@ -133,6 +173,9 @@ TEST_F(ForecastTest, WrongWordsEndWithTwoAndSayWhatWasExpected) {
            {{}, "--latency", false},
            {{"--latency", "5", "--bandwidth", "1Gbit"}, "with its unit (ns, us, ms or s)", false},
            {{"--latency", "5us", "--bandwidth", "25GB"}, "such as 25Gbit, found '25GB'", false},
+           {{"--latency", "365d", "--bandwidth", "1Gbit"}, "from 1ns to 10s", false},
+           {{"--latency", "60s", "--bandwidth", "1Gbit"}, "from 1ns to 10s", false},
+           {{"--latency", "5us", "--bandwidth", "0.001kbit"}, "from 100kbit to 100Tbit", false},
            {{"--processes", "8..2"}, "a range by doubling such as 2..1024"},
            {{"--noise-scale", "-1"}, "its 95 % interval such as 300..500"},
            {{"--noise-scale", "100", "--reached", "500"}, "expected STEPS@BATCH"},

@@ -14,6 +14,7 @@
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "config/diagnostic.h"
 #include "config/run_file.h"
 #include "data/batch_plan.h"
 #include "forecast/measure.h"
@@ -151,11 +152,13 @@ void Forecast(const Arguments& arguments) {
   const std::vector<int64_t> sgd_batches =
       SgdBatches(arguments, data::SgdBatch(file.spec.cluster()), images);
   forecast::ProgramRecorder recorder(*backend, prepared.model().input());
+  const std::vector<std::string> model = forecast::ModelLines(file.spec, prepared.model().input());
   forecast::MachineProfile profile;
   forecast::RunForecast run(file.spec, profile, recorder,
                             {.network = network, .cores = arguments.cores});
   if (!arguments.profile.empty()) {
     profile = forecast::ReadProfile(arguments.profile);
+    forecast::RequireModel(profile, model);
   } else {
     const int64_t own = forecast::ReplicaBatch(file.spec.cluster());
     std::vector<std::optional<int64_t>> of = {sgd_batch};
@@ -173,12 +176,17 @@ void Forecast(const Arguments& arguments) {
     profile.by = "syncbn " + ProgramVersion() + ", " + std::string(backend->name()) + ": " +
                  backend->Description();
     profile.run = DescriptionOf(prepared);
+    profile.model = model;
     if (!arguments.save_profile.empty()) forecast::WriteProfile(arguments.save_profile, profile);
   }
   std::vector<ClusterRow> rows;
   for (const int count : processes) {
     ClusterRow& row = rows.emplace_back(ClusterRow{.cluster = run.At(count, sgd_batch)});
     if (row.cluster.impossible.empty()) row.free = run.FreeAt(count, sgd_batch);
+  }
+  if (std::ranges::none_of(rows,
+                           [](const ClusterRow& row) { return row.cluster.impossible.empty(); })) {
+    throw Error(ErrorCode::kInvalidArgument, "there is no such run:\n" + ImpossibleText(rows));
   }
   forecast::TargetTimes times;
   if (source) {
@@ -195,9 +203,10 @@ void Forecast(const Arguments& arguments) {
     return;
   }
   const Terminal terminal = Terminal::Of(stdout);
-  Say(stdout, "%s: %s\n%s%s\n%s", file.spec.name().c_str(), DescriptionOf(prepared).c_str(),
+  const std::string title = file.spec.name() + ": " + DescriptionOf(prepared);
+  Say(stdout, "%s\n%s%s\n%s", config::WrapText(title, kForecastWidth, 0).c_str(),
       MeasuredText(profile, arguments.profile).c_str(), ModelText(network, arguments.cores).c_str(),
-      ClusterText(rows, terminal).c_str());
+      ClusterText(rows, arguments.cores, terminal).c_str());
   if (const std::string free = FreeText(rows); !free.empty()) Say(stdout, "\n%s", free.c_str());
   if (source) Say(stdout, "\n%s", TargetText(*source, times, terminal).c_str());
 }

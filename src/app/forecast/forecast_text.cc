@@ -9,6 +9,7 @@
 #include "app/console.h"
 #include "app/table.h"
 #include "base/text.h"
+#include "config/diagnostic.h"
 
 namespace syncbn::app {
 namespace {
@@ -60,10 +61,12 @@ std::string MeasuredText(const forecast::MachineProfile& profile, const std::str
     sizes.push_back(std::to_string(one.batch));
     times.push_back(TimeText(one.total()));
   }
-  return "measured " + (from.empty() ? "here" : "earlier (" + from + ")") + ": " + profile.host +
-         (profile.processor.empty() ? "" : ", " + profile.processor) + ", one core, " +
-         profile.date + "\n  a replica's step with " + Join(sizes, ", ") +
-         (sizes.size() == 1 && sizes[0] == "1" ? " sample: " : " samples: ") + Join(times, ", ") +
+  const std::string where =
+      "measured " + (from.empty() ? "here" : "earlier (" + from + ")") + ": " + profile.host +
+      (profile.processor.empty() ? "" : ", " + profile.processor) + ", one core, " + profile.date;
+  return config::WrapText(where, kForecastWidth, 0) + "\n  a replica's step with " +
+         Join(sizes, ", ") + (sizes.size() == 1 && sizes[0] == "1" ? " sample: " : " samples: ") +
+         Join(times, ", ") +
          "\n  a reduction inside of the host: " + TimeText(profile.costs.seconds_per_round) +
          " a round, " + TimeText(profile.costs.seconds_per_message) + " each further message, " +
          Digits(profile.costs.seconds_per_byte * 1e9) + " ns a byte\n";
@@ -76,7 +79,31 @@ std::string ModelText(const forecast::Network& network, int cores) {
          " that are alike, on hosts and a network with nothing else to do\n";
 }
 
-std::string ClusterText(const std::vector<ClusterRow>& rows, const Terminal& terminal) {
+std::string ImpossibleText(const std::vector<ClusterRow>& rows) {
+  struct Run {
+    int first = 0, last = 0;
+    std::string why;
+  };
+  std::vector<Run> runs;
+  for (const ClusterRow& row : rows) {
+    const std::string& why = row.cluster.impossible;
+    const int processes = row.cluster.processes;
+    if (!runs.empty() && runs.back().why == why) {
+      runs.back().last = processes;
+    } else {
+      runs.push_back({processes, processes, why});
+    }
+  }
+  std::string text;
+  for (const Run& run : runs) {
+    if (run.why.empty()) continue;
+    const std::string line = ProcessesText(run.first, run.last) + ": " + run.why;
+    text += config::WrapText(line, kForecastWidth, 0) + "\n";
+  }
+  return text;
+}
+
+std::string ClusterText(const std::vector<ClusterRow>& rows, int cores, const Terminal& terminal) {
   Table table({{.header = "processes", .right = true},
                {.header = "batch", .right = true},
                {.header = "step ms", .right = true},
@@ -89,14 +116,14 @@ std::string ClusterText(const std::vector<ClusterRow>& rows, const Terminal& ter
                {.header = "images/s", .right = true, .goes = 2},
                {.header = "free norm", .right = true}});
   bool extrapolated = false;
-  std::string notes;
+  std::vector<std::string> idle;
   for (const ClusterRow& row : rows) {
     const ClusterForecast& at = row.cluster;
-    if (!at.impossible.empty()) {
-      notes += ProcessesText(at.processes, at.processes) + ": " + at.impossible + "\n";
-      continue;
-    }
+    if (!at.impossible.empty()) continue;
     extrapolated |= at.extrapolated;
+    if ((at.replicas + at.processes - 1) / at.processes < cores) {
+      idle.push_back(std::to_string(at.processes));
+    }
     const auto ms = [](double seconds) { return Digits(1e3 * seconds); };
     table.Add({{std::to_string(at.processes)},
                {std::to_string(at.sgd_batch) + (at.extrapolated ? "*" : "")},
@@ -114,7 +141,13 @@ std::string ClusterText(const std::vector<ClusterRow>& rows, const Terminal& ter
   if (extrapolated) {
     text += "* a replica's batch is beyond those measured: along the line of the nearest two\n";
   }
-  return text + notes;
+  if (!idle.empty()) {
+    const std::string line = "cores are idle with " + Join(idle, ", ") +
+                             " processes, which have more of them than replicas: a replica is "
+                             "computed on one";
+    text += config::WrapText(line, kForecastWidth, 0) + "\n";
+  }
+  return text + ImpossibleText(rows);
 }
 
 std::string FreeText(const std::vector<ClusterRow>& rows) {
@@ -191,24 +224,27 @@ std::string TargetText(const forecast::NoiseSource& source, const forecast::Targ
   }
   const study::Interval& scale = source.noise_scale;
   const bool known = scale.low < scale.high;
-  std::string text =
-      "Time to the target, by SGD batch and processes" +
-      std::string(relative ? ", as a multiple of the quickest" : "") +
-      ": steps(B) = S_min (1 + B_noise / B), with\n  B_noise = " + Format("%.4g", scale.estimate) +
-      (known ? Format(" (%.4g to %.4g)", scale.low, scale.high) : "");
+  std::string text = "Time to the target, by SGD batch and processes" +
+                     std::string(relative ? ", as a multiple of the quickest" : "") +
+                     ": steps(B) = S_min (1 + B_noise / B), with "
+                     "B_noise = " +
+                     Format("%.4g", scale.estimate) +
+                     (known ? Format(" (%.4g to %.4g)", scale.low, scale.high) : "");
   if (!relative) text += Format(", S_min = %.4g", source.law.estimate.steps_min);
-  text += ", from " + source.description + "\n\n" + table.Render(terminal) + "\n";
-  text += "Quickest: an SGD batch of " + Plural(best.setting.sgd_batch, "sample") + " on " +
-          Plural(best.setting.processes, "process");
+  text += ", from " + source.description;
+  text = config::WrapText(text, kForecastWidth, 0) + "\n\n" + table.Render(terminal) + "\n";
+  std::string quickest = "Quickest: an SGD batch of " + Plural(best.setting.sgd_batch, "sample") +
+                         " on " + Plural(best.setting.processes, "process");
   if (!relative) {
-    text += Format(": %.0f steps of ", best.steps) + TimeText(best.setting.step_seconds) + ", " +
-            TimeText(best.time.estimate);
+    quickest += Format(": %.0f steps of ", best.steps) + TimeText(best.setting.step_seconds) +
+                ", " + TimeText(best.time.estimate);
     if (known) {
-      text += " (95 %: " + TimeText(best.time.low) + " to " + TimeText(best.time.high) + ")";
+      quickest += " (95 %: " + TimeText(best.time.low) + " to " + TimeText(best.time.high) + ")";
     }
   }
   if (source.law.draws.empty()) {
-    return text + ".\nHow certain that is is not known: the noise scale has no interval.\n";
+    return text + config::WrapText(quickest, kForecastWidth, 0) +
+           ".\nHow certain that is is not known: the noise scale has no interval.\n";
   }
   std::vector<const forecast::TargetTime*> likely;
   for (const forecast::TargetTime& one : times.settings) {
@@ -216,12 +252,13 @@ std::string TargetText(const forecast::NoiseSource& source, const forecast::Targ
   }
   std::ranges::sort(likely, std::greater(), &forecast::TargetTime::best_share);
   if (likely.size() > 3) likely.resize(3);
-  text += ";\nit is so in " + Percent(best.best_share) + " of what the noise scale may be";
+  quickest += "; it is so in " + Percent(best.best_share) + " of what the noise scale may be";
   for (const forecast::TargetTime* one : likely) {
-    text += ", " + std::to_string(one->setting.sgd_batch) + " on " +
-            std::to_string(one->setting.processes) + " in " + Percent(one->best_share);
+    quickest += ", " + std::to_string(one->setting.sgd_batch) + " on " +
+                std::to_string(one->setting.processes) + " in " + Percent(one->best_share);
   }
-  return text + ". The interval is of the law alone,\nnot of the model of the step.\n";
+  quickest += ". The interval is of the law alone, not of the model of the step.";
+  return text + config::WrapText(quickest, kForecastWidth, 0) + "\n";
 }
 
 std::string ForecastJson(const forecast::MachineProfile& profile,

@@ -12,6 +12,9 @@
 
 namespace syncbn::app {
 
+// Columns of what is printed here, but for tables on a wider terminal.
+inline constexpr int kForecastWidth = 100;
+
 // A row of the table over cluster sizes.
 struct ClusterRow {
   forecast::ClusterForecast cluster;
@@ -21,8 +24,11 @@ struct ClusterRow {
 // What was measured, where and when, and what is modelled.
 std::string MeasuredText(const forecast::MachineProfile& profile, const std::string& from);
 std::string ModelText(const forecast::Network& network, int cores);
-// The table, and what to know of its rows.
-std::string ClusterText(const std::vector<ClusterRow>& rows, const Terminal& terminal);
+// The table, and what to know of its rows, on processes of so many cores.
+std::string ClusterText(const std::vector<ClusterRow>& rows, int cores, const Terminal& terminal);
+// Why there is no forecast for which numbers of processes; each reason once. Empty: for all there
+// is.
+std::string ImpossibleText(const std::vector<ClusterRow>& rows);
 // Which normalization batch is free of charge at which numbers of processes; empty where that is no
 // question.
 std::string FreeText(const std::vector<ClusterRow>& rows);
