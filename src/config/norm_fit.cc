@@ -96,6 +96,19 @@ std::string GroupOfOneSample(const NormGroups& groups, const std::vector<int64_t
   return "";
 }
 
+int64_t FewestSamples(const NormGroups& groups, const std::vector<int64_t>& batches) {
+  std::vector<int64_t> samples;
+  const auto size = static_cast<size_t>(groups.replicas_per_group);
+  for (size_t begin = 0; begin + size <= batches.size(); begin += size) {
+    const auto first = batches.begin() + static_cast<std::ptrdiff_t>(begin);
+    const int64_t sum = std::accumulate(first, first + groups.replicas_per_group, int64_t{0});
+    if (sum == 0) continue;
+    samples.push_back(groups.slice_samples ? BalancedSlices(sum, *groups.slice_samples).back()
+                                           : sum);
+  }
+  return samples.empty() ? 0 : std::ranges::min(samples);
+}
+
 bool NormalizesChannelsAlone(const v1::NormSpec& norm, int64_t channels,
                              const std::vector<int64_t>& batches) {
   switch (norm.kind()) {

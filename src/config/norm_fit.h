@@ -47,6 +47,9 @@ std::string SlicesText(const std::vector<int64_t>& sizes);
 // empty when nothing does. Replicas without samples have no statistics.
 std::string GroupOfOneSample(const NormGroups& groups, const std::vector<int64_t>& batches);
 
+// Samples of the smallest statistics group of a step, of those that have any; 0: none has.
+int64_t FewestSamples(const NormGroups& groups, const std::vector<int64_t>& batches);
+
 // Whether each channel of each sample is normalized by itself, at least in some group of the step:
 // an instance norm, and every other kind where its groups are that small. Its mean over height and
 // width says nothing about the image.

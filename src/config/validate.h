@@ -56,9 +56,11 @@ void ValidateRecurrent(const RunCheck& check);
 void ValidateTraining(const RunCheck& check);
 
 // Reports a norm at `path` over one number a channel and sample, of which some statistic would be
-// over a single number in a whole batch; `where` names its input. False when it did.
+// over a single number in a whole batch; `where` names its input, `other_kinds` what could stand
+// there. False when it did.
 bool CheckNormElements(const RunCheck& check, const std::string& path, const v1::NormSpec& norm,
-                       int64_t channels, const std::string& where);
+                       int64_t channels, const std::string& where,
+                       const std::string& other_kinds = "`layer` or `group`");
 // Reports what does not fit in the recurrent layer at `path`, whose input has so many rows (0: not
 // known).
 void CheckRecurrentLayer(const RunCheck& check, const std::string& path,

@@ -70,7 +70,7 @@ int64_t LastResNetChannels(const v1::ModelSpec& model) {
 }  // namespace
 
 bool CheckNormElements(const RunCheck& check, const std::string& path, const v1::NormSpec& norm,
-                       int64_t channels, const std::string& where) {
+                       int64_t channels, const std::string& where, const std::string& other_kinds) {
   if (IsOverBatch(norm.kind())) {
     const std::vector<int64_t> batches = BatchesOf(check);
     const std::optional<NormGroups> groups = FitNormBatch(norm.batch(), batches);
@@ -80,7 +80,7 @@ bool CheckNormElements(const RunCheck& check, const std::string& path, const v1:
                  single + ", and " + where +
                      " has one number for each channel and sample: over a single number every "
                      "output of a norm is the same",
-                 "Give the normalization batch at least 2 samples, or use `layer` or `group`.");
+                 "Give the normalization batch at least 2 samples, or use " + other_kinds + ".");
     return false;
   }
   if (!NormalizesChannelsAlone(norm, channels, {})) return true;

@@ -29,7 +29,7 @@ void CheckRecurrentLayer(const RunCheck& check, const std::string& path,
   const int64_t read = spec.train_rows() > 0 ? spec.train_rows() : rows;
   if (norm.kind() == v1::NORM_KIND_NONE || !NormUnfitForRecurrence(norm).empty()) return;
   if (OverTime(norm, spec) && read != 1) return;
-  CheckNormElements(check, "model.norm", norm, spec.hidden(), "a time step of " + path);
+  CheckNormElements(check, "model.norm", norm, spec.hidden(), "a time step of " + path, "`layer`");
 }
 
 void ValidateRecurrent(const RunCheck& check) {

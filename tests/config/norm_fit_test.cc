@@ -48,6 +48,13 @@ TEST(GroupOfOneSample, IsFoundInSlicesReplicasAndGroups) {
   EXPECT_EQ(GroupOfOneSample({.replicas_per_group = 4}, {1, 1, 1, 1}), "");
 }
 
+TEST(FewestSamples, AreThoseOfTheSmallestGroupThatHasAny) {
+  EXPECT_EQ(FewestSamples({.slice_samples = 4}, {9, 8}), 3);
+  EXPECT_EQ(FewestSamples({}, {5, 0, 2, 6}), 2);
+  EXPECT_EQ(FewestSamples({.replicas_per_group = 2}, {5, 1, 2, 6}), 6);
+  EXPECT_EQ(FewestSamples({}, {0, 0}), 0);
+}
+
 TEST(SlicesText, CountsManySlices) {
   EXPECT_EQ(SlicesText({3, 2}), "3 + 2");
   EXPECT_EQ(SlicesText({4, 4, 4, 3, 3}), "3 x 4 + 2 x 3");

@@ -244,6 +244,46 @@ TEST(Commands, CheckWarnsOfANoiseScaleThatIsBiasedAndNotesMomentsOfNothing) {
             "measure\n");
 }
 
+TEST(Commands, CheckSaysWhichSettingsChangeNothingBesideOthers) {
+  const auto notes = [](std::vector<std::string> sets) {
+    return CheckWith(kResNet, std::move(sets)).notes;
+  };
+  const std::string spread =
+      "note: model.norm.noise.spread: changes nothing beside `shift: 0` and `scale: 1`, with which "
+      "there is no noise\n";
+  EXPECT_EQ(notes({"model.norm.noise={spread: 0.5}"}), spread);
+  EXPECT_EQ(notes({"model.norm.noise={spread: 0.5, shift: 0.1}"}), "");
+  EXPECT_EQ(notes({"model.norm.noise={spread: 0.1}"}), "") << "the default";
+  const std::vector<std::string> mlp = {"model.architecture=mlp",
+                                        "model.dropout_place=before_norm"};
+  EXPECT_EQ(notes(mlp), "note: model.dropout_place: changes nothing while model.dropout is 0\n");
+  EXPECT_EQ(notes({mlp[0], mlp[1], "model.dropout=0.1"}), "");
+  const std::vector<std::string> lstm = {"model.architecture=lstm",
+                                         "model.recurrent={hidden: 8, statistics: shared}"};
+  EXPECT_EQ(
+      notes({lstm[0], lstm[1], "model.norm=layer"}),
+      "note: model.recurrent.statistics: changes nothing where model.norm is not `batch`: other "
+      "norms have no statistics over samples\n");
+  EXPECT_EQ(notes(lstm), "");
+  const auto warnings = [](const std::string& norm, std::vector<std::string> sets = {}) {
+    sets.push_back("model.norm=" + norm);
+    return CheckWith(kResNet, std::move(sets)).warnings;
+  };
+  // 64 steps an epoch.
+  EXPECT_NE(warnings("{kind: batch_renorm, renorm: {hold_steps: 128}}", {"train.epochs=2"})
+                .find("hold_steps: 128 are all the 128 steps of the run"),
+            std::string::npos);
+  EXPECT_EQ(warnings("{kind: batch_renorm, renorm: {hold_steps: 127}}", {"train.epochs=2"}), "");
+  const std::string few = "makes 64 channels uncorrelated by 16 numbers of each";
+  EXPECT_NE(
+      warnings("{kind: iterative}", {"model.architecture=mlp", "model.hidden=[64]"}).find(few),
+      std::string::npos);
+  EXPECT_EQ(warnings("{kind: iterative, group_channels: 8}",
+                     {"model.architecture=mlp", "model.hidden=[64]"}),
+            "");
+  EXPECT_EQ(warnings("{kind: iterative}"), "") << "an image has many numbers of a channel";
+}
+
 // The first lines of a run say the same.
 TEST(Commands, TrainSaysWhatANormReallyDoesBeforeItBegins) {
   TempFolder folder;

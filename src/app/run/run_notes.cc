@@ -11,6 +11,8 @@
 #include "base/text.h"
 #include "config/norm_fit.h"
 #include "config/norm_kind.h"
+#include "config/recurrent.h"
+#include "config/schema.h"
 #include "config/validate.h"
 #include "data/batch_plan.h"
 
@@ -34,6 +36,7 @@ class Notes {
       NormBatches();
       GroupNorms();
       SingleNumbers();
+      FewSamples();
       Probes();
     }
     if (spec_.model().architecture() == "lenet" &&
@@ -43,6 +46,7 @@ class Notes {
           "features have no height and width");
     }
     UselessBiases();
+    WithoutEffect();
     LearningRate();
     Limits();
     Steps();
@@ -119,6 +123,60 @@ class Notes {
     Note(Join(found, ", ") +
          ": directly before a norm, which subtracts it again: it changes nothing, and its gradient "
          "is 0 but for rounding");
+  }
+
+  // Whether a field that others may leave without effect has another value than its default: that
+  // was asked for.
+  static bool Asked(const google::protobuf::Message& message, const char* key) {
+    const google::protobuf::FieldDescriptor& field = *message.GetDescriptor()->FindFieldByName(key);
+    return config::FieldText(message, field) != config::RulesOf(field).default_value();
+  }
+
+  void WithoutEffect(const v1::RecurrentSpec& recurrent, const std::string& path) {
+    const v1::NormKind kind = spec_.model().norm().kind();
+    if (kind == v1::NORM_KIND_BATCH || !Asked(recurrent, "statistics")) return;
+    Note(path +
+         ".statistics: changes nothing where model.norm is not `batch`: other norms have no "
+         "statistics over samples");
+  }
+
+  void WithoutEffect(const v1::NormSpec& norm, const std::string& path) {
+    if (norm.kind() == v1::NORM_KIND_BATCH && !config::HasNoise(norm) &&
+        Asked(norm.noise(), "spread")) {
+      Note(path +
+           ".noise.spread: changes nothing beside `shift: 0` and `scale: 1`, with which there "
+           "is no noise");
+    }
+    const int64_t hold = norm.renorm().hold_steps(), steps = RunSteps();
+    if (norm.kind() == v1::NORM_KIND_BATCH_RENORM && steps > 0 && hold >= steps) {
+      Warn(path + ".renorm.hold_steps: " + std::to_string(hold) + " are all the " +
+           Plural(steps, "step") +
+           " of the run: it is batch normalization to its end, and r_max, d_max and ramp_steps "
+           "change nothing");
+    }
+  }
+
+  void WithoutEffect(const Layers& layers, const std::string& path) {
+    for (int i = 0; i < layers.size(); ++i) {
+      const std::string here = path + "." + std::to_string(i);
+      if (layers[i].has_norm()) WithoutEffect(layers[i].norm(), here + ".norm");
+      if (layers[i].has_rnn()) WithoutEffect(layers[i].rnn(), here + ".rnn");
+      if (layers[i].has_lstm()) WithoutEffect(layers[i].lstm(), here + ".lstm");
+      config::ForInnerLayers(layers[i], here, [&](const Layers& inner, const std::string& at) {
+        WithoutEffect(inner, at);
+      });
+    }
+  }
+
+  // Settings that do nothing beside others of the run.
+  void WithoutEffect() {
+    const v1::ModelSpec& model = spec_.model();
+    if (!model.layers().empty()) return WithoutEffect(model.layers(), "model.layers");
+    WithoutEffect(model.norm(), "model.norm");
+    if (config::HasRecurrentLayer(model)) WithoutEffect(model.recurrent(), "model.recurrent");
+    if (model.dropout() == 0 && Asked(model, "dropout_place")) {
+      Note("model.dropout_place: changes nothing while model.dropout is 0");
+    }
   }
 
   // The default is that of sgd: adamw moves each weight by about the rate in every step.
@@ -210,6 +268,24 @@ class Notes {
     }
   }
 
+  // A covariance over no more numbers than it has features has no inverse root but for epsilon.
+  void FewSamples() {
+    for (const nn::NormLayer& norm : model_->norms()) {
+      if (norm.spec.kind() != v1::NORM_KIND_ITERATIVE) continue;
+      const auto groups = config::FitNormBatch(norm.spec.batch(), batches_);
+      const int64_t features = std::min<int64_t>(norm.channels, norm.spec.group_channels());
+      if (!groups) continue;
+      const int64_t samples = config::FewestSamples(*groups, batches_);
+      if (samples * norm.pixels > features) continue;
+      Warn("the iterative norm " + norm.name + " makes " + Plural(features, "channel") +
+           " uncorrelated by " + Plural(samples * norm.pixels, "number") +
+           " of each: in a covariance of so few nothing is left of some directions, and what is "
+           "evaluated with averages, `running` or `precise`, is another model. Give a larger "
+           "normalization batch or a smaller group_channels");
+      return;
+    }
+  }
+
   void Probes() {
     const v1::ProbesSpec& probes = spec_.probes();
     if (probes.noise_scale().every_steps() > 0 && model_->statistics_cross_replicas()) {
@@ -247,6 +323,16 @@ class Notes {
       Limit("probes.running_error.samples", spec_.probes().running_error().samples(),
             TrainSamples());
     }
+  }
+
+  // Of the whole run; 0 where that is not known.
+  int64_t RunSteps() const {
+    if (TrainSamples() == 0) return 0;
+    const data::BatchPlan plan(TrainSamples(), batches_,
+                               static_cast<v1::LastBatch>(spec_.data().last_batch()));
+    const int64_t steps = data::StepsOfEpochs(spec_.train().epochs(), plan.steps_per_epoch());
+    const int64_t most = spec_.train().max_steps();
+    return most > 0 ? std::min(steps, most) : steps;
   }
 
   // Parts of an epoch that are not whole steps.
