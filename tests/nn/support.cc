@@ -122,6 +122,13 @@ v1::ClusterSpec MakeCluster(int replicas, const std::vector<int>& batches) {
   return cluster;
 }
 
+std::vector<std::string> ParameterNames(const Model& model) {
+  std::vector<std::string> names;
+  for (const Parameter& parameter : model.parameters().parameters())
+    names.push_back(parameter.name);
+  return names;
+}
+
 std::unique_ptr<Model> MakeModel(const std::string& text, const InputSpec& input,
                                  const v1::ClusterSpec& cluster, const BuildOptions& options) {
   return BuildModel(ParseModel(text), cluster, input, options);

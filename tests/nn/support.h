@@ -30,6 +30,8 @@ v1::ClusterSpec MakeCluster(int replicas, const std::vector<int>& batches);
 std::unique_ptr<Model> MakeModel(const std::string& text, const InputSpec& input,
                                  const v1::ClusterSpec& cluster = MakeCluster(1, {4}),
                                  const BuildOptions& options = {});
+// Of its parameters, in their order.
+std::vector<std::string> ParameterNames(const Model& model);
 
 // -- Inputs --------------------------------------------------------------------------------------
 // F64, drawn from the name alone; numbers that float32 can hold, so that every back end gets the

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/error.h"
 #include "study/executor.h"
 #include "study/plan.h"
 
@@ -27,6 +28,28 @@ axes:
 
 inline StudyFile Parse(const std::string& text) {
   return ParseStudyFile(text, "study.yaml", std::filesystem::temp_directory_path());
+}
+
+// A study but for what it asks; and an axis of it, lines 6 and 7 of many.
+inline const std::string kRun =
+    "name: w\n"
+    "run:\n"
+    "  data: {dataset: shapes}\n"
+    "  model: {architecture: mlp, hidden: [4], norm: batch}\n"
+    "  cluster: {replicas: 4, batch_per_replica: 8}\n";
+
+inline const std::string kAxes =
+    "axes:\n"
+    "  - {path: model.norm.batch, values: [2, 4]}\n";
+
+// What is wrong with a study; "none".
+inline std::string FaultOf(const std::string& text) {
+  try {
+    const Plan plan(Parse(text));
+    return "none";
+  } catch (const Error& error) {
+    return error.what();
+  }
 }
 
 // A trial that finished, with these accuracies at steps 8 and 16.

@@ -24,11 +24,9 @@ MeanAndStd OverAllChannels(const OutputStatistics& output) {
 }
 
 ActivationsProbe::ActivationsProbe(int64_t every_steps, const nn::Model& unfused)
-    : every_steps_(every_steps),
+    : PeriodicProbe(every_steps),
       meter_(unfused.outputs(), {.saturation = true, .gradients = true}) {
-  std::vector<std::string> names;
-  for (const nn::LayerOutput& layer : unfused.outputs()) names.push_back(layer.layer);
-  CheckLayerFigures(name(), names, "saturated");
+  CheckLayerFigures(name(), meter_.layers(), "saturated");
 }
 
 NamedFigures ActivationsProbe::Look(const ProbedStep& step) {

@@ -12,8 +12,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "train/probe.h"
 #include "train/probes/layer_meter.h"
+#include "train/probes/periodic_probe.h"
 
 namespace syncbn::train {
 
@@ -25,20 +25,16 @@ struct MeanAndStd {
 MeanAndStd OverAllChannels(const OutputStatistics& output);
 
 // Figures as v1::ActivationsSpec names them, of every so many steps and of the last.
-class ActivationsProbe : public Probe {
+class ActivationsProbe : public PeriodicProbe {
  public:
   // `unfused`: ProbedStep::watch_at's build of the model. Throws INVALID_ARGUMENT where the name of
   // a layer is too long for that of a figure.
   ActivationsProbe(int64_t every_steps, const nn::Model& unfused);
 
   std::string_view name() const override { return "activations"; }
-  bool IsDue(int64_t step, bool last) const override {
-    return last || EndsInterval(step, every_steps_);
-  }
   NamedFigures Look(const ProbedStep& step) override;
 
  private:
-  const int64_t every_steps_;
   const LayerMeter meter_;
 };
 

@@ -107,10 +107,8 @@ double MeanOffDiagonal(std::span<const double> products, int64_t channels) {
 }
 
 CorrelationProbe::CorrelationProbe(int64_t every_steps, const nn::Model& unfused)
-    : every_steps_(every_steps), meter_(CorrelatedOf(unfused), {}) {
-  std::vector<std::string> names;
-  for (const nn::LayerOutput& layer : meter_.layers()) names.push_back(layer.layer);
-  CheckLayerFigures(name(), names, kOffDiagonal);
+    : PeriodicProbe(every_steps), meter_(CorrelatedOf(unfused), {}) {
+  CheckLayerFigures(name(), meter_.layers(), kOffDiagonal);
 }
 
 NamedFigures CorrelationProbe::Look(const ProbedStep& step) {

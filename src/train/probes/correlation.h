@@ -14,8 +14,8 @@
 #include <span>
 #include <string_view>
 
-#include "train/probe.h"
 #include "train/probes/layer_meter.h"
+#include "train/probes/periodic_probe.h"
 
 namespace syncbn::train {
 
@@ -26,20 +26,16 @@ inline constexpr int64_t kMostCorrelatedChannels = 2048;
 double MeanOffDiagonal(std::span<const double> products, int64_t channels);
 
 // Figures as v1::CorrelationSpec names them, of every so many steps and of the last.
-class CorrelationProbe : public Probe {
+class CorrelationProbe : public PeriodicProbe {
  public:
   // `unfused`: ProbedStep::watch_at's build of the model. Throws INVALID_ARGUMENT where the name of
   // a layer is too long for that of a figure.
   CorrelationProbe(int64_t every_steps, const nn::Model& unfused);
 
   std::string_view name() const override { return "correlation"; }
-  bool IsDue(int64_t step, bool last) const override {
-    return last || EndsInterval(step, every_steps_);
-  }
   NamedFigures Look(const ProbedStep& step) override;
 
  private:
-  const int64_t every_steps_;
   const LayerMeter meter_;
 };
 

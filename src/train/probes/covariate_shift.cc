@@ -61,10 +61,8 @@ std::vector<nn::LayerOutput> CovariateShiftProbe::ShiftedOf(const nn::Model& mod
 }
 
 CovariateShiftProbe::CovariateShiftProbe(int64_t every_steps, const nn::Model& unfused)
-    : every_steps_(every_steps), weighted_(WeightedOf(unfused)), meter_(ShiftedOf(unfused), {}) {
-  std::vector<std::string> names;
-  for (const nn::LayerOutput& layer : meter_.layers()) names.push_back(layer.layer);
-  CheckLayerFigures(name(), names, kGradient);
+    : PeriodicProbe(every_steps), weighted_(WeightedOf(unfused)), meter_(ShiftedOf(unfused), {}) {
+  CheckLayerFigures(name(), meter_.layers(), kGradient);
 }
 
 NamedFigures CovariateShiftProbe::Look(const ProbedStep& step) {

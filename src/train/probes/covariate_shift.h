@@ -18,8 +18,8 @@
 #include <string_view>
 #include <vector>
 
-#include "train/probe.h"
 #include "train/probes/layer_meter.h"
+#include "train/probes/periodic_probe.h"
 
 namespace syncbn::train {
 
@@ -32,16 +32,13 @@ struct DistributionShift {
 DistributionShift ShiftOf(const OutputStatistics& before, const OutputStatistics& after);
 
 // Figures as v1::CovariateShiftSpec names them, of every so many steps and of the last.
-class CovariateShiftProbe : public Probe {
+class CovariateShiftProbe : public PeriodicProbe {
  public:
   // `unfused`: ProbedStep::watch_at's build of the model. Throws INVALID_ARGUMENT where the name of
   // a layer is too long for that of a figure.
   CovariateShiftProbe(int64_t every_steps, const nn::Model& unfused);
 
   std::string_view name() const override { return "covariate_shift"; }
-  bool IsDue(int64_t step, bool last) const override {
-    return last || EndsInterval(step, every_steps_);
-  }
   NamedFigures Look(const ProbedStep& step) override;
 
  private:
@@ -56,7 +53,6 @@ class CovariateShiftProbe : public Probe {
   void AddGradientShift(const ProbedStep& step, NamedFigures& figures) const;
   void AddDistributionShift(const ProbedStep& step, NamedFigures& figures) const;
 
-  const int64_t every_steps_;
   const std::vector<Weighted> weighted_;
   const LayerMeter meter_;
 };

@@ -18,19 +18,17 @@
 #include <string_view>
 
 #include "syncbn/v1/probes.pb.h"
-#include "train/probe.h"
+#include "train/probes/periodic_probe.h"
 
 namespace syncbn::train {
 
 // Figures as v1::HessianSpec names them, of every so many steps and of the last.
-class HessianProbe : public Probe {
+class HessianProbe : public PeriodicProbe {
  public:
-  HessianProbe(const v1::HessianSpec& spec, uint64_t seed) : spec_(spec), seed_(seed) {}
+  HessianProbe(const v1::HessianSpec& spec, uint64_t seed)
+      : PeriodicProbe(spec.every_steps()), spec_(spec), seed_(seed) {}
 
   std::string_view name() const override { return "hessian"; }
-  bool IsDue(int64_t step, bool last) const override {
-    return last || EndsInterval(step, spec_.every_steps());
-  }
   NamedFigures Look(const ProbedStep& step) override;
 
  private:

@@ -21,7 +21,7 @@
 #include <string_view>
 
 #include "syncbn/v1/probes.pb.h"
-#include "train/probe.h"
+#include "train/probes/periodic_probe.h"
 
 namespace syncbn::train {
 
@@ -34,14 +34,12 @@ struct Range {
 };
 
 // Figures as v1::LandscapeSpec names them, of every so many steps and of the last.
-class LandscapeProbe : public Probe {
+class LandscapeProbe : public PeriodicProbe {
  public:
-  explicit LandscapeProbe(const v1::LandscapeSpec& spec) : spec_(spec) {}
+  explicit LandscapeProbe(const v1::LandscapeSpec& spec)
+      : PeriodicProbe(spec.every_steps()), spec_(spec) {}
 
   std::string_view name() const override { return "landscape"; }
-  bool IsDue(int64_t step, bool last) const override {
-    return last || EndsInterval(step, spec_.every_steps());
-  }
   NamedFigures Look(const ProbedStep& step) override;
 
  private:

@@ -22,4 +22,11 @@ void CheckLayerFigures(std::string_view probe, std::span<const std::string> laye
   }
 }
 
+void CheckLayerFigures(std::string_view probe, std::span<const nn::LayerOutput> layers,
+                       std::string_view longest) {
+  std::vector<std::string> names;
+  for (const nn::LayerOutput& layer : layers) names.push_back(layer.layer);
+  CheckLayerFigures(probe, names, longest);
+}
+
 }  // namespace syncbn::train

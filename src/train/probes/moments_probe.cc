@@ -48,7 +48,7 @@ ChannelSpread SpreadOf(std::span<const double> block) {
 }
 
 MomentsProbe::MomentsProbe(int64_t every_steps, const nn::RunningStatisticsLayout& layout)
-    : every_steps_(every_steps) {
+    : PeriodicProbe(every_steps) {
   std::vector<std::string> names;
   for (const nn::NormStatistics& norm : layout.norms()) names.push_back(norm.name);
   CheckLayerFigures(name(), names, kLargestMeanOverStd);

@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-#include "train/probe.h"
+#include "train/probes/periodic_probe.h"
 
 namespace syncbn::train {
 
@@ -22,19 +22,15 @@ struct ChannelSpread {
 ChannelSpread SpreadOf(std::span<const double> block);
 
 // Figures as v1::MomentsSpec names them, of every so many steps and of the last.
-class MomentsProbe : public Probe {
+class MomentsProbe : public PeriodicProbe {
  public:
   // Throws INVALID_ARGUMENT where the name of a layer is too long for that of a figure.
   MomentsProbe(int64_t every_steps, const nn::RunningStatisticsLayout& layout);
 
   std::string_view name() const override { return "moments"; }
-  bool IsDue(int64_t step, bool last) const override {
-    return last || EndsInterval(step, every_steps_);
-  }
   NamedFigures Look(const ProbedStep& step) override;
 
  private:
-  const int64_t every_steps_;
 };
 
 }  // namespace syncbn::train

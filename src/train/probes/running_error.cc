@@ -32,7 +32,7 @@ RunningError RunningErrorOf(int64_t channels, std::span<const double> running,
 
 RunningErrorProbe::RunningErrorProbe(const v1::RunningErrorSpec& spec,
                                      const nn::RunningStatisticsLayout& layout)
-    : spec_(spec) {
+    : PeriodicProbe(spec.every_steps()), spec_(spec) {
   std::vector<std::string> names;
   for (const nn::NormStatistics& norm : layout.norms()) {
     if (norm.tracked) names.push_back(norm.name);

@@ -14,7 +14,7 @@
 #include <string_view>
 
 #include "syncbn/v1/probes.pb.h"
-#include "train/probe.h"
+#include "train/probes/periodic_probe.h"
 
 namespace syncbn::train {
 
@@ -29,14 +29,14 @@ RunningError RunningErrorOf(int64_t channels, std::span<const double> running,
                             std::span<const double> population);
 
 // Figures as v1::RunningErrorSpec names them, of every so many steps and of the last.
-class RunningErrorProbe : public Probe {
+class RunningErrorProbe : public PeriodicProbe {
  public:
   // Throws INVALID_ARGUMENT where the name of a layer is too long for that of a figure.
   RunningErrorProbe(const v1::RunningErrorSpec& spec, const nn::RunningStatisticsLayout& layout);
 
   std::string_view name() const override { return "running_error"; }
   bool IsDue(int64_t step, bool last) const override {
-    return tracked_ && (last || EndsInterval(step, spec_.every_steps()));
+    return tracked_ && PeriodicProbe::IsDue(step, last);
   }
   NamedFigures Look(const ProbedStep& step) override;
 
