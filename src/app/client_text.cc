@@ -49,19 +49,30 @@ std::string NameOf(const google::protobuf::Message& message) {
   return "a " + message.GetDescriptor()->name();
 }
 
+// "17" or "jobs/17" as "jobs/17".
+std::string ResourceNameOf(std::string_view text, const std::string& kind, std::string_view prefix,
+                           const std::string& example, const std::string& list) {
+  std::string_view digits = text;
+  if (digits.starts_with(prefix)) digits.remove_prefix(prefix.size());
+  if (AllDigits(digits) && digits.size() > 18)
+    throw Error(ErrorCode::kNotFound, "there is no " + kind + " " + std::string(text));
+  if (!AllDigits(digits)) {
+    throw Error(ErrorCode::kInvalidArgument, "\"" + std::string(text) + "\" is not a " + kind +
+                                                 ": write its number, as in " + example + " or " +
+                                                 std::string(prefix) + example + " ('" + list +
+                                                 "' lists them)");
+  }
+  return std::string(prefix) + std::string(digits);
+}
+
 }  // namespace
 
 std::string JobNameOf(std::string_view text) {
-  std::string_view digits = text;
-  if (digits.starts_with("jobs/")) digits.remove_prefix(5);
-  if (AllDigits(digits) && digits.size() > 18)
-    throw Error(ErrorCode::kNotFound, "there is no job " + std::string(text));
-  if (!AllDigits(digits)) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "\"" + std::string(text) + "\" is not a job: write its number, as in 17 or jobs/17 "
-                "('syncbn jobs' lists them)");
-  }
-  return "jobs/" + std::string(digits);
+  return ResourceNameOf(text, "job", "jobs/", "17", "syncbn jobs");
+}
+
+std::string StudyNameOf(std::string_view text) {
+  return ResourceNameOf(text, "study", "studies/", "3", "syncbn study list");
 }
 
 std::string LastPart(std::string_view name) {
@@ -115,6 +126,18 @@ std::pair<std::string, std::string> ParsePair(const std::string& text, std::stri
                 std::string(option) + ": expected KEY=VALUE, found \"" + text + "\"");
   }
   return {text.substr(0, equal), text.substr(equal + 1)};
+}
+
+google::protobuf::Map<std::string, std::string> ParseLabels(
+    const std::vector<std::string>& labels) {
+  google::protobuf::Map<std::string, std::string> parsed;
+  for (const std::string& label : labels) {
+    const auto [key, value] = ParsePair(label, "--label");
+    if (!parsed.insert({key, value}).second) {
+      throw Error(ErrorCode::kInvalidArgument, "--label: \"" + key + "\" is given twice");
+    }
+  }
+  return parsed;
 }
 
 WallTime TimeOf(const google::protobuf::Timestamp& time) {

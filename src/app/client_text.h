@@ -3,6 +3,7 @@
 #pragma once
 
 #include <google/protobuf/duration.pb.h>
+#include <google/protobuf/map.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/timestamp.pb.h>
 
@@ -12,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 
@@ -19,6 +21,8 @@ namespace syncbn::app {
 
 // "17" or "jobs/17" as "jobs/17"; throws INVALID_ARGUMENT for anything else.
 std::string JobNameOf(std::string_view text);
+// "3" or "studies/3" as "studies/3", likewise.
+std::string StudyNameOf(std::string_view text);
 // "jobs/17" as "17", "hosts/node1" as "node1": the last part of a name.
 std::string LastPart(std::string_view name);
 
@@ -29,6 +33,8 @@ std::chrono::seconds ParseDuration(std::string_view text, std::string_view optio
 
 // "key=value"; throws INVALID_ARGUMENT that names `option`.
 std::pair<std::string, std::string> ParsePair(const std::string& text, std::string_view option);
+// Those of --label; throws INVALID_ARGUMENT for what is none, and for a key that is given twice.
+google::protobuf::Map<std::string, std::string> ParseLabels(const std::vector<std::string>& labels);
 
 WallTime TimeOf(const google::protobuf::Timestamp& time);
 double SecondsOf(const google::protobuf::Duration& duration);

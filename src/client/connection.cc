@@ -103,9 +103,9 @@ Connection::Connection(Options options) : options_(std::move(options)) {
     throw Error(ErrorCode::kInvalidArgument, "the token has a line break in it");
   }
   channel_ = grpc::CreateCustomChannel(options_.address, CredentialsOf(options_), Arguments());
-  stubs_ = {v1::JobService::NewStub(channel_), v1::LogService::NewStub(channel_),
+  stubs_ = {v1::JobService::NewStub(channel_),     v1::LogService::NewStub(channel_),
             v1::MetricsService::NewStub(channel_), v1::ClusterService::NewStub(channel_),
-            v1::AdminService::NewStub(channel_)};
+            v1::AdminService::NewStub(channel_),   v1::StudyService::NewStub(channel_)};
 }
 
 void Connection::Prepare(grpc::ClientContext& context) const {

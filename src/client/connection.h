@@ -22,6 +22,7 @@
 #include "syncbn/v1/job.grpc.pb.h"
 #include "syncbn/v1/log.grpc.pb.h"
 #include "syncbn/v1/metrics.grpc.pb.h"
+#include "syncbn/v1/study_service.grpc.pb.h"
 
 namespace syncbn::client {
 
@@ -98,7 +99,7 @@ class Connection {
   std::shared_ptr<grpc::Channel> channel_;
   std::tuple<std::unique_ptr<v1::JobService::Stub>, std::unique_ptr<v1::LogService::Stub>,
              std::unique_ptr<v1::MetricsService::Stub>, std::unique_ptr<v1::ClusterService::Stub>,
-             std::unique_ptr<v1::AdminService::Stub>>
+             std::unique_ptr<v1::AdminService::Stub>, std::unique_ptr<v1::StudyService::Stub>>
       stubs_;
 };
 

@@ -52,6 +52,9 @@ constexpr Rule kRules[] = {
     {"syncbn.v1.Job.environment", {.entries = kNone}},
     {"syncbn.v1.Job.EnvironmentEntry.key", {.bytes = kNone}},
     {"syncbn.v1.Job.EnvironmentEntry.value", {.bytes = kNone}},
+    // As a run file.
+    {"syncbn.v1.Study.study_file", {.bytes = kNone}},
+    {"syncbn.v1.Study.run_file", {.bytes = kNone}},
     {"syncbn.v1.Resources", {.bytes = 64 * 1024}},
     {"syncbn.v1.Resources.priority", {.least = -kMostWhole}},
     {"syncbn.v1.Failure.exit_code", {.least = -kMostWhole}},
@@ -204,10 +207,11 @@ void CheckMessage(const Message& message, const std::string& path) {
   std::vector<const FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   for (const FieldDescriptor* field : fields) {
-    // A job's fields are known without what holds the job.
-    const bool of_job = field->full_name() == "syncbn.v1.CreateJobRequest.job";
+    // The fields of a job or a study are known without what holds it.
+    const bool resource = field->full_name() == "syncbn.v1.CreateJobRequest.job" ||
+                          field->full_name() == "syncbn.v1.CreateStudyRequest.study";
     // Entries of a map are known by the map.
-    const std::string name = of_job || type.options().map_entry() ? "" : field->name();
+    const std::string name = resource || type.options().map_entry() ? "" : field->name();
     CheckField(message, *field, path.empty() || name.empty() ? path + name : path + "." + name);
   }
 }

@@ -15,7 +15,7 @@
 namespace syncbn::coordinator {
 
 // Throws FIELD_INVALID for the first field that is out of its range; `path` leads to the message
-// ("exit"). Fields of a job to be created are named as those of the job.
+// ("exit"). Fields of a job or a study to be created are named as its own.
 void CheckFields(const google::protobuf::Message& message, const std::string& path = "");
 
 }  // namespace syncbn::coordinator

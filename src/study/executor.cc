@@ -22,6 +22,8 @@ class Execution {
 
   bool Run() {
     Look();
+    std::ranges::stable_partition(
+        waiting_, [&](const TrialResult& one) { return options_.first.contains(one.id); });
     std::stop_callback stopped(options_.stop, [this] { Stop(); });
     {
       std::vector<std::jthread> threads;
@@ -115,7 +117,7 @@ class Execution {
       std::optional<TrialRecord> record;
       std::exception_ptr failure;
       try {
-        record = runner_.Run(plan_.RunOf(next.trial), processes, inner_.get_token());
+        record = runner_.Run(next, plan_.RunOf(next.trial), processes, inner_.get_token());
       } catch (Error& error) {
         const std::string cell = plan_.Describe(plan_.cells()[next.trial.cell]);
         error.AddFrame("trial " + next.id + " (" + cell + (cell.empty() ? "" : ", ") + "seed " +

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -18,10 +19,11 @@ namespace syncbn::study {
 class TrialRunner {
  public:
   virtual ~TrialRunner() = default;
-  // Nothing: it was stopped before its end, and has no result. What cannot be run (a model that
-  // does not fit into the memory) is a record of kFailed; an Error that is thrown ends the study.
-  virtual std::optional<TrialRecord> Run(const v1::RunSpec& run, int processes,
-                                         std::stop_token stop) = 0;
+  // `run` is that of the trial. Nothing: it was stopped before its end, and has no result. What
+  // cannot be run (a model that does not fit into the memory) is a record of kFailed; an Error that
+  // is thrown ends the study.
+  virtual std::optional<TrialRecord> Run(const TrialResult& trial, const v1::RunSpec& run,
+                                         int processes, std::stop_token stop) = 0;
 };
 
 struct Progress {
@@ -37,6 +39,8 @@ struct ExecutorOptions {
   // Processes of trials that go on at the same time; a trial that has more of them goes on alone.
   int at_once = 1;
   std::stop_token stop = {};
+  // Digests of trials that come before all others: what they have begun goes on elsewhere.
+  std::set<std::string> first = {};
   // On the thread that calls Execute; from time to time, and whenever a trial has ended and its
   // result is kept (`ended` has its record then). What it throws ends the study.
   std::function<void(const Progress& progress, const TrialResult* ended)> on_progress = {};

@@ -171,7 +171,7 @@ std::string Plan::NameOf(size_t cell) const {
 void Plan::ThrowIfAny(config::Diagnostics& diagnostics) const {
   if (diagnostics.empty()) return;
   diagnostics.Sort();
-  throw Error(ErrorCode::kInvalidArgument, diagnostics.Format(file_.source->name()));
+  throw StudyFileError(std::move(diagnostics), file_.source->name());
 }
 
 }  // namespace syncbn::study

@@ -49,7 +49,7 @@ class Reader : private SettingReader {
  public:
   using SettingReader::SettingReader;
 
-  void Run(const std::filesystem::path& folder, const std::string& form) {
+  void Run(const RunFileReader& read_run, const std::string& form) {
     ForgetWhatIsNotGiven();
     CheckFolderName(file_.spec.name(), "name", "It is the name of the study's folder.");
     file_.set = SettingsOf(file_.spec.set(), "set");
@@ -59,7 +59,7 @@ class Reader : private SettingReader {
     CheckClashes();
     AddTuning();
     CheckQuestions(file_, diagnostics_);
-    ReadRun(folder);
+    ReadRun(read_run);
   }
 
  private:
@@ -223,7 +223,7 @@ class Reader : private SettingReader {
     }
   }
 
-  void ReadRun(const std::filesystem::path& folder) {
+  void ReadRun(const RunFileReader& read_run) {
     const std::string& run = file_.spec.run();
     if (run.empty()) return;
     const config::Origin* origin = file_.origins.Find("run");
@@ -233,10 +233,10 @@ class Reader : private SettingReader {
       if (origin->kind != config::Origin::Kind::kSet) KeepPlacesOfRun();
       return;
     }
-    const std::filesystem::path path = folder / LabelOf(run);
     try {
-      file_.run_text = config::ReadRunFile(path);
-      file_.run_name = path.lexically_normal().string();
+      NamedText read = read_run(LabelOf(run));
+      file_.run_text = std::move(read.text);
+      file_.run_name = std::move(read.name);
     } catch (const Error& error) {
       Fail("run", error.message());
     }
@@ -271,14 +271,24 @@ const Axis* StudyFile::FindAxis(std::string_view name) const {
 StudyFile ParseStudyFile(std::string text, const std::string& name,
                          const std::filesystem::path& folder,
                          std::span<const std::string> overrides, const std::string& form) {
+  const auto read_run = [&](const std::string& run) -> NamedText {
+    const std::filesystem::path path = folder / run;
+    std::string run_text = config::ReadRunFile(path);
+    return {.name = path.lexically_normal().string(), .text = std::move(run_text)};
+  };
+  return ParseStudyText(std::move(text), name, read_run, overrides, form);
+}
+
+StudyFile ParseStudyText(std::string text, const std::string& name, const RunFileReader& read_run,
+                         std::span<const std::string> overrides, const std::string& form) {
   StudyFile file;
   file.source = std::make_shared<const config::Source>(name, text);
   config::Decoded decoded = config::DecodeYaml(std::move(text), name, file.spec, overrides);
   file.origins = std::move(decoded.origins);
-  Reader(file, decoded.diagnostics).Run(folder, form);
+  Reader(file, decoded.diagnostics).Run(read_run, form);
   if (decoded.diagnostics.empty()) return file;
   decoded.diagnostics.Sort();
-  throw Error(ErrorCode::kInvalidArgument, decoded.diagnostics.Format(name));
+  throw StudyFileError(std::move(decoded.diagnostics), name);
 }
 
 StudyFile LoadStudyFile(const std::filesystem::path& path, std::span<const std::string> overrides,

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "config/diagnostic.h"
 #include "config/origin.h"
 #include "config/source.h"
@@ -63,6 +65,22 @@ struct StudyFile {
   config::Location PlaceOf(std::string_view path) const { return origins.ValueLocation(path); }
 };
 
+// What is wrong with a study file, or with the runs that it makes, each fault at its place.
+class StudyFileError : public Error {
+ public:
+  StudyFileError(config::Diagnostics diagnostics, const std::string& name)
+      : Error(ErrorCode::kInvalidArgument, diagnostics.Format(name)),
+        diagnostics_(std::move(diagnostics)),
+        name_(name) {}
+  const config::Diagnostics& diagnostics() const { return diagnostics_; }
+  // Of the study file.
+  const std::string& name() const { return name_; }
+
+ private:
+  config::Diagnostics diagnostics_;
+  std::string name_;
+};
+
 // Reads a study file and the run file it names. All faults of the study file are found in one pass
 // and thrown as INVALID_ARGUMENT; those of its trials are found by MakePlan. `overrides` are as of
 // a run file, of the study's keys. `form`: see StudyFile::form; one that is not there is a fault.
@@ -71,6 +89,14 @@ StudyFile LoadStudyFile(const std::filesystem::path& path,
 // The same for a text; `folder` is where the run file's path begins.
 StudyFile ParseStudyFile(std::string text, const std::string& name,
                          const std::filesystem::path& folder,
+                         std::span<const std::string> overrides = {}, const std::string& form = "");
+// Name and text of the run file that a study names by `path`; what it throws is a fault of `run`.
+struct NamedText {
+  std::string name, text;
+};
+using RunFileReader = std::function<NamedText(const std::string& path)>;
+// The same without a look at any file but through `read_run`.
+StudyFile ParseStudyText(std::string text, const std::string& name, const RunFileReader& read_run,
                          std::span<const std::string> overrides = {}, const std::string& form = "");
 
 // `points` numbers from the first to the last of `grid`, evenly on a logarithmic scale, three

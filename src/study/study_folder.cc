@@ -10,6 +10,16 @@
 
 namespace syncbn::study {
 
+void StoreStudy(const std::filesystem::path& folder, const StudyFile& file,
+                std::span<const std::string> overrides) {
+  std::string lines;
+  for (const std::string& one : overrides) lines += one + "\n";
+  WriteFileAtomically(folder / kRunFile, file.run_text);
+  WriteFileAtomically(folder / kStudyFile, file.source->text());
+  WriteFileAtomically(folder / kOverridesFile, lines);
+  WriteFileAtomically(folder / kFormFile, file.form);
+}
+
 StudyFile LoadStoredStudy(const std::filesystem::path& folder) {
   for (const char* file : {kStudyFile, kOverridesFile, kRunFile, kResultsFile}) {
     std::error_code error;

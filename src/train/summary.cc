@@ -38,6 +38,8 @@ std::string Summary::ToJson() const {
   json["attempt"] = attempt;
   json["command"] = command;
   json["versions"] = versions;
+  json["back_end"] = back_end;
+  json["classes"] = classes;
   json["started"] = started;
   json["finished"] = finished;
   json["seconds"] = JsonNumber(seconds);

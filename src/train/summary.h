@@ -28,7 +28,12 @@ struct Summary {
   std::vector<std::string> hosts;
   // "syncbn", "oneDNN", ... and what else bits depend on.
   std::map<std::string, std::string> versions;
+  // Name and description of what computed, e.g. "cpu: oneDNN 2.7.3 for AVX-512 ..."; empty: not
+  // known.
+  std::string back_end;
   int attempt = 1;
+  // Of the data set; 0: not known.
+  int classes = 0;
 
   int64_t steps = 0;
   double epochs = 0;

@@ -177,7 +177,7 @@ TEST_F(StudyTest, AFolderOfSomethingElseIsRefusedAndLeftAsItIs) {
 TEST_F(StudyTest, AFolderThatCannotBeMadeIsNamedWithTheReason) {
   const ProcessResult file = RunProcess(RunInto("tiny.yaml"));
   EXPECT_EQ(file.status, 2);
-  EXPECT_THAT(file.err, HasSubstr("tiny.yaml is not a folder; give another with --out"));
+  EXPECT_THAT(file.err, HasSubstr("tiny.yaml is not a folder; give another"));
   EXPECT_EQ(Read("tiny.yaml"), kStudy);
   const ProcessResult below = RunProcess(RunInto("tiny.yaml/out"));
   EXPECT_EQ(below.status, 2);
@@ -355,7 +355,7 @@ TEST_F(StudyTest, TheFolderOfAnotherStudyIsRefused) {
   WriteFileAtomically(file_, other);
   const ProcessResult result = RunProcess(RunInto("out"));
   EXPECT_EQ(result.status, 2);
-  EXPECT_THAT(result.err, HasSubstr("is the folder of the study `tiny`; give another with --out"));
+  EXPECT_THAT(result.err, HasSubstr("is the folder of the study `tiny`; give another folder"));
   EXPECT_EQ(Read("out/study.yaml"), kStudy);
 }
 

@@ -23,10 +23,11 @@ namespace {
 // The result follows from the run alone, as a real one does.
 class FakeRunner final : public TrialRunner {
  public:
-  std::optional<TrialRecord> Run(const v1::RunSpec& run, int processes,
+  std::optional<TrialRecord> Run(const TrialResult& trial, const v1::RunSpec& run, int processes,
                                  std::stop_token stop) override {
     {
       std::lock_guard lock(mutex_);
+      order_.push_back(trial.id);
       running_ += processes;
       most_ = std::max(most_, running_);
     }
@@ -50,6 +51,7 @@ class FakeRunner final : public TrialRunner {
   int ran() const { return ran_; }
   int most() const { return most_; }  // processes at a time
   int parts() const { return parts_; }
+  const std::vector<std::string>& order() const { return order_; }
 
   std::chrono::milliseconds pause{0};
   int fails_at = -1, stops_at = -1;
@@ -58,6 +60,7 @@ class FakeRunner final : public TrialRunner {
 
  private:
   std::mutex mutex_;
+  std::vector<std::string> order_;
   int ran_ = 0, running_ = 0, most_ = 0, parts_ = 0;
 };
 
@@ -83,6 +86,20 @@ TEST(Executor, RunsEveryTrialOnceAndNotMoreAtATimeThanAllowed) {
   EXPECT_EQ(log.results().size(), 9u);
   EXPECT_TRUE(Execute(plan, log, runner, {.at_once = 3}));
   EXPECT_EQ(runner.ran(), 9) << "none ran twice";
+}
+
+TEST(Executor, WhatHasBegunElsewhereComesFirst) {
+  TempFolder folder;
+  const Plan plan(testing::Parse(testing::SmallStudy()));
+  const std::vector<Trial> trials = plan.FirstTrials();
+  const std::set<std::string> begun = {plan.IdOf(trials[4]), plan.IdOf(trials[7])};
+  FakeRunner runner;
+  ResultLog log(folder.path() / "r");
+  EXPECT_TRUE(Execute(plan, log, runner, {.at_once = 1, .first = begun}));
+  ASSERT_EQ(runner.order().size(), 9u);
+  EXPECT_EQ(runner.order()[0], plan.IdOf(trials[4]));
+  EXPECT_EQ(runner.order()[1], plan.IdOf(trials[7]));
+  EXPECT_EQ(runner.order()[2], plan.IdOf(trials[0])) << "the others in their order";
 }
 
 TEST(Executor, ProcessesOfTrialsCountAndATrialOfMoreThanAllowedGoesOnAlone) {
@@ -271,7 +288,7 @@ TEST(Tuning, TheBestOfTheGridIsWhatTheTrialsOfTheCellHave) {
   const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
   FakeRunner runner;
   const auto results = testing::ResultsOf(
-      plan, [&](const Trial& trial) { return *runner.Run(plan.RunOf(trial), 1, {}); });
+      plan, [&](const Trial& trial) { return *runner.Run({}, plan.RunOf(trial), 1, {}); });
   const Outlook outlook(plan, results);
   EXPECT_TRUE(outlook.complete());
   ASSERT_EQ(outlook.tuned().size(), 3u);
@@ -294,7 +311,7 @@ TEST(Tuning, AnOptimumOnTheEdgeWidensTheGridAndOneBeyondIsFlagged) {
   const Plan plan(testing::Parse(testing::SmallStudy(kTune)));
   FakeRunner runner;
   runner.best_rate = 9;
-  const auto run = [&](const Trial& trial) { return *runner.Run(plan.RunOf(trial), 1, {}); };
+  const auto run = [&](const Trial& trial) { return *runner.Run({}, plan.RunOf(trial), 1, {}); };
   auto results = testing::ResultsOf(plan, run);
   auto outlook = Outlook(plan, results);
   // 10 is the best of 0.01 .. 100; 100 diverged.

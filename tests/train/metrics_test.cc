@@ -387,7 +387,9 @@ TEST_F(MetricsTest, TheSummaryHoldsTheFiguresOfTheRun) {
                         .processes = 2,
                         .hosts = {"n1", "n2"},
                         .versions = {{"oneDNN", "2.6.3"}},
+                        .back_end = "cpu: vectors",
                         .attempt = 2,
+                        .classes = 10,
                         .steps = 100,
                         .epochs = 2.5,
                         .samples = 12800,
@@ -411,7 +413,7 @@ TEST_F(MetricsTest, TheSummaryHoldsTheFiguresOfTheRun) {
       "test": {"running": {"loss": 1.5, "accuracy": 0.5}}, "best_test_accuracy": 0.625,
       "digest": "00000000000000010000000000000002", "replicas": 8, "processes": 2,
       "hosts": ["n1", "n2"], "attempt": 2, "command": ["syncbn", "train", "a b.yaml"],
-      "versions": {"oneDNN": "2.6.3"}, "started": "s", "finished": "f", "seconds": 12.5,
+      "versions": {"oneDNN": "2.6.3"}, "back_end": "cpu: vectors", "classes": 10, "started": "s", "finished": "f", "seconds": 12.5,
       "images_per_second": 1024.0,
       "ms": {"compute": 1.0, "statistics": 2.0, "gradients": 3.0, "data": 4.0}})"));
 }

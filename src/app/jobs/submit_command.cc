@@ -8,6 +8,7 @@
 #include "app/exit_code.h"
 #include "app/jobs/job_follow.h"
 #include "app/jobs/job_text.h"
+#include "app/jobs/resource_options.h"
 #include "app/run/run_notes.h"
 #include "app/terminal.h"
 #include "app/validators.h"
@@ -22,10 +23,10 @@ namespace {
 
 struct Arguments {
   std::string run_file;
-  std::vector<std::string> sets, labels, variables, host_tags, hosts, excluded_hosts;
-  std::string time_limit, output_folder;
-  int processes = 1, threads = 1, priority = 0, max_retries = -1, per_host = 0;
-  int64_t memory = 0;
+  std::vector<std::string> sets, labels, variables;
+  std::string output_folder;
+  ResourceOptions resources;
+  int processes = 1;
   bool check = false, follow = false;
 };
 
@@ -54,7 +55,7 @@ std::vector<RunNote> NotesOfJob(const v1::Job& job) {
   return NotesOf(checked.file.spec);
 }
 
-v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& command) {
+v1::CreateJobRequest RequestOf(const Arguments& arguments) {
   v1::CreateJobRequest request;
   request.set_validate_only(arguments.check);
   v1::Job& job = *request.mutable_job();
@@ -65,32 +66,14 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments, const Command& comman
   job.set_run_file_name(arguments.run_file);
   for (const std::string& set : arguments.sets) job.add_overrides(set);
   ResolveDataPath(job);
-  for (const std::string& label : arguments.labels) {
-    const auto [key, value] = ParsePair(label, "--label");
-    if (!job.mutable_labels()->insert({key, value}).second) {
-      throw Error(ErrorCode::kInvalidArgument, "--label: \"" + key + "\" is given twice");
-    }
-  }
+  *job.mutable_labels() = ParseLabels(arguments.labels);
   for (const std::string& variable : arguments.variables) {
     const auto [name, value] = ParsePair(variable, "--env");
     (*job.mutable_environment())[name] = value;
   }
   job.set_output_folder(arguments.output_folder);
-  v1::Resources& resources = *job.mutable_resources();
-  resources.set_processes(arguments.processes);
-  resources.set_threads_per_process(arguments.threads);
-  resources.set_memory_mib_per_process(arguments.memory);
-  for (const std::string& tag : arguments.host_tags) resources.add_host_tags(tag);
-  for (const std::string& host : arguments.hosts) resources.add_hosts(host);
-  for (const std::string& host : arguments.excluded_hosts) resources.add_excluded_hosts(host);
-  resources.set_max_processes_per_host(arguments.per_host);
-  resources.set_priority(arguments.priority);
-  if (!arguments.time_limit.empty()) {
-    resources.mutable_time_limit()->set_seconds(
-        ParseDuration(arguments.time_limit, "--time-limit", coordinator::kLongestTimeLimit)
-            .count());
-  }
-  if (command.count("--max-retries") > 0) resources.set_max_retries(arguments.max_retries);
+  *job.mutable_resources() = arguments.resources.Resources();
+  job.mutable_resources()->set_processes(arguments.processes);
   return request;
 }
 
@@ -114,9 +97,9 @@ v1::Job Create(client::Connection& connection, const v1::CreateJobRequest& reque
   }
 }
 
-int Submit(client::Connection& connection, const ClientOptions& options, const Arguments& arguments,
-           const Command& command) {
-  const v1::CreateJobRequest request = RequestOf(arguments, command);
+int Submit(client::Connection& connection, const ClientOptions& options,
+           const Arguments& arguments) {
+  const v1::CreateJobRequest request = RequestOf(arguments);
   std::vector<RunNote> notes = NotesOfJob(request.job());
   // Standard output is for the job then.
   if (options.json) std::erase_if(notes, [](const RunNote& note) { return !note.warning; });
@@ -175,41 +158,16 @@ void AddSubmitCommand(CommandLine& line) {
       ->type_name("DIR");
   list("--env", arguments->variables, "a variable for the workers, if the server allows it", "NAME=VALUE");
 
-  const char* group = "Resources";
-  command->add_option("--processes,-n", arguments->processes, "processes, 1 to the run file's replicas")
-      ->type_name("N")->capture_default_str()->check(WholeNumberFrom(1))->group(group);
-  command->add_option("--threads", arguments->threads, "cores of each process")
+  command
+      ->add_option("--processes,-n", arguments->processes,
+                   "processes, 1 to the run file's replicas")
       ->type_name("N")
       ->capture_default_str()
-      ->check(WholeNumberFrom(1, coordinator::kMostThreads))
-      ->group(group);
-  command
-      ->add_option("--memory", arguments->memory, "memory of each process (default: not counted)")
-      ->type_name("MIB")
-      ->check(WholeNumberFrom(0, coordinator::kMostMemoryMib))
-      ->group(group);
-  command->add_option("--priority", arguments->priority, "higher runs first, -1000 to 1000")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(WholeNumberFrom(-coordinator::kMostPriority, coordinator::kMostPriority))
-      ->group(group);
-  command->add_option("--time-limit", arguments->time_limit,
-                      "ends the job after this time of running, e.g. 90m; jobs that state\n"
-                      "one can fill gaps in the queue")
-      ->type_name("TIME")->group(group);
-  command
-      ->add_option("--max-retries", arguments->max_retries,
-                   "restarts after failures of the machinery (default: 3)")
-      ->type_name("N")
-      ->check(WholeNumberFrom(0, coordinator::kMostRetries))
-      ->group(group);
-  list("--host-tag", arguments->host_tags, "only hosts with this tag; may be given again", "TAG")->group(group);
-  list("--host", arguments->hosts, "only this host; may be given again", "HOST")->group(group);
-  list("--not-host", arguments->excluded_hosts, "never this host; may be given again", "HOST")->group(group);
-  command->add_option("--per-host", arguments->per_host, "at most N processes on a host")
-      ->type_name("N")->check(WholeNumberFrom(1))->group(group);
+      ->check(WholeNumberFrom(1))
+      ->group("Resources");
+  arguments->resources.AddTo(command, "the job");
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
-    return Submit(connection, options, *arguments, command);
+    return Submit(connection, options, *arguments);
   });
 }
 

@@ -334,6 +334,8 @@ int Session::Finish(train::Summary summary) {
     summary.command = request_.command;
     summary.hosts = hosts_;
     summary.versions = LibraryVersions();
+    summary.back_end = facts_.at("back end");
+    summary.classes = run_.data().train().classes();
     summary.attempt = attempt_;
     if (!request_.quiet) PrintSummary(summary, out_, config::HasBatchNorm(run_.spec().model()));
     LeaveSummary(out_ / "summary.json", summary);

@@ -10,6 +10,7 @@
 #include "app/serve/hosts_file.h"
 #include "app/serve/job_launch.h"
 #include "app/serve/own_address.h"
+#include "app/study/trial_runner.h"
 #include "app/terminal.h"
 #include "app/versions.h"
 #include "base/error.h"
@@ -31,6 +32,7 @@
 #include "coordinator/service/metrics_service.h"
 #include "coordinator/service/submission.h"
 #include "coordinator/service/worker_service.h"
+#include "coordinator/study/study_service.h"
 
 namespace syncbn::app {
 namespace {
@@ -125,6 +127,8 @@ class Coordinator {
   MetricsService series_{store_, gate_, followers_};
   LogService logs_{store_, gate_, followers_};
   AdminService admin_{gate_};
+  std::unique_ptr<StudyDrivers> drivers_;
+  std::unique_ptr<StudyService> studies_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<HttpServer> http_;
 };
@@ -197,6 +201,16 @@ Coordinator::Coordinator(ServeOptions options)
       WorkerService::Options{.controller = controller_.get(),
                              .gate = &gate_,
                              .heartbeat_interval = options_.monitor.heartbeat_interval});
+  drivers_ = std::make_unique<StudyDrivers>(
+      StudyOptions{.store = &store_,
+                   .controller = controller_.get(),
+                   .submission = job_launch_.submission,
+                   .by = LocalTrialRunner("cpu").by(),
+                   .log = [this](const std::string& line) { Warn("study", line); }});
+  studies_ = std::make_unique<StudyService>(StudyService::Options{.drivers = drivers_.get(),
+                                                                  .ownership = options_.ownership,
+                                                                  .submitter = options_.submitter,
+                                                                  .gate = &gate_});
 }
 
 void Coordinator::ChooseLauncher() {
@@ -306,8 +320,8 @@ std::string Coordinator::OtherMachines() const {
 }
 
 std::unique_ptr<Server> Coordinator::Listen() {
-  const std::vector<grpc::Service*> services = {jobs_.get(), hosts_.get(), workers_.get(),
-                                                &series_,    &logs_,       &admin_};
+  const std::vector<grpc::Service*> services = {jobs_.get(), hosts_.get(), workers_.get(), &series_,
+                                                &logs_,      &admin_,      studies_.get()};
   const std::string& wanted = options_.server.addresses[0];
   const auto former =
       HasPortZero(wanted)
@@ -361,6 +375,7 @@ void Coordinator::Run(const EndSignals& signals) {
       WhyUnheard(server_->addresses(), job_launch_.coordinator_address, OtherMachines());
   if (unheard) Warn("server.address", *unheard);
   controller_->Start();
+  drivers_->Start();
   if (options_.http != "off") {
     http_ = std::make_unique<HttpServer>(
         HttpServer::Options{.address = options_.http,
@@ -386,6 +401,7 @@ void Coordinator::Run(const EndSignals& signals) {
   followers_.Stop();
   server_->Shutdown(kGrace);
   server_.reset();
+  drivers_->Stop();
   controller_.reset();
 }
 

@@ -184,6 +184,13 @@ void AddSecurity(Command command, Arguments& arguments) {
       ->capture_default_str()
       ->group(group);
   command
+      ->add_option("--studies-per-user", options.submitter.open_studies,
+                   "studies of a submitter that have not ended")
+      ->type_name("N")
+      ->range(1, 1000)
+      ->capture_default_str()
+      ->group(group);
+  command
       ->add_option("--mib-per-user", arguments.mib_per_user,
                    "of all that the store keeps of a user's jobs but their metrics and logs")
       ->type_name("MIB")

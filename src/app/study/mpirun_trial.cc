@@ -3,24 +3,20 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "app/exit_code.h"
 #include "app/run/subprocess.h"
-#include "app/study/curve_sink.h"
 #include "app/versions.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "config/effective_yaml.h"
 #include "coordinator/launch/process.h"
-#include "train/metrics.h"
+#include "study/trial/trial_folder.h"
 
 namespace syncbn::app {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
 constexpr std::string_view kPrefix = "trial-";
 
@@ -51,27 +47,14 @@ std::string LastLine(const std::string& text) {
   return text.substr(begin == std::string::npos ? 0 : begin + 1, end - begin);
 }
 
-void TakeSummary(const fs::path& path, study::TrialRecord& record) {
-  const Json summary = Json::parse(ReadFile(path));
-  if (summary.at("reason").is_string()) record.reason = summary["reason"].get<std::string>();
-  if (summary.at("digest").is_string()) record.digest = summary["digest"].get<std::string>();
-  record.timings = {{"seconds", summary.at("seconds").get<double>()},
-                    {"images_per_second", summary.at("images_per_second").get<double>()}};
-  for (const char* part : {"compute", "statistics", "gradients", "data"}) {
-    record.timings[std::string("ms_") + part] = summary.at("ms").at(part).get<double>();
-  }
-}
-
 }  // namespace
 
 std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int processes,
                                                  const std::string& backend, const fs::path& parent,
                                                  const std::stop_token& stop) {
   const TemporaryFolder folder(parent);
-  v1::RunSpec complete = run;
-  complete.mutable_output()->set_every_steps(1);
   const fs::path run_file = folder.path() / "run.yaml", out = folder.path() / "out";
-  WriteFileAtomically(run_file, config::EffectiveYaml(complete, {}));
+  WriteFileAtomically(run_file, study::RunFileOfTrial(run));
   const fs::path log = folder.path() / "log";
   const int code =
       RunLogged(LocalMpirunCommand(
@@ -79,23 +62,11 @@ std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int pro
                                 out.string(), "--quiet", "--no-checkpoints", "--backend", backend}),
                 log, stop);
   if (stop.stop_requested()) return std::nullopt;
+  if (code == kSuccess || code == kDiverged) return study::ReadTrialFolder(out, run);
   study::TrialRecord record;
-  if (code != kSuccess && code != kDiverged) {
-    record.end = study::TrialEnd::kFailed;
-    record.reason = "exit code " + std::to_string(code) + " of " + Plural(processes, "process") +
-                    ": " + LastLine(ReadFile(log));
-    return record;
-  }
-  CurveSink sink(run, record);
-  for (const train::MetricRecord& line : train::ReadMetrics(out / "metrics.jsonl"))
-    sink.Write(line);
-  sink.Finish();
-  record.end = code == kDiverged ? study::TrialEnd::kDiverged : study::TrialEnd::kFinished;
-  try {
-    TakeSummary(out / "summary.json", record);
-  } catch (const Json::exception& error) {
-    throw Error(ErrorCode::kInternal, std::string("the summary of a trial: ") + error.what());
-  }
+  record.end = study::TrialEnd::kFailed;
+  record.reason = "exit code " + std::to_string(code) + " of " + Plural(processes, "process") +
+                  ": " + LastLine(ReadFile(log));
   return record;
 }
 

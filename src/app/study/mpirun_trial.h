@@ -13,8 +13,8 @@
 namespace syncbn::app {
 
 // The trial's folder is made in `parent` and is gone afterwards, unless this process is killed: see
-// RemoveLeftTrials. Nothing: it was stopped. Fills all but `classes` and `by`. What the run could
-// not do is a record of kFailed. Throws NOT_FOUND where there is no mpirun.
+// RemoveLeftTrials. Nothing: it was stopped. What the run could not do is a record of kFailed,
+// without `by`. Throws NOT_FOUND where there is no mpirun.
 std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int processes,
                                                  const std::string& backend,
                                                  const std::filesystem::path& parent,

@@ -3,6 +3,7 @@
 
 #include "app/commands.h"
 #include "app/study/study_arguments.h"
+#include "app/study/study_clients.h"
 #include "app/study/study_output.h"
 #include "app/study/study_plan.h"
 #include "app/study/study_run.h"
@@ -45,7 +46,7 @@ void AddStudyFile(Command command, StudyArguments& arguments) {
 void AddStudyCommand(CommandLine& line) {
   auto arguments = std::make_shared<StudyArguments>();
   Command study = line.parser.add_subcommand(
-      "study", "Many runs of one run file, and what they say: plan, run, report, overview");
+      "study", "Many runs of one run file, and what they say: here, or as jobs of a coordinator");
   study->require_subcommand(1, 1);
   study->footer("What a study file holds: syncbn explain --study");
 
@@ -99,6 +100,10 @@ void AddStudyCommand(CommandLine& line) {
     WriteStudyReport(plan, study::ReadResults(std::filesystem::path(*folder) / study::kResultsFile),
                      *folder);
   });
+
+  AddStudySubmit(study, line);
+  AddStudyVerbs(study, line);
+  AddStudyFetch(study, line);
 }
 
 }  // namespace syncbn::app

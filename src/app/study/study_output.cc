@@ -31,12 +31,6 @@ std::vector<std::string> Subtitle() {
           "syncbn " + ProgramVersion()};
 }
 
-std::string Lines(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) text += line + "\n";
-  return text;
-}
-
 // One of another name; what cannot be read says nothing.
 void RefuseAnother(const fs::path& folder, const study::StudyFile& file) {
   std::string other;
@@ -46,8 +40,8 @@ void RefuseAnother(const fs::path& folder, const study::StudyFile& file) {
     return;
   }
   if (other == file.spec.name()) return;
-  throw Error(ErrorCode::kInvalidArgument, folder.string() + " is the folder of the study `" +
-                                               other + "`; give another with --out");
+  throw Error(ErrorCode::kInvalidArgument,
+              folder.string() + " is the folder of the study `" + other + "`; give another folder");
 }
 
 }  // namespace
@@ -62,8 +56,7 @@ void PrepareStudyFolder(const fs::path& folder, const study::StudyFile& file) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
   if (fs::exists(status) && !fs::is_directory(status)) {
-    throw Error(ErrorCode::kInvalidArgument,
-                folder.string() + " is not a folder; give another with --out");
+    throw Error(ErrorCode::kInvalidArgument, folder.string() + " is not a folder; give another");
   }
   if (fs::create_directories(folder, error); error) {
     errno = error.value();
@@ -78,15 +71,7 @@ void PrepareStudyFolder(const fs::path& folder, const study::StudyFile& file) {
   if (study) return RefuseAnother(folder, file);
   throw Error(ErrorCode::kInvalidArgument,
               folder.string() + " holds files that are not of a study (there is no " +
-                  study::kResultsFile + "); give another folder with --out, or empty it");
-}
-
-void KeepStudy(const fs::path& folder, const StudyArguments& arguments,
-               const study::StudyFile& file) {
-  WriteFileAtomically(folder / study::kRunFile, file.run_text);
-  WriteFileAtomically(folder / study::kStudyFile, file.source->text());
-  WriteFileAtomically(folder / study::kOverridesFile, Lines(arguments.sets));
-  WriteFileAtomically(folder / study::kFormFile, file.form);
+                  study::kResultsFile + "); give another folder, or empty it");
 }
 
 void WriteStudyReport(const study::Plan& plan,

@@ -17,9 +17,6 @@ std::filesystem::path StudyFolder(const StudyArguments& arguments, const study::
 // Makes the folder, or refuses one that holds something else, another study included: nothing of it
 // would be spared.
 void PrepareStudyFolder(const std::filesystem::path& folder, const study::StudyFile& file);
-// The study as it is used: a report is made of it (study::LoadStoredStudy).
-void KeepStudy(const std::filesystem::path& folder, const StudyArguments& arguments,
-               const study::StudyFile& file);
 
 // Writes report and tables, and prints the answer.
 void WriteStudyReport(const study::Plan& plan,

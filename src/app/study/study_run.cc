@@ -48,7 +48,7 @@ int RunStudy(const StudyArguments& arguments) {
   if (arguments.retry_failed) log.DropFailed();
   study::NoteRules(folder / study::kRulesFile, plan.file().spec,
                    static_cast<int64_t>(log.results().size()), UtcNow());
-  KeepStudy(folder, arguments, plan.file());
+  study::StoreStudy(folder, plan.file(), arguments.sets);
   std::stop_source stop;
   SignalRequests signals(kStopHeard);
   StudyProgress progress(plan, log.results(), arguments.quiet);

@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "app/run/run_facts.h"
-#include "app/study/curve_sink.h"
 #include "app/study/mpirun_trial.h"
 #include "app/versions.h"
 #include "base/error.h"
+#include "study/trial/curve_sink.h"
 #include "train/training_run.h"
 
 namespace syncbn::app {
@@ -44,17 +44,13 @@ LocalTrialRunner::LocalTrialRunner(const std::string& backend, std::filesystem::
           backend_->Description()),
       scratch_(std::move(scratch)) {}
 
-std::optional<study::TrialRecord> LocalTrialRunner::Run(const v1::RunSpec& run, int processes,
+std::optional<study::TrialRecord> LocalTrialRunner::Run(const study::TrialResult& /*trial*/,
+                                                        const v1::RunSpec& run, int processes,
                                                         std::stop_token stop) {
   if (processes == 1) return RunHere(run, std::move(stop));
   std::optional<study::TrialRecord> record =
       RunUnderMpirun(run, processes, std::string(backend_->name()), scratch_, stop);
-  if (record) {
-    record->by = by_;
-    if (record->end != study::TrialEnd::kFailed) {
-      record->classes = train::PreparedRun(run, datasets_).data().train().classes();
-    }
-  }
+  if (record && record->end == study::TrialEnd::kFailed) record->by = by_;
   return record;
 }
 
@@ -62,7 +58,7 @@ std::optional<study::TrialRecord> LocalTrialRunner::RunHere(const v1::RunSpec& r
                                                             std::stop_token stop) {
   study::TrialRecord record;
   record.by = by_;
-  CurveSink sink(run, record);
+  study::CurveSink sink(run, record);
   try {
     const train::PreparedRun prepared(run, datasets_);
     record.classes = prepared.data().train().classes();

@@ -22,8 +22,8 @@ class LocalTrialRunner final : public study::TrialRunner {
   const std::string& by() const { return by_; }
 
   // On as many cores as processes. Throws INTERNAL for what is a fault of this program.
-  std::optional<study::TrialRecord> Run(const v1::RunSpec& run, int processes,
-                                        std::stop_token stop) override;
+  std::optional<study::TrialRecord> Run(const study::TrialResult& trial, const v1::RunSpec& run,
+                                        int processes, std::stop_token stop) override;
   // Of the two splits, as far as the run uses them.
   struct Images {
     int64_t training = 0, test = 0;

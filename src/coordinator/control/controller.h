@@ -48,6 +48,7 @@ struct SubmitterLimits {
   int64_t open_jobs = 2000;
   // Of run files, what goes with them and histories, of all jobs in the store.
   int64_t bytes = int64_t{1} << 30;
+  int64_t open_studies = 20;
 };
 
 // Who asks, and how a repeated request is known.
@@ -115,8 +116,11 @@ class Controller {
 
   // `spec` has all defaults and no run file. Refuses with NEVER_FITS what no state of the cluster
   // can place, with OUTPUT_FOLDER_TAKEN another job's folder, and with QUOTA_EXCEEDED what is more
-  // than one submitter may have.
-  v1::Job Submit(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info);
+  // than one submitter may have. `also` stores what belongs to the job, in the write that makes it:
+  // where it throws, no job is made.
+  using AlsoStore = std::function<void(Tables&, int64_t job)>;
+  v1::Job Submit(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info,
+                 const AlsoStore& also = {});
   v1::Job Act(int64_t job, const VerbRequest& verb, const RequestInfo& info);
   // A job that has ended, with its folder.
   void Delete(int64_t job, const std::string& etag, const RequestInfo& info);
@@ -228,7 +232,7 @@ class Controller {
   void EndUnknownAttempts();
 
   v1::Job InsertJob(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info,
-                    Moment now);
+                    Moment now, const AlsoStore& also);
   // The next numbers from `next` on that a job could have: no folders of such jobs are there.
   std::vector<int64_t> FreeNumbers(int64_t next);
   std::vector<HostCapacity> HostsNow(Moment now) const;    // mutex_ held

@@ -115,7 +115,7 @@ void Controller::CheckQuota(const Tables& tables, const std::string& submitter,
 }
 
 v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
-                           const RequestInfo& info) {
+                           const RequestInfo& info, const AlsoStore& also) {
   CheckFits(0, spec.resources());
   const Moment now = Now();
   if (info.validate_only) {
@@ -132,7 +132,7 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
   }
   while (true) {
     try {
-      return InsertJob(spec, run_file, info, now);
+      return InsertJob(spec, run_file, info, now, also);
     } catch (const NumbersGone&) {
       // Others have submitted as many jobs meanwhile: with newer numbers.
     }
@@ -140,7 +140,7 @@ v1::Job Controller::Submit(const v1::Job& spec, const RunFileText& run_file,
 }
 
 v1::Job Controller::InsertJob(const v1::Job& spec, const RunFileText& run_file,
-                              const RequestInfo& info, Moment now) {
+                              const RequestInfo& info, Moment now, const AlsoStore& also) {
   // The same request made again: the folder is its own job's by now.
   if (const auto answered = options_.store->Answered(info.key)) return ParseJob(*answered);
   int64_t next = options_.store->Read([](Tables& tables) { return tables.jobs.NextId(); });
@@ -163,6 +163,7 @@ v1::Job Controller::InsertJob(const v1::Job& spec, const RunFileText& run_file,
       placed.set_output_folder(DefaultOutput(options_.output_root, *id).string());
     tables.jobs.Create(placed, run_file, NewJob(options_.job_policy, now),
                        {info.key.actor, "CREATE", passed_over}, now.wall, *id);
+    if (also) also(tables, *id);
     created = Applied{.record = tables.jobs.Get(*id)};
     taken.Take(placed.output_folder(), *id);
     return ToProto(created->record, now).SerializeAsString();

@@ -136,7 +136,7 @@ void JobService::CheckOwner(const Caller& caller, int64_t job, const std::string
     if (error.code() == ErrorCode::kNotFound) return;
     throw;
   }
-  CheckMayChange(caller, job, submitter, action, method, options_.ownership);
+  CheckMayChange(caller, JobName(job), submitter, action, method, options_.ownership);
 }
 
 v1::Resources JobService::CheckNewResources(const std::string& job,

@@ -20,6 +20,16 @@ constexpr std::array kRules = {
     MethodRule{"JobService/ListAttempts", Access::kViewer},
     MethodRule{"JobService/ListTransitions", Access::kViewer},
 
+    MethodRule{"StudyService/CreateStudy", Access::kSubmitter, true},
+    MethodRule{"StudyService/GetStudy", Access::kViewer},
+    MethodRule{"StudyService/ListStudies", Access::kViewer},
+    // As with jobs.
+    MethodRule{"StudyService/CancelStudy", Access::kSubmitter, true},
+    MethodRule{"StudyService/PauseStudy", Access::kSubmitter, true},
+    MethodRule{"StudyService/ResumeStudy", Access::kSubmitter, true},
+    MethodRule{"StudyService/DeleteStudy", Access::kSubmitter, true},
+    MethodRule{"StudyService/ReadStudyResults", Access::kViewer},
+
     MethodRule{"MetricsService/ListSeries", Access::kViewer},
     MethodRule{"MetricsService/QueryMetrics", Access::kViewer},
     MethodRule{"MetricsService/WatchMetrics", Access::kViewer, false, true},

@@ -18,7 +18,7 @@ bool Share(const std::string& one, const std::string& other, const OwnershipPoli
 
 }  // namespace
 
-void CheckMayChange(const Caller& caller, int64_t job, const std::string& submitter,
+void CheckMayChange(const Caller& caller, const std::string& resource, const std::string& submitter,
                     const std::string& action, std::string_view method,
                     const OwnershipPolicy& policy) {
   if (caller.role >= Role::kAdmin || caller.name == submitter ||
@@ -26,7 +26,7 @@ void CheckMayChange(const Caller& caller, int64_t job, const std::string& submit
     return;
   }
   throw ApiError(ErrorCode::kPermissionDenied, "ROLE_TOO_LOW",
-                 JobName(job) + " was submitted by " + submitter + ": only " + submitter +
+                 resource + " was submitted by " + submitter + ": only " + submitter +
                      ", whoever shares a team with " + submitter + ", or an admin may " + action,
                  {{"method", std::string(method)},
                   {"role", std::string(RoleName(caller.role))},

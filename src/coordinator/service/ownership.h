@@ -1,5 +1,5 @@
-// Whose job it is: a job's own submitter, an admin, and whoever the server says shares with the
-// submitter may change it.
+// Whose job or study it is: its own submitter, an admin, and whoever the server says shares with
+// the submitter may change it.
 #pragma once
 
 #include <string>
@@ -15,8 +15,9 @@ struct OwnershipPolicy {
   std::vector<std::vector<std::string>> teams;
 };
 
-// PERMISSION_DENIED (ROLE_TOO_LOW) unless `caller` may do this ("cancel it") to the job `job`.
-void CheckMayChange(const Caller& caller, int64_t job, const std::string& submitter,
+// PERMISSION_DENIED (ROLE_TOO_LOW) unless `caller` may do this ("cancel it") to
+// `resource` ("jobs/17").
+void CheckMayChange(const Caller& caller, const std::string& resource, const std::string& submitter,
                     const std::string& action, std::string_view method,
                     const OwnershipPolicy& policy);
 

@@ -41,8 +41,9 @@ grpc::Status MakeStatus(grpc::StatusCode code, const std::string& message, std::
 
 }  // namespace
 
-RunFileError::RunFileError(const config::Diagnostics& diagnostics, const std::string& name)
-    : ApiError(ErrorCode::kInvalidArgument, "RUN_FILE_INVALID", diagnostics.Format(name),
+RunFileError::RunFileError(const config::Diagnostics& diagnostics, const std::string& name,
+                           const std::string& reason)
+    : ApiError(ErrorCode::kInvalidArgument, reason, diagnostics.Format(name),
                {{"errors", std::to_string(diagnostics.all().size())}}) {
   for (const config::Diagnostic& fault : diagnostics.all()) {
     v1::RunFileError& error = *errors_.add_errors();

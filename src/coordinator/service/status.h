@@ -13,11 +13,13 @@
 
 namespace syncbn::coordinator {
 
-// A run file or an override that is wrong: RUN_FILE_INVALID with every fault and its place.
+// A run file, a study file or an override that is wrong: RUN_FILE_INVALID (or STUDY_FILE_INVALID)
+// with every fault and its place.
 class RunFileError : public ApiError {
  public:
   // `name` is what the text of all faults calls the file.
-  RunFileError(const config::Diagnostics& diagnostics, const std::string& name);
+  RunFileError(const config::Diagnostics& diagnostics, const std::string& name,
+               const std::string& reason = "RUN_FILE_INVALID");
 
   const v1::RunFileErrors& errors() const { return errors_; }
 

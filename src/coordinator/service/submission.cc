@@ -167,23 +167,10 @@ std::string FileName(const v1::Job& job) {
 
 config::RunFile CheckRunFileOf(const v1::Job& job, const SubmissionPolicy& policy) {
   if (job.run_file().empty()) ThrowFieldInvalid("run_file", "run_file is empty");
-  if (job.run_file().size() > policy.max_run_file_bytes) {
-    throw ApiError(ErrorCode::kInvalidArgument, "TOO_LARGE",
-                   "the run file has " + std::to_string(job.run_file().size()) +
-                       " bytes; at most " + std::to_string(policy.max_run_file_bytes) +
-                       " are allowed",
-                   {{"bytes", std::to_string(job.run_file().size())},
-                    {"limit", std::to_string(policy.max_run_file_bytes)}});
-  }
+  CheckFileSize("the run file", job.run_file(), policy);
   CheckText("run_file_name", job.run_file_name(), 255);
-  CheckCount("overrides", job.overrides_size(), kMostEntries);
-  size_t bytes = 0;
-  for (const std::string& one : job.overrides()) {
-    CheckText("overrides", one, kMostText);
-    bytes += one.size() + 1;
-  }
-  CheckTogether("overrides", bytes);
   const std::vector<std::string> overrides(job.overrides().begin(), job.overrides().end());
+  CheckOverrides(overrides);
   config::CheckedRunFile checked = config::CheckRunFile(job.run_file(), FileName(job), overrides);
   if (!checked.diagnostics.empty()) throw RunFileError(checked.diagnostics, FileName(job));
   return std::move(checked.file);
@@ -197,6 +184,26 @@ void CheckText(const std::string& field, const std::string& text, size_t most) {
                                  std::to_string(most) + " are allowed");
   }
   if (HasControlCharacter(text)) ThrowFieldInvalid(field, field + " holds a control character");
+}
+
+void CheckFileSize(const std::string& what, const std::string& text,
+                   const SubmissionPolicy& policy) {
+  if (text.size() <= policy.max_run_file_bytes) return;
+  throw ApiError(ErrorCode::kInvalidArgument, "TOO_LARGE",
+                 what + " has " + std::to_string(text.size()) + " bytes; at most " +
+                     std::to_string(policy.max_run_file_bytes) + " are allowed",
+                 {{"bytes", std::to_string(text.size())},
+                  {"limit", std::to_string(policy.max_run_file_bytes)}});
+}
+
+void CheckOverrides(const std::vector<std::string>& overrides) {
+  CheckCount("overrides", static_cast<int>(overrides.size()), kMostEntries);
+  size_t bytes = 0;
+  for (const std::string& one : overrides) {
+    CheckText("overrides", one, kMostText);
+    bytes += one.size() + 1;
+  }
+  CheckTogether("overrides", bytes);
 }
 
 v1::Resources CheckResources(v1::Resources resources, int replicas) {
@@ -363,13 +370,18 @@ void CheckFolders(Submission& submission, const SubmissionPolicy& policy) {
   const fs::path path = CheckOutputFolder(folder, policy);
   const std::string first =
       path.lexically_relative(Resolve(policy.output_root, "the output root")).begin()->string();
-  if (first.starts_with("job-") && first.size() > 4 && first[4] >= '0' && first[4] <= '9') {
+  const auto is_numbered = [&](std::string_view kind) {
+    return first.starts_with(kind) && first.size() > kind.size() && first[kind.size()] >= '0' &&
+           first[kind.size()] <= '9';
+  };
+  const auto refuse = [&](const std::string& whose) {
     throw ApiError(
         ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
-        "output_folder '" + folder +
-            "': folders named job-N are those of jobs that ask for none; choose another name",
+        "output_folder '" + folder + "': folders named " + whose + "; choose another name",
         {{"path", folder}});
-  }
+  };
+  if (is_numbered("job-")) refuse("job-N are those of jobs that ask for none");
+  if (is_numbered("study-")) refuse("study-N are those of the trials of studies");
   submission.spec.set_output_folder(path.string());
 }
 

@@ -76,6 +76,13 @@ void CheckOutputIsFree(const std::filesystem::path& folder);
 // A look: NOT_ALLOWED_PATH when data.path, if the run has one, is outside the data roots.
 void CheckDataPath(const std::string& data_path, const SubmissionPolicy& policy);
 
+// TOO_LARGE for the text of a file of users that has more than a run file may have.
+void CheckFileSize(const std::string& what, const std::string& text,
+                   const SubmissionPolicy& policy);
+
+// FIELD_INVALID for more of them, or longer ones, than are allowed.
+void CheckOverrides(const std::vector<std::string>& overrides);
+
 // Texts of requests: at most so many bytes, no control characters. FIELD_INVALID.
 void CheckText(const std::string& field, const std::string& text, size_t most);
 

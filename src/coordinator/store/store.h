@@ -36,6 +36,7 @@
 #include "coordinator/store/metric_table.h"
 #include "coordinator/store/space_reserve.h"
 #include "coordinator/store/sqlite.h"
+#include "coordinator/store/study_table.h"
 #include "coordinator/store/token_table.h"
 
 namespace syncbn::coordinator {
@@ -51,7 +52,8 @@ struct Tables {
         hosts(database),
         tokens(database),
         audit(database),
-        clock(database) {}
+        clock(database),
+        studies(database) {}
 
   Database& database;
   JobTable jobs;
@@ -62,6 +64,7 @@ struct Tables {
   TokenTable tokens;
   AuditTable audit;
   ClockTable clock;
+  StudyTable studies;
 };
 
 class Store {

@@ -225,8 +225,40 @@ UPDATE series SET (min_value, max_value) = (
   WHERE points.series = series.id AND abs(value) <= 1.7976931348623157e308);
 )sql";
 
+// Studies, and the job that each of their trials became; the job may be gone by now.
+constexpr const char* kVersion5 = R"sql(
+CREATE TABLE studies(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  submitter TEXT NOT NULL,
+  spec BLOB NOT NULL,
+  state INTEGER NOT NULL,
+  fault TEXT NOT NULL,
+  progress BLOB NOT NULL,
+  revision INTEGER NOT NULL,
+  create_time INTEGER NOT NULL,
+  update_time INTEGER NOT NULL,
+  end_time INTEGER
+) STRICT;
+CREATE INDEX open_studies ON studies(submitter) WHERE end_time IS NULL;
+
+CREATE TABLE study_files(
+  study INTEGER PRIMARY KEY REFERENCES studies(id) ON DELETE CASCADE,
+  study_text TEXT NOT NULL,
+  run_text TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE study_trials(
+  study INTEGER NOT NULL REFERENCES studies(id) ON DELETE CASCADE,
+  trial TEXT NOT NULL,
+  job INTEGER NOT NULL,
+  paused INTEGER NOT NULL,
+  PRIMARY KEY (study, trial)
+) STRICT, WITHOUT ROWID;
+)sql";
+
 const std::vector<std::string>& Steps() {
-  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3, kVersion4};
+  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3, kVersion4,
+                                                 kVersion5};
   return steps;
 }
 

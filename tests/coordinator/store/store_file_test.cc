@@ -160,6 +160,7 @@ TEST_F(StoreTest, AnOlderStoreKnowsTheBestOfItsSeriesOnceItIsBroughtUpToDate) {
   {
     Database database(file, Database::Mode::kReadWrite);
     database.Execute(
+        "DROP TABLE study_trials; DROP TABLE study_files; DROP TABLE studies; "
         "ALTER TABLE series DROP COLUMN min_value; ALTER TABLE series DROP COLUMN max_value; "
         "PRAGMA user_version = 3");
   }

@@ -9,13 +9,13 @@
 #include "train/figures.h"
 #include "train/metrics.h"
 
-namespace syncbn::app {
+namespace syncbn::study {
 
 // An evaluation each, the means of each epoch of training, and the figures of probes.
 class CurveSink final : public train::MetricSink {
  public:
   // `record` must outlive it.
-  CurveSink(const v1::RunSpec& run, study::TrialRecord& record);
+  CurveSink(const v1::RunSpec& run, TrialRecord& record);
 
   // In the order of a run, a line a step.
   void Write(const train::MetricRecord& line) override;
@@ -27,10 +27,10 @@ class CurveSink final : public train::MetricSink {
  private:
   void CloseEpoch();
 
-  study::TrialRecord& record_;
+  TrialRecord& record_;
   std::string evaluation_;
   int64_t epoch_ = 0, steps_ = 0, samples_ = 0;
   train::EpochSums sums_;
 };
 
-}  // namespace syncbn::app
+}  // namespace syncbn::study

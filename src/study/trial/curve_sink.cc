@@ -1,11 +1,11 @@
-#include "app/study/curve_sink.h"
+#include "study/trial/curve_sink.h"
 
 #include "train/evaluator.h"
 #include "train/trainer.h"
 
-namespace syncbn::app {
+namespace syncbn::study {
 
-CurveSink::CurveSink(const v1::RunSpec& run, study::TrialRecord& record) : record_(record) {
+CurveSink::CurveSink(const v1::RunSpec& run, TrialRecord& record) : record_(record) {
   const auto& evaluations = run.train().evaluate().with();
   if (!evaluations.empty()) {
     evaluation_ = train::EvaluationName(static_cast<v1::EvaluationMode>(evaluations[0]));
@@ -26,10 +26,10 @@ void CurveSink::Write(const train::MetricRecord& line) {
               !line.skipped);
     return;
   }
-  const study::Evaluation evaluation{.steps = line.step + 1,
-                                     .samples = samples_,
-                                     .loss = line.loss.value_or(0),
-                                     .accuracy = line.accuracy.value_or(0)};
+  const Evaluation evaluation{.steps = line.step + 1,
+                              .samples = samples_,
+                              .loss = line.loss.value_or(0),
+                              .accuracy = line.accuracy.value_or(0)};
   if (!line.evaluation) return;
   if (*line.evaluation == evaluation_) record_.test.push_back(evaluation);
   record_.test_with[*line.evaluation].push_back(evaluation);
@@ -49,4 +49,4 @@ void CurveSink::CloseEpoch() {
   sums_ = {};
 }
 
-}  // namespace syncbn::app
+}  // namespace syncbn::study

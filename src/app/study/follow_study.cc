@@ -1,0 +1,111 @@
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <thread>
+
+#include "app/client_text.h"
+#include "app/console.h"
+#include "app/exit_code.h"
+#include "app/study/study_clients.h"
+#include "app/study/study_text.h"
+#include "app/terminal.h"
+
+namespace syncbn::app {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Between two looks, and, without a terminal, between two lines about the progress.
+constexpr auto kLook = 1s, kPlain = 30s;
+
+class StudyFollower {
+ public:
+  StudyFollower(client::Connection& connection, std::string study, bool json)
+      : connection_(connection), study_(std::move(study)), json_(json), line_(stdout, !json) {}
+
+  int Run() {
+    InterruptFlag interrupt;
+    while (!interrupt.raised()) {
+      if (Look() && HasEnded(last_->state())) return End();
+      std::this_thread::sleep_for(kLook);
+    }
+    line_.Clear();
+    const std::string id = LastPart(study_);
+    Say(stderr,
+        "%s goes on. To look at it: syncbn study show %s. To end it: syncbn study cancel %s.\n",
+        study_.c_str(), id.c_str(), id.c_str());
+    return kInterrupted;
+  }
+
+ private:
+  // False: the coordinator is away.
+  bool Look() {
+    v1::GetStudyRequest request;
+    request.set_name(study_);
+    request.set_basic(true);
+    try {
+      const v1::Study study = connection_.Call(&v1::StudyService::Stub::GetStudy, request);
+      if (away_) Note("the coordinator is back");
+      away_ = false;
+      Show(study);
+      last_ = study;
+      return true;
+    } catch (const client::Unreachable&) {
+      // One that was never there is not waited for.
+      if (!last_) throw;
+      if (!away_) Note("the coordinator is away; the study goes on when it is back");
+      away_ = true;
+      return false;
+    }
+  }
+
+  void Note(const std::string& text) {
+    if (!json_) line_.Print(LocalClock(Clock::System().Now()) + "  " + text);
+  }
+
+  void Show(const v1::Study& study) {
+    const bool moved = !last_ || last_->state() != study.state();
+    if (json_) {
+      if (!moved && last_->progress().SerializeAsString() == study.progress().SerializeAsString())
+        return;
+      Say(stdout, "%s\n", JsonLine(study).c_str());
+      std::fflush(stdout);
+      return;
+    }
+    const std::string text = StateName(study.state()) + "  " + ProgressText(study.progress()) +
+                             (study.reason().empty() ? "" : "; waits: " + study.reason());
+    const MonotonicTime now = Clock::System().Monotonic();
+    const bool due = !line_.live() && now >= next_ && study.progress().done() != shown_;
+    if (moved || due) {
+      Note(text);
+      next_ = now + kPlain;
+      shown_ = study.progress().done();
+    }
+    line_.Update(study_ + "  " + text);
+  }
+
+  int End() {
+    line_.Clear();
+    if (!json_) {
+      Say(stdout, "%s", StudyText(*last_, Terminal::Of(stdout), Clock::System().Now()).c_str());
+    }
+    return ExitCodeOf(last_->state());
+  }
+
+  client::Connection& connection_;
+  const std::string study_;
+  const bool json_;
+  LiveLine line_;
+  std::optional<v1::Study> last_;
+  bool away_ = false;
+  MonotonicTime next_{};
+  int64_t shown_ = -1;
+};
+
+}  // namespace
+
+int FollowStudy(client::Connection& connection, const std::string& study, bool json) {
+  return StudyFollower(connection, study, json).Run();
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,201 @@
+#include "coordinator/study/study_submission.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <set>
+
+#include "base/text.h"
+#include "coordinator/api_error.h"
+#include "coordinator/service/status.h"
+#include "study/measures.h"
+#include "study/trial/trial_folder.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+constexpr const char* kInvalid = "STUDY_FILE_INVALID";
+// Trials at once where nobody says how many, and a batch system has the hosts.
+constexpr int kUsualAtOnce = 16;
+constexpr size_t kMostLabels = 32, kMostLabel = 63;
+
+std::string NameOr(const std::string& name, const char* other) {
+  return name.empty() ? other : name;
+}
+
+std::vector<std::string> OverridesOf(const v1::Study& study) {
+  return {study.overrides().begin(), study.overrides().end()};
+}
+
+study::StudyFile ReadStudy(const v1::Study& study, const StudyTexts& texts) {
+  const auto read_run = [&](const std::string& path) -> study::NamedText {
+    if (texts.run.empty()) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "the run file " + path + " has not come with the study");
+    }
+    return {.name = NameOr(study.run_file_name(), "run file"), .text = texts.run};
+  };
+  return study::ParseStudyText(texts.study, NameOr(study.study_file_name(), "study file"), read_run,
+                               OverridesOf(study), study.form());
+}
+
+// Before anything is made of them.
+void CheckSize(const study::StudyFile& file) {
+  auto trials =
+      static_cast<int64_t>(std::max({file.seeds.size(), file.tuning_grid.size(), size_t{1}}));
+  for (const study::Axis& axis : file.axes) {
+    trials *= static_cast<int64_t>(axis.levels.size());
+    if (trials <= kMostTrials) continue;
+    throw ApiError(ErrorCode::kInvalidArgument, "TOO_LARGE",
+                   file.source->name() + ": the study has more than " +
+                       std::to_string(kMostTrials) +
+                       " trials, combinations that are skipped among them; at most so many are "
+                       "allowed: make several studies of it",
+                   {{"limit", std::to_string(kMostTrials)}});
+  }
+}
+
+// What of a text a label may hold; empty: nothing.
+std::string LabelText(const std::string& text) {
+  std::string label = text.substr(0, kMostLabel);
+  for (char& c : label) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) == 0 && c != '.' && c != '_' && c != '-') c = '_';
+  }
+  return label;
+}
+
+bool IsOwnLabel(const std::string& key) {
+  return key == "study" || key == "trial";
+}
+
+int DefaultAtOnce(const study::StudyFile& file, const v1::Resources& resources,
+                  const Controller& controller) {
+  if (file.spec.at_once() > 0) return std::min(file.spec.at_once(), kMostAtOnce);
+  int slots = 0;
+  for (const Controller::HostView& host : controller.Hosts()) slots += host.capacity.slots;
+  if (slots == 0) return kUsualAtOnce;
+  return std::clamp(slots / std::max(1, resources.threads_per_process()), 1, kMostAtOnce);
+}
+
+void CheckFieldsOf(const v1::Study& study, const SubmissionPolicy& policy) {
+  if (study.study_file().empty()) ThrowFieldInvalid("study_file", "study_file is empty");
+  CheckFileSize("the study file", study.study_file(), policy);
+  CheckFileSize("the run file", study.run_file(), policy);
+  CheckText("study_file_name", study.study_file_name(), 255);
+  CheckText("run_file_name", study.run_file_name(), 255);
+  CheckText("form", study.form(), 128);
+  CheckOverrides(OverridesOf(study));
+  CheckText("data_folder", study.data_folder(), 3 * 1024);
+  if (!study.data_folder().empty() && !std::filesystem::path(study.data_folder()).is_absolute()) {
+    ThrowFieldInvalid("data_folder",
+                      "data_folder '" + study.data_folder() + "' must be an absolute path");
+  }
+  if (study.at_once() > kMostAtOnce) {
+    ThrowFieldInvalid("at_once", "at_once is " + std::to_string(study.at_once()) +
+                                     "; it can be 1 to " + std::to_string(kMostAtOnce));
+  }
+  for (const auto& [key, value] : study.labels()) {
+    if (!IsOwnLabel(key)) continue;
+    ThrowFieldInvalid("labels", "label '" + key + "': trials have one of their own");
+  }
+  if (study.resources().processes() != 0) {
+    throw ApiError(ErrorCode::kInvalidArgument, "RESOURCES_INVALID",
+                   "processes of trials are the study file's to say: its key `processes`, under "
+                   "`set` or as an axis");
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<study::Plan> PlanOf(const v1::Study& study, const StudyTexts& texts) {
+  try {
+    study::StudyFile file = ReadStudy(study, texts);
+    CheckSize(file);
+    return std::make_unique<study::Plan>(std::move(file));
+  } catch (const study::StudyFileError& error) {
+    throw RunFileError(error.diagnostics(), error.name(), kInvalid);
+  } catch (const ApiError&) {
+    throw;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInvalidArgument) throw;
+    throw ApiError(error.code(), kInvalid, error.message());
+  }
+}
+
+v1::Job JobOfTrial(const v1::Study& study, int64_t id, const study::Plan& plan,
+                   const study::TrialResult& trial, const v1::RunSpec& run, int processes) {
+  v1::RunSpec own = run;
+  own.set_name(plan.file().spec.name());
+  const std::filesystem::path data = own.data().path();
+  if (!data.empty() && !data.is_absolute() && !study.data_folder().empty()) {
+    own.mutable_data()->set_path((study.data_folder() / data).lexically_normal().string());
+  }
+  v1::Job job;
+  job.set_run_file(study::RunFileOfTrial(own));
+  job.set_run_file_name(plan.file().spec.name() + "-" + trial.id + ".yaml");
+  *job.mutable_resources() = study.resources();
+  job.mutable_resources()->set_processes(processes);
+  *job.mutable_labels() = study.labels();
+  auto& labels = *job.mutable_labels();
+  labels["study"] = std::to_string(id);
+  labels["trial"] = trial.id;
+  // As far as there is room, and without taking a label that is there already.
+  const auto add = [&](const std::string& key, const std::string& value) {
+    const std::string name = LabelText(key), text = LabelText(value);
+    if (name.empty() || text.empty() || labels.size() >= kMostLabels) return;
+    labels.insert({name, text});
+  };
+  add("seed", std::to_string(trial.trial.seed));
+  if (trial.trial.tuned) add("tuned", FormatDouble(*trial.trial.tuned));
+  const study::Cell& cell = plan.cells()[trial.trial.cell];
+  for (size_t axis = 0; axis < plan.file().axes.size(); ++axis) {
+    add(plan.file().axes[axis].name, plan.LevelOf(cell, axis).label);
+  }
+  return job;
+}
+
+StudySubmission CheckStudy(const v1::Study& study, const std::string& submitter,
+                           const SubmissionPolicy& policy, Controller& controller) {
+  CheckFieldsOf(study, policy);
+  StudySubmission submission{.texts = {.study = study.study_file(), .run = study.run_file()}};
+  const std::unique_ptr<study::Plan> plan = PlanOf(study, submission.texts);
+  v1::Study& spec = submission.spec;
+  spec.set_display_name(plan->file().spec.name());
+  spec.set_study_file_name(NameOr(study.study_file_name(), "study file"));
+  spec.set_run_file_name(study.run_file_name());
+  *spec.mutable_overrides() = study.overrides();
+  spec.set_form(study.form());
+  *spec.mutable_resources() = study.resources();
+  *spec.mutable_labels() = study.labels();
+  spec.set_data_folder(study.data_folder());
+  spec.set_submitter(submitter);
+  spec.set_at_once(study.at_once() > 0
+                       ? study.at_once()
+                       : DefaultAtOnce(plan->file(), study.resources(), controller));
+  for (const std::string& measure : study::AskedMeasures(plan->file().spec)) {
+    if (spec.at_once() == 1 || !study::IsTime(measure)) continue;
+    ThrowFieldInvalid("at_once", "at_once is " + std::to_string(spec.at_once()) +
+                                     ", but the study asks for " + measure +
+                                     ", and times of trials that go on side by side are not "
+                                     "theirs: it must be 1");
+  }
+  submission.known_trials = static_cast<int64_t>(plan->FirstTrials().size());
+  // One of every cell; the others of it differ in the seed and in what is tuned.
+  std::set<size_t> cells;
+  std::set<std::string> data_paths;
+  for (const study::Trial& trial : plan->FirstTrials()) {
+    if (!cells.insert(trial.cell).second) continue;
+    const v1::Job job = JobOfTrial(spec, 0, *plan, {.trial = trial, .id = plan->IdOf(trial)},
+                                   plan->RunOf(trial), plan->ProcessesOf(trial));
+    const Submission one = CheckSubmission(job, submitter, policy);
+    if (data_paths.insert(one.data_path).second && !one.data_path.empty()) {
+      controller.file_system().Run("the folders of the study",
+                                   [path = one.data_path, policy] { CheckDataPath(path, policy); });
+    }
+    controller.Submit(one.spec, one.run_file, {.key = {.actor = submitter}, .validate_only = true});
+  }
+  return submission;
+}
+
+}  // namespace syncbn::coordinator
