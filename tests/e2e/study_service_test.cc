@@ -1,8 +1,10 @@
 // Studies on a real coordinator, by its users' commands: handed in, killed under way, fetched.
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <fstream>
 #include <random>
+#include <thread>
 
 #include "tests/e2e/serve_fixture.h"
 
@@ -138,6 +140,11 @@ TEST_F(StudyServiceE2eTest, PausedAndResumedItEndsInTheSameTableAndCancelledWith
   Serve();
   Process wait(Command({"submit", "tiny.yaml", "--wait"}));
   ASSERT_TRUE(wait.WaitForText("studies/1 submitted", kPatience)) << wait.Err();
+  // It is made after the answer.
+  for (const auto start = std::chrono::steady_clock::now();
+       Jobs() == 0 && std::chrono::steady_clock::now() - start < kPatience;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
   WaitForState("jobs/1", v1::Job::RUNNING);
   EXPECT_THAT(Run({"pause", "1"}).out, HasSubstr("studies/1 PAUSING"));
   ASSERT_TRUE(wait.WaitForText("PAUSED", kPatience)) << wait.Out();

@@ -46,7 +46,7 @@ void AddStudyFile(Command command, StudyArguments& arguments) {
 void AddStudyCommand(CommandLine& line) {
   auto arguments = std::make_shared<StudyArguments>();
   Command study = line.parser.add_subcommand(
-      "study", "Many runs of one run file, and what they say: here, or as jobs of a coordinator");
+      "study", "Many runs of one run file, and what they say: here or on a coordinator");
   study->require_subcommand(1, 1);
   study->footer("What a study file holds: syncbn explain --study");
 
