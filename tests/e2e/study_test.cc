@@ -164,7 +164,7 @@ TEST_F(StudyTest, AFolderOfSomethingElseIsRefusedAndLeftAsItIs) {
   const ProcessResult run = RunProcess(RunInto("mine"));
   EXPECT_EQ(run.status, 2);
   EXPECT_THAT(run.err, HasSubstr("holds files that are not of a study"));
-  EXPECT_THAT(run.err, HasSubstr("--out"));
+  EXPECT_THAT(run.err, HasSubstr("give another folder"));
   EXPECT_EQ(Read("mine/study.yaml"), "precious");
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path() / "mine"), {}), 1);
 
