@@ -63,6 +63,11 @@ document::Point PointOf(const CellFigure& figure, double x, double factor) {
   if (figure.diverged > 0) {
     point.evidence.note = std::to_string(figure.diverged) + " diverged";
   }
+  if (figure.failed > 0) {
+    point.evidence.note +=
+        (point.evidence.note.empty() ? "" : ", ") + std::to_string(figure.failed) + " failed";
+    if (figure.samples.empty()) point.lost = "failed";
+  }
   if (figure.not_reached > 0) {
     point.lost = "not reached";
     point.evidence.seeds = static_cast<int>(figure.ids.size());

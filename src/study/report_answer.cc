@@ -47,6 +47,10 @@ std::string NotToldApart(const Plan& plan, const Outlook& outlook, size_t best,
     if (cell == best) continue;
     ++others;
     const CellFigure figure = FigureOf(plan, outlook, cell, measure);
+    if (figure.samples.empty() && figure.not_reached == 0) {  // nothing is known of it
+      --others;
+      continue;
+    }
     if (figure.not_reached > 0) continue;  // what was never reached is not as good
     std::vector<double> differences;
     for (const auto& [seed, value] : figure.samples) {
@@ -62,6 +66,10 @@ std::string NotToldApart(const Plan& plan, const Outlook& outlook, size_t best,
     alike += interval.low <= 0 && interval.high >= 0 ? 1 : 0;
   }
   if (others == 0) return "";
+  if (others == 1) {
+    return std::string("; the seeds ") + (alike == 0 ? "tell" : "do not tell") +
+           " it apart from the other cell";
+  }
   if (alike == 0) return "; the seeds tell it apart from each of the others";
   return "; the seeds do not tell it apart from " + std::to_string(alike) + " of the other " +
          Plural(others, "cell");
@@ -98,6 +106,14 @@ std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
   if (diverged > 0) {
     answer.push_back(Plural(diverged, "trial") + " diverged, and " +
                      (diverged == 1 ? "counts" : "count") + " as guessing.");
+  }
+  const auto failed = std::ranges::count_if(outlook.trials(), [](const TrialResult& one) {
+    return one.record != nullptr && one.record->end == TrialEnd::kFailed;
+  });
+  if (failed > 0) {
+    answer.push_back(Plural(failed, "trial") +
+                     " failed, for the reasons below: `syncbn study run` with " +
+                     "--retry-failed runs " + (failed == 1 ? "it" : "them") + " again.");
   }
   std::vector<std::string> parts;
   for (const char* name : {"supported", "refuted", "inconclusive"}) {

@@ -141,6 +141,32 @@ TEST_F(ReportPages, SayOfWhichCellsTheNoiseScaleIsBiased) {
   EXPECT_GT(others, 0);
 }
 
+TEST(ReportOfAStudy, SaysThatTrialsFailedAndDoesNotCallThemDiverged) {
+  const Plan plan(testing::Parse(testing::SmallStudy()));
+  const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
+    TrialRecord record = testing::Finished(0.1, 0.5);
+    if (trial.cell == 0) record.end = TrialEnd::kFailed;
+    return record;
+  });
+  const document::Document report = MakeReport(plan, Outlook(plan, results), {});
+  EXPECT_THAT(report.answer, ::testing::Contains(::testing::HasSubstr("3 trials failed")));
+  EXPECT_THAT(
+      report.answer,
+      ::testing::Contains(::testing::HasSubstr("do not tell it apart from the other cell.")));
+  bool found = false;
+  for (const document::Section& section : report.sections) {
+    for (const document::Block& block : section.blocks) {
+      const auto* chart = std::get_if<document::Chart>(&block);
+      if (chart == nullptr || chart->title != "Test accuracy at the end") continue;
+      const document::Point& point = std::get<document::LineChart>(chart->plot).series[0].points[0];
+      EXPECT_EQ(point.lost, "failed");
+      EXPECT_EQ(point.evidence.note, "3 failed");
+      found = true;
+    }
+  }
+  EXPECT_TRUE(found);
+}
+
 TEST(HeatMapsOfAStudy, AreOverTheTwoAxesOfMostValuesForEachOfTheOthersAndMarkTheBest) {
   const Plan plan(testing::Parse(testing::SmallStudy(
       "  - {name: net, cases: [{name: small}, {name: bigger, set: {model.hidden: [5]}}]}\n"

@@ -67,6 +67,8 @@ int Fetch(client::Connection& connection, const ClientOptions& options,
   const study::Plan plan(FileOf(study, overrides));
   const fs::path folder = arguments.folder;
   PrepareStudyFolder(folder, plan.file());
+  // Nobody runs the study here meanwhile.
+  const study::ResultLog held(folder / study::kResultsFile);
   RefuseOthers(folder, results);
   study::StoreStudy(folder, plan.file(), overrides);
   WriteFileAtomically(folder / study::kResultsFile, results);

@@ -114,6 +114,8 @@ void StudyDriver::Step(const StudyRecord& study, const std::stop_token& turn) {
       return Execute(study, turn);
     case v1::Study::PAUSING:
       if (Settle(study, EventKind::kPause, turn)) {
+        // Some jobs have ended instead; nobody waits for them until the study goes on.
+        Harvest(study);
         Move(v1::Study::PAUSING, v1::Study::PAUSED, study.fault);
       }
       return;
@@ -206,12 +208,13 @@ void StudyDriver::Execute(const StudyRecord& study, const std::stop_token& turn)
          }
          if (ended != nullptr) OnEnded(jobs, *ended);
        }});
-  if (complete) Move(v1::Study::RUNNING, v1::Study::SUCCEEDED, "");
+  if (!complete) return;
+  // Of a result that was kept by one that was killed before it could count it.
+  StoreProgress();
+  Move(v1::Study::RUNNING, v1::Study::SUCCEEDED, "");
 }
 
-// Its result is kept by now.
-void StudyDriver::OnEnded(TrialJobs& jobs, const study::TrialResult& ended) {
-  Count(ended.id, *ended.record, DescriptionOf(*plan_, ended.trial));
+void StudyDriver::StoreProgress() {
   v1::StudyProgress progress;
   {
     std::lock_guard lock(mutex_);
@@ -219,6 +222,12 @@ void StudyDriver::OnEnded(TrialJobs& jobs, const study::TrialResult& ended) {
   }
   progress.clear_running();
   options_.store->Write([&](Tables& tables) { tables.studies.SetProgress(id_, progress); });
+}
+
+// Its result is kept by now.
+void StudyDriver::OnEnded(TrialJobs& jobs, const study::TrialResult& ended) {
+  Count(ended.id, *ended.record, DescriptionOf(*plan_, ended.trial));
+  StoreProgress();
   if (ended.record->end == study::TrialEnd::kFailed) return;
   try {
     jobs.RemoveOutput(ended.id);
@@ -280,7 +289,8 @@ void StudyDriver::Harvest(const StudyRecord& study) {
       if (log_->Find(one.id) != nullptr) continue;
       const std::optional<StudyTrial> trial = options_.store->Read(
           [&](Tables& tables) { return tables.studies.Trial(study.id, one.id); });
-      if (!trial || !trial->state || *trial->state == JobState::kCancelled) continue;
+      if (!trial || !trial->state || !IsEnded(*trial->state)) continue;
+      if (*trial->state == JobState::kCancelled) continue;  // its study, or a user
       const JobRecord job =
           options_.store->Read([&](Tables& tables) { return tables.jobs.Get(trial->job); });
       log_->Add(one.id, jobs.RecordOf(job, plan_->RunOf(one.trial)));

@@ -70,6 +70,8 @@ class StudyDriver {
   // Results of trials that ended while nobody waited for them.
   void Harvest(const StudyRecord& study);
   void RemoveOutputs(TrialJobs& jobs);
+  // What progress_ says of what has ended.
+  void StoreProgress();
   TrialJobs MakeJobs(const StudyRecord& study);
   // Only where it is in `from` still.
   void Move(StudyState from, StudyState to, const std::string& fault);

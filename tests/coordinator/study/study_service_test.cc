@@ -149,6 +149,26 @@ TEST_F(StudyServiceTest, PausedItGivesItsSlotsBackAndResumedItGoesOnWithTheSameJ
   EXPECT_EQ(CsvOf(name), CsvHere(study::testing::SmallStudy()));
 }
 
+TEST_F(StudyServiceTest, ATrialThatEndsWhileTheStudyIsPausedHasItsResultTaken) {
+  leave = 0;
+  const std::string name = Create(SmallRequest());
+  WaitUntil("four run", [&] { return CountOf(JobState::kRunning) == 4; });
+  drivers.reset();  // nobody waits for it
+  leave = 1;
+  WaitUntil("one has ended", [&] { return CountOf(JobState::kSucceeded) == 1; });
+  store.Write([&](Tables& tables) {
+    tables.studies.SetState(ParseStudyName(name), v1::Study::PAUSING, "", clock.Now());
+  });
+  Restart();
+  WaitForStudy(name, v1::Study::PAUSED);
+  EXPECT_EQ(GetStudy(name).progress().done(), 1);
+  EXPECT_EQ(ParseResults(ResultsOf(name)).size(), 1u);
+  leave = 1 << 20;
+  Ask(&Stub::ResumeStudy, Named<v1::ResumeStudyRequest>(name));
+  WaitForStudy(name, v1::Study::SUCCEEDED);
+  EXPECT_EQ(CsvOf(name), CsvHere(study::testing::SmallStudy()));
+}
+
 TEST_F(StudyServiceTest, AJobThatItsUserHasPausedStaysPausedWithTheStudyAndAfterIt) {
   leave = 0;
   v1::CreateStudyRequest request = SmallRequest();
