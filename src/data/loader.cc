@@ -60,6 +60,7 @@ class Loader::State {
   struct Queue {
     int64_t taken = 0;
     int64_t begun = 0;
+    bool failed = false;  // its reader has been told, and is told again whatever is made meanwhile
     std::vector<std::optional<LoadedBatch>> ring;  // batch i at i % prefetch
     std::condition_variable ready;
   };
@@ -143,7 +144,8 @@ LoadedBatch Loader::State::Wait(Queue& queue) {
   std::unique_lock lock(mutex_);
   const size_t slot = static_cast<size_t>(queue.taken % options_.prefetch);
   queue.ready.wait(lock, [&] { return queue.ring[slot].has_value() || failure_.has_value(); });
-  if (!queue.ring[slot].has_value()) throw Error(*failure_);
+  queue.failed |= !queue.ring[slot].has_value();
+  if (queue.failed) throw Error(*failure_);
   LoadedBatch loaded = std::move(*queue.ring[slot]);
   queue.ring[slot].reset();
   ++queue.taken;
