@@ -84,22 +84,25 @@ void ReadRecords(const Source& source, const fs::path& file, const CifarLayout& 
   }
 }
 
+std::vector<fs::path> FindFiles(const Source& source, const CifarLayout& layout, Split split) {
+  std::vector<std::string> names = split == Split::kTrain ? layout.train : layout.test;
+  if (names.empty()) names = ListFiles(source, split);
+  std::vector<fs::path> files;
+  for (const std::string& name : names) files.push_back(source.Find(std::span(&name, 1)));
+  return files;
+}
+
 Dataset::Content ReadSplit(const Source& source, const CifarLayout& layout, Split split) {
   const bool train = split == Split::kTrain;
-  std::vector<std::string> names = train ? layout.train : layout.test;
-  if (names.empty()) names = ListFiles(source, split);
   Dataset::Content content{.name = source.name,
                            .split = split,
                            .image = {kSide, kSide, kChannels},
                            .classes = 0,
                            .images = {},
                            .labels = {}};
-  std::vector<fs::path> files;
+  const std::vector<fs::path> files = FindFiles(source, layout, split);
   uintmax_t bytes = 0;
-  for (const std::string& name : names) {
-    files.push_back(source.Find(std::span(&name, 1)));
-    bytes += fs::file_size(files.back());
-  }
+  for (const fs::path& file : files) bytes += fs::file_size(file);
   content.images.reserve(bytes);
   for (const fs::path& file : files) {
     ReadRecords(source, file, layout, train ? layout.train_records : layout.test_records, content);
@@ -134,6 +137,11 @@ CifarLayout Cifar100Layout() {
 
 CifarLayout AnyCifarLayout() {
   return {};
+}
+
+void FindCifarDataset(const Source& source, const CifarLayout& layout) {
+  source.CheckFolder();
+  for (const Split split : {Split::kTrain, Split::kTest}) FindFiles(source, layout, split);
 }
 
 SplitContents ReadCifarDataset(const Source& source, const CifarLayout& layout) {

@@ -30,5 +30,7 @@ CifarLayout AnyCifarLayout();
 
 // Images become H W C. Files of a split are joined in the order of their names.
 SplitContents ReadCifarDataset(const Source& source, const CifarLayout& layout);
+// Throws as that does where one is missing.
+void FindCifarDataset(const Source& source, const CifarLayout& layout);
 
 }  // namespace syncbn::data

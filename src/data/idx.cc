@@ -71,7 +71,8 @@ struct SplitFiles {
   fs::path labels;
 };
 
-SplitFiles FindFiles(const Source& source, const std::string& prefix) {
+SplitFiles FindFiles(const Source& source, Split split) {
+  const std::string prefix = split == Split::kTrain ? "train" : "t10k";
   auto find = [&](const std::string& what, const std::string& kind) {
     const std::string dash = prefix + "-" + what + "-" + kind,
                       dot = prefix + "-" + what + "." + kind;
@@ -82,7 +83,7 @@ SplitFiles FindFiles(const Source& source, const std::string& prefix) {
 }
 
 Dataset::Content ReadSplit(const Source& source, const IdxExpectation& expectation, Split split) {
-  const SplitFiles files = FindFiles(source, split == Split::kTrain ? "train" : "t10k");
+  const SplitFiles files = FindFiles(source, split);
   IdxArray images = ReadIdx(source, files.images, 3);
   const IdxArray labels = ReadIdx(source, files.labels, 1);
   const int64_t height = images.extents[1], width = images.extents[2];
@@ -155,6 +156,11 @@ IdxArray ReadIdx(const Source& source, const fs::path& file, int dimensions) {
   bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(header));
   array.elements = std::move(bytes);
   return array;
+}
+
+void FindIdxDataset(const Source& source) {
+  source.CheckFolder();
+  for (const Split split : {Split::kTrain, Split::kTest}) FindFiles(source, split);
 }
 
 SplitContents ReadIdxDataset(const Source& source, const IdxExpectation& expectation) {

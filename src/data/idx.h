@@ -29,5 +29,7 @@ struct IdxExpectation {
 
 // The four files named as MNIST's are, with '-' or '.' before "idx", plain or with ".gz".
 SplitContents ReadIdxDataset(const Source& source, const IdxExpectation& expectation);
+// Throws as that does where one is missing.
+void FindIdxDataset(const Source& source);
 
 }  // namespace syncbn::data

@@ -1,10 +1,13 @@
 // The table from data.dataset to its reader.
 #include <algorithm>
+#include <optional>
 #include <utility>
+#include <variant>
 
 #include "base/error.h"
 #include "data/cifar.h"
 #include "data/dataset.h"
+#include "data/dataset_files.h"
 #include "data/idx.h"
 #include "data/shapes.h"
 #include "syncbn/v1/run.pb.h"
@@ -45,22 +48,29 @@ SplitContents GenerateShapes(const v1::DataSpec& spec, uint64_t seed) {
   return {MakeShapes(seed, Split::kTrain, train), MakeShapes(seed, Split::kTest, test)};
 }
 
-SplitContents Read(const v1::DataSpec& spec, uint64_t seed) {
+// Where the files of a data set lie, and what they must be.
+struct Files {
+  Source source;
+  std::variant<IdxExpectation, CifarLayout> kind;
+};
+
+// Nothing: it is made, not read.
+std::optional<Files> FilesOf(const v1::DataSpec& spec) {
   switch (spec.dataset()) {
     case v1::DATASET_SHAPES:
-      return GenerateShapes(spec, seed);
+      return std::nullopt;
     case v1::DATASET_MNIST:
-      return ReadIdxDataset(Downloadable(spec, "mnist"), {.side = 28, .classes = 10});
+      return Files{Downloadable(spec, "mnist"), IdxExpectation{.side = 28, .classes = 10}};
     case v1::DATASET_FASHION_MNIST:
-      return ReadIdxDataset(Downloadable(spec, "fashion_mnist"), {.side = 28, .classes = 10});
+      return Files{Downloadable(spec, "fashion_mnist"), IdxExpectation{.side = 28, .classes = 10}};
     case v1::DATASET_IDX:
-      return ReadIdxDataset(Own(spec, "idx"), {});
+      return Files{Own(spec, "idx"), IdxExpectation{}};
     case v1::DATASET_CIFAR10:
-      return ReadCifarDataset(Downloadable(spec, "cifar10"), Cifar10Layout());
+      return Files{Downloadable(spec, "cifar10"), Cifar10Layout()};
     case v1::DATASET_CIFAR100:
-      return ReadCifarDataset(Downloadable(spec, "cifar100"), Cifar100Layout());
+      return Files{Downloadable(spec, "cifar100"), Cifar100Layout()};
     case v1::DATASET_CIFAR_BINARY:
-      return ReadCifarDataset(Own(spec, "cifar_binary"), AnyCifarLayout());
+      return Files{Own(spec, "cifar_binary"), AnyCifarLayout()};
     default:
       throw Error(ErrorCode::kInvalidArgument,
                   "data.dataset is not given; expected shapes, mnist, fashion_mnist, cifar10, "
@@ -68,7 +78,25 @@ SplitContents Read(const v1::DataSpec& spec, uint64_t seed) {
   }
 }
 
+SplitContents Read(const v1::DataSpec& spec, uint64_t seed) {
+  const std::optional<Files> files = FilesOf(spec);
+  if (!files) return GenerateShapes(spec, seed);
+  if (const auto* layout = std::get_if<CifarLayout>(&files->kind))
+    return ReadCifarDataset(files->source, *layout);
+  return ReadIdxDataset(files->source, std::get<IdxExpectation>(files->kind));
+}
+
 }  // namespace
+
+void CheckDatasetFiles(const v1::DataSpec& spec) {
+  const std::optional<Files> files = FilesOf(spec);
+  if (!files) return;
+  if (const auto* layout = std::get_if<CifarLayout>(&files->kind)) {
+    FindCifarDataset(files->source, *layout);
+  } else {
+    FindIdxDataset(files->source);
+  }
+}
 
 DatasetPair MakeDataset(const v1::DataSpec& spec, uint64_t seed) {
   SplitContents contents = Read(spec, seed);
