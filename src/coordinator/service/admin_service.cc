@@ -1,7 +1,5 @@
 #include "coordinator/service/admin_service.h"
 
-#include <charconv>
-
 #include "base/utf8.h"
 #include "coordinator/answer_size.h"
 #include "coordinator/api_error.h"
@@ -13,7 +11,7 @@
 namespace syncbn::coordinator {
 namespace {
 
-constexpr int kDefaultPage = 100, kMostOnPage = 1000;
+constexpr int kUsualPage = 100;
 // Of a record; an earlier version may have cut one inside a character.
 constexpr size_t kMostText = 1024;
 
@@ -37,15 +35,6 @@ v1::AuditRecord Show(const AuditRecord& entry) {
   record.set_code(std::string(rpc::StatusCodeName(static_cast<grpc::StatusCode>(entry.code))));
   record.set_detail(Utf8Beginning(entry.detail, kMostText));
   return record;
-}
-
-int64_t ParsePageToken(const std::string& token) {
-  if (token.empty()) return INT64_MAX;
-  int64_t before = 0;
-  const char* end = token.data() + token.size();
-  const auto [at, code] = std::from_chars(token.data(), end, before);
-  if (code == std::errc() && at == end && before > 0) return before;
-  ThrowPageToken(token);
 }
 
 }  // namespace
@@ -105,14 +94,11 @@ grpc::Status AdminService::ListAudit(grpc::ServerContext* context,
                                      const v1::ListAuditRequest* request,
                                      v1::ListAuditResponse* response) {
   return gate_.Run(*context, "AdminService/ListAudit", request, [&](Call&) {
-    if (request->page_size() < 0 || request->page_size() > kMostOnPage) {
-      ThrowFieldInvalid("page_size", "page_size is " + std::to_string(request->page_size()) +
-                                         "; it can be 1 to " + std::to_string(kMostOnPage));
-    }
-    const int size = request->page_size() == 0 ? kDefaultPage : request->page_size();
-    const int64_t before = ParsePageToken(request->page_token());
-    auto entries = gate_.options().store->Read(
-        [&](Tables& tables) { return tables.audit.List(before, size + 1); });
+    const auto [size, before] =
+        ParseNumberedPage(request->page_size(), request->page_token(), kUsualPage);
+    auto entries = gate_.options().store->Read([&, before = before, size = size](Tables& tables) {
+      return tables.audit.List(before, size + 1);
+    });
     if (static_cast<int>(entries.size()) > size) {
       entries.pop_back();
       response->set_next_page_token(std::to_string(entries.back().sequence));

@@ -75,8 +75,7 @@ Caller Authenticator::Identify(const std::optional<std::string>& authorization,
     if (local_allowed_ && !HasTokens()) {
       return {.name = "local", .peer = peer, .role = Role::kAdmin};
     }
-    FailUnauthenticated(
-        "this server asks for a token: give one with --token-file FILE or SYNCBN_USER_TOKEN");
+    FailUnauthenticated("this server asks for a token, and none has come");
   }
   if (authorization->size() <= kScheme.size() ||
       ::strncasecmp(authorization->c_str(), kScheme.data(), kScheme.size()) != 0) {

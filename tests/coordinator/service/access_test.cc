@@ -46,8 +46,8 @@ TEST_F(AccessTest, FromTheFirstTokenOnEverybodyNeedsOne) {
   const std::string secret = server.authenticator.Create("root", Role::kAdmin, std::nullopt);
   AddJob(server.store);
   EXPECT_EQ(Get("jobs/1"),
-            "UNAUTHENTICATED UNAUTHENTICATED: this server asks for a token: give one with "
-            "--token-file FILE or SYNCBN_USER_TOKEN");
+            "UNAUTHENTICATED UNAUTHENTICATED: this server asks for a token, and none has come")
+      << "how one is given is the client's to say";
   EXPECT_EQ(Get("jobs/1", secret), "OK");
 }
 
