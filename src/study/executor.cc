@@ -17,8 +17,9 @@ namespace {
 
 class Execution {
  public:
-  Execution(const Plan& plan, ResultLog& log, TrialRunner& runner, const ExecutorOptions& options)
-      : plan_(plan), log_(log), runner_(runner), options_(options) {}
+  Execution(const Plan& plan, KeptResults& kept, TrialRunner& runner,
+            const ExecutorOptions& options)
+      : plan_(plan), kept_(kept), runner_(runner), options_(options) {}
 
   bool Run() {
     Look();
@@ -72,7 +73,7 @@ class Execution {
 
   // What is to be run, by all that has ended. Under mutex_, or before the threads.
   void Look() {
-    const Outlook outlook(plan_, log_.results());
+    const Outlook outlook(plan_, kept_.results());
     progress_.known = static_cast<int64_t>(outlook.trials().size());
     progress_.done = 0;
     open_.clear();
@@ -167,8 +168,8 @@ class Execution {
     // What is not kept is not told of: it has no record.
     bool kept = false;
     try {
-      log_.Add(ended.result.id, *std::move(ended.record));
-      ended.result.record = log_.Find(ended.result.id);
+      kept_.Add(ended.result.id, *std::move(ended.record));
+      ended.result.record = kept_.Find(ended.result.id);
       kept = true;
       ++progress_.ran;
       Close(ended.result.id);
@@ -189,7 +190,7 @@ class Execution {
   }
 
   const Plan& plan_;
-  ResultLog& log_;
+  KeptResults& kept_;
   TrialRunner& runner_;
   const ExecutorOptions& options_;
   // Requested by the caller's, and by a failure.
@@ -211,9 +212,9 @@ class Execution {
 
 }  // namespace
 
-bool Execute(const Plan& plan, ResultLog& log, TrialRunner& runner,
+bool Execute(const Plan& plan, KeptResults& kept, TrialRunner& runner,
              const ExecutorOptions& options) {
-  return Execution(plan, log, runner, options).Run();
+  return Execution(plan, kept, runner, options).Run();
 }
 
 }  // namespace syncbn::study

@@ -46,9 +46,10 @@ struct ExecutorOptions {
   std::function<void(const Progress& progress, const TrialResult* ended)> on_progress = {};
 };
 
-// Returns whether all have ended; false: it was stopped. Throws what a runner, the log or
+// Returns whether all have ended; false: it was stopped. Throws what a runner, the results or
 // on_progress throws, and RESOURCE_EXHAUSTED where so many cannot go on at once, after the trials
 // that were running have been stopped.
-bool Execute(const Plan& plan, ResultLog& log, TrialRunner& runner, const ExecutorOptions& options);
+bool Execute(const Plan& plan, KeptResults& kept, TrialRunner& runner,
+             const ExecutorOptions& options);
 
 }  // namespace syncbn::study

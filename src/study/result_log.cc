@@ -180,6 +180,16 @@ std::map<std::string, TrialRecord> ReadResults(const std::filesystem::path& path
   return Parse(WholeLines(TextOf(path)), path);
 }
 
+const TrialRecord* KeptResults::Find(const std::string& id) const {
+  const auto found = results_.find(id);
+  return found == results_.end() ? nullptr : &found->second;
+}
+
+void KeptResults::Add(const std::string& id, TrialRecord record) {
+  Write(id, record);
+  results_.insert_or_assign(id, std::move(record));
+}
+
 ResultLog::ResultLog(std::filesystem::path path) : path_(std::move(path)) {
   fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd_ < 0) ThrowErrno("open", path_);
@@ -204,11 +214,6 @@ ResultLog::~ResultLog() {
   ::close(fd_);
 }
 
-const TrialRecord* ResultLog::Find(const std::string& id) const {
-  const auto found = results_.find(id);
-  return found == results_.end() ? nullptr : &found->second;
-}
-
 size_t ResultLog::KeepOnly(const std::string& by) {
   return std::erase_if(results_, [&](const auto& one) { return one.second.by != by; });
 }
@@ -217,7 +222,7 @@ void ResultLog::DropFailed() {
   std::erase_if(results_, [](const auto& one) { return one.second.end == TrialEnd::kFailed; });
 }
 
-void ResultLog::Add(const std::string& id, TrialRecord record) {
+void ResultLog::Write(const std::string& id, const TrialRecord& record) {
   const std::string line = ToJsonLine(id, record);
   const off_t before = ::lseek(fd_, 0, SEEK_END);
   size_t written = 0;
@@ -234,7 +239,6 @@ void ResultLog::Add(const std::string& id, TrialRecord record) {
     written += static_cast<size_t>(n);
   }
   if (::fdatasync(fd_) != 0) ThrowErrno("sync", path_);
-  results_.insert_or_assign(id, std::move(record));
 }
 
 }  // namespace syncbn::study
