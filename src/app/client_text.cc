@@ -54,7 +54,9 @@ std::string ResourceNameOf(std::string_view text, const std::string& kind, std::
                            const std::string& example, const std::string& list) {
   std::string_view digits = text;
   if (digits.starts_with(prefix)) digits.remove_prefix(prefix.size());
-  if (AllDigits(digits) && digits.size() > 18)
+  // They begin with 1.
+  if (AllDigits(digits) &&
+      (digits.size() > 18 || digits.find_first_not_of('0') == std::string_view::npos))
     throw Error(ErrorCode::kNotFound, "there is no " + kind + " " + std::string(text));
   if (!AllDigits(digits)) {
     throw Error(ErrorCode::kInvalidArgument, "\"" + std::string(text) + "\" is not a " + kind +

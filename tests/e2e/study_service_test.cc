@@ -162,5 +162,76 @@ TEST_F(StudyServiceE2eTest, PausedAndResumedItEndsInTheSameTableAndCancelledWith
   EXPECT_EQ(cancelled.Wait().status, 11);
 }
 
+TEST_F(StudyServiceE2eTest, RestoredElsewhereFromABackupItIsWhatItWas) {
+  Serve();
+  ASSERT_EQ(Run({"submit", "tiny.yaml", "--wait"}).status, 0);
+  ProcessOptions back_up = Command({});
+  back_up.argv = {SyncbnProgram(), "backup", "--json"};
+  const ProcessResult backup = RunProcess(back_up);
+  ASSERT_EQ(backup.status, 0) << backup.err;
+  const auto look = [&](const std::string& folder) {
+    std::string all = Run({"list", "--json"}).out + Run({"show", "1", "--json"}).out;
+    EXPECT_EQ(Run({"fetch", "1", folder}).status, 0);
+    EXPECT_EQ(Run({"report", folder}).status, 0);
+    for (const char* file : {"study.yaml", "run.yaml", "results.jsonl", "rules.jsonl", "trials.csv",
+                             "timings.csv", "report.md"}) {
+      all += Read(folder + "/" + file);
+    }
+    return all;
+  };
+  const std::string before = look("before");
+  EXPECT_EQ(Lines("before/results.jsonl"), 8u);
+  ASSERT_EQ(Stop(), 0);
+  const fs::path copy = nlohmann::json::parse(backup.out)["path"].get<std::string>();
+  const fs::path kept = tools_.path() / "kept.db";
+  fs::copy_file(copy, kept);
+  fs::remove_all(data());
+  fs::create_directories(data());
+  fs::copy_file(kept, data() / "store.db");
+  Serve();
+  EXPECT_EQ(look("after"), before);
+}
+
+TEST_F(StudyServiceE2eTest, OneThatIsDeletedWhileItIsFollowedEndsWith11AndASentence) {
+  Pace(1000);
+  Serve();
+  Process wait(Command({"submit", "tiny.yaml", "--wait"}));
+  ASSERT_TRUE(wait.WaitForText("RUNNING", kPatience)) << wait.Err();
+  ::kill(wait.pid(), SIGSTOP);
+  EXPECT_EQ(Run({"cancel", "1"}).status, 0);
+  for (const auto start = std::chrono::steady_clock::now();
+       Run({"delete", "1"}).status != 0 && std::chrono::steady_clock::now() - start < kPatience;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  ::kill(wait.pid(), SIGCONT);
+  const ProcessResult waited = wait.Wait();
+  EXPECT_EQ(waited.status, 11);
+  EXPECT_THAT(waited.err, HasSubstr("studies/1 was deleted meanwhile, with its results; when last "
+                                    "seen it was "));
+}
+
+TEST_F(StudyServiceE2eTest, SaysWhatIsWrongWithItsArgumentsAndKeepsToAHundredColumns) {
+  Serve();
+  std::vector<std::string> submit = {"submit", "tiny.yaml", "--wait"};
+  for (int i = 0; i < 8; ++i) {
+    submit.insert(submit.end(),
+                  {"--set", "set={train.label_smoothing: 0." + std::to_string(i) + "}"});
+  }
+  ASSERT_EQ(Run(submit).status, 0);
+  std::istringstream shown(Run({"show", "1"}).out);
+  for (std::string line; std::getline(shown, line);) EXPECT_LE(line.size(), 100u) << line;
+  for (const char* verb : {"show", "retry", "cancel"}) {
+    const ProcessResult none = Run({verb, "0"});
+    EXPECT_EQ(none.status, 2);
+    EXPECT_THAT(none.err, HasSubstr("there is no study 0"));
+  }
+  const ProcessResult fetch = Run({"fetch", "1", ""});
+  EXPECT_EQ(fetch.status, 2);
+  EXPECT_THAT(fetch.err, HasSubstr("the value is empty"));
+  const ProcessResult retry = Run({"retry", "1"});
+  EXPECT_EQ(retry.status, 2);
+  EXPECT_THAT(retry.err, HasSubstr("only trials that have failed"));
+}
+
 }  // namespace
 }  // namespace syncbn

@@ -168,7 +168,8 @@ Coordinator::Coordinator(ServeOptions options)
                  .store_id = store_.id(),
                  .submission = {.output_root = options_.output_root,
                                 .data_roots = options_.data_roots,
-                                .allowed_variables = options_.allowed_variables},
+                                .allowed_variables = options_.allowed_variables,
+                                .runs_here = launcher_->Name() == "local"},
                  .ladder = options_.ladder,
                  .max_log_bytes = options_.max_log_bytes};
   if (options_.worker_ca) job_launch_.tls_ca = fs::absolute(*options_.worker_ca);

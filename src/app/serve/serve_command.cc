@@ -219,7 +219,8 @@ void AddAdvanced(Command command, Arguments& arguments) {
   seconds("--start-limit", &policy.start_limit, "until all ranks must have registered");
   seconds("--silence-limit", &policy.silence_limit, "unheard for so long a job is restarted");
   seconds("--queue-limit", &policy.queue_limit, "the longest wait in the queue");
-  seconds("--pause-limit", &policy.pause_limit, "the longest pause");
+  seconds("--pause-limit", &policy.pause_limit,
+          "the longest pause, but of jobs whose study is paused");
   seconds("--force-limit", &policy.force_limit, "for force, until an attempt is given up");
   seconds("--backoff", &policy.first_backoff, "before the first restart; doubles with each");
   seconds("--longest-backoff", &policy.last_backoff, "up to this");
@@ -242,16 +243,20 @@ void AddAdvanced(Command command, Arguments& arguments) {
       ->type_name("N")
       ->capture_default_str()
       ->group("Advanced");
-  command
-      ->add_option_function(
-          "--keep-jobs",
-          [&options](double days) {
-            options.retention.ended_jobs = microseconds(static_cast<int64_t>(days * 86400e6));
-          },
-          "forget jobs that ended so long ago (default: never)")
-      ->type_name("DAYS")
-      ->range(0.0, 1e5)
-      ->group("Advanced");
+  const auto keep = [&](const char* name, std::optional<microseconds>* target, const char* help) {
+    command
+        ->add_option_function(
+            name,
+            [target](double days) { *target = microseconds(static_cast<int64_t>(days * 86400e6)); },
+            help)
+        ->type_name("DAYS")
+        ->range(0.0, 1e5)
+        ->group("Advanced");
+  };
+  keep("--keep-jobs", &options.retention.ended_jobs,
+       "forget jobs that ended so long ago, but of studies that have not ended\n(default: never)");
+  keep("--keep-studies", &options.retention.ended_studies,
+       "forget studies that ended so long ago, with their results\n(default: never)");
   command
       ->add_option("--advertise", options.advertise,
                    "where workers reach this server (default: the first --listen)")

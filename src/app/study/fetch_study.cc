@@ -8,6 +8,7 @@
 #include "app/study/study_clients.h"
 #include "app/study/study_output.h"
 #include "app/terminal.h"
+#include "app/validators.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "study/result_log.h"
@@ -98,7 +99,8 @@ void AddStudyFetch(Command study, CommandLine& line) {
   client.command->add_option("STUDY", arguments->study, "its number, as in 3 or studies/3")
       ->required();
   client.command->add_option("DIR", arguments->folder, "folder for it; made where it is not there")
-      ->required();
+      ->required()
+      ->check(NotEmpty());
   OnRun(client, line, [=](client::Connection& connection, const ClientOptions& options) {
     return Fetch(connection, options, *arguments);
   });

@@ -9,6 +9,7 @@
 #include "app/study/study_clients.h"
 #include "app/study/study_text.h"
 #include "app/terminal.h"
+#include "coordinator/api_error.h"
 
 namespace syncbn::app {
 namespace {
@@ -27,6 +28,7 @@ class StudyFollower {
     InterruptFlag interrupt;
     while (!interrupt.raised()) {
       if (Look() && HasEnded(last_->state())) return End();
+      if (deleted_) return EndDeleted();
       std::this_thread::sleep_for(kLook);
     }
     line_.Clear();
@@ -38,7 +40,7 @@ class StudyFollower {
   }
 
  private:
-  // False: the coordinator is away.
+  // False: the coordinator is away, or the study is gone.
   bool Look() {
     v1::GetStudyRequest request;
     request.set_name(study_);
@@ -55,6 +57,10 @@ class StudyFollower {
       if (!last_) throw;
       if (!away_) Note("the coordinator is away; the study goes on when it is back");
       away_ = true;
+      return false;
+    } catch (const coordinator::ApiError& error) {
+      if (!last_ || error.reason() != "STUDY_NOT_FOUND") throw;
+      deleted_ = true;
       return false;
     }
   }
@@ -92,12 +98,20 @@ class StudyFollower {
     return ExitCodeOf(last_->state());
   }
 
+  // Only what has ended can be deleted: how it ended is gone with it.
+  int EndDeleted() {
+    line_.Clear();
+    Say(stderr, "%s was deleted meanwhile, with its results; when last seen it was %s, %s\n",
+        study_.c_str(), StateName(last_->state()).c_str(), ProgressText(last_->progress()).c_str());
+    return kJobCancelled;
+  }
+
   client::Connection& connection_;
   const std::string study_;
   const bool json_;
   LiveLine line_;
   std::optional<v1::Study> last_;
-  bool away_ = false;
+  bool away_ = false, deleted_ = false;
   MonotonicTime next_{};
   int64_t shown_ = -1;
 };

@@ -1,4 +1,4 @@
-// list, show, pause, resume, cancel and delete.
+// list, show, pause, resume, retry, cancel and delete.
 #include <cstdio>
 
 #include "app/client_text.h"
@@ -95,19 +95,29 @@ void AddStudyVerbs(Command study, CommandLine& line) {
   });
 
   using Stub = v1::StudyService::Stub;
-  AddVerb(study, line, "pause", "Pause a study and its jobs, and free their slots",
-          "Begins no more trials; the jobs of those under way write a checkpoint and leave.\n\n"
-          "  syncbn study pause 3",
-          VerbOf<v1::PauseStudyRequest>(&Stub::PauseStudy));
+  AddVerb(
+      study, line, "pause", "Pause a study and its jobs, and free their slots",
+      "Begins no more trials; the jobs of those under way write a checkpoint and leave. They stay\n"
+      "paused for as long as the study (--pause-limit of the coordinator does not count).\n\n"
+      "  syncbn study pause 3",
+      VerbOf<v1::PauseStudyRequest>(&Stub::PauseStudy));
   AddVerb(study, line, "resume", "Let a study that was paused go on where it was",
           "  syncbn study resume 3", VerbOf<v1::ResumeStudyRequest>(&Stub::ResumeStudy));
+  AddVerb(
+      study, line, "retry", "Run the trials of a study that have failed anew",
+      "Their results no longer count, and each becomes another job; 'syncbn retry' is refused for\n"
+      "jobs of trials. A study that has SUCCEEDED or FAILED runs again; one that is paused begins\n"
+      "them when it is resumed.\n\n"
+      "  syncbn study retry 3",
+      VerbOf<v1::RetryStudyRequest>(&Stub::RetryStudy));
   AddVerb(study, line, "cancel", "End a study and its open jobs; its results so far stay",
           "  syncbn study cancel 3", VerbOf<v1::CancelStudyRequest>(&Stub::CancelStudy));
 
   auto deleted = std::make_shared<std::string>();
   const ClientCommand remove = AddClientCommand(
       study, "delete", "Forget a study that has ended, with its results",
-      "Its jobs stay as long as jobs are kept. To keep the results: syncbn study fetch.\n\n"
+      "Its jobs stay as long as jobs are kept. To keep the results: syncbn study fetch.\n"
+      "A coordinator with --keep-studies DAYS forgets by itself what ended so long ago.\n\n"
       "  syncbn study delete 3");
   remove.command->add_option("STUDY", *deleted, "its number, as in 3 or studies/3")->required();
   OnRun(remove, line, [=](client::Connection& connection, const ClientOptions& options) {

@@ -86,15 +86,16 @@ void AddStudyCommand(CommandLine& line) {
       study.add_subcommand("overview", "One page of several studies: what each claim came to");
   auto folders = std::make_shared<std::vector<std::string>>();
   auto page = std::make_shared<std::string>("studies");
-  overview->add_option("DIR", *folders, "folders of studies")->required();
+  overview->add_option("DIR", *folders, "folders of studies")->required()->check(NotEmpty());
   overview->add_option("--out", *page, "folder of overview.html and overview.md")
       ->type_name("DIR")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(NotEmpty());
   overview->callback([=] { WriteStudyOverview(*folders, *page); });
 
   Command report = study.add_subcommand("report", "Write the report of a study's folder anew");
   auto folder = std::make_shared<std::string>();
-  report->add_option("DIR", *folder, "folder of the study")->required();
+  report->add_option("DIR", *folder, "folder of the study")->required()->check(NotEmpty());
   report->callback([=] {
     const study::Plan plan(study::LoadStoredStudy(*folder));
     WriteStudyReport(plan, study::ReadResults(std::filesystem::path(*folder) / study::kResultsFile),

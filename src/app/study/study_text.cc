@@ -8,6 +8,7 @@
 #include "app/table.h"
 #include "base/printable.h"
 #include "base/text.h"
+#include "config/diagnostic.h"
 
 namespace syncbn::app {
 namespace {
@@ -86,8 +87,12 @@ std::string StudiesTable(std::span<const v1::Study> studies, const Terminal& ter
 
 std::string StudyText(const v1::Study& study, const Terminal& terminal, WallTime now) {
   const std::string id = LastPart(study.name());
-  const auto line = [](const std::string& name, const std::string& value) {
-    return value.empty() ? "" : Format("  %-10s ", name.c_str()) + OneLine(value) + "\n";
+  const auto line = [&](const std::string& name, const std::string& value) -> std::string {
+    if (value.empty()) return "";
+    const std::string head = Format("  %-10s ", name.c_str());
+    const std::string wrapped = config::WrapText(OneLine(value), std::min(100, terminal.width),
+                                                 static_cast<int>(head.size()));
+    return head + wrapped.substr(head.size()) + "\n";
   };
   std::string text = terminal.Paint(study.name(), Tone::kStrong) + "  " +
                      terminal.Paint(StateName(study.state()), ToneOf(study.state())) + "  " +
@@ -105,6 +110,7 @@ std::string StudyText(const v1::Study& study, const Terminal& terminal, WallTime
   text += line("at once", Plural(study.at_once(), "process"));
   std::vector<std::string> overrides(study.overrides().begin(), study.overrides().end());
   text += line("set", Join(overrides, ", "));
+  for (const std::string& note : study.notes()) text += line("note", note);
   text += line("jobs", "syncbn jobs --label study=" + id);
   text += line("results", "syncbn study fetch " + id + " DIR");
   return text;

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "app/client_text.h"
+#include "app/console.h"
 #include "app/exit_code.h"
 #include "app/jobs/resource_options.h"
 #include "app/study/study_clients.h"
@@ -64,6 +65,11 @@ int Submit(client::Connection& connection, const ClientOptions& options,
           id.c_str(), id.c_str());
     }
   }
+  if (!options.json) {
+    for (const std::string& note : study.notes()) {
+      Say(stdout, "%s\n", Sentences("note: " + OneLine(note)).c_str());
+    }
+  }
   std::fflush(stdout);
   if (arguments.check || !arguments.wait) return kSuccess;
   return FollowStudy(connection, study.name(), options.json);
@@ -75,7 +81,8 @@ void AddStudySubmit(Command study, CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
   const ClientCommand client = AddClientCommand(
       study, "submit", "Hand a study to a coordinator, which runs its trials as jobs",
-      "Trials are jobs with the labels study and trial, and one for each axis; they wait in the "
+      "Trials are jobs with the labels study, trial and seed, and one for each axis; they wait in "
+      "the "
       "queue\n"
       "with all others. A trial that has a result is never run again, whatever becomes of the\n"
       "coordinator, and one that fails or diverges is a result. A relative data.path is taken from "
@@ -84,7 +91,7 @@ void AddStudySubmit(Command study, CommandLine& line) {
       "  syncbn study submit configs/studies/batch-size.yaml --form quick --wait\n"
       "  syncbn study submit study.yaml --at-once 8 --priority -5 --label team=vision\n\n"
       "Exit codes: 0 submitted, or with --wait succeeded; 2 refused; 9 no coordinator answers;\n"
-      "with --wait also 10 failed, 11 cancelled, 130 left by Ctrl-C.");
+      "with --wait also 10 failed, 11 cancelled or deleted, 130 left by Ctrl-C.");
   Command command = client.command;
   command->add_option("STUDY.yaml", arguments->study, "the study file")->required();
   const auto list = [&](const char* name, std::vector<std::string>& target, const char* help) {
@@ -99,7 +106,7 @@ void AddStudySubmit(Command study, CommandLine& line) {
   command
       ->add_option("--at-once", arguments->at_once,
                    "processes of trials under way at a time (default: at_once of the\nstudy, else "
-                   "as many as the cluster has slots for)")
+                   "as many as the cluster has slots for, up to 256)")
       ->type_name("N")
       ->check(WholeNumberFrom(1, coordinator::kMostAtOnce));
   list("--label", arguments->labels, "label of its jobs, e.g. --label team=vision");

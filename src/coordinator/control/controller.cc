@@ -63,6 +63,28 @@ void CheckDeletable(const JobRecord& record) {
                  {{"state", state}});
 }
 
+// What is kept of a trial's job is its study's: it looks at the job's first end, and removes its
+// output when it has the result.
+void CheckRetryIsItsUsers(const Tables& tables, const JobRecord& record) {
+  const std::optional<TrialOfStudy> trial = tables.studies.OfJob(record.id);
+  if (!trial) return;
+  throw ApiError(ErrorCode::kFailedPrecondition, "WRONG_STATE",
+                 JobName(record.id) + " is a trial of " + StudyName(trial->study) +
+                     ", which would not take its result: 'syncbn study retry " +
+                     std::to_string(trial->study) + "' runs the failed trials of the study anew",
+                 {{"state", std::string(JobStateName(record.status.state))}});
+}
+
+void CheckStudyIsDoneWith(const Tables& tables, const JobRecord& record) {
+  const std::optional<TrialOfStudy> trial = tables.studies.OfJob(record.id);
+  if (!trial || IsEnded(trial->state)) return;
+  throw ApiError(ErrorCode::kFailedPrecondition, "WRONG_STATE",
+                 JobName(record.id) + " is a trial of " + StudyName(trial->study) +
+                     ", which has not ended and may have to look at it: wait for the study to end, "
+                     "or cancel it first",
+                 {{"state", std::string(JobStateName(record.status.state))}});
+}
+
 }  // namespace
 
 v1::Job ParseJob(const std::string& bytes) {
@@ -111,8 +133,12 @@ v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo&
   const Event event{.kind = verb.verb};
   if (verb.resources) CheckFits(job, *verb.resources);
   if (info.validate_only) {
-    JobRecord record = options_.store->Read([&](Tables& tables) { return tables.jobs.Get(job); });
-    CheckEtag(record, verb.etag);
+    JobRecord record = options_.store->Read([&](Tables& tables) {
+      JobRecord one = tables.jobs.Get(job);
+      CheckEtag(one, verb.etag);
+      if (verb.verb == EventKind::kRetry) CheckRetryIsItsUsers(tables, one);
+      return one;
+    });
     const Outcome outcome = Apply(record.status, event, PolicyOf(record, options_.job_policy), now);
     CheckApplied(record, outcome);
     record.status = outcome.status;
@@ -125,7 +151,10 @@ v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo&
       [&](Tables& tables) {
         const JobRecord before = tables.jobs.Get(job);
         CheckEtag(before, verb.etag);
-        if (verb.verb == EventKind::kRetry) CheckQuota(tables, before.spec.submitter(), 0);
+        if (verb.verb == EventKind::kRetry) {
+          CheckRetryIsItsUsers(tables, before);
+          CheckQuota(tables, before.spec.submitter(), 0);
+        }
         applied = ApplyIn(tables, job, event,
                           {info.key.actor, std::string(EventName(verb.verb)), verb.reason}, {});
         CheckApplied(before, applied->outcome);
@@ -144,18 +173,18 @@ v1::Job Controller::Act(int64_t job, const VerbRequest& verb, const RequestInfo&
 
 void Controller::Delete(int64_t job, const std::string& etag, const RequestInfo& info) {
   const WallTime now = options_.clock->Now();
-  if (info.validate_only) {
-    const JobRecord record =
-        options_.store->Read([&](Tables& tables) { return tables.jobs.Get(job); });
-    CheckEtag(record, etag);
-    CheckDeletable(record);
-    return;
-  }
-  bool deletable = false;
-  const auto forget = [&](Tables& tables) {
+  const auto look = [&](Tables& tables) {
     const JobRecord record = tables.jobs.Get(job);
     CheckEtag(record, etag);
     CheckDeletable(record);
+    CheckStudyIsDoneWith(tables, record);
+  };
+  if (info.validate_only) {
+    return options_.store->Read(look);
+  }
+  bool deletable = false;
+  const auto forget = [&](Tables& tables) {
+    look(tables);
     deletable = true;
     tables.jobs.Delete(job, {info.key.actor, "DELETE", ""}, now);
     return std::string();

@@ -213,6 +213,9 @@ class Controller {
   void ApplyDueEvents(Moment now, MonotonicTime monotonic);
   // STARTING, its time is up, and it says something that is not heard: it gets more time.
   bool GetsMoreTimeToStart(OpenJob& open, DurableTime now, MonotonicTime monotonic);  // mutex_ held
+  // PAUSED, its time is up, but it is its study that is paused: that is no job which was forgotten.
+  // It gets its time once more, here only.
+  bool StaysPaused(int64_t job, DurableTime now);
   void RunSchedule(Moment now);
   // Only if the job is still the one that was placed.
   void Place(int64_t job, int64_t revision, const Placement& placement, Moment now);

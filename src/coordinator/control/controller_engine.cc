@@ -375,6 +375,15 @@ void Controller::RunRetention() {
       std::error_code ignored;
       std::filesystem::remove_all(options_.store->folder() / JobName(job), ignored);
     }
+    for (const int64_t study : step.deleted_studies) {
+      const std::string what = "the output folder of " + StudyName(study);
+      Guarded("removing " + what, [&] {
+        file_system_.Run(what, [folder = StudyOutput(options_.output_root, study)] {
+          std::error_code ignored;
+          std::filesystem::remove_all(folder, ignored);
+        });
+      });
+    }
   }
 }
 

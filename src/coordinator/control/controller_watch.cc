@@ -89,11 +89,26 @@ bool Controller::GetsMoreTimeToStart(OpenJob& open, DurableTime now, MonotonicTi
   return true;
 }
 
+bool Controller::StaysPaused(int64_t job, DurableTime now) {
+  std::optional<bool> held;
+  Guarded(JobName(job) + ": looking for its study", [&] {
+    held = options_.store->Read([&](Tables& tables) { return tables.studies.HoldsPaused(job); });
+  });
+  if (!held) return true;  // not known: at the next tick
+  if (!*held) return false;
+  std::lock_guard lock(mutex_);
+  const auto open = open_.find(job);
+  if (open == open_.end() || open->second.record.status.state != JobState::kPaused) return true;
+  open->second.record.status.deadline = now + options_.job_policy.pause_limit;
+  return true;
+}
+
 void Controller::ApplyDueEvents(Moment now, MonotonicTime monotonic) {
   struct Due {
     int64_t job;
     Event event;
     std::string actor;
+    bool paused = false;
   };
   std::vector<Due> due;
   std::vector<AttemptId> looks;
@@ -111,7 +126,7 @@ void Controller::ApplyDueEvents(Moment now, MonotonicTime monotonic) {
           // What the launcher said of it tells more than any guess.
           event.launcher_words = open.start_failure ? open.start_failure->message : open.waiting;
         }
-        due.push_back({id, std::move(event), "timer"});
+        due.push_back({id, std::move(event), "timer", status.state == JobState::kPaused});
         continue;
       }
       if (status.state != JobState::kRunning) continue;
@@ -140,6 +155,7 @@ void Controller::ApplyDueEvents(Moment now, MonotonicTime monotonic) {
     pool_->Post(kLooks, [this, id] { LookAtRanks(id); });
   }
   for (const Due& one : due) {
+    if (one.paused && StaysPaused(one.job, now.durable)) continue;
     Guarded(JobName(one.job) + ": " + std::string(EventName(one.event.kind)),
             [&] { ApplyEvent(one.job, one.event, {.actor = one.actor}); });
   }

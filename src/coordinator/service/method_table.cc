@@ -27,6 +27,7 @@ constexpr std::array kRules = {
     MethodRule{"StudyService/CancelStudy", Access::kSubmitter, true},
     MethodRule{"StudyService/PauseStudy", Access::kSubmitter, true},
     MethodRule{"StudyService/ResumeStudy", Access::kSubmitter, true},
+    MethodRule{"StudyService/RetryStudy", Access::kSubmitter, true},
     MethodRule{"StudyService/DeleteStudy", Access::kSubmitter, true},
     MethodRule{"StudyService/ReadStudyResults", Access::kViewer},
 

@@ -80,7 +80,7 @@ void CheckLabel(const std::string& text) {
   const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) || c == '.' || c == '_' || c == '-';
   });
-  if (text.empty() || text.size() > 63 || !plain) {
+  if (text.empty() || text.size() > kMostLabelBytes || !plain) {
     ThrowFieldInvalid("labels", "label '" + text.substr(0, 80) +
                                     "': keys and values have 1 to 63 letters, digits, '.', '_' or "
                                     "'-'");
@@ -88,7 +88,7 @@ void CheckLabel(const std::string& text) {
 }
 
 void CheckLabels(const v1::Job& job) {
-  CheckCount("labels", job.labels_size(), 32);
+  CheckCount("labels", job.labels_size(), kMostLabels);
   for (const auto& [key, value] : job.labels()) {
     CheckLabel(key);
     CheckLabel(value);

@@ -21,6 +21,8 @@ namespace syncbn::coordinator {
 
 // What a job may ask for at most. `syncbn submit` says it before it asks.
 inline constexpr int kMostThreads = 4096, kMostPriority = 1000, kMostRetries = 1000;
+// Labels of a job, and bytes of the key or the value of one.
+inline constexpr int kMostLabels = 32, kMostLabelBytes = 63;
 inline constexpr int64_t kMostMemoryMib = int64_t{1} << 30;
 inline constexpr std::chrono::seconds kLongestTimeLimit = std::chrono::days(3650);
 
@@ -32,6 +34,8 @@ struct SubmissionPolicy {
   // Names of variables that a job may set for its workers.
   std::vector<std::string> allowed_variables;
   size_t max_run_file_bytes = 256 * 1024;
+  // Jobs run on this machine alone: data that are not here are nowhere.
+  bool runs_here = false;
 };
 
 struct Submission {

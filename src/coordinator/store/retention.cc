@@ -22,7 +22,9 @@ std::vector<int64_t> DeleteEndedJobs(Tables& tables, RetentionPolicy::Time age, 
   std::vector<int64_t> jobs;
   {
     Rows rows = tables.database.Query(
-        "SELECT id FROM jobs WHERE end_time IS NOT NULL AND end_time < ? ORDER BY end_time LIMIT ?",
+        "SELECT id FROM jobs WHERE end_time IS NOT NULL AND end_time < ? AND id NOT IN (SELECT job "
+        "FROM study_jobs WHERE study IN (SELECT id FROM studies WHERE end_time IS NULL)) "
+        "ORDER BY end_time LIMIT ?",
         Before(now, age), std::min(limit, 100));
     while (rows.Next()) jobs.push_back(rows.Int(0));
   }
@@ -89,6 +91,11 @@ RetentionStep Forget(Store& store, const RetentionPolicy& policy, WallTime now, 
         if (policy.ended_jobs) {
           step.deleted_jobs = DeleteEndedJobs(tables, *policy.ended_jobs, now, limit);
           step.more |= !step.deleted_jobs.empty();
+        }
+        if (policy.ended_studies) {
+          step.deleted_studies =
+              tables.studies.DeleteEndedBefore(now - *policy.ended_studies, std::min(limit, 100));
+          step.more |= !step.deleted_studies.empty();
         }
         step.more |= DeleteMetricsOfDeletedJobs(tables.database, limit);
         step.more |= DeleteOldBatches(tables.database, Before(now, policy.batches), limit);

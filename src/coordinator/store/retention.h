@@ -11,8 +11,11 @@ namespace syncbn::coordinator {
 
 struct RetentionPolicy {
   using Time = std::chrono::microseconds;
-  // Jobs that ended longer ago than this are deleted. None: kept for ever.
+  // Jobs that ended longer ago than this are deleted, unless they are trials of a study that has
+  // not: it may have to look at them still. None: kept for ever.
   std::optional<Time> ended_jobs;
+  // Likewise studies, with their results. None: kept for ever.
+  std::optional<Time> ended_studies;
   // Answers to requests that may come again.
   Time requests = std::chrono::hours(24 * 7);
   // Batches as they came: watches of metrics can go on from a cursor that is not older.
@@ -27,6 +30,8 @@ struct RetentionPolicy {
 struct RetentionStep {
   // Jobs deleted in this step: their folders can go now.
   std::vector<int64_t> deleted_jobs;
+  // Likewise studies: the output of their trials.
+  std::vector<int64_t> deleted_studies;
   // There is more to do now.
   bool more = false;
 };

@@ -256,9 +256,40 @@ CREATE TABLE study_trials(
 ) STRICT, WITHOUT ROWID;
 )sql";
 
+// What the trials came to, and all jobs that they became: one that failed may be run anew.
+constexpr const char* kVersion6 = R"sql(
+-- Lines of results.jsonl, one after another: begin is the offset of the first byte among those of its
+-- study. They are only added to; of those of a trial at most one counts.
+CREATE TABLE study_results(
+  study INTEGER NOT NULL REFERENCES studies(id) ON DELETE CASCADE,
+  begin INTEGER NOT NULL,
+  trial TEXT NOT NULL,
+  line BLOB NOT NULL,
+  failed INTEGER NOT NULL,
+  counts INTEGER NOT NULL,
+  PRIMARY KEY (study, begin)
+) STRICT;
+CREATE UNIQUE INDEX study_results_that_count ON study_results(study, trial) WHERE counts;
+
+-- current: the one that its trial is waited for by; none of a trial that is to be run anew.
+CREATE TABLE study_jobs(
+  job INTEGER PRIMARY KEY,
+  study INTEGER NOT NULL REFERENCES studies(id) ON DELETE CASCADE,
+  trial TEXT NOT NULL,
+  paused INTEGER NOT NULL,
+  current INTEGER NOT NULL
+) STRICT;
+CREATE INDEX study_jobs_by_study ON study_jobs(study);
+CREATE UNIQUE INDEX study_jobs_current ON study_jobs(study, trial) WHERE current;
+INSERT INTO study_jobs(job, study, trial, paused, current)
+  SELECT job, study, trial, paused, 1 FROM study_trials;
+DROP TABLE study_trials;
+CREATE INDEX ended_studies ON studies(end_time) WHERE end_time IS NOT NULL;
+)sql";
+
 const std::vector<std::string>& Steps() {
-  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3, kVersion4,
-                                                 kVersion5};
+  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3,
+                                                 kVersion4, kVersion5, kVersion6};
   return steps;
 }
 

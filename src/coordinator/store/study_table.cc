@@ -1,5 +1,6 @@
 #include "coordinator/store/study_table.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "coordinator/api_error.h"
@@ -16,8 +17,8 @@ constexpr const char* kSelect =
     "SELECT id, spec, state, fault, progress, revision, create_time, update_time, end_time "
     "FROM studies ";
 constexpr const char* kSelectTrials =
-    "SELECT trial, job, paused, state FROM study_trials LEFT JOIN jobs ON jobs.id = job "
-    "WHERE study = ? ";
+    "SELECT trial, job, paused, state FROM study_jobs LEFT JOIN jobs ON jobs.id = job "
+    "WHERE study = ? AND current ";
 
 StudyRecord Read(const Rows& rows) {
   StudyRecord record;
@@ -60,6 +61,10 @@ int64_t ParseStudyName(std::string_view name) {
                                 "' is not the name of a study; they look like studies/17");
 }
 
+std::filesystem::path StudyOutput(const std::filesystem::path& output_root, int64_t study) {
+  return output_root / ("study-" + std::to_string(study));
+}
+
 bool IsEnded(StudyState state) {
   return state >= v1::Study::SUCCEEDED;
 }
@@ -97,6 +102,10 @@ StudyRecord StudyTable::Get(int64_t id) const {
   Rows rows = database_.Query(std::string(kSelect) + "WHERE id = ?", id);
   if (!rows.Next()) ThrowNoStudy(id);
   return Read(rows);
+}
+
+bool StudyTable::Exists(int64_t id) const {
+  return database_.Query("SELECT 1 FROM studies WHERE id = ?", id).Next();
 }
 
 StudyTexts StudyTable::Texts(int64_t id) const {
@@ -159,9 +168,73 @@ void StudyTable::Delete(int64_t id) {
   database_.Run("DELETE FROM studies WHERE id = ?", id);
 }
 
+std::vector<int64_t> StudyTable::DeleteEndedBefore(WallTime time, int limit) {
+  std::vector<int64_t> ids;
+  {
+    Rows rows = database_.Query(
+        "SELECT id FROM studies WHERE end_time IS NOT NULL AND end_time < ? ORDER BY end_time "
+        "LIMIT "
+        "?",
+        Micros(time), limit);
+    while (rows.Next()) ids.push_back(rows.Int(0));
+  }
+  for (const int64_t id : ids) Delete(id);
+  return ids;
+}
+
+void StudyTable::AddResult(int64_t study, const StudyResult& result) {
+  database_.Run(
+      "INSERT INTO study_results(study, begin, trial, line, failed, counts) VALUES (?, ?, ?, ?, ?, "
+      "1)",
+      study, ResultBytes(study), result.trial, Blob{result.line}, result.failed);
+}
+
+std::vector<std::string> StudyTable::Results(int64_t study) const {
+  std::vector<std::string> lines;
+  Rows rows = database_.Query(
+      "SELECT line FROM study_results WHERE study = ? AND counts ORDER BY begin", study);
+  while (rows.Next()) lines.emplace_back(rows.Bytes(0));
+  return lines;
+}
+
+int64_t StudyTable::ResultBytes(int64_t study) const {
+  Rows rows = database_.Query(
+      "SELECT begin + length(line) FROM study_results WHERE study = ? ORDER BY begin DESC LIMIT 1",
+      study);
+  return rows.Next() ? rows.Int(0) : 0;
+}
+
+std::string StudyTable::ReadResults(int64_t study, int64_t offset, int64_t most) const {
+  std::string data;
+  // From the line that holds the offset on.
+  Rows rows = database_.Query(
+      "SELECT begin, line FROM study_results WHERE study = ? AND begin >= coalesce((SELECT "
+      "max(begin) FROM study_results WHERE study = ? AND begin <= ?), 0) ORDER BY begin",
+      study, study, offset);
+  while (static_cast<int64_t>(data.size()) < most && rows.Next()) {
+    std::string_view line = rows.Bytes(1);
+    if (data.empty()) {
+      const auto before = static_cast<size_t>(offset - rows.Int(0));
+      line.remove_prefix(std::min(before, line.size()));
+    }
+    data += line.substr(0, static_cast<size_t>(most) - data.size());
+  }
+  return data;
+}
+
+int64_t StudyTable::DropFailed(int64_t study) {
+  database_.Run(
+      "UPDATE study_jobs SET current = 0 WHERE study = ? AND current AND trial IN (SELECT trial "
+      "FROM "
+      "study_results WHERE study = ? AND counts AND failed)",
+      study, study);
+  return database_.Run("UPDATE study_results SET counts = 0 WHERE study = ? AND counts AND failed",
+                       study);
+}
+
 void StudyTable::AddTrial(int64_t study, const std::string& trial, int64_t job) {
-  database_.Run("INSERT INTO study_trials(study, trial, job, paused) VALUES (?, ?, ?, 0)", study,
-                trial, job);
+  database_.Run("INSERT INTO study_jobs(job, study, trial, paused, current) VALUES (?, ?, ?, 0, 1)",
+                job, study, trial);
 }
 
 std::optional<StudyTrial> StudyTable::Trial(int64_t study, const std::string& trial) const {
@@ -177,9 +250,25 @@ std::vector<StudyTrial> StudyTable::Trials(int64_t study) const {
   return trials;
 }
 
-void StudyTable::SetPaused(int64_t study, const std::string& trial, bool paused) {
-  database_.Run("UPDATE study_trials SET paused = ? WHERE study = ? AND trial = ?", paused, study,
-                trial);
+void StudyTable::SetPaused(int64_t job, bool paused) {
+  database_.Run("UPDATE study_jobs SET paused = ? WHERE job = ?", paused, job);
+}
+
+std::optional<TrialOfStudy> StudyTable::OfJob(int64_t job) const {
+  Rows rows = database_.Query(
+      "SELECT study, state, paused FROM study_jobs JOIN studies ON studies.id = study WHERE job = "
+      "?",
+      job);
+  if (!rows.Next()) return std::nullopt;
+  return TrialOfStudy{.study = rows.Int(0),
+                      .state = static_cast<StudyState>(rows.Int(1)),
+                      .paused = rows.Int(2) != 0};
+}
+
+bool StudyTable::HoldsPaused(int64_t job) const {
+  const std::optional<TrialOfStudy> trial = OfJob(job);
+  if (!trial || IsEnded(trial->state)) return false;
+  return trial->paused || trial->state == v1::Study::PAUSING || trial->state == v1::Study::PAUSED;
 }
 
 }  // namespace syncbn::coordinator

@@ -1,8 +1,9 @@
-// Studies in the store, and which job each of their trials became. Part of Tables (store.h). What
-// the trials came to is in a file of the study's own (study/study_driver.h).
+// Studies in the store, which job each of their trials became, and what that came to. Part of
+// Tables (store.h).
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +41,9 @@ struct StudyTexts {
 std::string StudyName(int64_t id);
 int64_t ParseStudyName(std::string_view name);
 
+// Where its trials write, below the output root of the coordinator.
+std::filesystem::path StudyOutput(const std::filesystem::path& output_root, int64_t study);
+
 bool IsEnded(StudyState state);
 
 // As the API shows it, without the texts.
@@ -55,6 +59,20 @@ struct StudyTrial {
   std::optional<JobState> state;
 };
 
+// What a trial came to.
+struct StudyResult {
+  std::string trial;  // its digest
+  std::string line;   // of results.jsonl, with its end
+  bool failed = false;
+};
+
+// Whose trial a job is, of a study that is there; also one that the study has replaced by another.
+struct TrialOfStudy {
+  int64_t study = 0;
+  StudyState state = v1::Study::RUNNING;  // of the study
+  bool paused = false;                    // the study has paused the job
+};
+
 class StudyTable {
  public:
   explicit StudyTable(Database& database) : database_(database) {}
@@ -67,6 +85,7 @@ class StudyTable {
 
   // NOT_FOUND (STUDY_NOT_FOUND) if there is none.
   StudyRecord Get(int64_t id) const;
+  bool Exists(int64_t id) const;
   StudyTexts Texts(int64_t id) const;
 
   void SetState(int64_t id, StudyState state, const std::string& fault, WallTime now);
@@ -87,12 +106,28 @@ class StudyTable {
 
   // With its trials; what became of their jobs is the jobs' own.
   void Delete(int64_t id);
+  // Up to `limit` of those that ended before; returns their numbers.
+  std::vector<int64_t> DeleteEndedBefore(WallTime time, int limit);
 
-  // A trial has become this job. It must not have become one before.
+  // The result of a trial that has none that counts. To be written with the progress.
+  void AddResult(int64_t study, const StudyResult& result);
+  // The lines that count, in the order in which they came.
+  std::vector<std::string> Results(int64_t study) const;
+  // Of all lines, one after another: how many bytes, and those from `offset` on, `most` at most.
+  int64_t ResultBytes(int64_t study) const;
+  std::string ReadResults(int64_t study, int64_t offset, int64_t most) const;
+  // Results of trials that failed count no more, and their trials are no jobs any more; how many.
+  int64_t DropFailed(int64_t study);
+
+  // A trial has become this job. It must not be one now.
   void AddTrial(int64_t study, const std::string& trial, int64_t job);
   std::optional<StudyTrial> Trial(int64_t study, const std::string& trial) const;
   std::vector<StudyTrial> Trials(int64_t study) const;
-  void SetPaused(int64_t study, const std::string& trial, bool paused);
+  void SetPaused(int64_t job, bool paused);
+  // Nothing: the job is no study's.
+  std::optional<TrialOfStudy> OfJob(int64_t job) const;
+  // Whether the job is PAUSED because its study is, and so for as long as that.
+  bool HoldsPaused(int64_t job) const;
 
  private:
   Database& database_;

@@ -1,16 +1,12 @@
 #include "coordinator/study/study_driver.h"
 
-#include <google/protobuf/util/time_util.h>
-
-#include <cmath>
+#include <filesystem>
 #include <set>
 
 #include "coordinator/api_error.h"
 #include "coordinator/study/job_signal.h"
 #include "coordinator/study/study_submission.h"
 #include "study/outlook.h"
-#include "study/rule_log.h"
-#include "study/study_folder.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -21,16 +17,15 @@ RequestInfo AsStudy(int64_t study) {
   return {.key = {.actor = StudyName(study)}};
 }
 
-// "batch 32, norm BN, seed 3"
-std::string DescriptionOf(const study::Plan& plan, const study::Trial& trial) {
-  const std::string cell = plan.Describe(plan.cells()[trial.cell]);
-  return cell + (cell.empty() ? "" : ", ") + "seed " + std::to_string(trial.seed);
-}
-
 // Whether a job is as the verb wants it, or on the way there.
 bool Obeys(JobState state, EventKind verb) {
   if (state == JobState::kCancelling) return true;
   return verb == EventKind::kPause && (state == JobState::kPausing || state == JobState::kPaused);
+}
+
+bool IsGone(const Error& error) {
+  const auto* api = dynamic_cast<const ApiError*>(&error);
+  return api != nullptr && api->reason() == "STUDY_NOT_FOUND";
 }
 
 bool IsSettled(JobState state, EventKind verb) {
@@ -38,14 +33,6 @@ bool IsSettled(JobState state, EventKind verb) {
 }
 
 }  // namespace
-
-fs::path StudyFolder(const Store& store, int64_t study) {
-  return store.folder() / StudyName(study);
-}
-
-fs::path StudyOutput(const SubmissionPolicy& policy, int64_t study) {
-  return policy.output_root / ("study-" + std::to_string(study));
-}
 
 StudyDriver::StudyDriver(int64_t study, StudyOptions options)
     : id_(study), options_(std::move(options)), thread_([this] { Loop(); }) {}
@@ -59,13 +46,16 @@ StudyDriver::~StudyDriver() {
   thread_.join();
 }
 
-void StudyDriver::Wake() {
+bool StudyDriver::Wake() {
   std::stop_source turn;
   {
     std::lock_guard lock(mutex_);
+    if (done_) return false;
+    woken_ = true;
     turn = turn_;
   }
   turn.request_stop();
+  return true;
 }
 
 bool StudyDriver::done() const {
@@ -73,38 +63,46 @@ bool StudyDriver::done() const {
   return done_;
 }
 
-void StudyDriver::AddTo(v1::Study& study) const {
+void StudyDriver::AddTo(v1::Study& study, int64_t revision) const {
   std::lock_guard lock(mutex_);
   if (done_ || IsEnded(study.state())) return;
-  if (progress_) *study.mutable_progress() = *progress_;
+  if (ledger_ && opened_ == revision) *study.mutable_progress() = ledger_->progress();
   if (study.reason().empty()) study.set_reason(note_);
 }
 
 void StudyDriver::Loop() {
-  while (true) {
-    std::stop_token turn;
-    {
-      std::lock_guard lock(mutex_);
-      if (ending_) break;
-      // Whoever changes the state from here on ends this turn.
-      turn_ = std::stop_source();
-      turn = turn_.get_token();
-    }
-    try {
-      const StudyRecord study =
-          options_.store->Read([&](Tables& tables) { return tables.studies.Get(id_); });
-      if (IsEnded(study.state)) break;
-      Step(study, turn);
-    } catch (const Error& error) {
-      if (error.code() == ErrorCode::kNotFound) break;
-      Meet(error, turn);
-    } catch (const std::exception& error) {
-      Meet(Error(ErrorCode::kResourceExhausted, error.what()), turn);
-    }
+  while (Turn()) {
   }
   Close();
+}
+
+bool StudyDriver::Turn() {
+  std::stop_token turn;
+  {
+    std::lock_guard lock(mutex_);
+    // Whoever changes the state from here on ends this turn.
+    turn_ = std::stop_source();
+    turn = turn_.get_token();
+    woken_ = false;
+    done_ = ending_;
+    if (done_) return false;
+  }
+  bool ended = false;
+  try {
+    const StudyRecord study =
+        options_.store->Read([&](Tables& tables) { return tables.studies.Get(id_); });
+    ended = IsEnded(study.state);
+    if (!ended) Step(study, turn);
+  } catch (const Error& error) {
+    ended = IsGone(error);
+    if (!ended) Meet(error, turn);
+  } catch (const std::exception& error) {
+    Meet(Error(ErrorCode::kResourceExhausted, error.what()), turn);
+  }
   std::lock_guard lock(mutex_);
-  done_ = true;
+  // One that was retried just now goes on.
+  done_ = ended && !woken_;
+  return !done_;
 }
 
 void StudyDriver::Step(const StudyRecord& study, const std::stop_token& turn) {
@@ -116,14 +114,13 @@ void StudyDriver::Step(const StudyRecord& study, const std::stop_token& turn) {
       if (Settle(study, EventKind::kPause, turn)) {
         // Some jobs have ended instead; nobody waits for them until the study goes on.
         Harvest(study);
-        Move(v1::Study::PAUSING, v1::Study::PAUSED, study.fault);
+        Move(study, v1::Study::PAUSED);
       }
       return;
     case v1::Study::CANCELLING:
       if (!Settle(study, EventKind::kCancel, turn)) return;
       Harvest(study);
-      return Move(v1::Study::CANCELLING,
-                  study.fault.empty() ? v1::Study::CANCELLED : v1::Study::FAILED, study.fault);
+      return Move(study, study.fault.empty() ? v1::Study::CANCELLED : v1::Study::FAILED);
     default: {
       Close();
       SetNote("");
@@ -136,42 +133,25 @@ void StudyDriver::Step(const StudyRecord& study, const std::stop_token& turn) {
 }
 
 void StudyDriver::Open(const StudyRecord& study) {
-  if (log_) return;
-  const StudyTexts texts =
-      options_.store->Read([&](Tables& tables) { return tables.studies.Texts(id_); });
-  plan_ = PlanOf(study.spec, texts);
-  const fs::path folder = StudyFolder(*options_.store, id_);
-  fs::create_directories(folder);
-  study::StoreStudy(
-      folder, plan_->file(),
-      std::vector<std::string>(study.spec.overrides().begin(), study.spec.overrides().end()));
-  log_ = std::make_unique<study::ResultLog>(folder / study::kResultsFile);
-  study::NoteRules(folder / study::kRulesFile, plan_->file().spec,
-                   static_cast<int64_t>(log_->results().size()),
-                   google::protobuf::util::TimeUtil::ToString(ToProto(study.create_time)));
-  v1::StudyProgress progress;
-  {
-    std::lock_guard lock(mutex_);
-    progress_ = progress;
+  if (!plan_) {
+    const StudyTexts texts =
+        options_.store->Read([&](Tables& tables) { return tables.studies.Texts(id_); });
+    plan_ = PlanOf(study.spec, texts);
   }
-  const study::Outlook outlook(*plan_, log_->results());
-  std::set<std::string> counted;
-  for (const study::TrialResult& one : outlook.trials()) {
-    if (one.record == nullptr || !counted.insert(one.id).second) continue;
-    Count(one.id, *one.record, DescriptionOf(*plan_, one.trial));
-  }
+  // Whoever has changed the state may have had results forgotten.
+  if (ledger_ && opened_ == study.revision) return;
+  auto ledger = std::make_shared<StudyLedger>(*options_.store, id_, *plan_);
   std::lock_guard lock(mutex_);
-  progress_->set_known(static_cast<int64_t>(outlook.trials().size()));
-  for (const study::TrialResult& one : outlook.trials()) {
-    if (one.record != nullptr) progress_->set_done(progress_->done() + 1);
-  }
+  ledger_ = std::move(ledger);
+  opened_ = study.revision;
 }
 
 void StudyDriver::Close() {
-  log_.reset();
+  {
+    std::lock_guard lock(mutex_);
+    ledger_.reset();
+  }
   plan_.reset();
-  std::lock_guard lock(mutex_);
-  progress_.reset();
 }
 
 TrialJobs StudyDriver::MakeJobs(const StudyRecord& study) {
@@ -195,39 +175,18 @@ void StudyDriver::Execute(const StudyRecord& study, const std::stop_token& turn)
   }
   SetNote("");
   const bool complete = study::Execute(
-      *plan_, *log_, jobs,
+      *plan_, *ledger_, jobs,
       {.at_once = study.spec.at_once(),
        .stop = turn,
        .first = std::move(begun),
        .on_progress = [&](const study::Progress& progress, const study::TrialResult* ended) {
-         {
-           std::lock_guard lock(mutex_);
-           progress_->set_known(progress.known);
-           progress_->set_done(progress.done);
-           progress_->set_running(progress.running);
-         }
+         ledger_->Note(progress);
          if (ended != nullptr) OnEnded(jobs, *ended);
        }});
-  if (!complete) return;
-  // Of a result that was kept by one that was killed before it could count it.
-  StoreProgress();
-  Move(v1::Study::RUNNING, v1::Study::SUCCEEDED, "");
+  if (complete) Move(study, v1::Study::SUCCEEDED);
 }
 
-void StudyDriver::StoreProgress() {
-  v1::StudyProgress progress;
-  {
-    std::lock_guard lock(mutex_);
-    progress = *progress_;
-  }
-  progress.clear_running();
-  options_.store->Write([&](Tables& tables) { tables.studies.SetProgress(id_, progress); });
-}
-
-// Its result is kept by now.
 void StudyDriver::OnEnded(TrialJobs& jobs, const study::TrialResult& ended) {
-  Count(ended.id, *ended.record, DescriptionOf(*plan_, ended.trial));
-  StoreProgress();
   if (ended.record->end == study::TrialEnd::kFailed) return;
   try {
     jobs.RemoveOutput(ended.id);
@@ -235,21 +194,6 @@ void StudyDriver::OnEnded(TrialJobs& jobs, const study::TrialResult& ended) {
     // It stays until the study goes on anew, or is deleted.
     options_.log(StudyName(id_) + ": " + error.message());
   }
-}
-
-void StudyDriver::Count(const std::string& id, const study::TrialRecord& record,
-                        const std::string& what) {
-  std::lock_guard lock(mutex_);
-  if (record.end == study::TrialEnd::kFailed) progress_->set_failed(progress_->failed() + 1);
-  if (record.end == study::TrialEnd::kDiverged) progress_->set_diverged(progress_->diverged() + 1);
-  if (record.end != study::TrialEnd::kFinished || record.test.empty()) return;
-  const double accuracy = record.test.back().accuracy;
-  if (!std::isfinite(accuracy)) return;
-  if (progress_->has_best() && progress_->best().test_accuracy() >= accuracy) return;
-  v1::BestTrial& best = *progress_->mutable_best();
-  best.set_trial(id);
-  best.set_description(what);
-  best.set_test_accuracy(accuracy);
 }
 
 bool StudyDriver::Settle(const StudyRecord& study, EventKind verb, const std::stop_token& turn) {
@@ -262,8 +206,7 @@ bool StudyDriver::Settle(const StudyRecord& study, EventKind verb, const std::st
       settled = false;
       if (Obeys(*trial.state, verb)) continue;
       if (verb == EventKind::kPause) {
-        options_.store->Write(
-            [&](Tables& tables) { tables.studies.SetPaused(study.id, trial.trial, true); });
+        options_.store->Write([&](Tables& tables) { tables.studies.SetPaused(trial.job, true); });
       }
       try {
         options_.controller->Act(trial.job, {.verb = verb, .reason = "with its study"},
@@ -283,22 +226,18 @@ void StudyDriver::Harvest(const StudyRecord& study) {
   try {
     Open(study);
     TrialJobs jobs = MakeJobs(study);
-    const std::map<std::string, study::TrialRecord> before = log_->results();
+    const std::map<std::string, study::TrialRecord> before = ledger_->results();
     const study::Outlook outlook(*plan_, before);
     for (const study::TrialResult& one : outlook.trials()) {
-      if (log_->Find(one.id) != nullptr) continue;
+      if (ledger_->Find(one.id) != nullptr) continue;
       const std::optional<StudyTrial> trial = options_.store->Read(
           [&](Tables& tables) { return tables.studies.Trial(study.id, one.id); });
       if (!trial || !trial->state || !IsEnded(*trial->state)) continue;
       if (*trial->state == JobState::kCancelled) continue;  // its study, or a user
       const JobRecord job =
           options_.store->Read([&](Tables& tables) { return tables.jobs.Get(trial->job); });
-      log_->Add(one.id, jobs.RecordOf(job, plan_->RunOf(one.trial)));
-      {
-        std::lock_guard lock(mutex_);
-        progress_->set_done(progress_->done() + 1);
-      }
-      OnEnded(jobs, {.trial = one.trial, .id = one.id, .record = log_->Find(one.id)});
+      ledger_->Add(one.id, jobs.RecordOf(job, plan_->RunOf(one.trial)));
+      OnEnded(jobs, {.trial = one.trial, .id = one.id, .record = ledger_->Find(one.id)});
     }
   } catch (const Error& error) {
     if (IsPassing(error)) throw;
@@ -308,7 +247,7 @@ void StudyDriver::Harvest(const StudyRecord& study) {
 }
 
 void StudyDriver::RemoveOutputs(TrialJobs& jobs) {
-  const fs::path folder = StudyOutput(options_.submission, id_);
+  const fs::path folder = StudyOutput(options_.submission.output_root, id_);
   std::set<std::string> there;
   try {
     there =
@@ -321,7 +260,7 @@ void StudyDriver::RemoveOutputs(TrialJobs& jobs) {
           return names;
         });
     for (const std::string& name : there) {
-      const study::TrialRecord* record = log_->Find(name);
+      const study::TrialRecord* record = ledger_->Find(name);
       if (record != nullptr && record->end != study::TrialEnd::kFailed) jobs.RemoveOutput(name);
     }
   } catch (const Error& error) {
@@ -329,12 +268,12 @@ void StudyDriver::RemoveOutputs(TrialJobs& jobs) {
   }
 }
 
-void StudyDriver::Move(StudyState from, StudyState to, const std::string& fault) {
+void StudyDriver::Move(const StudyRecord& study, StudyState to) {
   options_.store->Write(
       [&](Tables& tables) {
-        if (tables.studies.Get(id_).state == from) {
-          tables.studies.SetState(id_, to, fault, options_.clock->Now());
-        }
+        if (tables.studies.Get(id_).revision != study.revision) return;
+        if (ledger_) tables.studies.SetProgress(id_, ToBeStored(ledger_->progress()));
+        tables.studies.SetState(id_, to, study.fault, options_.clock->Now());
       },
       Store::Use::kMakesRoom);
 }
@@ -343,9 +282,7 @@ void StudyDriver::Meet(const Error& error, const std::stop_token& turn) {
   options_.log(StudyName(id_) + ": " + error.what());
   SetNote(error.message());
   Close();
-  // Of results that another process has open, too: somebody looks into the folder.
-  const bool passes = IsPassing(error) || error.code() == ErrorCode::kFailedPrecondition;
-  if (passes || !Fail(error.what())) RestUnlessStopped(options_.pause, turn);
+  if (IsPassing(error) || !Fail(error.what())) RestUnlessStopped(options_.pause, turn);
 }
 
 bool StudyDriver::Fail(const std::string& why) {

@@ -5,6 +5,7 @@
 namespace syncbn::coordinator {
 
 void StudyDrivers::Start() {
+  TakeInResultFiles(*options_.store);
   for (const int64_t study :
        options_.store->Read([](Tables& tables) { return tables.studies.Open(); })) {
     Wake(study);
@@ -34,18 +35,16 @@ void StudyDrivers::Wake(int64_t study) {
     }
   }
   std::unique_ptr<StudyDriver>& driver = drivers_[study];
-  if (driver) {
-    driver->Wake();
-  } else {
-    driver = std::make_unique<StudyDriver>(study, options_);
-  }
+  if (driver && driver->Wake()) return;
+  if (driver) ended.push_back(std::move(driver));
+  driver = std::make_unique<StudyDriver>(study, options_);
 }
 
 v1::Study StudyDrivers::View(const StudyRecord& record) const {
   v1::Study study = ToProto(record);
   std::lock_guard lock(mutex_);
   const auto driver = drivers_.find(record.id);
-  if (driver != drivers_.end()) driver->second->AddTo(study);
+  if (driver != drivers_.end()) driver->second->AddTo(study, record.revision);
   return study;
 }
 

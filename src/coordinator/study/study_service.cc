@@ -1,8 +1,7 @@
 #include "coordinator/study/study_service.h"
 
 #include <algorithm>
-#include <charconv>
-#include <fstream>
+#include <filesystem>
 
 #include "base/check.h"
 #include "base/text.h"
@@ -10,14 +9,13 @@
 #include "coordinator/api_error.h"
 #include "coordinator/service/page_request.h"
 #include "coordinator/service/request_info.h"
-#include "study/study_folder.h"
 
 namespace syncbn::coordinator {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kDefaultPage = 50, kLargestPage = 1000;
+constexpr int kUsualPage = 50;
 constexpr int64_t kDefaultChunk = int64_t{1} << 20;
 // What tells the studies of a list apart.
 constexpr size_t kMostListedOverrides = 512;
@@ -45,35 +43,36 @@ v1::Study ParseStudy(const std::string& bytes) {
   return study;
 }
 
-std::optional<StudyState> Cancelled(StudyState state) {
-  if (state == v1::Study::CANCELLED) return state;
-  if (IsEnded(state)) return std::nullopt;
+std::optional<StudyState> Cancelled(const StudyRecord& record) {
+  if (record.state == v1::Study::CANCELLED) return record.state;
+  if (IsEnded(record.state)) return std::nullopt;
   return v1::Study::CANCELLING;
 }
 
-std::optional<StudyState> Paused(StudyState state) {
-  if (state == v1::Study::RUNNING) return v1::Study::PAUSING;
-  if (state == v1::Study::PAUSING || state == v1::Study::PAUSED) return state;
+std::optional<StudyState> Paused(const StudyRecord& record) {
+  if (record.state == v1::Study::RUNNING) return v1::Study::PAUSING;
+  if (record.state == v1::Study::PAUSING || record.state == v1::Study::PAUSED) return record.state;
   return std::nullopt;
 }
 
-std::optional<StudyState> Resumed(StudyState state) {
-  if (state == v1::Study::PAUSING || state == v1::Study::PAUSED) return v1::Study::RUNNING;
-  if (state == v1::Study::RUNNING) return state;
+std::optional<StudyState> Resumed(const StudyRecord& record) {
+  if (record.state == v1::Study::PAUSING || record.state == v1::Study::PAUSED ||
+      record.state == v1::Study::RUNNING) {
+    return v1::Study::RUNNING;
+  }
   return std::nullopt;
+}
+
+std::optional<StudyState> Retried(const StudyRecord& record) {
+  if (record.state == v1::Study::FAILED) return v1::Study::RUNNING;
+  if (record.progress.failed() == 0) return std::nullopt;
+  if (record.state == v1::Study::CANCELLING || record.state == v1::Study::CANCELLED)
+    return std::nullopt;
+  return IsEnded(record.state) ? v1::Study::RUNNING : record.state;
 }
 
 // None of the numbers that were looked at is to be given any more.
 struct NumbersGone {};
-
-int64_t ParsePageToken(const std::string& token) {
-  if (token.empty()) return INT64_MAX;
-  int64_t before = 0;
-  const char* end = token.data() + token.size();
-  const auto [at, code] = std::from_chars(token.data(), end, before);
-  if (code == std::errc() && at == end && before > 0) return before;
-  ThrowPageToken(token);
-}
 
 }  // namespace
 
@@ -100,13 +99,11 @@ std::optional<int64_t> StudyService::Insert(const StudySubmission& submission,
   const int64_t first = store().Read([](Tables& tables) { return tables.studies.NextId(); });
   const std::vector<int64_t> free = options.controller->file_system().Run(
       "the output root " + options.submission.output_root.string(),
-      [first, data = store().folder(), policy = options.submission] {
+      [first, root = options.submission.output_root] {
         constexpr size_t kSome = 16;
         std::vector<int64_t> numbers;
         for (int64_t study = first; numbers.size() < kSome; ++study) {
-          if (!fs::exists(data / StudyName(study)) && !fs::exists(StudyOutput(policy, study))) {
-            numbers.push_back(study);
-          }
+          if (!fs::exists(StudyOutput(root, study))) numbers.push_back(study);
         }
         return numbers;
       });
@@ -185,11 +182,11 @@ grpc::Status StudyService::ListStudies(grpc::ServerContext* context,
                                        const v1::ListStudiesRequest* request,
                                        v1::ListStudiesResponse* response) {
   return options_.gate->Run(*context, "StudyService/ListStudies", request, [&](Call&) {
-    const int64_t before = ParsePageToken(request->page_token());
-    const int size =
-        request->page_size() == 0 ? kDefaultPage : std::min(request->page_size(), kLargestPage);
-    const StudyTable::Page page = store().Read(
-        [&](Tables& tables) { return tables.studies.List(before, size, request->open()); });
+    const NumberedPageRequest asked =
+        ParseNumberedPage(request->page_size(), request->page_token(), kUsualPage);
+    const StudyTable::Page page = store().Read([&](Tables& tables) {
+      return tables.studies.List(asked.before, asked.size, request->open());
+    });
     for (const StudyRecord& record : page.studies) {
       v1::Study& study = *response->add_studies();
       study = options_.drivers->View(record);
@@ -217,19 +214,19 @@ void StudyService::CheckOwner(const Caller& caller, int64_t study, const std::st
 
 template <typename Request>
 grpc::Status StudyService::Act(grpc::ServerContext& context, std::string_view method,
-                               const std::string& verb, const Request& request, Next next,
-                               v1::Study& response) {
+                               const Verb& verb, const Request& request, v1::Study& response) {
   return options_.gate->Run(context, method, &request, [&](Call& call) {
     const int64_t id = ParseStudyName(request.name());
-    CheckOwner(call.caller(), id, verb + " it", method);
+    CheckOwner(call.caller(), id, verb.name + " it", method);
     const RequestInfo info = RequestInfoOf(call.caller(), method, request.request_id(), request,
                                            request.validate_only());
     const WallTime now = options_.drivers->options().clock->Now();
     const auto look = [&](Tables& tables) {
       StudyRecord record = tables.studies.Get(id);
       CheckEtag(record, request.etag());
-      const std::optional<StudyState> state = next(record.state);
-      if (!state) ThrowWrongState(record, "there is nothing to " + verb);
+      const std::optional<StudyState> state = verb.next(record);
+      if (!state) ThrowWrongState(record, verb.refusal);
+      if (IsEnded(record.state) && !IsEnded(*state)) CheckQuota(tables, record.spec.submitter());
       return std::pair(std::move(record), *state);
     };
     if (info.validate_only) {
@@ -242,7 +239,11 @@ grpc::Status StudyService::Act(grpc::ServerContext& context, std::string_view me
         info.key, now,
         [&](Tables& tables) {
           const auto [record, state] = look(tables);
-          if (state != record.state) tables.studies.SetState(id, state, record.fault, now);
+          if (verb.also) verb.also(tables, record);
+          // Once it is open again nothing is wrong with it.
+          const bool again = IsEnded(record.state) && !IsEnded(state);
+          if (state != record.state || verb.also)
+            tables.studies.SetState(id, state, again ? "" : record.fault, now);
           return ToProto(tables.studies.Get(id)).SerializeAsString();
         },
         Store::Use::kMakesRoom));
@@ -252,17 +253,35 @@ grpc::Status StudyService::Act(grpc::ServerContext& context, std::string_view me
 
 grpc::Status StudyService::CancelStudy(grpc::ServerContext* context,
                                        const v1::CancelStudyRequest* request, v1::Study* response) {
-  return Act(*context, "StudyService/CancelStudy", "cancel", *request, Cancelled, *response);
+  return Act(*context, "StudyService/CancelStudy", {"cancel", Cancelled}, *request, *response);
 }
 
 grpc::Status StudyService::PauseStudy(grpc::ServerContext* context,
                                       const v1::PauseStudyRequest* request, v1::Study* response) {
-  return Act(*context, "StudyService/PauseStudy", "pause", *request, Paused, *response);
+  return Act(*context, "StudyService/PauseStudy", {"pause", Paused}, *request, *response);
 }
 
 grpc::Status StudyService::ResumeStudy(grpc::ServerContext* context,
                                        const v1::ResumeStudyRequest* request, v1::Study* response) {
-  return Act(*context, "StudyService/ResumeStudy", "resume", *request, Resumed, *response);
+  return Act(*context, "StudyService/ResumeStudy", {"resume", Resumed}, *request, *response);
+}
+
+grpc::Status StudyService::RetryStudy(grpc::ServerContext* context,
+                                      const v1::RetryStudyRequest* request, v1::Study* response) {
+  const Verb retry{.name = "retry",
+                   .next = Retried,
+                   .refusal =
+                       "only trials that have failed, of a study that was not cancelled, run "
+                       "anew; it has no such trial",
+                   .also = [](Tables& tables, const StudyRecord& record) {
+                     // Of a digest that several trials have, one: its driver counts them anew.
+                     v1::StudyProgress progress = record.progress;
+                     const int64_t dropped = tables.studies.DropFailed(record.id);
+                     progress.set_done(std::max<int64_t>(0, progress.done() - dropped));
+                     progress.set_failed(0);
+                     tables.studies.SetProgress(record.id, progress);
+                   }};
+  return Act(*context, "StudyService/RetryStudy", retry, *request, *response);
 }
 
 grpc::Status StudyService::DeleteStudy(grpc::ServerContext* context,
@@ -291,13 +310,12 @@ grpc::Status StudyService::DeleteStudy(grpc::ServerContext* context,
           return std::string();
         },
         Store::Use::kMakesRoom);
-    std::error_code ignored;
-    fs::remove_all(StudyFolder(store(), id), ignored);
-    options.controller->file_system().Run("the output folder of " + StudyName(id),
-                                          [folder = StudyOutput(options.submission, id)] {
-                                            std::error_code error;
-                                            fs::remove_all(folder, error);
-                                          });
+    options.controller->file_system().Run(
+        "the output folder of " + StudyName(id),
+        [folder = StudyOutput(options.submission.output_root, id)] {
+          std::error_code ignored;
+          fs::remove_all(folder, ignored);
+        });
   });
 }
 
@@ -306,30 +324,29 @@ grpc::Status StudyService::ReadStudyResults(grpc::ServerContext* context,
                                             v1::StudyResults* response) {
   return options_.gate->Run(*context, "StudyService/ReadStudyResults", request, [&](Call&) {
     const int64_t id = ParseStudyName(request->name());
-    store().Read([&](Tables& tables) { tables.studies.Get(id); });
     const int64_t most = request->max_bytes() == 0
                              ? kDefaultChunk
                              : std::min<int64_t>(request->max_bytes(), kMostAnswer);
     const int64_t offset = request->offset();
-    std::ifstream file(StudyFolder(store(), id) / study::kResultsFile, std::ios::binary);
-    file.seekg(0, std::ios::end);
-    // One that has not begun has none yet.
-    const int64_t size = file.is_open() ? static_cast<int64_t>(file.tellg()) : 0;
-    if (offset > size) {
-      ThrowFieldInvalid(
-          "offset",
-          "offset is " + std::to_string(offset) + "; the results have " + Plural(size, "byte"),
-          ErrorCode::kOutOfRange);
-    }
-    std::string data(static_cast<size_t>(std::min(most, size - offset)), '\0');
-    file.seekg(offset);
-    file.read(data.data(), static_cast<std::streamsize>(data.size()));
-    data.resize(static_cast<size_t>(std::max<std::streamsize>(0, file.gcount())));
-    response->set_end(offset + static_cast<int64_t>(data.size()) == size);
-    // A line that is just being written comes when it is whole.
-    if (response->end()) data.resize(data.rfind('\n') + 1);
-    response->set_next_offset(offset + static_cast<int64_t>(data.size()));
-    response->set_data(std::move(data));
+    store().Read([&](Tables& tables) {
+      const StudyRecord study = tables.studies.Get(id);
+      const int64_t size = tables.studies.ResultBytes(id);
+      if (size == 0 && study.progress.done() > 0) {
+        throw Error(ErrorCode::kDataLoss,
+                    StudyName(id) + " has ended " + Plural(study.progress.done(), "trial") +
+                        ", but the store has no result of any: put a backup of the store in its "
+                        "place");
+      }
+      if (offset > size) {
+        ThrowFieldInvalid(
+            "offset",
+            "offset is " + std::to_string(offset) + "; the results have " + Plural(size, "byte"),
+            ErrorCode::kOutOfRange);
+      }
+      response->set_data(tables.studies.ReadResults(id, offset, most));
+      response->set_next_offset(offset + static_cast<int64_t>(response->data().size()));
+      response->set_end(response->next_offset() == size);
+    });
   });
 }
 

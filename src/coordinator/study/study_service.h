@@ -2,6 +2,10 @@
 // Thread-safe.
 #pragma once
 
+#include <functional>
+#include <optional>
+#include <string>
+
 #include "coordinator/service/call_gate.h"
 #include "coordinator/service/ownership.h"
 #include "coordinator/study/study_drivers.h"
@@ -35,6 +39,8 @@ class StudyService final : public v1::StudyService::Service {
                           v1::Study* response) override;
   grpc::Status ResumeStudy(grpc::ServerContext* context, const v1::ResumeStudyRequest* request,
                            v1::Study* response) override;
+  grpc::Status RetryStudy(grpc::ServerContext* context, const v1::RetryStudyRequest* request,
+                          v1::Study* response) override;
   grpc::Status DeleteStudy(grpc::ServerContext* context, const v1::DeleteStudyRequest* request,
                            google::protobuf::Empty* response) override;
   grpc::Status ReadStudyResults(grpc::ServerContext* context,
@@ -42,11 +48,18 @@ class StudyService final : public v1::StudyService::Service {
                                 v1::StudyResults* response) override;
 
  private:
-  // A verb: the state that follows from one; nothing where it does not apply.
-  using Next = std::optional<StudyState> (*)(StudyState);
+  struct Verb {
+    std::string name;
+    // The state that follows; nothing where the verb does not apply.
+    std::optional<StudyState> (*next)(const StudyRecord& record);
+    // Why it does not.
+    std::string refusal = "there is nothing to " + name;
+    // What else is stored, in the same write; empty: nothing.
+    std::function<void(Tables&, const StudyRecord&)> also = {};
+  };
   template <typename Request>
-  grpc::Status Act(grpc::ServerContext& context, std::string_view method, const std::string& verb,
-                   const Request& request, Next next, v1::Study& response);
+  grpc::Status Act(grpc::ServerContext& context, std::string_view method, const Verb& verb,
+                   const Request& request, v1::Study& response);
   void CheckOwner(const Caller& caller, int64_t study, const std::string& action,
                   std::string_view method) const;
   void CheckQuota(const Tables& tables, const std::string& submitter) const;

@@ -1,13 +1,14 @@
 #include "coordinator/study/study_submission.h"
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <set>
 
 #include "base/text.h"
 #include "coordinator/api_error.h"
 #include "coordinator/service/status.h"
+#include "coordinator/study/trial_labels.h"
+#include "data/dataset_files.h"
 #include "study/measures.h"
 #include "study/trial/trial_folder.h"
 
@@ -17,7 +18,6 @@ namespace {
 constexpr const char* kInvalid = "STUDY_FILE_INVALID";
 // Trials at once where nobody says how many, and a batch system has the hosts.
 constexpr int kUsualAtOnce = 16;
-constexpr size_t kMostLabels = 32, kMostLabel = 63;
 
 std::string NameOr(const std::string& name, const char* other) {
   return name.empty() ? other : name;
@@ -55,23 +55,14 @@ void CheckSize(const study::StudyFile& file) {
   }
 }
 
-// What of a text a label may hold; empty: nothing.
-std::string LabelText(const std::string& text) {
-  std::string label = text.substr(0, kMostLabel);
-  for (char& c : label) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) == 0 && c != '.' && c != '_' && c != '-') c = '_';
-  }
-  return label;
-}
-
-bool IsOwnLabel(const std::string& key) {
-  return key == "study" || key == "trial";
-}
-
 int DefaultAtOnce(const study::StudyFile& file, const v1::Resources& resources,
                   const Controller& controller) {
-  if (file.spec.at_once() > 0) return std::min(file.spec.at_once(), kMostAtOnce);
+  if (file.spec.at_once() > kMostAtOnce) {
+    ThrowFieldInvalid("at_once", "at_once of the study is " + std::to_string(file.spec.at_once()) +
+                                     "; on a coordinator it can be 1 to " +
+                                     std::to_string(kMostAtOnce) + ": say how many (--at-once)");
+  }
+  if (file.spec.at_once() > 0) return file.spec.at_once();
   int slots = 0;
   for (const Controller::HostView& host : controller.Hosts()) slots += host.capacity.slots;
   if (slots == 0) return kUsualAtOnce;
@@ -95,14 +86,50 @@ void CheckFieldsOf(const v1::Study& study, const SubmissionPolicy& policy) {
     ThrowFieldInvalid("at_once", "at_once is " + std::to_string(study.at_once()) +
                                      "; it can be 1 to " + std::to_string(kMostAtOnce));
   }
-  for (const auto& [key, value] : study.labels()) {
-    if (!IsOwnLabel(key)) continue;
-    ThrowFieldInvalid("labels", "label '" + key + "': trials have one of their own");
-  }
   if (study.resources().processes() != 0) {
     throw ApiError(ErrorCode::kInvalidArgument, "RESOURCES_INVALID",
                    "processes of trials are the study file's to say: its key `processes`, under "
                    "`set` or as an axis");
+  }
+}
+
+// Absolute, where it can be.
+std::string DataPathOf(const v1::Study& study, const v1::RunSpec& run) {
+  const std::filesystem::path data = run.data().path();
+  if (data.empty() || data.is_absolute() || study.data_folder().empty()) return data;
+  return (study.data_folder() / data).lexically_normal();
+}
+
+// That the files of a data set are there, as far as this machine can know. Looks at the file
+// system.
+void CheckDataIsThere(const v1::DataSpec& data, bool runs_here) {
+  std::error_code error;
+  const std::string& path = data.path();
+  if (!path.empty() && !runs_here && !std::filesystem::is_directory(path, error)) return;
+  NowAccessing("data.path " + path);
+  try {
+    data::CheckDatasetFiles(data);
+  } catch (const Error& missing) {
+    ThrowFieldInvalid("data.path", missing.message());
+  }
+}
+
+// Times that are measured here are perhaps not the trials' own.
+void CheckTimes(const study::StudyFile& file, v1::Study& spec) {
+  for (const std::string& measure : study::AskedMeasures(file.spec)) {
+    if (!study::IsTime(measure)) continue;
+    if (spec.at_once() != 1) {
+      ThrowFieldInvalid("at_once", "at_once is " + std::to_string(spec.at_once()) +
+                                       ", but the study asks for " + measure +
+                                       ", and times of trials that go on side by side are not "
+                                       "theirs: it must be 1");
+    }
+    spec.add_notes(
+        "the study asks for " + measure +
+        ": its trials run one after another, but jobs that are not of this study may run "
+        "on the same host at the same time, and such times are not the trials' own; keep "
+        "its hosts free of others, or measure with 'syncbn study run'");
+    return;
   }
 }
 
@@ -127,31 +154,15 @@ v1::Job JobOfTrial(const v1::Study& study, int64_t id, const study::Plan& plan,
                    const study::TrialResult& trial, const v1::RunSpec& run, int processes) {
   v1::RunSpec own = run;
   own.set_name(plan.file().spec.name());
-  const std::filesystem::path data = own.data().path();
-  if (!data.empty() && !data.is_absolute() && !study.data_folder().empty()) {
-    own.mutable_data()->set_path((study.data_folder() / data).lexically_normal().string());
-  }
+  if (own.has_data()) own.mutable_data()->set_path(DataPathOf(study, run));
   v1::Job job;
   job.set_run_file(study::RunFileOfTrial(own));
   job.set_run_file_name(plan.file().spec.name() + "-" + trial.id + ".yaml");
   *job.mutable_resources() = study.resources();
   job.mutable_resources()->set_processes(processes);
   *job.mutable_labels() = study.labels();
-  auto& labels = *job.mutable_labels();
-  labels["study"] = std::to_string(id);
-  labels["trial"] = trial.id;
-  // As far as there is room, and without taking a label that is there already.
-  const auto add = [&](const std::string& key, const std::string& value) {
-    const std::string name = LabelText(key), text = LabelText(value);
-    if (name.empty() || text.empty() || labels.size() >= kMostLabels) return;
-    labels.insert({name, text});
-  };
-  add("seed", std::to_string(trial.trial.seed));
-  if (trial.trial.tuned) add("tuned", FormatDouble(*trial.trial.tuned));
-  const study::Cell& cell = plan.cells()[trial.trial.cell];
-  for (size_t axis = 0; axis < plan.file().axes.size(); ++axis) {
-    add(plan.file().axes[axis].name, plan.LevelOf(cell, axis).label);
-  }
+  for (const auto& [key, value] : TrialLabels(id, plan, trial))
+    (*job.mutable_labels())[key] = value;
   return job;
 }
 
@@ -173,25 +184,25 @@ StudySubmission CheckStudy(const v1::Study& study, const std::string& submitter,
   spec.set_at_once(study.at_once() > 0
                        ? study.at_once()
                        : DefaultAtOnce(plan->file(), study.resources(), controller));
-  for (const std::string& measure : study::AskedMeasures(plan->file().spec)) {
-    if (spec.at_once() == 1 || !study::IsTime(measure)) continue;
-    ThrowFieldInvalid("at_once", "at_once is " + std::to_string(spec.at_once()) +
-                                     ", but the study asks for " + measure +
-                                     ", and times of trials that go on side by side are not "
-                                     "theirs: it must be 1");
-  }
+  CheckTimes(plan->file(), spec);
+  CheckLabelsBeside({study.labels().begin(), study.labels().end()}, plan->file());
   submission.known_trials = static_cast<int64_t>(plan->FirstTrials().size());
   // One of every cell; the others of it differ in the seed and in what is tuned.
   std::set<size_t> cells;
-  std::set<std::string> data_paths;
+  std::set<std::string> seen;
   for (const study::Trial& trial : plan->FirstTrials()) {
     if (!cells.insert(trial.cell).second) continue;
-    const v1::Job job = JobOfTrial(spec, 0, *plan, {.trial = trial, .id = plan->IdOf(trial)},
-                                   plan->RunOf(trial), plan->ProcessesOf(trial));
+    const v1::RunSpec run = plan->RunOf(trial);
+    const v1::Job job = JobOfTrial(spec, 0, *plan, {.trial = trial, .id = plan->IdOf(trial)}, run,
+                                   plan->ProcessesOf(trial));
     const Submission one = CheckSubmission(job, submitter, policy);
-    if (data_paths.insert(one.data_path).second && !one.data_path.empty()) {
-      controller.file_system().Run("the folders of the study",
-                                   [path = one.data_path, policy] { CheckDataPath(path, policy); });
+    v1::DataSpec data = run.data();
+    data.set_path(one.data_path);
+    if (seen.insert(data.SerializeAsString()).second) {
+      controller.file_system().Run("the folders of the study", [data, policy] {
+        CheckDataPath(data.path(), policy);
+        CheckDataIsThere(data, policy.runs_here);
+      });
     }
     controller.Submit(one.spec, one.run_file, {.key = {.actor = submitter}, .validate_only = true});
   }

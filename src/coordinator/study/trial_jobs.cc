@@ -49,7 +49,7 @@ study::TrialRecord FailedTrial(const std::string& reason, const std::string& by)
 }
 
 fs::path TrialJobs::FolderOf(const std::string& trial) const {
-  return options_.submission.output_root / ("study-" + std::to_string(study_.id)) / trial;
+  return StudyOutput(options_.submission.output_root, study_.id) / trial;
 }
 
 std::optional<study::TrialRecord> TrialJobs::Run(const study::TrialResult& trial,
@@ -141,8 +141,7 @@ void TrialJobs::Resume(StudyTrial& trial, JobState state) {
       if (error.reason() != "WRONG_STATE") throw;
     }
   }
-  options_.store->Write(
-      [&](Tables& tables) { tables.studies.SetPaused(study_.id, trial.trial, false); });
+  options_.store->Write([&](Tables& tables) { tables.studies.SetPaused(trial.job, false); });
   trial.paused = false;
 }
 

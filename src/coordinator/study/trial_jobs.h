@@ -1,5 +1,6 @@
-// The trials of one study as jobs: each is submitted once, waited for without asking again and
-// again, and its record made of what it left in its output folder.
+// The trials of one study as jobs: each is submitted once (one that failed is run anew by its
+// user's wish, as another job), waited for without asking again and again, and its record made of
+// what it left in its output folder.
 //
 // Which job a trial has become is stored in the write that makes the job: whoever runs the trial
 // again, after a death at any moment, finds that job.

@@ -160,12 +160,42 @@ TEST_F(StoreTest, AnOlderStoreKnowsTheBestOfItsSeriesOnceItIsBroughtUpToDate) {
   {
     Database database(file, Database::Mode::kReadWrite);
     database.Execute(
-        "DROP TABLE study_trials; DROP TABLE study_files; DROP TABLE studies; "
+        "DROP TABLE study_jobs; DROP TABLE study_results; DROP TABLE study_files; DROP TABLE "
+        "studies; "
         "ALTER TABLE series DROP COLUMN min_value; ALTER TABLE series DROP COLUMN max_value; "
         "PRAGMA user_version = 3");
   }
   Reopen();
   EXPECT_EQ(best().best_accuracy(), 0.75);
+}
+
+TEST_F(StoreTest, AnOlderStoreKeepsWhichJobsItsStudiesTrialsBecame) {
+  store->Write([](Tables& tables) {
+    tables.studies.Create(1, {}, {}, {}, kTestNow);
+    tables.studies.AddTrial(1, "a", 7);
+    tables.studies.SetPaused(7, true);
+  });
+  const auto file = store->folder() / "store.db";
+  store.reset();
+  {
+    Database database(file, Database::Mode::kReadWrite);
+    database.Execute(
+        "CREATE TABLE study_trials(study INTEGER NOT NULL REFERENCES studies(id) ON DELETE "
+        "CASCADE, "
+        "trial TEXT NOT NULL, job INTEGER NOT NULL, paused INTEGER NOT NULL, "
+        "PRIMARY KEY (study, trial)) STRICT, WITHOUT ROWID; "
+        "INSERT INTO study_trials SELECT study, trial, job, paused FROM study_jobs; "
+        "DROP TABLE study_jobs; DROP TABLE study_results; DROP INDEX ended_studies; "
+        "PRAGMA user_version = 5");
+  }
+  Reopen();
+  store->Read([](Tables& tables) {
+    const std::optional<StudyTrial> trial = tables.studies.Trial(1, "a");
+    ASSERT_TRUE(trial);
+    EXPECT_EQ(trial->job, 7);
+    EXPECT_TRUE(trial->paused);
+    EXPECT_EQ(tables.studies.OfJob(7)->study, 1);
+  });
 }
 
 TEST(StoreSchema, AStepThatFailsLeavesTheStoreAsItWas) {

@@ -64,7 +64,9 @@ class StudyServiceTest : public ControllerTest {
     drivers = std::make_unique<StudyDrivers>(
         StudyOptions{.store = &store,
                      .controller = &controller(),
-                     .submission = {.output_root = folder.path() / "output"},
+                     .submission = {.output_root = folder.path() / "output",
+                                    .data_roots = data_roots,
+                                    .runs_here = runs_here},
                      .by = "syncbn test",
                      .log =
                          [this](const std::string& line) {
@@ -183,6 +185,9 @@ class StudyServiceTest : public ControllerTest {
 
   // Trials end only while there is leave for them; so many may.
   std::atomic<int> leave = 1 << 20;
+  // Of what is started from now on.
+  std::vector<std::filesystem::path> data_roots;
+  bool runs_here = false;
   // Seeds whose trials fail, and diverge.
   std::set<uint64_t> failing, diverging;
 

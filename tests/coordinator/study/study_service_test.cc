@@ -1,5 +1,4 @@
 // Studies as a resource of the API: from a study file to its results, whatever happens on the way.
-#include "study/study_folder.h"
 #include "tests/coordinator/study/study_fixture.h"
 
 namespace syncbn::coordinator {
@@ -40,9 +39,7 @@ TEST_F(StudyServiceTest, EveryTrialIsAJobAndTheResultsAreThoseOfTheSameStudyRunH
   EXPECT_THAT(study.progress().best().description(), StartsWith("batch "));
   EXPECT_EQ(study.at_once(), 4) << "as many as there are slots";
   EXPECT_TRUE(study.has_end_time());
-  // The folder of a study like any other.
-  const auto stored = study::LoadStoredStudy(store.folder() / "studies/1");
-  EXPECT_EQ(stored.spec.name(), "small");
+  EXPECT_FALSE(std::filesystem::exists(store.folder() / "studies")) << "all is in the store";
 }
 
 TEST_F(StudyServiceTest, WhatIsTunedIsTunedByItsTrialsResults) {
@@ -264,11 +261,13 @@ TEST_F(StudyServiceTest, AStudyThatCannotGoOnEndsItsJobsAndSaysWhy) {
   const std::string name = Create(SmallRequest());
   WaitUntil("one has ended", [&] { return GetStudy(name).progress().done() == 1; });
   StopAll();
-  const auto results = store.folder() / "studies/1/results.jsonl";
-  WriteFileAtomically(results, "no result\n" + ReadFile(results));
+  store.Write([](Tables& tables) {
+    tables.database.Run("UPDATE study_results SET line = ?", Blob{"no result\n"});
+  });
   StartAll();
   WaitForStudy(name, v1::Study::FAILED);
-  EXPECT_THAT(GetStudy(name).reason(), HasSubstr("results.jsonl:1: "));
+  EXPECT_THAT(GetStudy(name).reason(),
+              HasSubstr("the store holds a damaged result of studies/1: "));
   EXPECT_EQ(CountOf(JobState::kRunning), 0);
 }
 
@@ -314,7 +313,7 @@ TEST_F(StudyServiceTest, DeletedItIsGoneWithItsFolderAndItsNumberIsNotGivenAgain
   v1::Study study;
   EXPECT_THAT(Say(Call(&Stub::GetStudy, Named<v1::GetStudyRequest>(name), study)),
               StartsWith("NOT_FOUND STUDY_NOT_FOUND: there is no study studies/1"));
-  EXPECT_FALSE(std::filesystem::exists(store.folder() / name));
+  EXPECT_EQ(store.Read([](Tables& tables) { return tables.studies.ResultBytes(1); }), 0);
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "output/study-1"));
   // One that a store has left that this one does not know is not gone on with, either.
   std::filesystem::create_directories(folder.path() / "output/study-2");
@@ -340,6 +339,13 @@ TEST_F(StudyServiceTest, AListHasPagesAndNamesWhatIsWrongWithARequest) {
   list.Clear();
   list.set_open(true);
   EXPECT_EQ(Ask(&Stub::ListStudies, list).studies_size(), 2);
+  list.set_page_size(1001);
+  EXPECT_THAT(Say(Call(&Stub::ListStudies, list, page)),
+              StartsWith("INVALID_ARGUMENT FIELD_INVALID: page_size is 1001"));
+  list.set_page_size(1);
+  list.set_page_token("name");
+  EXPECT_THAT(Say(Call(&Stub::ListStudies, list, page)),
+              StartsWith("INVALID_ARGUMENT PAGE_TOKEN_INVALID"));
 
   const auto field = [&](const std::function<void(v1::Study&)>& change) {
     v1::CreateStudyRequest request = SmallRequest();
