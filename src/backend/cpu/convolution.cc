@@ -1,6 +1,7 @@
 #include "backend/cpu/convolution.h"
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
@@ -34,6 +35,15 @@ std::string Describe(const Conv2dSpec& spec, const Shape& x) {
          ", stride " + std::to_string(spec.stride_h) + " x " + std::to_string(spec.stride_w) +
          ", padding " + std::to_string(spec.pad_h) + " x " + std::to_string(spec.pad_w) +
          ", groups " + std::to_string(spec.groups);
+}
+
+// oneDNN (2.6 up to 3.12; its issue 6035): the gradient of the weights of a 1 x 1 convolution with a stride takes
+// room for as many channels as there are, and writes as many as its vectors hold, which is beyond the scratchpad
+// where that is more.
+bool WritesBeyondItsScratchpad(const Conv2dSpec& spec, std::string_view implementation) {
+  constexpr int64_t kWidestVector = 16;
+  return implementation.starts_with("jit_1x1") && (spec.stride_h > 1 || spec.stride_w > 1) &&
+         spec.in_channels / spec.groups % kWidestVector != 0;
 }
 
 void* Address(const Tensor& tensor) {
@@ -117,9 +127,13 @@ Convolutions::Operation Convolutions::Make(Direction direction, const Conv2dSpec
     }
     case Direction::kBackwardWeights: {
       using Backward = dnnl::convolution_backward_weights;
-      const Backward::primitive_desc backward(
-          Backward::desc(kAlgorithm, images, weights, results, strides, padding, padding),
-          attributes, engine, forward);
+      // Named, since next_impl looks at it again.
+      const Backward::desc description(kAlgorithm, images, weights, results, strides, padding,
+                                       padding);
+      Backward::primitive_desc backward(description, attributes, engine, forward);
+      while (WritesBeyondItsScratchpad(spec, backward.impl_info_str())) {
+        SYNCBN_CHECK(backward.next_impl()) << "no other implementation " << Describe(spec, x);
+      }
       operation.primitive = Backward(backward);
       operation.weights = backward.diff_weights_desc();
       operation.scratchpad = backward.scratchpad_desc();

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "tensor/tensor.h"
 
 namespace syncbn::backend::cpu {
@@ -25,17 +26,24 @@ dnnl::primitive_attr DnnlSession::Attributes() {
 void DnnlSession::Run(const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad,
                       PrimitiveArguments& arguments) {
   const size_t bytes = scratchpad.get_size();
-  if (bytes > 0) {
-    void* scratch = scratch_.AtLeast(bytes);
-    auto [where, fresh] = arguments.try_emplace(DNNL_ARG_SCRATCHPAD);
-    if (fresh) {
-      where->second = dnnl::memory(scratchpad, engine_, scratch);
-    } else {
-      where->second.set_data_handle(scratch);
-    }
-  }
+  const Guard guard = bytes > 0 ? Scratch(bytes, scratchpad, arguments) : Guard{};
   primitive.execute(stream_, arguments);
   stream_.wait();
+  SYNCBN_CHECK(guard.IsWhole()) << "oneDNN has written beyond its scratchpad of " << bytes << " bytes";
+}
+
+DnnlSession::Guard DnnlSession::Scratch(size_t bytes, const dnnl::memory::desc& scratchpad,
+                                        PrimitiveArguments& arguments) {
+  // Beyond the guard there is more that nobody else has, so that a fault is told and does no harm before.
+  constexpr size_t kSpare = 4096;
+  auto* const scratch = static_cast<std::byte*>(scratch_.AtLeast(bytes + kSpare));
+  auto [where, fresh] = arguments.try_emplace(DNNL_ARG_SCRATCHPAD);
+  if (fresh) {
+    where->second = dnnl::memory(scratchpad, engine_, scratch);
+  } else {
+    where->second.set_data_handle(scratch);
+  }
+  return Guard(scratch + bytes);
 }
 
 void* DnnlSession::Temporary(size_t bytes) {

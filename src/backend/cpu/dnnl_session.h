@@ -6,6 +6,9 @@
 // that look alike run on several threads.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
@@ -32,11 +35,29 @@ class DnnlSession {
   void* Temporary(size_t bytes);
 
   // Runs the primitive with scratch memory for `scratchpad` (a descriptor of the primitive) and
-  // waits.
+  // waits. Throws INTERNAL where it has written beyond that.
   void Run(const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad,
            PrimitiveArguments& arguments);
 
  private:
+  // Bytes behind a scratchpad that must stay as they are: a library that asked for too little would write over
+  // somebody else's memory otherwise, and the run would end anywhere but there.
+  class Guard {
+   public:
+    Guard() = default;
+    explicit Guard(std::byte* at) : at_(at) { std::memset(at, kByte, kBytes); }
+    bool IsWhole() const {
+      constexpr auto kIsOne = [](std::byte byte) { return byte == std::byte{kByte}; };
+      return at_ == nullptr || std::all_of(at_, at_ + kBytes, kIsOne);
+    }
+
+   private:
+    static constexpr size_t kBytes = 64;
+    static constexpr int kByte = 0xA5;
+    std::byte* at_ = nullptr;
+  };
+  Guard Scratch(size_t bytes, const dnnl::memory::desc& scratchpad, PrimitiveArguments& arguments);
+
   dnnl::engine engine_;
   dnnl::stream stream_;
   struct Buffer {
