@@ -55,7 +55,6 @@ std::string Describe(const char* expression, const A& a, const B& b) {
                        .stream()
 
 #define SYNCBN_CHECK_EQ(a, b) SYNCBN_CHECK_OP(a, ==, b)
-#define SYNCBN_CHECK_NE(a, b) SYNCBN_CHECK_OP(a, !=, b)
 #define SYNCBN_CHECK_LT(a, b) SYNCBN_CHECK_OP(a, <, b)
 #define SYNCBN_CHECK_LE(a, b) SYNCBN_CHECK_OP(a, <=, b)
 #define SYNCBN_CHECK_GT(a, b) SYNCBN_CHECK_OP(a, >, b)

@@ -19,6 +19,16 @@ std::string BootId() {
   return file >> id ? id : "";
 }
 
+std::string ProcessorName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("model name")) continue;
+    const size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "";
+}
+
 int AvailableCores() {
   cpu_set_t cores;
   CPU_ZERO(&cores);

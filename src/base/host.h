@@ -13,6 +13,9 @@ std::string HostName();
 // tell.
 std::string BootId();
 
+// "AMD EPYC 9R14"; empty where the system does not tell.
+std::string ProcessorName();
+
 // Cores this process may use.
 int AvailableCores();
 

@@ -15,6 +15,7 @@
 #include "config/diagnostic.h"
 #include "config/origin.h"
 #include "config/source.h"
+#include "config/yaml_tree.h"
 
 namespace syncbn::config {
 
@@ -22,6 +23,23 @@ struct Decoded {
   Origins origins;
   // Empty: the message is complete. Otherwise it holds what could be read.
   Diagnostics diagnostics;
+};
+
+// A text that is decoded under several sets of overrides, and parsed once. Immutable and
+// thread-safe.
+class YamlText {
+ public:
+  // `name` is what messages call the text.
+  YamlText(std::string text, std::string name);
+
+  const Source& source() const { return *source_; }
+  // As DecodeYaml.
+  Decoded Decode(google::protobuf::Message& message, std::span<const std::string> overrides) const;
+
+ private:
+  std::shared_ptr<const Source> source_;
+  Diagnostics faults_;  // of its syntax
+  YamlNode tree_;
 };
 
 // `name` is what messages call the text. `overrides` are "path=value" with the value in YAML's

@@ -63,6 +63,7 @@ void DecodeShorthand(const YamlNode& node, Message& message, const std::string& 
   std::vector<std::string> words;
   for (const std::string& name : FormOf(type).shorthand()) {
     if (const FieldDescriptor* field = type.FindFieldByName(name)) {
+      if (field->is_repeated()) continue;
       if (Accepts(node, message, *field)) return record(*field);
       if (field->enum_type() != nullptr) {
         for (std::string& text : EnumTexts(*field->enum_type())) words.push_back(std::move(text));
@@ -83,6 +84,15 @@ void DecodeShorthand(const YamlNode& node, Message& message, const std::string& 
   std::string text = "expected " + ExpectedMessage(type) + Found(node);
   if (!near.empty()) text += "; did you mean `" + std::string(near) + "`?";
   state.Fail(node.location, path, text, KeysHint(type));
+}
+
+// The field that a list is given to where the message is expected; null: there is none.
+const FieldDescriptor* ListShorthand(const Descriptor& type) {
+  for (const std::string& name : FormOf(type).shorthand()) {
+    const FieldDescriptor* field = type.FindFieldByName(name);
+    if (field != nullptr && field->is_repeated()) return field;
+  }
+  return nullptr;
 }
 
 // The first of these fields that has been given, other than `field` itself.
@@ -207,6 +217,10 @@ void DecodeMessage(const YamlNode& node, Message& message, const std::string& pa
       if (type.field_count() == 0) return;
       break;
     case YamlNode::Kind::kSequence:
+      if (const FieldDescriptor* list = ListShorthand(type)) {
+        DecodeField(node, node.location, message, *list, JoinPath(path, list->name()), state);
+        return;
+      }
       break;
   }
   std::string hint = KeysHint(type);

@@ -37,11 +37,10 @@ std::string RunFile::EffectiveYaml() const {
 
 namespace {
 
-CheckedRunFile Check(std::string text, std::string name, std::span<const std::string> overrides,
-                     bool stored) {
+CheckedRunFile Check(const YamlText& text, std::span<const std::string> overrides, bool stored) {
   CheckedRunFile result;
-  result.file.source_text = text;
-  Decoded decoded = DecodeYaml(std::move(text), std::move(name), result.file.spec, overrides);
+  result.file.source_text = text.source().text();
+  Decoded decoded = text.Decode(result.file.spec, overrides);
   CompleteRunSpec(result.file.spec, decoded.origins);
   ValidateRunSpec(result.file.spec, decoded.origins, decoded.diagnostics, stored);
   decoded.diagnostics.Sort();
@@ -52,17 +51,21 @@ CheckedRunFile Check(std::string text, std::string name, std::span<const std::st
 
 RunFile Parse(std::string text, std::string name, std::span<const std::string> overrides,
               bool stored) {
-  const std::string shown = name;
-  CheckedRunFile checked = Check(std::move(text), std::move(name), overrides, stored);
+  const YamlText source(std::move(text), std::move(name));
+  CheckedRunFile checked = Check(source, overrides, stored);
   if (checked.diagnostics.empty()) return std::move(checked.file);
-  throw Error(ErrorCode::kInvalidArgument, checked.diagnostics.Format(shown));
+  throw Error(ErrorCode::kInvalidArgument, checked.diagnostics.Format(source.source().name()));
 }
 
 }  // namespace
 
 CheckedRunFile CheckRunFile(std::string text, std::string name,
                             std::span<const std::string> overrides) {
-  return Check(std::move(text), std::move(name), overrides, false);
+  return CheckRunFile(YamlText(std::move(text), std::move(name)), overrides);
+}
+
+CheckedRunFile CheckRunFile(const YamlText& text, std::span<const std::string> overrides) {
+  return Check(text, overrides, false);
 }
 
 RunFile ParseRunFile(std::string text, std::string name, std::span<const std::string> overrides) {

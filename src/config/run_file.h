@@ -34,6 +34,9 @@ struct CheckedRunFile {
 CheckedRunFile CheckRunFile(std::string text, std::string name,
                             std::span<const std::string> overrides = {});
 
+// The same for a text that is read under several sets of overrides.
+CheckedRunFile CheckRunFile(const YamlText& text, std::span<const std::string> overrides);
+
 // The same; throws INVALID_ARGUMENT with all faults as its message.
 RunFile ParseRunFile(std::string text, std::string name,
                      std::span<const std::string> overrides = {});

@@ -171,7 +171,7 @@ std::string ExpectedMessage(const Descriptor& type) {
   std::vector<std::string> forms;
   for (const std::string& name : FormOf(type).shorthand()) {
     const FieldDescriptor* field = type.FindFieldByName(name);
-    forms.push_back(field != nullptr ? ExpectedValue(*field) : "one of its keys");
+    forms.push_back(field != nullptr ? ExpectedField(*field) : "one of its keys");
   }
   forms.push_back(type.field_count() == 0 ? "nothing (it has no settings)" : "a mapping");
   return Join(forms, ", or ");

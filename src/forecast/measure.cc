@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <numeric>
 #include <thread>
 #include <utility>
@@ -238,16 +237,6 @@ HostCosts MeasureHostCosts() {
           // Two rounds, in which each process sends as many bytes as the message has.
           .seconds_per_byte =
               std::max(0.0, large - 2 * round) / static_cast<double>(kLarge * sizeof(float))};
-}
-
-std::string ProcessorName() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with("model name")) continue;
-    const size_t colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "";
 }
 
 }  // namespace syncbn::forecast

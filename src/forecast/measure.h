@@ -39,7 +39,4 @@ MachineProfile MeasureProfile(const v1::RunSpec& run, const backend::Backend& ba
 // Reductions of two threads that are processes to each other (comm/in_process.h).
 HostCosts MeasureHostCosts();
 
-// "AMD EPYC 9R14"; empty where the system does not tell.
-std::string ProcessorName();
-
 }  // namespace syncbn::forecast

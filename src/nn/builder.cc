@@ -190,6 +190,12 @@ BatchNorm::BatchOptions ModelBuilder::BatchStatistics(const std::string& name,
   return batch;
 }
 
+void ModelBuilder::MarkActivated(const std::string& layer) {
+  const auto output = std::ranges::find(outputs_, layer, &LayerOutput::layer);
+  SYNCBN_CHECK(output != outputs_.end()) << layer;
+  output->activated = true;
+}
+
 std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const InputSpec& input) {
   const RunningRule rule = running_rule_.value_or(RunningRule{.kind = RunningRule::Kind::kNone});
   auto model = std::make_unique<Model>(std::move(body), std::move(parameters_),

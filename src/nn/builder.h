@@ -52,6 +52,8 @@ class ModelBuilder {
 
   void AddDropout(DropoutSite site) { dropouts_.push_back(std::move(site)); }
   void AddOutput(LayerOutput output) { outputs_.push_back(std::move(output)); }
+  // What this layer gives is given to an activation function.
+  void MarkActivated(const std::string& layer);
   void AddNoise(NoiseSite site) { noises_.push_back(std::move(site)); }
 
   // Takes the layers; the builder is used up.

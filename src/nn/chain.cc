@@ -243,6 +243,7 @@ void Chain::Append(std::unique_ptr<Layer> layer,
   builder_->Claim(layer->name());
   shape_ = layer->OutputShape(shape_);
   builder_->AddOutput({.layer = layer->name(), .sample = shape_, .activation = activation});
+  if (activation && !layers_.empty()) builder_->MarkActivated(layers_.back()->name());
   open_norm_ = nullptr;
   centered_ = false;
   sees_images_ = false;

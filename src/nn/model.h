@@ -49,6 +49,8 @@ struct LayerOutput {
   Shape sample;  // for one sample: [1, ...]
   // The function that the layer applies to each element, if it is that alone.
   std::optional<backend::ActivationKind> activation = std::nullopt;
+  // Whether an activation function is what it is given to.
+  bool activated = false;
 };
 
 class Model {

@@ -118,6 +118,11 @@ const std::vector<std::string>& TimeMeasures() {
   return kNames;
 }
 
+double SizeOf(const TrialRecord& record, const std::string& name) {
+  const auto found = record.sizes.find(name);
+  return found == record.sizes.end() ? kNone : found->second;
+}
+
 bool Contains(const std::vector<std::string>& names, const std::string& name) {
   return std::ranges::find(names, name) != names.end();
 }
@@ -188,6 +193,7 @@ double MeasureOf(const std::string& measure, const TrialRecord& record, const v1
   }
   if (IsFigure(measure)) return ProbeFigureOf(measure, record);
   if (Contains(TimeMeasures(), measure)) return Time(measure, record);
+  if (Contains(SizeMeasures(), measure)) return SizeOf(record, measure);
   if (diverged) {
     if (const std::optional<double> guess = OfGuessing(measure, record)) return *guess;
   }
@@ -200,7 +206,8 @@ double MeasureOf(const std::string& measure, const TrialRecord& record, const v1
 
 bool IsMeasure(const std::string& measure, const v1::StudySpec& study) {
   return Contains(ResultMeasures(), measure) || Contains(TimeMeasures(), measure) ||
-         TargetOf(measure, study).spec != nullptr || IsFigure(measure);
+         Contains(SizeMeasures(), measure) || TargetOf(measure, study).spec != nullptr ||
+         IsFigure(measure);
 }
 
 std::vector<std::string> MeasureNames(const v1::StudySpec& study) {
@@ -234,10 +241,17 @@ std::vector<std::string> KnownMeasures(const v1::StudySpec& study) {
       names.push_back(what + target.name());
     }
   }
+  names.insert(names.end(), SizeMeasures().begin(), SizeMeasures().end());
   names.insert(names.end(), TimeMeasures().begin(), TimeMeasures().end());
   names.push_back("figure NAME");
   if (study.has_tune()) names.push_back("tuned");
   return names;
+}
+
+const std::vector<std::string>& SizeMeasures() {
+  static const std::vector<std::string> kNames = {"parameters", "running_numbers",
+                                                  "step_reductions", "step_messages", "step_bytes"};
+  return kNames;
 }
 
 bool IsTime(const std::string& measure) {

@@ -29,6 +29,16 @@ enum class TrialEnd {
 // "finished", "diverged", "failed"
 const char* TrialEndName(TrialEnd end);
 
+// Where and when a trial was trained: no part of what it came to.
+struct TrialPlace {
+  // Of its processes, each once; empty: not recorded.
+  std::vector<std::string> hosts;
+  // Of the first of them; empty and 0: not known.
+  std::string processor;
+  int cores = 0;
+  std::string ended;  // RFC 3339, UTC
+};
+
 struct TrialRecord {
   TrialEnd end = TrialEnd::kFinished;
   std::string reason;
@@ -41,12 +51,16 @@ struct TrialRecord {
   std::map<std::string, std::vector<Evaluation>> test_with = {};
   // Of probes: steps done and the figure, by its name.
   std::map<std::string, std::vector<std::pair<int64_t, double>>> figures = {};
+  // Of the model and of a step of its first process, by the measures' names: see SizeMeasures. An
+  // earlier program has not recorded them.
+  std::map<std::string, double> sizes = {};
   // Of the data set: what guessing comes to.
   int classes = 0;
   // StateDigest at the end.
   std::string digest;
   // What computed it: program, back end, libraries, instruction set. Others give other bits.
   std::string by;
+  TrialPlace place = {};
   // Of this machine, never equal twice: not part of the result.
   std::map<std::string, double> timings;
 };
@@ -74,6 +88,10 @@ std::vector<std::string> AskedMeasures(const v1::StudySpec& study);
 bool IsMeasure(const std::string& measure, const v1::StudySpec& study);
 // All that may stand in a study, for people: `figure NAME` stands for those of probes.
 std::vector<std::string> KnownMeasures(const v1::StudySpec& study);
+// "parameters", "running_numbers": numbers that are learned, and those kept for inference;
+// "step_reductions", "step_messages", "step_bytes": what a step of the first process waits for, and
+// sends to others.
+const std::vector<std::string>& SizeMeasures();
 // A time of this machine, never equal twice.
 bool IsTime(const std::string& measure);
 // The probe's name, where the measure is one of its figures: "landscape".

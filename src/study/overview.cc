@@ -48,6 +48,11 @@ std::string CountText(const std::vector<Judgement>& judgements, bool controls) {
   return "Of " + Plural(all, "claim") + ": " + Join(parts, ", ") + ".";
 }
 
+document::Block ReportOf(const OverviewPart& part) {
+  if (part.report.empty()) return "No report of it has been written yet.";
+  return document::Link{.words = "Its report", .target = part.report};
+}
+
 }  // namespace
 
 document::Document MakeOverview(const std::vector<OverviewPart>& parts, const std::string& title,
@@ -64,9 +69,8 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
   for (const OverviewPart& part : parts) {
     const v1::StudySpec& spec = part.plan->file().spec;
     if (part.plan->file().no_verdicts) {
-      sections.push_back(
-          {.heading = spec.name() + ", form " + part.plan->file().form,
-           .blocks = {"This form is too small for verdicts. Its report: " + part.folder}});
+      sections.push_back({.heading = spec.name() + ", form " + part.plan->file().form,
+                          .blocks = {"This form is too small for verdicts.", ReportOf(part)}});
       continue;
     }
     const std::vector<Judgement> judgements = Judge(*part.plan, *part.outlook);
@@ -75,7 +79,7 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
     for (std::string& sentence : Answer(*part.plan, *part.outlook, judgements)) {
       section.blocks.emplace_back(std::move(sentence));
     }
-    section.blocks.emplace_back("Its report: " + part.folder);
+    section.blocks.push_back(ReportOf(part));
     for (const Judgement& one : judgements) {
       table.rows.push_back(
           {.cells = {spec.name(), one.claim->text(), OutcomeText(one), FigureText(one)},

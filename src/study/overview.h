@@ -13,8 +13,8 @@ namespace syncbn::study {
 struct OverviewPart {
   const Plan* plan = nullptr;
   const Outlook* outlook = nullptr;
-  // Where its own report is.
-  std::string folder;
+  // Its own report, as the target of a document::Link; empty: it has none.
+  std::string report;
 };
 
 // The count of the verdicts, a table of all claims, and for each study its answer and its verdicts.

@@ -81,7 +81,7 @@ void Plan::CheckRuns() {
       continue;
     }
     // A fault that stands in the run file itself, or comes from several settings together.
-    const auto source = std::make_shared<const config::Source>(file_.run_name, file_.run_text);
+    const std::shared_ptr<const config::Source> source(file_.run, &file_.run->source());
     config::Location place{source, std::nullopt};
     if (fault.line > 0) {
       place.position = source->LineStart(fault.line) + static_cast<size_t>(fault.column - 1);

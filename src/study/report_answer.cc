@@ -71,7 +71,8 @@ std::string NotToldApart(const Plan& plan, const Outlook& outlook, size_t best,
            " it apart from the other cell";
   }
   if (alike == 0) return "; the seeds tell it apart from each of the others";
-  return "; the seeds do not tell it apart from " + std::to_string(alike) + " of the other " +
+  return "; the seeds do not tell it apart from " +
+         (alike == others ? "any" : std::to_string(alike)) + " of the other " +
          Plural(others, "cell");
 }
 

@@ -11,7 +11,6 @@
 #include "study/cell_figure.h"
 #include "study/figures.h"
 #include "study/plotted_measure.h"
-#include "study/statistics/interval.h"
 
 namespace syncbn::study {
 namespace {
@@ -37,24 +36,6 @@ Name Split(const std::string& name) {
   return {.probe = name.substr(0, first),
           .layer = name.substr(first + 1, last - first - 1),
           .what = name.substr(last + 1)};
-}
-
-// By seed: the values of one place.
-document::Point PointOf(double x, const std::map<uint64_t, double>& by_seed,
-                        const std::vector<std::string>& runs) {
-  std::vector<double> values;
-  for (const auto& [seed, value] : by_seed) values.push_back(value);
-  document::Point point{.x = x, .y = std::nan(""), .interval = std::nullopt, .evidence = {}};
-  point.evidence.seeds = static_cast<int>(values.size());
-  point.evidence.runs = runs;
-  if (values.size() >= 2) {
-    const Interval interval = MeanInterval(values);
-    point.y = interval.estimate;
-    point.interval = document::Interval{interval.low, interval.high};
-  } else if (!values.empty()) {
-    point.y = values[0];
-  }
-  return point;
 }
 
 class ProbePlots {
@@ -107,23 +88,23 @@ class ProbePlots {
   void AddCourse(const std::string& name, document::Section& section) const {
     document::LineChart plot{.x = Plain("steps"), .y = Plain(name), .series = {}, .references = {}};
     for (size_t cell = 0; cell < Cells(); ++cell) {
-      std::map<int64_t, std::map<uint64_t, double>> at;
-      std::vector<std::string> runs;
+      std::map<int64_t, CellFigure> at;
       bool biased = false;
       for (const TrialResult& one : outlook_.OfCell(cell)) {
         if (one.trial.tuning || one.record == nullptr) continue;
         const auto found = one.record->figures.find(name);
         if (found == one.record->figures.end()) continue;
-        runs.push_back(one.id);
         biased = biased || IsBiased(*one.record, name);
         for (const auto& [steps, value] : found->second) {
-          if (std::isfinite(value)) at[steps][one.trial.seed] = value;
+          if (!std::isfinite(value)) continue;
+          at[steps].samples[one.trial.seed] = value;
+          at[steps].ids.push_back(one.id);
         }
       }
       document::Series series{.name = NameOf(plan_, cell) + (biased ? " (biased)" : ""),
                               .points = {}};
-      for (const auto& [steps, by_seed] : at) {
-        series.points.push_back(PointOf(static_cast<double>(steps), by_seed, runs));
+      for (const auto& [steps, figure] : at) {
+        series.points.push_back(PointOf(figure, static_cast<double>(steps), 1));
         if (biased) series.points.back().evidence.note = "biased";
       }
       if (!series.points.empty()) plot.series.push_back(std::move(series));
@@ -143,18 +124,18 @@ class ProbePlots {
       document::Series series{.name = NameOf(plan_, cell), .points = {}};
       for (size_t layer = 0; layer < layers.size(); ++layer) {
         const std::string name = probe + "." + layers[layer] + "." + what;
-        std::map<uint64_t, double> by_seed;
-        std::vector<std::string> runs;
+        CellFigure figure;
         for (const TrialResult& one : outlook_.OfCell(cell)) {
           if (one.trial.tuning || one.record == nullptr) continue;
           const auto found = one.record->figures.find(name);
           if (found == one.record->figures.end() || found->second.empty()) continue;
-          runs.push_back(one.id);
           const double value = found->second.back().second;
-          if (std::isfinite(value)) by_seed[one.trial.seed] = value;
+          if (!std::isfinite(value)) continue;
+          figure.samples[one.trial.seed] = value;
+          figure.ids.push_back(one.id);
         }
-        if (by_seed.empty()) continue;
-        series.points.push_back(PointOf(static_cast<double>(layer), by_seed, runs));
+        if (figure.samples.empty()) continue;
+        series.points.push_back(PointOf(figure, static_cast<double>(layer), 1));
       }
       if (!series.points.empty()) plot.series.push_back(std::move(series));
     }

@@ -82,7 +82,7 @@ class Resolving {
     from_.push_back(&setting);
   }
 
-  void Check() { checked_ = config::CheckRunFile(file_.run_text, file_.run_name, overrides_); }
+  void Check() { checked_ = config::CheckRunFile(*file_.run, overrides_); }
 
   void Fail(const Setting& setting, std::string message, std::string hint = "") {
     result_.faults.push_back(

@@ -31,6 +31,20 @@ double NumberOf(const Json& json) {
   throw Error(ErrorCode::kDataLoss, "is damaged: `" + text + "` is no number");
 }
 
+Json Of(const TrialPlace& place) {
+  return {{"hosts", place.hosts},
+          {"processor", place.processor},
+          {"cores", place.cores},
+          {"ended", place.ended}};
+}
+
+TrialPlace PlaceOf(const Json& json) {
+  return {.hosts = json.at("hosts").get<std::vector<std::string>>(),
+          .processor = json.at("processor").get<std::string>(),
+          .cores = json.at("cores").get<int>(),
+          .ended = json.at("ended").get<std::string>()};
+}
+
 using Course = std::vector<std::pair<int64_t, double>>;
 
 Json Of(const Course& course) {
@@ -133,10 +147,12 @@ std::string ToJsonLine(const std::string& id, const TrialRecord& record) {
                {"by", record.by},
                {"test", Of(record.test)},
                {"train", Of(record.train)}};
+  if (!record.place.hosts.empty()) json["place"] = Of(record.place);
   if (!record.reason.empty()) json["reason"] = record.reason;
   for (const auto& [name, evaluations] : record.test_with)
     json["test_with"][name] = Of(evaluations);
   for (const auto& [name, course] : record.figures) json["figures"][name] = Of(course);
+  for (const auto& [name, value] : record.sizes) json["sizes"][name] = Of(value);
   for (const auto& [name, value] : record.timings) json["timings"][name] = Of(value);
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -154,6 +170,11 @@ std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line) {
                        .digest = json.at("digest").get<std::string>(),
                        .by = json.at("by").get<std::string>(),
                        .timings = {}};
+    // Earlier programs have recorded neither.
+    if (json.contains("place")) record.place = PlaceOf(json["place"]);
+    if (json.contains("sizes")) {
+      for (const auto& [name, value] : json["sizes"].items()) record.sizes[name] = NumberOf(value);
+    }
     if (json.contains("test_with")) {
       for (const auto& [name, evaluations] : json["test_with"].items()) {
         record.test_with[name] = EvaluationsOf(evaluations);

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "config/character.h"
 #include "config/decode.h"
+#include "config/explain.h"
 #include "config/run_file.h"
 #include "config/scalar.h"
 #include "config/yaml_tree.h"
@@ -59,7 +60,9 @@ class Reader : private SettingReader {
     CheckClashes();
     AddTuning();
     CheckQuestions(file_, diagnostics_);
+    if (!diagnostics_.empty()) TellUnknownKeys();
     ReadRun(read_run);
+    file_.run = std::make_shared<const config::YamlText>(file_.run_text, file_.run_name);
   }
 
  private:
@@ -199,6 +202,43 @@ class Reader : private SettingReader {
                   "is what " + changes.who + " changes, by `" + (*clash)->path + "` in " +
                       (*clash)->place.ToString(),
                   "A key is either set, or an axis, or tuned.");
+    }
+  }
+
+  void TellUnknownKey(const std::string& key, const config::Location& place,
+                      const std::string& path) {
+    if (key.empty() || !ExplainOwnKey(key).empty() || file_.origins.Failed(path)) return;
+    try {
+      config::Explain(key);
+    } catch (const Error& error) {
+      const std::string& words = error.message();
+      const size_t end = words.find('\n');
+      diagnostics_.Add(place, path, words.substr(0, end),
+                       end == std::string::npos ? "" : words.substr(end + 1));
+    }
+  }
+
+  // Of a study in which something is wrong no runs are made, by which keys that the run file does
+  // not have are found otherwise. They may be the cause: the last word of its path is the name of
+  // an axis.
+  void TellUnknownKeys() {
+    for (int i = 0; i < file_.spec.axes_size(); ++i) {
+      const std::string path = "axes." + std::to_string(i) + ".path";
+      TellUnknownKey(file_.spec.axes(i).path(), file_.PlaceOf(path), path);
+    }
+    TellUnknownKey(file_.spec.tune().path(), file_.PlaceOf("tune.path"), "tune.path");
+    std::vector<const Setting*> settings;
+    for (const Setting& one : file_.set) settings.push_back(&one);
+    for (const Axis& axis : file_.axes) {
+      for (const Level& level : axis.levels) {
+        for (const Setting& one : level.settings) settings.push_back(&one);
+      }
+    }
+    for (const Setting* one : settings) {
+      // Those of an axis with a path are its own.
+      const bool of_path = std::ranges::any_of(
+          file_.spec.axes(), [&](const v1::AxisSpec& axis) { return axis.path() == one->path; });
+      if (!of_path) TellUnknownKey(one->path, one->place, one->path);
     }
   }
 

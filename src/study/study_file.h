@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "config/decode.h"
 #include "config/diagnostic.h"
 #include "config/origin.h"
 #include "config/source.h"
@@ -48,6 +49,8 @@ struct StudyFile {
   std::shared_ptr<const config::Source> source;
   // The run file that all trials start from.
   std::string run_name, run_text;
+  // The same, parsed once for all that it is resolved under.
+  std::shared_ptr<const config::YamlText> run;
   std::vector<Setting> set;
   std::vector<Axis> axes;
   std::vector<uint64_t> seeds;

@@ -35,11 +35,15 @@ std::string Summary::ToJson() const {
   json["replicas"] = replicas;
   json["processes"] = processes;
   json["hosts"] = hosts;
+  json["processor"] = processor;
+  json["cores"] = cores;
   json["attempt"] = attempt;
   json["command"] = command;
   json["versions"] = versions;
   json["back_end"] = back_end;
   json["classes"] = classes;
+  json["parameters"] = parameters;
+  json["running_numbers"] = running_numbers;
   json["started"] = started;
   json["finished"] = finished;
   json["seconds"] = JsonNumber(seconds);
@@ -48,6 +52,10 @@ std::string Summary::ToJson() const {
                 {"statistics", JsonNumber(milliseconds.statistics)},
                 {"gradients", JsonNumber(milliseconds.gradients)},
                 {"data", JsonNumber(milliseconds.data)}};
+  json["traffic"] = {{"steps", traffic.steps},
+                     {"reductions", traffic.reductions},
+                     {"messages", traffic.messages},
+                     {"bytes", traffic.bytes}};
   // An argument of the command line need not be UTF-8, which JSON must be.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

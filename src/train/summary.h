@@ -16,6 +16,14 @@
 
 namespace syncbn::train {
 
+// What the training steps of a process have exchanged, their probes included.
+struct Traffic {
+  int64_t steps = 0;
+  int64_t reductions = 0;
+  // To other processes, and the bytes of their bodies.
+  int64_t messages = 0, bytes = 0;
+};
+
 struct Summary {
   std::string name;
   RunEnd end = RunEnd::kFinished;
@@ -26,6 +34,9 @@ struct Summary {
   int processes = 1;
   // One for each host, in the order of the ranks.
   std::vector<std::string> hosts;
+  // Of the first of these; empty and 0: not known.
+  std::string processor;
+  int cores = 0;
   // "syncbn", "oneDNN", ... and what else bits depend on.
   std::map<std::string, std::string> versions;
   // Name and description of what computed, e.g. "cpu: oneDNN 2.7.3 for AVX-512 ..."; empty: not
@@ -34,6 +45,9 @@ struct Summary {
   int attempt = 1;
   // Of the data set; 0: not known.
   int classes = 0;
+
+  // Numbers that are learned, and those that are kept for inference.
+  int64_t parameters = 0, running_numbers = 0;
 
   int64_t steps = 0;
   double epochs = 0;
@@ -57,6 +71,8 @@ struct Summary {
   double images_per_second = 0;
   // Of this attempt's steps together.
   MetricRecord::Milliseconds milliseconds;
+  // Likewise, of this process.
+  Traffic traffic;
 
   std::string ToJson() const;
 };

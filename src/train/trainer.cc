@@ -99,6 +99,8 @@ Summary Trainer::Run() {
   Summary summary;
   summary.name = spec_.name();
   summary.replicas = engine_.reducer().replicas();
+  summary.parameters = layouts_.parameters->elements();
+  summary.running_numbers = layouts_.running_statistics->flat_elements();
   summary.started = FormatTime(Clock::System().Now());
 
   const Counters& counters = progress_.counters;
@@ -117,7 +119,13 @@ Summary Trainer::Run() {
     ControlRequests requests =
         options_.control_requests ? options_.control_requests() : ControlRequests();
     requests.stop |= options_.stop.stop_requested();
+    const comm::ReducerCounters before = engine_.reducer().counters();
     RunOneStep(requests);
+    const comm::ReducerCounters after = engine_.reducer().counters();
+    ++traffic_.steps;
+    traffic_.reductions += after.reductions - before.reductions;
+    traffic_.messages += after.messages - before.messages;
+    traffic_.bytes += after.bytes - before.bytes;
     FinishStep();
   }
   loader_.reset();
@@ -153,6 +161,7 @@ Summary Trainer::Run() {
     summary.images_per_second = static_cast<double>(attempt_samples_) / step_seconds_;
   }
   summary.milliseconds = spent_;
+  summary.traffic = traffic_;
   return summary;
 }
 
@@ -392,10 +401,10 @@ bool Trainer::CheckState() {
 void Trainer::Diverge(const std::string& what) {
   ended_ = RunEnd::kDiverged;
   const std::string step = std::to_string(progress_.counters.step - 1);
-  const std::string out = options_.out.empty() ? "OUT" : options_.out.string();
-  reason_ = what + ", after step " + step +
-            ": is train.learning_rate.base too high? 'syncbn replay " + out + " --step " + step +
-            "' shows the ranges of every layer";
+  reason_ = what + ", after step " + step + ": is train.learning_rate.base too high?";
+  if (options_.out.empty()) return;  // there will be nothing to play again
+  reason_ += " 'syncbn replay " + options_.out.string() + " --step " + step +
+             "' shows the ranges of every layer";
 }
 
 bool Trainer::Dumps(int64_t step) const {

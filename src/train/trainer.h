@@ -120,6 +120,7 @@ class Trainer {
   std::string reason_;
   std::vector<int64_t> not_dumped_;
   MetricRecord::Milliseconds spent_;
+  Traffic traffic_;
   double step_seconds_ = 0;
   int64_t attempt_samples_ = 0;
 };

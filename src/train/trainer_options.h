@@ -31,7 +31,8 @@ struct TrainerOptions {
   RunObserver* observer = nullptr;
   // Filled in at each checkpoint: what does not change (attempt, run file, environment).
   Manifest manifest;
-  // Where steps are dumped: the run's output folder. Empty but on the root.
+  // Where steps are dumped, and what a reason names as that which can be played again: the run's
+  // output folder. Empty but on the root, and where the folder is not to stay.
   std::filesystem::path out;
   // Steps [dump_from, dump_from + dump_steps) are dumped. The same in every process.
   int64_t dump_from = 0, dump_steps = 0;

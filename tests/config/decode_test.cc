@@ -43,6 +43,23 @@ TEST(Decode, FillsInDefaultsOfMessagesThatAreNotMentioned) {
   EXPECT_EQ(spec.output().every_steps(), 1);
 }
 
+TEST(Decode, ATextThatIsDecodedAgainIsAsIfItWereReadAgain) {
+  const std::string text = "data: {dataset: shapes}\nmodel: {architecture: mlp}\ntrian: 3\n";
+  const YamlText parsed(text, "test.yaml");
+  for (const std::vector<std::string>& overrides :
+       {std::vector<std::string>{"train.epochs=3", "model={architecture: lenet}"},
+        {},
+        {"train.epochs=-1"}}) {
+    v1::RunSpec again, anew;
+    const Decoded decoded = parsed.Decode(again, overrides);
+    const Decoded expected = DecodeYaml(text, "test.yaml", anew, overrides);
+    EXPECT_EQ(again.DebugString(), anew.DebugString());
+    EXPECT_EQ(decoded.diagnostics.Format("test.yaml"), expected.diagnostics.Format("test.yaml"));
+    EXPECT_THAT(decoded.diagnostics.Format("test.yaml"), HasSubstr("test.yaml:3:1: trian"));
+    EXPECT_EQ(decoded.origins.Describe("train.epochs"), expected.origins.Describe("train.epochs"));
+  }
+}
+
 TEST(Decode, FillsInDefaultsOfFieldsWithoutEffectToo) {
   const auto optimizer = Decode<v1::OptimizerSpec>("kind: adamw");
   EXPECT_EQ(optimizer.trust_coefficient(), 0.001);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -282,6 +283,36 @@ TEST_F(RunEndTest, AHomeFolderIsFoundHoweverItIsGiven) {
   EXPECT_TRUE(fs::exists(folder_.path() / "mine/summary.json"));
   EXPECT_TRUE(fs::exists(folder_.path() / "theirs/summary.json"));
   EXPECT_FALSE(fs::exists(folder_.path() / "~"));
+}
+
+TEST_F(RunEndTest, VerifyThatIsStoppedEndsWhenItsRanksHave) {
+  const fs::path runs = folder_.path() / "runs";
+  for (const std::string processes : {"2,1", "1,2"}) {
+    Process verify({.argv = {SyncbnProgram(), "verify", run_file_.string(), "--processes",
+                             processes, "--steps", "10000000", "--set", "train.epochs=1000000",
+                             "--keep", runs.string()}});
+    // mpirun and its ranks, or the one process.
+    const size_t expected = processes == "2,1" ? 3 : 1;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    std::vector<pid_t> ranks;
+    while (std::chrono::steady_clock::now() < end) {
+      ranks = ProcessesNaming(run_file_, verify.pid());
+      // They are heard once they train.
+      if (ranks.size() == expected &&
+          fs::exists(runs / ("p" + processes.substr(0, 1)) / "metrics.jsonl")) {
+        break;
+      }
+      ::usleep(20'000);
+    }
+    ASSERT_EQ(ranks.size(), expected);
+    ::kill(-verify.pid(), SIGINT);  // what a terminal does
+    const ProcessResult result = verify.Wait();
+    for (const pid_t rank : ranks) EXPECT_NE(::kill(rank, 0), 0) << rank << " of " << processes;
+    EXPECT_EQ(result.status, 75) << Everything(result);
+    EXPECT_NE(result.err.find("nothing was compared to its end"), std::string::npos)
+        << Everything(result);
+    fs::remove_all(runs);
+  }
 }
 
 TEST_F(RunEndTest, OneIsNotPlural) {

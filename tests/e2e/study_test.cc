@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <fstream>
 #include <random>
 
 #include "base/file.h"
+#include "base/host.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_folder.h"
 
@@ -211,6 +213,28 @@ seeds: 1
   EXPECT_LE(line.size(), 80u) << line;
 }
 
+// In its own process as under mpirun: where it was trained is gone when anybody reads why it ended.
+TEST_F(StudyTest, TheReasonOfATrialThatDivergedNamesNoFolder) {
+  for (const std::string processes : {"1", "2"}) {
+    WriteFileAtomically(file_, R"(name: wild
+run:
+  data: {dataset: shapes, shapes: {train_samples: 128, test_samples: 64}}
+  model: {architecture: mlp, hidden: [16, 16, 16], norm: none}
+  cluster: {replicas: 2, batch_per_replica: 8}
+  train: {epochs: 4, learning_rate: {base: 1000}}
+set: {processes: )" + processes + "}\nseeds: 1\n");
+    const std::string out = "out" + processes;
+    const ProcessResult result = RunProcess(RunInto(out));
+    ASSERT_EQ(result.status, 0) << result.err;
+    for (const char* file : {"/results.jsonl", "/report.md"}) {
+      const std::string text = Read(out + file);
+      EXPECT_THAT(text, HasSubstr("not finite")) << file;
+      EXPECT_THAT(text, ::testing::Not(HasSubstr("replay"))) << file;
+      EXPECT_THAT(text, ::testing::Not(HasSubstr(folder_.path().string()))) << file;
+    }
+  }
+}
+
 TEST_F(StudyTest, ResultsOfAnotherBackEndAreNotPassedOffAndChangedRulesAreSaid) {
   const std::vector<std::string> small = {"--set", "seeds=1", "--set", "tune.widen=0"};
   const auto run = [&](std::vector<std::string> more) {
@@ -319,33 +343,19 @@ TEST_F(StudyTest, WithoutMpirunTrialsOfSeveralProcessesAreRefusedBeforeAnythingI
   EXPECT_THAT(RunProcess(plan).out, HasSubstr("with mpirun, which is not installed"));
 }
 
-// Processes whose command line names something in the folder, but for this one's own child.
-std::vector<std::string> ProcessesOf(const fs::path& folder, pid_t without) {
-  std::vector<std::string> found;
-  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
-    const std::string name = entry.path().filename().string();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (name == std::to_string(without)) continue;
-    std::ifstream file(entry.path() / "cmdline");
-    const std::string words{std::istreambuf_iterator<char>(file), {}};
-    if (words.find(folder.string()) != std::string::npos) found.push_back(name);
-  }
-  return found;
-}
-
 TEST_F(StudyTest, AfterCtrlCItEndsWhenTheRanksOfItsTrialsHave) {
   WriteFileAtomically(file_, kTwoProcesses);
   Process process(RunInto("out"));
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   // mpirun and two ranks.
-  while (ProcessesOf(folder_.path(), process.pid()).size() < 3 &&
+  while (ProcessesNaming(folder_.path(), process.pid()).size() < 3 &&
          std::chrono::steady_clock::now() < end) {
     ::usleep(20'000);
   }
-  ASSERT_EQ(ProcessesOf(folder_.path(), process.pid()).size(), 3u);
+  ASSERT_EQ(ProcessesNaming(folder_.path(), process.pid()).size(), 3u);
   ::kill(-process.pid(), SIGINT);  // what a terminal does
   EXPECT_EQ(process.Wait().status, 75);
-  EXPECT_THAT(ProcessesOf(folder_.path(), 0), testing::IsEmpty());
+  EXPECT_THAT(ProcessesNaming(folder_.path()), testing::IsEmpty());
 }
 
 TEST_F(StudyTest, TheFolderOfAnotherStudyIsRefused) {
@@ -388,6 +398,7 @@ at_once: 1
 claims:
   - {text: Same bits, compare: same_bits, arm: {processes: 1}, against: {processes: 2}}
   - {text: Other bits, compare: same_bits, arm: {rate: 0.1}, against: {rate: 0.01}, control: refuted}
+  - {text: Two exchange messages, measure: step_messages, arm: {processes: 2}, against: {processes: 1}, supported: {above: 0}}
   - {text: Time, measure: step_ms, arm: {processes: 2}, against: {processes: 1}, supported: {below: 0}}
 )");
   const ProcessResult run = RunProcess(RunInto("out"));
@@ -395,6 +406,13 @@ claims:
   EXPECT_EQ(Results("out"), 8u);
   EXPECT_THAT(Read("out/report.md"), HasSubstr("waiting for statistics"));
   EXPECT_THAT(Read("out/timings.csv"), HasSubstr(",step_ms\n"));
+  // 3072 x 8 of the first layer, 2 x 8 of the norm, 8 x 10 + 10 of the last one; in the own process
+  // as under mpirun.
+  const std::string results = Read("out/results.jsonl"), parameters = "\"parameters\":24682.0";
+  size_t with = 0;
+  for (size_t at = 0; (at = results.find(parameters, at)) != std::string::npos; ++at) ++with;
+  EXPECT_EQ(with, 8u) << results;
+  EXPECT_THAT(Read("out/report.md"), HasSubstr("**Supported**: Two exchange messages"));
   const ProcessResult overview = RunProcess(Command(
       {"overview", (folder_.path() / "out").string(), (folder_.path() / "out").string(), "--out",
        (folder_.path() / "page").string()}));
@@ -403,6 +421,47 @@ claims:
   EXPECT_THAT(Read("page/overview.md"), HasSubstr("| processes | Same bits  | supported "));
   EXPECT_THAT(Read("page/overview.md"), HasSubstr("# 2 studies"));
   EXPECT_THAT(Read("page/overview.html"), HasSubstr("Other bits"));
+  // Each form leads to the report of its own kind.
+  for (const auto& [file, begin, end] :
+       {std::array{"page/overview.html", "href=\"", "\""}, {"page/overview.md", "](", ")"}}) {
+    const std::string page = Read(file), extension = fs::path(file).extension();
+    int links = 0;
+    for (size_t at = page.find(begin); at != std::string::npos; at = page.find(begin, at + 1)) {
+      const size_t first = at + std::string(begin).size();
+      const std::string target = page.substr(first, page.find(end, first) - first);
+      if (target.starts_with("#") || target.starts_with("data:")) continue;
+      EXPECT_EQ(target, "../out/report" + extension);
+      EXPECT_TRUE(fs::exists(folder_.path() / "page" / target)) << target;
+      ++links;
+    }
+    EXPECT_EQ(links, 2) << page;
+  }
+}
+
+// The report names the machine of the trials and their day, whoever writes it when and where.
+TEST_F(StudyTest, ItsReportSaysWhereAndWhenTheTrialsRanAndNotWhereItWasWritten) {
+  ASSERT_EQ(RunProcess(RunInto("out")).status, 0);
+  EXPECT_THAT(Read("out/report.md"), HasSubstr("- trials on " + HostName()));
+  std::string results = Read("out/results.jsonl");
+  const auto replace = [&](const std::string& what, const std::string& by) {
+    size_t count = 0;
+    for (size_t at = 0; (at = results.find(what, at)) != std::string::npos; at += by.size()) {
+      results.replace(at, what.size(), by);
+      ++count;
+    }
+    EXPECT_EQ(count, Results("out")) << what;
+  };
+  replace("\"hosts\":[\"" + HostName() + "\"]", R"("hosts":["elsewhere"])");
+  for (size_t at = 0; (at = results.find("\"ended\":\"", at)) != std::string::npos; ++at) {
+    results.replace(at + 9, 10, "2001-02-03");
+  }
+  WriteFileAtomically(folder_.path() / "out/results.jsonl", results);
+  ASSERT_EQ(RunProcess(Command({"report", (folder_.path() / "out").string()})).status, 0);
+  const std::string report = Read("out/report.md");
+  EXPECT_THAT(report, HasSubstr("- trials on elsewhere, "));
+  EXPECT_THAT(report, HasSubstr("; 2001-02-03"));
+  EXPECT_THAT(report, ::testing::Not(HasSubstr("on " + HostName())));
+  EXPECT_THAT(report, HasSubstr("- report written 20"));
 }
 
 }  // namespace

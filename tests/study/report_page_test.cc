@@ -201,10 +201,10 @@ TEST_F(ReportPages, WorkInABrowserOnAPhoneAndOnADesktopInBothColourSchemes) {
   TempFolder folder;
   std::ofstream(folder.path() / "report.html")
       << document::Html(MakeReport(plan_, outlook_, {"a host, 2 cores; 2026-11-29"}));
-  std::ofstream(folder.path() / "overview.html") << document::Html(
-      MakeOverview({{&plan_, &outlook_, "studies/everything/report.html"},
-                    {&plan_, &outlook_, "studies/" + std::string(60, 'n') + "/report.html"}},
-                   "2 studies", {"a host, 2 cores; 2026-11-29"}));
+  std::ofstream(folder.path() / "overview.html")
+      << document::Html(MakeOverview({{&plan_, &outlook_, "everything/report"},
+                                      {&plan_, &outlook_, std::string(60, 'n') + "/report"}},
+                                     "2 studies", {"a host, 2 cores; 2026-11-29"}));
   const document::Looked looked = document::Look("browser", folder.path());
   if (looked.status == document::kNoPython) GTEST_SKIP() << "there is no python3";
   if (looked.status == document::kNoBrowser) GTEST_SKIP() << looked.words;

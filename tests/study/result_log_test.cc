@@ -19,7 +19,15 @@ TEST(ResultLog, ALineReadsBackAsTheSameRecordToTheBit) {
   record.reason = "two\nlines, \"quoted\" and \xff";
   record.test[0].loss = std::numeric_limits<double>::infinity();
   record.test[1].loss = std::nan("");
+  record.sizes = {{"parameters", 0.1 + 0.2}};
+  record.place = {
+      .hosts = {"a", "b"}, .processor = "p", .cores = 3, .ended = "2026-11-29T10:00:00Z"};
   const auto [id, back] = FromJsonLine(ToJsonLine("id1", record));
+  EXPECT_EQ(back.sizes, record.sizes);
+  EXPECT_EQ(back.place.hosts, record.place.hosts);
+  EXPECT_EQ(back.place.processor, "p");
+  EXPECT_EQ(back.place.cores, 3);
+  EXPECT_EQ(back.place.ended, record.place.ended);
   EXPECT_EQ(id, "id1");
   EXPECT_EQ(back.test[0].accuracy, 1.0 / 3);
   EXPECT_EQ(back.test[1].accuracy, 0.1 + 0.2);

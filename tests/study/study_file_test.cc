@@ -29,6 +29,48 @@ TEST(StudyFile, ARunFileWithinTheStudyKeepsItsPlacesAndItsComments) {
   EXPECT_EQ(file.seeds, (std::vector<uint64_t>{1, 2}));
 }
 
+// What follows from it (the axis has another name then) does not hide it.
+TEST(StudyFile, AKeyThatTheRunFileHasNotIsToldBesideWhatElseIsWrong) {
+  const std::string text = kRun + kAxes +
+                           "claims: [{text: c, arm: {batch: 4}, against: {batch: 2}, "
+                           "supported: {above: 0}}]\n";
+  const auto fault_of = [&](const std::vector<std::string>& overrides) -> std::string {
+    try {
+      const Plan plan(ParseStudyFile(text, "study.yaml", ".", overrides));
+      return "none";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(fault_of({}), "none");
+  const auto expect = [&](const std::vector<std::string>& overrides, const std::string& part) {
+    const std::string fault = fault_of(overrides);
+    EXPECT_NE(fault.find(part), std::string::npos) << fault;
+    EXPECT_NE(fault.find("there is no axis"), std::string::npos) << fault;
+  };
+  expect({"axes.0.path=model.norm.bach"},
+         "axes.0.path: there is no key `model.norm.bach`; did you mean `model.norm.batch`?");
+  const std::string other = "axes.0.name=other";
+  expect({other, "set={trian.epochs: 3}"}, "trian.epochs: there is no key `trian`");
+  expect({other, "tune={path: train.rate, log: {from: 0.1, to: 1, points: 2}}"},
+         "tune.path: there is no key `train.rate`");
+  expect({"axes=[{name: other, cases: [{name: a, set: {model.nrom: batch}}]}]"},
+         "model.nrom: there is no key `model.nrom`");
+}
+
+TEST(StudyFile, SeedsAreANumberOrAListOfThem) {
+  for (const std::string seeds : {"[7, 9]", "{list: [7, 9]}", "\n  - 7\n  - 9"}) {
+    const std::string text = kRun + "seeds: " + seeds + "\n";
+    EXPECT_EQ(testing::Parse(text).seeds, (std::vector<uint64_t>{7, 9})) << text;
+  }
+  const std::string forms = "seeds: 3\nforms: [{name: quick, seeds: [4]}]\n";
+  EXPECT_EQ(ParseStudyFile(kRun + forms, "study.yaml", ".", {}, "quick").seeds,
+            std::vector<uint64_t>{4});
+  const std::vector<std::string> set = {"seeds=[5, 6]"};
+  EXPECT_EQ(ParseStudyFile(kRun + forms, "study.yaml", ".", set).seeds,
+            (std::vector<uint64_t>{5, 6}));
+}
+
 // What the run of a study, whose seeds are 2 and whose name is x, is resolved to.
 void ExpectRun(const std::string& text, const std::vector<std::string>& overrides = {}) {
   try {

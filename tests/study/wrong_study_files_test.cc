@@ -187,8 +187,14 @@ std::vector<Wrong> WrongFiles() {
       {"everything skipped", kRun + kAxes + "skip: [{where: {batch: 2}}, {where: {batch: 4}}]\n",
        "study.yaml: skip: leaves no combination of the axes"},
       {"no seeds", kRun + "seeds: 0\n",
-       "study.yaml:6:8: seeds: expected a whole number from 1 to 1000, or a mapping, found the "
-       "number 0"},
+       "study.yaml:6:8: seeds: expected a whole number from 1 to 1000, or a list, each a whole "
+       "number of at least 0, or a mapping, found the number 0"},
+      {"a seed that is no number", kRun + "seeds: [1, two]\n",
+       "study.yaml:6:12: seeds.list.1: expected a whole number"},
+      {"an empty list of seeds", kRun + "seeds: []\n",
+       "study.yaml:6:8: seeds.list: the list needs at least 1 element"},
+      {"a seed twice in a list", kRun + "seeds: [1, 1]\n",
+       "study.yaml:6:12: seeds.list.1: 1 is there twice; remove one of them"},
       {"a seed twice", kRun + "seeds: {list: [1, 1]}\n",
        "study.yaml:6:19: seeds.list.1: 1 is there twice; remove one of them"},
       {"tuning without a grid", kRun + "tune: {widen: 1}\n",

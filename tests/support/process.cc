@@ -151,6 +151,20 @@ std::string OutputOnTerminal(const ProcessOptions& options) {
   return shown;
 }
 
+std::vector<pid_t> ProcessesNaming(const std::filesystem::path& folder, pid_t without) {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const pid_t pid = std::stoi(name);
+    if (pid == without || pid == ::getpid()) continue;
+    std::ifstream file(entry.path() / "cmdline");
+    const std::string words{std::istreambuf_iterator<char>(file), {}};
+    if (words.find(folder.string()) != std::string::npos) found.push_back(pid);
+  }
+  return found;
+}
+
 std::string SyncbnProgram() { return SYNCBN_PROGRAM; }
 
 ProcessOptions UnderMpirun(int processes, std::vector<std::string> command) {

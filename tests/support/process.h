@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -60,6 +61,9 @@ ProcessResult RunProcess(const ProcessOptions& options);
 // What it prints on a terminal of its own, of 100 columns and with colours. Ended after 100
 // seconds.
 std::string OutputOnTerminal(const ProcessOptions& options);
+
+// Processes whose command line names something in the folder, but for one of them.
+std::vector<pid_t> ProcessesNaming(const std::filesystem::path& folder, pid_t without = 0);
 
 // The built program.
 std::string SyncbnProgram();

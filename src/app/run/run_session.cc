@@ -274,7 +274,7 @@ train::RunEnvironment Session::Environment() {
   options.metrics = &sink_;
   options.observer = &observer_;
   if (request_.write_checkpoints) options.checkpoints = &*store_;
-  options.out = out_;
+  if (!request_.trial) options.out = out_;
   options.manifest.attempt = attempt_;
   options.manifest.run_file = file_.EffectiveYaml();
   options.manifest.environment = facts_;
@@ -333,6 +333,8 @@ int Session::Finish(train::Summary summary) {
     }
     summary.command = request_.command;
     summary.hosts = hosts_;
+    summary.processor = ProcessorName();
+    summary.cores = AvailableCores();
     summary.versions = LibraryVersions();
     summary.back_end = facts_.at("back end");
     summary.classes = run_.data().train().classes();

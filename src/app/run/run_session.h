@@ -30,6 +30,8 @@ struct RunRequest {
   std::optional<int> threads;
   // Which start of a job this is; nothing: one more than the folder has seen.
   std::optional<int> attempt;
+  // It is one of a study, which removes the output folder when it has the result.
+  bool trial = false;
   // host:port, in place of the one that the environment of a job names.
   std::string coordinator;
   Fault fault;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 
@@ -46,5 +47,13 @@ SignalRequests::~SignalRequests() {
 train::ControlRequests SignalRequests::Take() {
   return {.checkpoint = checkpoint_wanted.exchange(false), .stop = stop_wanted.load()};
 }
+
+StopOnSignal::StopOnSignal(const char* on_stop)
+    : signals_(on_stop), watcher_([this](const std::stop_token& end) {
+        while (!end.stop_requested() && !signals_.Take().stop) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        }
+        if (!end.stop_requested()) stop_.request_stop();
+      }) {}
 
 }  // namespace syncbn::app

@@ -63,6 +63,9 @@ void AddTrainCommand(CommandLine& line) {
                       "run that was submitted as a job does: see syncbn submit")
       ->type_name("HOST:PORT");
   command->add_option("--attempt", *attempt, "which start of a job this is")->group("");
+  command->add_flag("--trial", request->trial, "one of a study, which removes the output folder")
+      ->excludes("--dump-steps")
+      ->group("");
   command->add_option("--fault", *fault, "fail on purpose")->group("");
   command->callback([=, &line] {
     if (!fault->empty()) request->fault = Fault::Parse(*fault);

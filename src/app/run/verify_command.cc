@@ -2,11 +2,13 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <stop_token>
 
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/exit_code.h"
 #include "app/run/output_folder.h"
+#include "app/run/signals.h"
 #include "app/run/subprocess.h"
 #include "app/terminal.h"
 #include "app/validators.h"
@@ -56,8 +58,15 @@ class WorkFolder {
   fs::path path_;
 };
 
+constexpr const char* kStopHeard =
+    "\nsyncbn: asked to stop: the run under way is ended first; once more to end at once\n";
+
+// The user has ended it.
+struct Stopped {};
+
+// Throws Stopped when all of its processes have ended.
 void RunOnce(const Arguments& arguments, int processes, const fs::path& out,
-             const std::vector<std::string>& more) {
+             const std::vector<std::string>& more, const std::stop_token& stop) {
   std::vector<std::string> argv = {ProgramPath().string(), "train", arguments.run_file, "--out",
                                    out.string(), "--overwrite", "--quiet", "--no-evaluation",
                                    "--no-checkpoints", "--backend", arguments.backend};
@@ -69,7 +78,9 @@ void RunOnce(const Arguments& arguments, int processes, const fs::path& out,
   argv.insert(argv.end(), more.begin(), more.end());
   if (processes > 1) argv = LocalMpirunCommand(processes, argv);
   const fs::path log = out.string() + ".log";
-  const int code = RunLogged(argv, log);
+  if (stop.stop_requested()) throw Stopped();
+  const int code = RunLogged(argv, log, stop);
+  if (stop.stop_requested()) throw Stopped();
   // A run that diverges is compared as well, up to where it ended.
   if (code == kDiverged) {
     Say(stderr, "syncbn: warning: the run on %s diverged\n", Plural(processes, "process").c_str());
@@ -135,7 +146,7 @@ std::string LayerOf(const std::string& tensor) {
   return end > begin ? tensor.substr(begin, end - begin) : tensor;
 }
 
-int Verify(const Arguments& arguments) {
+int Verify(const Arguments& arguments, const std::stop_token& stop) {
   const config::RunFile file = config::LoadRunFile(arguments.run_file, arguments.sets);
   for (int processes : arguments.processes) {
     if (processes < 1 || processes > file.spec.cluster().replicas()) {
@@ -159,7 +170,7 @@ int Verify(const Arguments& arguments) {
     Say(stderr, "running %s on %s\n", Plural(arguments.steps, "step").c_str(),
         Plural(processes, "process").c_str());
     const auto start = std::chrono::steady_clock::now();
-    RunOnce(arguments, processes, folder_of(processes), {});
+    RunOnce(arguments, processes, folder_of(processes), {}, stop);
     const std::map<int64_t, Digest> digests = Digests(folder_of(processes));
     if (digests.empty()) {
       throw Error(ErrorCode::kInternal,
@@ -177,8 +188,8 @@ int Verify(const Arguments& arguments) {
       if (found != digests.end() && found->second == digest) continue;
       // Once more, this time keeping the step itself.
       const std::vector<std::string> dump = {"--dump-steps", "1", "--dump-from", std::to_string(step)};
-      RunOnce(arguments, reference, folder_of(reference), dump);
-      RunOnce(arguments, processes, folder_of(processes), dump);
+      RunOnce(arguments, reference, folder_of(reference), dump, stop);
+      RunOnce(arguments, processes, folder_of(processes), dump, stop);
       const std::string name = Format("steps/%06lld.safetensors", static_cast<long long>(step));
       const std::string tensor =
           FirstDifference(folder_of(reference) / name, folder_of(processes) / name);
@@ -207,6 +218,16 @@ int Verify(const Arguments& arguments) {
   return kSuccess;
 }
 
+int VerifyUnlessStopped(const Arguments& arguments) {
+  const StopOnSignal signal(kStopHeard);
+  try {
+    return Verify(arguments, signal.token());
+  } catch (const Stopped&) {
+    Say(stderr, "syncbn: stopped: nothing was compared to its end\n");
+    return kStopped;
+  }
+}
+
 }  // namespace
 
 void AddVerifyCommand(CommandLine& line) {
@@ -227,7 +248,7 @@ void AddVerifyCommand(CommandLine& line) {
       ->allow_extra_args(false);
   command->add_option("--backend", arguments->backend, "cpu or reference")->capture_default_str();
   command->add_option("--keep", arguments->folder, "keep the runs in this folder")->type_name("DIR");
-  command->callback([arguments, &line] { line.exit_code = Verify(*arguments); });
+  command->callback([arguments, &line] { line.exit_code = VerifyUnlessStopped(*arguments); });
 }
 
 }  // namespace syncbn::app

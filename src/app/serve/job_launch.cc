@@ -133,6 +133,7 @@ coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
       add({"--resume"});
       break;
   }
+  if (spec.labels().contains("trial")) add({"--trial"});
   for (const std::string& one : overrides) add({"--set=" + one});
 
   for (const auto& [name, value] : spec.environment())

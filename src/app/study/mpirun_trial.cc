@@ -57,9 +57,9 @@ std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int pro
   WriteFileAtomically(run_file, study::RunFileOfTrial(run));
   const fs::path log = folder.path() / "log";
   const int code =
-      RunLogged(LocalMpirunCommand(
-                    processes, {ProgramPath().string(), "train", run_file.string(), "--out",
-                                out.string(), "--quiet", "--no-checkpoints", "--backend", backend}),
+      RunLogged(LocalMpirunCommand(processes, {ProgramPath().string(), "train", run_file.string(),
+                                               "--out", out.string(), "--quiet", "--no-checkpoints",
+                                               "--trial", "--backend", backend}),
                 log, stop);
   if (stop.stop_requested()) return std::nullopt;
   if (code == kSuccess || code == kDiverged) return study::ReadTrialFolder(out, run);

@@ -1,7 +1,6 @@
 #include "app/study/study_output.h"
 
 #include <cerrno>
-#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -9,13 +8,14 @@
 #include "app/console.h"
 #include "app/terminal.h"
 #include "app/versions.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/host.h"
 #include "base/text.h"
 #include "study/document/write_document.h"
 #include "study/overview.h"
 #include "study/report.h"
+#include "study/report_head.h"
 #include "study/result_log.h"
 #include "study/rule_log.h"
 #include "study/study_folder.h"
@@ -26,9 +26,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> Subtitle() {
-  return {HostName() + ", " + Plural(AvailableCores(), "core") + "; " + UtcNow().substr(0, 10),
-          "syncbn " + ProgramVersion()};
+// What the trials ran on, and apart from it what has written this.
+std::vector<std::string> Subtitle(const std::vector<const study::Outlook*>& studies) {
+  std::vector<std::string> lines = study::RanOn(studies);
+  lines.push_back("report written " + FormatTime(Clock::System().Now()).substr(0, 10) +
+                  " by syncbn " + ProgramVersion());
+  return lines;
 }
 
 // One of another name; what cannot be read says nothing.
@@ -78,7 +81,7 @@ void WriteStudyReport(const study::Plan& plan,
                       const std::map<std::string, study::TrialRecord>& results,
                       const fs::path& folder) {
   const study::Outlook outlook(plan, results);
-  study::document::Document report = study::MakeReport(plan, outlook, Subtitle());
+  study::document::Document report = study::MakeReport(plan, outlook, Subtitle({&outlook}));
   std::set<std::string> by;
   for (const study::TrialResult& one : outlook.trials()) {
     if (one.record != nullptr) by.insert(one.record->by);
@@ -104,6 +107,19 @@ void WriteStudyReport(const study::Plan& plan,
           .c_str());
 }
 
+namespace {
+
+// The report in `folder`, from `out`; empty: there is none. By the names of the folders, as a
+// browser goes from one address to another, wherever links lead on the disk.
+std::string ReportFrom(const fs::path& out, const fs::path& folder) {
+  std::error_code error;
+  if (!fs::exists(folder / "report.html", error)) return "";
+  const fs::path there = fs::absolute(folder / "report").lexically_normal();
+  return there.lexically_relative(fs::absolute(out).lexically_normal()).string();
+}
+
+}  // namespace
+
 void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path& out) {
   struct Kept {
     study::Plan plan;
@@ -116,14 +132,15 @@ void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path&
   };
   std::vector<std::unique_ptr<const Kept>> kept;
   std::vector<study::OverviewPart> parts;
+  std::vector<const study::Outlook*> outlooks;
   for (const std::string& folder : folders) {
     kept.push_back(std::make_unique<const Kept>(folder));
-    parts.push_back(
-        {&kept.back()->plan, &kept.back()->outlook, (fs::path(folder) / "report.html").string()});
+    parts.push_back({&kept.back()->plan, &kept.back()->outlook, ReportFrom(out, folder)});
+    outlooks.push_back(&kept.back()->outlook);
   }
   const study::document::Document page = study::MakeOverview(
       parts, std::to_string(parts.size()) + (parts.size() == 1 ? " study" : " studies"),
-      Subtitle());
+      Subtitle(outlooks));
   std::error_code error;
   if (fs::create_directories(out, error); error) {
     errno = error.value();
@@ -135,16 +152,6 @@ void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path&
   }
   Say(stdout, "%s\n",
       Sentences("overview: " + (out / "overview.html").string() + ", overview.md").c_str());
-}
-
-// RFC 3339.
-std::string UtcNow() {
-  char date[32];
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return date;
 }
 
 }  // namespace syncbn::app

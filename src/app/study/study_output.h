@@ -26,7 +26,4 @@ void WriteStudyReport(const study::Plan& plan,
 // Writes overview.html and overview.md of several studies' folders into `out`.
 void WriteStudyOverview(const std::vector<std::string>& folders, const std::filesystem::path& out);
 
-// Now, RFC 3339.
-std::string UtcNow();
-
 }  // namespace syncbn::app

@@ -13,8 +13,7 @@ double AccuracyOf(const study::Plan& plan, const study::TrialRecord& record) {
   return study::MeasureOf("test_accuracy", record, plan.file().spec, {});
 }
 
-// Of a trial that did not finish: what fits on its line. What a run says to do about it is of a run
-// with a folder of its own, which a trial has not.
+// Of a trial that did not finish: what fits on its line, without what is asked about it.
 std::string ShortReason(const std::string& reason) {
   constexpr size_t kMost = 60;
   std::string text = reason.substr(0, reason.find('\n'));

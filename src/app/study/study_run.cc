@@ -10,6 +10,7 @@
 #include "app/study/study_progress.h"
 #include "app/study/trial_runner.h"
 #include "app/terminal.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "study/executor.h"
@@ -47,7 +48,7 @@ int RunStudy(const StudyArguments& arguments) {
   }
   if (arguments.retry_failed) log.DropFailed();
   study::NoteRules(folder / study::kRulesFile, plan.file().spec,
-                   static_cast<int64_t>(log.results().size()), UtcNow());
+                   static_cast<int64_t>(log.results().size()), FormatTime(Clock::System().Now()));
   study::StoreStudy(folder, plan.file(), arguments.sets);
   std::stop_source stop;
   SignalRequests signals(kStopHeard);

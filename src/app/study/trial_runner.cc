@@ -9,8 +9,11 @@
 #include "app/run/run_facts.h"
 #include "app/study/mpirun_trial.h"
 #include "app/versions.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/host.h"
 #include "study/trial/curve_sink.h"
+#include "study/trial/trial_folder.h"
 #include "train/training_run.h"
 
 namespace syncbn::app {
@@ -25,6 +28,13 @@ bool IsResult(ErrorCode code) {
 constexpr int64_t kFewSteps = 5;
 // The probe that does something in every step, whenever it has a figure.
 constexpr std::string_view kInEveryStep = "noise_scale";
+
+study::TrialPlace HereAndNow() {
+  return {.hosts = {HostName()},
+          .processor = ProcessorName(),
+          .cores = AvailableCores(),
+          .ended = FormatTime(Clock::System().Now())};
+}
 
 v1::RunSpec FewSteps(const v1::RunSpec& run) {
   v1::RunSpec few = run;
@@ -50,7 +60,10 @@ std::optional<study::TrialRecord> LocalTrialRunner::Run(const study::TrialResult
   if (processes == 1) return RunHere(run, std::move(stop));
   std::optional<study::TrialRecord> record =
       RunUnderMpirun(run, processes, std::string(backend_->name()), scratch_, stop);
-  if (record && record->end == study::TrialEnd::kFailed) record->by = by_;
+  if (record && record->end == study::TrialEnd::kFailed) {
+    record->by = by_;
+    record->place = HereAndNow();
+  }
   return record;
 }
 
@@ -72,6 +85,7 @@ std::optional<study::TrialRecord> LocalTrialRunner::RunHere(const v1::RunSpec& r
                                                          : study::TrialEnd::kFinished;
     record.reason = summary.reason;
     record.digest = summary.digest ? summary.digest->Hex() : "";
+    record.sizes = study::SizesOf(summary.parameters, summary.running_numbers, summary.traffic);
     record.timings = {{"seconds", summary.seconds},
                       {"images_per_second", summary.images_per_second},
                       {"ms_compute", summary.milliseconds.compute},
@@ -84,6 +98,7 @@ std::optional<study::TrialRecord> LocalTrialRunner::RunHere(const v1::RunSpec& r
     record.end = study::TrialEnd::kFailed;
     record.reason = error.what();
   }
+  record.place = HereAndNow();
   return record;
 }
 

@@ -53,8 +53,15 @@ struct Verdict {
   std::string interval_kind = "95 % interval";
 };
 
+// To another document that lies on the same disk, as a page and as text: each form leads to its
+// own.
+struct Link {
+  std::string words;   // what it is
+  std::string target;  // path of the other without .html or .md, from the folder of this one
+};
+
 // A string is a paragraph.
-using Block = std::variant<std::string, Table, Verdict, Chart>;
+using Block = std::variant<std::string, Table, Verdict, Chart, Link>;
 
 struct Section {
   std::string heading;

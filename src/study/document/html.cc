@@ -32,6 +32,7 @@ class HtmlWriter {
   void Write(const Table& table);
   void Write(const Verdict& verdict);
   void Write(const Chart& chart);
+  void Write(const Link& link);
 
   std::string html_;
   int tables_ = 0, charts_ = 0;
@@ -135,6 +136,12 @@ void HtmlWriter::Write(const Chart& chart) {
            "</div>\n<div class=\"narrow\">" + Svg(chart, kNarrow) + "</div>\n";
   if (!chart.caption.empty()) html_ += Element("p class=\"quiet\"", chart.caption);
   html_ += "</figure>\n";
+}
+
+void HtmlWriter::Write(const Link& link) {
+  const std::string target = link.target + ".html";
+  html_ += "<p>" + Escaped(link.words) + ": <a href=\"" + AddressOf(target) + "\">" +
+           Escaped(target) + "</a></p>\n";
 }
 
 std::string HtmlWriter::Write(const Document& document) {

@@ -7,6 +7,7 @@
 #include "base/printable.h"
 #include "base/text.h"
 #include "study/document/interval_mark.h"
+#include "study/document/markup.h"
 #include "study/document/number_text.h"
 #include "study/document/text_layout.h"
 
@@ -231,6 +232,11 @@ class MarkdownWriter {
   void Write(const Table& table);
   void Write(const Verdict& verdict);
   void Write(const Chart& chart);
+  void Write(const Link& link) {
+    const std::string target = link.target + ".md";
+    text_ += MarkdownText(link.words) + ": [" + MarkdownText(target) + "](" + AddressOf(target) +
+             ")\n\n";
+  }
 
   const std::string& pictures_;
   std::string text_;

@@ -1,5 +1,6 @@
 #include "study/document/markup.h"
 
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 
@@ -52,6 +53,19 @@ std::string EscapedLines(const std::vector<std::string>& lines) {
     text += Escaped(line);
   }
   return text;
+}
+
+std::string AddressOf(std::string_view path) {
+  std::string address;
+  for (const char c : path) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool plain = (byte < 0x80 && std::isalnum(byte) != 0) ||
+                       std::string_view("-._~/").find(c) != std::string_view::npos;
+    char encoded[4];
+    std::snprintf(encoded, sizeof encoded, "%%%02X", byte);
+    address += plain ? std::string(1, c) : encoded;
+  }
+  return address;
 }
 
 std::string Px(double value) {

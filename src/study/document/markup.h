@@ -14,6 +14,9 @@ std::string Escaped(std::string_view text);
 // Lines for an attribute: escaped, an encoded line end between them.
 std::string EscapedLines(const std::vector<std::string>& lines);
 
+// A relative path as an address: what is neither a letter, a digit nor one of "-._~/" is encoded.
+std::string AddressOf(std::string_view path);
+
 // A coordinate with at most two decimals. It is finite: whatever is not has been left out before.
 std::string Px(double value);
 

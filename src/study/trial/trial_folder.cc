@@ -1,5 +1,6 @@
 #include "study/trial/trial_folder.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -27,6 +28,25 @@ void TakeSummary(const std::filesystem::path& path, TrialRecord& record) {
   record.by = "syncbn " + summary.at("versions").at("syncbn").get<std::string>() + ", " +
               summary.at("back_end").get<std::string>();
   record.classes = summary.at("classes").get<int>();
+  record.place.ended = summary.at("finished").get<std::string>();
+  for (const Json& host : summary.at("hosts")) {
+    const auto name = host.get<std::string>();
+    std::vector<std::string>& hosts = record.place.hosts;
+    if (std::ranges::find(hosts, name) == hosts.end()) hosts.push_back(name);
+  }
+  // A worker of an earlier program has not said.
+  record.place.processor = summary.value("processor", "");
+  record.place.cores = summary.value("cores", 0);
+  // Likewise.
+  if (summary.contains("traffic")) {
+    const auto& traffic = summary["traffic"];
+    record.sizes = SizesOf(summary.at("parameters").get<int64_t>(),
+                           summary.at("running_numbers").get<int64_t>(),
+                           {.steps = traffic.at("steps").get<int64_t>(),
+                            .reductions = traffic.at("reductions").get<int64_t>(),
+                            .messages = traffic.at("messages").get<int64_t>(),
+                            .bytes = traffic.at("bytes").get<int64_t>()});
+  }
   record.timings = {{"seconds", summary.at("seconds").get<double>()},
                     {"images_per_second", summary.at("images_per_second").get<double>()}};
   for (const char* part : {"compute", "statistics", "gradients", "data"}) {
@@ -35,6 +55,18 @@ void TakeSummary(const std::filesystem::path& path, TrialRecord& record) {
 }
 
 }  // namespace
+
+std::map<std::string, double> SizesOf(int64_t parameters, int64_t running_numbers,
+                                      const train::Traffic& traffic) {
+  std::map<std::string, double> sizes = {{"parameters", static_cast<double>(parameters)},
+                                         {"running_numbers", static_cast<double>(running_numbers)}};
+  if (traffic.steps == 0) return sizes;
+  const auto steps = static_cast<double>(traffic.steps);
+  sizes["step_reductions"] = static_cast<double>(traffic.reductions) / steps;
+  sizes["step_messages"] = static_cast<double>(traffic.messages) / steps;
+  sizes["step_bytes"] = static_cast<double>(traffic.bytes) / steps;
+  return sizes;
+}
 
 std::string RunFileOfTrial(const v1::RunSpec& run) {
   v1::RunSpec complete = run;

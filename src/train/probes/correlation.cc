@@ -15,6 +15,7 @@ namespace syncbn::train {
 namespace {
 
 constexpr const char* kOffDiagonal = "off_diagonal";
+constexpr const char* kActivated = "off_diagonal_activated";
 
 std::vector<nn::LayerOutput> CorrelatedOf(const nn::Model& model) {
   std::vector<nn::LayerOutput> layers;
@@ -108,7 +109,7 @@ double MeanOffDiagonal(std::span<const double> products, int64_t channels) {
 
 CorrelationProbe::CorrelationProbe(int64_t every_steps, const nn::Model& unfused)
     : PeriodicProbe(every_steps), meter_(CorrelatedOf(unfused), {}) {
-  CheckLayerFigures(name(), meter_.layers(), kOffDiagonal);
+  CheckLayerFigures(name(), meter_.layers(), kActivated);
 }
 
 NamedFigures CorrelationProbe::Look(const ProbedStep& step) {
@@ -130,11 +131,14 @@ NamedFigures CorrelationProbe::Look(const ProbedStep& step) {
   });
   const Tensor all = products.OnHost().As(DType::kFloat64);
   NamedFigures figures;
-  for (const auto& [layer, at] : layers) {
-    figures[LayerFigure(name(), layer, kOffDiagonal)] =
+  for (const nn::LayerOutput& output : meter_.layers()) {
+    const Standardized& at = layers.at(output.layer);
+    const double figure =
         MeanOffDiagonal(all.Span<double>().subspan(static_cast<size_t>(at.offset),
                                                    static_cast<size_t>(at.channels * at.channels)),
                         at.channels);
+    figures[LayerFigure(name(), output.layer, kOffDiagonal)] = figure;
+    if (output.activated) figures[LayerFigure(name(), output.layer, kActivated)] = figure;
   }
   return figures;
 }

@@ -212,6 +212,19 @@ TEST(Html, MarksRowsThatDivergedOrAreFlaggedInWords) {
   EXPECT_THAT(html, HasSubstr("<caption><b>Table 1.</b> All</caption>"));
 }
 
+TEST(Link, LeadsToTheDocumentOfTheSameKindWhateverItsFolderIsCalled) {
+  const Document page{
+      .title = "t",
+      .subtitle = {},
+      .answer = {},
+      .sections = {{.heading = "s",
+                    .blocks = {Link{.words = "Its report", .target = "../a b)/\"c\"/report"}}}}};
+  EXPECT_THAT(Html(page), HasSubstr("<p>Its report: <a href=\"../a%20b%29/%22c%22/report.html\">"
+                                    "../a b)/&quot;c&quot;/report.html</a></p>"));
+  EXPECT_THAT(Markdown(page), HasSubstr("Its report: [../a b)/\"c\"/report.md]"
+                                        "(../a%20b%29/%22c%22/report.md)\n"));
+}
+
 TEST(Markdown, SaysTheSameInATerminal) {
   Document document{.title = "Study", .subtitle = {"two cores"}, .answer = {"It holds."}};
   Chart chart = OneSeries(

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -329,6 +330,52 @@ TEST(Correlation, IsTheMeanOverThePairsOfChannelsOfEachLayersOutput) {
   };
   expect("reference", 1e-9);
   expect(kTestBackend, 1e-4);
+}
+
+// Of norms, and where there are none of the convolutions before activations.
+TEST(Correlation, OfWhatIsGivenToActivationsIsAFigureOfItsOwn) {
+  const auto activated = [](const std::string& text) {
+    std::set<std::string> layers;
+    const std::string end = ".off_diagonal_activated";
+    const NamedFigures figures = Observe(text).figures.at(0);
+    for (const auto& [name, value] : figures) {
+      if (!name.ends_with(end)) continue;
+      const std::string layer = name.substr(0, name.size() - end.size());
+      EXPECT_EQ(value, figures.at(layer + ".off_diagonal"));
+      layers.insert(layer);
+    }
+    return layers;
+  };
+  const std::string run =
+      "data: {dataset: shapes, shapes: {train_samples: 24, test_samples: 8}}\n"
+      "cluster: {replicas: 2, batch_per_replica: 12}\n"
+      "train: {epochs: 1}\n"
+      "probes: {correlation: 1}\n"
+      "model: {architecture: vgg_small, width: 0.5, norm: ";
+  const std::set<std::string> norms = activated(run + "batch}\n");
+  EXPECT_EQ(norms, activated(run + "iterative}\n"));
+  EXPECT_TRUE(norms.contains("correlation.bn1"));
+  EXPECT_FALSE(norms.contains("correlation.conv1"));
+  const std::set<std::string> convolutions = activated(run + "none}\n");
+  EXPECT_TRUE(convolutions.contains("correlation.conv1"));
+  EXPECT_EQ(convolutions.size(), norms.size());
+  EXPECT_EQ(norms.size(), 6u);
+}
+
+// Covariances of whitened channels vanish; those of what is whitened, and of activations, do not.
+TEST(Correlation, OfWhatIterativeNormGivesVanishes) {
+  const NamedFigures figures =
+      Observe(
+          "data: {dataset: shapes, shapes: {train_samples: 64, test_samples: 8}}\n"
+          "cluster: {replicas: 2, batch_per_replica: 32}\n"
+          "train: {epochs: 1}\n"
+          "probes: {correlation: 1}\n"
+          "model: {architecture: vgg_small, norm: {kind: iterative, iterations: 20, batch: "
+          "global}}\n")
+          .figures.at(0);
+  EXPECT_LT(figures.at("correlation.bn2.off_diagonal"), 0.05);
+  EXPECT_GT(figures.at("correlation.conv2.off_diagonal"), 0.1);
+  EXPECT_GT(figures.at("correlation.act2.off_diagonal"), 0.05);
 }
 
 TEST(Correlation, OfAChannelThatIsConstantIsInNoPair) {
