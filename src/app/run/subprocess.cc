@@ -1,18 +1,82 @@
 #include "app/run/subprocess.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <system_error>
 
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
 
 namespace syncbn::app {
+namespace {
+
+// What a process has started itself, so that one can wait for it when nobody else does: mpirun ends
+// its ranks and does not wait until they have ended. Descriptors, because numbers may be given
+// anew.
+class ChildrenOf {
+ public:
+  ChildrenOf() = default;
+  ~ChildrenOf() {
+    for (const pollfd& one : ends_) ::close(one.fd);
+  }
+  ChildrenOf(const ChildrenOf&) = delete;
+  ChildrenOf& operator=(const ChildrenOf&) = delete;
+
+  void Find(pid_t parent) {
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
+      const std::string name = entry.path().filename().string();
+      if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+      const auto pid = static_cast<pid_t>(std::stol(name));
+      const int end = ParentOf(pid) == parent ? Open(pid) : -1;
+      if (end < 0) continue;
+      ends_.push_back({.fd = end, .events = POLLIN, .revents = 0});
+      if (ParentOf(pid) != parent) {  // it was another's number by then
+        ::close(end);
+        ends_.pop_back();
+      }
+    }
+  }
+
+  // What is killed ends; what hangs in the kernel is not waited for any longer.
+  void Await(std::chrono::milliseconds most) {
+    const auto deadline = std::chrono::steady_clock::now() + most;
+    for (pollfd& one : ends_) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          deadline - std::chrono::steady_clock::now());
+      ::poll(&one, 1, static_cast<int>(std::max<int64_t>(0, left.count())));
+    }
+  }
+
+ private:
+  static int Open(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+
+  // -1: it is not there. "PID (any name) state parent ..."
+  static pid_t ParentOf(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    const size_t name_end = text.rfind(')');
+    if (name_end == std::string::npos || name_end + 4 >= text.size()) return -1;
+    return static_cast<pid_t>(std::strtol(text.c_str() + name_end + 4, nullptr, 10));
+  }
+
+  std::vector<pollfd> ends_;
+};
+
+}  // namespace
 
 int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log,
               const std::stop_token& stop) {
@@ -44,9 +108,13 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
   }
   ::close(out);
   int status = 0;
+  ChildrenOf children;
   {
     // Not reaped before this is gone: the number is the child's.
-    const std::stop_callback end(stop, [child] { ::kill(child, SIGTERM); });
+    const std::stop_callback end(stop, [&] {
+      children.Find(child);
+      ::kill(child, SIGTERM);
+    });
     siginfo_t info{};
     while (::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT) < 0 &&
            errno == EINTR) {
@@ -54,6 +122,7 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
   }
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
+  children.Await(std::chrono::seconds(10));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
     throw Error(ErrorCode::kNotFound,
                 "cannot run " + argv.front() + ": it is not installed or not on PATH");

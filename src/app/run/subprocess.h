@@ -10,7 +10,8 @@ namespace syncbn::app {
 
 // Runs argv with standard output and error in `log` (replaced). Returns the exit code, or 128 +
 // signal. The child has a process group of its own and dies with the thread that calls. Asked to
-// stop, it ends it with SIGTERM and waits. Throws NOT_FOUND when the program does not exist.
+// stop, it ends it with SIGTERM and waits, for the processes that it has started as well. Throws
+// NOT_FOUND when the program does not exist.
 int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path& log,
               const std::stop_token& stop = {});
 
