@@ -73,7 +73,9 @@ document::Verdict VerdictOf(const Judgement& judgement, const std::string& scale
   if (judgement.claim->control() != v1::OUTCOME_UNSPECIFIED) {
     verdict.claim =
         "Negative control: " + verdict.claim +
-        (judgement.as_it_must ? " (came out as it must)" : " (must come out otherwise)");
+        (judgement.as_it_must                                  ? " (came out as it must)"
+         : judgement.claim->control() == v1::OUTCOME_SUPPORTED ? " (must be supported, and is not)"
+                                                               : " (must be refuted, and is not)");
   }
   if (!judgement.verdict) {
     verdict.rule += ". No verdict: " + judgement.why;
