@@ -1,5 +1,7 @@
 #include "study/document/html.h"
 
+#include <cctype>
+
 #include "study/document/interval_mark.h"
 #include "study/document/markup.h"
 #include "study/document/number_text.h"
@@ -19,6 +21,20 @@ constexpr size_t kContentsFrom = 4;
 std::string Element(const std::string& tag, const std::string& text) {
   const std::string name = tag.substr(0, tag.find(' '));
   return "<" + tag + ">" + Escaped(text) + "</" + name + ">\n";
+}
+
+// The name of a measure, which may be long and without a blank ("correlation.bn1.off_diagonal"): a
+// line ends after one of its points or underscores before it does within a word.
+std::string Name(const std::string& text) {
+  const std::string escaped = Escaped(text);
+  std::string name;
+  for (size_t i = 0; i < escaped.size(); ++i) {
+    name += escaped[i];
+    const bool joint = escaped[i] == '.' || escaped[i] == '_';
+    const auto next = static_cast<unsigned char>(i + 1 < escaped.size() ? escaped[i + 1] : ' ');
+    if (joint && (std::isalpha(next) != 0 || next == '*')) name += "<wbr>";
+  }
+  return name;
 }
 
 class HtmlWriter {
@@ -116,7 +132,7 @@ void HtmlWriter::Write(const Verdict& verdict) {
   html_ += "<article class=\"verdict " + name + "\">\n<p class=\"outcome\">" + outcome + "</p>\n" +
            Element("h3", verdict.claim) + "<dl>\n";
   for (const Figure& figure : verdict.figures) {
-    html_ += Element("dt", figure.name);
+    html_ += "<dt>" + Name(figure.name) + "</dt>\n";
     html_ += "<dd><span class=\"value\">" +
              Escaped(IntervalText(figure.value, figure.interval, figure.unit)) + "</span>";
     std::string more = figure.interval ? verdict.interval_kind : "";

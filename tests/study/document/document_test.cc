@@ -198,6 +198,21 @@ TEST(Html, GivesVerdictsWithRuleFiguresIntervalAndScale) {
   }
 }
 
+TEST(Html, BreaksTheLongNameOfAMeasureBetweenItsWords) {
+  const Document document{
+      .title = "T",
+      .subtitle = {},
+      .answer = {},
+      .sections = {{.heading = "S",
+                    .blocks = {Verdict{.claim = "A claim",
+                                       .outcome = Outcome::kRefuted,
+                                       .rule = "",
+                                       .figures = {{"correlation.*.off_diagonal at 1.5", "", 2}},
+                                       .scale = ""}}}}};
+  EXPECT_THAT(Html(document),
+              HasSubstr("<dt>correlation.<wbr>*.<wbr>off_<wbr>diagonal at 1.5</dt>"));
+}
+
 TEST(Html, MarksRowsThatDivergedOrAreFlaggedInWords) {
   Document document{.title = "T"};
   document.sections.push_back(

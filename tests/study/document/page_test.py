@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import browser  # noqa: E402
 
-VOID = {"meta", "link", "br", "hr", "img"}
+VOID = {"meta", "link", "br", "hr", "img", "wbr"}
 PAPER = 680  # what A4 leaves between its margins
 NO_NUMBER = re.compile(r"\b(nan|inf|infinity)\b", re.I)
 SEEDS, RUNS = re.compile(r"\n\d+ seeds?\b"), re.compile(r"\n\d+ seeds?\nruns?: \w")
