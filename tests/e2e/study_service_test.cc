@@ -118,6 +118,29 @@ TEST_F(StudyServiceE2eTest, IsHandedInWaitedForFetchedAndReportedWithTheResultsO
   EXPECT_EQ(Run({"show", "1"}).status, 2);
 }
 
+// The output folder of the job, where it could be replayed, is removed when its result is there.
+TEST_F(StudyServiceE2eTest, TheReasonOfATrialThatDivergedNamesNoFolderAndItsPlaceIsKept) {
+  WriteFileAtomically(folder_.path() / "wild.yaml", R"(name: wild
+run:
+  data: {dataset: shapes, shapes: {train_samples: 128, test_samples: 64}}
+  model: {architecture: mlp, hidden: [16, 16, 16], norm: none}
+  cluster: {replicas: 2, batch_per_replica: 8}
+  train: {epochs: 4, learning_rate: {base: 1000}}
+seeds: 1
+)");
+  Serve();
+  const ProcessResult submit = Run({"submit", "wild.yaml", "--wait"});
+  ASSERT_EQ(submit.status, 0) << submit.out << submit.err;
+  ASSERT_EQ(Run({"fetch", "1", "out"}).status, 0);
+  const auto result = nlohmann::json::parse(Read("out/results.jsonl"));
+  EXPECT_EQ(result["end"], "diverged") << result;
+  const auto reason = result["reason"].get<std::string>();
+  EXPECT_THAT(reason, HasSubstr("not finite"));
+  EXPECT_THAT(reason, testing::Not(HasSubstr("replay")));
+  EXPECT_EQ(result["place"]["hosts"].size(), 1u) << result;
+  EXPECT_FALSE(result["place"]["ended"].get<std::string>().empty());
+}
+
 TEST_F(StudyServiceE2eTest, KilledAtAnyMomentTheCoordinatorEndsInTheSameTableAndRunsNoTrialTwice) {
   Serve();
   Process wait(Command({"submit", "tiny.yaml", "--wait"}));

@@ -133,7 +133,8 @@ coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
       add({"--resume"});
       break;
   }
-  if (spec.labels().contains("trial")) add({"--trial"});
+  // The labels that a study gives its trials.
+  if (spec.labels().contains("study") && spec.labels().contains("trial")) add({"--trial"});
   for (const std::string& one : overrides) add({"--set=" + one});
 
   for (const auto& [name, value] : spec.environment())
