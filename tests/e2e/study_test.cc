@@ -418,7 +418,8 @@ claims:
        (folder_.path() / "page").string()}));
   ASSERT_EQ(overview.status, 0) << overview.err;
   EXPECT_THAT(overview.out, HasSubstr("Of 2 negative controls 2 came out as they must."));
-  EXPECT_THAT(Read("page/overview.md"), HasSubstr("| processes | Same bits  | supported "));
+  EXPECT_THAT(Read("page/overview.md"),
+              HasSubstr("| processes | Same bits             | supported "));
   EXPECT_THAT(Read("page/overview.md"), HasSubstr("# 2 studies"));
   EXPECT_THAT(Read("page/overview.html"), HasSubstr("Other bits"));
   // Each form leads to the report of its own kind.
