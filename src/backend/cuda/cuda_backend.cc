@@ -1,0 +1,39 @@
+#include "backend/cuda/cuda_backend.h"
+
+#include <string>
+
+#include "backend/cuda/cuda_check.h"
+#include "backend/cuda/cuda_device.h"
+#include "backend/cuda/cuda_executor.h"
+#include "backend/cuda/cuda_merge_stream.h"
+
+namespace syncbn::backend::cuda {
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaDevice& device) : device_(device) {}
+
+  std::string_view name() const override { return "cuda"; }
+  const Device& device() const override { return device_; }
+  ElementTypes types() const override { return {}; }
+  std::string Description() const override {
+    int version = 0;
+    Check(cudaRuntimeGetVersion(&version), device_.ordinal(), "cudaRuntimeGetVersion");
+    return "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) + " on " +
+           device_.Description();
+  }
+  std::unique_ptr<Executor> MakeExecutor() const override { return std::make_unique<CudaExecutor>(device_); }
+  std::unique_ptr<MergeStream> MakeMergeStream() const override {
+    return std::make_unique<CudaMergeStream>(device_);
+  }
+
+ private:
+  const CudaDevice& device_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> MakeBackend(int device) { return std::make_unique<CudaBackend>(DeviceAt(device)); }
+
+}  // namespace syncbn::backend::cuda

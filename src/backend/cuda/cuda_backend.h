@@ -1,0 +1,13 @@
+// The CUDA back end on one device of this process.
+#pragma once
+
+#include <memory>
+
+#include "backend/backend.h"
+
+namespace syncbn::backend::cuda {
+
+// Throws FAILED_PRECONDITION where there is no GPU, INVALID_ARGUMENT where there is none of this number.
+std::unique_ptr<Backend> MakeBackend(int device = 0);
+
+}  // namespace syncbn::backend::cuda

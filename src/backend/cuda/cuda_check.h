@@ -1,0 +1,18 @@
+// Calls of CUDA, checked: what failed, on which device, for what.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+namespace syncbn::backend::cuda {
+
+// Throws where `error` is not success: RESOURCE_EXHAUSTED for memory, INTERNAL otherwise. `what` names the call or
+// kernel; layer and step are added by who knows them. A kernel's error may be shown by any later call: the message
+// says so.
+void Check(cudaError_t error, int device, const char* what);
+
+// "cuda:0"
+std::string DeviceName(int device);
+
+}  // namespace syncbn::backend::cuda

@@ -1,0 +1,34 @@
+// A GPU as a device on which tensors live.
+#pragma once
+
+#include <string>
+
+#include "backend/cuda/device_memory.h"
+#include "tensor/device.h"
+
+namespace syncbn::backend::cuda {
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(int ordinal);
+
+  std::string_view name() const override { return name_; }
+  void CopyToHost(const void* from, void* to, size_t bytes) const override;
+
+  int ordinal() const { return ordinal_; }
+  DeviceMemory& memory() const { return memory_; }
+  // "Emulated, compute capability 9.0, 4 multiprocessors"
+  std::string Description() const;
+
+ private:
+  const int ordinal_;
+  const std::string name_;
+  mutable DeviceMemory memory_;
+};
+
+// How many there are. Throws FAILED_PRECONDITION with what CUDA says where it finds none.
+int CountDevices();
+// Of this process, in CUDA's order. Throws INVALID_ARGUMENT for one that is not there.
+const CudaDevice& DeviceAt(int ordinal);
+
+}  // namespace syncbn::backend::cuda

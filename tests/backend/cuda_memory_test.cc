@@ -1,0 +1,126 @@
+// Memory, copies and order of the CUDA back end's streams, on the emulated device.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+#include "backend/cuda/cuda_backend.h"
+#include "base/error.h"
+#include "tests/backend/support.h"
+#include "tests/emulation/runtime.h"
+
+namespace syncbn::backend {
+namespace {
+
+class CudaStreamTest : public ::testing::Test {
+ protected:
+  CudaStreamTest() : backend_(cuda::MakeBackend()), a_(backend_->MakeExecutor()), b_(backend_->MakeExecutor()) {
+    emulation::SetDelays({.share = 0.5, .microseconds = 1000});
+  }
+  ~CudaStreamTest() override { emulation::SetDelays({}); }
+
+  const std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Executor> a_, b_;
+};
+
+Tensor Constant(float value, int64_t elements) {
+  Tensor x(Shape{elements}, DType::kFloat32);
+  std::ranges::fill(x.Span<float>(), value);
+  return x;
+}
+
+TEST_F(CudaStreamTest, MemoryThatAnotherStreamStillUsesIsNotGivenOut) {
+  constexpr int64_t kElements = 1000;
+  for (int round = 0; round < 20; ++round) {
+    Tensor x = a_->ToDevice(Constant(static_cast<float>(round), kElements), DType::kFloat32);
+    b_->WaitFor(a_->Record());
+    // b uses x late; x is gone before, and a is given the next block at once.
+    Tensor sum = b_->ToDevice(Constant(1, kElements), DType::kFloat32);
+    sum = b_->Add(std::move(sum), x);
+    x = Tensor();
+    Tensor other = a_->New({kElements}, DType::kFloat32);
+    a_->Fill(other, -1);
+    EXPECT_TRUE(SameBits(sum.OnHost(), Constant(static_cast<float>(round) + 1, kElements)));
+  }
+}
+
+TEST_F(CudaStreamTest, ASourceOnTheHostMayChangeOnceCopyHasReturned) {
+  Tensor source = a_->NewOnHost({1000}, DType::kFloat32);
+  Tensor target = a_->New({1000}, DType::kFloat32);
+  for (int round = 0; round < 20; ++round) {
+    std::ranges::fill(source.Span<float>(), static_cast<float>(round));
+    a_->Copy(source, target);
+    std::ranges::fill(source.Span<float>(), -1.0F);
+    EXPECT_TRUE(SameBits(target.OnHost(), Constant(static_cast<float>(round), 1000)));
+  }
+}
+
+TEST_F(CudaStreamTest, ATargetOnTheHostIsCompleteBehindAnEvent) {
+  for (int round = 0; round < 20; ++round) {
+    Tensor x = a_->New({1000}, DType::kFloat32);
+    a_->Fill(x, round);
+    Tensor target = a_->NewOnHost({1000}, DType::kFloat32);
+    const int64_t before = emulation::HostSynchronizations();
+    a_->Copy(x, target);
+    const Event done = a_->Record();
+    EXPECT_EQ(emulation::HostSynchronizations(), before);
+    done.WaitOnHost();
+    EXPECT_TRUE(done.Complete());
+    EXPECT_TRUE(SameBits(target, Constant(static_cast<float>(round), 1000)));
+  }
+}
+
+TEST_F(CudaStreamTest, ATargetOnTheHostMayBeGivenUpBeforeItIsThere) {
+  for (int round = 0; round < 20; ++round) {
+    Tensor x = a_->New({1000}, DType::kFloat32);
+    a_->Fill(x, 1);
+    {
+      Tensor target = a_->NewOnHost({1000}, DType::kFloat32);
+      a_->Copy(x, target);
+    }
+    // Would be the same memory, and be overwritten by the copy.
+    Tensor next = a_->NewOnHost({1000}, DType::kFloat32);
+    std::ranges::fill(next.Span<float>(), 2.0F);
+    a_->Synchronize();
+    EXPECT_TRUE(SameBits(next, Constant(2, 1000)));
+  }
+}
+
+TEST_F(CudaStreamTest, AllMemoryIsGivenBack) {
+  const int64_t before = emulation::BlocksInUse();
+  {
+    Tensor x = a_->New({1000}, DType::kFloat32), y = b_->New({1000}, DType::kFloat64);
+    EXPECT_EQ(a_->Memory().in_use, 4096U);
+    EXPECT_EQ(b_->Memory().in_use, 8192U);
+    a_->Zero(x);
+    b_->Fill(y, 2);
+    std::thread([x = std::move(x)] {}).join();  // given back by another thread
+  }
+  EXPECT_EQ(a_->Memory().in_use, 0U);
+  EXPECT_EQ(a_->Memory().peak, 4096U);
+  a_->Synchronize();
+  b_->Synchronize();
+  EXPECT_EQ(emulation::BlocksInUse(), before);
+}
+
+TEST_F(CudaStreamTest, OutOfMemorySaysWhatIsWantedAndHeld) {
+  Tensor x = a_->New({1 << 20}, DType::kFloat32);
+  try {
+    a_->New({int64_t{1} << 32}, DType::kFloat32);
+    FAIL() << "16 GiB on a device of 4";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
+    EXPECT_THAT(error.message(), ::testing::HasSubstr("cuda:0: out of memory: 16384 MiB more wanted by a replica "
+                                                      "that holds 4 MiB; of the device's 4096 MiB, 4092 MiB are free"));
+  }
+}
+
+TEST_F(CudaStreamTest, ATensorOfTheHostIsRefused) {
+  Tensor x(Shape{4}, DType::kFloat32), y = a_->New({4}, DType::kFloat32);
+  EXPECT_THROW(a_->Add(y, x), Error);
+  EXPECT_THROW(y.Span<float>(), Error);
+}
+
+}  // namespace
+}  // namespace syncbn::backend

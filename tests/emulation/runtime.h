@@ -1,0 +1,27 @@
+// What a test asks of the emulated runtime, and sets.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace syncbn::emulation {
+
+struct Delays {
+  // How often a stream rests before what it does next, and for at most how long.
+  double share = 0.05;
+  int microseconds = 200;
+};
+void SetDelays(Delays delays);
+
+// How often the host has waited for the device, or was stopped by a call that has to.
+int64_t HostSynchronizations();
+// Kernels, copies and fills that streams were given.
+int64_t OperationsGiven();
+// What the first kernel that failed did wrong; empty: none has. From then on every call fails.
+std::string FirstFault();
+// Forgets it, for tests that plant mistakes. No stream may exist.
+void ForgetFault();
+// Blocks of device memory that are not free.
+int64_t BlocksInUse();
+
+}  // namespace syncbn::emulation

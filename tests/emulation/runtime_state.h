@@ -1,0 +1,71 @@
+// What the parts of the emulated runtime share.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+
+namespace syncbn::emulation {
+
+// One recording of an event.
+class Occurrence {
+ public:
+  void Complete();
+  bool complete() const;
+  void Wait() const;
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  bool complete_ = false;
+};
+
+// The error that every call gives from now on: that of the first mistake.
+cudaError_t Sticky();
+void SetFault(const std::string& what);
+
+void CountHostSynchronization();
+void CountOperation();
+
+// The order of a stream's next delay or grid.
+uint64_t NextSeed();
+void RestAtRandom(std::mt19937_64& random);
+
+bool IsPinned(const void* memory);
+// Waits for all streams.
+void WaitForAllStreams();
+
+}  // namespace syncbn::emulation
+
+struct CUevent_st {
+  std::mutex mutex;
+  std::shared_ptr<syncbn::emulation::Occurrence> last;  // null: never recorded, which counts as complete
+};
+
+// A thread that does what it was given, in its order.
+struct CUstream_st {
+ public:
+  CUstream_st();
+  ~CUstream_st();  // does all it was given first
+  void Give(std::function<void()> work);
+  std::shared_ptr<syncbn::emulation::Occurrence> Record();
+  uint64_t NextSeed();
+
+ private:
+  void Run();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> work_;
+  bool ending_ = false;
+  std::mt19937_64 random_;
+  std::thread thread_;
+};
