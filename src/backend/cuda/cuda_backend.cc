@@ -6,6 +6,7 @@
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/cuda_executor.h"
 #include "backend/cuda/cuda_merge_stream.h"
+#include "backend/cuda/libraries.h"
 
 namespace syncbn::backend::cuda {
 namespace {
@@ -21,7 +22,7 @@ class CudaBackend final : public Backend {
     int version = 0;
     Check(cudaRuntimeGetVersion(&version), device_.ordinal(), "cudaRuntimeGetVersion");
     return "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) + " on " +
-           device_.Description();
+           device_.Description() + ", " + DescribeLibraries();
   }
   std::unique_ptr<Executor> MakeExecutor() const override { return std::make_unique<CudaExecutor>(device_); }
   std::unique_ptr<MergeStream> MakeMergeStream() const override {

@@ -8,6 +8,8 @@
 #include <span>
 
 #include "backend/cuda/cuda_stream.h"
+#include "backend/cuda/filter_cache.h"
+#include "backend/cuda/libraries.h"
 #include "backend/executor.h"
 
 namespace syncbn::backend::cuda {
@@ -113,6 +115,17 @@ class CudaExecutor final : public CudaStream<Executor> {
               Tensor& updates) override;
   Tensor UpdateRunning(const RunningRule& rule, std::span<const RunningBlock> blocks, const Tensor& running,
                        const Tensor& moments, const Tensor& verdict) override;
+
+ private:
+  // A filter in the layout of the libraries, packed once for each version of the parameters.
+  Tensor Packed(const Conv2dSpec& spec, const Tensor& weight);
+  // y += bias where there is one, row by row.
+  void AddBias(Tensor& y, const Tensor& bias);
+  // gradient (+)= the sums of dy over its rows.
+  void BiasGradient(const Tensor& dy, GradientOut gradient);
+
+  const std::unique_ptr<Libraries> libraries_;
+  FilterCache filters_;
 };
 
 }  // namespace syncbn::backend::cuda

@@ -1,14 +1,158 @@
+// Convolutions and linear layers, by libraries.
+#include <utility>
+
 #include "backend/cuda/cuda_executor.h"
-#include "backend/cuda/not_yet.h"
+#include "backend/cuda/kernels/bias.h"
+#include "backend/cuda/kernels/elementwise.h"
+#include "backend/cuda/kernels/filters.h"
 
 namespace syncbn::backend::cuda {
+namespace {
 
-Tensor CudaExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight, const Tensor& bias) { NotYet("Conv2dForward"); }
-Tensor CudaExecutor::Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const Tensor& dy, const Tensor& weight) { NotYet("Conv2dBackwardInput"); }
-void CudaExecutor::Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy, GradientOut dweight, GradientOut dbias) { NotYet("Conv2dBackwardWeights"); }
-Tensor CudaExecutor::LinearForward(const Tensor& x, const Tensor& weight, const Tensor& bias) { NotYet("LinearForward"); }
-Tensor CudaExecutor::LinearBackwardInput(const Tensor& dy, const Tensor& weight) { NotYet("LinearBackwardInput"); }
-void CudaExecutor::LinearBackwardWeights(const Tensor& x, const Tensor& dy, GradientOut dweight, GradientOut dbias) { NotYet("LinearBackwardWeights"); }
-void CudaExecutor::SetWeightsVersion(WeightsVersion version) { NotYet("SetWeightsVersion"); }
+int64_t Window(const Conv2dSpec& spec) { return spec.kernel_h * spec.kernel_w; }
+int64_t InputsOfGroup(const Conv2dSpec& spec) { return spec.in_channels / spec.groups; }
+
+void CheckWeight(const Conv2dSpec& spec, const Tensor& weight) {
+  SYNCBN_CHECK_EQ(weight.shape(), spec.WeightShape()) << "weight of a convolution";
+}
+
+}  // namespace
+
+void CudaExecutor::SetWeightsVersion(WeightsVersion version) { filters_.SetVersion(version); }
+
+Tensor CudaExecutor::Packed(const Conv2dSpec& spec, const Tensor& weight) {
+  CheckWeight(spec, weight);
+  // With a window of one element, or one input channel, both layouts are the same.
+  if (Window(spec) == 1 || InputsOfGroup(spec) == 1) return weight;
+  Tensor filter = filters_.Find(weight);
+  if (filter.defined()) return filter;
+  filter = New(weight.shape(), DType::kFloat32);
+  const float* from = In<float>(weight);
+  float* const to = Out<float>(filter);
+  Run("pack filter", [&](cudaStream_t stream) {
+    kernels::PackFilter(stream, from, to, spec.out_channels, InputsOfGroup(spec), Window(spec));
+  });
+  filters_.Keep(weight, filter);
+  return filter;
+}
+
+void CudaExecutor::BiasGradient(const Tensor& dy, GradientOut gradient) {
+  if (!gradient.tensor.defined()) return;
+  const int64_t channels = dy.shape().channels(), rows = dy.shape().rows();
+  SYNCBN_CHECK_EQ(gradient.tensor.elements(), channels) << "gradient of a bias";
+  const Tensor partial = New({kernels::RowSumParts(rows, channels), channels}, DType::kFloat64);
+  const float* from = In<float>(dy);
+  double* const parts = Out<double>(partial);
+  float* const to = Out<float>(gradient.tensor);
+  Run("gradient of a bias", [&](cudaStream_t stream) {
+    kernels::RowSums(stream, from, parts, to, rows, channels, gradient.accumulate);
+  });
+}
+
+void CudaExecutor::AddBias(Tensor& y, const Tensor& bias) {
+  if (!bias.defined()) return;
+  SYNCBN_CHECK_EQ(bias.elements(), y.shape().channels()) << "bias";
+  const float* added = In<float>(bias);
+  float* const to = Out<float>(y);
+  Run("add bias", [&](cudaStream_t stream) {
+    kernels::AddBias(stream, to, added, y.shape().rows(), y.shape().channels());
+  });
+}
+
+Tensor CudaExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
+                                   const Tensor& bias) {
+  Tensor y = New(spec.OutputShape(x.shape()));
+  const Tensor filter = Packed(spec, weight);
+  if (y.elements() == 0) return y;
+  libraries_->ConvolutionForward(spec, x.shape(), In<float>(x), In<float>(filter), Out<float>(y));
+  AddBias(y, bias);
+  return y;
+}
+
+Tensor CudaExecutor::Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const Tensor& dy,
+                                         const Tensor& weight) {
+  SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a convolution";
+  Tensor dx = New(x_shape);
+  const Tensor filter = Packed(spec, weight);
+  if (dx.elements() == 0) return dx;
+  libraries_->ConvolutionBackwardInput(spec, x_shape, In<float>(dy), In<float>(filter), Out<float>(dx));
+  return dx;
+}
+
+void CudaExecutor::Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy,
+                                         GradientOut dweight, GradientOut dbias) {
+  SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x.shape())) << "gradient of a convolution";
+  CheckWeight(spec, dweight.tensor);
+  BiasGradient(dy, std::move(dbias));
+  if (dy.elements() == 0) {
+    if (!dweight.accumulate) Zero(dweight.tensor);
+    return;
+  }
+  const Tensor gradient = New(dweight.tensor.shape(), DType::kFloat32);
+  libraries_->ConvolutionBackwardFilter(spec, x.shape(), In<float>(x), In<float>(dy), Out<float>(gradient));
+  const float* from = In<float>(gradient);
+  float* const to = Out<float>(dweight.tensor);
+  Run("unpack filter", [&](cudaStream_t stream) {
+    kernels::UnpackFilter(stream, from, to, spec.out_channels, InputsOfGroup(spec), Window(spec),
+                          dweight.accumulate);
+  });
+}
+
+// y [n, out] = x weight^T + bias
+Tensor CudaExecutor::LinearForward(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const int64_t samples = x.shape()[0], inputs = weight.shape()[1], outputs = weight.shape()[0];
+  SYNCBN_CHECK_EQ(x.shape(), (Shape{samples, inputs})) << "input of a linear layer";
+  Tensor y = New({samples, outputs}, DType::kFloat32);
+  if (samples == 0) return y;
+  libraries_->Multiply({.rows = samples,
+                        .depth = inputs,
+                        .columns = outputs,
+                        .transpose_b = true,
+                        .a = In<float>(x),
+                        .b = In<float>(weight),
+                        .c = Out<float>(y)});
+  AddBias(y, bias);
+  return y;
+}
+
+// dx [n, in] = dy weight
+Tensor CudaExecutor::LinearBackwardInput(const Tensor& dy, const Tensor& weight) {
+  const int64_t samples = dy.shape()[0], inputs = weight.shape()[1], outputs = weight.shape()[0];
+  SYNCBN_CHECK_EQ(dy.shape(), (Shape{samples, outputs})) << "gradient of a linear layer";
+  Tensor dx = New({samples, inputs}, DType::kFloat32);
+  if (samples == 0) return dx;
+  libraries_->Multiply({.rows = samples,
+                        .depth = outputs,
+                        .columns = inputs,
+                        .a = In<float>(dy),
+                        .b = In<float>(weight),
+                        .c = Out<float>(dx)});
+  return dx;
+}
+
+// dweight [out, in] (+)= dy^T x
+void CudaExecutor::LinearBackwardWeights(const Tensor& x, const Tensor& dy, GradientOut dweight, GradientOut dbias) {
+  const int64_t samples = x.shape()[0], inputs = x.shape()[1], outputs = dy.shape()[1];
+  SYNCBN_CHECK_EQ(dy.shape(), (Shape{samples, outputs})) << "gradient of a linear layer";
+  BiasGradient(dy, std::move(dbias));
+  if (samples == 0) {
+    if (!dweight.accumulate) Zero(dweight.tensor);
+    return;
+  }
+  // Into memory of its own where it is added to what is there: the sum of a step is then that of whole gradients,
+  // in the order of the passes.
+  Tensor gradient = dweight.accumulate ? New({outputs, inputs}, DType::kFloat32) : dweight.tensor;
+  libraries_->Multiply({.rows = outputs,
+                        .depth = samples,
+                        .columns = inputs,
+                        .transpose_a = true,
+                        .a = In<float>(dy),
+                        .b = In<float>(x),
+                        .c = Out<float>(gradient)});
+  if (!dweight.accumulate) return;
+  const float* added = In<float>(gradient);
+  float* const to = Out<float>(dweight.tensor);
+  Run("add a gradient", [&](cudaStream_t stream) { kernels::Add(stream, to, added, to, gradient.elements()); });
+}
 
 }  // namespace syncbn::backend::cuda

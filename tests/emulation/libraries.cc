@@ -1,0 +1,96 @@
+// Convolutions and matrix products of the emulated device: plain loops in float32, when the stream comes to them.
+#include "backend/cuda/libraries.h"
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "tests/emulation/runtime_state.h"
+
+namespace syncbn::backend::cuda {
+namespace {
+
+// Calls visit(x, filter, y) with the indices of every product x * filter that is a part of y.
+template <typename Visit>
+void ForEachProduct(const Conv2dSpec& spec, const Shape& x, const Visit& visit) {
+  const Shape y = spec.OutputShape(x);
+  const int64_t inputs = spec.in_channels / spec.groups, outputs = spec.out_channels / spec.groups;
+  for (int64_t n = 0; n < y[0]; ++n) {
+    for (int64_t oh = 0; oh < y[1]; ++oh) {
+      for (int64_t ow = 0; ow < y[2]; ++ow) {
+        const int64_t to = ((n * y[1] + oh) * y[2] + ow) * y[3];
+        for (int64_t kh = 0; kh < spec.kernel_h; ++kh) {
+          const int64_t h = oh * spec.stride_h - spec.pad_h + kh;
+          if (h < 0 || h >= x[1]) continue;
+          for (int64_t kw = 0; kw < spec.kernel_w; ++kw) {
+            const int64_t w = ow * spec.stride_w - spec.pad_w + kw;
+            if (w < 0 || w >= x[2]) continue;
+            const int64_t from = ((n * x[1] + h) * x[2] + w) * x[3];
+            for (int64_t o = 0; o < spec.out_channels; ++o) {
+              const int64_t filter = ((o * spec.kernel_h + kh) * spec.kernel_w + kw) * inputs;
+              const int64_t first = o / outputs * inputs;
+              for (int64_t i = 0; i < inputs; ++i) visit(from + first + i, filter + i, to + o);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+class PlainLibraries final : public Libraries {
+ public:
+  explicit PlainLibraries(StreamCore& stream) : stream_(stream) {}
+
+  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x, const float* filter,
+                          float* y) override {
+    Give([=] {
+      std::fill_n(y, spec.OutputShape(x_shape).elements(), 0.0F);
+      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { y[c] += x[a] * filter[b]; });
+    });
+  }
+  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy, const float* filter,
+                                float* dx) override {
+    Give([=] {
+      std::fill_n(dx, x_shape.elements(), 0.0F);
+      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { dx[a] += dy[c] * filter[b]; });
+    });
+  }
+  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x, const float* dy,
+                                 float* dfilter) override {
+    Give([=] {
+      std::fill_n(dfilter, spec.WeightShape().elements(), 0.0F);
+      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { dfilter[b] += dy[c] * x[a]; });
+    });
+  }
+  void Multiply(const MatrixProduct& p) override {
+    Give([=] {
+      std::fill_n(p.c, p.rows * p.columns, 0.0F);
+      for (int64_t r = 0; r < p.rows; ++r) {
+        for (int64_t k = 0; k < p.depth; ++k) {
+          const float a = p.transpose_a ? p.a[k * p.rows + r] : p.a[r * p.depth + k];
+          for (int64_t c = 0; c < p.columns; ++c) {
+            p.c[r * p.columns + c] += a * (p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]);
+          }
+        }
+      }
+    });
+  }
+
+ private:
+  void Give(std::function<void()> work) {
+    emulation::CountOperation();
+    stream_.handle().get()->Give([work = std::move(work)] {
+      if (emulation::Sticky() == cudaSuccess) work();
+    });
+  }
+
+  StreamCore& stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) { return std::make_unique<PlainLibraries>(stream); }
+std::string DescribeLibraries() { return "emulated libraries"; }
+
+}  // namespace syncbn::backend::cuda
