@@ -1,4 +1,5 @@
-// Convolutions and matrix products of the emulated device: plain loops in float32, when the stream comes to them.
+// Convolutions and matrix products of the emulated device: plain loops in float32, when the stream
+// comes to them.
 #include "backend/cuda/libraries.h"
 
 #include <algorithm>
@@ -42,25 +43,28 @@ class PlainLibraries final : public Libraries {
  public:
   explicit PlainLibraries(StreamCore& stream) : stream_(stream) {}
 
-  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x, const float* filter,
-                          float* y) override {
+  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
+                          const float* filter, float* y) override {
     Give([=] {
       std::fill_n(y, spec.OutputShape(x_shape).elements(), 0.0F);
-      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { y[c] += x[a] * filter[b]; });
+      ForEachProduct(spec, x_shape,
+                     [&](int64_t a, int64_t b, int64_t c) { y[c] += x[a] * filter[b]; });
     });
   }
-  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy, const float* filter,
-                                float* dx) override {
+  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy,
+                                const float* filter, float* dx) override {
     Give([=] {
       std::fill_n(dx, x_shape.elements(), 0.0F);
-      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { dx[a] += dy[c] * filter[b]; });
+      ForEachProduct(spec, x_shape,
+                     [&](int64_t a, int64_t b, int64_t c) { dx[a] += dy[c] * filter[b]; });
     });
   }
-  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x, const float* dy,
-                                 float* dfilter) override {
+  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
+                                 const float* dy, float* dfilter) override {
     Give([=] {
       std::fill_n(dfilter, spec.WeightShape().elements(), 0.0F);
-      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { dfilter[b] += dy[c] * x[a]; });
+      ForEachProduct(spec, x_shape,
+                     [&](int64_t a, int64_t b, int64_t c) { dfilter[b] += dy[c] * x[a]; });
     });
   }
   void Multiply(const MatrixProduct& p) override {
@@ -70,7 +74,8 @@ class PlainLibraries final : public Libraries {
         for (int64_t k = 0; k < p.depth; ++k) {
           const float a = p.transpose_a ? p.a[k * p.rows + r] : p.a[r * p.depth + k];
           for (int64_t c = 0; c < p.columns; ++c) {
-            p.c[r * p.columns + c] += a * (p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]);
+            p.c[r * p.columns + c] +=
+                a * (p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]);
           }
         }
       }
@@ -90,7 +95,11 @@ class PlainLibraries final : public Libraries {
 
 }  // namespace
 
-std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) { return std::make_unique<PlainLibraries>(stream); }
-std::string DescribeLibraries() { return "emulated libraries"; }
+std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) {
+  return std::make_unique<PlainLibraries>(stream);
+}
+std::string DescribeLibraries() {
+  return "emulated libraries";
+}
 
 }  // namespace syncbn::backend::cuda

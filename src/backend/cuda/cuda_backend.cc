@@ -21,8 +21,8 @@ class CudaBackend final : public Backend {
   std::string Description() const override {
     int version = 0;
     Check(cudaRuntimeGetVersion(&version), device_.ordinal(), "cudaRuntimeGetVersion");
-    return "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) + " on " +
-           device_.Description() + ", " + DescribeLibraries();
+    return "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) +
+           " on " + device_.Description() + ", " + DescribeLibraries();
   }
   std::unique_ptr<Executor> MakeExecutor() const override { return std::make_unique<CudaExecutor>(device_); }
   std::unique_ptr<MergeStream> MakeMergeStream() const override {

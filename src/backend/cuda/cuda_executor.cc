@@ -2,7 +2,8 @@
 
 namespace syncbn::backend::cuda {
 
-CudaExecutor::CudaExecutor(const CudaDevice& device) : CudaStream(device), libraries_(MakeLibraries(core())) {}
+CudaExecutor::CudaExecutor(const CudaDevice& device)
+    : CudaStream(device), libraries_(MakeLibraries(core())) {}
 
 MemoryUse CudaExecutor::Memory() const {
   const StreamHandle& handle = core().handle();

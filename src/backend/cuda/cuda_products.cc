@@ -9,8 +9,12 @@
 namespace syncbn::backend::cuda {
 namespace {
 
-int64_t Window(const Conv2dSpec& spec) { return spec.kernel_h * spec.kernel_w; }
-int64_t InputsOfGroup(const Conv2dSpec& spec) { return spec.in_channels / spec.groups; }
+int64_t Window(const Conv2dSpec& spec) {
+  return spec.kernel_h * spec.kernel_w;
+}
+int64_t InputsOfGroup(const Conv2dSpec& spec) {
+  return spec.in_channels / spec.groups;
+}
 
 void CheckWeight(const Conv2dSpec& spec, const Tensor& weight) {
   SYNCBN_CHECK_EQ(weight.shape(), spec.WeightShape()) << "weight of a convolution";
@@ -18,7 +22,9 @@ void CheckWeight(const Conv2dSpec& spec, const Tensor& weight) {
 
 }  // namespace
 
-void CudaExecutor::SetWeightsVersion(WeightsVersion version) { filters_.SetVersion(version); }
+void CudaExecutor::SetWeightsVersion(WeightsVersion version) {
+  filters_.SetVersion(version);
+}
 
 Tensor CudaExecutor::Packed(const Conv2dSpec& spec, const Tensor& weight) {
   CheckWeight(spec, weight);
@@ -69,13 +75,14 @@ Tensor CudaExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, cons
   return y;
 }
 
-Tensor CudaExecutor::Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const Tensor& dy,
-                                         const Tensor& weight) {
+Tensor CudaExecutor::Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_shape,
+                                         const Tensor& dy, const Tensor& weight) {
   SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a convolution";
   Tensor dx = New(x_shape);
   const Tensor filter = Packed(spec, weight);
   if (dx.elements() == 0) return dx;
-  libraries_->ConvolutionBackwardInput(spec, x_shape, In<float>(dy), In<float>(filter), Out<float>(dx));
+  libraries_->ConvolutionBackwardInput(spec, x_shape, In<float>(dy), In<float>(filter),
+                                       Out<float>(dx));
   return dx;
 }
 
@@ -89,7 +96,8 @@ void CudaExecutor::Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x
     return;
   }
   const Tensor gradient = New(dweight.tensor.shape(), DType::kFloat32);
-  libraries_->ConvolutionBackwardFilter(spec, x.shape(), In<float>(x), In<float>(dy), Out<float>(gradient));
+  libraries_->ConvolutionBackwardFilter(spec, x.shape(), In<float>(x), In<float>(dy),
+                                        Out<float>(gradient));
   const float* from = In<float>(gradient);
   float* const to = Out<float>(dweight.tensor);
   Run("unpack filter", [&](cudaStream_t stream) {
@@ -131,7 +139,8 @@ Tensor CudaExecutor::LinearBackwardInput(const Tensor& dy, const Tensor& weight)
 }
 
 // dweight [out, in] (+)= dy^T x
-void CudaExecutor::LinearBackwardWeights(const Tensor& x, const Tensor& dy, GradientOut dweight, GradientOut dbias) {
+void CudaExecutor::LinearBackwardWeights(const Tensor& x, const Tensor& dy, GradientOut dweight,
+                                         GradientOut dbias) {
   const int64_t samples = x.shape()[0], inputs = x.shape()[1], outputs = dy.shape()[1];
   SYNCBN_CHECK_EQ(dy.shape(), (Shape{samples, outputs})) << "gradient of a linear layer";
   BiasGradient(dy, std::move(dbias));
@@ -139,8 +148,8 @@ void CudaExecutor::LinearBackwardWeights(const Tensor& x, const Tensor& dy, Grad
     if (!dweight.accumulate) Zero(dweight.tensor);
     return;
   }
-  // Into memory of its own where it is added to what is there: the sum of a step is then that of whole gradients,
-  // in the order of the passes.
+  // Into memory of its own where it is added to what is there: the sum of a step is then that of
+  // whole gradients, in the order of the passes.
   Tensor gradient = dweight.accumulate ? New({outputs, inputs}, DType::kFloat32) : dweight.tensor;
   libraries_->Multiply({.rows = outputs,
                         .depth = samples,
@@ -152,7 +161,8 @@ void CudaExecutor::LinearBackwardWeights(const Tensor& x, const Tensor& dy, Grad
   if (!dweight.accumulate) return;
   const float* added = In<float>(gradient);
   float* const to = Out<float>(dweight.tensor);
-  Run("add a gradient", [&](cudaStream_t stream) { kernels::Add(stream, to, added, to, gradient.elements()); });
+  Run("add a gradient",
+      [&](cudaStream_t stream) { kernels::Add(stream, to, added, to, gradient.elements()); });
 }
 
 }  // namespace syncbn::backend::cuda

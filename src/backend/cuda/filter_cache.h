@@ -21,11 +21,14 @@ class FilterCache {
   // What was packed of these weights; undefined where nothing is.
   Tensor Find(const Tensor& weight) const {
     const auto found = packed_.find(weight.DeviceAddress());
-    return found == packed_.end() || found->second.source.expired() ? Tensor() : found->second.filter;
+    return found == packed_.end() || found->second.source.expired() ? Tensor()
+                                                                    : found->second.filter;
   }
   // Without a version nothing is kept.
   void Keep(const Tensor& weight, Tensor filter) {
-    if (version_) packed_[weight.DeviceAddress()] = {.source = weight.weak_memory(), .filter = std::move(filter)};
+    if (version_)
+      packed_[weight.DeviceAddress()] = {.source = weight.weak_memory(),
+                                         .filter = std::move(filter)};
   }
 
  private:

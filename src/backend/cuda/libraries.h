@@ -1,10 +1,11 @@
 // What libraries compute for a stream: convolutions and matrix products. cuDNN and cuBLAS on a GPU
 // (cudnn_libraries.cc), plain loops on the emulated device.
 //
-// Activations are NHWC, filters OHWI (what cuDNN calls NHWC); all are float32, dense, on the stream's device, and of
-// at least one sample. Results are written, not added to. The algorithm is a pure function of the shapes, the
-// device's model and the libraries' versions, and its result of the inputs: deterministic algorithms only, by cuDNN's
-// heuristics under a constant limit of workspace, never by timing.
+// Activations are NHWC, filters OHWI (what cuDNN calls NHWC); all are float32, dense, on the
+// stream's device, and of at least one sample. Results are written, not added to. The algorithm is
+// a pure function of the shapes, the device's model and the libraries' versions, and its result of
+// the inputs: deterministic algorithms only, by cuDNN's heuristics under a constant limit of
+// workspace, never by timing.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@
 
 namespace syncbn::backend::cuda {
 
-// c [rows, columns] = a b, row by row; a is [rows, depth], or [depth, rows] where transposed, b [depth, columns], or
-// [columns, depth].
+// c [rows, columns] = a b, row by row; a is [rows, depth], or [depth, rows] where transposed, b
+// [depth, columns], or [columns, depth].
 struct MatrixProduct {
   int64_t rows = 0, depth = 0, columns = 0;
   bool transpose_a = false, transpose_b = false;
@@ -30,12 +31,12 @@ class Libraries {
  public:
   virtual ~Libraries() = default;
 
-  virtual void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x, const float* filter,
-                                  float* y) = 0;
-  virtual void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy,
-                                        const float* filter, float* dx) = 0;
-  virtual void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
-                                         const float* dy, float* dfilter) = 0;
+  virtual void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
+                                  const float* filter, float* y) = 0;
+  virtual void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape,
+                                        const float* dy, const float* filter, float* dx) = 0;
+  virtual void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape,
+                                         const float* x, const float* dy, float* dfilter) = 0;
   // All extents are positive.
   virtual void Multiply(const MatrixProduct& product) = 0;
 };

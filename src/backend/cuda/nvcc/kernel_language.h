@@ -27,6 +27,7 @@
 
 #include <cstdint>
 #include <stdexcept>
+#include <type_traits>
 
 #define SYNCBN_DEVICE __device__ __forceinline__
 // Also a function of the host.
@@ -115,6 +116,7 @@ __global__ void __launch_bounds__(1024) KernelEntry(const Kernel kernel) {
 // Errors are those of cudaGetLastError(), which the caller asks for.
 template <typename Kernel>
 void Launch(cudaStream_t stream, const LaunchShape& shape, const Kernel& kernel) {
+  static_assert(std::is_same_v<decltype(Kernel::kCooperative), const bool>);
   if (shape.blocks == 0) return;
   if (shape.blocks > INT32_MAX) throw std::length_error("blocks of a kernel");
   KernelEntry<<<static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.threads), 0, stream>>>(kernel);
