@@ -14,9 +14,10 @@
 namespace syncbn::backend {
 namespace {
 
+// On the host.
 std::vector<Tensor> Clones(const std::vector<Tensor>& tensors) {
   std::vector<Tensor> clones;
-  for (const Tensor& tensor : tensors) clones.push_back(tensor.Clone());
+  for (const Tensor& tensor : tensors) clones.push_back(tensor.OnHost().Clone());
   return clones;
 }
 
@@ -146,13 +147,14 @@ std::vector<ByValue> OperationsByValue() {
                                                  .samples = kShape[0],
                                                  .rows_per_sample = 35,
                                                  .channels = 10},
-                                      .mean = Filled({1, 10}, 0.25),
-                                      .inv_std = Filled({1, 10}, 2),
+                                      .mean = OnDevice(e, Filled({1, 10}, 0.25)),
+                                      .inv_std = OnDevice(e, Filled({1, 10}, 2)),
                                       .gamma = In(e, RandomNormal({10}, "gamma")),
                                       .relu = relu};
              const Tensor x = In(e, RandomNormal(kShape, "x"));
              const Tensor y = In(e, RandomNormal(kShape, "y"));
-             const Tensor a = RandomNormal({1, 10}, "a"), b = RandomNormal({1, 10}, "b");
+             const Tensor a = OnDevice(e, RandomNormal({1, 10}, "a"));
+             const Tensor b = OnDevice(e, RandomNormal({1, 10}, "b"));
              Tensor dresidual;
              Tensor dx = e.NormalizeBackwardInput(norm, x, y, std::move(dy), {a, b},
                                                   residual ? &dresidual : nullptr);
@@ -168,11 +170,11 @@ TEST_P(ExecutorConformance, ArgumentsHeldBySomebodyElseAreNotOverwritten) {
   for (const ByValue& operation : OperationsByValue()) {
     SCOPED_TRACE(operation.name);
     const Tensor held = In(e, RandomNormal(kShape, "given"));
-    const Tensor copy = held.Clone();
+    const Tensor copy = e.Clone(held);
     const Tensor result = operation.call(e, held);
     EXPECT_TRUE(SameBits(held, copy));
     // A view counts as holding the memory, too.
-    Tensor whole = copy.Clone();
+    Tensor whole = e.Clone(copy);
     const Tensor view = whole.Reshape({copy.elements()});
     operation.call(e, std::move(whole));
     EXPECT_TRUE(SameBits(view, copy.Reshape({copy.elements()})));
@@ -185,9 +187,9 @@ TEST_P(ExecutorConformance, GivingAnArgumentAwayDoesNotChangeTheResult) {
     SCOPED_TRACE(operation.name);
     const Tensor held = In(e, RandomNormal(kShape, "given"));
     const Tensor kept = operation.call(e, held);
-    EXPECT_TRUE(SameBits(operation.call(e, held.Clone()), kept));
+    EXPECT_TRUE(SameBits(operation.call(e, e.Clone(held)), kept));
     Tensor from_pool = e.New(kShape);
-    std::copy(held.Bytes().begin(), held.Bytes().end(), from_pool.Bytes().begin());
+    e.Copy(held, from_pool);
     EXPECT_TRUE(SameBits(operation.call(e, std::move(from_pool)), kept));
   }
 }
@@ -220,9 +222,8 @@ TEST_P(ExecutorConformance, ANewVersionOfTheWeightsIsSeen) {
     const std::string name = "weights" + std::to_string(version);
     const Tensor values = RandomIntegers(weight.shape(), name, -3, 3);
     const Tensor matrix_values = RandomIntegers(matrix.shape(), name, -3, 3);
-    const Tensor cast = In(e, values), matrix_cast = In(e, matrix_values);
-    std::copy(cast.Bytes().begin(), cast.Bytes().end(), weight.Bytes().begin());
-    std::copy(matrix_cast.Bytes().begin(), matrix_cast.Bytes().end(), matrix.Bytes().begin());
+    e.Copy(In(e, values), weight);
+    e.Copy(In(e, matrix_values), matrix);
     e.SetWeightsVersion(WeightsVersion::New());
     Executor& r = reference();
     const auto d = [](const Tensor& t) { return As(t, DType::kFloat64); };

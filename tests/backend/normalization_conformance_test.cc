@@ -17,14 +17,15 @@ struct Problem {
   bool keep_y = false;
   Tensor x, residual, gamma, beta, mean, inv_std, dy, a, b;
 
-  Normalization For(const Executor& e) const {
+  Normalization For(Executor& e) const {
     return {.layout = layout,
-            .mean = mean,
-            .inv_std = inv_std,
+            .mean = OnDevice(e, mean),
+            .inv_std = OnDevice(e, inv_std),
             .gamma = In(e, gamma),
             .beta = In(e, beta),
             .relu = relu};
   }
+  InputTerms Terms(Executor& e) const { return {OnDevice(e, a), OnDevice(e, b)}; }
 };
 
 std::ostream& operator<<(std::ostream& out, const Problem& p) {
@@ -54,9 +55,9 @@ std::vector<Tensor> Input(Executor& e, const Problem& p) {
   const Normalization norm = p.For(e);
   Tensor dresidual;
   const Tensor dx =
-      e.NormalizeBackwardInput(norm, In(e, p.x), y, In(e, p.dy), {p.a, p.b}, &dresidual);
+      e.NormalizeBackwardInput(norm, In(e, p.x), y, In(e, p.dy), p.Terms(e), &dresidual);
   return {dx, dresidual,
-          e.NormalizeBackwardInput(norm, In(e, p.x), y, In(e, p.dy), {p.a, p.b}, nullptr)};
+          e.NormalizeBackwardInput(norm, In(e, p.x), y, In(e, p.dy), p.Terms(e), nullptr)};
 }
 
 struct Form {

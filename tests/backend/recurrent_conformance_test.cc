@@ -99,7 +99,7 @@ TEST_P(RecurrentConformance, AnOperandThatSomebodyHoldsIsNotOverwritten) {
   Executor& e = tested();
   const Shape shape{3, 7};
   const Tensor b = In(e, RandomNormal(GatesOf(shape), "b")), u = In(e, RandomNormal(shape, "u"));
-  const Tensor b_before = b.Clone(), u_before = u.Clone();
+  const Tensor b_before = e.Clone(b), u_before = e.Clone(u);
   const LstmCell cell = e.LstmCellForward(b, b, u);
   Tensor state = e.New(shape), dsum = e.New(GatesOf(shape));
   const Tensor tanh_u = e.LstmStateForward(cell.gates, u, state);

@@ -13,7 +13,7 @@ constexpr int64_t kClasses = 10, kChannels = 16;
 
 // The parameters' values depend on `scale`, so that two steps with different ones can share memory
 // addresses but not packed weights.
-Tensor Parameter(const Executor& e, Shape shape, const char* name, double scale) {
+Tensor Parameter(Executor& e, Shape shape, const char* name, double scale) {
   return In(e, RandomNormal(shape, name, 0, 0.25 * scale));
 }
 
@@ -31,7 +31,7 @@ class Net {
 
   std::vector<Tensor> Step() {
     const Tensor images = In(e_, RandomNormal({samples_, 7, 5, 3}, "images"));
-    Tensor labels = RandomLabels(samples_, "labels", kClasses);
+    const Tensor labels = OnDevice(e_, RandomLabels(samples_, "labels", kClasses));
     const std::vector<RandomKey> keys = Keys(samples_, "dropout");
 
     const Tensor h1 = Keep(e_.Conv2dForward(conv1_, images, weight1_, {}));
@@ -77,11 +77,12 @@ class Net {
                        .beta = beta_,
                        .relu = true};
     const MeanAndM2 moments = MomentsOf(e_, norm.layout, x);
-    norm.mean = moments.mean;
-    norm.inv_std = moments.m2;
-    for (double& value : norm.inv_std.Span<double>()) {
+    Tensor inv_std = moments.m2;
+    for (double& value : inv_std.Span<double>()) {
       value = 1 / std::sqrt(value / static_cast<double>(norm.layout.rows() + 1) + 1e-5);
     }
+    norm.mean = OnDevice(e_, moments.mean);
+    norm.inv_std = OnDevice(e_, inv_std);
     Keep(norm.mean);
     Keep(norm.inv_std);
     return norm;
@@ -90,8 +91,8 @@ class Net {
   Tensor NormBackward(const Normalization& norm, const Tensor& x, Tensor dy) {
     Tensor a = e_.New({1, kChannels}, DType::kFloat64), b = e_.New({1, kChannels}, DType::kFloat64);
     e_.NormalizeBackwardSums(norm, x, {}, dy, a, b);
-    Keep(a.Clone());
-    Keep(b.Clone());
+    Keep(e_.Clone(a));
+    Keep(e_.Clone(b));
     return Keep(e_.NormalizeBackwardInput(norm, x, {}, std::move(dy), {a, b}, nullptr));
   }
 

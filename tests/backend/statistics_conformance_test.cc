@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -10,7 +11,25 @@
 namespace syncbn::backend {
 namespace {
 
-class StatisticsConformance : public ConformanceTest {};
+class StatisticsConformance : public ConformanceTest {
+ protected:
+  // F64, on the device.
+  Tensor Filled(Shape shape, double value) { return There(backend::Filled(shape, value)); }
+  Tensor FromValues(Shape shape, std::vector<double> values) {
+    return There(backend::FromValues(shape, std::move(values)));
+  }
+  // Rows of a tensor.
+  Tensor Blocks(const std::vector<std::vector<double>>& blocks) {
+    std::vector<double> values;
+    for (const auto& block : blocks) values.insert(values.end(), block.begin(), block.end());
+    const auto rows = static_cast<int64_t>(blocks.size());
+    const auto columns = static_cast<int64_t>(values.size()) / rows;
+    return FromValues({rows, columns}, std::move(values));
+  }
+
+ private:
+  Tensor There(const Tensor& x) { return OnDevice(tested(), x); }
+};
 INSTANTIATE_TEST_SUITE_P(Backends, StatisticsConformance, ::testing::ValuesIn(BackendsUnderTest()),
                          NameOfCase);
 
@@ -42,7 +61,7 @@ TEST_P(StatisticsConformance, FillCopyAndCloneAreThere) {
 
 TEST_P(StatisticsConformance, CopiesOfUnlikeTensorsAreRefused) {
   Executor& e = tested();
-  Tensor x = Filled({4}, 1), shorter = Filled({3}, 1), narrow({4}, DType::kFloat32);
+  Tensor x = Filled({4}, 1), shorter = Filled({3}, 1), narrow = e.New({4}, DType::kFloat32);
   EXPECT_THROW(e.Copy(x, shorter), Error);
   EXPECT_THROW(e.Copy(x, narrow), Error);
 }
@@ -64,13 +83,6 @@ TEST_P(StatisticsConformance, AnEventIsCompleteWhenAllBeforeItIs) {
 // {0, 2}, {4}, {} and {0, 2, 4}
 const std::vector<double> kPair = {2, 1, 2}, kOne = {1, 4, 0}, kNone = {0, 0, 0},
                           kAll = {3, 2, 8};
-
-Tensor Blocks(const std::vector<std::vector<double>>& blocks) {
-  std::vector<double> values;
-  for (const auto& block : blocks) values.insert(values.end(), block.begin(), block.end());
-  const auto rows = static_cast<int64_t>(blocks.size());
-  return FromValues({rows, static_cast<int64_t>(values.size()) / rows}, values);
-}
 
 TEST_P(StatisticsConformance, MomentsMergeIntoThoseOfAllElements) {
   Executor& e = tested();

@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kGuard = 16;
 constexpr double kGuardValue = 77;
 
+// Of a tensor of the host.
 double ElementAsDouble(const Tensor& x, int64_t index) {
   switch (x.dtype()) {
     case DType::kFloat32:
@@ -92,8 +93,9 @@ Tensor FromValues(Shape shape, std::vector<double> values) {
   return x;
 }
 
-Tensor As(const Tensor& x, DType dtype) {
-  if (!x.defined()) return x;
+Tensor As(const Tensor& given, DType dtype) {
+  if (!given.defined()) return given;
+  const Tensor x = given.OnHost();
   Tensor copy(x.shape(), dtype);
   for (int64_t i = 0; i < x.elements(); ++i) {
     const double value = ElementAsDouble(x, i);
@@ -114,9 +116,10 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
   return keys;
 }
 
-::testing::AssertionResult Near(const Tensor& actual, const Tensor& expected, double relative,
+::testing::AssertionResult Near(const Tensor& given, const Tensor& given_expected, double relative,
                                 double scale) {
-  if (const auto same = SameShape(actual, expected); !same) return same;
+  if (const auto same = SameShape(given, given_expected); !same) return same;
+  const Tensor actual = given.OnHost(), expected = given_expected.OnHost();
   double largest = scale;
   for (int64_t i = 0; i < expected.elements(); ++i) {
     largest = std::max(largest, std::abs(ElementAsDouble(expected, i)));
@@ -137,8 +140,9 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
          << "; apart by " << worst_error << ", allowed " << relative * largest;
 }
 
-::testing::AssertionResult Equal(const Tensor& actual, const Tensor& expected) {
-  if (const auto same = SameShape(actual, expected); !same) return same;
+::testing::AssertionResult Equal(const Tensor& given, const Tensor& given_expected) {
+  if (const auto same = SameShape(given, given_expected); !same) return same;
+  const Tensor actual = given.OnHost(), expected = given_expected.OnHost();
   for (int64_t i = 0; i < expected.elements(); ++i) {
     const double a = ElementAsDouble(actual, i), e = ElementAsDouble(expected, i);
     if (a != e) {
@@ -149,8 +153,9 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
   return ::testing::AssertionSuccess();
 }
 
-::testing::AssertionResult SameBits(const Tensor& actual, const Tensor& expected) {
-  if (const auto same = SameShape(actual, expected); !same) return same;
+::testing::AssertionResult SameBits(const Tensor& given, const Tensor& given_expected) {
+  if (const auto same = SameShape(given, given_expected); !same) return same;
+  const Tensor actual = given.OnHost(), expected = given_expected.OnHost();
   if (actual.dtype() != expected.dtype()) {
     return ::testing::AssertionFailure() << actual.dtype() << " instead of " << expected.dtype();
   }
@@ -164,20 +169,20 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
          << ElementAsDouble(expected, element);
 }
 
-GuardedGradient::GuardedGradient(const Executor& executor, const Tensor& initial)
-    : whole_(As(Filled({initial.elements() + 2 * kGuard}, kGuardValue), executor.types().activations)),
+GuardedGradient::GuardedGradient(Executor& executor, const Tensor& initial)
+    : whole_(In(executor, Filled({initial.elements() + 2 * kGuard}, kGuardValue))),
       inside_(whole_.Slice(kGuard, initial.shape())) {
-  const Tensor values = As(initial, executor.types().activations);
-  std::copy(values.Bytes().begin(), values.Bytes().end(), inside_.Bytes().begin());
+  executor.Copy(As(initial, executor.types().activations), inside_);
 }
 
 Tensor GuardedGradient::Result() const {
+  const Tensor whole = whole_.OnHost();
   for (int64_t i = 0; i < kGuard; ++i) {
-    EXPECT_EQ(ElementAsDouble(whole_, i), kGuardValue) << "written before a gradient";
-    EXPECT_EQ(ElementAsDouble(whole_, whole_.elements() - 1 - i), kGuardValue)
+    EXPECT_EQ(ElementAsDouble(whole, i), kGuardValue) << "written before a gradient";
+    EXPECT_EQ(ElementAsDouble(whole, whole.elements() - 1 - i), kGuardValue)
         << "written after a gradient";
   }
-  return inside_.Clone();
+  return inside_.OnHost().Clone();
 }
 
 }  // namespace syncbn::backend

@@ -23,11 +23,12 @@ Tensor RandomLabels(int64_t samples, std::string_view name, int classes);
 Tensor Distinct(Shape shape, std::string_view name);
 Tensor Filled(Shape shape, double value);
 Tensor FromValues(Shape shape, std::vector<double> values);
-// A copy with elements of another floating type; an undefined tensor stays undefined.
+// A copy on the host, with elements of another floating type; an undefined tensor stays undefined.
 Tensor As(const Tensor& x, DType dtype);
 std::vector<RandomKey> Keys(int64_t samples, std::string_view name);
 
 // -- Comparisons ---------------------------------------------------------------------------------
+// Of tensors wherever they are.
 // |actual - expected| <= relative * max(scale, the largest |expected|), elementwise, with equal
 // shapes.
 ::testing::AssertionResult Near(const Tensor& actual, const Tensor& expected, double relative,
@@ -37,20 +38,23 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name);
 // Equal shapes, types and bits.
 ::testing::AssertionResult SameBits(const Tensor& actual, const Tensor& expected);
 
-// -- With an executor
-// ------------------------------------------------------------------------------ `x` in the
-// executor's type.
-inline Tensor In(const Executor& executor, const Tensor& x) {
-  return As(x, executor.types().activations);
+// -- With an executor ----------------------------------------------------------------------------
+// `x` on the executor's device, in its own type: statistics, labels.
+inline Tensor OnDevice(Executor& executor, const Tensor& x) {
+  return x.defined() ? executor.ToDevice(x.OnHost(), x.dtype()) : x;
+}
+// A copy there in the executor's type: activations, parameters, gradients.
+inline Tensor In(Executor& executor, const Tensor& x) {
+  return OnDevice(executor, As(x, executor.types().activations));
 }
 
 // A parameter's gradient inside a larger tensor, as a model's gradients lie: 16 elements of 77
 // before and after it must stay as they are.
 class GuardedGradient {
  public:
-  GuardedGradient(const Executor& executor, const Tensor& initial);
+  GuardedGradient(Executor& executor, const Tensor& initial);
   GradientOut Out(bool accumulate) { return {.tensor = inside_, .accumulate = accumulate}; }
-  // The gradient; fails the test when a guard was overwritten.
+  // The gradient, on the host; fails the test when a guard was overwritten.
   Tensor Result() const;
 
  private:

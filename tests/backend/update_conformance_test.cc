@@ -17,7 +17,7 @@ struct Trained {
   Tensor updates;
 
   Trained(Executor& e, const Tensor& start, const UpdateSpec& spec, double state = 0)
-      : weight(In(e, start).Clone()), updates(Filled({1}, 0)) {
+      : weight(In(e, start)), updates(OnDevice(e, Filled({1}, 0))) {
     for (size_t i = 0; i < spec.slots(); ++i) slots.push_back(In(e, Filled(start.shape(), state)));
   }
   void Step(Executor& e, UpdateSpec spec, double rate, const Tensor& gradient, double scale = 1,
@@ -26,7 +26,7 @@ struct Trained {
     e.Update(spec,
              {.learning_rate = rate,
               .gradients = In(e, gradient),
-              .verdict = FromValues({3}, {accepted ? 1.0 : 0.0, 0, scale})},
+              .verdict = OnDevice(e, FromValues({3}, {accepted ? 1.0 : 0.0, 0, scale}))},
              weight, slots, updates);
   }
 };
@@ -117,13 +117,13 @@ TEST_P(UpdateConformance, EveryPartHasItsOwnDecayAndTrust) {
                                   {.offset = 16, .elements = 4, .trust = true},
                                   {.offset = 32, .elements = 1}}};
   Tensor weight = In(e, Filled({33}, 2)), gradients = In(e, Filled({33}, 1));
-  Tensor updates = Filled({1}, 0);
+  Tensor updates = OnDevice(e, Filled({1}, 0));
   // |w| = 4 and |g| = 1 * 2 of the second part: trust 0.5 * 4 / 2.
   e.Update(spec,
            {.learning_rate = 0.5,
             .gradients = gradients,
-            .squares = FromValues({3}, {2, 4, 1}),
-            .verdict = FromValues({3}, {1, 0, 1})},
+            .squares = OnDevice(e, FromValues({3}, {2, 4, 1})),
+            .verdict = OnDevice(e, FromValues({3}, {1, 0, 1}))},
            weight, {}, updates);
   Tensor expected = Filled({33}, 2);
   for (const int k : {0, 1}) expected.Data<double>()[k] = 2 - 0.5 * (1 + 0.25 * 2);
@@ -237,9 +237,11 @@ TEST_P(UpdateConformance, OfPartsEqualsTheUpdateOfTheWhole) {
 Tensor Verdict(Executor& e, const Tensor& squares, double loss, const Tensor& moments,
                double clip_norm) {
   Tensor verdict = e.New({verdict::kElements}, DType::kFloat64);
-  e.JudgeStep({.squares = squares, .loss = Filled({1}, loss), .moments = moments}, clip_norm,
-              verdict);
-  return verdict;
+  e.JudgeStep({.squares = OnDevice(e, squares),
+               .loss = OnDevice(e, Filled({1}, loss)),
+               .moments = OnDevice(e, moments)},
+              clip_norm, verdict);
+  return verdict.OnHost();
 }
 
 TEST_P(UpdateConformance, AStepIsAcceptedWhereAllIsFiniteAndClippedToItsLimit) {
