@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
 #include <type_traits>
 
 #include "tests/emulation/block.h"
@@ -99,8 +100,18 @@ struct LaunchShape {
 };
 
 template <typename Kernel>
+constexpr int MostThreads() {
+  if constexpr (requires { Kernel::kMostThreads; }) {
+    return Kernel::kMostThreads;
+  } else {
+    return 1024;
+  }
+}
+
+template <typename Kernel>
 void Launch(cudaStream_t stream, const LaunchShape& shape, const Kernel& kernel) {
   if (shape.blocks == 0) return;
+  if (shape.threads > MostThreads<Kernel>()) throw std::length_error("threads of a kernel");
   emulation::LaunchGrid(stream,
                         {.name = shape.name,
                          .blocks = shape.blocks,

@@ -22,6 +22,7 @@ bool Aligned16(const T*... addresses) {
 template <typename Body, int kWidth>
 struct EachKernel {
   static constexpr bool kCooperative = false;
+  static constexpr int kMostThreads = kEachThreads;
   Body body;
   int64_t elements;
 

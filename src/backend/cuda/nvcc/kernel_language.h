@@ -21,6 +21,13 @@
 // - All threads of a block that are not over reach the same barrier; all of a warp the same shuffle; none is over
 //   before a barrier of the others.
 // - Blocks are in no order.
+//
+// Kernels are compiled with -fmad=false: a * b + c is rounded twice, as the emulation and the host do
+// it, so that the same formula in double gives the same bits everywhere. fma() and fmaf() are written where they are
+// meant.
+//
+// A kernel that is always launched with few threads says so, and may use more registers:
+//   static constexpr int kMostThreads = 256;          // otherwise 1024
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -104,12 +111,21 @@ SYNCBN_DEVICE void StoreVector(T* to, const Vector<T, N>& value) {
 struct LaunchShape {
   const char* name = "";
   int64_t blocks = 0;  // 0: nothing is launched
-  int threads = 256;   // at most 1024; a multiple of 32 where the kernel is cooperative
+  int threads = 256;   // at most kMostThreads; a multiple of 32 where the kernel is cooperative
   int64_t bytes = 0;   // what the kernel moves: read once, written once
 };
 
 template <typename Kernel>
-__global__ void __launch_bounds__(1024) KernelEntry(const Kernel kernel) {
+constexpr int MostThreads() {
+  if constexpr (requires { Kernel::kMostThreads; }) {
+    return Kernel::kMostThreads;
+  } else {
+    return 1024;
+  }
+}
+
+template <typename Kernel>
+__global__ void __launch_bounds__(MostThreads<Kernel>(), 1) KernelEntry(const Kernel kernel) {
   kernel();
 }
 
@@ -118,6 +134,7 @@ template <typename Kernel>
 void Launch(cudaStream_t stream, const LaunchShape& shape, const Kernel& kernel) {
   static_assert(std::is_same_v<decltype(Kernel::kCooperative), const bool>);
   if (shape.blocks == 0) return;
+  if (shape.threads > MostThreads<Kernel>()) throw std::length_error("threads of a kernel");
   if (shape.blocks > INT32_MAX) throw std::length_error("blocks of a kernel");
   KernelEntry<<<static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.threads), 0, stream>>>(kernel);
 }
