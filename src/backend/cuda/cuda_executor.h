@@ -9,6 +9,7 @@
 
 #include "backend/cuda/cuda_stream.h"
 #include "backend/cuda/filter_cache.h"
+#include "backend/cuda/kernels/normalize.h"
 #include "backend/cuda/libraries.h"
 #include "backend/executor.h"
 
@@ -123,6 +124,8 @@ class CudaExecutor final : public CudaStream<Executor> {
   void AddBias(Tensor& y, const Tensor& bias);
   // gradient (+)= the sums of dy over its rows.
   void BiasGradient(const Tensor& dy, GradientOut gradient);
+  // Of a normalization and its input, checked.
+  kernels::NormalizeArgs ArgsOf(const Normalization& norm, const Tensor& x);
 
   const std::unique_ptr<Libraries> libraries_;
   FilterCache filters_;

@@ -10,6 +10,10 @@ class CudaMergeStream final : public CudaStream<MergeStream> {
  public:
   using CudaStream::CudaStream;
   void Merge(const MergeContent& content, Tensor& into, const Tensor& from) override;
+
+ private:
+  template <typename T>
+  void AddInto(Tensor& into, const Tensor& from);
 };
 
 }  // namespace syncbn::backend::cuda

@@ -1,0 +1,16 @@
+// Moments of segments of rows x channels.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace syncbn::backend::cuda::kernels {
+
+// moments[segment] = [rows, mean[channels], m2[channels]] of x[segments][rows][channels]. At least
+// one element. Scratch: MomentsScratch doubles.
+void Moments(cudaStream_t stream, const float* x, int64_t segments, int64_t rows, int64_t channels,
+             double* moments, double* scratch);
+int64_t MomentsScratch(int64_t segments, int64_t rows, int64_t channels);
+
+}  // namespace syncbn::backend::cuda::kernels

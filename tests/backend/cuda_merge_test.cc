@@ -1,0 +1,195 @@
+// What the CUDA back end merges, and makes of moments: bit for bit what the host does.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "backend/cuda/cuda_backend.h"
+#include "backend/merge.h"
+#include "backend/merge_stream.h"
+#include "base/error.h"
+#include "base/rng.h"
+#include "tests/backend/support.h"
+#include "tests/emulation/runtime.h"
+
+namespace syncbn::backend {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+class CudaMergeTest : public ::testing::Test {
+ protected:
+  CudaMergeTest()
+      : backend_(cuda::MakeBackend()),
+        executor_(backend_->MakeExecutor()),
+        stream_(backend_->MakeMergeStream()) {}
+
+  Tensor There(Stream& stream, const Tensor& x) { return stream.Clone(x); }
+  // `into` and `from` merged on the device and on the host; both begin `offset` elements into their
+  // memory.
+  void ExpectAsOnHost(const MergeContent& content, const Tensor& into, const Tensor& from,
+                      int64_t offset = 0) {
+    Tensor expected = into.Clone().Reshape({content.elements});
+    MergeRange(content, {0, content.elements}, expected.Bytes().data(), from.Bytes().data());
+    const auto there = [&](const Tensor& x) {
+      Tensor whole = stream_->New({content.elements + offset}, content.dtype);
+      Tensor part = whole.Slice(offset, {content.elements});
+      stream_->Copy(x, part);
+      return part;
+    };
+    Tensor actual = there(into);
+    stream_->Merge(content, actual, there(from));
+    EXPECT_TRUE(SameBits(std::as_const(actual).OnHost(), expected));
+  }
+
+  const std::unique_ptr<Backend> backend_;
+  const std::unique_ptr<Executor> executor_;
+  const std::unique_ptr<MergeStream> stream_;
+};
+
+template <typename T>
+Tensor Numbers(int64_t elements, std::string_view name) {
+  RandomStream random(RandomKey(7).Fold(name));
+  Tensor x({elements}, DTypeOf<T>::kValue);
+  for (T& value : x.Span<T>()) {
+    if constexpr (std::is_floating_point_v<T>) {
+      value = static_cast<T>(random.Normal() * std::exp2(random.Normal() * 10));
+    } else {
+      value = static_cast<T>(random.Below(std::numeric_limits<uint64_t>::max()));  // sums overflow
+    }
+  }
+  return x;
+}
+
+template <typename T>
+void PlantNans(Tensor& x) {
+  if constexpr (std::is_floating_point_v<T>) {
+    for (int64_t i = 0; i < x.elements(); i += 5) {
+      x.Data<T>()[i] =
+          std::copysign(std::numeric_limits<T>::signaling_NaN(), i % 2 == 0 ? T{-1} : T{1});
+    }
+    if (x.elements() > 2) x.Data<T>()[2] = std::numeric_limits<T>::infinity();
+  }
+}
+
+template <typename T>
+class CudaSumTest : public CudaMergeTest {};
+using SumTypes = ::testing::Types<float, double, int32_t, int64_t>;
+TYPED_TEST_SUITE(CudaSumTest, SumTypes);
+
+TYPED_TEST(CudaSumTest, GivesTheHostsBitsAtEverySizeAndOffset) {
+  for (const int64_t elements : {0, 1, 2, 3, 4, 7, 8, 255, 1024, 1027}) {
+    for (const int64_t offset : {0, 1, 2, 3}) {
+      SCOPED_TRACE(::testing::Message() << elements << " elements, offset " << offset);
+      const MergeContent content{.operation = MergeOperation::kSum,
+                                 .dtype = DTypeOf<TypeParam>::kValue,
+                                 .elements = elements,
+                                 .channels = {}};
+      Tensor into = Numbers<TypeParam>(elements, "into"),
+             from = Numbers<TypeParam>(elements, "from");
+      this->ExpectAsOnHost(content, into, from, offset);
+      PlantNans<TypeParam>(into);
+      this->ExpectAsOnHost(content, into, from, offset);
+      this->ExpectAsOnHost(content, from, into, offset);
+      if (elements > 2 && std::is_floating_point_v<TypeParam>) {  // infinity - infinity
+        from.Data<TypeParam>()[2] = -into.Data<TypeParam>()[2];
+        this->ExpectAsOnHost(content, from, into, offset);
+      }
+    }
+  }
+}
+
+TEST_F(CudaMergeTest, BytesAreNotSummed) {
+  Tensor x = stream_->New({4}, DType::kUint8);
+  const MergeContent content{
+      .operation = MergeOperation::kSum, .dtype = DType::kUint8, .elements = 4, .channels = {}};
+  EXPECT_THROW(stream_->Merge(content, x, x), Error);
+}
+
+TEST_F(CudaMergeTest, MessagesOfOtherSizesAreRefused) {
+  Tensor x = stream_->New({4}, DType::kFloat32), shorter = stream_->New({3}, DType::kFloat32);
+  const MergeContent content{
+      .operation = MergeOperation::kSum, .dtype = DType::kFloat32, .elements = 4, .channels = {}};
+  EXPECT_THROW(stream_->Merge(content, x, shorter), Error);
+  EXPECT_THROW(stream_->Merge(content, shorter, x), Error);
+}
+
+// -- Moments -------------------------------------------------------------------------------------
+
+int64_t RowOf(std::span<const int64_t> channels) {
+  int64_t row = 0;
+  for (const int64_t c : channels) row += MomentsElements(c);
+  return row;
+}
+
+// Rows of blocks; a third of the counts are 0, and some values NaN where wanted.
+Tensor Blocks(int64_t rows, std::span<const int64_t> channels, std::string_view name,
+              bool nans = false) {
+  RandomStream random(RandomKey(9).Fold(name));
+  Tensor x({rows, RowOf(channels)}, DType::kFloat64);
+  double* to = x.Data<double>();
+  for (int64_t i = 0; i < rows; ++i) {
+    for (const int64_t c : channels) {
+      const int64_t elements = MomentsElements(c);
+      *to++ = random.Below(3) == 0 ? 0 : static_cast<double>(1 + random.Below(1000));
+      for (int64_t k = 1; k < elements; ++k)
+        *to++ = nans && random.Below(50) == 0 ? -kNan : random.Normal() * 100;
+      if (nans && random.Below(10) == 0) to[-elements] = -kNan;
+    }
+  }
+  return x;
+}
+
+MergeContent MomentsContent(std::span<const int64_t> channels) {
+  return {.operation = MergeOperation::kMergeMoments,
+          .dtype = DType::kFloat64,
+          .elements = RowOf(channels),
+          .channels = channels};
+}
+
+TEST_F(CudaMergeTest, AChainOfMergesIsThatOfTheHost) {
+  const std::vector<int64_t> channels = {5, -4, 1};
+  const int64_t row = RowOf(channels);
+  std::vector<int64_t> sizes(100);  // more than one launch takes
+  for (size_t i = 0; i < sizes.size(); ++i) sizes[i] = static_cast<int64_t>(i * 7 % 5);
+  const int64_t rows = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+  const Tensor from = Blocks(rows, channels, "from");
+  const Tensor into = Blocks(static_cast<int64_t>(sizes.size()), channels, "into");
+
+  Tensor expected = into.Clone();
+  const double* source = from.Data<double>();
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    for (int64_t k = 0; k < sizes[i]; ++k, source += row) {
+      MergeRange(MomentsContent(channels), {0, row},
+                 expected.Data<double>() + static_cast<int64_t>(i) * row, source);
+    }
+  }
+  Tensor actual = executor_->Clone(into);
+  executor_->MergeMoments(channels, sizes, executor_->Clone(from), actual);
+  EXPECT_TRUE(SameBits(std::as_const(actual).OnHost(), expected));
+}
+
+TEST_F(CudaMergeTest, MergesDoNotStopTheHost) {
+  const MergeContent content{.operation = MergeOperation::kSum,
+                             .dtype = DType::kFloat32,
+                             .elements = 1000,
+                             .channels = {}};
+  const Tensor a = There(*stream_, Numbers<float>(1000, "a"));
+  Tensor sum = stream_->NewZeros({1000}, DType::kFloat32);
+  const int64_t before = emulation::HostSynchronizations();
+  for (int i = 0; i < 8; ++i) stream_->Merge(content, sum, a);
+  EXPECT_EQ(emulation::HostSynchronizations(), before);
+  Tensor expected = Numbers<float>(1000, "a");
+  for (float& value : expected.Span<float>()) {
+    float total = 0;
+    for (int i = 0; i < 8; ++i) total += value;
+    value = total;
+  }
+  EXPECT_TRUE(SameBits(std::as_const(sum).OnHost(), expected));
+}
+
+}  // namespace
+}  // namespace syncbn::backend
