@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include "base/check.h"
+#include "base/philox.h"
 
 namespace syncbn {
 namespace {
@@ -20,19 +21,9 @@ uint64_t Mix(uint64_t x) {
 }  // namespace
 
 std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 2> key, std::array<uint32_t, 4> counter) {
-  constexpr uint64_t kMultiplier0 = 0xD2511F53u, kMultiplier1 = 0xCD9E8D57u;
-  constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t product0 = kMultiplier0 * counter[0];
-    const uint64_t product1 = kMultiplier1 * counter[2];
-    counter = {static_cast<uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
-               static_cast<uint32_t>(product1),
-               static_cast<uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
-               static_cast<uint32_t>(product0)};
-    key[0] += kWeyl0;
-    key[1] += kWeyl1;
-  }
-  return counter;
+  const PhiloxBlock block =
+      Philox(key[0], key[1], {{counter[0], counter[1], counter[2], counter[3]}});
+  return {block.words[0], block.words[1], block.words[2], block.words[3]};
 }
 
 RandomKey RandomKey::Fold(uint64_t data) const {

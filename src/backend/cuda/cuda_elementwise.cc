@@ -1,23 +1,148 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
 #include "backend/cuda/cuda_executor.h"
+#include "backend/cuda/kernels/activation.h"
 #include "backend/cuda/kernels/elementwise.h"
-#include "backend/cuda/not_yet.h"
+#include "backend/cuda/kernels/layout.h"
+#include "backend/cuda/kernels/random.h"
+#include "backend/host/channel_noise.h"
 
 namespace syncbn::backend::cuda {
+namespace {
 
-Tensor CudaExecutor::ActivationForward(ActivationKind kind, Tensor x) { NotYet("ActivationForward"); }
-Tensor CudaExecutor::ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) { NotYet("ActivationBackward"); }
+Shape WithChannels(const Shape& shape, int64_t channels) {
+  std::vector<int64_t> extents(shape.extents().begin(), shape.extents().end());
+  extents.back() = channels;
+  return Shape(extents);
+}
+
+// Elements of a sample, for which there is a key each.
+int64_t SampleSize(const Tensor& x, std::span<const RandomKey> keys, const char* what) {
+  const int64_t samples = x.shape()[0];
+  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), samples) << "keys of " << what;
+  const int64_t size = samples == 0 ? 0 : x.elements() / samples;
+  SYNCBN_CHECK_LE(size, kernels::kMostDrawn) << "elements of a sample";
+  return size;
+}
+
+}  // namespace
+
+Tensor CudaExecutor::ActivationForward(ActivationKind kind, Tensor x) {
+  Tensor y = Reuse(x);
+  const float* const from = In<float>(x);
+  float* const to = Out<float>(y);
+  Run("activation",
+      [&](cudaStream_t stream) { kernels::Activate(stream, kind, from, to, x.elements()); });
+  return y;
+}
+
+Tensor CudaExecutor::ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) {
+  SYNCBN_CHECK_EQ(kept.elements(), dy.elements()) << "gradient of an activation";
+  Tensor dx = Reuse(dy);
+  const float *of = In<float>(kept), *from = In<float>(dy);
+  float* const to = Out<float>(dx);
+  Run("gradient of an activation", [&](cudaStream_t stream) {
+    kernels::ActivateBackward(stream, kind, of, from, to, dy.elements());
+  });
+  return dx;
+}
+
 Tensor CudaExecutor::Add(Tensor a, const Tensor& b) {
   SYNCBN_CHECK_EQ(a.shape(), b.shape()) << "sum";
-  Tensor sum = a.use_count() == 1 ? a : New(a.shape());
+  Tensor sum = Reuse(a);
   const float *left = In<float>(a), *right = In<float>(b);
   float* const to = Out<float>(sum);
   Run("add", [&](cudaStream_t stream) { kernels::Add(stream, left, right, to, sum.elements()); });
   return sum;
 }
-Tensor CudaExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) { NotYet("Dropout"); }
-Tensor CudaExecutor::Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) { NotYet("Noise"); }
-Tensor CudaExecutor::NoiseBackward(const NoiseSpec& noise, Tensor dy, std::span<const RandomKey> keys) { NotYet("NoiseBackward"); }
-Tensor CudaExecutor::ConcatChannels(std::span<const Tensor> parts) { NotYet("ConcatChannels"); }
-Tensor CudaExecutor::SliceChannels(const Tensor& x, int64_t begin, int64_t channels) { NotYet("SliceChannels"); }
+
+Tensor CudaExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
+  SYNCBN_CHECK(probability >= 0 && probability < 1) << "probability " << probability;
+  const int64_t size = SampleSize(x, keys, "a dropout");
+  std::vector<uint64_t> values;
+  for (const RandomKey& key : keys) values.push_back(key.value());
+  // word * 2^-32 >= probability, in integers.
+  const auto threshold = static_cast<uint64_t>(std::ceil(std::ldexp(probability, 32)));
+  const auto scale = static_cast<float>(1 / (1 - probability));
+  Tensor y = Reuse(x);
+  const float* const from = In<float>(x);
+  float* const to = Out<float>(y);
+  Run("dropout", [&](cudaStream_t stream) {
+    kernels::Dropout(stream, from, to, size, values, threshold, scale);
+  });
+  return y;
+}
+
+Tensor CudaExecutor::Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) {
+  return DrawnNoise(noise, std::move(x), keys, /*shifted=*/true);
+}
+
+Tensor CudaExecutor::NoiseBackward(const NoiseSpec& noise, Tensor dy,
+                                   std::span<const RandomKey> keys) {
+  return DrawnNoise(noise, std::move(dy), keys, /*shifted=*/false);
+}
+
+Tensor CudaExecutor::DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys,
+                                bool shifted) {
+  const int64_t size = SampleSize(x, keys, "noise"), channels = x.shape().channels();
+  std::vector<uint64_t> values;
+  for (const RandomKey& key : keys) {
+    for (const uint64_t sequence : {0, 1, 2}) values.push_back(key.Fold(sequence).value());
+  }
+  const host::ChannelNoise draws = host::DrawChannels(noise, channels);
+  Tensor drawn(Shape{2, channels}, DType::kFloat32);  // mu and sigma
+  std::ranges::transform(draws.mu, drawn.Data<float>(),
+                         [](double mu) { return static_cast<float>(mu); });
+  std::ranges::transform(draws.sigma, drawn.Data<float>() + channels,
+                         [](double sigma) { return static_cast<float>(sigma); });
+  const Tensor there = ToDevice(drawn, DType::kFloat32);
+  Tensor y = Reuse(x);
+  const float *from = In<float>(x), *of_channels = In<float>(there);
+  float* const to = Out<float>(y);
+  Run("noise", [&](cudaStream_t stream) {
+    kernels::Noise(stream,
+                   {.mu = of_channels,
+                    .sigma = of_channels + channels,
+                    .channels = channels,
+                    .spread = static_cast<float>(noise.spread),
+                    .shifted = shifted},
+                   from, to, size, values);
+  });
+  return y;
+}
+
+Tensor CudaExecutor::ConcatChannels(std::span<const Tensor> parts) {
+  SYNCBN_CHECK(!parts.empty()) << "parts of a concatenation";
+  int64_t channels = 0;
+  for (const Tensor& part : parts) channels += part.shape().channels();
+  const Shape shape = WithChannels(parts[0].shape(), channels);
+  Tensor y = New(shape);
+  float* to = Out<float>(y);
+  for (const Tensor& part : parts) {
+    SYNCBN_CHECK_EQ(WithChannels(part.shape(), channels), shape) << "parts of a concatenation";
+    const int64_t width = part.shape().channels();
+    const float* const from = In<float>(part);
+    Run("concatenation of channels", [&](cudaStream_t stream) {
+      kernels::CopyChannels(stream, from, width, to, channels, shape.rows(), width);
+    });
+    to += width;
+  }
+  return y;
+}
+
+Tensor CudaExecutor::SliceChannels(const Tensor& x, int64_t begin, int64_t channels) {
+  const int64_t width = x.shape().channels();
+  SYNCBN_CHECK(0 <= begin && channels > 0 && begin + channels <= width)
+      << "channels " << begin << " to " << begin + channels << " of " << x.shape();
+  Tensor y = New(WithChannels(x.shape(), channels));
+  const float* const from = In<float>(x) + begin;
+  float* const to = Out<float>(y);
+  Run("slice of channels", [&](cudaStream_t stream) {
+    kernels::CopyChannels(stream, from, width, to, channels, x.shape().rows(), channels);
+  });
+  return y;
+}
 
 }  // namespace syncbn::backend::cuda

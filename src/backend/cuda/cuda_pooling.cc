@@ -1,13 +1,136 @@
 #include "backend/cuda/cuda_executor.h"
-#include "backend/cuda/not_yet.h"
+#include "backend/cuda/kernels/layout.h"
+#include "backend/cuda/kernels/pooling.h"
+#include "base/unknown_value.h"
 
 namespace syncbn::backend::cuda {
+namespace {
 
-PoolResult CudaExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor& x) { NotYet("Pool2dForward"); }
-Tensor CudaExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape, const Tensor& dy, const Tensor& positions) { NotYet("Pool2dBackward"); }
-Tensor CudaExecutor::GlobalAveragePoolForward(const Tensor& x) { NotYet("GlobalAveragePoolForward"); }
-Tensor CudaExecutor::GlobalAveragePoolBackward(const Shape& x_shape, const Tensor& dy) { NotYet("GlobalAveragePoolBackward"); }
-Tensor CudaExecutor::FlattenToChannelsFirst(const Tensor& x) { NotYet("FlattenToChannelsFirst"); }
-Tensor CudaExecutor::UnflattenFromChannelsFirst(const Shape& x_shape, const Tensor& dy) { NotYet("UnflattenFromChannelsFirst"); }
+kernels::Pooling PoolingOf(const Pool2dSpec& spec, const Shape& x, const Shape& y) {
+  SYNCBN_CHECK_LT(spec.pad, spec.kernel)
+      << "padding of a pooling, with windows that hold nothing else";
+  return {.images = x[0],
+          .height = x[1],
+          .width = x[2],
+          .channels = x[3],
+          .out_height = y[1],
+          .out_width = y[2],
+          .kernel = spec.kernel,
+          .stride = spec.stride,
+          .pad = spec.pad};
+}
+
+// Calls with_type(Position()), which says how the place of a maximum in its window is kept.
+template <typename WithType>
+void ForPositions(const Pool2dSpec& spec, const WithType& with_type) {
+  if (spec.kernel <= 16) {
+    with_type(uint8_t());
+  } else {
+    with_type(int32_t());
+  }
+}
+
+}  // namespace
+
+PoolResult CudaExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor& x) {
+  PoolResult result{.y = New(spec.OutputShape(x.shape())), .positions = {}};
+  const kernels::Pooling pooling = PoolingOf(spec, x.shape(), result.y.shape());
+  const float* const from = In<float>(x);
+  float* const to = Out<float>(result.y);
+  switch (spec.kind) {
+    case PoolKind::kMax:
+      ForPositions(spec, [&](auto position) {
+        using Position = decltype(position);
+        result.positions = New(result.y.shape(), DTypeOf<Position>::kValue);
+        Position* const positions = Out<Position>(result.positions);
+        Run("max pooling",
+            [&](cudaStream_t stream) { kernels::MaxPool(stream, pooling, from, to, positions); });
+      });
+      return result;
+    case PoolKind::kAverage:
+      Run("average pooling",
+          [&](cudaStream_t stream) { kernels::AveragePool(stream, pooling, from, to); });
+      return result;
+  }
+  ThrowUnknownValue("pooling", static_cast<int>(spec.kind));
+}
+
+Tensor CudaExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape, const Tensor& dy,
+                                    const Tensor& positions) {
+  SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a pooling";
+  const kernels::Pooling pooling = PoolingOf(spec, x_shape, dy.shape());
+  Tensor dx = New(x_shape);
+  const float* const from = In<float>(dy);
+  float* const to = Out<float>(dx);
+  switch (spec.kind) {
+    case PoolKind::kMax:
+      SYNCBN_CHECK_EQ(positions.elements(), dy.elements()) << "positions of a max pooling";
+      ForPositions(spec, [&](auto position) {
+        const auto* const chosen = In<decltype(position)>(positions);
+        Run("gradient of a max pooling", [&](cudaStream_t stream) {
+          kernels::MaxPoolBackward(stream, pooling, from, chosen, to);
+        });
+      });
+      return dx;
+    case PoolKind::kAverage:
+      Run("gradient of an average pooling",
+          [&](cudaStream_t stream) { kernels::AveragePoolBackward(stream, pooling, from, to); });
+      return dx;
+  }
+  ThrowUnknownValue("pooling", static_cast<int>(spec.kind));
+}
+
+Tensor CudaExecutor::GlobalAveragePoolForward(const Tensor& x) {
+  const Shape& shape = x.shape();
+  SYNCBN_CHECK_EQ(shape.rank(), 4) << "input of a global pooling";
+  SYNCBN_CHECK_GT(shape[1] * shape[2], 0) << "pixels of a global pooling";
+  Tensor y = New({shape[0], shape[3]});
+  const float* const from = In<float>(x);
+  float* const to = Out<float>(y);
+  Run("global average pooling", [&](cudaStream_t stream) {
+    kernels::GlobalAverage(stream, from, to, shape[0], shape[1] * shape[2], shape[3]);
+  });
+  return y;
+}
+
+Tensor CudaExecutor::GlobalAveragePoolBackward(const Shape& x_shape, const Tensor& dy) {
+  SYNCBN_CHECK_EQ(dy.shape(), (Shape{x_shape[0], x_shape[3]})) << "gradient of a global pooling";
+  Tensor dx = New(x_shape);
+  const float* const from = In<float>(dy);
+  float* const to = Out<float>(dx);
+  Run("gradient of a global average pooling", [&](cudaStream_t stream) {
+    kernels::GlobalAverageBackward(stream, from, to, x_shape[0], x_shape[1] * x_shape[2],
+                                   x_shape[3]);
+  });
+  return dx;
+}
+
+Tensor CudaExecutor::FlattenToChannelsFirst(const Tensor& x) {
+  const Shape& shape = x.shape();
+  SYNCBN_CHECK_EQ(shape.rank(), 4) << "input of a flatten";
+  const int64_t area = shape[1] * shape[2], channels = shape[3];
+  const Shape flat{shape[0], channels * area};
+  if (area == 1 || channels == 1) return x.Reshape(flat);
+  Tensor y = New(flat);
+  const float* const from = In<float>(x);
+  float* const to = Out<float>(y);
+  Run("flatten",
+      [&](cudaStream_t stream) { kernels::Transpose(stream, from, to, shape[0], area, channels); });
+  return y;
+}
+
+Tensor CudaExecutor::UnflattenFromChannelsFirst(const Shape& x_shape, const Tensor& dy) {
+  SYNCBN_CHECK_EQ(x_shape.rank(), 4) << "shape of an unflatten";
+  SYNCBN_CHECK_EQ(dy.elements(), x_shape.elements()) << "gradient of a flatten";
+  const int64_t area = x_shape[1] * x_shape[2], channels = x_shape[3];
+  if (area == 1 || channels == 1) return dy.Reshape(x_shape);
+  Tensor dx = New(x_shape);
+  const float* const from = In<float>(dy);
+  float* const to = Out<float>(dx);
+  Run("unflatten", [&](cudaStream_t stream) {
+    kernels::Transpose(stream, from, to, x_shape[0], channels, area);
+  });
+  return dx;
+}
 
 }  // namespace syncbn::backend::cuda

@@ -38,20 +38,28 @@ struct EachKernel {
   }
 };
 
-// `bytes`: read and written for each element. kWidth is used where `aligned`, 1 otherwise.
+// kWidth is used where `aligned`, 1 otherwise. `bytes`: read and written by all of it.
 template <int kWidth, typename Body>
-void LaunchEach(cudaStream_t stream, const char* name, int64_t elements, int64_t bytes, bool aligned, const Body& body) {
+void LaunchEachMoving(cudaStream_t stream, const char* name, int64_t elements, int64_t bytes,
+                      bool aligned, const Body& body) {
   if (elements == 0) return;
   const int64_t threads = aligned ? elements / kWidth + elements % kWidth : elements;
   const LaunchShape shape{.name = name,
                           .blocks = CeilDiv(threads, kEachThreads),
                           .threads = kEachThreads,
-                          .bytes = elements * bytes};
+                          .bytes = bytes};
   if (aligned) {
     Launch(stream, shape, EachKernel<Body, kWidth>{body, elements});
   } else {
     Launch(stream, shape, EachKernel<Body, 1>{body, elements});
   }
+}
+
+// `bytes`: read and written for each element.
+template <int kWidth, typename Body>
+void LaunchEach(cudaStream_t stream, const char* name, int64_t elements, int64_t bytes,
+                bool aligned, const Body& body) {
+  LaunchEachMoving<kWidth>(stream, name, elements, elements * bytes, aligned, body);
 }
 
 }  // namespace syncbn::backend::cuda::kernels
