@@ -87,7 +87,7 @@ SYNCBN_DEVICE float CosOfTurns(float t) {
 // see NoiseSpec. Mu and sigma of the channel come from a cache.
 struct NoiseBody {
   struct Drawn {
-    PhiloxBlock a, b, c;
+    PhiloxBlock a = {}, b = {}, c = {};
   };
   Keys<3 * kNoiseSamples> keys;
   NoiseOf noise;
