@@ -150,6 +150,46 @@ MergeContent MomentsContent(std::span<const int64_t> channels) {
           .channels = channels};
 }
 
+TEST_F(CudaMergeTest, MomentsMergeToTheHostsBits) {
+  std::vector<std::vector<int64_t>> layouts = {{}, {0}, {1}, {3}, {16}, {300}, {1, 64, 0, 5}};
+  layouts.emplace_back();
+  for (int64_t i = 0; i < 150; ++i) layouts.back().push_back(i % 9);  // more than one launch takes
+  for (const std::vector<int64_t>& channels : layouts) {
+    for (const bool nans : {false, true}) {
+      for (const std::string_view draw : {"a", "b", "c", "d"}) {
+        SCOPED_TRACE(::testing::Message()
+                     << channels.size() << " blocks, draw " << draw << ", NaN " << nans);
+        const Tensor into = Blocks(1, channels, std::string(draw) + " into", nans);
+        ExpectAsOnHost(MomentsContent(channels), into, Blocks(1, channels, draw, nans));
+      }
+    }
+  }
+}
+
+TEST_F(CudaMergeTest, MomentsOfNothingLeaveOrAreReplaced) {
+  const std::vector<int64_t> channels = {2};
+  const auto content = MomentsContent(channels);
+  const Tensor none = FromValues({1, 5}, {0, 7, 8, 9, 10}),
+               some = FromValues({1, 5}, {3, -kNan, 2, 3, 4});
+  ExpectAsOnHost(content, none, some);
+  ExpectAsOnHost(content, some, none);
+  ExpectAsOnHost(content, none, none);
+}
+
+TEST_F(CudaMergeTest, CoMomentsMergeToTheHostsBits) {
+  for (const std::vector<int64_t>& channels :
+       std::vector<std::vector<int64_t>>{{-1}, {-2}, {-7}, {-40}, {-3, 4, -5, 1}}) {
+    for (const bool nans : {false, true}) {
+      for (const std::string_view draw : {"a", "b", "c", "d"}) {
+        SCOPED_TRACE(::testing::Message()
+                     << "first " << channels[0] << ", draw " << draw << ", NaN " << nans);
+        const Tensor into = Blocks(1, channels, std::string(draw) + " into", nans);
+        ExpectAsOnHost(MomentsContent(channels), into, Blocks(1, channels, draw, nans));
+      }
+    }
+  }
+}
+
 TEST_F(CudaMergeTest, AChainOfMergesIsThatOfTheHost) {
   const std::vector<int64_t> channels = {5, -4, 1};
   const int64_t row = RowOf(channels);

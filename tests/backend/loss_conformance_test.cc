@@ -25,7 +25,7 @@ std::vector<Tensor> Loss(Executor& e, const Tensor& logits, const Tensor& labels
 }
 
 TEST_P(LossConformance, EqualsTheReferenceUpToRounding) {
-  for (const int classes : {1, 2, 10, 100, 1000}) {
+  for (const int classes : {1, 2, 10, 100, 1000, 2500}) {
     for (const int64_t samples : {0, 1, 2, 5, 33}) {
       for (const double smoothing : {0.0, 0.1}) {
         SCOPED_TRACE(::testing::Message()
@@ -187,6 +187,39 @@ TEST_P(LossConformance, SumOfSquaresShowsWhatIsNotFinite) {
       x.Data<double>()[place] = bad;
       EXPECT_FALSE(std::isfinite(SumOfSquares(e, In(e, x)))) << bad << " at " << place;
     }
+  }
+}
+
+// Of many tensors at once, wherever they begin and however many elements they have.
+TEST_P(LossConformance, SumsOfSquaresOfManyTensorsAreThoseOfEach) {
+  Executor& e = tested();
+  const Tensor values = RandomNormal({30000}, "x");
+  const auto sums = [&](Executor& executor, const Tensor& x) {
+    std::vector<Tensor> tensors;
+    for (int64_t i = 0; i < 150; ++i) tensors.push_back(x.Slice(7 * i + i % 4, {37 * i % 1000}));
+    tensors.push_back(x.Slice(3, {29000}));
+    tensors.push_back(x.Slice(0, {8192}));
+    Tensor result = executor.New({static_cast<int64_t>(tensors.size())}, DType::kFloat64);
+    executor.SumsOfSquares(tensors, result);
+    return result;
+  };
+  const Tensor actual = sums(e, In(e, values)).OnHost(), expected = sums(reference(), values);
+  for (int64_t i = 0; i < expected.elements(); ++i) {
+    const double sum = expected.Data<double>()[i];
+    EXPECT_NEAR(actual.Data<double>()[i], sum, 1e-13 * sum) << i;
+  }
+}
+
+// The bits of a sum depend on the elements alone, not on where they lie.
+TEST_P(LossConformance, SumOfSquaresDoesNotDependOnTheAddress) {
+  Executor& e = tested();
+  constexpr int64_t kElements = 9001;
+  const Tensor x = RandomNormal({kElements}, "x");
+  const double expected = SumOfSquares(e, In(e, x));
+  for (const int64_t offset : {1, 2, 3, 4}) {
+    Tensor wide = Filled({kElements + 8}, 5);
+    std::ranges::copy(x.Span<double>(), wide.Data<double>() + offset);
+    EXPECT_EQ(SumOfSquares(e, In(e, wide).Slice(offset, {kElements})), expected) << offset;
   }
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/merge.h"
 #include "base/error.h"
 #include "tests/backend/conformance.h"
 
@@ -193,6 +194,31 @@ TEST_P(StatisticsConformance, RunningStatisticsMoveWhereTheStepIsAccepted) {
   EXPECT_TRUE(Equal(update({}), moved));
   EXPECT_TRUE(Equal(update(FromValues({3}, {1, 0, 1})), moved));
   EXPECT_TRUE(Equal(update(FromValues({3}, {0, 0, 1})), running));
+}
+
+// More blocks than one launch of a device takes, with and without covariances, and gaps between
+// them.
+TEST_P(StatisticsConformance, RunningStatisticsOfManyNormsAreThoseOfTheReference) {
+  std::vector<RunningBlock> blocks;
+  int64_t running_elements = 0, moments_elements = 0;
+  for (int64_t i = 0; i < 150; ++i) {
+    const int64_t channels = i == 70 ? 300 : i % 5 == 0 ? -(1 + i % 7) : 1 + i % 9;
+    blocks.push_back(
+        {.channels = channels, .running = running_elements, .moments = moments_elements});
+    running_elements += blocks.back().elements() + i % 2;
+    moments_elements += MomentsElements(channels) + i % 3;
+  }
+  const Tensor running = RandomIntegers({running_elements}, "running", 0, 7);
+  // Counts among them: of none, of one element, and more.
+  const Tensor moments = RandomIntegers({moments_elements}, "moments", 0, 5);
+  for (const RunningRule& rule :
+       {RunningRule{RunningRule::Kind::kMomentum, 0.25},
+        RunningRule{RunningRule::Kind::kCumulative, 0}, RunningRule{RunningRule::Kind::kNone, 0}}) {
+    const auto update = [&](Executor& e) {
+      return e.UpdateRunning(rule, blocks, OnDevice(e, running), OnDevice(e, moments), {});
+    };
+    EXPECT_TRUE(Near(update(tested()), update(reference()), 1e-15));
+  }
 }
 
 }  // namespace

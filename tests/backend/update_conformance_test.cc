@@ -232,6 +232,47 @@ TEST_P(UpdateConformance, OfPartsEqualsTheUpdateOfTheWhole) {
   }
 }
 
+// More parts than one launch of a device takes, with gaps between them.
+TEST_P(UpdateConformance, OfManyPartsIsThatOfTheReference) {
+  constexpr int64_t kParts = 150, kStride = 48;
+  UpdateSpec sgd{.momentum = 0.9, .trust_coefficient = 0.5};
+  for (int64_t i = 0; i < kParts; ++i) {
+    sgd.parts.push_back({.offset = i * kStride,
+                         .elements = i % 41,
+                         .weight_decay = 0.01 * static_cast<double>(i % 3),
+                         .trust = i % 4 == 1});
+  }
+  UpdateSpec adamw = sgd;
+  adamw.rule = UpdateSpec::Rule::kAdamW;
+  const Shape shape{kParts * kStride};
+  const Tensor gradients = RandomNormal(shape, "gradients");
+  Tensor squares = Filled({kParts}, 0);
+  for (int64_t i = 0; i < kParts; ++i) {
+    const UpdateSpec::Part& part = sgd.parts[static_cast<size_t>(i)];
+    for (const double g : gradients.Slice(part.offset, {part.elements}).Span<double>()) {
+      squares.Data<double>()[i] += g * g;
+    }
+  }
+  for (const UpdateSpec& spec : {sgd, adamw}) {
+    ExpectClose(
+        [&](Executor& e) {
+          Trained trained(e, RandomNormal(shape, "weight"), spec, 0.5);
+          for (const double scale : {1.0, 0.5}) {
+            e.Update(spec,
+                     {.learning_rate = 0.1,
+                      .gradients = In(e, gradients),
+                      .squares = OnDevice(e, squares),
+                      .verdict = OnDevice(e, FromValues({3}, {1, 0, scale}))},
+                     trained.weight, trained.slots, trained.updates);
+          }
+          std::vector<Tensor> results = {trained.weight, trained.updates};
+          results.insert(results.end(), trained.slots.begin(), trained.slots.end());
+          return results;
+        },
+        2);
+  }
+}
+
 // -- The verdict on a step -----------------------------------------------------------------------
 
 Tensor Verdict(Executor& e, const Tensor& squares, double loss, const Tensor& moments,

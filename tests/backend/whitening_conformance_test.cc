@@ -14,9 +14,10 @@ class WhiteningConformance : public ConformanceTest {};
 INSTANTIATE_TEST_SUITE_P(Backends, WhiteningConformance, ::testing::ValuesIn(BackendsUnderTest()),
                          NameOfCase);
 
-// Groups of equal sizes, a smaller last one, one of all, none of several.
+// Groups of equal sizes, smaller last ones, one of all, none of several.
 const WhiteningSpec kSpecs[] = {{.channels = 6, .group = 3},
                                 {.channels = 70, .group = 64},
+                                {.channels = 101, .group = 70, .iterations = 2},
                                 {.channels = 37, .group = 37, .iterations = 3},
                                 {.channels = 3, .group = 1}};
 
@@ -114,6 +115,47 @@ TEST_P(WhiteningConformance, IsThatOfTheReference) {
         },
         spec.group, 8);
   }
+}
+
+// More rows than are added up at a time; statistics that do not depend on x; views that begin
+// anywhere.
+TEST_P(WhiteningConformance, OfManyRowsAndByRunningStatisticsIsThatOfTheReference) {
+  const WhiteningSpec spec{.channels = 5, .group = 3};
+  const int64_t elements = spec.channels + spec.matrix_elements() + spec.groups();
+  const Tensor running = FromValues(
+      {elements}, {1, 2, 3, 4, 1, 0.5, 1, 3, 0.25, 0.5, 0.25, 2, 7, 0.5, -1, 2, -0.5, -0.5, 1, 7});
+  const Tensor x = RandomNormal({1301, spec.channels}, "x", 2);
+  const Tensor dy = RandomNormal(x.shape(), "dy");
+  ExpectClose(
+      [&](Executor& e) {
+        const Tensor given = In(e, x).Rows(1, 1301), gradient = In(e, dy).Rows(1, 1301);
+        const Whitening batch = e.WhitenByMoments(spec, MomentsOf(e, spec, given));
+        const Whitening fixed = e.WhitenByRunning(spec, OnDevice(e, running));
+        Tensor y = e.New(given.shape()), dx = e.New(given.shape());
+        Tensor fixed_y = e.New(given.shape()), fixed_dx = e.New(given.shape());
+        e.Whiten(spec, batch, given, y);
+        e.Whiten(spec, fixed, given, fixed_y);
+        Tensor sums = e.New({spec.channels + spec.matrix_elements()}, DType::kFloat64);
+        e.WhitenBackwardSums(spec, batch, given, gradient, sums);
+        e.WhitenBackwardInput(spec, batch, sums, given, gradient, dx);
+        e.WhitenBackwardInput(spec, fixed, {}, given, gradient, fixed_dx);
+        return std::vector<Tensor>{y, dx, fixed_y, fixed_dx, batch.newton, fixed.newton};
+      },
+      spec.group, 8);
+}
+
+TEST_P(WhiteningConformance, AnEmptyShareOfABatchAddsNothing) {
+  Executor& e = tested();
+  const WhiteningSpec spec{.channels = 5, .group = 3};
+  const Tensor x = In(e, RandomNormal({128, 5}, "x")), none = x.Rows(128, 128);
+  const Whitening whitening = e.WhitenByMoments(spec, MomentsOf(e, spec, x));
+  Tensor sums = e.New({spec.channels + spec.matrix_elements()}, DType::kFloat64);
+  e.Fill(sums, 1);
+  e.WhitenBackwardSums(spec, whitening, none, none, sums);
+  EXPECT_TRUE(Equal(sums, Filled(sums.shape(), 0)));
+  Tensor y = e.New(none.shape());
+  e.Whiten(spec, whitening, none, y);
+  e.WhitenBackwardInput(spec, whitening, sums, none, none, y);
 }
 
 TEST_P(WhiteningConformance, NothingOfAnEmptyBatchIsNotANumber) {

@@ -32,7 +32,8 @@ Tensor StreamCore::NewOnHost(Shape shape, DType dtype) {
 void* StreamCore::AnyAddress(const Tensor& x) {
   SYNCBN_CHECK(&x.device() == &device_)
       << "a tensor " << x.shape() << " of device " << x.device().name() << " in an operation of " << device_.name();
-  device_.memory().NoteUse(x.DeviceAddress(), handle_);
+  // The address of no elements may be the end of a block, or the next one's begin.
+  if (x.elements() > 0) device_.memory().NoteUse(x.DeviceAddress(), handle_);
   return x.DeviceAddress();
 }
 

@@ -1,8 +1,9 @@
 # What the CUDA back end is made of, for those who build it: with nvcc here, and as C++ on the emulated device in
 # tests/emulation.
 set(SYNCBN_CUDA_KERNELS
-  activation.cu bias.cu elementwise.cu filters.cu layout.cu merge.cu moments.cu normalize.cu pooling.cu random.cu
-  recurrent.cu statistics.cu)
+  activation.cu bias.cu elementwise.cu filters.cu layout.cu loss.cu merge.cu moments.cu normalize.cu pooling.cu
+  random.cu recurrent.cu statistics.cu step.cu update.cu weight_norm.cu whitening_backward.cu whitening_newton.cu
+  whitening_rows.cu)
 list(TRANSFORM SYNCBN_CUDA_KERNELS PREPEND ${CMAKE_CURRENT_LIST_DIR}/kernels/)
 set(SYNCBN_CUDA_SOURCES
   cuda_backend.cc cuda_check.cc cuda_device.cc cuda_elementwise.cc cuda_executor.cc cuda_merge_stream.cc
