@@ -5,6 +5,11 @@
 include(GNUInstallDirs)
 
 install(TARGETS syncbn RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+# cmake --install build --component cuda: what trains on GPUs. Not part of the package, which could not say where
+# NVIDIA's libraries come from.
+if(SYNCBN_HAS_CUDA)
+  install(TARGETS syncbn-cuda RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT cuda EXCLUDE_FROM_ALL)
+endif()
 install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/syncbn)
 install(DIRECTORY proto/ DESTINATION ${CMAKE_INSTALL_DATADIR}/syncbn/proto FILES_MATCHING PATTERN "*.proto")
 install(FILES launch/mpi-environment launch/hosts.example.yaml launch/syncbn.sbatch

@@ -76,12 +76,14 @@ add_custom_target(threaded_tests)
 
 # syncbn_test(name SOURCES a_test.cc ... DEPS target ... [LABELS label ...] [TIMEOUT seconds]
 #             [PRECOMPILED test|test_rpc|none]     by default test_rpc where DEPS name what speaks gRPC
-#             [ON_CHECKED_DEVICE])
+#             [ON_CHECKED_DEVICE] [ON_EMULATED_DEVICE [EMULATED_FILTER filter]])
 # Declares one GoogleTest program and registers it as one CTest test of the same name. ON_CHECKED_DEVICE
 # registers it once more, as <name>_on_checked_device: what its tests make with OnTestDevice
 # (tests/support/test_device.h) is then on a device whose memory nobody may look into but its operations.
+# ON_EMULATED_DEVICE likewise, as <name>_on_emulated_device: with the CUDA back end on an emulated GPU; the filter is
+# GoogleTest's, and leaves out what takes minutes there.
 function(syncbn_test name)
-  cmake_parse_arguments(ARG "ON_CHECKED_DEVICE" "TIMEOUT;PRECOMPILED" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "ON_CHECKED_DEVICE;ON_EMULATED_DEVICE" "TIMEOUT;PRECOMPILED;EMULATED_FILTER" "SOURCES;DEPS;LABELS" ${ARGN})
   if(NOT ARG_PRECOMPILED)
     set(ARG_PRECOMPILED test)
     if(ARG_DEPS MATCHES "syncbn_(client|coordinator|fake_coordinator|report|resilience|rpc|serve_fixture|service)")
@@ -109,5 +111,16 @@ function(syncbn_test name)
     add_test(NAME ${name}_on_checked_device COMMAND ${name})
     set_tests_properties(${name}_on_checked_device PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
       SKIP_RETURN_CODE 77 ENVIRONMENT "${environment};SYNCBN_TEST_DEVICE=checked")
+  endif()
+  if(ARG_ON_EMULATED_DEVICE)
+    target_link_libraries(${name} PRIVATE syncbn_backend_checked syncbn_emulated_test_device
+      $<TARGET_OBJECTS:syncbn_emulated_test_device>)
+    add_test(NAME ${name}_on_emulated_device COMMAND ${name})
+    set(emulated "SYNCBN_TEST_DEVICE=emulated")
+    if(ARG_EMULATED_FILTER)
+      list(APPEND emulated "GTEST_FILTER=${ARG_EMULATED_FILTER}")
+    endif()
+    set_tests_properties(${name}_on_emulated_device PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+      SKIP_RETURN_CODE 77 ENVIRONMENT "${environment};${emulated}")
   endif()
 endfunction()

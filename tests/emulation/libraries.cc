@@ -2,7 +2,6 @@
 // comes to them.
 #include "backend/cuda/libraries.h"
 
-#include <algorithm>
 #include <functional>
 #include <vector>
 
@@ -39,6 +38,22 @@ void ForEachProduct(const Conv2dSpec& spec, const Shape& x, const Visit& visit) 
   }
 }
 
+// Sums of products in double, which become a result when all is added.
+class Sums {
+ public:
+  Sums(float* results, int64_t elements) : results_(results), sums_(static_cast<size_t>(elements), 0) {}
+  ~Sums() {
+    for (size_t i = 0; i < sums_.size(); ++i) results_[i] = static_cast<float>(sums_[i]);
+  }
+  void Add(int64_t i, float a, float b) {
+    sums_[static_cast<size_t>(i)] += static_cast<double>(a) * static_cast<double>(b);
+  }
+
+ private:
+  float* const results_;
+  std::vector<double> sums_;
+};
+
 class PlainLibraries final : public Libraries {
  public:
   explicit PlainLibraries(StreamCore& stream) : stream_(stream) {}
@@ -69,13 +84,12 @@ class PlainLibraries final : public Libraries {
   }
   void Multiply(const MatrixProduct& p) override {
     Give([=] {
-      std::fill_n(p.c, p.rows * p.columns, 0.0F);
+      Sums sums(p.c, p.rows * p.columns);
       for (int64_t r = 0; r < p.rows; ++r) {
         for (int64_t k = 0; k < p.depth; ++k) {
           const float a = p.transpose_a ? p.a[k * p.rows + r] : p.a[r * p.depth + k];
           for (int64_t c = 0; c < p.columns; ++c) {
-            p.c[r * p.columns + c] +=
-                a * (p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]);
+            sums.Add(r * p.columns + c, a, p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]);
           }
         }
       }

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <stdexcept>
 #include <vector>
 
 #include "kernel_language.h"
@@ -149,6 +150,19 @@ TEST_F(RuntimeTest, AKernelThatMovesMoreThanItSaysFails) {
   EXPECT_EQ(cudaMallocAsync(&more, 1, streams_[0]), cudaErrorLaunchFailure);
   cudaFreeAsync(a, streams_[0]);
   cudaFreeAsync(b, streams_[0]);
+}
+
+struct SmallKernel {
+  static constexpr bool kCooperative = false;
+  static constexpr int kMostThreads = 64;
+  void operator()() const {}
+};
+
+TEST_F(RuntimeTest, AKernelIsNotLaunchedWithMoreThreadsThanItSays) {
+  EXPECT_NO_THROW(
+      Launch(streams_[0], {.name = "small", .blocks = 1, .threads = 64}, SmallKernel{}));
+  EXPECT_THROW(Launch(streams_[0], {.name = "small", .blocks = 1, .threads = 96}, SmallKernel{}),
+               std::length_error);
 }
 
 #ifndef __SANITIZE_ADDRESS__

@@ -120,13 +120,16 @@ CUstream_st::CUstream_st() : random_(FirstSeed() * 1000003 + ++streams_made) {
 
 CUstream_st::~CUstream_st() {
   {
+    // First: who waits for all streams must not give work to one that has ended.
+    const std::lock_guard lock(streams_mutex);
+    streams.erase(this);
+  }
+  {
     const std::lock_guard lock(mutex_);
     ending_ = true;
     changed_.notify_all();
   }
   thread_.join();
-  const std::lock_guard lock(streams_mutex);
-  streams.erase(this);
 }
 
 void CUstream_st::Give(std::function<void()> work) {

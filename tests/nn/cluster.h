@@ -13,20 +13,20 @@ namespace syncbn::nn {
 
 class Cluster {
  public:
-  Cluster(int replicas, int processes)
-      : reducers_(processes, {.replicas = replicas, .backend = &Reference()}) {}
+  // What is computed and merged with: by default the reference.
+  Cluster(int replicas, int processes, const backend::Backend& backend = Reference())
+      : backend_(backend), reducers_(processes, {.replicas = replicas, .backend = &backend}) {}
 
   // parts[r] is what replica r sees. Throws the first error.
   std::vector<PassResult> Run(const Model& model, const PassSettings& settings,
-                              const std::vector<Part>& parts,
-                              const backend::Backend& backend = Reference()) {
+                              const std::vector<Part>& parts) {
     std::vector<PassResult> results(parts.size());
     std::vector<Error> errors;
     RunReplicas(
         reducers_,
         [&](comm::ReplicaLink link) {
           const size_t replica = static_cast<size_t>(link.replica);
-          const auto executor = backend.MakeExecutor();
+          const auto executor = backend_.MakeExecutor();
           PassSettings own = settings;
           own.link = link;
           results[replica] = RunPass(model, *executor, own, parts[replica]);
@@ -43,6 +43,7 @@ class Cluster {
     return *backend;
   }
 
+  const backend::Backend& backend_;
   InProcessReducers reducers_;
 };
 

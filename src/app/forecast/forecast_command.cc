@@ -8,6 +8,7 @@
 #include "app/console.h"
 #include "app/exit_code.h"
 #include "app/forecast/forecast_text.h"
+#include "app/run/backend_program.h"
 #include "app/run/run_facts.h"
 #include "app/terminal.h"
 #include "app/validators.h"

@@ -4,6 +4,7 @@
 
 #include "app/commands.h"
 #include "app/console.h"
+#include "app/run/backend_program.h"
 #include "app/terminal.h"
 #include "app/versions.h"
 #include "base/host.h"
@@ -33,7 +34,7 @@ void AddInfoCommand(CommandLine& line) {
     };
     for (const auto& [name, version] : LibraryVersions()) rows.push_back({name, version});
     rows.push_back({"back ends", "cpu (float32), reference (float64, slow: the oracle of the tests)"});
-    rows.push_back({"not built", "cuda (needs a build with CUDA)"});
+    rows.push_back({"cuda", DescribeCuda()});
     rows.push_back({"transports", "in-process, mpi"});
     Say(stdout, "%s", FormatTable(rows, {}).c_str());
   });

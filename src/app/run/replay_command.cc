@@ -11,6 +11,7 @@
 #include "app/run/continuation.h"
 #include "app/run/output_folder.h"
 #include "app/run/range_report.h"
+#include "app/run/backend_program.h"
 #include "app/run/run_facts.h"
 #include "app/run/tensor_ranges.h"
 #include "app/terminal.h"
@@ -220,7 +221,7 @@ void AddReplayCommand(CommandLine& line) {
   command->add_flag("--layers", arguments->layers,
                     "show the range of every layer's output and gradient");
   command->add_flag("--all", arguments->all, "show those of each replica");
-  command->add_option("--backend", arguments->backend, "cpu or reference")->capture_default_str();
+  command->add_option("--backend", arguments->backend, kBackendHelp)->capture_default_str();
   command->callback([arguments, &line] { line.exit_code = Replay(*arguments); });
 }
 

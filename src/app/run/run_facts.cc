@@ -16,14 +16,6 @@ std::string ModelName(const v1::ModelSpec& spec) {
 
 }  // namespace
 
-std::unique_ptr<backend::Backend> MakeBackend(const std::string& name) {
-  if (name == "cpu") return backend::MakeCpuBackend();
-  if (name == "reference") return backend::MakeReferenceBackend();
-  if (name == "cuda") return backend::MakeCudaBackend();
-  throw Error(ErrorCode::kInvalidArgument,
-              "there is no back end '" + name + "'; expected cpu, reference or cuda");
-}
-
 Facts FactsOf(const train::PreparedRun& run, const backend::Backend& backend) {
   const std::string text = config::CanonicalText(run.spec());
   const data::LoadedDataset::Digests& data = run.data().digests();

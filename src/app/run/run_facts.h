@@ -1,19 +1,13 @@
-// What a run of this process is made of: the back end that was asked for, and the facts and the
-// words by which the run is compared and shown.
+// What a run of this process is made of: the facts and the words by which it is compared and shown.
 #pragma once
 
 #include <map>
-#include <memory>
 #include <string>
 
 #include "backend/backend.h"
 #include "train/prepared_run.h"
 
 namespace syncbn::app {
-
-// "cpu", "reference" or "cuda". Throws INVALID_ARGUMENT for another name, UNIMPLEMENTED where the
-// build has not got it.
-std::unique_ptr<backend::Backend> MakeBackend(const std::string& name);
 
 // What the results of a run depend on beside the run file's path and the machine: equal facts,
 // equal bits.

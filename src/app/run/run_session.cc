@@ -12,6 +12,7 @@
 #include "app/run/continuation.h"
 #include "app/run/output_folder.h"
 #include "app/run/run_ending.h"
+#include "app/run/backend_program.h"
 #include "app/run/run_facts.h"
 #include "app/run/run_notes.h"
 #include "app/run/run_report.h"

@@ -13,7 +13,7 @@ namespace syncbn::app {
 struct RunRequest {
   std::filesystem::path run_file;
   std::vector<std::string> sets;
-  std::string backend = "cpu";
+  std::string backend = "auto";
   // Output folder; empty: runs/NAME.
   std::filesystem::path out;
   bool resume = false;

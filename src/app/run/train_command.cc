@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "app/commands.h"
+#include "app/run/backend_program.h"
 #include "app/run/run_session.h"
 #include "app/validators.h"
 
@@ -38,7 +39,7 @@ void AddTrainCommand(CommandLine& line) {
   command->add_flag("--resume", request->resume, "go on from the newest checkpoint of the output folder");
   command->add_flag("--overwrite", request->overwrite, "replace a run that the output folder holds")
       ->excludes("--resume");
-  command->add_option("--backend", request->backend, "cpu, reference (double, slow) or cuda")
+  command->add_option("--backend", request->backend, kBackendHelp)
       ->capture_default_str();
   command
       ->add_option("--dump-steps", request->dump_steps,

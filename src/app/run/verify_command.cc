@@ -5,6 +5,7 @@
 #include <stop_token>
 
 #include "app/commands.h"
+#include "app/run/backend_program.h"
 #include "app/console.h"
 #include "app/exit_code.h"
 #include "app/run/output_folder.h"
@@ -30,7 +31,7 @@ struct Arguments {
   std::vector<std::string> sets;
   std::vector<int> processes = {1, 2, 3, 4};
   int64_t steps = 10;
-  std::string backend = "cpu";
+  std::string backend = "auto";
   std::string folder;
 };
 
@@ -246,7 +247,7 @@ void AddVerifyCommand(CommandLine& line) {
   command->add_option("--set", arguments->sets, "override a key of the run file")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  command->add_option("--backend", arguments->backend, "cpu or reference")->capture_default_str();
+  command->add_option("--backend", arguments->backend, kBackendHelp)->capture_default_str();
   command->add_option("--keep", arguments->folder, "keep the runs in this folder")->type_name("DIR");
   command->callback([arguments, &line] { line.exit_code = VerifyUnlessStopped(*arguments); });
 }

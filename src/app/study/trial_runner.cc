@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "app/run/backend_program.h"
 #include "app/run/run_facts.h"
 #include "app/study/mpirun_trial.h"
 #include "app/versions.h"
