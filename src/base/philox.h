@@ -1,5 +1,5 @@
-// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), in a form that kernels of
-// a GPU can be compiled with, too.
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), in a form
+// that kernels of a GPU can be compiled with, too.
 #pragma once
 
 #include <cstdint>

@@ -15,7 +15,8 @@ namespace {
 
 class CudaStreamTest : public ::testing::Test {
  protected:
-  CudaStreamTest() : backend_(cuda::MakeBackend()), a_(backend_->MakeExecutor()), b_(backend_->MakeExecutor()) {
+  CudaStreamTest()
+      : backend_(cuda::MakeBackend()), a_(backend_->MakeExecutor()), b_(backend_->MakeExecutor()) {
     emulation::SetDelays({.share = 0.5, .microseconds = 1000});
   }
   ~CudaStreamTest() override { emulation::SetDelays({}); }
@@ -111,8 +112,10 @@ TEST_F(CudaStreamTest, OutOfMemorySaysWhatIsWantedAndHeld) {
     FAIL() << "16 GiB on a device of 4";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
-    EXPECT_THAT(error.message(), ::testing::HasSubstr("cuda:0: out of memory: 16384 MiB more wanted by a replica "
-                                                      "that holds 4 MiB; of the device's 4096 MiB, 4092 MiB are free"));
+    EXPECT_THAT(
+        error.message(),
+        ::testing::HasSubstr("cuda:0: out of memory: 16384 MiB more wanted by a replica "
+                             "that holds 4 MiB; of the device's 4096 MiB, 4092 MiB are free"));
   }
 }
 

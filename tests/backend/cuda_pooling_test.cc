@@ -12,9 +12,11 @@ namespace {
 
 // More places in a window than a byte counts.
 TEST(CudaPooling, TakesWindowsOfAnySize) {
-  const auto cuda = cuda::MakeBackend()->MakeExecutor(), reference = MakeReferenceBackend()->MakeExecutor();
+  const auto cuda = cuda::MakeBackend()->MakeExecutor(),
+             reference = MakeReferenceBackend()->MakeExecutor();
   const Pool2dSpec spec{.kind = PoolKind::kMax, .kernel = 17, .stride = 2, .pad = 3};
-  const Tensor x = Distinct({2, 20, 18, 4}, "x"), dy = RandomIntegers(spec.OutputShape(x.shape()), "dy", -4, 4);
+  const Tensor x = Distinct({2, 20, 18, 4}, "x"),
+               dy = RandomIntegers(spec.OutputShape(x.shape()), "dy", -4, 4);
   const auto both = [&](Executor& e) {
     const PoolResult pooled = e.Pool2dForward(spec, In(e, x));
     return std::pair(pooled.y, e.Pool2dBackward(spec, x.shape(), In(e, dy), pooled.positions));

@@ -13,9 +13,11 @@ class ViewsConformance : public ConformanceTest {
  protected:
   using Put = std::function<Tensor(const Tensor& x)>;
 
-  // The results of the operations do not depend on whether their tensors begin at an odd element of a larger one.
+  // The results of the operations do not depend on whether their tensors begin at an odd element of
+  // a larger one.
   void ExpectSame(const std::function<std::vector<Tensor>(const Put& put)>& operations) {
-    const std::vector<Tensor> expected = operations([&](const Tensor& x) { return In(tested(), x); });
+    const std::vector<Tensor> expected =
+        operations([&](const Tensor& x) { return In(tested(), x); });
     const std::vector<Tensor> actual = operations([&](const Tensor& x) {
       Tensor inside = tested().New({x.elements() + 1}).Slice(1, x.shape());
       tested().Copy(In(tested(), x), inside);
@@ -27,7 +29,8 @@ class ViewsConformance : public ConformanceTest {
     }
   }
 };
-INSTANTIATE_TEST_SUITE_P(Backends, ViewsConformance, ::testing::ValuesIn(BackendsUnderTest()), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Backends, ViewsConformance, ::testing::ValuesIn(BackendsUnderTest()),
+                         NameOfCase);
 
 // With and without a whole number of vectors in a row.
 constexpr int64_t kChannels[] = {3, 8, 40};
@@ -48,9 +51,9 @@ TEST_P(ViewsConformance, ElementwiseOperations) {
       }
       const Tensor parts[] = {put(x), put(dy)};
       results.insert(results.end(),
-                     {e.Add(put(x), put(dy)), e.Dropout(put(x), keys, 0.5), e.Noise(noise, put(x), keys),
-                      e.NoiseBackward(noise, put(dy), keys), e.ConcatChannels(parts),
-                      e.SliceChannels(put(x), 1, channels - 1)});
+                     {e.Add(put(x), put(dy)), e.Dropout(put(x), keys, 0.5),
+                      e.Noise(noise, put(x), keys), e.NoiseBackward(noise, put(dy), keys),
+                      e.ConcatChannels(parts), e.SliceChannels(put(x), 1, channels - 1)});
       return results;
     });
   }
@@ -95,11 +98,16 @@ TEST_P(ViewsConformance, RecurrentLayers) {
       const Tensor tanh_u = e.LstmStateForward(lstm.gates, put(y), lstm_state);
       const Tensor du = e.LstmStateBackward(lstm.gates, tanh_u, put(y));
       const Tensor before = e.LstmCellBackward(lstm.gates, put(x), tanh_u, put(y), put(x), gates);
-      return std::vector<Tensor>{state,      dsum,
-                                 lstm.gates, lstm.cell,
-                                 tanh_u,     lstm_state,
-                                 du,         before,
-                                 gates,      e.SwapLeadingAxes(put(steps), 2),
+      return std::vector<Tensor>{state,
+                                 dsum,
+                                 lstm.gates,
+                                 lstm.cell,
+                                 tanh_u,
+                                 lstm_state,
+                                 du,
+                                 before,
+                                 gates,
+                                 e.SwapLeadingAxes(put(steps), 2),
                                  e.SwapLeadingAxesBackward({4, 3, hidden}, put(steps))};
     });
   }

@@ -25,7 +25,8 @@ enum class Waits { kNothing, kBarrier, kShuffle, kOver };
 // The threads of one block. Kept from block to block, with the stacks of the fibers.
 class BlockRunner {
  public:
-  void Run(const Grid& grid, int64_t block, const std::function<void()>& kernel, std::mt19937_64& random) {
+  void Run(const Grid& grid, int64_t block, const std::function<void()>& kernel,
+           std::mt19937_64& random) {
     Prepare(grid, block);
     std::vector<int>& ready = ready_;
     ready.resize(static_cast<size_t>(grid.threads));
@@ -51,7 +52,8 @@ class BlockRunner {
     const int me = running_;
     WarpState& warp = warps_[static_cast<size_t>(me / kWarp)];
     const int lane = me % kWarp;
-    // Two sets of values: the first lane may be at its next shuffle before the last has read those of this one.
+    // Two sets of values: the first lane may be at its next shuffle before the last has read those
+    // of this one.
     const size_t set = static_cast<size_t>(shuffles_[static_cast<size_t>(me)]++ % 2);
     warp.values[set][static_cast<size_t>(lane)] = value;
     if (++warp.waiting == kWarp) {
@@ -127,8 +129,8 @@ class BlockRunner {
         Fail("thread " + std::to_string(first) + " and " + std::to_string(in_shuffles - 1) +
              " others wait in a shuffle that not all of their warp reach");
       } else if (over_ > 0) {
-        Fail(std::to_string(threads - over_) + " threads wait at a barrier, and " + std::to_string(over_) +
-             " are over without it");
+        Fail(std::to_string(threads - over_) + " threads wait at a barrier, and " +
+             std::to_string(over_) + " are over without it");
       }
     }
     ++barriers_;
@@ -156,13 +158,15 @@ thread_local BlockRunner* running_block = nullptr;
 
 BlockRunner& RunningBlock() {
   if (running_block == nullptr) {
-    throw KernelFault("a kernel that says it is not cooperative has a barrier, a shuffle or shared memory");
+    throw KernelFault(
+        "a kernel that says it is not cooperative has a barrier, a shuffle or shared memory");
   }
   return *running_block;
 }
 
 // The threads of a block that know nothing of each other, in a random order.
-void RunAlone(const Grid& grid, int64_t block, const std::function<void()>& kernel, std::mt19937_64& random) {
+void RunAlone(const Grid& grid, int64_t block, const std::function<void()>& kernel,
+              std::mt19937_64& random) {
   current_thread = {.threads = grid.threads, .block = block, .blocks = grid.blocks};
   const int first = static_cast<int>(random() % static_cast<uint64_t>(grid.threads));
   const bool down = random() % 2 == 0;
@@ -174,23 +178,33 @@ void RunAlone(const Grid& grid, int64_t block, const std::function<void()>& kern
 
 }  // namespace
 
-void Barrier() { RunningBlock().WaitAtBarrier(); }
-uint64_t Shuffle(uint64_t value, int from_lane) { return RunningBlock().WaitForShuffle(value, from_lane); }
-std::byte* SharedBytes(const void* place, size_t bytes) { return RunningBlock().SharedBytes(place, bytes); }
-uint32_t BarriersPassed() { return RunningBlock().barriers(); }
+void Barrier() {
+  RunningBlock().WaitAtBarrier();
+}
+uint64_t Shuffle(uint64_t value, int from_lane) {
+  return RunningBlock().WaitForShuffle(value, from_lane);
+}
+std::byte* SharedBytes(const void* place, size_t bytes) {
+  return RunningBlock().SharedBytes(place, bytes);
+}
+uint32_t BarriersPassed() {
+  return RunningBlock().barriers();
+}
 
 void CheckAligned(const void* address, size_t bytes) {
   if (reinterpret_cast<uintptr_t>(address) % bytes == 0) return;
-  throw KernelFault("an access of " + std::to_string(bytes) + " bytes at an address that is no multiple of it");
+  throw KernelFault("an access of " + std::to_string(bytes) +
+                    " bytes at an address that is no multiple of it");
 }
 
 void ThrowRace(const char* what, int64_t index, int other) {
-  throw KernelFault("a race in shared memory: it " + std::string(what) + " since the last barrier, element " +
-                    std::to_string(index) + ", " +
+  throw KernelFault("a race in shared memory: it " + std::string(what) +
+                    " since the last barrier, element " + std::to_string(index) + ", " +
                     (other < 0 ? "several threads" : "thread " + std::to_string(other)));
 }
 void ThrowOutOfRange(int64_t index, int64_t count) {
-  throw KernelFault("element " + std::to_string(index) + " of " + std::to_string(count) + " in shared memory");
+  throw KernelFault("element " + std::to_string(index) + " of " + std::to_string(count) +
+                    " in shared memory");
 }
 
 Traffic RunGrid(const Grid& grid, const std::function<void()>& kernel, uint64_t seed) {
@@ -199,10 +213,10 @@ Traffic RunGrid(const Grid& grid, const std::function<void()>& kernel, uint64_t 
   current_traffic = {};
   const auto fail = [&](const std::string& what) {
     running_block = nullptr;
-    return KernelFault("kernel " + std::string(grid.name) + ", block " + std::to_string(current_thread.block) +
-                       " of " + std::to_string(grid.blocks) + ", thread " +
-                       std::to_string(current_thread.thread) + " of " + std::to_string(grid.threads) + ": " +
-                       what);
+    return KernelFault("kernel " + std::string(grid.name) + ", block " +
+                       std::to_string(current_thread.block) + " of " + std::to_string(grid.blocks) +
+                       ", thread " + std::to_string(current_thread.thread) + " of " +
+                       std::to_string(grid.threads) + ": " + what);
   };
   if (grid.threads < 1 || grid.threads > 1024 || (grid.cooperative && grid.threads % kWarp != 0)) {
     throw fail("so many threads cannot be a block");

@@ -1,4 +1,5 @@
-// Kernels that are right run; each kind of mistake is found, whatever the order in which threads run.
+// Kernels that are right run; each kind of mistake is found, whatever the order in which threads
+// run.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,8 +17,9 @@ using ::testing::HasSubstr;
 
 template <typename Kernel>
 Traffic RunBlocks(const Kernel& kernel, int64_t blocks, int threads, uint64_t seed = 1) {
-  return RunGrid({.name = "test", .blocks = blocks, .threads = threads, .cooperative = Kernel::kCooperative},
-                 [kernel] { kernel(); }, seed);
+  return RunGrid(
+      {.name = "test", .blocks = blocks, .threads = threads, .cooperative = Kernel::kCooperative},
+      [kernel] { kernel(); }, seed);
 }
 
 // What the kernel fails with, in each of ten orders; empty: it does not.

@@ -18,7 +18,9 @@ namespace {
 class Side {
  public:
 #ifdef __SANITIZE_ADDRESS__
-  void Leave(const Side& to) { __sanitizer_start_switch_fiber(&fake_stack_, to.bottom_, to.size_); }
+  void Leave(const Side& to) {
+    __sanitizer_start_switch_fiber(&fake_stack_, to.bottom_, to.size_);
+  }
   // `from` is learned the first time: the stack of a thread is not known otherwise.
   void Arrive(Side* from) {
     const void* bottom = nullptr;
@@ -36,7 +38,9 @@ class Side {
   const void* bottom_ = nullptr;
   size_t size_ = 0;
 #elif defined(__SANITIZE_THREAD__)
-  void Leave(const Side& to) { __tsan_switch_to_fiber(to.fiber, 0); }
+  void Leave(const Side& to) {
+    __tsan_switch_to_fiber(to.fiber, 0);
+  }
   void Arrive(Side*) {}
   void SetStack(const void*, size_t) {}
   void* fiber = nullptr;
@@ -61,8 +65,8 @@ class Fiber::Context {
     inside_.fiber = __tsan_create_fiber(0);
 #endif
     fiber_ = boost::context::fiber(std::allocator_arg,
-                                   boost::context::preallocated(stack.sp, stack.size, stack), allocator,
-                                   [this](boost::context::fiber&& caller) {
+                                   boost::context::preallocated(stack.sp, stack.size, stack),
+                                   allocator, [this](boost::context::fiber&& caller) {
                                      inside_.Arrive(&outside_);
                                      caller_ = std::move(caller);
                                      while (function_) {
@@ -117,6 +121,8 @@ bool Fiber::Resume() {
   return context_->over_;
 }
 
-void Fiber::GiveWay() { context_->SwitchOut(); }
+void Fiber::GiveWay() {
+  context_->SwitchOut();
+}
 
 }  // namespace syncbn::emulation

@@ -1,4 +1,5 @@
-// A function with a stack of its own, which gives way and goes on. Sanitizers are told of the stacks.
+// A function with a stack of its own, which gives way and goes on. Sanitizers are told of the
+// stacks.
 #pragma once
 
 #include <functional>

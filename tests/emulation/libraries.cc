@@ -41,7 +41,8 @@ void ForEachProduct(const Conv2dSpec& spec, const Shape& x, const Visit& visit) 
 // Sums of products in double, which become a result when all is added.
 class Sums {
  public:
-  Sums(float* results, int64_t elements) : results_(results), sums_(static_cast<size_t>(elements), 0) {}
+  Sums(float* results, int64_t elements)
+      : results_(results), sums_(static_cast<size_t>(elements), 0) {}
   ~Sums() {
     for (size_t i = 0; i < sums_.size(); ++i) results_[i] = static_cast<float>(sums_[i]);
   }
@@ -89,7 +90,8 @@ class PlainLibraries final : public Libraries {
         for (int64_t k = 0; k < p.depth; ++k) {
           const float a = p.transpose_a ? p.a[k * p.rows + r] : p.a[r * p.depth + k];
           for (int64_t c = 0; c < p.columns; ++c) {
-            sums.Add(r * p.columns + c, a, p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]);
+            sums.Add(r * p.columns + c, a,
+                     p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]);
           }
         }
       }

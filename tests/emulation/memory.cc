@@ -20,7 +20,8 @@ namespace {
 // Written around every block and looked at when it is freed.
 constexpr size_t kGuard = 256;
 constexpr int kGuardByte = 0xA5, kFreedByte = 0xFF;
-// Freed memory is kept from being given out again until so much was freed behind it: who reads it reads NaN.
+// Freed memory is kept from being given out again until so much was freed behind it: who reads it
+// reads NaN.
 constexpr size_t kQuarantine = size_t{64} << 20;
 constexpr size_t kDeviceBytes = size_t{4} << 30;
 
@@ -29,7 +30,8 @@ class DeviceMemory {
   void* Allocate(size_t bytes) {
     const std::lock_guard lock(mutex_);
     if (in_use_ + bytes > kDeviceBytes) return nullptr;
-    auto* const whole = static_cast<std::byte*>(std::aligned_alloc(kGuard, Rounded(bytes) + 2 * kGuard));
+    auto* const whole =
+        static_cast<std::byte*>(std::aligned_alloc(kGuard, Rounded(bytes) + 2 * kGuard));
     if (whole == nullptr) return nullptr;
     std::memset(whole, kGuardByte, Rounded(bytes) + 2 * kGuard);
     std::byte* const memory = whole + kGuard;
@@ -84,7 +86,9 @@ class DeviceMemory {
   }
 
  private:
-  static size_t Rounded(size_t bytes) { return (bytes + kGuard - 1) / kGuard * kGuard; }
+  static size_t Rounded(size_t bytes) {
+    return (bytes + kGuard - 1) / kGuard * kGuard;
+  }
 
   void Release() {
     const auto [block, bytes] = quarantine_.front();
@@ -140,7 +144,9 @@ bool IsPinned(const void* memory) {
   const auto& [begin, bytes] = *std::prev(after);
   return address < begin + bytes;
 }
-int64_t BlocksInUse() { return Memory().blocks(); }
+int64_t BlocksInUse() {
+  return Memory().blocks();
+}
 
 }  // namespace syncbn::emulation
 
@@ -150,12 +156,16 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   *version = 13000;
   return cudaSuccess;
 }
-cudaError_t cudaDriverGetVersion(int* version) { return cudaRuntimeGetVersion(version); }
+cudaError_t cudaDriverGetVersion(int* version) {
+  return cudaRuntimeGetVersion(version);
+}
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;
 }
-cudaError_t cudaSetDevice(int device) { return device == 0 ? Sticky() : cudaErrorInvalidDevice; }
+cudaError_t cudaSetDevice(int device) {
+  return device == 0 ? Sticky() : cudaErrorInvalidDevice;
+}
 cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return Sticky();
@@ -167,10 +177,18 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
-    case cudaDevAttrMultiProcessorCount: *value = 4; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
-    case cudaDevAttrMemoryPoolsSupported: *value = 1; break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = 4;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = 9;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = 0;
+      break;
+    case cudaDevAttrMemoryPoolsSupported:
+      *value = 1;
+      break;
   }
   return Sticky();
 }
@@ -187,10 +205,15 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, vo
   uint64_t bytes = 0;
   switch (attribute) {
     case cudaMemPoolAttrUsedMemHigh:
-    case cudaMemPoolAttrReservedMemHigh: bytes = Memory().most(); break;
+    case cudaMemPoolAttrReservedMemHigh:
+      bytes = Memory().most();
+      break;
     case cudaMemPoolAttrUsedMemCurrent:
-    case cudaMemPoolAttrReservedMemCurrent: bytes = Memory().in_use(); break;
-    case cudaMemPoolAttrReleaseThreshold: break;
+    case cudaMemPoolAttrReservedMemCurrent:
+      bytes = Memory().in_use();
+      break;
+    case cudaMemPoolAttrReleaseThreshold:
+      break;
   }
   std::memcpy(value, &bytes, sizeof bytes);
   return Sticky();
@@ -231,7 +254,8 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind)
   std::memcpy(to, from, bytes);
   return Sticky();
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
   if (Sticky() != cudaSuccess) return Sticky();
   CountOperation();
   if (kind == cudaMemcpyHostToDevice && !IsPinned(from)) {

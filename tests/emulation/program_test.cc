@@ -29,17 +29,20 @@ TEST(EmulatedProgram, TrainsOnTheGpuWithEqualBitsOn1To4Processes) {
   for (int processes = 1; processes <= 4; ++processes) {
     const auto out = folder.path() / std::to_string(processes);
     // --backend auto, the default: there is a GPU.
-    const ProcessResult result = RunProcess(UnderMpirun(
-        processes, {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--out", out.string(), "--quiet"}));
+    const ProcessResult result =
+        RunProcess(UnderMpirun(processes, {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--out",
+                                           out.string(), "--quiet"}));
     ASSERT_EQ(result.status, 0) << result.err;
     const auto summary = nlohmann::json::parse(ReadFile(out / "summary.json"));
     if (processes == 1) digest = summary.at("digest");
     EXPECT_EQ(summary.at("digest"), digest) << processes << " processes";
   }
-  const ProcessResult cpu = RunProcess({.argv = {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--out",
-                                                 (folder.path() / "cpu").string(), "--quiet", "--backend", "cpu"}});
+  const ProcessResult cpu =
+      RunProcess({.argv = {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--out",
+                           (folder.path() / "cpu").string(), "--quiet", "--backend", "cpu"}});
   ASSERT_EQ(cpu.status, 0) << cpu.err;
-  EXPECT_NE(nlohmann::json::parse(ReadFile(folder.path() / "cpu" / "summary.json")).at("digest"), digest)
+  EXPECT_NE(nlohmann::json::parse(ReadFile(folder.path() / "cpu" / "summary.json")).at("digest"),
+            digest)
       << "it was the CPU that trained";
 }
 
@@ -55,10 +58,12 @@ TEST(EmulatedProgram, TheOtherProgramSaysWhyThereIsNoGpu) {
   TempFolder folder;
   const auto run = folder.path() / "run.yaml";
   WriteFileAtomically(run, kRun);
-  const ProcessResult result = RunProcess({.argv = {SyncbnProgram(), "train", run.string(), "--backend", "cuda",
-                                                    "--out", (folder.path() / "out").string()}});
+  const ProcessResult result =
+      RunProcess({.argv = {SyncbnProgram(), "train", run.string(), "--backend", "cuda", "--out",
+                           (folder.path() / "out").string()}});
   EXPECT_EQ(result.status, 2);
-  EXPECT_THAT(result.err, ::testing::AnyOf(HasSubstr("no GPU can be used: "), HasSubstr("the CUDA back end is not there: ")));
+  EXPECT_THAT(result.err, ::testing::AnyOf(HasSubstr("no GPU can be used: "),
+                                           HasSubstr("the CUDA back end is not there: ")));
   EXPECT_THAT(result.err, HasSubstr("--backend cpu needs none"));
 }
 

@@ -47,7 +47,8 @@ void WaitForAllStreams();
 
 struct CUevent_st {
   std::mutex mutex;
-  std::shared_ptr<syncbn::emulation::Occurrence> last;  // null: never recorded, which counts as complete
+  std::shared_ptr<syncbn::emulation::Occurrence>
+      last;  // null: never recorded, which counts as complete
 };
 
 // A thread that does what it was given, in its order.

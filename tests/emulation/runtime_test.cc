@@ -28,7 +28,8 @@ class RuntimeTest : public ::testing::Test {
   }
   float* Allocate(int64_t elements) {
     void* memory = nullptr;
-    EXPECT_EQ(cudaMallocAsync(&memory, static_cast<size_t>(elements) * sizeof(float), streams_[0]), cudaSuccess);
+    EXPECT_EQ(cudaMallocAsync(&memory, static_cast<size_t>(elements) * sizeof(float), streams_[0]),
+              cudaSuccess);
     return static_cast<float*>(memory);
   }
   std::vector<float> Read(const float* memory, int64_t elements) {
@@ -62,7 +63,8 @@ struct CopyKernel {
 constexpr int64_t kElements = 4096;
 
 void Set(cudaStream_t stream, float* x, float value) {
-  Launch(stream, {.name = "set", .blocks = kElements / 256, .bytes = kElements * 4}, SetKernel{x, value, kElements});
+  Launch(stream, {.name = "set", .blocks = kElements / 256, .bytes = kElements * 4},
+         SetKernel{x, value, kElements});
 }
 void Copy(cudaStream_t stream, const float* from, float* to) {
   Launch(stream, {.name = "copy", .blocks = kElements / 256, .bytes = kElements * 8},
@@ -144,7 +146,8 @@ TEST_F(RuntimeTest, AKernelThatMovesMoreThanItSaysFails) {
   Launch(streams_[0], {.name = "copy", .blocks = kElements / 256, .bytes = kElements * 4},
          CopyKernel{a, b, kElements});
   EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorLaunchFailure);
-  EXPECT_THAT(FirstFault(), HasSubstr("kernel copy moved 32768 bytes (16384 loaded), and says 16384"));
+  EXPECT_THAT(FirstFault(),
+              HasSubstr("kernel copy moved 32768 bytes (16384 loaded), and says 16384"));
   // As on a device: nothing works any more.
   void* more = nullptr;
   EXPECT_EQ(cudaMallocAsync(&more, 1, streams_[0]), cudaErrorLaunchFailure);

@@ -1,4 +1,5 @@
-// Memory that the threads of a block share, with a shadow that knows who wrote and read what since the last barrier.
+// Memory that the threads of a block share, with a shadow that knows who wrote and read what since
+// the last barrier.
 #pragma once
 
 #include <cstdint>
@@ -79,8 +80,8 @@ class SharedArray {
   int64_t count_;
 };
 
-// For each block its shadows begin anew: SharedBytes are 0xFF then, which is what a Shadow begins with but for its
-// threads, and those count only where the barrier is this one.
+// For each block its shadows begin anew: SharedBytes are 0xFF then, which is what a Shadow begins
+// with but for its threads, and those count only where the barrier is this one.
 template <typename T>
 SharedArray<T> SharedArrayAt(const char* place, int64_t count) {
   static_assert(std::is_trivially_copyable_v<T>);

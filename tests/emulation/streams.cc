@@ -14,7 +14,7 @@ namespace syncbn::emulation {
 namespace {
 
 std::mutex fault_mutex;
-std::string first_fault;              // guarded by fault_mutex
+std::string first_fault;  // guarded by fault_mutex
 std::atomic<bool> has_fault{false};
 std::atomic<int64_t> host_synchronizations{0}, operations{0};
 std::atomic<double> delay_share{Delays{}.share};
@@ -46,7 +46,9 @@ void Occurrence::Wait() const {
   changed_.wait(lock, [this] { return complete_; });
 }
 
-cudaError_t Sticky() { return has_fault ? cudaErrorLaunchFailure : cudaSuccess; }
+cudaError_t Sticky() {
+  return has_fault ? cudaErrorLaunchFailure : cudaSuccess;
+}
 void SetFault(const std::string& what) {
   const std::lock_guard lock(fault_mutex);
   if (has_fault) return;
@@ -67,10 +69,18 @@ void SetDelays(Delays delays) {
   delay_share = delays.share;
   delay_microseconds = delays.microseconds;
 }
-int64_t HostSynchronizations() { return host_synchronizations; }
-void CountHostSynchronization() { ++host_synchronizations; }
-int64_t OperationsGiven() { return operations; }
-void CountOperation() { ++operations; }
+int64_t HostSynchronizations() {
+  return host_synchronizations;
+}
+void CountHostSynchronization() {
+  ++host_synchronizations;
+}
+int64_t OperationsGiven() {
+  return operations;
+}
+void CountOperation() {
+  ++operations;
+}
 
 void RestAtRandom(std::mt19937_64& random) {
   const double drawn = static_cast<double>(random() >> 11) / static_cast<double>(uint64_t{1} << 53);
@@ -97,8 +107,9 @@ void LaunchGrid(cudaStream_t stream, const Grid& grid, std::function<void()> ker
       const int64_t moved = traffic.loaded + traffic.stored;
       const int64_t slack = grid.bytes / 10 + 4096;
       if (moved > grid.bytes + slack || moved < grid.bytes - slack) {
-        SetFault("kernel " + std::string(grid.name) + " moved " + std::to_string(moved) + " bytes (" +
-                 std::to_string(traffic.loaded) + " loaded), and says " + std::to_string(grid.bytes));
+        SetFault("kernel " + std::string(grid.name) + " moved " + std::to_string(moved) +
+                 " bytes (" + std::to_string(traffic.loaded) + " loaded), and says " +
+                 std::to_string(grid.bytes));
       }
     } catch (const KernelFault& fault) {
       SetFault(fault.what());
@@ -144,7 +155,9 @@ std::shared_ptr<Occurrence> CUstream_st::Record() {
   return point;
 }
 
-uint64_t CUstream_st::NextSeed() { return random_(); }
+uint64_t CUstream_st::NextSeed() {
+  return random_();
+}
 
 void CUstream_st::Run() {
   std::unique_lock lock(mutex_);
@@ -160,17 +173,26 @@ void CUstream_st::Run() {
   }
 }
 
-// -- CUDA's names -----------------------------------------------------------------------------------------------
+// -- CUDA's names
+// -----------------------------------------------------------------------------------------------
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
-    case cudaSuccess: return "cudaSuccess";
-    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
-    case cudaErrorNoDevice: return "cudaErrorNoDevice";
-    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
-    case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
-    case cudaErrorNotReady: return "cudaErrorNotReady";
-    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
   }
   return "unknown";
 }
@@ -179,7 +201,9 @@ const char* cudaGetErrorString(cudaError_t error) {
   const std::lock_guard lock(fault_mutex);
   return first_fault.c_str();
 }
-cudaError_t cudaGetLastError() { return Sticky(); }
+cudaError_t cudaGetLastError() {
+  return Sticky();
+}
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new CUstream_st;

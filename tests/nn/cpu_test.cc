@@ -96,8 +96,10 @@ INSTANTIATE_TEST_SUITE_P(
     Models, CpuModelTest,
     ::testing::Values(
         ModelCase{"resnet20", "architecture: 'resnet20' dropout: 0.2", kSmall},
-        // Smooth: among its many pre-activations one within rounding of 0 would have another gradient.
-        ModelCase{"resnet50", "architecture: 'resnet50' width: 0.125 activation: ACTIVATION_TANH", kSmall},
+        // Smooth: among its many pre-activations one within rounding of 0 would have another
+        // gradient.
+        ModelCase{"resnet50", "architecture: 'resnet50' width: 0.125 activation: ACTIVATION_TANH",
+                  kSmall},
         ModelCase{"vgg11", "architecture: 'vgg11' width: 0.25 dropout: 0.2", kSmall},
         ModelCase{"vgg11none", "architecture: 'vgg11' width: 0.25 norm {kind: NORM_KIND_NONE}",
                   kSmall},
@@ -358,8 +360,7 @@ TEST(CpuMoments, HoldTheVarianceOfEightReplicasForEveryMeanAndCount) {
         images.push_back(parts.back().images);
       }
       Cluster cluster(8, 4, Cpu());
-      const PassResult joined =
-          Joined(*net.model, cluster.Run(*net.model, net.Settings(), parts));
+      const PassResult joined = Joined(*net.model, cluster.Run(*net.model, net.Settings(), parts));
       const Tensor all = Stacked(images);
       const int64_t count = 8 * per_replica;
       for (int64_t c = 0; c < channels; ++c) {

@@ -23,7 +23,9 @@ bool HasGpu() {
   return fs::exists("/dev/nvidiactl", ignored) || fs::exists("/dev/dxg", ignored);
 }
 
-fs::path CudaProgram() { return ProgramPath().parent_path() / "syncbn-cuda"; }
+fs::path CudaProgram() {
+  return ProgramPath().parent_path() / "syncbn-cuda";
+}
 
 bool HasCudaProgram() {
   std::error_code ignored;
@@ -35,11 +37,13 @@ bool HasCudaProgram() {
   // As they were given: what a shell or this program has made of them, it would make of them again.
   std::string words = ReadFile("/proc/self/cmdline") + '\0';
   std::vector<char*> arguments;
-  for (size_t at = 0; at + 1 < words.size(); at = words.find('\0', at) + 1) arguments.push_back(words.data() + at);
+  for (size_t at = 0; at + 1 < words.size(); at = words.find('\0', at) + 1)
+    arguments.push_back(words.data() + at);
   arguments.push_back(nullptr);
   ::execv(program.c_str(), arguments.data());
-  throw Error(ErrorCode::kFailedPrecondition, "cannot run " + program.string() + ", which trains on GPUs: " +
-                                                  std::generic_category().message(errno));
+  throw Error(ErrorCode::kFailedPrecondition,
+              "cannot run " + program.string() +
+                  ", which trains on GPUs: " + std::generic_category().message(errno));
 }
 
 // Of this process among those of its job on this host; 0 outside of mpirun and srun.
@@ -62,7 +66,8 @@ std::unique_ptr<backend::Backend> MakeBackend(const std::string& name) {
   if (name == "reference") return backend::MakeReferenceBackend();
   if (name == "cuda") return MakeCuda();
   if (name == "auto") {
-    const bool usable = backend::HasCuda() ? backend::CountGpus() > 0 : HasGpu() && HasCudaProgram();
+    const bool usable =
+        backend::HasCuda() ? backend::CountGpus() > 0 : HasGpu() && HasCudaProgram();
     return usable ? MakeCuda() : backend::MakeCpuBackend();
   }
   throw Error(ErrorCode::kInvalidArgument,
@@ -73,7 +78,8 @@ std::string DescribeCuda() {
   try {
     if (backend::HasCuda()) return backend::MakeCudaBackend(0)->Description();
     if (!HasCudaProgram()) backend::MakeCudaBackend(0);
-    return HasGpu() ? "in " + CudaProgram().string() : "built (" + CudaProgram().string() + "), but there is no GPU";
+    return HasGpu() ? "in " + CudaProgram().string()
+                    : "built (" + CudaProgram().string() + "), but there is no GPU";
   } catch (const Error& error) {
     return error.message();
   }

@@ -8,11 +8,11 @@
 #include <thread>
 
 #include "app/exit_code.h"
+#include "app/run/backend_program.h"
 #include "app/run/console_observer.h"
 #include "app/run/continuation.h"
 #include "app/run/output_folder.h"
 #include "app/run/run_ending.h"
-#include "app/run/backend_program.h"
 #include "app/run/run_facts.h"
 #include "app/run/run_notes.h"
 #include "app/run/run_report.h"

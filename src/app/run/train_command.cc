@@ -39,8 +39,7 @@ void AddTrainCommand(CommandLine& line) {
   command->add_flag("--resume", request->resume, "go on from the newest checkpoint of the output folder");
   command->add_flag("--overwrite", request->overwrite, "replace a run that the output folder holds")
       ->excludes("--resume");
-  command->add_option("--backend", request->backend, kBackendHelp)
-      ->capture_default_str();
+  command->add_option("--backend", request->backend, kBackendHelp)->capture_default_str();
   command
       ->add_option("--dump-steps", request->dump_steps,
                    "write the first N steps whole, into OUT/steps")

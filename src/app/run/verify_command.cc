@@ -5,9 +5,9 @@
 #include <stop_token>
 
 #include "app/commands.h"
-#include "app/run/backend_program.h"
 #include "app/console.h"
 #include "app/exit_code.h"
+#include "app/run/backend_program.h"
 #include "app/run/output_folder.h"
 #include "app/run/signals.h"
 #include "app/run/subprocess.h"

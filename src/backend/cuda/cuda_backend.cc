@@ -24,7 +24,9 @@ class CudaBackend final : public Backend {
     return "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) +
            " on " + device_.Description() + ", " + DescribeLibraries();
   }
-  std::unique_ptr<Executor> MakeExecutor() const override { return std::make_unique<CudaExecutor>(device_); }
+  std::unique_ptr<Executor> MakeExecutor() const override {
+    return std::make_unique<CudaExecutor>(device_);
+  }
   std::unique_ptr<MergeStream> MakeMergeStream() const override {
     return std::make_unique<CudaMergeStream>(device_);
   }
@@ -35,6 +37,8 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeBackend(int device) { return std::make_unique<CudaBackend>(DeviceAt(device)); }
+std::unique_ptr<Backend> MakeBackend(int device) {
+  return std::make_unique<CudaBackend>(DeviceAt(device));
+}
 
 }  // namespace syncbn::backend::cuda

@@ -4,13 +4,16 @@
 
 namespace syncbn::backend::cuda {
 
-std::string DeviceName(int device) { return "cuda:" + std::to_string(device); }
+std::string DeviceName(int device) {
+  return "cuda:" + std::to_string(device);
+}
 
 void Check(cudaError_t error, int device, const char* what) {
   if (error == cudaSuccess) return;
   std::string text = DeviceName(device) + ": " + what + ": " + cudaGetErrorString(error) + " (" +
                      cudaGetErrorName(error) + ")";
-  if (error == cudaErrorMemoryAllocation) throw Error(ErrorCode::kResourceExhausted, std::move(text));
+  if (error == cudaErrorMemoryAllocation)
+    throw Error(ErrorCode::kResourceExhausted, std::move(text));
   if (error == cudaErrorLaunchFailure) {
     text += "; the kernel that failed may be an earlier one: CUDA_LAUNCH_BLOCKING=1 names it";
   }

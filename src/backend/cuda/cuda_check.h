@@ -7,9 +7,9 @@
 
 namespace syncbn::backend::cuda {
 
-// Throws where `error` is not success: RESOURCE_EXHAUSTED for memory, INTERNAL otherwise. `what` names the call or
-// kernel; layer and step are added by who knows them. A kernel's error may be shown by any later call: the message
-// says so.
+// Throws where `error` is not success: RESOURCE_EXHAUSTED for memory, INTERNAL otherwise. `what`
+// names the call or kernel; layer and step are added by who knows them. A kernel's error may be
+// shown by any later call: the message says so.
 void Check(cudaError_t error, int device, const char* what);
 
 // "cuda:0"

@@ -9,7 +9,8 @@
 
 namespace syncbn::backend::cuda {
 
-CudaDevice::CudaDevice(int ordinal) : ordinal_(ordinal), name_(DeviceName(ordinal)), memory_(ordinal) {}
+CudaDevice::CudaDevice(int ordinal)
+    : ordinal_(ordinal), name_(DeviceName(ordinal)), memory_(ordinal) {}
 
 void CudaDevice::CopyToHost(const void* from, void* to, size_t bytes) const {
   Check(cudaSetDevice(ordinal_), ordinal_, "cudaSetDevice");
@@ -20,9 +21,9 @@ void CudaDevice::CopyToHost(const void* from, void* to, size_t bytes) const {
 std::string CudaDevice::Description() const {
   cudaDeviceProp properties{};
   Check(cudaGetDeviceProperties(&properties, ordinal_), ordinal_, "cudaGetDeviceProperties");
-  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." +
-         std::to_string(properties.minor) + ", " + std::to_string(properties.multiProcessorCount) +
-         " multiprocessors";
+  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) +
+         "." + std::to_string(properties.minor) + ", " +
+         std::to_string(properties.multiProcessorCount) + " multiprocessors";
 }
 
 int CountDevices() {
@@ -38,11 +39,13 @@ int CountDevices() {
 const CudaDevice& DeviceAt(int ordinal) {
   const int count = CountDevices();
   if (ordinal < 0 || ordinal >= count) {
-    throw Error(ErrorCode::kInvalidArgument, "there is no " + DeviceName(ordinal) + ": this machine has " +
-                                                 std::to_string(count) + (count == 1 ? " GPU" : " GPUs"));
+    throw Error(ErrorCode::kInvalidArgument, "there is no " + DeviceName(ordinal) +
+                                                 ": this machine has " + std::to_string(count) +
+                                                 (count == 1 ? " GPU" : " GPUs"));
   }
   static std::mutex mutex;
-  static auto& devices = *new std::map<int, std::unique_ptr<CudaDevice>>;  // tensors may outlive main
+  static auto& devices =
+      *new std::map<int, std::unique_ptr<CudaDevice>>;  // tensors may outlive main
   const std::lock_guard lock(mutex);
   std::unique_ptr<CudaDevice>& device = devices[ordinal];
   if (device == nullptr) device = std::make_unique<CudaDevice>(ordinal);

@@ -7,7 +7,8 @@ CudaExecutor::CudaExecutor(const CudaDevice& device)
 
 MemoryUse CudaExecutor::Memory() const {
   const StreamHandle& handle = core().handle();
-  return {.in_use = handle.in_use(), .peak = handle.peak(), .held = core().device().memory().Held()};
+  return {
+      .in_use = handle.in_use(), .peak = handle.peak(), .held = core().device().memory().Held()};
 }
 
 }  // namespace syncbn::backend::cuda

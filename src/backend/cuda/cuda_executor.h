@@ -1,7 +1,8 @@
-// The executor of a GPU: a stream of its own, and for each operation a kernel or a call of a library.
+// The executor of a GPU: a stream of its own, and for each operation a kernel or a call of a
+// library.
 //
-// Activations, parameters and gradients are float32; statistics double. No operation stops the host, but where a
-// shape needs memory that the pool does not have yet.
+// Activations, parameters and gradients are float32; statistics double. No operation stops the
+// host, but where a shape needs memory that the pool does not have yet.
 #pragma once
 
 #include <memory>
@@ -21,16 +22,16 @@ class CudaExecutor final : public CudaStream<Executor> {
 
   ElementTypes types() const override { return {}; }
   MemoryUse Memory() const override;
-  using Executor::New;
   using CudaStream::New;
+  using Executor::New;
 
   // cuda_products.cc
   Tensor Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
                        const Tensor& bias) override;
   Tensor Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const Tensor& dy,
                              const Tensor& weight) override;
-  void Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy, GradientOut dweight,
-                             GradientOut dbias) override;
+  void Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy,
+                             GradientOut dweight, GradientOut dbias) override;
   Tensor LinearForward(const Tensor& x, const Tensor& weight, const Tensor& bias) override;
   Tensor LinearBackwardInput(const Tensor& dy, const Tensor& weight) override;
   void LinearBackwardWeights(const Tensor& x, const Tensor& dy, GradientOut dweight,
@@ -58,17 +59,19 @@ class CudaExecutor final : public CudaStream<Executor> {
 
   // cuda_normalization.cc
   void Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) override;
-  Tensor NormalizeForward(const Normalization& norm, const Tensor& x, const Tensor& residual) override;
-  void NormalizeBackwardSums(const Normalization& norm, const Tensor& x, const Tensor& y, const Tensor& dy,
-                             Tensor& sum_dy, Tensor& sum_dy_xhat) override;
-  Tensor NormalizeBackwardInput(const Normalization& norm, const Tensor& x, const Tensor& y, Tensor dy,
-                                const InputTerms& terms, Tensor* dresidual) override;
+  Tensor NormalizeForward(const Normalization& norm, const Tensor& x,
+                          const Tensor& residual) override;
+  void NormalizeBackwardSums(const Normalization& norm, const Tensor& x, const Tensor& y,
+                             const Tensor& dy, Tensor& sum_dy, Tensor& sum_dy_xhat) override;
+  Tensor NormalizeBackwardInput(const Normalization& norm, const Tensor& x, const Tensor& y,
+                                Tensor dy, const InputTerms& terms, Tensor* dresidual) override;
 
   // cuda_statistics.cc
-  void MergeMoments(std::span<const int64_t> channels, std::span<const int64_t> sizes, const Tensor& from,
-                    Tensor& into) override;
+  void MergeMoments(std::span<const int64_t> channels, std::span<const int64_t> sizes,
+                    const Tensor& from, Tensor& into) override;
   void MergeChannels(int64_t groups, Tensor& moments) override;
-  Statistics FinishMoments(const Tensor& moments, std::span<const int64_t> repeats, double epsilon) override;
+  Statistics FinishMoments(const Tensor& moments, std::span<const int64_t> repeats,
+                           double epsilon) override;
   Tensor InverseStd(const Tensor& variance, double epsilon) override;
   void AffineGradients(const Tensor& sum_dy, const Tensor& sum_dy_xhat, GradientOut dgamma,
                        GradientOut dbeta) override;
@@ -76,24 +79,26 @@ class CudaExecutor final : public CudaStream<Executor> {
                              const Tensor& gamma, std::span<const int64_t> sizes) override;
   InputTerms GroupInputTerms(const Tensor& sum_dy, const Tensor& sum_dy_xhat, const Tensor& counts,
                              const Tensor& gamma, int64_t groups) override;
-  Renorm Renormalize(const RenormLimits& limits, const Tensor& running_mean, const Tensor& running_inv_std,
-                     Statistics& statistics) override;
+  Renorm Renormalize(const RenormLimits& limits, const Tensor& running_mean,
+                     const Tensor& running_inv_std, Statistics& statistics) override;
   void RenormInputTerms(const Renorm& renorm, InputTerms& terms) override;
 
   // cuda_whitening.cc
   void CoMoments(const WhiteningSpec& spec, const Tensor& x, Tensor& moments) override;
   Whitening WhitenByMoments(const WhiteningSpec& spec, const Tensor& moments) override;
   Whitening WhitenByRunning(const WhiteningSpec& spec, const Tensor& running) override;
-  void Whiten(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x, Tensor& xhat) override;
+  void Whiten(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x,
+              Tensor& xhat) override;
   void WhitenBackwardSums(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& x,
                           const Tensor& dxhat, Tensor& sums) override;
-  void WhitenBackwardInput(const WhiteningSpec& spec, const Whitening& whitening, const Tensor& sums,
-                           const Tensor& x, const Tensor& dxhat, Tensor& dx) override;
+  void WhitenBackwardInput(const WhiteningSpec& spec, const Whitening& whitening,
+                           const Tensor& sums, const Tensor& x, const Tensor& dxhat,
+                           Tensor& dx) override;
 
   // cuda_weight_norm.cc
   WeightNormResult WeightNormForward(const Tensor& v, const Tensor& gain) override;
-  void WeightNormBackward(const Tensor& v, const Tensor& gain, const Tensor& norms, const Tensor& dweight,
-                          GradientOut dv, GradientOut dgain) override;
+  void WeightNormBackward(const Tensor& v, const Tensor& gain, const Tensor& norms,
+                          const Tensor& dweight, GradientOut dv, GradientOut dgain) override;
 
   // cuda_recurrent.cc
   Tensor SwapLeadingAxes(const Tensor& x, int64_t keep) override;
@@ -102,7 +107,8 @@ class CudaExecutor final : public CudaStream<Executor> {
   void RnnBackward(const Tensor& state, const Tensor& dstate, Tensor& dsum) override;
   LstmCell LstmCellForward(const Tensor& a, Tensor b, const Tensor& before) override;
   Tensor LstmStateForward(const Tensor& gates, Tensor u, Tensor& state) override;
-  Tensor LstmStateBackward(const Tensor& gates, const Tensor& tanh_u, const Tensor& dstate) override;
+  Tensor LstmStateBackward(const Tensor& gates, const Tensor& tanh_u,
+                           const Tensor& dstate) override;
   Tensor LstmCellBackward(const Tensor& gates, const Tensor& before, const Tensor& tanh_u,
                           const Tensor& dstate, Tensor dcell, Tensor& dsum) override;
 
@@ -112,10 +118,11 @@ class CudaExecutor final : public CudaStream<Executor> {
   void AddSum(const Tensor& values, Tensor& total) override;
   void SumsOfSquares(std::span<const Tensor> tensors, Tensor& sums) override;
   void JudgeStep(const StepEvidence& evidence, double clip_norm, Tensor& verdict) override;
-  void Update(const UpdateSpec& spec, const UpdateInputs& inputs, Tensor& parameters, std::span<Tensor> slots,
-              Tensor& updates) override;
-  Tensor UpdateRunning(const RunningRule& rule, std::span<const RunningBlock> blocks, const Tensor& running,
-                       const Tensor& moments, const Tensor& verdict) override;
+  void Update(const UpdateSpec& spec, const UpdateInputs& inputs, Tensor& parameters,
+              std::span<Tensor> slots, Tensor& updates) override;
+  Tensor UpdateRunning(const RunningRule& rule, std::span<const RunningBlock> blocks,
+                       const Tensor& running, const Tensor& moments,
+                       const Tensor& verdict) override;
 
  private:
   // Where a result may go: `x` where nobody else holds it, else new memory of its shape.

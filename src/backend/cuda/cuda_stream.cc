@@ -31,7 +31,8 @@ Tensor StreamCore::NewOnHost(Shape shape, DType dtype) {
 
 void* StreamCore::AnyAddress(const Tensor& x) {
   SYNCBN_CHECK(&x.device() == &device_)
-      << "a tensor " << x.shape() << " of device " << x.device().name() << " in an operation of " << device_.name();
+      << "a tensor " << x.shape() << " of device " << x.device().name() << " in an operation of "
+      << device_.name();
   // The address of no elements may be the end of a block, or the next one's begin.
   if (x.elements() > 0) device_.memory().NoteUse(x.DeviceAddress(), handle_);
   return x.DeviceAddress();
@@ -41,7 +42,8 @@ void StreamCore::Zero(std::span<Tensor> tensors) {
   handle_->MakeCurrent();
   for (Tensor& x : tensors) {
     if (x.elements() == 0) continue;
-    Check(cudaMemsetAsync(AnyAddress(x), 0, x.bytes(), handle_->get()), handle_->device(), "cudaMemsetAsync");
+    Check(cudaMemsetAsync(AnyAddress(x), 0, x.bytes(), handle_->get()), handle_->device(),
+          "cudaMemsetAsync");
   }
 }
 
@@ -51,7 +53,9 @@ void StreamCore::Fill(Tensor& x, double value) {
     Run("fill", [&](cudaStream_t stream) { kernels::Fill(stream, to, x.elements(), value); });
   } else {
     float* const to = Address<float>(x);
-    Run("fill", [&](cudaStream_t stream) { kernels::Fill(stream, to, x.elements(), static_cast<float>(value)); });
+    Run("fill", [&](cudaStream_t stream) {
+      kernels::Fill(stream, to, x.elements(), static_cast<float>(value));
+    });
   }
 }
 
@@ -72,10 +76,12 @@ void StreamCore::Copy(const Tensor& from, Tensor& to) {
   }
   handle_->MakeCurrent();
   const auto copy = [&](const void* source, void* target, cudaMemcpyKind kind, const char* what) {
-    Check(cudaMemcpyAsync(target, source, from.bytes(), kind, handle_->get()), handle_->device(), what);
+    Check(cudaMemcpyAsync(target, source, from.bytes(), kind, handle_->get()), handle_->device(),
+          what);
   };
   if (from.on_host()) {
-    // Through pinned memory of its own, whatever it is: the source may change once this has returned.
+    // Through pinned memory of its own, whatever it is: the source may change once this has
+    // returned.
     Tensor staged = NewOnHost(from.shape(), from.dtype());
     std::memcpy(staged.DeviceAddress(), from.DeviceAddress(), from.bytes());
     copy(staged.DeviceAddress(), AnyAddress(to), cudaMemcpyHostToDevice, "copy to the device");

@@ -1,4 +1,5 @@
-// The stream of a GPU: what every executor and merge stream of it does with memory, copies and order.
+// The stream of a GPU: what every executor and merge stream of it does with memory, copies and
+// order.
 #pragma once
 
 #include <deque>
@@ -30,8 +31,8 @@ class StreamCore {
   void Fill(Tensor& x, double value);
   void Copy(const Tensor& from, Tensor& to);
 
-  // The address of a tensor's elements for an operation that this stream is given; null for an undefined one.
-  // Throws INTERNAL where the tensor is of another device or type.
+  // The address of a tensor's elements for an operation that this stream is given; null for an
+  // undefined one. Throws INTERNAL where the tensor is of another device or type.
   template <typename T>
   T* Address(const Tensor& x) {
     if (!x.defined()) return nullptr;

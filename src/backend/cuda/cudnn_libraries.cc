@@ -1,8 +1,8 @@
 // cuDNN and cuBLAS.
 //
-// Of cuDNN the convolution interface of version 7, which versions 8 and 9 keep: PyTorch used it with channels-last
-// float32 for years, and its heuristics list for every algorithm whether it is deterministic and what workspace it
-// wants, which is all that a choice by rule needs.
+// Of cuDNN the convolution interface of version 7, which versions 8 and 9 keep: PyTorch used it
+// with channels-last float32 for years, and its heuristics list for every algorithm whether it is
+// deterministic and what workspace it wants, which is all that a choice by rule needs.
 #include <cublas_v2.h>
 #include <cudnn.h>
 
@@ -19,25 +19,32 @@
 namespace syncbn::backend::cuda {
 namespace {
 
-// What an algorithm may want at most. Constant: a limit by what is free would let two replicas choose differently.
+// What an algorithm may want at most. Constant: a limit by what is free would let two replicas
+// choose differently.
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
 
 std::string Name(const Conv2dSpec& spec, const Shape& x) {
-  const auto pair = [](int64_t a, int64_t b) { return std::to_string(a) + " x " + std::to_string(b); };
-  return "convolution " + std::to_string(spec.in_channels) + " -> " + std::to_string(spec.out_channels) + ", window " +
-         pair(spec.kernel_h, spec.kernel_w) + ", stride " + pair(spec.stride_h, spec.stride_w) + ", padding " +
-         pair(spec.pad_h, spec.pad_w) + ", groups " + std::to_string(spec.groups) + ", of " + x.ToString();
+  const auto pair = [](int64_t a, int64_t b) {
+    return std::to_string(a) + " x " + std::to_string(b);
+  };
+  return "convolution " + std::to_string(spec.in_channels) + " -> " +
+         std::to_string(spec.out_channels) + ", window " + pair(spec.kernel_h, spec.kernel_w) +
+         ", stride " + pair(spec.stride_h, spec.stride_w) + ", padding " +
+         pair(spec.pad_h, spec.pad_w) + ", groups " + std::to_string(spec.groups) + ", of " +
+         x.ToString();
 }
 
 void CheckDnn(cudnnStatus_t status, int device, const std::string& what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
-  throw Error(status == CUDNN_STATUS_ALLOC_FAILED ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
-              DeviceName(device) + ": cuDNN: " + what + ": " + cudnnGetErrorString(status));
+  throw Error(
+      status == CUDNN_STATUS_ALLOC_FAILED ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
+      DeviceName(device) + ": cuDNN: " + what + ": " + cudnnGetErrorString(status));
 }
 void CheckBlas(cublasStatus_t status, int device, const std::string& what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw Error(status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
-              DeviceName(device) + ": cuBLAS: " + what + ": " + cublasGetStatusString(status));
+  throw Error(
+      status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
+      DeviceName(device) + ": cuBLAS: " + what + ": " + cublasGetStatusString(status));
 }
 
 // Descriptors of one convolution of one shape.
@@ -50,16 +57,18 @@ class Plan {
     Check(cudnnCreateConvolutionDescriptor(&convolution_));
     const auto narrow = [](int64_t value) { return static_cast<int>(value); };
     const auto set = [&](cudnnTensorDescriptor_t descriptor, const Shape& shape) {
-      Check(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, narrow(shape[0]),
-                                       narrow(shape[3]), narrow(shape[1]), narrow(shape[2])));
+      Check(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT,
+                                       narrow(shape[0]), narrow(shape[3]), narrow(shape[1]),
+                                       narrow(shape[2])));
     };
     set(x_, x);
     set(y_, spec.OutputShape(x));
-    Check(cudnnSetFilter4dDescriptor(filter_, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, narrow(spec.out_channels),
-                                     narrow(spec.in_channels / spec.groups), narrow(spec.kernel_h),
-                                     narrow(spec.kernel_w)));
-    Check(cudnnSetConvolution2dDescriptor(convolution_, narrow(spec.pad_h), narrow(spec.pad_w), narrow(spec.stride_h),
-                                          narrow(spec.stride_w), 1, 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
+    Check(cudnnSetFilter4dDescriptor(
+        filter_, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, narrow(spec.out_channels),
+        narrow(spec.in_channels / spec.groups), narrow(spec.kernel_h), narrow(spec.kernel_w)));
+    Check(cudnnSetConvolution2dDescriptor(convolution_, narrow(spec.pad_h), narrow(spec.pad_w),
+                                          narrow(spec.stride_h), narrow(spec.stride_w), 1, 1,
+                                          CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
     Check(cudnnSetConvolutionGroupCount(convolution_, narrow(spec.groups)));
     // float32 as it is, not as TF32.
     Check(cudnnSetConvolutionMathType(convolution_, CUDNN_FMA_MATH));
@@ -73,8 +82,8 @@ class Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  // The first algorithm of the heuristics' list that works, is deterministic, computes in float32 and keeps to the
-  // limit.
+  // The first algorithm of the heuristics' list that works, is deterministic, computes in float32
+  // and keeps to the limit.
   template <typename Performance, typename List>
   const Performance& Choose(std::optional<Performance>& chosen, const List& list) {
     if (chosen) return *chosen;
@@ -83,8 +92,9 @@ class Plan {
     Check(list(static_cast<int>(found.size()), &count, found.data()));
     for (int i = 0; i < count; ++i) {
       const Performance& candidate = found[static_cast<size_t>(i)];
-      if (candidate.status != CUDNN_STATUS_SUCCESS || candidate.determinism != CUDNN_DETERMINISTIC ||
-          candidate.mathType != CUDNN_FMA_MATH || candidate.memory > kWorkspaceLimit) {
+      if (candidate.status != CUDNN_STATUS_SUCCESS ||
+          candidate.determinism != CUDNN_DETERMINISTIC || candidate.mathType != CUDNN_FMA_MATH ||
+          candidate.memory > kWorkspaceLimit) {
         continue;
       }
       chosen = candidate;
@@ -110,18 +120,20 @@ class Plan {
 
 class NvidiaLibraries final : public Libraries {
  public:
-  explicit NvidiaLibraries(StreamCore& stream) : stream_(stream), device_(stream.handle().device()) {
+  explicit NvidiaLibraries(StreamCore& stream)
+      : stream_(stream), device_(stream.handle().device()) {
     stream_.handle().MakeCurrent();
     CheckDnn(cudnnCreate(&dnn_), device_, "cudnnCreate");
     CheckDnn(cudnnSetStream(dnn_, stream_.handle().get()), device_, "cudnnSetStream");
     CheckBlas(cublasCreate(&blas_), device_, "cublasCreate");
     CheckBlas(cublasSetStream(blas_, stream_.handle().get()), device_, "cublasSetStream");
     CheckBlas(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH), device_, "cublasSetMathMode");
-    // Of its own: with cuBLAS's, which several streams may share, results of a product may differ from call to call.
+    // Of its own: with cuBLAS's, which several streams may share, results of a product may differ
+    // from call to call.
     constexpr int64_t kBlasWorkspace = int64_t{32} << 20;
     blas_workspace_ = stream_.New({kBlasWorkspace}, DType::kUint8);
-    CheckBlas(cublasSetWorkspace(blas_, stream_.AnyAddress(blas_workspace_), kBlasWorkspace), device_,
-              "cublasSetWorkspace");
+    CheckBlas(cublasSetWorkspace(blas_, stream_.AnyAddress(blas_workspace_), kBlasWorkspace),
+              device_, "cublasSetWorkspace");
   }
   ~NvidiaLibraries() override {
     cudaSetDevice(device_);
@@ -129,54 +141,59 @@ class NvidiaLibraries final : public Libraries {
     cublasDestroy(blas_);
   }
 
-  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x, const float* filter,
-                          float* y) override {
-    Plan& plan = PlanOf(spec, x_shape);
-    const auto& algorithm = plan.Choose(plan.forward_, [&](int most, int* count, cudnnConvolutionFwdAlgoPerf_t* found) {
-      return cudnnGetConvolutionForwardAlgorithm_v7(dnn_, plan.x_, plan.filter_, plan.convolution_, plan.y_, most,
-                                                    count, found);
-    });
-    const Tensor workspace = Workspace(algorithm.memory);
-    plan.Check(cudnnConvolutionForward(dnn_, &kOne, plan.x_, x, plan.filter_, filter, plan.convolution_,
-                                       algorithm.algo, Address(workspace), algorithm.memory, &kZero, plan.y_, y));
-  }
-  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy, const float* filter,
-                                float* dx) override {
+  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
+                          const float* filter, float* y) override {
     Plan& plan = PlanOf(spec, x_shape);
     const auto& algorithm =
-        plan.Choose(plan.backward_input_, [&](int most, int* count, cudnnConvolutionBwdDataAlgoPerf_t* found) {
-          return cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn_, plan.filter_, plan.y_, plan.convolution_, plan.x_,
-                                                             most, count, found);
+        plan.Choose(plan.forward_, [&](int most, int* count, cudnnConvolutionFwdAlgoPerf_t* found) {
+          return cudnnGetConvolutionForwardAlgorithm_v7(
+              dnn_, plan.x_, plan.filter_, plan.convolution_, plan.y_, most, count, found);
         });
     const Tensor workspace = Workspace(algorithm.memory);
-    plan.Check(cudnnConvolutionBackwardData(dnn_, &kOne, plan.filter_, filter, plan.y_, dy, plan.convolution_,
-                                            algorithm.algo, Address(workspace), algorithm.memory, &kZero, plan.x_,
-                                            dx));
+    plan.Check(cudnnConvolutionForward(dnn_, &kOne, plan.x_, x, plan.filter_, filter,
+                                       plan.convolution_, algorithm.algo, Address(workspace),
+                                       algorithm.memory, &kZero, plan.y_, y));
   }
-  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x, const float* dy,
-                                 float* dfilter) override {
+  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy,
+                                const float* filter, float* dx) override {
     Plan& plan = PlanOf(spec, x_shape);
-    const auto& algorithm =
-        plan.Choose(plan.backward_filter_, [&](int most, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* found) {
-          return cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn_, plan.x_, plan.y_, plan.convolution_,
-                                                               plan.filter_, most, count, found);
+    const auto& algorithm = plan.Choose(
+        plan.backward_input_, [&](int most, int* count, cudnnConvolutionBwdDataAlgoPerf_t* found) {
+          return cudnnGetConvolutionBackwardDataAlgorithm_v7(
+              dnn_, plan.filter_, plan.y_, plan.convolution_, plan.x_, most, count, found);
         });
     const Tensor workspace = Workspace(algorithm.memory);
-    plan.Check(cudnnConvolutionBackwardFilter(dnn_, &kOne, plan.x_, x, plan.y_, dy, plan.convolution_, algorithm.algo,
-                                              Address(workspace), algorithm.memory, &kZero, plan.filter_, dfilter));
+    plan.Check(cudnnConvolutionBackwardData(dnn_, &kOne, plan.filter_, filter, plan.y_, dy,
+                                            plan.convolution_, algorithm.algo, Address(workspace),
+                                            algorithm.memory, &kZero, plan.x_, dx));
+  }
+  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
+                                 const float* dy, float* dfilter) override {
+    Plan& plan = PlanOf(spec, x_shape);
+    const auto& algorithm = plan.Choose(
+        plan.backward_filter_,
+        [&](int most, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* found) {
+          return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+              dnn_, plan.x_, plan.y_, plan.convolution_, plan.filter_, most, count, found);
+        });
+    const Tensor workspace = Workspace(algorithm.memory);
+    plan.Check(cudnnConvolutionBackwardFilter(dnn_, &kOne, plan.x_, x, plan.y_, dy,
+                                              plan.convolution_, algorithm.algo, Address(workspace),
+                                              algorithm.memory, &kZero, plan.filter_, dfilter));
   }
 
-  // cuBLAS has matrices column by column, in which a row-major matrix is its own transpose: c^T = b^T a^T.
+  // cuBLAS has matrices column by column, in which a row-major matrix is its own transpose: c^T =
+  // b^T a^T.
   void Multiply(const MatrixProduct& p) override {
     stream_.handle().MakeCurrent();
     const cublasOperation_t of_b = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t of_a = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     CheckBlas(cublasSgemm_64(blas_, of_b, of_a, p.columns, p.rows, p.depth, &kOne, p.b,
-                             p.transpose_b ? p.depth : p.columns, p.a, p.transpose_a ? p.rows : p.depth, &kZero, p.c,
-                             p.columns),
+                             p.transpose_b ? p.depth : p.columns, p.a,
+                             p.transpose_a ? p.rows : p.depth, &kZero, p.c, p.columns),
               device_,
-              "product of matrices " + std::to_string(p.rows) + " x " + std::to_string(p.depth) + " x " +
-                  std::to_string(p.columns));
+              "product of matrices " + std::to_string(p.rows) + " x " + std::to_string(p.depth) +
+                  " x " + std::to_string(p.columns));
   }
 
  private:
@@ -184,8 +201,18 @@ class NvidiaLibraries final : public Libraries {
 
   Plan& PlanOf(const Conv2dSpec& spec, const Shape& x) {
     stream_.handle().MakeCurrent();
-    const Key key{spec.in_channels, spec.out_channels, spec.kernel_h, spec.kernel_w, spec.stride_h, spec.stride_w,
-                  spec.pad_h,       spec.pad_w,        spec.groups,   x[0],          x[1],          x[2]};
+    const Key key{spec.in_channels,
+                  spec.out_channels,
+                  spec.kernel_h,
+                  spec.kernel_w,
+                  spec.stride_h,
+                  spec.stride_w,
+                  spec.pad_h,
+                  spec.pad_w,
+                  spec.groups,
+                  x[0],
+                  x[1],
+                  x[2]};
     std::unique_ptr<Plan>& plan = plans_[key];
     if (plan == nullptr) plan = std::make_unique<Plan>(spec, x, device_);
     return *plan;
@@ -193,7 +220,9 @@ class NvidiaLibraries final : public Libraries {
   Tensor Workspace(size_t bytes) {
     return bytes == 0 ? Tensor() : stream_.New({static_cast<int64_t>(bytes)}, DType::kUint8);
   }
-  void* Address(const Tensor& workspace) { return workspace.defined() ? stream_.AnyAddress(workspace) : nullptr; }
+  void* Address(const Tensor& workspace) {
+    return workspace.defined() ? stream_.AnyAddress(workspace) : nullptr;
+  }
 
   using Key = std::array<int64_t, 12>;
 
@@ -207,7 +236,9 @@ class NvidiaLibraries final : public Libraries {
 
 }  // namespace
 
-std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) { return std::make_unique<NvidiaLibraries>(stream); }
+std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) {
+  return std::make_unique<NvidiaLibraries>(stream);
+}
 
 std::string DescribeLibraries() {
   const size_t dnn = cudnnGetVersion();
@@ -216,8 +247,8 @@ std::string DescribeLibraries() {
   cublasGetProperty(MINOR_VERSION, &minor);
   cublasGetProperty(PATCH_LEVEL, &patch);
   return "cuDNN " + std::to_string(dnn / 10000) + "." + std::to_string(dnn % 10000 / 100) + "." +
-         std::to_string(dnn % 100) + ", cuBLAS " + std::to_string(major) + "." + std::to_string(minor) + "." +
-         std::to_string(patch);
+         std::to_string(dnn % 100) + ", cuBLAS " + std::to_string(major) + "." +
+         std::to_string(minor) + "." + std::to_string(patch);
 }
 
 }  // namespace syncbn::backend::cuda

@@ -16,7 +16,9 @@ namespace {
 // Of a block, so that a kernel's widest access fits behind every element.
 constexpr size_t kRounding = 256;
 
-std::string Mebibytes(size_t bytes) { return std::to_string((bytes + (1 << 19)) >> 20) + " MiB"; }
+std::string Mebibytes(size_t bytes) {
+  return std::to_string((bytes + (1 << 19)) >> 20) + " MiB";
+}
 
 }  // namespace
 
@@ -25,10 +27,12 @@ DeviceMemory::DeviceMemory(int device) : device_(device) {
   Check(cudaDeviceGetDefaultMemPool(&pool_, device), device, "cudaDeviceGetDefaultMemPool");
   // Kept: a step asks for what the last one gave back.
   uint64_t all = UINT64_MAX;
-  Check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &all), device, "cudaMemPoolSetAttribute");
+  Check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &all), device,
+        "cudaMemPoolSetAttribute");
 }
 
-std::shared_ptr<void> DeviceMemory::Allocate(const std::shared_ptr<StreamHandle>& home, size_t bytes) {
+std::shared_ptr<void> DeviceMemory::Allocate(const std::shared_ptr<StreamHandle>& home,
+                                             size_t bytes) {
   const size_t rounded = std::max(kRounding, (bytes + kRounding - 1) / kRounding * kRounding);
   home->MakeCurrent();
   void* memory = nullptr;
@@ -38,10 +42,12 @@ std::shared_ptr<void> DeviceMemory::Allocate(const std::shared_ptr<StreamHandle>
     size_t free = 0, total = 0;
     Check(cudaMemGetInfo(&free, &total), device_, "cudaMemGetInfo");
     throw Error(ErrorCode::kResourceExhausted,
-                DeviceName(device_) + ": out of memory: " + Mebibytes(rounded) + " more wanted by a replica that holds " +
-                    Mebibytes(home->in_use()) + "; of the device's " + Mebibytes(total) + ", " + Mebibytes(free) +
+                DeviceName(device_) + ": out of memory: " + Mebibytes(rounded) +
+                    " more wanted by a replica that holds " + Mebibytes(home->in_use()) +
+                    "; of the device's " + Mebibytes(total) + ", " + Mebibytes(free) +
                     " are free and " + Mebibytes(Held()) +
-                    " are this process's. A smaller batch per replica, or fewer replicas on this device, need less");
+                    " are this process's. A smaller batch per replica, or fewer replicas on this "
+                    "device, need less");
   }
   Check(error, device_, "cudaMallocAsync");
   home->CountAllocated(rounded);
@@ -68,7 +74,8 @@ size_t DeviceMemory::Held() const {
   return bytes;
 }
 
-// From any thread. After a failed kernel every call fails, and there is nothing to be ordered any more.
+// From any thread. After a failed kernel every call fails, and there is nothing to be ordered any
+// more.
 void DeviceMemory::Free(void* memory) noexcept {
   Block block;
   {

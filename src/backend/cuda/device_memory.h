@@ -1,9 +1,9 @@
 // Memory of a device, from CUDA's pool, in the order of streams.
 //
-// A block is asked for on a stream, its home, and may be used there at once. Other streams that touch it are noted;
-// when the last tensor that holds it is gone, its home waits for them, and then it is free for what its home is
-// given next (and for others, as CUDA's pool sees fit). So nobody has to say which streams a tensor still waits
-// for, and no host waits.
+// A block is asked for on a stream, its home, and may be used there at once. Other streams that
+// touch it are noted; when the last tensor that holds it is gone, its home waits for them, and then
+// it is free for what its home is given next (and for others, as CUDA's pool sees fit). So nobody
+// has to say which streams a tensor still waits for, and no host waits.
 #pragma once
 
 #include <cstddef>

@@ -8,7 +8,9 @@ namespace syncbn::backend {
 std::unique_ptr<Backend> MakeCudaBackend(int local_rank) {
   return cuda::MakeBackend(local_rank % cuda::CountDevices());
 }
-bool HasCuda() { return true; }
+bool HasCuda() {
+  return true;
+}
 int CountGpus() {
   try {
     return cuda::CountDevices();

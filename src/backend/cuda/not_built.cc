@@ -5,11 +5,16 @@
 namespace syncbn::backend {
 
 std::unique_ptr<Backend> MakeCudaBackend(int) {
-  throw Error(ErrorCode::kUnimplemented, "the CUDA back end is not there: " SYNCBN_CUDA_MISSING
-                                         "; src/backend/cuda/toolkit.cmake says where it comes from. "
-                                         "--backend cpu needs none");
+  throw Error(ErrorCode::kUnimplemented,
+              "the CUDA back end is not there: " SYNCBN_CUDA_MISSING
+              "; src/backend/cuda/toolkit.cmake says where it comes from. "
+              "--backend cpu needs none");
 }
-bool HasCuda() { return false; }
-int CountGpus() { return 0; }
+bool HasCuda() {
+  return false;
+}
+int CountGpus() {
+  return 0;
+}
 
 }  // namespace syncbn::backend

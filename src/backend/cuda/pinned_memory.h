@@ -1,5 +1,5 @@
-// Pinned memory of the host, which a device copies from and to without stopping the host. Kept when it is given back:
-// to pin memory takes milliseconds, and to unpin it stops the device.
+// Pinned memory of the host, which a device copies from and to without stopping the host. Kept when
+// it is given back: to pin memory takes milliseconds, and to unpin it stops the device.
 #pragma once
 
 #include <cstddef>

@@ -48,7 +48,8 @@ class EventPool {
 
 class RecordedEvent final : public Event::State {
  public:
-  RecordedEvent(int device, cudaStream_t stream) : device_(device), event_(EventPool::Instance().Take(device)) {
+  RecordedEvent(int device, cudaStream_t stream)
+      : device_(device), event_(EventPool::Instance().Take(device)) {
     Check(cudaEventRecord(event_, stream), device, "cudaEventRecord");
   }
   ~RecordedEvent() override { EventPool::Instance().GiveBack(device_, event_); }
@@ -59,7 +60,9 @@ class RecordedEvent final : public Event::State {
     Check(error, device_, "cudaEventQuery");
     return true;
   }
-  void WaitOnHost() const override { Check(cudaEventSynchronize(event_), device_, "cudaEventSynchronize"); }
+  void WaitOnHost() const override {
+    Check(cudaEventSynchronize(event_), device_, "cudaEventSynchronize");
+  }
   cudaEvent_t get() const { return event_; }
 
  private:
@@ -79,7 +82,9 @@ StreamHandle::~StreamHandle() {
   cudaStreamDestroy(stream_);
 }
 
-void StreamHandle::MakeCurrent() const { Check(cudaSetDevice(device_), device_, "cudaSetDevice"); }
+void StreamHandle::MakeCurrent() const {
+  Check(cudaSetDevice(device_), device_, "cudaSetDevice");
+}
 
 Event StreamHandle::Record() const {
   MakeCurrent();

@@ -11,8 +11,8 @@
 
 namespace syncbn::backend::cuda {
 
-// A stream that is ordered with no other but by events. Thread-safe, as CUDA's streams are. Lives as long as
-// anything that must be ordered with it.
+// A stream that is ordered with no other but by events. Thread-safe, as CUDA's streams are. Lives
+// as long as anything that must be ordered with it.
 class StreamHandle {
  public:
   explicit StreamHandle(int device);
@@ -30,7 +30,8 @@ class StreamHandle {
   void WaitFor(const Event& event) const;
   void Synchronize() const;
 
-  // Bytes of memory that was asked for on this stream and is not given back, and the most there ever were.
+  // Bytes of memory that was asked for on this stream and is not given back, and the most there
+  // ever were.
   void CountAllocated(size_t bytes);
   void CountFreed(size_t bytes) { in_use_ -= bytes; }
   size_t in_use() const { return in_use_; }

@@ -1,9 +1,9 @@
-// The part of CUDA's runtime that the back end uses, emulated: the same names, with the meaning that NVIDIA's
-// documentation gives them, where it leaves a choice the least convenient one.
+// The part of CUDA's runtime that the back end uses, emulated: the same names, with the meaning
+// that NVIDIA's documentation gives them, where it leaves a choice the least convenient one.
 //
-// A stream is a thread that does what it was given late and at random moments. Memory that is freed is poisoned.
-// Copies from and to memory of the host that is not pinned stop the host, which is counted. A kernel that fails
-// makes every later call fail, as on a device.
+// A stream is a thread that does what it was given late and at random moments. Memory that is freed
+// is poisoned. Copies from and to memory of the host that is not pinned stop the host, which is
+// counted. A kernel that fails makes every later call fail, as on a device.
 #pragma once
 
 #include <cstddef>
@@ -82,7 +82,8 @@ cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void* memory);
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream);
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);

@@ -1,4 +1,5 @@
-// How a kernel over elements is laid out: 16 bytes a thread where addresses allow, single elements for what is left.
+// How a kernel over elements is laid out: 16 bytes a thread where addresses allow, single elements
+// for what is left.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,9 @@ namespace syncbn::backend::cuda::kernels {
 
 inline constexpr int kEachThreads = 256;
 
-inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t CeilDiv(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 // All addresses are multiples of 16 bytes.
 template <typename... T>
@@ -17,8 +20,8 @@ bool Aligned16(const T*... addresses) {
   return ((reinterpret_cast<uintptr_t>(addresses) % 16 == 0) && ...);
 }
 
-// Calls body.template At<N>(i) for elements i .. i + N - 1: N = kWidth for whole vectors, 1 for the rest. Every
-// element is in one call.
+// Calls body.template At<N>(i) for elements i .. i + N - 1: N = kWidth for whole vectors, 1 for the
+// rest. Every element is in one call.
 template <typename Body, int kWidth>
 struct EachKernel {
   static constexpr bool kCooperative = false;

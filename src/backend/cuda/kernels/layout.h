@@ -8,14 +8,16 @@
 namespace syncbn::backend::cuda::kernels {
 
 // to[r to_row + c] = from[r from_row + c] for c < channels: some channels of each row.
-void CopyChannels(cudaStream_t stream, const float* from, int64_t from_row, float* to, int64_t to_row, int64_t rows,
-                  int64_t channels);
+void CopyChannels(cudaStream_t stream, const float* from, int64_t from_row, float* to,
+                  int64_t to_row, int64_t rows, int64_t channels);
 // Of each matrix of a batch: to[c rows + r] = from[r columns + c].
-void Transpose(cudaStream_t stream, const float* from, float* to, int64_t matrices, int64_t rows, int64_t columns);
+void Transpose(cudaStream_t stream, const float* from, float* to, int64_t matrices, int64_t rows,
+               int64_t columns);
 // [a, b, inner] -> [keep, a, inner], keep <= b: to[j, i] = from[i, j].
-void SwapAxes(cudaStream_t stream, const float* from, float* to, int64_t a, int64_t b, int64_t inner, int64_t keep);
+void SwapAxes(cudaStream_t stream, const float* from, float* to, int64_t a, int64_t b,
+              int64_t inner, int64_t keep);
 // [keep, a, inner] -> [a, b, inner]: to[i, j] = from[j, i] for j < keep, else 0.
-void SwapAxesBack(cudaStream_t stream, const float* from, float* to, int64_t a, int64_t b, int64_t inner,
-                  int64_t keep);
+void SwapAxesBack(cudaStream_t stream, const float* from, float* to, int64_t a, int64_t b,
+                  int64_t inner, int64_t keep);
 
 }  // namespace syncbn::backend::cuda::kernels
