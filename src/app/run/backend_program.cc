@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -27,9 +28,11 @@ fs::path CudaProgram() {
   return ProgramPath().parent_path() / "syncbn-cuda";
 }
 
+// One that is not this one under another name, which would become itself for ever.
 bool HasCudaProgram() {
   std::error_code ignored;
-  return fs::exists(CudaProgram(), ignored);
+  return fs::exists(CudaProgram(), ignored) &&
+         !fs::equivalent(CudaProgram(), ProgramPath(), ignored);
 }
 
 // Comes back only with an error.
@@ -40,6 +43,7 @@ bool HasCudaProgram() {
   for (size_t at = 0; at + 1 < words.size(); at = words.find('\0', at) + 1)
     arguments.push_back(words.data() + at);
   arguments.push_back(nullptr);
+  std::fflush(nullptr);
   ::execv(program.c_str(), arguments.data());
   throw Error(ErrorCode::kFailedPrecondition,
               "cannot run " + program.string() +

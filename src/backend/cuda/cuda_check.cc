@@ -12,9 +12,12 @@ void Check(cudaError_t error, int device, const char* what) {
   if (error == cudaSuccess) return;
   std::string text = DeviceName(device) + ": " + what + ": " + cudaGetErrorString(error) + " (" +
                      cudaGetErrorName(error) + ")";
-  if (error == cudaErrorMemoryAllocation)
+  cudaGetLastError();  // so that it is not taken for the next call's
+  if (error == cudaErrorMemoryAllocation) {
     throw Error(ErrorCode::kResourceExhausted, std::move(text));
-  if (error == cudaErrorLaunchFailure) {
+  }
+  // From 700 on: what a kernel has done. Every later call says it, too.
+  if (error >= 700) {
     text += "; the kernel that failed may be an earlier one: CUDA_LAUNCH_BLOCKING=1 names it";
   }
   throw Error(ErrorCode::kInternal, std::move(text));

@@ -8,10 +8,10 @@
 
 #include <array>
 #include <map>
-#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "backend/cuda/libraries.h"
 #include "base/error.h"
@@ -82,23 +82,16 @@ class Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  // The first algorithm of the heuristics' list that works, is deterministic, computes in float32
-  // and keeps to the limit.
-  template <typename Performance, typename List>
-  const Performance& Choose(std::optional<Performance>& chosen, const List& list) {
-    if (chosen) return *chosen;
-    std::array<Performance, 16> found;
-    int count = 0;
-    Check(list(static_cast<int>(found.size()), &count, found.data()));
-    for (int i = 0; i < count; ++i) {
-      const Performance& candidate = found[static_cast<size_t>(i)];
-      if (candidate.status != CUDNN_STATUS_SUCCESS ||
-          candidate.determinism != CUDNN_DETERMINISTIC || candidate.mathType != CUDNN_FMA_MATH ||
-          candidate.memory > kWorkspaceLimit) {
-        continue;
-      }
-      chosen = candidate;
-      return *chosen;
+  // Runs run(algorithm) with the first algorithm of the heuristics' list that is deterministic,
+  // computes in float32, keeps to the limit, and that cuDNN then really has for this shape: the
+  // list is advice.
+  template <typename Performance, typename List, typename Run>
+  void With(std::vector<Performance>& algorithms, const List& list, const Run& run) {
+    if (algorithms.empty()) algorithms = Admissible<Performance>(list);
+    while (!algorithms.empty()) {
+      const cudnnStatus_t status = run(algorithms.front());
+      if (CUDNN_STATUS_CATEGORY(status) != CUDNN_STATUS_NOT_SUPPORTED) return Check(status);
+      algorithms.erase(algorithms.begin());
     }
     throw Error(ErrorCode::kUnimplemented,
                 DeviceName(device_) + ": cuDNN has no deterministic algorithm within " +
@@ -109,11 +102,29 @@ class Plan {
   cudnnTensorDescriptor_t x_ = nullptr, y_ = nullptr;
   cudnnFilterDescriptor_t filter_ = nullptr;
   cudnnConvolutionDescriptor_t convolution_ = nullptr;
-  std::optional<cudnnConvolutionFwdAlgoPerf_t> forward_;
-  std::optional<cudnnConvolutionBwdDataAlgoPerf_t> backward_input_;
-  std::optional<cudnnConvolutionBwdFilterAlgoPerf_t> backward_filter_;
+  // What is left to be tried, the best first; empty: not asked yet.
+  std::vector<cudnnConvolutionFwdAlgoPerf_t> forward_;
+  std::vector<cudnnConvolutionBwdDataAlgoPerf_t> backward_input_;
+  std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> backward_filter_;
 
  private:
+  template <typename Performance, typename List>
+  std::vector<Performance> Admissible(const List& list) const {
+    std::array<Performance, 16> found;
+    int count = 0;
+    Check(list(static_cast<int>(found.size()), &count, found.data()));
+    std::vector<Performance> admissible;
+    for (int i = 0; i < count; ++i) {
+      const Performance& candidate = found[static_cast<size_t>(i)];
+      if (candidate.status == CUDNN_STATUS_SUCCESS &&
+          candidate.determinism == CUDNN_DETERMINISTIC && candidate.mathType == CUDNN_FMA_MATH &&
+          candidate.memory <= kWorkspaceLimit) {
+        admissible.push_back(candidate);
+      }
+    }
+    return admissible;
+  }
+
   const std::string name_;
   const int device_;
 };
@@ -143,43 +154,54 @@ class NvidiaLibraries final : public Libraries {
 
   void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
                           const float* filter, float* y) override {
+    using Algorithm = cudnnConvolutionFwdAlgoPerf_t;
     Plan& plan = PlanOf(spec, x_shape);
-    const auto& algorithm =
-        plan.Choose(plan.forward_, [&](int most, int* count, cudnnConvolutionFwdAlgoPerf_t* found) {
+    plan.With(
+        plan.forward_,
+        [&](int most, int* count, Algorithm* found) {
           return cudnnGetConvolutionForwardAlgorithm_v7(
               dnn_, plan.x_, plan.filter_, plan.convolution_, plan.y_, most, count, found);
+        },
+        [&](const Algorithm& algorithm) {
+          const Tensor workspace = Workspace(algorithm.memory);
+          return cudnnConvolutionForward(dnn_, &kOne, plan.x_, x, plan.filter_, filter,
+                                         plan.convolution_, algorithm.algo, Address(workspace),
+                                         algorithm.memory, &kZero, plan.y_, y);
         });
-    const Tensor workspace = Workspace(algorithm.memory);
-    plan.Check(cudnnConvolutionForward(dnn_, &kOne, plan.x_, x, plan.filter_, filter,
-                                       plan.convolution_, algorithm.algo, Address(workspace),
-                                       algorithm.memory, &kZero, plan.y_, y));
   }
   void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy,
                                 const float* filter, float* dx) override {
+    using Algorithm = cudnnConvolutionBwdDataAlgoPerf_t;
     Plan& plan = PlanOf(spec, x_shape);
-    const auto& algorithm = plan.Choose(
-        plan.backward_input_, [&](int most, int* count, cudnnConvolutionBwdDataAlgoPerf_t* found) {
+    plan.With(
+        plan.backward_input_,
+        [&](int most, int* count, Algorithm* found) {
           return cudnnGetConvolutionBackwardDataAlgorithm_v7(
               dnn_, plan.filter_, plan.y_, plan.convolution_, plan.x_, most, count, found);
+        },
+        [&](const Algorithm& algorithm) {
+          const Tensor workspace = Workspace(algorithm.memory);
+          return cudnnConvolutionBackwardData(dnn_, &kOne, plan.filter_, filter, plan.y_, dy,
+                                              plan.convolution_, algorithm.algo, Address(workspace),
+                                              algorithm.memory, &kZero, plan.x_, dx);
         });
-    const Tensor workspace = Workspace(algorithm.memory);
-    plan.Check(cudnnConvolutionBackwardData(dnn_, &kOne, plan.filter_, filter, plan.y_, dy,
-                                            plan.convolution_, algorithm.algo, Address(workspace),
-                                            algorithm.memory, &kZero, plan.x_, dx));
   }
   void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
                                  const float* dy, float* dfilter) override {
+    using Algorithm = cudnnConvolutionBwdFilterAlgoPerf_t;
     Plan& plan = PlanOf(spec, x_shape);
-    const auto& algorithm = plan.Choose(
+    plan.With(
         plan.backward_filter_,
-        [&](int most, int* count, cudnnConvolutionBwdFilterAlgoPerf_t* found) {
+        [&](int most, int* count, Algorithm* found) {
           return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
               dnn_, plan.x_, plan.y_, plan.convolution_, plan.filter_, most, count, found);
+        },
+        [&](const Algorithm& algorithm) {
+          const Tensor workspace = Workspace(algorithm.memory);
+          return cudnnConvolutionBackwardFilter(
+              dnn_, &kOne, plan.x_, x, plan.y_, dy, plan.convolution_, algorithm.algo,
+              Address(workspace), algorithm.memory, &kZero, plan.filter_, dfilter);
         });
-    const Tensor workspace = Workspace(algorithm.memory);
-    plan.Check(cudnnConvolutionBackwardFilter(dnn_, &kOne, plan.x_, x, plan.y_, dy,
-                                              plan.convolution_, algorithm.algo, Address(workspace),
-                                              algorithm.memory, &kZero, plan.filter_, dfilter));
   }
 
   // cuBLAS has matrices column by column, in which a row-major matrix is its own transpose: c^T =

@@ -13,7 +13,7 @@
 namespace syncbn::backend::cuda {
 namespace {
 
-// Of a block, so that a kernel's widest access fits behind every element.
+// What the pool makes of a size.
 constexpr size_t kRounding = 256;
 
 std::string Mebibytes(size_t bytes) {
@@ -36,7 +36,8 @@ std::shared_ptr<void> DeviceMemory::Allocate(const std::shared_ptr<StreamHandle>
   const size_t rounded = std::max(kRounding, (bytes + kRounding - 1) / kRounding * kRounding);
   home->MakeCurrent();
   void* memory = nullptr;
-  const cudaError_t error = cudaMallocAsync(&memory, rounded, home->get());
+  // No more than was asked for, so that who looks for accesses beyond blocks sees where they end.
+  const cudaError_t error = cudaMallocAsync(&memory, std::max<size_t>(bytes, 1), home->get());
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // so that it is not taken for the next call's
     size_t free = 0, total = 0;
@@ -68,6 +69,7 @@ void DeviceMemory::NoteUse(const void* address, const std::shared_ptr<StreamHand
 }
 
 size_t DeviceMemory::Held() const {
+  Check(cudaSetDevice(device_), device_, "cudaSetDevice");
   uint64_t bytes = 0;
   Check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &bytes), device_,
         "cudaMemPoolGetAttribute");
@@ -89,6 +91,7 @@ void DeviceMemory::Free(void* memory) noexcept {
   }
   cudaSetDevice(device_);
   cudaFreeAsync(memory, block.home->get());
+  cudaGetLastError();
   block.home->CountFreed(block.bytes);
 }
 

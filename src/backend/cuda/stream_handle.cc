@@ -54,13 +54,16 @@ class RecordedEvent final : public Event::State {
   }
   ~RecordedEvent() override { EventPool::Instance().GiveBack(device_, event_); }
 
+  // The device is chosen before each call: a thread's first one would make a context on another.
   bool Complete() const override {
+    cudaSetDevice(device_);
     const cudaError_t error = cudaEventQuery(event_);
     if (error == cudaErrorNotReady) return false;
     Check(error, device_, "cudaEventQuery");
     return true;
   }
   void WaitOnHost() const override {
+    cudaSetDevice(device_);
     Check(cudaEventSynchronize(event_), device_, "cudaEventSynchronize");
   }
   cudaEvent_t get() const { return event_; }
@@ -95,6 +98,7 @@ void StreamHandle::WaitFor(const Event& event) const {
   if (event.state() == nullptr) return;
   const auto* recorded = dynamic_cast<const RecordedEvent*>(event.state());
   if (recorded == nullptr) return event.WaitOnHost();
+  MakeCurrent();
   Check(cudaStreamWaitEvent(stream_, recorded->get(), 0), device_, "cudaStreamWaitEvent");
 }
 

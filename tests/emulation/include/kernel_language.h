@@ -63,15 +63,18 @@ struct alignas(sizeof(T) * N) Vector {
 };
 template <typename T>
 T Load(const T* from) {
+  emulation::CheckAligned(from, alignof(T));
   emulation::CurrentTraffic().loaded += sizeof(T);
   return *from;
 }
 template <typename T>
 T LoadCached(const T* from) {
+  emulation::CheckAligned(from, alignof(T));
   return *from;
 }
 template <typename T>
 void Store(T* to, std::type_identity_t<T> value) {
+  emulation::CheckAligned(to, alignof(T));
   emulation::CurrentTraffic().stored += sizeof(T);
   *to = value;
 }
@@ -110,7 +113,10 @@ constexpr int MostThreads() {
 
 template <typename Kernel>
 void Launch(cudaStream_t stream, const LaunchShape& shape, const Kernel& kernel) {
+  // What every device takes: 4 KiB of arguments, 2^31 - 1 blocks.
+  static_assert(sizeof(Kernel) <= 4096);
   if (shape.blocks == 0) return;
+  if (shape.blocks > INT32_MAX) throw std::length_error("blocks of a kernel");
   if (shape.threads > MostThreads<Kernel>()) throw std::length_error("threads of a kernel");
   emulation::LaunchGrid(stream,
                         {.name = shape.name,
