@@ -4,6 +4,7 @@
 
 #include "backend/cpu/cpu_executor.h"
 #include "backend/host/channel_noise.h"
+#include "backend/shape_checks.h"
 #include "base/check.h"
 #include "base/unknown_value.h"
 
@@ -55,11 +56,8 @@ Tensor CpuExecutor::Add(Tensor a, const Tensor& b) {
 
 Tensor CpuExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
   const int64_t samples = x.shape()[0];
-  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), samples) << "keys of a dropout";
+  const int64_t size = DrawnSampleSize(x, keys, "a dropout");
   SYNCBN_CHECK(probability >= 0 && probability < 1) << "probability " << probability;
-  const int64_t size = samples == 0 ? 0 : x.elements() / samples;
-  // Blocks of 4 words are counted in 32 bits.
-  SYNCBN_CHECK_LE(size, int64_t{1} << 34) << "elements of a sample";
   // word * 2^-32 >= probability, in integers.
   const auto threshold = static_cast<uint64_t>(std::ceil(std::ldexp(probability, 32)));
   const auto scale = static_cast<float>(1 / (1 - probability));
@@ -83,9 +81,7 @@ Tensor CpuExecutor::NoiseBackward(const NoiseSpec& noise, Tensor dy,
 Tensor CpuExecutor::DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys,
                                bool shifted) {
   const int64_t samples = x.shape()[0], channels = x.shape().channels();
-  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), samples) << "keys of noise";
-  const int64_t size = samples == 0 ? 0 : x.elements() / samples;
-  SYNCBN_CHECK_LE(size, int64_t{1} << 34) << "elements of a sample";
+  const int64_t size = DrawnSampleSize(x, keys, "noise");
   const host::ChannelNoise draws = host::DrawChannels(noise, channels);
   const std::vector<float> mu(draws.mu.begin(), draws.mu.end());
   const std::vector<float> sigma(draws.sigma.begin(), draws.sigma.end());

@@ -2,6 +2,7 @@
 
 #include "backend/cpu/cpu_executor.h"
 #include "backend/merge.h"
+#include "backend/shape_checks.h"
 #include "base/check.h"
 
 namespace syncbn::backend::cpu {
@@ -11,30 +12,12 @@ Segments SegmentsOf(const RowLayout& layout) {
   return {layout.segments, layout.rows_per_segment(), layout.channels, layout.rows_per_sample == 1};
 }
 
-void CheckElements(const RowLayout& layout, const Tensor& tensor, const char* what) {
-  SYNCBN_CHECK_EQ(tensor.elements(), layout.rows() * layout.channels)
-      << what << " of a normalization over " << layout.segments << " segments of "
-      << layout.rows_per_segment() << " rows of " << layout.channels << " channels";
-}
-
-void CheckStatistic(const RowLayout& layout, const Tensor& tensor, const char* what) {
-  SYNCBN_CHECK_EQ(tensor.elements(), layout.segments * layout.channels)
-      << what << " for each of " << layout.segments << " segments and " << layout.channels
-      << " channels";
-}
-
 const float* OrNull(const Tensor& tensor) {
   return tensor.defined() ? tensor.Data<float>() : nullptr;
 }
 
 NormalizeArgs ArgsOf(const Normalization& norm, const Tensor& x) {
-  CheckElements(norm.layout, x, "input");
-  CheckStatistic(norm.layout, norm.mean, "mean");
-  CheckStatistic(norm.layout, norm.inv_std, "inv_std");
-  for (const Tensor* parameter : {&norm.gamma, &norm.beta}) {
-    if (!parameter->defined()) continue;
-    SYNCBN_CHECK_EQ(parameter->elements(), norm.layout.channels) << "scale or shift of a norm";
-  }
+  CheckNormalization(norm, x);
   return {.layout = SegmentsOf(norm.layout),
           .mean = norm.mean.Data<double>(),
           .inv_std = norm.inv_std.Data<double>(),
@@ -47,9 +30,8 @@ NormalizeArgs ArgsOf(const Normalization& norm, const Tensor& x) {
 }  // namespace
 
 void CpuExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) {
-  CheckElements(layout, x, "input");
+  CheckMoments(layout, x, moments);
   const int64_t row = MomentsElements(layout.channels);
-  SYNCBN_CHECK_EQ(moments.elements(), layout.segments * row) << "moments of a normalization";
   if (x.elements() == 0) return Zero(moments);
   double* const block = moments.Data<double>();
   kernels_.moments(SegmentsOf(layout), x.Data<float>(), block + 1, block + 1 + layout.channels, row,
@@ -73,8 +55,7 @@ Tensor CpuExecutor::NormalizeForward(const Normalization& norm, const Tensor& x,
 void CpuExecutor::NormalizeBackwardSums(const Normalization& norm, const Tensor& x, const Tensor& y,
                                         const Tensor& dy, Tensor& sum_dy, Tensor& sum_dy_xhat) {
   const NormalizeArgs args = ArgsOf(norm, x);
-  CheckElements(norm.layout, dy, "gradient");
-  if (y.defined()) CheckElements(norm.layout, y, "output");
+  CheckGradient(norm, y, dy);
   CheckStatistic(norm.layout, sum_dy, "sum of gradients");
   CheckStatistic(norm.layout, sum_dy_xhat, "sum of gradients times xhat");
   if (x.elements() == 0) {
@@ -91,13 +72,8 @@ Tensor CpuExecutor::NormalizeBackwardInput(const Normalization& norm, const Tens
   const Tensor& a = terms.mean_dy;
   const Tensor& b = terms.mean_dy_xhat;
   const NormalizeArgs args = ArgsOf(norm, x);
-  CheckElements(norm.layout, dy, "gradient");
-  if (y.defined()) CheckElements(norm.layout, y, "output");
-  SYNCBN_CHECK_EQ(a.defined(), b.defined()) << "parts of a normalization's backward pass";
-  if (a.defined()) {
-    CheckStatistic(norm.layout, a, "mean of gradients");
-    CheckStatistic(norm.layout, b, "mean of gradients times xhat");
-  }
+  CheckGradient(norm, y, dy);
+  CheckTerms(norm.layout, terms);
   Tensor dx;
   if (dresidual == nullptr) {
     dx = Reuse(dy);

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "backend/cpu/cpu_executor.h"
-#include "base/check.h"
+#include "backend/shape_checks.h"
 #include "base/unknown_value.h"
 
 namespace syncbn::backend::cpu {
@@ -61,11 +61,10 @@ PoolResult CpuExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor& x) {
 
 Tensor CpuExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape, const Tensor& dy,
                                    const Tensor& positions) {
-  SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a pooling";
+  CheckPool2dBackward(spec, x_shape, dy, positions);
   Tensor dx = New(x_shape);
   switch (spec.kind) {
     case PoolKind::kMax:
-      SYNCBN_CHECK_EQ(positions.elements(), dy.elements()) << "positions of a max pooling";
       kernels_.max_pool_backward(MaxPoolOf(spec, x_shape, dy.shape()), dy.Data<float>(),
                                  positions.Data<uint8_t>(), dx.Data<float>());
       return dx;
@@ -78,9 +77,8 @@ Tensor CpuExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape,
 
 Tensor CpuExecutor::GlobalAveragePoolForward(const Tensor& x) {
   const Shape& shape = x.shape();
-  SYNCBN_CHECK_EQ(shape.rank(), 4) << "input of a global pooling";
+  Tensor y = New(GlobalPoolShape(shape));
   const int64_t area = shape[1] * shape[2];
-  Tensor y = New({shape[0], shape[3]});
   Tensor sums = New(y.shape(), DType::kFloat64);
   kernels_.column_sums({.segments = shape[0], .rows = area, .channels = shape[3]}, x.Data<float>(),
                        sums.Data<double>(), Scratch(shape[3]));
@@ -93,7 +91,7 @@ Tensor CpuExecutor::GlobalAveragePoolForward(const Tensor& x) {
 
 Tensor CpuExecutor::GlobalAveragePoolBackward(const Shape& x_shape, const Tensor& dy) {
   const int64_t samples = x_shape[0], area = x_shape[1] * x_shape[2], channels = x_shape[3];
-  SYNCBN_CHECK_EQ(dy.elements(), samples * channels) << "gradient of a global pooling";
+  SYNCBN_CHECK_EQ(dy.shape(), GlobalPoolShape(x_shape)) << "gradient of a global pooling";
   Tensor dx = New(x_shape);
   const float share = static_cast<float>(1.0 / static_cast<double>(area));
   for (int64_t n = 0; n < samples; ++n) {
@@ -108,10 +106,9 @@ Tensor CpuExecutor::GlobalAveragePoolBackward(const Shape& x_shape, const Tensor
 
 Tensor CpuExecutor::FlattenToChannelsFirst(const Tensor& x) {
   const Shape& shape = x.shape();
-  SYNCBN_CHECK_EQ(shape.rank(), 4) << "input of a flatten";
+  const Shape flat = FlatShape(shape);
+  if (IsFlatAsItIs(shape)) return x.Reshape(flat);
   const int64_t area = shape[1] * shape[2], channels = shape[3];
-  const Shape flat{shape[0], channels * area};
-  if (area == 1 || channels == 1) return x.Reshape(flat);
   Tensor y = New(flat);
   for (int64_t n = 0; n < shape[0]; ++n) {
     const int64_t start = n * area * channels;
@@ -121,10 +118,9 @@ Tensor CpuExecutor::FlattenToChannelsFirst(const Tensor& x) {
 }
 
 Tensor CpuExecutor::UnflattenFromChannelsFirst(const Shape& x_shape, const Tensor& dy) {
-  SYNCBN_CHECK_EQ(x_shape.rank(), 4) << "shape of an unflatten";
-  SYNCBN_CHECK_EQ(dy.elements(), x_shape.elements()) << "gradient of a flatten";
+  SYNCBN_CHECK_EQ(dy.elements(), FlatShape(x_shape).elements()) << "gradient of a flatten";
+  if (IsFlatAsItIs(x_shape)) return dy.Reshape(x_shape);
   const int64_t area = x_shape[1] * x_shape[2], channels = x_shape[3];
-  if (area == 1 || channels == 1) return dy.Reshape(x_shape);
   Tensor dx = New(x_shape);
   for (int64_t n = 0; n < x_shape[0]; ++n) {
     const int64_t start = n * area * channels;

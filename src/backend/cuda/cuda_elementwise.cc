@@ -8,27 +8,9 @@
 #include "backend/cuda/kernels/layout.h"
 #include "backend/cuda/kernels/random.h"
 #include "backend/host/channel_noise.h"
+#include "backend/shape_checks.h"
 
 namespace syncbn::backend::cuda {
-namespace {
-
-Shape WithChannels(const Shape& shape, int64_t channels) {
-  std::vector<int64_t> extents(shape.extents().begin(), shape.extents().end());
-  extents.back() = channels;
-  return Shape(extents);
-}
-
-// Elements of a sample, for which there is a key each.
-int64_t SampleSize(const Tensor& x, std::span<const RandomKey> keys, const char* what) {
-  const int64_t samples = x.shape()[0];
-  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), samples) << "keys of " << what;
-  const int64_t size = samples == 0 ? 0 : x.elements() / samples;
-  SYNCBN_CHECK_LE(size, kernels::kMostDrawn) << "elements of a sample";
-  return size;
-}
-
-}  // namespace
-
 Tensor CudaExecutor::ActivationForward(ActivationKind kind, Tensor x) {
   Tensor y = Reuse(x);
   const float* const from = In<float>(x);
@@ -60,7 +42,7 @@ Tensor CudaExecutor::Add(Tensor a, const Tensor& b) {
 
 Tensor CudaExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
   SYNCBN_CHECK(probability >= 0 && probability < 1) << "probability " << probability;
-  const int64_t size = SampleSize(x, keys, "a dropout");
+  const int64_t size = DrawnSampleSize(x, keys, "a dropout");
   std::vector<uint64_t> values;
   for (const RandomKey& key : keys) values.push_back(key.value());
   // word * 2^-32 >= probability, in integers.
@@ -86,7 +68,7 @@ Tensor CudaExecutor::NoiseBackward(const NoiseSpec& noise, Tensor dy,
 
 Tensor CudaExecutor::DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys,
                                 bool shifted) {
-  const int64_t size = SampleSize(x, keys, "noise"), channels = x.shape().channels();
+  const int64_t size = DrawnSampleSize(x, keys, "noise"), channels = x.shape().channels();
   std::vector<uint64_t> values;
   for (const RandomKey& key : keys) {
     for (const uint64_t sequence : {0, 1, 2}) values.push_back(key.Fold(sequence).value());
@@ -114,14 +96,11 @@ Tensor CudaExecutor::DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<cons
 }
 
 Tensor CudaExecutor::ConcatChannels(std::span<const Tensor> parts) {
-  SYNCBN_CHECK(!parts.empty()) << "parts of a concatenation";
-  int64_t channels = 0;
-  for (const Tensor& part : parts) channels += part.shape().channels();
-  const Shape shape = WithChannels(parts[0].shape(), channels);
+  const Shape shape = ConcatenatedShape(parts);
+  const int64_t channels = shape.channels();
   Tensor y = New(shape);
   float* to = Out<float>(y);
   for (const Tensor& part : parts) {
-    SYNCBN_CHECK_EQ(WithChannels(part.shape(), channels), shape) << "parts of a concatenation";
     const int64_t width = part.shape().channels();
     const float* const from = In<float>(part);
     Run("concatenation of channels", [&](cudaStream_t stream) {
@@ -134,9 +113,7 @@ Tensor CudaExecutor::ConcatChannels(std::span<const Tensor> parts) {
 
 Tensor CudaExecutor::SliceChannels(const Tensor& x, int64_t begin, int64_t channels) {
   const int64_t width = x.shape().channels();
-  SYNCBN_CHECK(0 <= begin && channels > 0 && begin + channels <= width)
-      << "channels " << begin << " to " << begin + channels << " of " << x.shape();
-  Tensor y = New(WithChannels(x.shape(), channels));
+  Tensor y = New(SlicedShape(x.shape(), begin, channels));
   const float* const from = In<float>(x) + begin;
   float* const to = Out<float>(y);
   Run("slice of channels", [&](cudaStream_t stream) {

@@ -1,33 +1,11 @@
 #include "backend/cuda/cuda_executor.h"
 #include "backend/cuda/kernels/moments.h"
 #include "backend/cuda/kernels/normalize.h"
-#include "backend/merge.h"
+#include "backend/shape_checks.h"
 
 namespace syncbn::backend::cuda {
-namespace {
-
-void CheckElements(const RowLayout& layout, const Tensor& tensor, const char* what) {
-  SYNCBN_CHECK_EQ(tensor.elements(), layout.rows() * layout.channels)
-      << what << " of a normalization over " << layout.segments << " segments of "
-      << layout.rows_per_segment() << " rows of " << layout.channels << " channels";
-}
-
-void CheckStatistic(const RowLayout& layout, const Tensor& tensor, const char* what) {
-  SYNCBN_CHECK_EQ(tensor.elements(), layout.segments * layout.channels)
-      << what << " for each of " << layout.segments << " segments and " << layout.channels
-      << " channels";
-}
-
-}  // namespace
-
 kernels::NormalizeArgs CudaExecutor::ArgsOf(const Normalization& norm, const Tensor& x) {
-  CheckElements(norm.layout, x, "input");
-  CheckStatistic(norm.layout, norm.mean, "mean");
-  CheckStatistic(norm.layout, norm.inv_std, "inv_std");
-  for (const Tensor* parameter : {&norm.gamma, &norm.beta}) {
-    if (!parameter->defined()) continue;
-    SYNCBN_CHECK_EQ(parameter->elements(), norm.layout.channels) << "scale or shift of a norm";
-  }
+  CheckNormalization(norm, x);
   return {.segments = norm.layout.segments,
           .rows = norm.layout.rows_per_segment(),
           .channels = norm.layout.channels,
@@ -40,9 +18,7 @@ kernels::NormalizeArgs CudaExecutor::ArgsOf(const Normalization& norm, const Ten
 }
 
 void CudaExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) {
-  CheckElements(layout, x, "input");
-  SYNCBN_CHECK_EQ(moments.elements(), layout.segments * MomentsElements(layout.channels))
-      << "moments of a normalization";
+  CheckMoments(layout, x, moments);
   if (x.elements() == 0) return Zero(moments);
   const int64_t rows = layout.rows_per_segment();
   const Tensor scratch =
@@ -69,8 +45,7 @@ void CudaExecutor::NormalizeBackwardSums(const Normalization& norm, const Tensor
                                          const Tensor& y, const Tensor& dy, Tensor& sum_dy,
                                          Tensor& sum_dy_xhat) {
   const kernels::NormalizeArgs args = ArgsOf(norm, x);
-  CheckElements(norm.layout, dy, "gradient");
-  if (y.defined()) CheckElements(norm.layout, y, "output");
+  CheckGradient(norm, y, dy);
   CheckStatistic(norm.layout, sum_dy, "sum of gradients");
   CheckStatistic(norm.layout, sum_dy_xhat, "sum of gradients times xhat");
   if (x.elements() == 0) {
@@ -92,13 +67,8 @@ Tensor CudaExecutor::NormalizeBackwardInput(const Normalization& norm, const Ten
                                             Tensor* dresidual) {
   const Tensor &a = terms.mean_dy, &b = terms.mean_dy_xhat;
   const kernels::NormalizeArgs args = ArgsOf(norm, x);
-  CheckElements(norm.layout, dy, "gradient");
-  if (y.defined()) CheckElements(norm.layout, y, "output");
-  SYNCBN_CHECK_EQ(a.defined(), b.defined()) << "parts of a normalization's backward pass";
-  if (a.defined()) {
-    CheckStatistic(norm.layout, a, "mean of gradients");
-    CheckStatistic(norm.layout, b, "mean of gradients times xhat");
-  }
+  CheckGradient(norm, y, dy);
+  CheckTerms(norm.layout, terms);
   // One of the results may lie where dy was.
   const Tensor in_place = dy.use_count() == 1 ? dy : Tensor();
   const bool masked_copy = dresidual != nullptr && norm.relu;

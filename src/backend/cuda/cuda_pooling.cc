@@ -1,6 +1,7 @@
 #include "backend/cuda/cuda_executor.h"
 #include "backend/cuda/kernels/layout.h"
 #include "backend/cuda/kernels/pooling.h"
+#include "backend/shape_checks.h"
 #include "base/unknown_value.h"
 
 namespace syncbn::backend::cuda {
@@ -57,14 +58,13 @@ PoolResult CudaExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor& x) 
 
 Tensor CudaExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape, const Tensor& dy,
                                     const Tensor& positions) {
-  SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a pooling";
+  CheckPool2dBackward(spec, x_shape, dy, positions);
   const kernels::Pooling pooling = PoolingOf(spec, x_shape, dy.shape());
   Tensor dx = New(x_shape);
   const float* const from = In<float>(dy);
   float* const to = Out<float>(dx);
   switch (spec.kind) {
     case PoolKind::kMax:
-      SYNCBN_CHECK_EQ(positions.elements(), dy.elements()) << "positions of a max pooling";
       ForPositions(spec, [&](auto position) {
         const auto* const chosen = In<decltype(position)>(positions);
         Run("gradient of a max pooling", [&](cudaStream_t stream) {
@@ -82,19 +82,21 @@ Tensor CudaExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape
 
 Tensor CudaExecutor::GlobalAveragePoolForward(const Tensor& x) {
   const Shape& shape = x.shape();
-  SYNCBN_CHECK_EQ(shape.rank(), 4) << "input of a global pooling";
-  SYNCBN_CHECK_GT(shape[1] * shape[2], 0) << "pixels of a global pooling";
-  Tensor y = New({shape[0], shape[3]});
+  const int64_t images = shape[0], area = shape[1] * shape[2], channels = shape[3];
+  Tensor y = New(GlobalPoolShape(shape));
+  const Tensor scratch =
+      New({kernels::GlobalAverageScratch(images, area, channels)}, DType::kFloat64);
   const float* const from = In<float>(x);
   float* const to = Out<float>(y);
+  double* const memory = Out<double>(scratch);
   Run("global average pooling", [&](cudaStream_t stream) {
-    kernels::GlobalAverage(stream, from, to, shape[0], shape[1] * shape[2], shape[3]);
+    kernels::GlobalAverage(stream, from, to, images, area, channels, memory);
   });
   return y;
 }
 
 Tensor CudaExecutor::GlobalAveragePoolBackward(const Shape& x_shape, const Tensor& dy) {
-  SYNCBN_CHECK_EQ(dy.shape(), (Shape{x_shape[0], x_shape[3]})) << "gradient of a global pooling";
+  SYNCBN_CHECK_EQ(dy.shape(), GlobalPoolShape(x_shape)) << "gradient of a global pooling";
   Tensor dx = New(x_shape);
   const float* const from = In<float>(dy);
   float* const to = Out<float>(dx);
@@ -107,10 +109,9 @@ Tensor CudaExecutor::GlobalAveragePoolBackward(const Shape& x_shape, const Tenso
 
 Tensor CudaExecutor::FlattenToChannelsFirst(const Tensor& x) {
   const Shape& shape = x.shape();
-  SYNCBN_CHECK_EQ(shape.rank(), 4) << "input of a flatten";
+  const Shape flat = FlatShape(shape);
+  if (IsFlatAsItIs(shape)) return x.Reshape(flat);
   const int64_t area = shape[1] * shape[2], channels = shape[3];
-  const Shape flat{shape[0], channels * area};
-  if (area == 1 || channels == 1) return x.Reshape(flat);
   Tensor y = New(flat);
   const float* const from = In<float>(x);
   float* const to = Out<float>(y);
@@ -120,10 +121,9 @@ Tensor CudaExecutor::FlattenToChannelsFirst(const Tensor& x) {
 }
 
 Tensor CudaExecutor::UnflattenFromChannelsFirst(const Shape& x_shape, const Tensor& dy) {
-  SYNCBN_CHECK_EQ(x_shape.rank(), 4) << "shape of an unflatten";
-  SYNCBN_CHECK_EQ(dy.elements(), x_shape.elements()) << "gradient of a flatten";
+  SYNCBN_CHECK_EQ(dy.elements(), FlatShape(x_shape).elements()) << "gradient of a flatten";
+  if (IsFlatAsItIs(x_shape)) return dy.Reshape(x_shape);
   const int64_t area = x_shape[1] * x_shape[2], channels = x_shape[3];
-  if (area == 1 || channels == 1) return dy.Reshape(x_shape);
   Tensor dx = New(x_shape);
   const float* const from = In<float>(dy);
   float* const to = Out<float>(dx);

@@ -46,12 +46,12 @@ void CudaExecutor::BiasGradient(const Tensor& dy, GradientOut gradient) {
   if (!gradient.tensor.defined()) return;
   const int64_t channels = dy.shape().channels(), rows = dy.shape().rows();
   SYNCBN_CHECK_EQ(gradient.tensor.elements(), channels) << "gradient of a bias";
-  const Tensor partial = New({kernels::RowSumParts(rows, channels), channels}, DType::kFloat64);
+  const Tensor scratch = New({kernels::BiasGradientScratch(rows, channels)}, DType::kFloat64);
   const float* from = In<float>(dy);
-  double* const parts = Out<double>(partial);
+  double* const memory = Out<double>(scratch);
   float* const to = Out<float>(gradient.tensor);
   Run("gradient of a bias", [&](cudaStream_t stream) {
-    kernels::RowSums(stream, from, parts, to, rows, channels, gradient.accumulate);
+    kernels::BiasGradient(stream, from, rows, channels, gradient.accumulate, to, memory);
   });
 }
 

@@ -1,17 +1,14 @@
-#include <algorithm>
-#include <array>
-
 #include "backend/cuda/cuda_executor.h"
 #include "backend/cuda/kernels/activation.h"
 #include "backend/cuda/kernels/layout.h"
 #include "backend/cuda/kernels/recurrent.h"
+#include "backend/shape_checks.h"
 
 namespace syncbn::backend::cuda {
 namespace {
 
 // Elements behind the two first axes.
 int64_t InnerOf(const Shape& x) {
-  SYNCBN_CHECK_GE(x.rank(), 2) << "axes to be swapped";
   int64_t inner = 1;
   for (int axis = 2; axis < x.rank(); ++axis) inner *= x[axis];
   return inner;
@@ -33,13 +30,8 @@ void CheckSame(const Tensor& x, const Tensor& cell) {
 
 Tensor CudaExecutor::SwapLeadingAxes(const Tensor& x, int64_t keep) {
   const Shape& shape = x.shape();
+  Tensor y = New(SwappedShape(shape, keep));
   const int64_t inner = InnerOf(shape), a = shape[0], b = shape[1];
-  SYNCBN_CHECK(keep >= 0 && keep <= b) << keep << " of the second axis of " << shape;
-  std::array<int64_t, Shape::kMaxRank> extents{};
-  std::ranges::copy(shape.extents(), extents.begin());
-  extents[0] = keep;
-  extents[1] = a;
-  Tensor y = New(Shape(std::span<const int64_t>(extents).first(static_cast<size_t>(shape.rank()))));
   const float* const from = In<float>(x);
   float* const to = Out<float>(y);
   Run("swap axes",
@@ -48,9 +40,10 @@ Tensor CudaExecutor::SwapLeadingAxes(const Tensor& x, int64_t keep) {
 }
 
 Tensor CudaExecutor::SwapLeadingAxesBackward(const Shape& x_shape, const Tensor& dy) {
-  const int64_t inner = InnerOf(x_shape), a = x_shape[0], b = x_shape[1], keep = dy.shape()[0];
-  SYNCBN_CHECK(keep <= b && dy.elements() == keep * a * inner)
-      << "gradient " << dy.shape() << " of swapped axes of " << x_shape;
+  const int64_t keep = dy.shape()[0];
+  SYNCBN_CHECK_EQ(dy.elements(), SwappedShape(x_shape, keep).elements())
+      << "gradient of swapped axes";
+  const int64_t inner = InnerOf(x_shape), a = x_shape[0], b = x_shape[1];
   Tensor dx = New(x_shape);
   const float* const from = In<float>(dy);
   float* const to = Out<float>(dx);

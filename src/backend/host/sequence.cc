@@ -1,25 +1,12 @@
 // Samples of steps and steps of samples.
-#include <algorithm>
-#include <array>
 #include <cstring>
-#include <span>
 
 #include "backend/host/host_executor.h"
+#include "backend/shape_checks.h"
 #include "base/check.h"
 
 namespace syncbn::backend::host {
 namespace {
-
-// The shape [keep, A, ...] of x's [A, B, ...].
-Shape Swapped(const Shape& x, int64_t keep) {
-  SYNCBN_CHECK_GE(x.rank(), 2) << "axes to be swapped";
-  SYNCBN_CHECK(keep >= 0 && keep <= x[1]) << keep << " of the second axis of " << x;
-  std::array<int64_t, Shape::kMaxRank> extents{};
-  std::ranges::copy(x.extents(), extents.begin());
-  extents[0] = keep;
-  extents[1] = x[0];
-  return Shape(std::span<const int64_t>(extents).first(static_cast<size_t>(x.rank())));
-}
 
 // What lies behind the two first axes.
 size_t BlockBytes(const Shape& x, DType dtype) {
@@ -31,7 +18,7 @@ size_t BlockBytes(const Shape& x, DType dtype) {
 }  // namespace
 
 Tensor HostExecutor::SwapLeadingAxes(const Tensor& x, int64_t keep) {
-  Tensor y = New(Swapped(x.shape(), keep), x.dtype());
+  Tensor y = New(SwappedShape(x.shape(), keep), x.dtype());
   if (y.elements() == 0) return y;
   const size_t block = BlockBytes(x.shape(), x.dtype());
   const int64_t a = x.shape()[0], b = x.shape()[1];
@@ -47,7 +34,8 @@ Tensor HostExecutor::SwapLeadingAxes(const Tensor& x, int64_t keep) {
 
 Tensor HostExecutor::SwapLeadingAxesBackward(const Shape& x_shape, const Tensor& dy) {
   const int64_t a = x_shape[0], b = x_shape[1], keep = dy.shape()[0];
-  SYNCBN_CHECK_EQ(dy.elements(), Swapped(x_shape, keep).elements()) << "gradient of swapped axes";
+  SYNCBN_CHECK_EQ(dy.elements(), SwappedShape(x_shape, keep).elements())
+      << "gradient of swapped axes";
   Tensor dx = New(x_shape, dy.dtype());
   if (dx.elements() == 0) return dx;
   const size_t block = BlockBytes(x_shape, dy.dtype());

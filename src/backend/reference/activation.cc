@@ -3,6 +3,7 @@
 
 #include "backend/host/channel_noise.h"
 #include "backend/reference/reference_executor.h"
+#include "backend/shape_checks.h"
 #include "base/check.h"
 #include "base/unknown_value.h"
 
@@ -81,9 +82,8 @@ Tensor ReferenceExecutor::Add(Tensor a, const Tensor& b) {
 // factor.
 Tensor ReferenceExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
   const int64_t samples = x.shape()[0];
-  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), samples) << "keys of a dropout";
   SYNCBN_CHECK(probability >= 0 && probability < 1) << "probability " << probability;
-  const int64_t elements = samples == 0 ? 0 : x.elements() / samples;
+  const int64_t elements = DrawnSampleSize(x, keys, "a dropout");
   Tensor y = New(x.shape());
   for (int64_t i = 0; i < samples; ++i) {
     RandomStream words(keys[i]);  // word j is word j % 4 of block j / 4
@@ -102,9 +102,8 @@ namespace {
 void DrawnNoise(const NoiseSpec& noise, const Tensor& x, std::span<const RandomKey> keys,
                 bool shifted, Tensor& y) {
   const int64_t samples = x.shape()[0], channels = x.shape().channels();
-  SYNCBN_CHECK_EQ(static_cast<int64_t>(keys.size()), samples) << "keys of noise";
   const host::ChannelNoise draws = host::DrawChannels(noise, channels);
-  const int64_t elements = samples == 0 ? 0 : x.elements() / samples;
+  const int64_t elements = DrawnSampleSize(x, keys, "noise");
   for (int64_t i = 0; i < samples; ++i) {
     const RandomKey key = keys[static_cast<size_t>(i)];
     RandomStream a(key.Fold(0)), b(key.Fold(1)), c(key.Fold(2));

@@ -1,6 +1,6 @@
 #include "backend/merge.h"
 #include "backend/reference/reference_executor.h"
-#include "base/check.h"
+#include "backend/shape_checks.h"
 
 namespace syncbn::backend::reference {
 namespace {
@@ -19,18 +19,6 @@ void ForEachElement(const RowLayout& layout, Visit visit) {
       }
     }
   }
-}
-
-void CheckElements(const RowLayout& layout, const Tensor& tensor, const char* what) {
-  SYNCBN_CHECK_EQ(tensor.elements(), layout.rows() * layout.channels)
-      << what << " of a normalization over " << layout.segments << " segments of "
-      << layout.rows_per_segment() << " rows of " << layout.channels << " channels";
-}
-
-void CheckStatistic(const RowLayout& layout, const Tensor& tensor, const char* what) {
-  SYNCBN_CHECK_EQ(tensor.elements(), layout.segments * layout.channels)
-      << what << " for each of " << layout.segments << " segments and " << layout.channels
-      << " channels";
 }
 
 // The elements of a tensor, or `otherwise` for each of them when it is undefined.
@@ -54,13 +42,7 @@ class Formula {
         inv_std_(norm.inv_std.Data<double>()),
         gamma_(norm.gamma, 1),
         beta_(norm.beta, 0) {
-    CheckElements(norm.layout, x, "input");
-    CheckStatistic(norm.layout, norm.mean, "mean");
-    CheckStatistic(norm.layout, norm.inv_std, "inv_std");
-    for (const Tensor& parameter : {norm.gamma, norm.beta}) {
-      if (!parameter.defined()) continue;
-      SYNCBN_CHECK_EQ(parameter.elements(), norm.layout.channels) << "scale or shift of a norm";
-    }
+    CheckNormalization(norm, x);
   }
 
   double Xhat(int64_t element, int64_t statistic) const {
@@ -88,8 +70,7 @@ class MaskedGradient {
         relu_(norm.relu),
         y_(y.defined() ? y.Data<double>() : nullptr),
         dy_(dy.Data<double>()) {
-    CheckElements(norm.layout, dy, "gradient");
-    if (y.defined()) CheckElements(norm.layout, y, "output");
+    CheckGradient(norm, y, dy);
   }
 
   double operator()(int64_t element, int64_t statistic, int64_t channel) const {
@@ -110,9 +91,7 @@ class MaskedGradient {
 
 // mean = sum x / n, M2 = sum (x - mean)^2: the definition, in two passes.
 void ReferenceExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& moments) {
-  CheckElements(layout, x, "input");
-  SYNCBN_CHECK_EQ(moments.elements(), layout.segments * MomentsElements(layout.channels))
-      << "moments of a normalization";
+  CheckMoments(layout, x, moments);
   const double* in = x.Data<double>();
   const int64_t rows = layout.rows_per_segment(), channels = layout.channels;
   double* block = moments.Data<double>();
@@ -176,9 +155,7 @@ Tensor ReferenceExecutor::NormalizeBackwardInput(const Normalization& norm, cons
                                                  const InputTerms& terms, Tensor* dresidual) {
   const Formula formula(norm, x);
   const MaskedGradient gradient(norm, formula, y, dy);
-  for (const Tensor& term : {terms.mean_dy, terms.mean_dy_xhat}) {
-    if (term.defined()) CheckStatistic(norm.layout, term, "term of a gradient");
-  }
+  CheckTerms(norm.layout, terms);
   const Values constant(terms.mean_dy, 0), slope(terms.mean_dy_xhat, 0);
   Tensor dx = New(x.shape());
   Tensor masked = New(x.shape());

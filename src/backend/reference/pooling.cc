@@ -3,6 +3,7 @@
 
 #include "backend/reference/indexing.h"
 #include "backend/reference/reference_executor.h"
+#include "backend/shape_checks.h"
 #include "base/unknown_value.h"
 
 namespace syncbn::backend::reference {
@@ -83,7 +84,7 @@ PoolResult ReferenceExecutor::Pool2dForward(const Pool2dSpec& spec, const Tensor
 // position.
 Tensor ReferenceExecutor::Pool2dBackward(const Pool2dSpec& spec, const Shape& x_shape,
                                          const Tensor& dy, const Tensor& positions) {
-  SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a pooling";
+  CheckPool2dBackward(spec, x_shape, dy, positions);
   const bool is_max = TakesMaximum(spec.kind);
   const Index4 x_at(x_shape);
   const double* in = dy.Data<double>();
@@ -110,7 +111,7 @@ Tensor ReferenceExecutor::GlobalAveragePoolForward(const Tensor& x) {
   const Index4 x_at(x.shape());
   const int64_t samples = x.shape()[0], height = x.shape()[1], width = x.shape()[2];
   const int64_t channels = x.shape()[3];
-  Tensor y = New({samples, channels});
+  Tensor y = New(GlobalPoolShape(x.shape()));
   for (int64_t n = 0; n < samples; ++n) {
     for (int64_t c = 0; c < channels; ++c) {
       double sum = 0;
@@ -125,7 +126,7 @@ Tensor ReferenceExecutor::GlobalAveragePoolForward(const Tensor& x) {
 
 Tensor ReferenceExecutor::GlobalAveragePoolBackward(const Shape& x_shape, const Tensor& dy) {
   const int64_t channels = x_shape[3], positions = x_shape[1] * x_shape[2];
-  SYNCBN_CHECK_EQ(dy.shape(), (Shape{x_shape[0], channels})) << "gradient of a global pooling";
+  SYNCBN_CHECK_EQ(dy.shape(), GlobalPoolShape(x_shape)) << "gradient of a global pooling";
   Tensor dx = New(x_shape);
   for (int64_t n = 0; n < x_shape[0]; ++n) {
     for (int64_t p = 0; p < positions; ++p) {
@@ -142,7 +143,7 @@ Tensor ReferenceExecutor::FlattenToChannelsFirst(const Tensor& x) {
   const int64_t samples = x.shape()[0], height = x.shape()[1], width = x.shape()[2];
   const int64_t channels = x.shape()[3];
   const Index4 x_at(x.shape()), y_at(Shape{samples, channels, height, width});
-  Tensor y = New({samples, channels * height * width});
+  Tensor y = New(FlatShape(x.shape()));
   for (int64_t n = 0; n < samples; ++n) {
     for (int64_t h = 0; h < height; ++h) {
       for (int64_t w = 0; w < width; ++w) {
@@ -158,7 +159,7 @@ Tensor ReferenceExecutor::FlattenToChannelsFirst(const Tensor& x) {
 Tensor ReferenceExecutor::UnflattenFromChannelsFirst(const Shape& x_shape, const Tensor& dy) {
   const int64_t samples = x_shape[0], height = x_shape[1], width = x_shape[2];
   const int64_t channels = x_shape[3];
-  SYNCBN_CHECK_EQ(dy.elements(), x_shape.elements()) << "gradient of a flattening";
+  SYNCBN_CHECK_EQ(dy.elements(), FlatShape(x_shape).elements()) << "gradient of a flatten";
   const Index4 x_at(x_shape), y_at(Shape{samples, channels, height, width});
   Tensor dx = New(x_shape);
   for (int64_t n = 0; n < samples; ++n) {

@@ -7,15 +7,13 @@
 
 namespace syncbn::backend::cuda::kernels {
 
-// y[r, c] += bias[c] of y [rows, channels].
+// y[r, c] += bias[c] of y [rows, channels]. Moves 8 bytes an element; the bias comes from a cache.
 void AddBias(cudaStream_t stream, float* y, const float* bias, int64_t rows, int64_t channels);
 
-// How many parts the rows of a sum are taken in: a function of the sizes alone, and with it the
-// order of the sum.
-int64_t RowSumParts(int64_t rows, int64_t channels);
-// sums[c] (+)= the sum of x[r, c] over the rows, in double. partial: double [RowSumParts(rows,
-// channels), channels].
-void RowSums(cudaStream_t stream, const float* x, double* partial, float* sums, int64_t rows,
-             int64_t channels, bool accumulate);
+// gradient[c] (+)= the sum of dy[r, c] over the rows, in double, in an order that follows from the
+// sizes alone. scratch: BiasGradientScratch(rows, channels) doubles.
+int64_t BiasGradientScratch(int64_t rows, int64_t channels);
+void BiasGradient(cudaStream_t stream, const float* dy, int64_t rows, int64_t channels,
+                  bool accumulate, float* gradient, double* scratch);
 
 }  // namespace syncbn::backend::cuda::kernels

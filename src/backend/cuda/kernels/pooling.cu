@@ -1,6 +1,6 @@
 #include "backend/cuda/kernels/pooling.h"
 
-#include "backend/cuda/kernels/each.h"
+#include "backend/cuda/kernels/column_sums.h"
 
 namespace syncbn::backend::cuda::kernels {
 namespace {
@@ -12,29 +12,58 @@ struct Range {
 };
 
 // The part of window `place` that lies inside the image.
-SYNCBN_HOST_DEVICE Range PixelsOf(const Pooling& p, int64_t place, int64_t extent) {
+SYNCBN_HOST_DEVICE Range PixelRange(const Pooling& p, int64_t place, int64_t extent) {
   const int64_t start = place * p.stride - p.pad, end = start + p.kernel;
   return {start < 0 ? 0 : start, end < extent ? end : extent};
 }
 // The windows that hold a pixel.
-SYNCBN_HOST_DEVICE Range WindowsOf(const Pooling& p, int64_t pixel, int64_t places) {
+SYNCBN_HOST_DEVICE Range WindowRange(const Pooling& p, int64_t pixel, int64_t places) {
   const int64_t from_pad = pixel + p.pad, last = from_pad / p.stride;
   return {from_pad < p.kernel ? 0 : (from_pad - p.kernel) / p.stride + 1, last + 1 < places ? last + 1 : places};
 }
 
-// Element i of N x rows x columns x channels.
+// Rows and columns of an image or of its windows.
+struct Area {
+  Range rows, columns;
+  SYNCBN_HOST_DEVICE int64_t size() const { return rows.size() * columns.size(); }
+  template <typename Use>
+  SYNCBN_DEVICE void ForEach(const Use& use) const {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      for (int64_t column = columns.begin; column < columns.end; ++column) use(row, column);
+    }
+  }
+};
+
+// Channel c of a pixel of N x rows x columns x channels. (Of 64-bit divisions nvcc makes 32-bit ones where both
+// numbers are small.)
 struct Place {
   int64_t n, row, column, c;
+  SYNCBN_DEVICE Place(int64_t i, int64_t rows, int64_t columns, int64_t channels) {
+    const int64_t pixel = i / channels, line = pixel / columns;
+    n = line / rows;
+    row = line - n * rows;
+    column = pixel - line * columns;
+    c = i - pixel * channels;
+  }
 };
-SYNCBN_DEVICE Place PlaceOf(int64_t i, int64_t rows, int64_t columns, int64_t channels) {
-  const int64_t pixel = i / channels, line = pixel / columns;
-  return {line / rows, line % rows, pixel % columns, i % channels};
+// The pixels that a window holds, and the windows that hold a pixel.
+SYNCBN_DEVICE Area PixelsOf(const Pooling& p, int64_t out_row, int64_t out_column) {
+  return {PixelRange(p, out_row, p.height), PixelRange(p, out_column, p.width)};
 }
-SYNCBN_DEVICE int64_t InputAt(const Pooling& p, int64_t n, int64_t h, int64_t w) {
-  return ((n * p.height + h) * p.width + w) * p.channels;
+SYNCBN_DEVICE Area WindowsOf(const Pooling& p, const Place& pixel) {
+  return {WindowRange(p, pixel.row, p.out_height), WindowRange(p, pixel.column, p.out_width)};
 }
-SYNCBN_DEVICE int64_t OutputAt(const Pooling& p, int64_t n, int64_t oh, int64_t ow) {
-  return ((n * p.out_height + oh) * p.out_width + ow) * p.channels;
+// Where a pixel lies among the places of a window, row by row.
+SYNCBN_DEVICE int64_t PlaceInWindow(const Pooling& p, int64_t out_row, int64_t out_column, int64_t row,
+                                    int64_t column) {
+  return (row - (out_row * p.stride - p.pad)) * p.kernel + (column - (out_column * p.stride - p.pad));
+}
+// Index of the channel `c` of a pixel.
+SYNCBN_DEVICE int64_t InputAt(const Pooling& p, const Place& at, int64_t row, int64_t column) {
+  return ((at.n * p.height + row) * p.width + column) * p.channels + at.c;
+}
+SYNCBN_DEVICE int64_t OutputAt(const Pooling& p, const Place& at, int64_t row, int64_t column) {
+  return ((at.n * p.out_height + row) * p.out_width + column) * p.channels + at.c;
 }
 
 // N channels of an output a thread. Each input is read by every window that holds it: from a cache, but once, as
@@ -47,26 +76,22 @@ struct MaxPoolBody {
   Position* positions;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
-    const Place at = PlaceOf(i, p.out_height, p.out_width, p.channels);
-    const Range rows = PixelsOf(p, at.row, p.height), columns = PixelsOf(p, at.column, p.width);
-    const int64_t top = at.row * p.stride - p.pad, left = at.column * p.stride - p.pad;
+    const Place at(i, p.out_height, p.out_width, p.channels);
     Vector<float, N> best{};
     Vector<Position, N> chosen{};
     bool first = true;
-    for (int64_t h = rows.begin; h < rows.end; ++h) {
-      for (int64_t w = columns.begin; w < columns.end; ++w) {
-        const Vector<float, N> value = LoadVector<N>(x + InputAt(p, at.n, h, w) + at.c);
-        const auto position = static_cast<Position>((h - top) * p.kernel + (w - left));
-        SYNCBN_UNROLL
-        for (int k = 0; k < N; ++k) {
-          if (first || value[k] > best[k] || value[k] != value[k]) {  // a NaN is never hidden
-            best[k] = value[k];
-            chosen[k] = position;
-          }
+    PixelsOf(p, at.row, at.column).ForEach([&](int64_t row, int64_t column) {
+      const Vector<float, N> value = LoadVector<N>(x + InputAt(p, at, row, column));
+      const auto position = static_cast<Position>(PlaceInWindow(p, at.row, at.column, row, column));
+      SYNCBN_UNROLL
+      for (int k = 0; k < N; ++k) {
+        if (first || value[k] > best[k] || value[k] != value[k]) {  // a NaN is never hidden
+          best[k] = value[k];
+          chosen[k] = position;
         }
-        first = false;
       }
-    }
+      first = false;
+    });
     StoreVector(y + i, best);
     StoreVector(positions + i, chosen);
   }
@@ -82,21 +107,17 @@ struct MaxPoolBackwardBody {
   float* dx;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
-    const Place at = PlaceOf(i, p.height, p.width, p.channels);
-    const Range rows = WindowsOf(p, at.row, p.out_height), columns = WindowsOf(p, at.column, p.out_width);
+    const Place at(i, p.height, p.width, p.channels);
     Vector<float, N> sum{};
-    for (int64_t oh = rows.begin; oh < rows.end; ++oh) {
-      for (int64_t ow = columns.begin; ow < columns.end; ++ow) {
-        const int64_t from = OutputAt(p, at.n, oh, ow) + at.c;
-        const auto mine = static_cast<Position>((at.row - (oh * p.stride - p.pad)) * p.kernel +
-                                                (at.column - (ow * p.stride - p.pad)));
-        const Vector<Position, N> chosen = LoadVector<N>(positions + from);
-        SYNCBN_UNROLL
-        for (int k = 0; k < N; ++k) {
-          if (chosen[k] == mine) sum[k] += Load(dy + from + k);
-        }
+    WindowsOf(p, at).ForEach([&](int64_t row, int64_t column) {
+      const int64_t from = OutputAt(p, at, row, column);
+      const auto mine = static_cast<Position>(PlaceInWindow(p, row, column, at.row, at.column));
+      const Vector<Position, N> chosen = LoadVector<N>(positions + from);
+      SYNCBN_UNROLL
+      for (int k = 0; k < N; ++k) {
+        if (chosen[k] == mine) sum[k] += Load(dy + from + k);
       }
-    }
+    });
     StoreVector(dx + i, sum);
   }
 };
@@ -108,17 +129,15 @@ struct AveragePoolBody {
   float* y;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
-    const Place at = PlaceOf(i, p.out_height, p.out_width, p.channels);
-    const Range rows = PixelsOf(p, at.row, p.height), columns = PixelsOf(p, at.column, p.width);
+    const Place at(i, p.out_height, p.out_width, p.channels);
+    const Area pixels = PixelsOf(p, at.row, at.column);
     Vector<float, N> sum{};
-    for (int64_t h = rows.begin; h < rows.end; ++h) {
-      for (int64_t w = columns.begin; w < columns.end; ++w) {
-        const Vector<float, N> value = LoadVector<N>(x + InputAt(p, at.n, h, w) + at.c);
-        SYNCBN_UNROLL
-        for (int k = 0; k < N; ++k) sum[k] += value[k];
-      }
-    }
-    const auto count = static_cast<float>(rows.size() * columns.size());
+    pixels.ForEach([&](int64_t row, int64_t column) {
+      const Vector<float, N> value = LoadVector<N>(x + InputAt(p, at, row, column));
+      SYNCBN_UNROLL
+      for (int k = 0; k < N; ++k) sum[k] += value[k];
+    });
+    const auto count = static_cast<float>(pixels.size());
     SYNCBN_UNROLL
     for (int k = 0; k < N; ++k) sum[k] /= count;
     StoreVector(y + i, sum);
@@ -132,18 +151,14 @@ struct AveragePoolBackwardBody {
   float* dx;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
-    const Place at = PlaceOf(i, p.height, p.width, p.channels);
-    const Range rows = WindowsOf(p, at.row, p.out_height), columns = WindowsOf(p, at.column, p.out_width);
+    const Place at(i, p.height, p.width, p.channels);
     Vector<float, N> sum{};
-    for (int64_t oh = rows.begin; oh < rows.end; ++oh) {
-      for (int64_t ow = columns.begin; ow < columns.end; ++ow) {
-        const auto count =
-            static_cast<float>(PixelsOf(p, oh, p.height).size() * PixelsOf(p, ow, p.width).size());
-        const Vector<float, N> gradient = LoadVector<N>(dy + OutputAt(p, at.n, oh, ow) + at.c);
-        SYNCBN_UNROLL
-        for (int k = 0; k < N; ++k) sum[k] += gradient[k] / count;
-      }
-    }
+    WindowsOf(p, at).ForEach([&](int64_t row, int64_t column) {
+      const auto count = static_cast<float>(PixelsOf(p, row, column).size());
+      const Vector<float, N> gradient = LoadVector<N>(dy + OutputAt(p, at, row, column));
+      SYNCBN_UNROLL
+      for (int k = 0; k < N; ++k) sum[k] += gradient[k] / count;
+    });
     StoreVector(dx + i, sum);
   }
 };
@@ -151,62 +166,35 @@ struct AveragePoolBackwardBody {
 // Pairs of a window and an element that it holds.
 int64_t Taps(const Pooling& p) {
   int64_t rows = 0, columns = 0;
-  for (int64_t oh = 0; oh < p.out_height; ++oh) rows += PixelsOf(p, oh, p.height).size();
-  for (int64_t ow = 0; ow < p.out_width; ++ow) columns += PixelsOf(p, ow, p.width).size();
+  for (int64_t oh = 0; oh < p.out_height; ++oh) rows += PixelRange(p, oh, p.height).size();
+  for (int64_t ow = 0; ow < p.out_width; ++ow) columns += PixelRange(p, ow, p.width).size();
   return p.images * rows * columns * p.channels;
 }
 int64_t Inputs(const Pooling& p) { return p.images * p.height * p.width * p.channels; }
 int64_t Outputs(const Pooling& p) { return p.images * p.out_height * p.out_width * p.channels; }
 
-constexpr int kThreads = 256;
-
-// Vectors of channels that a block takes side by side: a power of two.
-int TileOf(int64_t vectors) {
-  int tile = 1;
-  while (tile < kWarp && tile < vectors) tile *= 2;
-  return tile;
-}
-
-// y = the mean of x over the area. A block has one image, `tile` vectors of N channels and kThreads / tile pixels side
-// by side; each thread adds every (kThreads / tile)-th pixel in double, and a tree adds those, in a fixed order.
-// (area + 1) * 4 bytes for each channel of an image.
-template <int N>
-struct GlobalAverageKernel {
-  static constexpr bool kCooperative = true;
+// The mean of x over the area, which is the rows of a segment. (area + 1) * 4 bytes for each channel of an image, and
+// what column_sums.h says.
+struct GlobalAverageBody {
+  static constexpr int kSums = 1;
+  struct Channel {};
+  struct Inputs {
+    Vector<float, kColumns> x;
+  };
   const float* x;
   float* y;
-  int64_t area, channels, tiles;
-  int tile;
+  int64_t area, channels;
 
-  SYNCBN_DEVICE void operator()() const {
-    SYNCBN_SHARED(double, sums, kThreads * N);
-    const int64_t image = Block() / tiles, c = (Block() % tiles * tile + Thread() % tile) * N;
-    const int lanes = kThreads / tile, lane = Thread() / tile;
-    double sum[N] = {};
-    if (c < channels) {
-      for (int64_t pixel = lane; pixel < area; pixel += lanes) {
-        const Vector<float, N> value = LoadVector<N>(x + (image * area + pixel) * channels + c);
-        SYNCBN_UNROLL
-        for (int k = 0; k < N; ++k) sum[k] += static_cast<double>(value[k]);
-      }
-    }
-    SYNCBN_UNROLL
-    for (int k = 0; k < N; ++k) sums[k * kThreads + Thread()] = sum[k];
-    for (int half = lanes / 2; half > 0; half /= 2) {
-      Barrier();
-      if (lane >= half) continue;
-      SYNCBN_UNROLL
-      for (int k = 0; k < N; ++k) {
-        sums[k * kThreads + Thread()] += static_cast<double>(sums[k * kThreads + Thread() + half * tile]);
-      }
-    }
-    if (lane > 0 || c >= channels) return;
-    Vector<float, N> mean;
-    SYNCBN_UNROLL
-    for (int k = 0; k < N; ++k) {
-      mean[k] = static_cast<float>(static_cast<double>(sums[k * kThreads + Thread()]) / static_cast<double>(area));
-    }
-    StoreVector(y + image * channels + c, mean);
+  SYNCBN_DEVICE Channel ChannelOf(int64_t, int64_t) const { return {}; }
+  template <bool kVector>
+  SYNCBN_DEVICE Inputs Fetch(int64_t i, int columns) const {
+    return {LoadColumns<kVector>(x + i, columns)};
+  }
+  SYNCBN_DEVICE void Add(const Channel&, const Inputs& inputs, int k, double* sums) const {
+    sums[0] += static_cast<double>(inputs.x[k]);
+  }
+  SYNCBN_DEVICE void Finish(int64_t image, int64_t channel, const double* sums) const {
+    Store(y + image * channels + channel, static_cast<float>(sums[0] / static_cast<double>(area)));
   }
 };
 
@@ -217,26 +205,13 @@ struct GlobalAverageBackwardBody {
   int64_t area, channels;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
-    const int64_t from = i / channels / area * channels + i % channels;
+    const int64_t pixel = i / channels, from = pixel / area * channels + (i - pixel * channels);
     Vector<float, N> share;
     SYNCBN_UNROLL
     for (int k = 0; k < N; ++k) share[k] = LoadCached(dy + from + k) / static_cast<float>(area);
     StoreVector(dx + i, share);
   }
 };
-
-template <int N>
-void LaunchGlobalAverage(cudaStream_t stream, const float* x, float* y, int64_t images, int64_t area,
-                         int64_t channels) {
-  const int tile = TileOf(channels / N);
-  const int64_t tiles = CeilDiv(channels / N, tile);
-  Launch(stream,
-         {.name = "global average pooling",
-          .blocks = images * tiles,
-          .threads = kThreads,
-          .bytes = images * (area + 1) * channels * int64_t{sizeof(float)}},
-         GlobalAverageKernel<N>{x, y, area, channels, tiles, tile});
-}
 
 }  // namespace
 
@@ -267,12 +242,14 @@ void AveragePoolBackward(cudaStream_t stream, const Pooling& p, const float* dy,
                       p.channels % 4 == 0 && Aligned16(dy, dx), AveragePoolBackwardBody{p, dy, dx});
 }
 
-void GlobalAverage(cudaStream_t stream, const float* x, float* y, int64_t images, int64_t area, int64_t channels) {
-  if (channels % 4 == 0 && Aligned16(x, y)) {
-    LaunchGlobalAverage<4>(stream, x, y, images, area, channels);
-  } else {
-    LaunchGlobalAverage<1>(stream, x, y, images, area, channels);
-  }
+int64_t GlobalAverageScratch(int64_t images, int64_t area, int64_t channels) {
+  return ColumnSumScratch(MakeSumGrid(images, area, channels), GlobalAverageBody::kSums);
+}
+void GlobalAverage(cudaStream_t stream, const float* x, float* y, int64_t images, int64_t area, int64_t channels,
+                   double* scratch) {
+  LaunchColumnSums<4>(stream, "global average pooling", MakeSumGrid(images, area, channels), sizeof(float),
+                      images * channels * int64_t{sizeof(float)}, Aligned16(x), scratch,
+                      GlobalAverageBody{x, y, area, channels});
 }
 void GlobalAverageBackward(cudaStream_t stream, const float* dy, float* dx, int64_t images, int64_t area,
                            int64_t channels) {

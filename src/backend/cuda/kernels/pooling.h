@@ -26,9 +26,10 @@ void AveragePool(cudaStream_t stream, const Pooling& pooling, const float* x, fl
 void AveragePoolBackward(cudaStream_t stream, const Pooling& pooling, const float* dy, float* dx);
 
 // [images, area, channels] -> [images, channels], the means over the area; back: dy / area
-// everywhere. Precondition: area > 0.
+// everywhere. Precondition: area > 0. scratch: GlobalAverageScratch(...) doubles.
+int64_t GlobalAverageScratch(int64_t images, int64_t area, int64_t channels);
 void GlobalAverage(cudaStream_t stream, const float* x, float* y, int64_t images, int64_t area,
-                   int64_t channels);
+                   int64_t channels, double* scratch);
 void GlobalAverageBackward(cudaStream_t stream, const float* dy, float* dx, int64_t images,
                            int64_t area, int64_t channels);
 

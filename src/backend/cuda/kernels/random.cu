@@ -22,8 +22,8 @@ SYNCBN_DEVICE PhiloxBlock Draw(uint64_t key, int64_t block) {
 }
 
 // A block of Philox, which is 4 elements of a sample, a thread. kVector: in one access of 16 bytes; else element by
-// element, the last block of a sample having what is left. `body`'s Value(n, j, x, drawn, k): of element j of sample n,
-// the k-th of what Body::Drawn made of the block. Moves 8 bytes an element.
+// element, the last block of a sample having what is left. `body`'s Value(x, drawn, k): of the k-th element of the block
+// that `drawn` was made for. Moves 8 bytes an element.
 template <typename Body, bool kVector>
 struct DrawnKernel {
   static constexpr bool kCooperative = false;
@@ -35,17 +35,17 @@ struct DrawnKernel {
   SYNCBN_DEVICE void operator()() const {
     const int64_t i = GlobalThread();
     if (i >= samples * blocks) return;
-    const int64_t n = i / blocks, block = i % blocks, j = 4 * block, place = n * size + j;
+    const int64_t n = i / blocks, block = i - n * blocks, j = 4 * block, place = n * size + j;
     const typename Body::Drawn drawn = body.DrawBlock(n, block);
     if (kVector) {
       Vector<float, 4> value = LoadVector<4>(x + place);
       SYNCBN_UNROLL
-      for (int k = 0; k < 4; ++k) value[k] = body.Value(j + k, value[k], drawn, k);
+      for (int k = 0; k < 4; ++k) value[k] = body.Value(value[k], drawn, k);
       StoreVector(y + place, value);
     } else {
       SYNCBN_UNROLL
       for (int k = 0; k < 4; ++k) {
-        if (j + k < size) Store(y + place + k, body.Value(j + k, Load(x + place + k), drawn, k));
+        if (j + k < size) Store(y + place + k, body.Value(Load(x + place + k), drawn, k));
       }
     }
   }
@@ -59,7 +59,7 @@ struct DropoutBody {
   float scale;
 
   SYNCBN_DEVICE Drawn DrawBlock(int64_t n, int64_t block) const { return Draw(keys.value[n], block); }
-  SYNCBN_DEVICE float Value(int64_t, float x, const Drawn& drawn, int k) const {
+  SYNCBN_DEVICE float Value(float x, const Drawn& drawn, int k) const {
     return drawn.words[k] >= threshold ? x * scale : 0.0f;
   }
 };
@@ -88,6 +88,7 @@ SYNCBN_DEVICE float CosOfTurns(float t) {
 struct NoiseBody {
   struct Drawn {
     PhiloxBlock a = {}, b = {}, c = {};
+    int64_t channel;  // of the block's first element
   };
   Keys<3 * kNoiseSamples> keys;
   NoiseOf noise;
@@ -97,10 +98,12 @@ struct NoiseBody {
     if (noise.shifted) drawn.a = Draw(keys.value[3 * n], block);
     drawn.b = Draw(keys.value[3 * n + 1], block);
     drawn.c = Draw(keys.value[3 * n + 2], block);
+    drawn.channel = 4 * block % noise.channels;
     return drawn;
   }
-  SYNCBN_DEVICE float Value(int64_t j, float x, const Drawn& drawn, int k) const {
-    const int64_t channel = j % noise.channels;
+  SYNCBN_DEVICE float Value(float x, const Drawn& drawn, int k) const {
+    int64_t channel = drawn.channel + k;
+    while (channel >= noise.channels) channel -= noise.channels;
     const float u = (static_cast<float>(drawn.b.words[k] >> 9) + 0.5f) * 0x1p-23f;
     const float t = static_cast<float>(drawn.c.words[k] >> 8) * 0x1p-24f;
     const float normal = std::sqrt(-2.0f * std::log(u)) * CosOfTurns(t);

@@ -1,5 +1,6 @@
 // Kernels that draw a number for each element. Element j of a sample takes word j % 4 of block j /
 // 4 of the sample's Philox sequence (base/philox.h), so nothing depends on how a batch is laid out.
+// Blocks are counted in 32 bits.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -8,9 +9,6 @@
 #include <span>
 
 namespace syncbn::backend::cuda::kernels {
-
-// The most elements a sample may have: blocks of 4 are counted in 32 bits.
-inline constexpr int64_t kMostDrawn = int64_t{1} << 34;
 
 // y = x scale where the word is at least `threshold`, else 0; y may be x. keys: one for each sample
 // of `size` elements.
