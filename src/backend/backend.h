@@ -31,11 +31,9 @@ using Allocate = std::shared_ptr<void> (*)(size_t bytes);
 std::unique_ptr<Backend> MakeCpuBackend(Allocate allocate = AllocateAligned);
 // Plain loops in double: slow, obvious, the oracle of the tests.
 std::unique_ptr<Backend> MakeReferenceBackend(Allocate allocate = AllocateAligned);
-// On a GPU: that of the process which is the n-th on its host, n modulo their number. Throws
-// UNIMPLEMENTED in a program without CUDA, FAILED_PRECONDITION where there is no GPU.
+// On a GPU: of those that can be used (gpus.h) that of the process which is the n-th on its host, n
+// modulo their number. Throws UNIMPLEMENTED in a program without CUDA, FAILED_PRECONDITION, with
+// what to do, where there is no such GPU.
 std::unique_ptr<Backend> MakeCudaBackend(int local_rank);
-// Whether this program has it; how many GPUs CUDA finds, 0 where it fails.
-bool HasCuda();
-int CountGpus();
 
 }  // namespace syncbn::backend

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "base/file.h"
@@ -11,6 +13,8 @@
 
 namespace syncbn {
 namespace {
+
+namespace fs = std::filesystem;
 
 ProcessResult Syncbn(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), SyncbnProgram());
@@ -42,6 +46,71 @@ TEST(Commands, InfoNamesVersionsInstructionSetBackEndsAndTransports) {
   for (const char* text : {"oneDNN 2.6", "Open MPI", "reference", "cpu", "in-process", "mpi"}) {
     EXPECT_NE(info.out.find(text), std::string::npos) << text << "\n" << info.out;
   }
+}
+
+// The program with another beside it that stands in for the one that trains on GPUs.
+class BesideAnother {
+ public:
+  explicit BesideAnother(const std::string& script) {
+    std::error_code failed;
+    fs::create_hard_link(SyncbnProgram(), program(), failed);
+    if (failed) fs::copy_file(SyncbnProgram(), program());
+    const fs::path other = folder_.path() / "syncbn-cuda";
+    std::ofstream(other) << "#!/bin/sh\n" << script;
+    fs::permissions(other, fs::perms::owner_all);
+  }
+  std::string program() const { return (folder_.path() / "syncbn").string(); }
+  ProcessResult Run(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), program());
+    return RunProcess({.argv = arguments, .environment = {{"OF_THE_USER", "his own"}}});
+  }
+  std::string file(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_.path() / name) << text;
+    return (folder_.path() / name).string();
+  }
+
+ private:
+  TempFolder folder_;
+};
+
+TEST(Commands, BecomeTheProgramThatTrainsOnGpusBeforeTheySayAnything) {
+  const BesideAnother programs("echo \"$OF_THE_USER: $*\"; exit 9\n");
+  const std::string run = programs.file("run.yaml", "not read: [");
+  for (const char* command : {"train", "replay", "forecast", "study run"}) {
+    std::vector<std::string> words = {command, run, "--backend", "cuda"};
+    if (command == std::string("study run")) words = {"study", "run", run, "--backend", "cuda"};
+    if (command == std::string("replay")) words.insert(words.end(), {"--step", "1"});
+    if (command == std::string("forecast"))
+      words.insert(words.end(), {"--latency", "5us", "--bandwidth=25Gbit"});
+    const ProcessResult result = programs.Run(words);
+    std::string said = "his own:";
+    for (const std::string& word : words) said += " " + word;
+    EXPECT_EQ(result.out, said + "\n");
+    EXPECT_EQ(result.err, "") << command;
+    EXPECT_EQ(result.status, 9) << command;
+  }
+  const ProcessResult here = programs.Run({"train", run, "--backend", "cpu"});
+  EXPECT_EQ(here.status, 2) << "it was this program that read the run file";
+  if (fs::exists("/dev/nvidiactl") || fs::exists("/dev/dxg")) return;
+  EXPECT_EQ(programs.Run({"train", run}).status, 2) << "there is no GPU";
+}
+
+TEST(Commands, InfoShowsWhatTheOtherProgramSays) {
+  const BesideAnother programs(
+      "test \"$*\" = 'info --json' || exit 1\n"
+      "echo '{\"cuda\": {\"program\": \"syncbn-cuda\", \"versions\": {\"cuDNN\": \"9.19.0\"}, "
+      "\"gpus\": [{\"ordinal\": 0, \"name\": \"NVIDIA H200\", \"compute_capability\": \"9.0\", "
+      "\"memory_bytes\": 150000000000, \"uuid\": \"GPU-1\", \"pci_bus_id\": \"0:1:0.0\", "
+      "\"unfit\": null}], \"problem\": null}}'\n");
+  const std::string text = programs.Run({"info"}).out;
+  EXPECT_NE(text.find("NVIDIA H200, compute capability 9.0, 139.7 GiB, GPU-1"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("cuDNN 9.19.0"), std::string::npos) << text;
+  const std::string json = programs.Run({"info", "--json"}).out;
+  EXPECT_NE(json.find("\"name\":\"NVIDIA H200\""), std::string::npos) << json;
+  const BesideAnother broken("exit 1\n");
+  const std::string problem = broken.Run({"info"}).out;
+  EXPECT_NE(problem.find("cannot be run: it ends with exit code 1"), std::string::npos) << problem;
 }
 
 TEST(Commands, UnknownOptionsAreRefusedWithAHint) {

@@ -114,8 +114,8 @@ class PlainLibraries final : public Libraries {
 std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) {
   return std::make_unique<PlainLibraries>(stream);
 }
-std::string DescribeLibraries() {
-  return "emulated libraries";
+std::vector<std::pair<std::string, std::string>> LibraryVersions() {
+  return {{"emulated libraries", "1.0"}};
 }
 
 }  // namespace syncbn::backend::cuda

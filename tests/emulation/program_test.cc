@@ -49,7 +49,7 @@ TEST(EmulatedProgram, TrainsOnTheGpuWithEqualBitsOn1To4Processes) {
 TEST(EmulatedProgram, InfoNamesTheGpu) {
   const ProcessResult result = RunProcess({.argv = {SYNCBN_EMULATED_PROGRAM, "info"}});
   EXPECT_EQ(result.status, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("on Emulated, compute capability 9.0"));
+  EXPECT_THAT(result.out, HasSubstr("Emulated, compute capability 9.0, 4.0 GiB, GPU-00000000"));
 }
 
 // Where there is neither, the program that trains on the CPU says what is missing.

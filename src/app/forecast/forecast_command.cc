@@ -293,7 +293,10 @@ void AddForecastCommand(CommandLine& line) {
       ->capture_default_str();
   command->add_flag("--json", arguments->json,
                     "an object a line: measured, clusters, law, settings");
-  command->callback([arguments] { Forecast(*arguments); });
+  command->callback([arguments] {
+    BecomeProgramOf(arguments->backend);
+    Forecast(*arguments);
+  });
 }
 
 }  // namespace syncbn::app

@@ -1,54 +1,16 @@
 #include "app/run/backend_program.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <system_error>
-#include <vector>
 
-#include "app/versions.h"
+#include "app/run/gpu_program.h"
+#include "app/terminal.h"
+#include "backend/gpus.h"
 #include "base/error.h"
-#include "base/file.h"
+#include "base/host.h"
 
 namespace syncbn::app {
 namespace {
-
-namespace fs = std::filesystem;
-
-// Whether a driver has found a GPU: of NVIDIA's driver on Linux, and below Windows.
-bool HasGpu() {
-  std::error_code ignored;
-  return fs::exists("/dev/nvidiactl", ignored) || fs::exists("/dev/dxg", ignored);
-}
-
-fs::path CudaProgram() {
-  return ProgramPath().parent_path() / "syncbn-cuda";
-}
-
-// One that is not this one under another name, which would become itself for ever.
-bool HasCudaProgram() {
-  std::error_code ignored;
-  return fs::exists(CudaProgram(), ignored) &&
-         !fs::equivalent(CudaProgram(), ProgramPath(), ignored);
-}
-
-// Comes back only with an error.
-[[noreturn]] void Become(const fs::path& program) {
-  // As they were given: what a shell or this program has made of them, it would make of them again.
-  std::string words = ReadFile("/proc/self/cmdline") + '\0';
-  std::vector<char*> arguments;
-  for (size_t at = 0; at + 1 < words.size(); at = words.find('\0', at) + 1)
-    arguments.push_back(words.data() + at);
-  arguments.push_back(nullptr);
-  std::fflush(nullptr);
-  ::execv(program.c_str(), arguments.data());
-  throw Error(ErrorCode::kFailedPrecondition,
-              "cannot run " + program.string() +
-                  ", which trains on GPUs: " + std::generic_category().message(errno));
-}
 
 // Of this process among those of its job on this host; 0 outside of mpirun and srun.
 int LocalRank() {
@@ -58,35 +20,38 @@ int LocalRank() {
   return 0;
 }
 
-std::unique_ptr<backend::Backend> MakeCuda() {
-  if (!backend::HasCuda() && HasCudaProgram()) Become(CudaProgram());
-  return backend::MakeCudaBackend(LocalRank());
+// Once a host.
+void WarnOfCpu(const std::string& why) {
+  if (LocalRank() > 0) return;
+  Say(stderr, "syncbn: warning: %s computes on the CPU: %s\n", HostName().c_str(), why.c_str());
+}
+
+std::unique_ptr<backend::Backend> MakeCudaOrCpu() {
+  try {
+    return backend::MakeCudaBackend(LocalRank());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kFailedPrecondition) throw;
+    WarnOfCpu(error.message());
+    return backend::MakeCpuBackend();
+  }
 }
 
 }  // namespace
 
+void BecomeProgramOf(const std::string& name) {
+  if (backend::HasCuda()) return;
+  const ProgramChoice choice = ChooseProgram(name, ThisHost());
+  if (!choice.why_not.empty()) WarnOfCpu(choice.why_not);
+  if (!choice.program.empty()) Become(choice.program);
+}
+
 std::unique_ptr<backend::Backend> MakeBackend(const std::string& name) {
   if (name == "cpu") return backend::MakeCpuBackend();
   if (name == "reference") return backend::MakeReferenceBackend();
-  if (name == "cuda") return MakeCuda();
-  if (name == "auto") {
-    const bool usable =
-        backend::HasCuda() ? backend::CountGpus() > 0 : HasGpu() && HasCudaProgram();
-    return usable ? MakeCuda() : backend::MakeCpuBackend();
-  }
+  if (name == "cuda") return backend::MakeCudaBackend(LocalRank());
+  if (name == "auto") return backend::HasCuda() ? MakeCudaOrCpu() : backend::MakeCpuBackend();
   throw Error(ErrorCode::kInvalidArgument,
               "there is no back end '" + name + "'; expected auto, cpu, cuda or reference");
-}
-
-std::string DescribeCuda() {
-  try {
-    if (backend::HasCuda()) return backend::MakeCudaBackend(0)->Description();
-    if (!HasCudaProgram()) backend::MakeCudaBackend(0);
-    return HasGpu() ? "in " + CudaProgram().string()
-                    : "built (" + CudaProgram().string() + "), but there is no GPU";
-  } catch (const Error& error) {
-    return error.message();
-  }
 }
 
 }  // namespace syncbn::app

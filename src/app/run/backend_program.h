@@ -17,14 +17,17 @@ namespace syncbn::app {
 inline constexpr const char* kBackendHelp =
     "auto (cuda where there is a GPU, else cpu), cpu, cuda, or\nreference (double, slow)";
 
-// The back end called `name` in this process, on the GPU of its rank on this host. To be called
-// before MPI starts: this may replace the program by the one that has the back end. Throws
-// INVALID_ARGUMENT for an unknown name, UNIMPLEMENTED where cuda was not built, FAILED_PRECONDITION
-// where there is no GPU.
-std::unique_ptr<backend::Backend> MakeBackend(const std::string& name);
+// Becomes the program that has the back end called `name`, where that is another. What a command
+// that computes does first, before any output and before MPI: the other program begins again.
+// Comes back where this program is the one; where `auto` would be on a GPU and the other cannot be
+// loaded it warns of that, and this one computes on the CPU. Throws FAILED_PRECONDITION, with what
+// is missing, where `cuda` cannot be loaded.
+void BecomeProgramOf(const std::string& name);
 
-// What this program and that beside it can do on GPUs, for `syncbn info`: "NVIDIA H200, ..." or why
-// nothing.
-std::string DescribeCuda();
+// The back end called `name` in this process, on the GPU of its rank on this host. `auto` is the
+// CPU, with a warning where this program has CUDA, when no GPU can be used. Throws INVALID_ARGUMENT
+// for an unknown name, UNIMPLEMENTED where cuda was not built, FAILED_PRECONDITION, with what to
+// do, where no GPU can be used.
+std::unique_ptr<backend::Backend> MakeBackend(const std::string& name);
 
 }  // namespace syncbn::app

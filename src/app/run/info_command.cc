@@ -4,7 +4,7 @@
 
 #include "app/commands.h"
 #include "app/console.h"
-#include "app/run/backend_program.h"
+#include "app/run/gpu_info.h"
 #include "app/terminal.h"
 #include "app/versions.h"
 #include "base/host.h"
@@ -18,11 +18,12 @@ void AddInfoCommand(CommandLine& line) {
   command->add_flag("--json", *json, "print one JSON object");
   command->callback([json] {
     if (*json) {
-      nlohmann::json all = LibraryVersions();
+      nlohmann::ordered_json all = LibraryVersions();
       all["program"] = ProgramPath().string();
       all["build"] = ProgramDigest();
       all["host"] = HostName();
       all["cores"] = AvailableCores();
+      all["cuda"] = CudaInfo();
       Say(stdout, "%s\n", all.dump().c_str());
       return;
     }
@@ -34,7 +35,7 @@ void AddInfoCommand(CommandLine& line) {
     };
     for (const auto& [name, version] : LibraryVersions()) rows.push_back({name, version});
     rows.push_back({"back ends", "cpu (float32), reference (float64, slow: the oracle of the tests)"});
-    rows.push_back({"cuda", DescribeCuda()});
+    for (const auto& row : CudaRows(CudaInfo())) rows.push_back(row);
     rows.push_back({"transports", "in-process, mpi"});
     Say(stdout, "%s", FormatTable(rows, {}).c_str());
   });

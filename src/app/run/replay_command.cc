@@ -222,7 +222,10 @@ void AddReplayCommand(CommandLine& line) {
                     "show the range of every layer's output and gradient");
   command->add_flag("--all", arguments->all, "show those of each replica");
   command->add_option("--backend", arguments->backend, kBackendHelp)->capture_default_str();
-  command->callback([arguments, &line] { line.exit_code = Replay(*arguments); });
+  command->callback([arguments, &line] {
+    BecomeProgramOf(arguments->backend);
+    line.exit_code = Replay(*arguments);
+  });
 }
 
 }  // namespace syncbn::app

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -128,6 +129,43 @@ int RunLogged(const std::vector<std::string>& argv, const std::filesystem::path&
                 "cannot run " + argv.front() + ": it is not installed or not on PATH");
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+Captured RunCaptured(std::vector<std::string> argv, std::vector<std::string> environment,
+                     bool with_errors) {
+  Captured captured;
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) {
+    captured.why = std::generic_category().message(errno);
+    return captured;
+  }
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  if (with_errors) ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
+  pid_t child = -1;
+  const int failed = ::posix_spawn(&child, argv[0].c_str(), &actions, nullptr,
+                                   ExecPointers(argv).data(), ExecPointers(environment).data());
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(ends[1]);
+  if (failed != 0) {
+    captured.why = std::generic_category().message(failed);
+  } else {
+    char buffer[4096];
+    while (true) {
+      const ssize_t count = ::read(ends[0], buffer, sizeof buffer);
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) break;
+      captured.text.append(buffer, static_cast<size_t>(count));
+    }
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    captured.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  ::close(ends[0]);
+  return captured;
 }
 
 std::vector<std::string> LocalMpirunCommand(int processes, const std::vector<std::string>& argv) {

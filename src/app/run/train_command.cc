@@ -68,6 +68,7 @@ void AddTrainCommand(CommandLine& line) {
       ->group("");
   command->add_option("--fault", *fault, "fail on purpose")->group("");
   command->callback([=, &line] {
+    BecomeProgramOf(request->backend);
     if (!fault->empty()) request->fault = Fault::Parse(*fault);
     if (*attempt > 0) request->attempt = *attempt;
     if (*threads > 0) request->threads = *threads;

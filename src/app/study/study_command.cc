@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "app/commands.h"
+#include "app/run/backend_program.h"
 #include "app/study/study_arguments.h"
 #include "app/study/study_clients.h"
 #include "app/study/study_output.h"
@@ -76,11 +77,13 @@ void AddStudyCommand(CommandLine& line) {
                   "trials at a time (default: at_once of the study, else one a core)")
       ->type_name("N")
       ->check(WholeNumberFrom(1, 1024));
-  run->add_option("--backend", arguments->backend, "cpu, or reference (double, slow)")
-      ->capture_default_str();
+  run->add_option("--backend", arguments->backend, kBackendHelp)->capture_default_str();
   run->add_flag("--retry-failed", arguments->retry_failed, "run trials that have failed once more");
   run->add_flag("--quiet", arguments->quiet, "print the end only");
-  run->callback([=, &line] { line.exit_code = RunStudy(*arguments); });
+  run->callback([=, &line] {
+    BecomeProgramOf(arguments->backend);
+    line.exit_code = RunStudy(*arguments);
+  });
 
   Command overview =
       study.add_subcommand("overview", "One page of several studies: what each claim came to");

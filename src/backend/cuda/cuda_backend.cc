@@ -21,8 +21,10 @@ class CudaBackend final : public Backend {
   std::string Description() const override {
     int version = 0;
     Check(cudaRuntimeGetVersion(&version), device_.ordinal(), "cudaRuntimeGetVersion");
-    return "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) +
-           " on " + device_.Description() + ", " + DescribeLibraries();
+    std::string text = "CUDA " + std::to_string(version / 1000) + "." +
+                       std::to_string(version % 1000 / 10) + " on " + device_.Description();
+    for (const auto& [name, of_library] : LibraryVersions()) text += ", " + name + " " + of_library;
+    return text;
   }
   std::unique_ptr<Executor> MakeExecutor() const override {
     return std::make_unique<CudaExecutor>(device_);

@@ -7,8 +7,7 @@
 
 namespace syncbn::backend::cuda {
 
-// Throws FAILED_PRECONDITION where there is no GPU, INVALID_ARGUMENT where there is none of this
-// number.
+// Throws INVALID_ARGUMENT where there is no GPU of this number.
 std::unique_ptr<Backend> MakeBackend(int device = 0);
 
 }  // namespace syncbn::backend::cuda

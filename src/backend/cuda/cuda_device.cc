@@ -26,18 +26,9 @@ std::string CudaDevice::Description() const {
          std::to_string(properties.multiProcessorCount) + " multiprocessors";
 }
 
-int CountDevices() {
-  int count = 0;
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error == cudaSuccess && count > 0) return count;
-  throw Error(ErrorCode::kFailedPrecondition,
-              std::string("no GPU can be used: ") +
-                  (error == cudaSuccess ? "CUDA finds none" : cudaGetErrorString(error)) +
-                  "; --backend cpu needs none");
-}
-
 const CudaDevice& DeviceAt(int ordinal) {
-  const int count = CountDevices();
+  int count = 0;
+  Check(cudaGetDeviceCount(&count), ordinal, "cudaGetDeviceCount");
   if (ordinal < 0 || ordinal >= count) {
     throw Error(ErrorCode::kInvalidArgument, "there is no " + DeviceName(ordinal) +
                                                  ": this machine has " + std::to_string(count) +

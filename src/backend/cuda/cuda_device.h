@@ -26,8 +26,6 @@ class CudaDevice final : public Device {
   mutable DeviceMemory memory_;
 };
 
-// How many there are. Throws FAILED_PRECONDITION with what CUDA says where it finds none.
-int CountDevices();
 // Of this process, in CUDA's order. Throws INVALID_ARGUMENT for one that is not there.
 const CudaDevice& DeviceAt(int ordinal);
 

@@ -262,15 +262,17 @@ std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) {
   return std::make_unique<NvidiaLibraries>(stream);
 }
 
-std::string DescribeLibraries() {
-  const size_t dnn = cudnnGetVersion();
+std::vector<std::pair<std::string, std::string>> LibraryVersions() {
+  const auto dotted = [](int major, int minor, int patch) {
+    return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
+  };
+  const auto dnn = static_cast<int>(cudnnGetVersion());
   int major = 0, minor = 0, patch = 0;
   cublasGetProperty(MAJOR_VERSION, &major);
   cublasGetProperty(MINOR_VERSION, &minor);
   cublasGetProperty(PATCH_LEVEL, &patch);
-  return "cuDNN " + std::to_string(dnn / 10000) + "." + std::to_string(dnn % 10000 / 100) + "." +
-         std::to_string(dnn % 100) + ", cuBLAS " + std::to_string(major) + "." +
-         std::to_string(minor) + "." + std::to_string(patch);
+  return {{"cuDNN", dotted(dnn / 10000, dnn % 10000 / 100, dnn % 100)},
+          {"cuBLAS", dotted(major, minor, patch)}};
 }
 
 }  // namespace syncbn::backend::cuda

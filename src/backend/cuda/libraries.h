@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "backend/cuda/cuda_stream.h"
 #include "backend/specs.h"
@@ -43,7 +45,7 @@ class Libraries {
 
 // For one stream, which it must not outlive.
 std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream);
-// "cuDNN 9.19.0, cuBLAS 13.1.0"
-std::string DescribeLibraries();
+// {"cuDNN", "9.19.0"}, {"cuBLAS", "13.1.0"}: what is loaded, in a fixed order.
+std::vector<std::pair<std::string, std::string>> LibraryVersions();
 
 }  // namespace syncbn::backend::cuda

@@ -1,22 +1,31 @@
 // The CUDA back end of a program that has it.
+#include <vector>
+
 #include "backend/cuda/cuda_backend.h"
-#include "backend/cuda/cuda_device.h"
+#include "backend/cuda/gpu_report.h"
 #include "base/error.h"
 
 namespace syncbn::backend {
 
 std::unique_ptr<Backend> MakeCudaBackend(int local_rank) {
-  return cuda::MakeBackend(local_rank % cuda::CountDevices());
+  const GpuReport report = DescribeGpus();
+  std::vector<int> usable;
+  for (const Gpu& gpu : report.gpus) {
+    if (gpu.unfit.empty()) usable.push_back(gpu.ordinal);
+  }
+  if (usable.empty()) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                "no GPU can be used: " + report.problem + "; --backend cpu needs none");
+  }
+  return cuda::MakeBackend(usable[static_cast<size_t>(local_rank) % usable.size()]);
 }
+
 bool HasCuda() {
   return true;
 }
-int CountGpus() {
-  try {
-    return cuda::CountDevices();
-  } catch (const Error&) {
-    return 0;
-  }
+
+GpuReport DescribeGpus() {
+  return cuda::ReportGpus();
 }
 
 }  // namespace syncbn::backend

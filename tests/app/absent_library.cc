@@ -1,0 +1,4 @@
+// A library that a program is linked with and does not find.
+extern "C" int AbsentAnswer() {
+  return 42;
+}
