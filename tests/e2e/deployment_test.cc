@@ -7,6 +7,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -199,6 +200,28 @@ TEST(Deployment, EveryFileThatTheBuildReadsIsCopiedIntoTheImage) {
   EXPECT_GE(count, 4);
 }
 
+// With every version, as one release of CUDA needs; and the compiler is of the same as the library
+// it links.
+TEST(Deployment, TheWheelsOfNvidiaAreOfOneRelease) {
+  std::istringstream lines(SourceText("launch/nvidia-wheels.txt"));
+  std::map<std::string, std::string> versions;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("#")) continue;
+    const size_t equals = line.find("==");
+    ASSERT_NE(equals, std::string::npos) << line;
+    versions[line.substr(0, equals)] = line.substr(equals + 2);
+  }
+  for (const char* package : {"nvidia-cublas", "nvidia-cudnn-cu13", "nvidia-nccl-cu13"}) {
+    EXPECT_TRUE(versions.contains(package)) << package;
+  }
+  const std::string release = versions["nvidia-cuda-nvcc"].substr(0, 5);
+  EXPECT_EQ(release, "13.0.");
+  for (const char* package : {"nvidia-cuda-crt", "nvidia-cuda-runtime", "nvidia-nvvm"}) {
+    EXPECT_TRUE(versions[package].starts_with(release)) << package;
+  }
+  EXPECT_THAT(SourceText("docker/Dockerfile"), HasSubstr("launch/get-cuda /opt/nvidia;"));
+}
+
 // The libraries of the built program against the packages of the image.
 TEST(Deployment, TheImageHasThePackageOfEveryLibraryThatTheProgramNeeds) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -235,7 +258,7 @@ TEST(Deployment, TheImageHasThePackageOfEveryLibraryThatTheProgramNeeds) {
 
 TEST(Deployment, TheScriptsAreBash) {
   for (const char* file : {"launch/syncbn.sbatch", "docker/coordinator", "docker/worker-host",
-                           "launch/build", "launch/test", "launch/demo"}) {
+                           "launch/build", "launch/get-cuda", "launch/test", "launch/demo"}) {
     const ProcessResult result = RunProcess({.argv = {"bash", "-n", kSourceRoot / file}});
     EXPECT_EQ(result.status, 0) << result.err;
     const bool runs = (fs::status(kSourceRoot / file).permissions() & fs::perms::owner_exec) != fs::perms::none;

@@ -1,7 +1,9 @@
 """The image is built from docker/Dockerfile and run, by podman, from Debian's packages alone: as one container, as a
 coordinator with its HEALTHCHECK, and as docker/compose.yaml starts it.
 
-Usage: image_test.py SOURCE
+Usage: image_test.py SOURCE [CUDA]
+
+CUDA: a folder that launch/get-cuda has made; then it is the image with what trains on GPUs.
 
 The base image is made here, as there may be no registry. What the release build has compiled is taken from ccache's
 folder, where there is one: the image's own build asks for the same objects. Without them it takes long, no more.
@@ -120,12 +122,13 @@ def found_and_compiled():
     return found, int(counts.get("cache_miss", 0))
 
 
-def the_image_builds_from_its_dockerfile(folder, source):
+def the_image_builds_from_its_dockerfile(folder, source, cuda):
     make_base(folder)
     objects, before = ccache("--get-config", "cache_dir"), found_and_compiled()
     # chroot: the steps have the network of this process, and cgroups are not asked for.
     run("podman", "build", "--isolation=chroot", "--pull-never", "--layers=false", "--format=docker",
         *(["-v", f"{objects}:/ccache"] if os.path.isdir(objects) else []), "--build-arg=BASE=localhost/base",
+        *(["-v", f"{cuda}:/opt/nvidia:ro", "--build-arg=CUDA=1"] if cuda else []),
         f"--file={source}/docker/Dockerfile", "--tag=syncbn", source, patience=BUILD_PATIENCE)
     after = found_and_compiled()
     print(f"  objects of the release build: {after[0] - before[0]}, compiled: {after[1] - before[1]}")
@@ -138,6 +141,14 @@ def its_user_has_no_privileges_and_its_program_all_libraries():
     expect("libmpi.so" in said and "not found" not in said and said.endswith("\nnone\n"), said)
     said = run("podman", "run", "--rm", "--network=none", "syncbn", "info")
     expect("Open MPI" in said, said)
+
+
+def its_program_for_gpus_has_its_libraries_and_says_that_there_is_no_driver():
+    said = run("podman", "run", "--rm", "--network=none", "syncbn", "info", "--json")
+    cuda = json.loads(said)["cuda"]
+    expect(cuda["program"] == "/usr/local/bin/syncbn-cuda", said)
+    expect(cuda["versions"]["CUDA of the driver"] == "none" and "cuDNN" in cuda["versions"], said)
+    expect("install NVIDIA's driver" in cuda["problem"], said)
 
 
 def digest(processes):
@@ -241,7 +252,7 @@ def configure_podman(folder):
                       DISABLE_HC_SYSTEMD="true", TMPDIR=folder)
 
 
-def inside(folder, source):
+def inside(folder, source, cuda=None):
     """Runs the tests; their results go to a file in the folder."""
     configure_podman(folder)
     passed, failed = [], []
@@ -255,8 +266,10 @@ def inside(folder, source):
             print(f"WRONG  {failure}", flush=True)
             failed.append(test.__name__)
 
-    attempt(the_image_builds_from_its_dockerfile, folder, source)
+    attempt(the_image_builds_from_its_dockerfile, folder, source, cuda)
     if passed:
+        if cuda:
+            attempt(its_program_for_gpus_has_its_libraries_and_says_that_there_is_no_driver)
         sandbox.enter_network()  # its ports are those that the files name, and nobody else's
         for test in TESTS:
             attempt(test, *([source] if test.__code__.co_argcount else []))
@@ -320,7 +333,7 @@ def main():
         reason = why_no_packages(folder)
         if reason:
             test_report.skip(reason)
-        in_sandbox("--inside", folder, mode)
+        in_sandbox("--inside", folder, mode, *arguments)
         try:
             with open(os.path.join(folder, "results")) as file:
                 passed, failed = json.load(file)

@@ -2,9 +2,8 @@
 # where all of that is found, ON fails where something is missing, OFF does not look. Sets SYNCBN_HAS_CUDA, and
 # SYNCBN_CUDA_MISSING to what is missing.
 #
-# All of it is below NVIDIA's CUDA folder, in NVIDIA's packages, or in the PyPI wheels nvidia-cuda-nvcc,
-# nvidia-cuda-runtime, nvidia-cublas, nvidia-cudnn-cu13 and nvidia-nccl-cu13, which share one folder:
-# -DCUDAToolkit_ROOT=.../site-packages/nvidia/cu13 and PATH with its bin.
+# All of it is below NVIDIA's CUDA folder, in NVIDIA's packages, or in a folder that launch/get-cuda makes of PyPI's
+# wheels: -DCUDAToolkit_ROOT=DIR and PATH with its bin.
 set(SYNCBN_CUDA AUTO CACHE STRING "Build the CUDA back end: AUTO (where it can be), ON, OFF")
 set_property(CACHE SYNCBN_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(SYNCBN_HAS_CUDA FALSE)
