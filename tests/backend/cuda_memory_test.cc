@@ -46,6 +46,45 @@ TEST_F(CudaStreamTest, MemoryThatAnotherStreamStillUsesIsNotGivenOut) {
   }
 }
 
+// Whether activations are written over their input.
+bool AddsInPlace(Executor& executor, Tensor x) {
+  const std::byte* const before = x.DeviceAddress();
+  const Tensor other = executor.NewZeros(x.shape(), x.dtype());
+  return executor.Add(std::move(x), other).DeviceAddress() == before;
+}
+
+TEST_F(CudaStreamTest, WhatAnotherStreamMayStillReadIsNotOverwritten) {
+  Tensor mine = a_->NewZeros({1000}, DType::kFloat32);
+  EXPECT_TRUE(AddsInPlace(*a_, std::move(mine)));
+  Tensor of_another = b_->NewZeros({1000}, DType::kFloat32);
+  a_->WaitFor(b_->Record());
+  EXPECT_FALSE(AddsInPlace(*a_, std::move(of_another))) << "its home is the other stream";
+  Tensor read = a_->NewZeros({1000}, DType::kFloat32);
+  b_->WaitFor(a_->Record());
+  b_->Clone(read);
+  EXPECT_FALSE(AddsInPlace(*a_, std::move(read))) << "another stream has been told to read it";
+  Tensor shared = a_->NewZeros({1000}, DType::kFloat32);
+  EXPECT_FALSE(AddsInPlace(*a_, shared)) << "its caller has it still";
+}
+
+TEST_F(CudaStreamTest, AViewIsOfItsBlock) {
+  constexpr int64_t kElements = 1000;
+  for (int round = 0; round < 20; ++round) {
+    Tensor view;
+    {
+      Tensor x = a_->New({2, kElements}, DType::kFloat32);
+      a_->Fill(x, round);
+      view = x.Rows(1, 2).Reshape({kElements});
+    }
+    b_->WaitFor(a_->Record());
+    Tensor copy = b_->Clone(view);
+    view = Tensor();
+    Tensor other = a_->New({2, kElements}, DType::kFloat32);
+    a_->Fill(other, -1);
+    EXPECT_TRUE(SameBits(copy.OnHost(), Constant(static_cast<float>(round), kElements)));
+  }
+}
+
 TEST_F(CudaStreamTest, ASourceOnTheHostMayChangeOnceCopyHasReturned) {
   Tensor source = a_->NewOnHost({1000}, DType::kFloat32);
   Tensor target = a_->New({1000}, DType::kFloat32);
@@ -114,8 +153,12 @@ TEST_F(CudaStreamTest, OutOfMemorySaysWhatIsWantedAndHeld) {
     EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
     EXPECT_THAT(
         error.message(),
-        ::testing::HasSubstr("cuda:0: out of memory: 16384 MiB more wanted by a replica "
-                             "that holds 4 MiB; of the device's 4096 MiB, 4092 MiB are free"));
+        ::testing::AllOf(
+            ::testing::HasSubstr("cuda:0: out of memory: 16384 MiB more wanted by a replica's "
+                                 "workspace that holds 4 MiB; of the device's 4096 MiB, 4092 MiB "
+                                 "are free and 4 MiB are this process's: replica's workspace 4 MiB "
+                                 "(at most 4 MiB)"),
+            ::testing::HasSubstr("half of cluster.batch_per_replica")));
   }
 }
 

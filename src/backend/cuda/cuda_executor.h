@@ -125,8 +125,8 @@ class CudaExecutor final : public CudaStream<Executor> {
                        const Tensor& verdict) override;
 
  private:
-  // Where a result may go: `x` where nobody else holds it, else new memory of its shape.
-  Tensor Reuse(const Tensor& x) { return x.use_count() == 1 ? x : New(x.shape()); }
+  // Where a result may go: `x` where it may be overwritten, else new memory of its shape.
+  Tensor Reuse(const Tensor& x) { return core().MayOverwrite(x) ? x : New(x.shape()); }
   Tensor DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys,
                     bool shifted);
   // A filter in the layout of the libraries, packed once for each version of the parameters.

@@ -70,7 +70,7 @@ Tensor CudaExecutor::NormalizeBackwardInput(const Normalization& norm, const Ten
   CheckGradient(norm, y, dy);
   CheckTerms(norm.layout, terms);
   // One of the results may lie where dy was.
-  const Tensor in_place = dy.use_count() == 1 ? dy : Tensor();
+  const Tensor in_place = core().MayOverwrite(dy) ? dy : Tensor();
   const bool masked_copy = dresidual != nullptr && norm.relu;
   Tensor dx;
   if (dresidual == nullptr) {

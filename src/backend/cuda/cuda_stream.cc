@@ -8,8 +8,10 @@
 
 namespace syncbn::backend::cuda {
 
-StreamCore::StreamCore(const CudaDevice& device)
-    : device_(device), handle_(std::make_shared<StreamHandle>(device.ordinal())) {}
+StreamCore::StreamCore(const CudaDevice& device, const char* what)
+    : device_(device), handle_(std::make_shared<StreamHandle>(device.ordinal(), what)) {
+  device_.memory().Register(handle_);
+}
 
 StreamCore::~StreamCore() {
   try {
@@ -33,8 +35,7 @@ void* StreamCore::AnyAddress(const Tensor& x) {
   SYNCBN_CHECK(&x.device() == &device_)
       << "a tensor " << x.shape() << " of device " << x.device().name() << " in an operation of "
       << device_.name();
-  // The address of no elements may be the end of a block, or the next one's begin.
-  if (x.elements() > 0) device_.memory().NoteUse(x.DeviceAddress(), handle_);
+  device_.memory().NoteUse(x, handle_);
   return x.DeviceAddress();
 }
 

@@ -6,11 +6,13 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "backend/cuda/cuda_check.h"
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/stream_handle.h"
+#include "backend/executor.h"
 #include "backend/stream.h"
 #include "base/check.h"
 
@@ -19,7 +21,7 @@ namespace syncbn::backend::cuda {
 // Thread-safe.
 class StreamCore {
  public:
-  explicit StreamCore(const CudaDevice& device);
+  StreamCore(const CudaDevice& device, const char* what);
   ~StreamCore();  // waits for copies that still need memory of the host
 
   const CudaDevice& device() const { return device_; }
@@ -40,6 +42,11 @@ class StreamCore {
     return static_cast<T*>(AnyAddress(x));
   }
   void* AnyAddress(const Tensor& x);
+  // Whether an operation of this stream may write over `x`, which its caller was given: nobody else
+  // holds it, and no other stream may still read it.
+  bool MayOverwrite(const Tensor& x) const {
+    return x.use_count() == 1 && device_.memory().IsOnlyOf(x, *handle_);
+  }
 
   // What launch(cudaStream_t) gives the stream; errors name `what`.
   template <typename Launch>
@@ -62,7 +69,8 @@ class StreamCore {
 template <typename Base>
 class CudaStream : public Base {
  public:
-  explicit CudaStream(const CudaDevice& device) : core_(device) {}
+  explicit CudaStream(const CudaDevice& device)
+      : core_(device, std::is_same_v<Base, Executor> ? "replica's workspace" : "merge stream") {}
 
   const Device& device() const final { return core_.device(); }
   Tensor New(Shape shape, DType dtype) final { return core_.New(shape, dtype); }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/cuda/convolution_limits.h"
 #include "backend/cuda/libraries.h"
 #include "base/error.h"
 
@@ -23,38 +24,35 @@ namespace {
 // choose differently.
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
 
-std::string Name(const Conv2dSpec& spec, const Shape& x) {
-  const auto pair = [](int64_t a, int64_t b) {
-    return std::to_string(a) + " x " + std::to_string(b);
-  };
-  return "convolution " + std::to_string(spec.in_channels) + " -> " +
-         std::to_string(spec.out_channels) + ", window " + pair(spec.kernel_h, spec.kernel_w) +
-         ", stride " + pair(spec.stride_h, spec.stride_w) + ", padding " +
-         pair(spec.pad_h, spec.pad_w) + ", groups " + std::to_string(spec.groups) + ", of " +
-         x.ToString();
-}
-
 void CheckDnn(cudnnStatus_t status, int device, const std::string& what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   throw Error(
       status == CUDNN_STATUS_ALLOC_FAILED ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
       DeviceName(device) + ": cuDNN: " + what + ": " + cudnnGetErrorString(status));
 }
-void CheckBlas(cublasStatus_t status, int device, const std::string& what) {
+// `what()` is the text for a message.
+template <typename What>
+void CheckBlas(cublasStatus_t status, int device, const What& what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw Error(
       status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
-      DeviceName(device) + ": cuBLAS: " + what + ": " + cublasGetStatusString(status));
+      DeviceName(device) + ": cuBLAS: " + what() + ": " + cublasGetStatusString(status));
+}
+void CheckBlas(cublasStatus_t status, int device, const char* what) {
+  CheckBlas(status, device, [&] { return std::string(what); });
 }
 
 // Descriptors of one convolution of one shape.
 class Plan {
  public:
-  Plan(const Conv2dSpec& spec, const Shape& x, int device) : name_(Name(spec, x)), device_(device) {
+  Plan(const Conv2dSpec& spec, const Shape& x, int device)
+      : name_(ConvolutionName(spec, x)), device_(device) {
+    CheckFitsCudnn(spec, x);
     Check(cudnnCreateTensorDescriptor(&x_));
     Check(cudnnCreateTensorDescriptor(&y_));
     Check(cudnnCreateFilterDescriptor(&filter_));
     Check(cudnnCreateConvolutionDescriptor(&convolution_));
+    // They fit: CheckFitsCudnn.
     const auto narrow = [](int64_t value) { return static_cast<int>(value); };
     const auto set = [&](cudnnTensorDescriptor_t descriptor, const Shape& shape) {
       Check(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT,
@@ -213,9 +211,10 @@ class NvidiaLibraries final : public Libraries {
     CheckBlas(cublasSgemm_64(blas_, of_b, of_a, p.columns, p.rows, p.depth, &kOne, p.b,
                              p.transpose_b ? p.depth : p.columns, p.a,
                              p.transpose_a ? p.rows : p.depth, &kZero, p.c, p.columns),
-              device_,
-              "product of matrices " + std::to_string(p.rows) + " x " + std::to_string(p.depth) +
-                  " x " + std::to_string(p.columns));
+              device_, [&] {
+                return "product of matrices " + std::to_string(p.rows) + " x " +
+                       std::to_string(p.depth) + " x " + std::to_string(p.columns);
+              });
   }
 
  private:

@@ -16,11 +16,60 @@ namespace {
 // What the pool makes of a size.
 constexpr size_t kRounding = 256;
 
+size_t Rounded(size_t bytes) {
+  return std::max(kRounding, (bytes + kRounding - 1) / kRounding * kRounding);
+}
+
 std::string Mebibytes(size_t bytes) {
   return std::to_string((bytes + (1 << 19)) >> 20) + " MiB";
 }
 
 }  // namespace
+
+class DeviceMemory::Block {
+ public:
+  Block(int device, size_t bytes, std::shared_ptr<StreamHandle> home)
+      : device_(device), bytes_(bytes), home_(std::move(home)) {
+    home_->CountAllocated(bytes_);
+  }
+
+  // Nothing is to be noted of the home, and nothing twice.
+  void NoteUse(const std::shared_ptr<StreamHandle>& user) {
+    if (user == home_) return;
+    const std::lock_guard lock(mutex_);
+    if (std::ranges::find(users_, user) == users_.end()) users_.push_back(user);
+  }
+  bool IsOnlyOf(const StreamHandle& stream) {
+    const std::lock_guard lock(mutex_);
+    return home_.get() == &stream && users_.empty();
+  }
+
+  // From any thread, when nobody holds it any more. After a failed kernel every call fails, and
+  // there is nothing to be ordered any more.
+  void Free(void* memory) noexcept {
+    try {
+      for (const auto& user : users_) home_->WaitFor(user->Record());
+    } catch (const std::exception&) {
+    }
+    cudaSetDevice(device_);
+    cudaFreeAsync(memory, home_->get());
+    cudaGetLastError();
+    home_->CountFreed(bytes_);
+  }
+
+ private:
+  const int device_;
+  const size_t bytes_;
+  const std::shared_ptr<StreamHandle> home_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<StreamHandle>> users_;  // other than home; guarded by mutex_
+};
+
+// What a tensor's memory ends with; the standard library finds it by the type.
+struct DeviceMemory::Release {
+  std::unique_ptr<Block> block;
+  void operator()(void* memory) noexcept { block->Free(memory); }
+};
 
 DeviceMemory::DeviceMemory(int device) : device_(device) {
   Check(cudaSetDevice(device), device, "cudaSetDevice");
@@ -31,41 +80,76 @@ DeviceMemory::DeviceMemory(int device) : device_(device) {
         "cudaMemPoolSetAttribute");
 }
 
-std::shared_ptr<void> DeviceMemory::Allocate(const std::shared_ptr<StreamHandle>& home,
-                                             size_t bytes) {
-  const size_t rounded = std::max(kRounding, (bytes + kRounding - 1) / kRounding * kRounding);
-  home->MakeCurrent();
-  void* memory = nullptr;
-  // No more than was asked for, so that who looks for accesses beyond blocks sees where they end.
-  const cudaError_t error = cudaMallocAsync(&memory, std::max<size_t>(bytes, 1), home->get());
-  if (error == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // so that it is not taken for the next call's
-    size_t free = 0, total = 0;
-    Check(cudaMemGetInfo(&free, &total), device_, "cudaMemGetInfo");
-    throw Error(ErrorCode::kResourceExhausted,
-                DeviceName(device_) + ": out of memory: " + Mebibytes(rounded) +
-                    " more wanted by a replica that holds " + Mebibytes(home->in_use()) +
-                    "; of the device's " + Mebibytes(total) + ", " + Mebibytes(free) +
-                    " are free and " + Mebibytes(Held()) +
-                    " are this process's. A smaller batch per replica, or fewer replicas on this "
-                    "device, need less");
-  }
-  Check(error, device_, "cudaMallocAsync");
-  home->CountAllocated(rounded);
+void DeviceMemory::Register(const std::shared_ptr<StreamHandle>& stream) {
   const std::lock_guard lock(mutex_);
-  blocks_[static_cast<const std::byte*>(memory)] = {.bytes = rounded, .home = home, .users = {}};
-  return {memory, [this](void* block) { Free(block); }};
+  std::erase_if(streams_, [](const auto& one) { return one.expired(); });
+  streams_.push_back(stream);
 }
 
-void DeviceMemory::NoteUse(const void* address, const std::shared_ptr<StreamHandle>& user) {
+cudaError_t DeviceMemory::TryAllocate(const StreamHandle& home, size_t bytes, void** memory) {
+  // No more than was asked for, so that who looks for accesses beyond blocks sees where they end.
+  const cudaError_t error = cudaMallocAsync(memory, std::max<size_t>(bytes, 1), home.get());
+  // So that it is not taken for the next call's.
+  if (error == cudaErrorMemoryAllocation) cudaGetLastError();
+  return error;
+}
+
+std::shared_ptr<void> DeviceMemory::Allocate(const std::shared_ptr<StreamHandle>& home,
+                                             size_t bytes) {
+  home->MakeCurrent();
+  void* memory = nullptr;
+  cudaError_t error = TryAllocate(*home, bytes, &memory);
+  if (error == cudaErrorMemoryAllocation) {
+    // What was given back may wait for its streams, or lie in pieces that the pool keeps.
+    Check(cudaDeviceSynchronize(), device_, "cudaDeviceSynchronize");
+    Check(cudaMemPoolTrimTo(pool_, 0), device_, "cudaMemPoolTrimTo");
+    error = TryAllocate(*home, bytes, &memory);
+  }
+  if (error == cudaErrorMemoryAllocation) ThrowOutOfMemory(*home, bytes);
+  Check(error, device_, "cudaMallocAsync");
+  auto block = std::make_unique<Block>(device_, Rounded(bytes), home);
+  return std::shared_ptr<void>(memory, Release{std::move(block)});
+}
+
+void DeviceMemory::ThrowOutOfMemory(const StreamHandle& home, size_t bytes) {
+  size_t free = 0, total = 0;
+  Check(cudaMemGetInfo(&free, &total), device_, "cudaMemGetInfo");
+  throw Error(ErrorCode::kResourceExhausted,
+              DeviceName(device_) + ": out of memory: " + Mebibytes(Rounded(bytes)) +
+                  " more wanted by a " + std::string(home.what()) + " that holds " +
+                  Mebibytes(home.in_use()) + "; of the device's " + Mebibytes(total) + ", " +
+                  Mebibytes(free) + " are free and " + Mebibytes(Held()) +
+                  " are this process's: " + Holders() +
+                  ". Activations take memory in proportion to the batch: half of "
+                  "cluster.batch_per_replica needs about half as much. Or have fewer replicas on "
+                  "this device");
+}
+
+std::string DeviceMemory::Holders() {
+  std::string text;
   const std::lock_guard lock(mutex_);
-  auto found = blocks_.upper_bound(static_cast<const std::byte*>(address));
-  SYNCBN_CHECK(found != blocks_.begin()) << "memory that is not of " << DeviceName(device_);
-  Block& block = (--found)->second;
-  SYNCBN_CHECK(static_cast<const std::byte*>(address) < found->first + block.bytes)
-      << "memory that is not of " << DeviceName(device_);
-  if (block.home == user || std::ranges::find(block.users, user) != block.users.end()) return;
-  block.users.push_back(user);
+  for (const auto& one : streams_) {
+    const std::shared_ptr<StreamHandle> stream = one.lock();
+    if (stream == nullptr || stream->peak() == 0) continue;
+    text += (text.empty() ? "" : ", ") + std::string(stream->what()) + " " +
+            Mebibytes(stream->in_use()) + " (at most " + Mebibytes(stream->peak()) + ")";
+  }
+  return text.empty() ? "nothing in use" : text;
+}
+
+DeviceMemory::Block& DeviceMemory::BlockOf(const Tensor& x) {
+  const auto* const release = std::get_deleter<Release>(x.weak_memory().lock());
+  SYNCBN_CHECK(release != nullptr) << "a tensor " << x.shape() << " of " << x.device().name()
+                                   << " whose memory is not of its pool";
+  return *release->block;
+}
+
+void DeviceMemory::NoteUse(const Tensor& x, const std::shared_ptr<StreamHandle>& user) {
+  BlockOf(x).NoteUse(user);
+}
+
+bool DeviceMemory::IsOnlyOf(const Tensor& x, const StreamHandle& stream) {
+  return BlockOf(x).IsOnlyOf(stream);
 }
 
 size_t DeviceMemory::Held() const {
@@ -74,25 +158,6 @@ size_t DeviceMemory::Held() const {
   Check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &bytes), device_,
         "cudaMemPoolGetAttribute");
   return bytes;
-}
-
-// From any thread. After a failed kernel every call fails, and there is nothing to be ordered any
-// more.
-void DeviceMemory::Free(void* memory) noexcept {
-  Block block;
-  {
-    const std::lock_guard lock(mutex_);
-    auto node = blocks_.extract(static_cast<const std::byte*>(memory));
-    block = std::move(node.mapped());
-  }
-  try {
-    for (const auto& user : block.users) block.home->WaitFor(user->Record());
-  } catch (const std::exception&) {
-  }
-  cudaSetDevice(device_);
-  cudaFreeAsync(memory, block.home->get());
-  cudaGetLastError();
-  block.home->CountFreed(block.bytes);
 }
 
 }  // namespace syncbn::backend::cuda

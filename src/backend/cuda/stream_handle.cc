@@ -75,7 +75,7 @@ class RecordedEvent final : public Event::State {
 
 }  // namespace
 
-StreamHandle::StreamHandle(int device) : device_(device) {
+StreamHandle::StreamHandle(int device, const char* what) : device_(device), what_(what) {
   MakeCurrent();
   Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), device_, "cudaStreamCreate");
 }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <string_view>
 
 #include "backend/event.h"
 
@@ -15,12 +16,14 @@ namespace syncbn::backend::cuda {
 // as long as anything that must be ordered with it.
 class StreamHandle {
  public:
-  explicit StreamHandle(int device);
+  // `what` it is, for messages: "merge stream".
+  StreamHandle(int device, const char* what);
   ~StreamHandle();
   StreamHandle(const StreamHandle&) = delete;
   StreamHandle& operator=(const StreamHandle&) = delete;
 
   int device() const { return device_; }
+  std::string_view what() const { return what_; }
   cudaStream_t get() const { return stream_; }
 
   // Makes this thread's calls those of the stream's device.
@@ -39,6 +42,7 @@ class StreamHandle {
 
  private:
   const int device_;
+  const std::string_view what_;
   cudaStream_t stream_ = nullptr;
   std::atomic<size_t> in_use_{0}, peak_{0};
 };
