@@ -25,6 +25,7 @@ namespace {
 constexpr size_t kMostHeld = 64 * 1024;
 // srun takes a line of more than 1,024 bytes apart.
 constexpr size_t kLongestLine = 900;
+constexpr const char* kRelayed = "relayed";
 // For what the rank left behind in its pipes. A process of its own may hold them open for longer.
 constexpr int kDrainMilliseconds = 1000;
 
@@ -133,8 +134,11 @@ class Relay {
 void RelayOutputIfWanted() {
   const char* wanted = std::getenv(kRankRelayVariable);
   if (wanted == nullptr) return;
+  // As on mpirun's terminal.
+  const auto print_by_lines = [] { std::setvbuf(stdout, nullptr, _IOLBF, 0); };
+  if (std::strcmp(wanted, kRelayed) == 0) return print_by_lines();
   const bool lines = std::strcmp(wanted, "lines") == 0;
-  ::unsetenv(kRankRelayVariable);
+  ::setenv(kRankRelayVariable, kRelayed, 1);
   int out[2], error[2];
   if (::pipe2(out, O_CLOEXEC) != 0) return;
   if (::pipe2(error, O_CLOEXEC) != 0) {
@@ -153,8 +157,7 @@ void RelayOutputIfWanted() {
       if (::getppid() != relay) ::raise(SIGKILL);
       ::dup2(out[1], STDOUT_FILENO);
       ::dup2(error[1], STDERR_FILENO);
-      // As on mpirun's terminal.
-      std::setvbuf(stdout, nullptr, _IOLBF, 0);
+      print_by_lines();
     }
     for (const int end : {out[0], out[1], error[0], error[1]}) ::close(end);
     ::sigprocmask(SIG_SETMASK, &before, nullptr);

@@ -10,7 +10,7 @@
 namespace syncbn::coordinator {
 
 // Set in the environment of ranks whose output is wanted so: "1", or "lines" where the launcher
-// passes on whole lines only.
+// passes on whole lines only. In a rank that has its relay it is "relayed".
 inline constexpr const char* kRankRelayVariable = "SYNCBN_RELAY_OUTPUT";
 
 // What a relay is called in /proc/PID/comm, to be told from a rank.
@@ -18,7 +18,8 @@ inline constexpr const char* kRankRelayName = "syncbn-relay";
 
 // To be called first of all in a program, while it has one thread. Where the variable is set it
 // goes on in a child whose outputs are relayed; the calling process does not return. Without the
-// variable, or where no child can be made, nothing happens.
+// variable, or where no child can be made, nothing happens. A program that a rank has become (exec)
+// has the rank's relay, and its lines, too, go there as soon as they end.
 void RelayOutputIfWanted();
 
 }  // namespace syncbn::coordinator

@@ -50,6 +50,15 @@ TEST_F(RankOutputTest, EveryByteOfARankThatIsKilledArrivesAndTheLauncherNamesIts
   EXPECT_THAT(LogOf(), HasSubstr("exited on signal 9")) << "nobody else says so";
 }
 
+TEST_F(RankOutputTest, AProgramThatARankBecomesPrintsByLinesToo) {
+  request.request.processes = 1;
+  request.placement = {{"localhost", 1}};
+  request.program = {kTool, "become"};
+  launcher().Start(request);
+  WaitForEnd();
+  EXPECT_THAT(LogOf(), HasSubstr("said by what the rank became\n"));
+}
+
 TEST_F(RankOutputTest, AnExitCodeComesThroughAndIsNotExplainedAfterTheRanksOwnWords) {
   WriteFileAtomically(file_, "done\n");
   request.program = {kTool, "print", file_, "exit", "3"};

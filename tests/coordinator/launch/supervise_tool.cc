@@ -1,6 +1,6 @@
 // A program with the two subcommands that supervisors need, so that they can be tested as processes
-// of their own without the rest of the product; and a rank that prints a file and then ends as it is
-// told: print FILE [exit N | kill].
+// of their own without the rest of the product; and a rank that prints a file and then ends as it
+// is told: print FILE [exit N | kill]; or that becomes another program: become.
 #include <unistd.h>
 
 #include <csignal>
@@ -26,6 +26,13 @@ int Print(int argc, char** argv) {
   return argc > 4 ? std::atoi(argv[4]) : 0;
 }
 
+// Nothing is flushed.
+int Speak() {
+  std::printf("said by what the rank became\n");
+  std::raise(SIGKILL);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -33,6 +40,9 @@ int main(int argc, char** argv) {
   RelayOutputIfWanted();
   try {
     if (argc >= 3 && std::strcmp(argv[1], "print") == 0) return Print(argc, argv);
+    if (argc == 2 && std::strcmp(argv[1], "become") == 0)
+      return ::execl("/proc/self/exe", argv[0], "speak", nullptr);
+    if (argc == 2 && std::strcmp(argv[1], "speak") == 0) return Speak();
     if (argc >= 2 && std::strcmp(argv[1], "supervise") == 0) {
       SupervisorOptions options;
       for (int i = 2; i < argc; ++i) {
