@@ -15,7 +15,7 @@ using testing::Pair;
 
 TEST(Gpus, AreThoseOfTheDeviceWithWhatDrivesThem) {
   const GpuReport report = ReportGpus();
-  ASSERT_EQ(report.gpus.size(), 1U);
+  ASSERT_FALSE(report.gpus.empty());
   EXPECT_EQ(report.gpus[0].name, "Emulated");
   EXPECT_EQ(report.gpus[0].unfit, "");
   EXPECT_EQ(report.problem, "");
