@@ -12,7 +12,11 @@ if(SYNCBN_CUDA STREQUAL OFF)
 elseif(SYNCBN_CUDA MATCHES "^(AUTO|ON)$")
   include(CheckLanguage)
   check_language(CUDA)
+  # Of a project that asks for 3.25, CMake 3.25.1 warns by a target, CUDA::nvToolsExt, that CUDA 13 has no more.
+  set(minimum ${CMAKE_MINIMUM_REQUIRED_VERSION})
+  set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
   find_package(CUDAToolkit 12.4 QUIET)
+  set(CMAKE_MINIMUM_REQUIRED_VERSION ${minimum})
   if(CUDAToolkit_FOUND)
     find_path(CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ${CUDAToolkit_LIBRARY_ROOT}/../cudnn/include)
     find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${CUDAToolkit_LIBRARY_DIR}
