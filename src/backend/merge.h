@@ -30,11 +30,20 @@ struct MergeContent {
   std::span<const int64_t> channels;
 
   size_t bytes() const { return static_cast<size_t>(elements) * SizeOf(dtype); }
+  // What elements [begin, end) hold: of a sum any of them, of moments whole blocks.
+  MergeContent Part(int64_t begin, int64_t end) const;
 };
 
 // Throws INVALID_ARGUMENT when the operation cannot be done on such elements, or the blocks of moments do
 // not add up to them.
 void CheckContent(const MergeContent& content);
+
+// values[into] <- values[into] combined with values[from].
+struct MergeStep {
+  int into = 0;
+  int from = 0;
+  bool operator==(const MergeStep&) const = default;
+};
 
 // Elements [begin, end) of a message.
 struct ElementRange {

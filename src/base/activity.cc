@@ -18,6 +18,7 @@ constexpr std::array kTable = {
     Entry{Activity::kJoin, "join", Awaits::kReplicas},
     Entry{Activity::kStart, "start", Awaits::kOutside},
     Entry{Activity::kTrain, "train", Awaits::kItself},
+    Entry{Activity::kDevice, "device", Awaits::kReplicas},
     Entry{Activity::kRecord, "record", Awaits::kOutside},
     Entry{Activity::kDump, "dump", Awaits::kOutside},
     Entry{Activity::kEvaluate, "evaluate", Awaits::kItself},

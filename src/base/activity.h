@@ -13,21 +13,22 @@ namespace syncbn {
 
 enum class Activity : int32_t {
   // -- Of a process, in the order of a run
-  kLoad,        // reads the run file and the data
-  kJoin,        // meets the other processes
-  kStart,       // reads a checkpoint, opens its files
-  kTrain,       // a step; between its replicas' parts: the update
-  kRecord,      // writes and shows figures
-  kDump,        // writes a step whole
+  kLoad,    // reads the run file and the data
+  kJoin,    // meets the other processes
+  kStart,   // reads a checkpoint, opens its files
+  kTrain,   // a step; between its replicas' parts: the update
+  kDevice,  // waits for what its device was given, in which the devices of others may be waited for
+  kRecord,  // writes and shows figures
+  kDump,    // writes a step whole
   kEvaluate,
   kCheckpoint,  // writes one
   kFinish,      // the summary, and what the coordinator has not yet heard
   // -- Of a replica
-  kCompute,     // a layer
-  kReduction,   // waits for the parts of other replicas
-  kTurn,        // waits until it may compute: replicas of its process take turns
-  kData,        // waits for its batch
-  kRest,        // between two rounds: what its process is doing tells more
+  kCompute,    // a layer
+  kReduction,  // waits for the parts of other replicas
+  kTurn,       // waits until it may compute: replicas of its process take turns
+  kData,       // waits for its batch
+  kRest,       // between two rounds: what its process is doing tells more
 };
 
 // Who has to move before an activity can end.

@@ -95,7 +95,9 @@ void ControlPlane::OnBody(int from, const ReceiveBuffer& buffer) {
       failure_.Set(TakeCause(body), Failure::Origin::kElsewhere);
       return;
     case MessageKind::kHeartbeat: return TakeHeartbeat(from, body);
-    case MessageKind::kData: break;
+    case MessageKind::kData:
+    case MessageKind::kRollCall:
+      break;
   }
   ThrowUnknownValue("control message", static_cast<int>(incoming.kind));
 }

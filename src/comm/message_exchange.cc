@@ -89,15 +89,15 @@ void MessageExchange::Expect(Series& base, int round, std::vector<Incoming> inco
   series.At(round).incoming = std::move(incoming);
 }
 
-bool MessageExchange::AllGather(Series& base, int round, std::span<const std::byte> block,
-                                std::shared_ptr<void> owner, std::vector<Incoming> incoming) {
+bool MessageExchange::AllGather(Series& base, int round, const Tensor& block,
+                                std::vector<Incoming> incoming) {
   auto& series = static_cast<MessageSeries&>(base);
   // Everybody begins with its right neighbour, so that not all send to the same one at first.
   const size_t ranks = incoming.size();
   const size_t first = static_cast<size_t>(
       std::ranges::upper_bound(incoming, communicator_.rank(), {}, &Incoming::rank) - incoming.begin());
   for (size_t i = 0; i < ranks; ++i) {
-    Send(series, round, 0, {incoming[(first + i) % ranks].rank, block, owner});
+    Send(series, round, incoming[(first + i) % ranks].rank, 0, block);
   }
   return Launched(series, round, std::move(incoming));
 }
@@ -109,13 +109,13 @@ bool MessageExchange::AllToAll(Series& base, int round, std::span<const Outgoing
   for (int i = 0, index = 0; i < blocks; ++i) {
     const Outgoing& one = outgoing[static_cast<size_t>(i)];
     index = i > 0 && outgoing[static_cast<size_t>(i) - 1].rank == one.rank ? index + 1 : 0;
-    Send(series, round, index, one);
+    Send(series, round, one.rank, index, one.block);
   }
   return Launched(series, round, std::move(incoming));
 }
 
-void MessageExchange::Send(const MessageSeries& series, int round, int index,
-                           const Outgoing& outgoing) {
+void MessageExchange::Send(const MessageSeries& series, int round, int rank, int index,
+                           const Tensor& block) {
   // `own` is constant since Open.
   const MessageHead head{.kind = MessageKind::kData,
                          .group_begin = series.key.group.begin,
@@ -125,8 +125,10 @@ void MessageExchange::Send(const MessageSeries& series, int round, int index,
                          .sequence = series.key.sequence,
                          .signature = *series.own};
   messages_.fetch_add(1, std::memory_order_relaxed);
-  bytes_.fetch_add(static_cast<int64_t>(outgoing.bytes.size()), std::memory_order_relaxed);
-  communicator_.Send(outgoing.rank, head.Bytes(), outgoing.bytes, outgoing.owner);
+  bytes_.fetch_add(static_cast<int64_t>(block.bytes()), std::memory_order_relaxed);
+  std::shared_ptr<void> owner;
+  if (block.bytes() > Communicator::kCopiedBytes) owner = std::make_shared<Tensor>(block);
+  communicator_.Send(rank, head.Bytes(), block.Bytes(), std::move(owner));
 }
 
 bool MessageExchange::Launched(MessageSeries& series, int round, std::vector<Incoming> incoming) {
@@ -180,15 +182,15 @@ ReceiveBuffer MessageExchange::OnHead(int from, const MessageHead& head, size_t 
   Round& round = series->At(head.round);
   Block block{.rank = from, .index = head.index};
   const auto place = std::ranges::lower_bound(round.incoming, from, {}, &Incoming::rank);
-  if (place != round.incoming.end() && place->rank == from && place->memory.data() != nullptr &&
+  if (place != round.incoming.end() && place->rank == from && place->memory.defined() &&
       !failure_.failed()) {
-    SYNCBN_CHECK_EQ(body_bytes, place->memory.size()) << "from rank " << from;
-    block.memory = place->memory.data();
+    SYNCBN_CHECK_EQ(body_bytes, place->memory.bytes()) << "from rank " << from;
+    block.bytes = place->memory.Viewed({static_cast<int64_t>(body_bytes)}, DType::kUint8);
   } else {
-    block.owner = AllocateAligned(body_bytes);
-    block.memory = static_cast<std::byte*>(block.owner.get());
+    block.bytes = Tensor({static_cast<int64_t>(body_bytes)}, DType::kUint8);
   }
-  ReceiveBuffer buffer{.memory = block.memory, .token = static_cast<uint64_t>(head.round)};
+  ReceiveBuffer buffer{.memory = block.bytes.DeviceAddress(),
+                       .token = static_cast<uint64_t>(head.round)};
   round.blocks.push_back(std::move(block));
   buffer.owner = std::move(series);
   return buffer;

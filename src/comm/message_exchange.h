@@ -26,8 +26,8 @@ class MessageExchange : public Exchange {
                                std::shared_ptr<void> owner) override;
   void Close(Series& series) override;
   void Expect(Series& series, int round, std::vector<Incoming> incoming) override;
-  bool AllGather(Series& series, int round, std::span<const std::byte> block,
-                 std::shared_ptr<void> owner, std::vector<Incoming> incoming) override;
+  bool AllGather(Series& series, int round, const Tensor& block,
+                 std::vector<Incoming> incoming) override;
   bool AllToAll(Series& series, int round, std::span<const Outgoing> outgoing,
                 std::vector<Incoming> incoming) override;
   std::vector<std::shared_ptr<void>> Completed() override;
@@ -47,7 +47,7 @@ class MessageExchange : public Exchange {
   };
 
   std::shared_ptr<MessageSeries> SeriesAt(const Key& key);
-  void Send(const MessageSeries& series, int round, int index, const Outgoing& outgoing);
+  void Send(const MessageSeries& series, int round, int rank, int index, const Tensor& block);
   // After everything has been sent: from here on the round can be complete.
   bool Launched(MessageSeries& series, int round, std::vector<Incoming> incoming);
 

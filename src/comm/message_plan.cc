@@ -61,9 +61,10 @@ std::vector<RoundTraffic> TrafficOf(const GroupPlan& plan, const Content& conten
   const size_t participants = plan.participants.size();
   if (participants < 2) return {};
   if (!options.IsSmall(content.bytes())) return RangeTraffic(plan, content);
-  return WholeTraffic(
-      options.GoesDirectly(participants) ? DirectSchedule(plan) : RecursiveSchedule(plan),
-      static_cast<int64_t>(content.bytes()));
+  return WholeTraffic(options.GoesDirectly(participants, /*on_device=*/false)
+                          ? DirectSchedule(plan)
+                          : RecursiveSchedule(plan),
+                      static_cast<int64_t>(content.bytes()));
 }
 
 }  // namespace syncbn::comm

@@ -45,7 +45,8 @@ NativeReducer::NativeReducer(Communicator& communicator, const ReducerOptions& o
     for (const Group group : options.native_groups) {
       if (group != Group{0, options.replicas}) prepare(group);
     }
-    native_ = this->communicator().MakeNative(rank_sets);
+    native_ = exchange().MakeNative(rank_sets);
+    if (!native_) native_ = this->communicator().MakeNative(rank_sets);
   }
   Open();
 }
@@ -94,11 +95,16 @@ bool NativeReducer::Launch(const std::shared_ptr<Op>& base) {
   auto op = std::static_pointer_cast<NativeOp>(base);
   const GroupPlan& plan = op->group->plan;
   const size_t index = IndexOf(plan.group);
+  if (exchange().in_stream_order()) {
+    native_->Start(static_cast<int>(index), op->content, op->value);
+    op->all_launched.store(true, std::memory_order_release);
+    return true;
+  }
   // Blocks without bytes: what is compared is in their heads.
   std::vector<Exchange::Outgoing> outgoing;
   std::vector<Exchange::Incoming> incoming;
   if (plan.self != 0) {
-    outgoing.push_back({.rank = plan.participants.front().rank});
+    outgoing.push_back({.rank = plan.participants.front().rank, .block = {}});
   } else {
     for (size_t p = 1; p < plan.participants.size(); ++p) {
       incoming.push_back({.rank = plan.participants[p].rank});
@@ -106,16 +112,17 @@ bool NativeReducer::Launch(const std::shared_ptr<Op>& base) {
   }
   op->value = ForExchange(std::move(op->value));
   const bool compared = exchange().AllToAll(*op->series, 0, outgoing, std::move(incoming));
-  op->request = native_->Start(static_cast<int>(index), op->content, op->value.Bytes().data(),
-                               std::make_shared<Tensor>(op->value));
+  op->request = native_->Start(static_cast<int>(index), op->content, op->value);
   op->all_launched.store(true, std::memory_order_release);
   std::lock_guard lock(running_mutex_);
   running_.push_back(std::move(op));
   return compared;
 }
 
-void NativeReducer::Continue(const std::shared_ptr<Op>& op) {
-  static_cast<NativeOp&>(*op).compared = true;
+void NativeReducer::Continue(const std::shared_ptr<Op>& base) {
+  auto& op = static_cast<NativeOp&>(*base);
+  op.compared = true;
+  if (exchange().in_stream_order()) Complete(base, std::exchange(op.value, Tensor()));
 }
 
 bool NativeReducer::Test(NativeOp& op) {

@@ -1,10 +1,12 @@
-// `reduction: native`: the contributions of a process are combined in the order of its replicas, and the
-// rest is the library's all-reduce (MPI_Allreduce, moments by an operation of our own). Bits may depend
-// on the number of processes: this is what the tree is measured against.
+// `reduction: native`: the contributions of a process are combined in the order of its replicas,
+// and the rest is the library's all-reduce (MPI_Allreduce, moments by an operation of our own).
+// Bits may depend on the number of processes: this is what the tree is measured against.
 //
-// Operations of a group are launched in the order of their numbers, as the library demands. Every process
-// also gives its signature to the group's first one, so that replicas that are out of step are named here
-// too.
+// Operations of a group are launched in the order of their numbers, as the library demands. Every
+// process also gives its signature to the group's first one, so that replicas that are out of step
+// are named here too. Where the exchange moves in stream order, it has the all-reduce, which is
+// over once it is launched, and the signatures are compared as for every exchange of that kind
+// (roll_call.h).
 #pragma once
 
 #include "comm/native_collectives.h"

@@ -96,8 +96,17 @@ class Reducer {
   // To be called now and then, at least every few seconds, while replicas of this process wait for something
   // that is not a reduction: judges their waits. Returns whether the run has failed, here or elsewhere.
   virtual bool CheckWaits() = 0;
+  // Whether the run has failed, as far as is known here.
+  virtual bool failed() const = 0;
+  // To be called after a wait of the host for what a device has reduced, before it believes that.
+  // Returns when it is sure that all processes have reduced the same; throws the failure of the
+  // run, after which what the device has means nothing. At once where there is no device.
+  virtual void Confirm() { ThrowIfFailed(); }
   // Throws the failure of the run. Precondition: it has failed.
   [[noreturn]] virtual void ThrowFailure() const = 0;
+  void ThrowIfFailed() const {
+    if (failed()) ThrowFailure();
+  }
 
   virtual ReducerCounters counters() const = 0;
 };
@@ -116,7 +125,10 @@ struct ReplicaLink {
     stream.WaitFor(reducer->Wait(handle));
   }
   // The result is there: for figures that the host decides by.
-  void WaitOnHost(const Reducer::Handle& handle) const { reducer->Wait(handle).WaitOnHost(); }
+  void WaitOnHost(const Reducer::Handle& handle) const {
+    reducer->Wait(handle).WaitOnHost();
+    reducer->Confirm();
+  }
   void Reduce(const Reduction& reduction) const { WaitOnHost(Start(reduction)); }
 };
 

@@ -20,21 +20,21 @@ std::unique_ptr<backend::MergeStream> StreamOf(const backend::Backend* backend) 
 ReducerBase::ReducerBase(Communicator& communicator, const ReducerOptions& options)
     : options_(options),
       stream_(StreamOf(options.backend)),
+      host_(backend::MakeHostMergeStream()),
       map_(options.replicas, communicator.size()),
       communicator_(communicator.Duplicate()),
       watchdog_(map_, communicator.rank(), HostName(), options.stall_timeout, *options.clock),
       control_(*communicator_, map_, watchdog_, failure_),
+      messages_(*communicator_, failure_),
+      own_exchange_(options.make_exchange && others()
+                        ? options.make_exchange(*communicator_, *stream_)
+                        : nullptr),
+      exchange_(own_exchange_ ? own_exchange_.get() : &messages_),
       engine_(*this, communicator.size() > 1) {
-  if (options.make_exchange && others()) {
-    exchange_ = options.make_exchange(*communicator_);
-  } else {
-    auto messages = std::make_unique<MessageExchange>(*communicator_, failure_);
-    messages_ = messages.get();
-    exchange_ = std::move(messages);
-  }
   if (exchange_->order() == Exchange::Order::kOfProcess) {
     order_.emplace(map_.OfProcess(communicator_->rank()));
     launches_.one_by_one = true;
+    roll_call_.emplace(*communicator_, failure_);
   }
 }
 
@@ -50,7 +50,7 @@ Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
   CheckReduction(replica, reduction);
   // What this thread left behind earlier may need a driver while it computes on.
   engine_.WakeDriver();
-  const Signature signature = Signature::Of(replica, communicator_->rank(), reduction);
+  Signature signature = Signature::Of(replica, communicator_->rank(), reduction);
   std::shared_ptr<Op> op;
   int index = 0;
   std::optional<std::string> mismatch;
@@ -60,6 +60,7 @@ Reducer::Handle ReducerBase::Start(int replica, const Reduction& reduction) {
     index = replica - state.local.begin;
     op = OpAt(state, state.next[static_cast<size_t>(index)]++);
     if (order_) mismatch = order_->Start(replica, op, reduction.name);
+    signature.place = op->place;
   }
   watchdog_.board().Contribute(replica);
   if (!mismatch) mismatch = Enter(op, index, signature, reduction);
@@ -107,7 +108,8 @@ GroupState& ReducerBase::StateOf(Group group) {
     made->next.assign(static_cast<size_t>(made->local.size()), 0);
     if (made->crosses_processes()) {
       made->direct = DirectSchedule(made->plan);
-      made->whole_is_direct = options_.GoesDirectly(made->plan.participants.size());
+      made->whole_is_direct =
+          options_.GoesDirectly(made->plan.participants.size(), exchange_->in_stream_order());
       made->whole = made->whole_is_direct ? made->direct : RecursiveSchedule(made->plan);
     }
     state = std::move(made);
@@ -169,6 +171,9 @@ void ReducerBase::LaunchDue(LaunchQueue& queue, std::shared_ptr<Op> combined) {
     queue.launching = true;
     while (std::shared_ptr<Op> next = queue.TakeDue()) {
       lock.unlock();
+      if (roll_call_) {
+        roll_call_->Call(next->signature, next->sequence, next->group->plan);
+      }
       if (Launch(next)) complete.push_back(std::move(next));
       lock.lock();
     }
@@ -182,16 +187,11 @@ void ReducerBase::LaunchDue(LaunchQueue& queue, std::shared_ptr<Op> combined) {
 // -- Complete ----------------------------------------------------------------------------------------
 
 Tensor ReducerBase::ForExchange(Tensor part) const {
-  if (part.on_host()) return part;
+  if (&part.device() == &place().device()) return part;
   Tensor copy = stream_->NewOnHost(part.shape(), part.dtype());
   stream_->Copy(part, copy);
   stream_->Record().WaitOnHost();
   return copy;
-}
-
-void ReducerBase::Complete(const std::shared_ptr<Op>& op, void* value) {
-  const std::shared_ptr<void> not_owned(std::shared_ptr<void>(), value);
-  Complete(op, Tensor({op->content.elements}, op->content.dtype, not_owned));
 }
 
 void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
@@ -203,6 +203,14 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
     result = Tensor();
   }
   op->ready = stream_->Record();
+  if (exchange_->in_stream_order() && op->group->crosses_processes()) {
+    outstanding_.Add({.group = op->group,
+                      .signature = op->signature,
+                      .sequence = op->sequence,
+                      .place = op->place,
+                      .done = op->ready,
+                      .since = {}});
+  }
   std::shared_ptr<Exchange::Series> series;
   {
     std::lock_guard lock(op->mutex);

@@ -31,9 +31,11 @@
 #include "comm/control_plane.h"
 #include "comm/group_state.h"
 #include "comm/message_exchange.h"
+#include "comm/outstanding.h"
 #include "comm/progress_board.h"
 #include "comm/progress_engine.h"
 #include "comm/reducer_options.h"
+#include "comm/roll_call.h"
 
 namespace syncbn::comm {
 
@@ -50,6 +52,8 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) override;
   ProgressBoard& board() override { return watchdog_.board(); }
   bool CheckWaits() override;
+  bool failed() const override { return failure_.failed(); }
+  void Confirm() override;
   [[noreturn]] void ThrowFailure() const override { failure_.Throw(); }
   ReducerCounters counters() const override;
 
@@ -83,13 +87,14 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   Exchange& exchange() { return *exchange_; }
   const Exchange& exchange() const { return *exchange_; }
   const ReducerOptions& options() const { return options_; }
-  // Copies `value` to all results that are not there already and ends the operation. The other form takes it
-  // from memory of the host.
+  // Copies `value` to all results that are not there already and ends the operation.
   void Complete(const std::shared_ptr<Op>& op, const Tensor& value);
-  void Complete(const std::shared_ptr<Op>& op, void* value);
+  // Where contributions of this process are merged.
   backend::MergeStream& stream() const { return *stream_; }
-  // What is given to the exchange, which takes memory of the host: `part`, or a copy if it lives elsewhere.
-  // Sleeps until that is there.
+  // Where blocks of the exchange live and are merged: the same, or the host.
+  backend::MergeStream& place() const { return exchange_->in_stream_order() ? *stream_ : *host_; }
+  // What is given to the exchange: `part`, or a copy where it takes memory of the host and that
+  // lives elsewhere. Sleeps until that is there.
   Tensor ForExchange(Tensor part) const;
   // To be called last by the constructor and first by the destructor of the derived class: begins to tell
   // the other processes what happens here; leaves in good order.
@@ -115,12 +120,16 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   // Wakes who waits, and tells the other processes if it began here. Without locks.
   void SpreadFailure();
   void CheckForStall(Op& op);
+  // The same for what a device does; and for the health of the exchange.
+  void CheckDevice();
   void FailIfHopeless(const WaitedFor& wait);
 
   // -- Progress ----------------------------------------------------------------------------------------
   ReceiveBuffer OnHead(int from, std::span<const std::byte> head, size_t body_bytes) override;
   void OnBody(int from, const ReceiveBuffer& buffer) override;
-  bool NeedsProgress() const override { return expecting_.load(std::memory_order_acquire) > 0; }
+  bool NeedsProgress() const override {
+    return expecting_.load(std::memory_order_acquire) > 0 || (roll_call_ && roll_call_->open());
+  }
   bool MakeProgress() override { return Drive(Communicator::IfBusy::kWait); }
   void Idle(int polls) override { communicator_->Idle(polls); }
   bool Drive(Communicator::IfBusy if_busy);
@@ -130,14 +139,18 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   bool others() const { return communicator_->size() > 1; }
 
   const ReducerOptions options_;
-  const std::unique_ptr<backend::MergeStream> stream_;
+  const std::unique_ptr<backend::MergeStream> stream_, host_;
   const ReplicaMap map_;
   std::unique_ptr<Communicator> communicator_;
   Failure failure_;
   Watchdog watchdog_;
   ControlPlane control_;
-  std::unique_ptr<Exchange> exchange_;
-  MessageExchange* messages_ = nullptr;  // the same, if it is over messages
+  MessageExchange messages_;
+  const std::unique_ptr<Exchange> own_exchange_;  // null: messages_
+  Exchange* const exchange_;
+  // Where the exchange has one order and no signatures.
+  std::optional<RollCall> roll_call_;
+  Outstanding outstanding_;
   ProgressEngine engine_;
   // Of CheckWaits: since when somebody waits, in the watchdog's time.
   std::optional<std::chrono::nanoseconds> waiting_since_;

@@ -16,12 +16,15 @@ void ReducerBase::Fail(FailureCause cause) {
 void ReducerBase::SpreadFailure() {
   if (!failure_.failed()) return;
   engine_.WakeAll();
-  if (!failure_.TakeUntold() || !others()) return;
-  try {
-    control_.SpreadFailure(failure_.cause());
-  } catch (const std::exception&) {
-    // The transport is what failed: its error is known here, and the others lose this process.
+  if (failure_.TakeUntold() && others()) {
+    try {
+      control_.SpreadFailure(failure_.cause());
+    } catch (const std::exception&) {
+      // The transport is what failed: its error is known here, and the others lose this process.
+    }
   }
+  // Who waits for a device waits for what this ends.
+  exchange_->Abort();
 }
 
 void ReducerBase::Poison(int replica, std::string_view cause) {
@@ -92,6 +95,65 @@ void ReducerBase::CheckForStall(Op& op) {
     }
   }
   FailIfHopeless(wait);
+}
+
+void ReducerBase::CheckDevice() {
+  if (failure_.failed()) return;
+  try {
+    const nanoseconds now = watchdog_.Observe();
+    const std::optional<Outstanding::Entry> oldest = outstanding_.Oldest(now);
+    std::vector<int> late, others;
+    if (oldest) {
+      for (const GroupPlan::Participant& participant : oldest->group->plan.participants) {
+        if (participant.rank == communicator_->rank()) continue;
+        for (int member = participant.members.begin; member < participant.members.end; ++member) {
+          const int replica = oldest->group->plan.group.begin + member;
+          others.push_back(replica);
+          if (watchdog_.board().Read(replica).reductions <= oldest->place) late.push_back(replica);
+        }
+      }
+    }
+    WithFrame(
+        [&] {
+          if (!oldest) return std::string("nothing was outstanding");
+          const Group local = map_.OfProcess(communicator_->rank());
+          return oldest->Describe() + " was outstanding, " +
+                 watchdog_.Account(late.empty() ? others : late) +
+                 "; here: " + watchdog_.board().Read(local.begin).Describe();
+        },
+        [&] { exchange_->CheckHealth(); });
+    if (!oldest) return;
+    FailIfHopeless({.what = oldest->Describe() + ", which the device was given",
+                    .name = std::string(oldest->signature.Name()),
+                    .missing = late.empty() ? others : late,
+                    .since = *oldest->since,
+                    .on_devices = late.empty()});
+  } catch (const Error& error) {
+    Fail({error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.what()});
+    SpreadFailure();
+  }
+}
+
+void ReducerBase::Confirm() {
+  if (roll_call_ && exchange_->in_stream_order()) {
+    // What this process has launched, all its replicas have started: so nobody waits for this
+    // thread before it launches the same, and only a process that launches something else gives no
+    // answer.
+    const int64_t calls = roll_call_->calls();
+    const nanoseconds since = watchdog_.Observe();
+    for (int polls = 1; !failure_.failed(); ++polls) {
+      const std::optional<std::string> unanswered = roll_call_->Unanswered(calls);
+      if (!unanswered) return;
+      if (Drive(Communicator::IfBusy::kWait)) polls = 0;
+      communicator_->Idle(polls);
+      if (watchdog_.Observe() - since < options_.stall_timeout) continue;
+      Fail({ErrorCode::kInternal, "rank " + std::to_string(communicator_->rank()) +
+                                      " has what a device reduced, and no word of " + *unanswered +
+                                      ": processes reduce different things"});
+      SpreadFailure();
+    }
+  }
+  ThrowIfFailed();
 }
 
 bool ReducerBase::CheckWaits() {

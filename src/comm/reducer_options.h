@@ -11,6 +11,7 @@
 
 namespace syncbn::backend {
 class Backend;
+class MergeStream;
 }
 
 namespace syncbn::comm {
@@ -22,6 +23,12 @@ enum class ReducerKind {
   kTree,    // the canonical tree over replicas: equal bits at any number of processes
   kNative,  // the library's all-reduce
 };
+
+// Makes the data plane among the processes of `control`, the reducer's own communicator, for blocks
+// of `merges`, its merge stream, where it moves in that order (MakeNcclExchange). Null: messages
+// over `control`. Collective.
+using MakeExchange =
+    std::function<std::unique_ptr<Exchange>(Communicator& control, backend::MergeStream& merges)>;
 
 struct ReducerOptions {
   ReducerKind kind = ReducerKind::kTree;
@@ -37,15 +44,18 @@ struct ReducerOptions {
   // (exchange_schedule.h). As above. Measured by reduction_bench: with 3 recursion takes 1.06 to 1.35 times as
   // long, with 4 0.69 to 0.89.
   int direct_processes = 3;
+  // The same where a device exchanges in the order of its stream: a launch costs more than many
+  // small blocks, and the library gathers by the best way of the machine. Not measured.
+  int direct_processes_on_device = 64;
   bool IsSmall(size_t bytes) const { return bytes <= small_bytes; }
-  bool GoesDirectly(size_t participants) const {
-    return participants <= static_cast<size_t>(direct_processes);
+  bool GoesDirectly(size_t participants, bool on_device) const {
+    return participants <=
+           static_cast<size_t>(on_device ? direct_processes_on_device : direct_processes);
   }
   // kNative: groups across processes, beside the one of all replicas, that will be reduced.
   std::vector<Group> native_groups;
-  // Makes the data plane among the processes of `control`, the reducer's own communicator (MakeNcclExchange);
-  // empty: messages over that one. The result does not depend on it.
-  std::function<std::unique_ptr<Exchange>(Communicator& control)> make_exchange = {};
+  // The data plane; empty: messages. The result does not depend on it.
+  MakeExchange make_exchange = {};
   const Clock* clock = &Clock::System();
   // Whose tensors are reduced, on a merge stream of its own; null: the host's.
   const backend::Backend* backend = nullptr;

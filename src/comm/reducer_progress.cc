@@ -33,14 +33,18 @@ ReceiveBuffer ReducerBase::OnHead(int from, std::span<const std::byte> bytes, si
     return buffer;
   }
   if (failure_.failed()) return Discard(body_bytes);
-  SYNCBN_CHECK(messages_ != nullptr) << "rank " << from << " sends data over messages";
-  return messages_->OnHead(from, head, body_bytes);
+  if (head.kind == MessageKind::kRollCall) {
+    SYNCBN_CHECK(roll_call_.has_value()) << "rank " << from << " exchanges data in another way";
+    roll_call_->Hear(from, head);
+    return Discard(body_bytes);
+  }
+  return messages_.OnHead(from, head, body_bytes);
 }
 
 void ReducerBase::OnBody(int from, const ReceiveBuffer& buffer) {
   if (buffer.token == kDiscardToken) return;
   if (buffer.token == kControlToken) return control_.OnBody(from, buffer);
-  messages_->OnBody(buffer);
+  messages_.OnBody(buffer);
 }
 
 bool ReducerBase::Drive(Communicator::IfBusy if_busy) {
@@ -94,6 +98,7 @@ void ReducerBase::HeartbeatLoop() {
     }
     Drive(Communicator::IfBusy::kWait);
     watchdog_.Observe();
+    if (exchange_->in_stream_order()) CheckDevice();
     lock.lock();
     heartbeat_stop_.wait_for(lock, interval, [&] { return stopping_; });
   }

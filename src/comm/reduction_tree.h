@@ -11,6 +11,8 @@
 #include <span>
 #include <vector>
 
+#include "backend/merge.h"
+
 namespace syncbn::comm {
 
 // Members [begin, end) of a group; a node of the tree.
@@ -26,12 +28,7 @@ std::optional<Subtree> SiblingOf(Subtree node, int size);
 // The largest subtrees that lie inside members [begin, end), left to right; they cover it.
 std::vector<Subtree> MaximalSubtrees(int begin, int end, int size);
 
-// values[into] <- values[into] merged with values[from], where `into` lies left of `from`.
-struct MergeStep {
-  int into = 0;
-  int from = 0;
-  bool operator==(const MergeStep&) const = default;
-};
+using backend::MergeStep;
 
 // The steps, in order, that turn the values of `subtrees` (left to right, covering 0..size-1) into the
 // value of the root, left in values[0].

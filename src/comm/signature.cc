@@ -48,7 +48,8 @@ Signature Signature::Of(int replica, int rank, const Reduction& reduction) {
 
 bool Signature::Agrees(const Signature& other) const {
   return operation == other.operation && dtype == other.dtype && elements == other.elements &&
-         name_hash == other.name_hash && channels_hash == other.channels_hash;
+         place == other.place && name_hash == other.name_hash &&
+         channels_hash == other.channels_hash;
 }
 
 std::string_view Signature::Name() const { return {name.data(), ::strnlen(name.data(), name.size())}; }
@@ -68,7 +69,12 @@ std::string DescribeMismatch(const Signature& one, const Signature& other, Group
                      std::to_string(second.rank) + " replica " + std::to_string(second.replica) +
                      " " + second.Describe() + ", both as reduction " + std::to_string(sequence) +
                      " of " + comm::Describe(group);
-  if (first.Describe() == second.Describe()) text += " (their channels or long names differ)";
+  if (first.place != second.place) {
+    text += ", the one as number " + std::to_string(first.place) +
+            " of its program, the other as number " + std::to_string(second.place);
+  } else if (first.Describe() == second.Describe()) {
+    text += " (their channels or long names differ)";
+  }
   return text + ": all replicas of a group must reduce the same things in the same order";
 }
 

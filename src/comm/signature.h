@@ -20,6 +20,8 @@ struct Signature {
   int32_t replica = 0;
   int32_t rank = 0;
   int64_t elements = 0;
+  // Where all processes launch in one order: its number in the program of every replica.
+  int64_t place = -1;
   uint64_t name_hash = 0;
   uint64_t channels_hash = 0;
   // The name, cut to what fits, ending in zeros.

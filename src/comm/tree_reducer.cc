@@ -1,7 +1,6 @@
 #include "comm/tree_reducer.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "comm/local_tree.h"
@@ -9,17 +8,13 @@
 namespace syncbn::comm {
 namespace {
 
-// Ranges are merged in pieces that stay in the cache over all steps of a plan.
-constexpr int64_t kPieceElements = 16 * 1024;
-
-std::byte* At(std::byte* memory, int64_t element, DType dtype) {
-  return memory + element * static_cast<int64_t>(SizeOf(dtype));
+Tensor RangeOf(const Tensor& message, Range range) {
+  return message.Slice(range.begin, {range.size()});
 }
 
-size_t BytesOf(Range range, DType dtype) { return static_cast<size_t>(range.size()) * SizeOf(dtype); }
-
-bool Overlaps(std::span<const std::byte> bytes, const std::byte* begin, size_t size) {
-  return bytes.data() < begin + size && begin < bytes.data() + bytes.size();
+bool Overlap(const Tensor& a, const Tensor& b) {
+  return a.DeviceAddress() < b.DeviceAddress() + b.bytes() &&
+         b.DeviceAddress() < a.DeviceAddress() + a.bytes();
 }
 
 }  // namespace
@@ -30,21 +25,16 @@ struct TreeReducer::TreeOp : Op {
   LocalTree local;
   // Of the schedule's values those that are here: whole, or (others' roots of a large message) the own
   // range of them.
-  struct Value {
-    std::byte* memory = nullptr;
-    std::shared_ptr<void> owner;
-  };
-  std::vector<Value> values;
+  std::vector<Tensor> values;
   // Which was launched last.
   std::atomic<int> round{0};
   // Large messages: the own range and those of the others, and where the result is built.
   std::vector<Range> ranges;
-  std::byte* destination = nullptr;
-  std::shared_ptr<void> destination_owner;
+  Tensor destination;
 
   const GroupPlan& plan() const { return group->plan; }
   Range own_range() const { return ranges[static_cast<size_t>(plan().self)]; }
-  Value& At(int value) { return values[static_cast<size_t>(value)]; }
+  Tensor& At(int value) { return values[static_cast<size_t>(value)]; }
 };
 
 TreeReducer::TreeReducer(Communicator& communicator, const ReducerOptions& options)
@@ -78,8 +68,8 @@ bool TreeReducer::Launch(const std::shared_ptr<Op>& base) {
   const ExchangeSchedule& schedule = ScheduleOf(op);
   op.values.resize(static_cast<size_t>(schedule.values));
   for (int i = 0; i < op.plan().own().subtrees; ++i) {
-    auto root = std::make_shared<Tensor>(ForExchange(op.local.TakeRoot(i)));
-    op.At(schedule.first_own + i) = {root->Bytes().data(), std::move(root)};
+    const Tensor root = ForExchange(op.local.TakeRoot(i));
+    op.At(schedule.first_own + i) = root.Reshape({op.content.elements});
   }
   return LaunchRound(op);
 }
@@ -107,7 +97,7 @@ void TreeReducer::Continue(const std::shared_ptr<Op>& base) {
     const bool is_last = op.round == last;
     if (small) {
       MergeWhole(op);
-      if (is_last) return Complete(base, op.At(ScheduleOf(op).root).memory);
+      if (is_last) return Complete(base, op.At(ScheduleOf(op).root));
     } else {
       if (is_last) return Complete(base, op.destination);
       MergeOwnRange(op);
@@ -154,66 +144,62 @@ std::vector<ReducerBase::Contribution> TreeReducer::Contributions(const Op& base
 bool TreeReducer::LaunchWhole(TreeOp& op) {
   const ExchangeSchedule::Round& round = ScheduleOf(op).rounds[static_cast<size_t>(op.round)];
   const std::vector<int>& values = round.send.front().values;  // the same for everybody
-  const size_t bytes = op.content.bytes();
-  std::span<const std::byte> block(op.At(values.front()).memory, bytes);
-  std::shared_ptr<std::vector<std::byte>> copy;
+  const int64_t elements = op.content.elements;
+  Tensor block = op.At(values.front());
   // They are merged in place soon: what the exchange does not copy must be copied here.
-  if (values.size() > 1 || bytes > Exchange::kCopiedBytes) {
-    copy = std::make_shared<std::vector<std::byte>>();
-    copy->reserve(bytes * values.size());
-    for (const int value : values) {
-      const std::byte* const memory = op.At(value).memory;
-      copy->insert(copy->end(), memory, memory + bytes);
+  if (values.size() > 1 || op.content.bytes() > exchange().copied_bytes()) {
+    block = place().New({elements * static_cast<int64_t>(values.size())}, op.content.dtype);
+    for (size_t i = 0; i < values.size(); ++i) {
+      Tensor part = block.Slice(static_cast<int64_t>(i) * elements, {elements});
+      place().Copy(op.At(values[i]), part);
     }
-    block = *copy;
   }
   const auto rank_of = [&](const ExchangeSchedule::Message& message) {
     return op.plan().participants[static_cast<size_t>(message.peer)].rank;
   };
   std::vector<Exchange::Incoming> incoming;
   incoming.reserve(round.receive.size());
-  for (const auto& message : round.receive) incoming.push_back({.rank = rank_of(message)});
-  if (op.group->whole_is_direct) {
-    return exchange().AllGather(*op.series, op.round, block, copy, std::move(incoming));
+  for (const auto& message : round.receive) {
+    incoming.push_back(
+        {.rank = rank_of(message), .bytes = message.values.size() * op.content.bytes()});
   }
-  const Exchange::Outgoing outgoing{rank_of(round.send.front()), block, copy};
+  if (op.group->whole_is_direct) {
+    return exchange().AllGather(*op.series, op.round, block, std::move(incoming));
+  }
+  const Exchange::Outgoing outgoing{rank_of(round.send.front()), block};
   return exchange().AllToAll(*op.series, op.round, {&outgoing, 1}, std::move(incoming));
 }
 
 void TreeReducer::MergeWhole(TreeOp& op) {
   const ExchangeSchedule::Round& round = ScheduleOf(op).rounds[static_cast<size_t>(op.round)];
-  const size_t bytes = op.content.bytes();
+  const auto bytes = static_cast<int64_t>(op.content.bytes());
   for (const Exchange::Block& block : exchange().Take(*op.series, op.round)) {
     const auto message = std::ranges::lower_bound(round.receive, op.plan().IndexOf(block.rank), {},
                                                   &ExchangeSchedule::Message::peer);
-    std::byte* memory = block.memory;
+    int64_t at = 0;
     for (const int value : message->values) {
-      op.At(value) = {memory, block.owner};
-      memory += bytes;
+      op.At(value) = block.bytes.Slice(at, {bytes}).Viewed({op.content.elements}, op.content.dtype);
+      at += bytes;
     }
   }
-  for (const MergeStep& step : round.steps) {
-    MergeRange(op.content, {0, op.content.elements}, op.At(step.into).memory, op.At(step.from).memory);
-    op.At(step.from) = {};
-  }
+  place().Merge(op.content, op.values, round.steps);
+  for (const MergeStep& step : round.steps) op.At(step.from) = Tensor();
 }
 
 // -- Large: everybody owns a range ---------------------------------------------------------------------
 
 bool TreeReducer::LaunchRootRanges(TreeOp& op) {
   const GroupPlan& plan = op.plan();
-  const DType dtype = op.content.dtype;
   const size_t participants = plan.participants.size();
   op.ranges = CutIntoRanges(op.content, static_cast<int>(participants));
   // The result is built where somebody wants it, or else in the first own root: a range of the result
   // arrives only after its owner has received that range of all roots, so nothing is overwritten that is
   // still to be sent.
-  const auto wanted = std::find_if(op.results.begin(), op.results.end(), [](const Tensor& result) {
-    return result.defined() && result.on_host();
+  const auto wanted = std::find_if(op.results.begin(), op.results.end(), [&](const Tensor& result) {
+    return result.defined() && &result.device() == &place().device();
   });
-  const TreeOp::Value& root = op.At(plan.own().first_subtree);
-  op.destination = wanted != op.results.end() ? wanted->Bytes().data() : root.memory;
-  op.destination_owner = root.owner;
+  op.destination = wanted != op.results.end() ? wanted->Reshape({op.content.elements})
+                                              : op.At(plan.own().first_subtree);
   // Others may be done with their ranges before this process has merged its own.
   exchange().Expect(*op.series, 1, ResultRanges(op));
   std::vector<Exchange::Outgoing> outgoing;
@@ -222,15 +208,14 @@ bool TreeReducer::LaunchRootRanges(TreeOp& op) {
   for (size_t step = 1; step < participants; ++step) {
     const size_t p = (static_cast<size_t>(plan.self) + step) % participants;
     for (int i = 0; i < plan.own().subtrees; ++i) {
-      const TreeOp::Value& value = op.At(plan.own().first_subtree + i);
-      outgoing.push_back({plan.participants[p].rank,
-                          {At(value.memory, op.ranges[p].begin, dtype), BytesOf(op.ranges[p], dtype)},
-                          value.owner});
+      outgoing.push_back(
+          {plan.participants[p].rank, RangeOf(op.At(plan.own().first_subtree + i), op.ranges[p])});
     }
   }
+  const size_t bytes = static_cast<size_t>(op.own_range().size()) * SizeOf(op.content.dtype);
   for (const GroupPlan::Participant& participant : plan.participants) {
     if (participant.rank == plan.own().rank) continue;
-    incoming.push_back({.rank = participant.rank, .blocks = participant.subtrees});
+    incoming.push_back({.rank = participant.rank, .blocks = participant.subtrees, .bytes = bytes});
   }
   return exchange().AllToAll(*op.series, 0, outgoing, std::move(incoming));
 }
@@ -239,57 +224,45 @@ std::vector<Exchange::Incoming> TreeReducer::ResultRanges(const TreeOp& op) {
   std::vector<Exchange::Incoming> incoming;
   for (size_t p = 0; p < op.ranges.size(); ++p) {
     if (static_cast<int>(p) == op.plan().self) continue;
-    const DType dtype = op.content.dtype;
+    Tensor memory = RangeOf(op.destination, op.ranges[p]);
     incoming.push_back({.rank = op.plan().participants[p].rank,
-                        .memory = {At(op.destination, op.ranges[p].begin, dtype),
-                                   BytesOf(op.ranges[p], dtype)}});
+                        .bytes = memory.bytes(),
+                        .memory = std::move(memory)});
   }
   return incoming;
 }
 
 void TreeReducer::MergeOwnRange(TreeOp& op) {
   const GroupPlan& plan = op.plan();
-  const DType dtype = op.content.dtype;
   const Range range = op.own_range();
   for (int i = 0; i < plan.own().subtrees; ++i) {
-    TreeOp::Value& value = op.At(plan.own().first_subtree + i);
-    value.memory = At(value.memory, range.begin, dtype);
+    Tensor& value = op.At(plan.own().first_subtree + i);
+    value = RangeOf(value, range);
   }
-  for (Exchange::Block& block : exchange().Take(*op.series, 0)) {
+  for (const Exchange::Block& block : exchange().Take(*op.series, 0)) {
     const auto sender = static_cast<size_t>(plan.IndexOf(block.rank));
-    op.At(plan.participants[sender].first_subtree + block.index) = {block.memory,
-                                                                    std::move(block.owner)};
+    op.At(plan.participants[sender].first_subtree + block.index) =
+        block.bytes.Viewed({range.size()}, op.content.dtype);
   }
-  // Moments are not cut further: a range of theirs holds whole blocks.
-  const int64_t piece =
-      op.content.operation == Operation::kSum ? kPieceElements : std::max<int64_t>(range.size(), 1);
-  for (int64_t begin = 0; begin < range.size(); begin += piece) {
-    const Range part{range.begin + begin, range.begin + std::min(begin + piece, range.size())};
-    for (const MergeStep& step : plan.steps) {
-      MergeRange(op.content, part, At(op.At(step.into).memory, begin, dtype),
-                 At(op.At(step.from).memory, begin, dtype));
-    }
-  }
+  if (range.size() == 0) return;
+  place().Merge(op.content.Part(range.begin, range.end), op.values, plan.steps);
 }
 
 bool TreeReducer::LaunchResultRanges(TreeOp& op) {
-  const DType dtype = op.content.dtype;
-  const size_t bytes = BytesOf(op.own_range(), dtype);
-  TreeOp::Value value = op.At(0);
-  std::byte* const place = At(op.destination, op.own_range().begin, dtype);
-  if (bytes > 0 && value.memory != place) std::memcpy(place, value.memory, bytes);
+  Tensor value = op.At(0), slot = RangeOf(op.destination, op.own_range());
+  if (value.elements() > 0 && value.DeviceAddress() != slot.DeviceAddress()) {
+    place().Copy(value, slot);
+  }
   // The owner of a result may write to it as soon as its wait is over, which can be before this range
   // has been sent.
-  const bool aliased = std::any_of(op.results.begin(), op.results.end(), [&](const Tensor& result) {
-    return result.defined() && result.on_host() && Overlaps(result.Bytes(), value.memory, bytes);
-  });
-  if (aliased) {
-    value.owner = AllocateAligned(bytes);
-    std::memcpy(value.owner.get(), value.memory, bytes);
-    value.memory = static_cast<std::byte*>(value.owner.get());
-  }
+  const bool aliased =
+      value.bytes() > exchange().copied_bytes() &&
+      std::ranges::any_of(op.results, [&](const Tensor& result) {
+        return result.defined() && &result.device() == &value.device() && Overlap(result, value);
+      });
+  if (aliased) value = place().Clone(value);
   op.values.clear();
-  return exchange().AllGather(*op.series, 1, {value.memory, bytes}, value.owner, ResultRanges(op));
+  return exchange().AllGather(*op.series, 1, value, ResultRanges(op));
 }
 
 }  // namespace syncbn::comm

@@ -101,6 +101,19 @@ nanoseconds Watchdog::StillSince(const Seen& seen, uint64_t changes) const {
   return changes == seen.changes ? now_ - seen.moved : nanoseconds(0);
 }
 
+std::string Watchdog::Account(const std::vector<int>& replicas) const {
+  std::lock_guard lock(mutex_);
+  std::string text;
+  int last_rank = -1;
+  for (const int replica : replicas) {
+    const int rank = map_.ProcessOf(replica);
+    if (std::exchange(last_rank, rank) == rank) continue;
+    text +=
+        (text.empty() ? "" : "; ") + DescribeRank(rank) + ": " + board_.Read(replica).Describe();
+  }
+  return text;
+}
+
 Watchdog::Standing Watchdog::Judge(int replica) const {
   const int rank = map_.ProcessOf(replica);
   if (rank != rank_) {
@@ -211,10 +224,15 @@ std::optional<Stall> Watchdog::Judge(const WaitedFor& wait) const {
   std::iota(everybody.begin(), everybody.end(), 0);
   if (!Those(everybody, Standing::kHopeful).empty()) return std::nullopt;
   if (auto stall = blame(everybody)) return stall;
-  return MakeStall(wait,
-                   head + "; nobody moves any more, replicas wait for different reductions:" +
-                       Describe(wait.missing),
-                   wait.missing);
+  return MakeStall(
+      wait,
+      head +
+          (wait.on_devices
+               ? "; nobody moves any more, and all have given their part: a GPU, or what is "
+                 "between them, does not answer:"
+               : "; nobody moves any more, replicas wait for different reductions:") +
+          Describe(wait.missing),
+      wait.missing);
 }
 
 }  // namespace syncbn::comm

@@ -36,6 +36,8 @@ struct WaitedFor {
   std::vector<int> missing;
   // Since when, in the watchdog's time.
   std::chrono::nanoseconds since{0};
+  // All have given their part, and it is devices that wait for each other.
+  bool on_devices = false;
 };
 
 // Thread-safe.
@@ -62,6 +64,9 @@ class Watchdog {
   std::chrono::nanoseconds Now() const;
   // How long nothing has been heard of a process.
   std::chrono::nanoseconds Silence(int rank) const;
+  // What is known of these replicas, in one line: "rank 1 on host b: step 17, backward,
+  // layer1.bn1".
+  std::string Account(const std::vector<int>& replicas) const;
   // Why this wait will not end, naming who is to blame; nothing while there is hope.
   std::optional<Stall> Judge(const WaitedFor& wait) const;
 

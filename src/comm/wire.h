@@ -13,6 +13,8 @@ namespace syncbn::comm {
 enum class MessageKind : int32_t {
   // A block of an exchange.
   kData,
+  // What a process launches (roll_call.h). Without a body.
+  kRollCall,
   // Control.
   kHeartbeat,
   kFailure,

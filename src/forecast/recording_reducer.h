@@ -31,6 +31,7 @@ class RecordingReducer : public comm::Reducer {
   void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) override;
   comm::ProgressBoard& board() override { return board_; }
   bool CheckWaits() override { return false; }
+  bool failed() const override { return false; }
   [[noreturn]] void ThrowFailure() const override;
   comm::ReducerCounters counters() const override { return {}; }
 

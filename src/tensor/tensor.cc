@@ -94,6 +94,12 @@ Tensor Tensor::Slice(int64_t begin, Shape shape) const {
                 device());
 }
 
+Tensor Tensor::Viewed(Shape shape, DType dtype) const {
+  SYNCBN_CHECK_EQ(static_cast<size_t>(shape.elements()) * SizeOf(dtype), bytes())
+      << shape << " of " << dtype << " seen in " << shape_ << " of " << dtype_;
+  return Tensor(shape, dtype, memory_, byte_offset_, device());
+}
+
 Tensor Tensor::Clone() const {
   CheckOnHost();
   Tensor copy(shape_, dtype_);

@@ -78,6 +78,8 @@ class Tensor {
   Tensor Rows(int64_t begin, int64_t end) const;
   // Elements [begin, begin + shape.elements()) in memory order, under `shape`.
   Tensor Slice(int64_t begin, Shape shape) const;
+  // The same bytes as elements of another type.
+  Tensor Viewed(Shape shape, DType dtype) const;
   // A copy with memory of its own on the heap. Of the host's tensors only.
   Tensor Clone() const;
   // This tensor where it has the type already, else a converted copy. F32 and F64 only, on the host.

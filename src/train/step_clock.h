@@ -89,6 +89,8 @@ class TimedReducer : public comm::Reducer {
   }
   comm::ProgressBoard& board() override { return reducer_.board(); }
   bool CheckWaits() override { return reducer_.CheckWaits(); }
+  bool failed() const override { return reducer_.failed(); }
+  void Confirm() override { reducer_.Confirm(); }
   void ThrowFailure() const override { reducer_.ThrowFailure(); }
   comm::ReducerCounters counters() const override { return reducer_.counters(); }
 

@@ -86,6 +86,7 @@ StepFigures TrainStep::Figures() const {
   Tensor target = figures_on_host_;
   main.Copy(figures_, target);
   main.Record().WaitOnHost();
+  engine_.reducer().Confirm();
   const std::span<const double> values = figures_on_host_.Span<double>();
   const std::span<const double> verdict = values.subspan(kSums);
   return {.loss = values[kLoss],

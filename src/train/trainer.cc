@@ -304,7 +304,10 @@ void Trainer::Commit(double learning_rate) {
   running_statistics_ = nn::UpdatedRunningStatistics(executor, *layouts_.running_statistics,
                                                      engine_.model().running_rule(),
                                                      running_statistics_, step_.moments(), verdict);
+  // On a device what was given to it is done now.
+  if (!step_.gradients().on_host()) SetActivity(Activity::kDevice);
   figures_ = step_.Figures();
+  if (!step_.gradients().on_host()) SetActivity(Activity::kTrain);
 }
 
 void Trainer::FinishStep() {
@@ -419,8 +422,12 @@ bool Trainer::CompletedEpochs(double every) const {
   return intervals(progress_.counters.step) > intervals(progress_.counters.step - 1);
 }
 
-void Trainer::Begin(Activity activity) const {
+void Trainer::SetActivity(Activity activity) const {
   engine_.reducer().board().SetProcess(activity, progress_.counters.step);
+}
+
+void Trainer::Begin(Activity activity) const {
+  SetActivity(activity);
   if (!options_.on_phase) return;
   options_.on_phase(
       activity, progress_.counters.step,

@@ -87,7 +87,8 @@ class Trainer {
   bool CompletedEpochs(double every) const;
   void AddFigures(MetricRecord& record) const;
   void Warn(const std::string& warning) const;
-  // Says what the process does: to whoever misses it, and to on_phase.
+  // Says what the process does: to whoever misses it; and to on_phase.
+  void SetActivity(Activity activity) const;
   void Begin(Activity activity) const;
 
   const v1::RunSpec& spec_;

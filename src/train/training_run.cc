@@ -30,14 +30,15 @@ comm::ReducerKind KindOf(v1::Reduction reduction) {
   }
 }
 
-comm::ReducerOptions ReducerOptionsOf(const PreparedRun& run, const backend::Backend& backend) {
+comm::ReducerOptions ReducerOptionsOf(const PreparedRun& run, const RunEnvironment& environment) {
   const v1::ClusterSpec& cluster = run.spec().cluster();
   return {.kind = KindOf(cluster.reduction()),
           .replicas = cluster.replicas(),
           .stall_timeout =
               std::chrono::nanoseconds(static_cast<int64_t>(cluster.stall_timeout() * 1e9)),
           .native_groups = run.model().statistics_groups(),
-          .backend = &backend};
+          .make_exchange = environment.make_exchange,
+          .backend = environment.backend};
 }
 
 }  // namespace
@@ -97,7 +98,7 @@ void TrainingRun::Assemble() {
 }
 
 void TrainingRun::AssembleAlone() {
-  reducer_ = comm::MakeReducer(*communicator_, ReducerOptionsOf(run_, *environment_.backend));
+  reducer_ = comm::MakeReducer(*communicator_, ReducerOptionsOf(run_, environment_));
   engine_ = std::make_unique<Engine>(EngineOptions{.first_replica = local_.begin,
                                                    .replicas = local_.size(),
                                                    .concurrency = environment_.concurrency,

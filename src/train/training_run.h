@@ -14,6 +14,7 @@
 #include "comm/communicator.h"
 #include "comm/progress_board.h"
 #include "comm/reducer.h"
+#include "comm/reducer_options.h"
 #include "data/dataset_cache.h"
 #include "train/checkpoint_store.h"
 #include "train/engine.h"
@@ -33,6 +34,8 @@ struct RunEnvironment {
   // not mix (over MPI, where the exchanges of duplicates share one order, one run must be
   // constructed in all processes before the next begins).
   comm::Communicator* communicator = nullptr;
+  // How processes exchange data; empty: messages. Changes no result.
+  comm::MakeExchange make_exchange = {};
   // Where data sets come from. Null: they are loaded for this run alone.
   data::DatasetCache* datasets = nullptr;
   // Replicas of the process that compute at the same time, where they do not need each other.

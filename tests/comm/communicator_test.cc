@@ -5,6 +5,7 @@
 #include <numeric>
 #include <thread>
 
+#include "backend/host_merge_stream.h"
 #include "base/error.h"
 #include "comm/handshake.h"
 #include "comm/in_process.h"
@@ -193,10 +194,13 @@ TEST(MpiSession, WithoutMpirunIsARunOfOneProcessThatNeverTouchesMpi) {
   EXPECT_THAT(session.world().AllGather("x"), ::testing::ElementsAre("x"));
 }
 
-TEST(Nccl, IsNotInThisBuildAndSaysSo) {
+TEST(Nccl, IsNotInThisProgramAndSaysSo) {
   auto communicators = MakeInProcessCommunicators(1);
-  if (HasNccl()) GTEST_SKIP() << "built with NCCL";
-  EXPECT_THROW(MakeNcclExchange(*communicators[0]), Error);
+  const auto merges = backend::MakeHostMergeStream();
+  EXPECT_FALSE(HasNccl());
+  EXPECT_THAT(WhyNotNccl(*communicators[0], *merges),
+              ::testing::HasSubstr("no exchange over NCCL"));
+  EXPECT_THROW(MakeNcclExchange(*communicators[0], *merges, std::chrono::seconds(1)), Error);
 }
 
 }  // namespace

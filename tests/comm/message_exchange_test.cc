@@ -41,8 +41,9 @@ class Process : private MessageHandler {
   std::vector<std::string> Take(Exchange::Series& series, int round, size_t bytes) {
     std::vector<std::string> texts;
     for (const Exchange::Block& block : exchange.Take(series, round)) {
-      texts.push_back(std::to_string(block.rank) + "." + std::to_string(block.index) + "=" +
-                      std::string(reinterpret_cast<const char*>(block.memory), bytes));
+      texts.push_back(
+          std::to_string(block.rank) + "." + std::to_string(block.index) + "=" +
+          std::string(reinterpret_cast<const char*>(block.bytes.DeviceAddress()), bytes));
     }
     std::ranges::sort(texts);
     return texts;
@@ -65,8 +66,10 @@ class Process : private MessageHandler {
 
 class MessageExchangeTest : public ::testing::Test {
  protected:
-  static std::span<const std::byte> Bytes(std::string_view text) {
-    return std::as_bytes(std::span(text.data(), text.size()));
+  static Tensor Bytes(std::string_view text) {
+    Tensor bytes({static_cast<int64_t>(text.size())}, DType::kUint8);
+    std::ranges::copy(std::as_bytes(std::span(text)), bytes.Bytes().begin());
+    return bytes;
   }
 
   std::vector<std::unique_ptr<Communicator>> communicators_ = MakeInProcessCommunicators(3);
@@ -75,12 +78,12 @@ class MessageExchangeTest : public ::testing::Test {
 
 TEST_F(MessageExchangeTest, AnAllGatherGivesEverybodyTheBlocksOfTheOthers) {
   const auto a = a_.Open(0), b = b_.Open(0), c = c_.Open(0);
-  EXPECT_FALSE(a_.exchange.AllGather(*a, 0, Bytes("aa"), nullptr, {{.rank = 1}, {.rank = 2}}));
-  EXPECT_FALSE(b_.exchange.AllGather(*b, 0, Bytes("bb"), nullptr, {{.rank = 0}, {.rank = 2}}));
+  EXPECT_FALSE(a_.exchange.AllGather(*a, 0, Bytes("aa"), {{.rank = 1}, {.rank = 2}}));
+  EXPECT_FALSE(b_.exchange.AllGather(*b, 0, Bytes("bb"), {{.rank = 0}, {.rank = 2}}));
   EXPECT_THAT(a_.Drive(), IsEmpty());
   EXPECT_EQ(a_.exchange.Announced(*a, 0, 1), 1);
   EXPECT_EQ(a_.exchange.Announced(*a, 0, 2), 0);
-  EXPECT_FALSE(c_.exchange.AllGather(*c, 0, Bytes("cc"), nullptr, {{.rank = 0}, {.rank = 1}}));
+  EXPECT_FALSE(c_.exchange.AllGather(*c, 0, Bytes("cc"), {{.rank = 0}, {.rank = 1}}));
   EXPECT_THAT(a_.Drive(), ElementsAre("x"));
   EXPECT_THAT(b_.Drive(), ElementsAre("x"));
   EXPECT_THAT(c_.Drive(), ElementsAre("x"));
@@ -93,7 +96,7 @@ TEST_F(MessageExchangeTest, AnAllGatherGivesEverybodyTheBlocksOfTheOthers) {
 
 TEST_F(MessageExchangeTest, AnAllToAllKeepsTheOrderOfBlocksForARankAndMayBeSparse) {
   const auto a = a_.Open(0), b = b_.Open(0);
-  const Exchange::Outgoing outgoing[] = {{1, Bytes("one"), nullptr}, {1, Bytes("two"), nullptr}};
+  const Exchange::Outgoing outgoing[] = {{1, Bytes("one")}, {1, Bytes("two")}};
   EXPECT_TRUE(a_.exchange.AllToAll(*a, 0, outgoing, {}));
   EXPECT_FALSE(b_.exchange.AllToAll(*b, 0, {}, {{.rank = 0, .blocks = 2}}));
   EXPECT_THAT(b_.Drive(), ElementsAre("x"));
@@ -103,14 +106,14 @@ TEST_F(MessageExchangeTest, AnAllToAllKeepsTheOrderOfBlocksForARankAndMayBeSpars
 // Its sizes are those of the sender: nobody may merge it.
 TEST_F(MessageExchangeTest, ABlockOfAnotherReductionCompletesNoRound) {
   const auto a = a_.Open(0, "longer"), b = b_.Open(0);
-  const Exchange::Outgoing to_b{1, Bytes("longer"), nullptr};
+  const Exchange::Outgoing to_b{1, Bytes("longer")};
   a_.exchange.AllToAll(*a, 0, {&to_b, 1}, {});
   EXPECT_FALSE(b_.exchange.AllToAll(*b, 0, {}, {{.rank = 0}}));
   EXPECT_THAT(b_.Drive(), IsEmpty());
   EXPECT_TRUE(b_.failure.failed());
   // One that was there before the receiver has begun.
   const auto early = a_.Open(2, "longer");
-  const Exchange::Outgoing to_c{2, Bytes("longer"), nullptr};
+  const Exchange::Outgoing to_c{2, Bytes("longer")};
   a_.exchange.AllToAll(*early, 0, {&to_c, 1}, {});
   c_.Drive();
   const auto late = c_.Open(2);
@@ -123,10 +126,10 @@ TEST_F(MessageExchangeTest, WhatComesBeforeItsReceiverHasBegunIsKept) {
   // Two rounds of one series and one of the next.
   const auto a = a_.Open(0), later = a_.Open(1);
   for (const int round : {0, 1}) {
-    const Exchange::Outgoing outgoing{1, Bytes(round == 0 ? "first" : "other"), nullptr};
+    const Exchange::Outgoing outgoing{1, Bytes(round == 0 ? "first" : "other")};
     a_.exchange.AllToAll(*a, round, {&outgoing, 1}, {});
   }
-  const Exchange::Outgoing outgoing{1, Bytes("later"), nullptr};
+  const Exchange::Outgoing outgoing{1, Bytes("later")};
   a_.exchange.AllToAll(*later, 0, {&outgoing, 1}, {});
   EXPECT_THAT(b_.Drive(), IsEmpty());
   const auto b_later = b_.Open(1), b = b_.Open(0);
@@ -140,19 +143,19 @@ TEST_F(MessageExchangeTest, WhatComesBeforeItsReceiverHasBegunIsKept) {
 
 TEST_F(MessageExchangeTest, ABlockLandsWhereItIsExpectedEvenBeforeItsRoundIsLaunched) {
   const auto a = a_.Open(0), b = b_.Open(0);
-  std::vector<std::byte> memory(5);
+  Tensor memory({5}, DType::kUint8);
   const std::vector<Exchange::Incoming> incoming = {{.rank = 0, .memory = memory}};
   b_.exchange.Expect(*b, 1, incoming);
-  const Exchange::Outgoing outgoing{1, Bytes("hello"), nullptr};
+  const Exchange::Outgoing outgoing{1, Bytes("hello")};
   a_.exchange.AllToAll(*a, 1, {&outgoing, 1}, {});
   EXPECT_THAT(b_.Drive(), IsEmpty());
-  EXPECT_EQ(std::string(reinterpret_cast<const char*>(memory.data()), 5), "hello");
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(memory.DeviceAddress()), 5), "hello");
   EXPECT_TRUE(b_.exchange.AllToAll(*b, 1, {}, incoming));
 }
 
 TEST_F(MessageExchangeTest, WhoExchangesSomethingElseFailsTheRunWhoeverIsFirst) {
   const auto a = a_.Open(0, "one");
-  const Exchange::Outgoing outgoing[] = {{1, Bytes("x"), nullptr}, {2, Bytes("x"), nullptr}};
+  const Exchange::Outgoing outgoing[] = {{1, Bytes("x")}, {2, Bytes("x")}};
   a_.exchange.AllToAll(*a, 0, outgoing, {});
   const auto b = b_.Open(0, "other");
   b_.Drive();

@@ -131,11 +131,24 @@ DeviceMemory& Memory() {
   return memory;
 }
 
+// SYNCBN_EMULATED_DEVICES=N: how many GPUs there are. Their memory is one.
+int Devices() {
+  static const int devices = [] {
+    const char* const text = std::getenv("SYNCBN_EMULATED_DEVICES");
+    return text == nullptr ? 4 : std::atoi(text);
+  }();
+  return devices;
+}
+thread_local int current_device = 0;
+
 std::mutex pinned_mutex;
 std::map<const std::byte*, size_t> pinned;  // guarded by pinned_mutex
 
 }  // namespace
 
+int CurrentDevice() {
+  return current_device;
+}
 bool IsPinned(const void* memory) {
   const auto* const address = static_cast<const std::byte*>(memory);
   const std::lock_guard lock(pinned_mutex);
@@ -160,19 +173,22 @@ cudaError_t cudaDriverGetVersion(int* version) {
   return cudaRuntimeGetVersion(version);
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
+  *count = Devices();
+  return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int device) {
-  return device == 0 ? Sticky() : cudaErrorInvalidDevice;
-}
-cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  if (device < 0 || device >= Devices()) return cudaErrorInvalidDevice;
+  current_device = device;
   return Sticky();
 }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return Sticky();
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {.totalGlobalMem = kDeviceBytes, .major = 9, .minor = 0, .multiProcessorCount = 4};
   std::strcpy(properties->name, "Emulated");
+  properties->uuid.bytes[15] = static_cast<char>(device);
   return Sticky();
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {

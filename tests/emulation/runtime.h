@@ -21,6 +21,15 @@ int64_t OperationsGiven();
 std::string FirstFault();
 // Forgets it, for tests that plant mistakes. No stream may exist.
 void ForgetFault();
+// What this rank of any communicator launches as its n-th (from 0) and later never ends; where
+// `error`, NCCL knows of an error then. Programs:
+// SYNCBN_EMULATION_BREAK_NCCL=RANK:LAUNCH:hang|error.
+struct NcclBreak {
+  int rank = -1;
+  int64_t launch = 0;
+  bool error = false;
+};
+void BreakNccl(NcclBreak planned);
 // Blocks of device memory that are not free.
 int64_t BlocksInUse();
 

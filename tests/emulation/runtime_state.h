@@ -39,13 +39,17 @@ void CountOperation();
 uint64_t NextSeed();
 void RestAtRandom(std::mt19937_64& random);
 
+// That of this thread.
+int CurrentDevice();
+
 bool IsPinned(const void* memory);
-// Waits for all streams.
+// Waits for all streams of this thread's device.
 void WaitForAllStreams();
 
 }  // namespace syncbn::emulation
 
 struct CUevent_st {
+  int device = 0;
   std::mutex mutex;
   std::shared_ptr<syncbn::emulation::Occurrence>
       last;  // null: never recorded, which counts as complete
@@ -54,15 +58,17 @@ struct CUevent_st {
 // A thread that does what it was given, in its order.
 struct CUstream_st {
  public:
-  CUstream_st();
+  explicit CUstream_st(int device);
   ~CUstream_st();  // does all it was given first
   void Give(std::function<void()> work);
   std::shared_ptr<syncbn::emulation::Occurrence> Record();
   uint64_t NextSeed();
+  int device() const { return device_; }
 
  private:
   void Run();
 
+  const int device_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> work_;

@@ -93,13 +93,20 @@ void WaitForAllStreams() {
   std::vector<std::shared_ptr<Occurrence>> points;
   {
     const std::lock_guard lock(streams_mutex);
-    for (CUstream_st* stream : streams) points.push_back(stream->Record());
+    for (CUstream_st* stream : streams) {
+      if (stream->device() == CurrentDevice()) points.push_back(stream->Record());
+    }
   }
   for (const auto& point : points) point->Wait();
 }
 
 void LaunchGrid(cudaStream_t stream, const Grid& grid, std::function<void()> kernel) {
   CountOperation();
+  if (stream->device() != CurrentDevice()) {
+    return SetFault("kernel " + std::string(grid.name) + " is launched on a stream of device " +
+                    std::to_string(stream->device()) + ", and device " +
+                    std::to_string(CurrentDevice()) + " is the current one");
+  }
   stream->Give([stream, grid, kernel = std::move(kernel)] {
     if (has_fault) return;
     try {
@@ -121,7 +128,8 @@ void LaunchGrid(cudaStream_t stream, const Grid& grid, std::function<void()> ker
 
 using namespace syncbn::emulation;  // NOLINT: what follows has the names of another library
 
-CUstream_st::CUstream_st() : random_(FirstSeed() * 1000003 + ++streams_made) {
+CUstream_st::CUstream_st(int device)
+    : device_(device), random_(FirstSeed() * 1000003 + ++streams_made) {
   {
     const std::lock_guard lock(streams_mutex);
     streams.insert(this);
@@ -206,7 +214,7 @@ cudaError_t cudaGetLastError() {
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new CUstream_st;
+  *stream = new CUstream_st(CurrentDevice());
   return Sticky();
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
@@ -238,7 +246,7 @@ cudaError_t cudaDeviceSynchronize() {
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new CUevent_st;
+  *event = new CUevent_st{.device = CurrentDevice(), .mutex = {}, .last = nullptr};
   return Sticky();
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -246,6 +254,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return Sticky();
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (event->device != stream->device()) return cudaErrorInvalidResourceHandle;
   std::shared_ptr<Occurrence> point = stream->Record();
   const std::lock_guard lock(event->mutex);
   event->last = std::move(point);

@@ -16,7 +16,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
 #include "comm/exchange.h"
+#include "comm/reducer_options.h"
 #include "tensor/tensor.h"
 
 namespace syncbn {
@@ -82,7 +84,7 @@ class OneOrderStreams {
         Launch& first = streams_[rank].front();
         any |= std::erase_if(first.outgoing, [&](const comm::Exchange::Outgoing& block) {
                  return Receives(static_cast<size_t>(block.rank), static_cast<int>(rank), first,
-                                 block.bytes);
+                                 block.block);
                }) > 0;
         if (!first.outgoing.empty() ||
             std::ranges::any_of(first.incoming, [](const auto& one) { return one.blocks > 0; })) {
@@ -95,7 +97,7 @@ class OneOrderStreams {
     }
   }
   // Gives `to` a block if it is at the same round.
-  bool Receives(size_t to, int from, const Launch& sent, std::span<const std::byte> bytes) {
+  bool Receives(size_t to, int from, const Launch& sent, const Tensor& sent_block) {
     if (streams_[to].empty()) return false;
     Launch& first = streams_[to].front();
     if (first.series->key != sent.series->key || first.round != sent.round) return false;
@@ -103,16 +105,17 @@ class OneOrderStreams {
     if (incoming == first.incoming.end() || incoming->blocks == 0) return false;
     --incoming->blocks;
     std::vector<comm::Exchange::Block>& blocks = first.series->At(first.round);
-    comm::Exchange::Block block{
-        .rank = from,
-        .index = static_cast<int>(std::ranges::count(blocks, from, &comm::Exchange::Block::rank)),
-        .memory = incoming->memory.data()};
-    if (block.memory == nullptr) {
-      block.owner = AllocateAligned(bytes.size());
-      block.memory = static_cast<std::byte*>(block.owner.get());
+    SYNCBN_CHECK_EQ(sent_block.bytes(), incoming->bytes) << "rank " << from << " to rank " << to;
+    Tensor received = incoming->memory.defined()
+                          ? incoming->memory
+                          : Tensor({static_cast<int64_t>(incoming->bytes)}, DType::kUint8);
+    if (incoming->bytes > 0) {
+      std::memcpy(received.Bytes().data(), sent_block.Bytes().data(), incoming->bytes);
     }
-    if (!bytes.empty()) std::memcpy(block.memory, bytes.data(), bytes.size());
-    blocks.push_back(std::move(block));
+    blocks.push_back(
+        {.rank = from,
+         .index = static_cast<int>(std::ranges::count(blocks, from, &comm::Exchange::Block::rank)),
+         .bytes = received.Viewed({static_cast<int64_t>(incoming->bytes)}, DType::kUint8)});
     return true;
   }
 
@@ -138,10 +141,10 @@ class OneOrderExchange : public comm::Exchange {
     owner.swap(static_cast<OneOrderStreams::Series&>(series).owner);
   }
   void Expect(Series&, int, std::vector<Incoming>) override {}
-  bool AllGather(Series& series, int round, std::span<const std::byte> block,
-                 std::shared_ptr<void> owner, std::vector<Incoming> incoming) override {
+  bool AllGather(Series& series, int round, const Tensor& block,
+                 std::vector<Incoming> incoming) override {
     std::vector<Outgoing> outgoing;
-    for (const Incoming& one : incoming) outgoing.push_back({one.rank, block, owner});
+    for (const Incoming& one : incoming) outgoing.push_back({one.rank, block});
     return AllToAll(series, round, outgoing, std::move(incoming));
   }
   bool AllToAll(Series& base, int round, std::span<const Outgoing> outgoing,
@@ -153,11 +156,10 @@ class OneOrderExchange : public comm::Exchange {
                                    .incoming = std::move(incoming)};
     for (Outgoing& block : launch.outgoing) {
       ++messages_;
-      bytes_ += static_cast<int64_t>(block.bytes.size());
-      if (block.bytes.size() > kCopiedBytes) continue;
-      const auto copy =
-          std::make_shared<std::vector<std::byte>>(block.bytes.begin(), block.bytes.end());
-      block = {block.rank, *copy, copy};
+      bytes_ += static_cast<int64_t>(block.block.bytes());
+      if (block.block.defined() && block.block.bytes() <= copied_bytes()) {
+        block.block = block.block.Clone();
+      }
     }
     return streams_->Add(rank_, std::move(launch));
   }
@@ -182,12 +184,12 @@ class OneOrderExchange : public comm::Exchange {
 
 // For ReducerOptions::make_exchange of all processes. `order`: what the exchanges say that they
 // need, which may be less than the truth.
-inline std::function<std::unique_ptr<comm::Exchange>(comm::Communicator&)> MakeOneOrderExchanges(
+inline comm::MakeExchange MakeOneOrderExchanges(
     int processes, comm::Exchange::Order order = comm::Exchange::Order::kOfProcess) {
-  return
-      [streams = std::make_shared<OneOrderStreams>(processes), order](comm::Communicator& control) {
-        return std::make_unique<OneOrderExchange>(streams, control.rank(), order);
-      };
+  return [streams = std::make_shared<OneOrderStreams>(processes), order](
+             comm::Communicator& control, backend::MergeStream&) {
+    return std::make_unique<OneOrderExchange>(streams, control.rank(), order);
+  };
 }
 
 }  // namespace syncbn

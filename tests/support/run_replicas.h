@@ -21,12 +21,30 @@ namespace syncbn {
 // The reducers of all virtual processes, in order of rank.
 class InProcessReducers {
  public:
-  InProcessReducers(int processes, comm::ReducerOptions options)
-      : communicators_(comm::MakeInProcessCommunicators(processes)),
-        map_(options.replicas, processes) {
-    for (const auto& communicator : communicators_) {
-      reducers_.push_back(comm::MakeReducer(*communicator, options));
+  InProcessReducers(int processes, const comm::ReducerOptions& options)
+      : InProcessReducers(processes, options.replicas, [&](int) { return options; }) {}
+  // `options`: those of a rank.
+  InProcessReducers(int processes, int replicas,
+                    const std::function<comm::ReducerOptions(int rank)>& options)
+      : communicators_(comm::MakeInProcessCommunicators(processes)), map_(replicas, processes) {
+    // Collective.
+    reducers_.resize(communicators_.size());
+    std::mutex mutex;
+    std::exception_ptr failure;
+    std::vector<std::thread> threads;
+    for (size_t rank = 0; rank < communicators_.size(); ++rank) {
+      threads.emplace_back([&, rank] {
+        try {
+          reducers_[rank] =
+              comm::MakeReducer(*communicators_[rank], options(static_cast<int>(rank)));
+        } catch (...) {
+          std::lock_guard lock(mutex);
+          failure = std::current_exception();
+        }
+      });
     }
+    for (std::thread& thread : threads) thread.join();
+    if (failure) std::rethrow_exception(failure);
   }
   ~InProcessReducers() {
     // Destruction is collective.

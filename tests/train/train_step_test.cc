@@ -82,7 +82,7 @@ struct StepOptions {
   double bucket_bytes = 1e9;
   bool logits = true;
   // See comm::ReducerOptions.
-  std::function<std::unique_ptr<comm::Exchange>(comm::Communicator&)> make_exchange = {};
+  comm::MakeExchange make_exchange = {};
   TrainStep::ObserverSource observers = {};
   // Changes what a process asks for.
   std::function<void(int process, StepSettings& settings)> adjust = {};

@@ -6,6 +6,7 @@
 #include "app/run/gpu_program.h"
 #include "app/run/subprocess.h"
 #include "base/environment.h"
+#include "comm/nccl/nccl.h"
 
 namespace syncbn::app {
 namespace {
@@ -44,6 +45,10 @@ std::string GpuText(const Json& gpu) {
 Json CudaInfoOf(const std::string& program, const backend::GpuReport& report) {
   Json versions = Json::object(), gpus = Json::array();
   for (const auto& [name, version] : report.versions) versions[name] = version;
+  // "NCCL 2.28.3"
+  if (const std::string nccl = comm::NcclVersion(); !nccl.empty()) {
+    versions["NCCL"] = nccl.substr(nccl.find(' ') + 1);
+  }
   for (const backend::Gpu& gpu : report.gpus) {
     gpus.push_back(
         {{"ordinal", gpu.ordinal},

@@ -8,6 +8,7 @@
 #include "app/terminal.h"
 #include "app/versions.h"
 #include "base/host.h"
+#include "comm/nccl/nccl.h"
 
 namespace syncbn::app {
 
@@ -36,7 +37,7 @@ void AddInfoCommand(CommandLine& line) {
     for (const auto& [name, version] : LibraryVersions()) rows.push_back({name, version});
     rows.push_back({"back ends", "cpu (float32), reference (float64, slow: the oracle of the tests)"});
     for (const auto& row : CudaRows(CudaInfo())) rows.push_back(row);
-    rows.push_back({"transports", "in-process, mpi"});
+    rows.push_back({"exchanges", "in-process, mpi" + std::string(comm::HasNccl() ? ", nccl" : "")});
     Say(stdout, "%s", FormatTable(rows, {}).c_str());
   });
 }

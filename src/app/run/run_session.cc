@@ -11,6 +11,7 @@
 #include "app/run/backend_program.h"
 #include "app/run/console_observer.h"
 #include "app/run/continuation.h"
+#include "app/run/exchange_choice.h"
 #include "app/run/output_folder.h"
 #include "app/run/run_ending.h"
 #include "app/run/run_facts.h"
@@ -178,6 +179,7 @@ class Session {
   Observer observer_;
   RunSink sink_;
   std::vector<std::string> hosts_;
+  ExchangeChoice exchange_;
   // The root's.
   std::optional<train::CheckpointStore> store_;
   std::optional<Continuation> from_;
@@ -196,6 +198,8 @@ int Session::Run() {
   communicator_.SetTimeout(
       std::max(comm::Communicator::kDefaultTimeout,
                std::chrono::duration_cast<std::chrono::milliseconds>(patience)));
+  exchange_ = ChooseExchange(request_.exchange, backend_, communicator_,
+                             std::chrono::duration_cast<std::chrono::nanoseconds>(patience));
   if (root_) TakeFolder(map);
   // Nobody goes on before the root has found the folder to be right.
   communicator_.Barrier();
@@ -219,6 +223,7 @@ void Session::Compare() {
   const std::string settings = config::CanonicalText(run_.spec(), config::CanonicalScope::kAll);
   compared.push_back({"run file with the settings that change no result",
                       DigestOf(std::as_bytes(std::span(settings))).Hex()});
+  compared.push_back({"--exchange", request_.exchange});
   compared.push_back(
       {"steps to dump (--dump-from + --dump-steps)",
        std::to_string(request_.dump_from) + " + " + std::to_string(request_.dump_steps)});
@@ -252,6 +257,7 @@ train::RunEnvironment Session::Environment() {
   train::RunEnvironment environment{
       .backend = &backend_,
       .communicator = &communicator_,
+      .make_exchange = exchange_.make,
       .concurrency = request_.threads.value_or(CoresPerProcess()),
       .on_stuck = [this](const Error& error) { communicator_.Abort(leave_(error)); },
       .on_board = [this](comm::ProgressBoard* board) { report_.SetBoard(board); }};
@@ -356,6 +362,11 @@ void Session::Introduce(const comm::ReplicaMap& map) const {
       Plural(map.processes(), "process").c_str(),
       Plural(static_cast<long long>(hosts.size()), "host").c_str(),
       static_cast<long long>(data::SgdBatch(run_.spec().cluster())));
+  for (const std::string& line : WhoHasWhat(hosts_, exchange_.devices))
+    Say(stdout, "%s\n", line.c_str());
+  if (!exchange_.description.empty()) {
+    Say(stdout, "between processes: %s\n", exchange_.description.c_str());
+  }
   PrintNotes(
       NotesOf(run_.spec(), &run_.model(),
               {.train = run_.train().dataset().size(), .test = run_.test().dataset().size()}));

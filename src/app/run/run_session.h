@@ -14,6 +14,7 @@ struct RunRequest {
   std::filesystem::path run_file;
   std::vector<std::string> sets;
   std::string backend = "auto";
+  std::string exchange = "auto";
   // Output folder; empty: runs/NAME.
   std::filesystem::path out;
   bool resume = false;

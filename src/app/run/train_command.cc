@@ -2,6 +2,7 @@
 
 #include "app/commands.h"
 #include "app/run/backend_program.h"
+#include "app/run/exchange_choice.h"
 #include "app/run/run_session.h"
 #include "app/validators.h"
 
@@ -40,6 +41,9 @@ void AddTrainCommand(CommandLine& line) {
   command->add_flag("--overwrite", request->overwrite, "replace a run that the output folder holds")
       ->excludes("--resume");
   command->add_option("--backend", request->backend, kBackendHelp)->capture_default_str();
+  command->add_option("--exchange", request->exchange, kExchangeHelp)
+      ->type_name("NAME")
+      ->capture_default_str();
   command
       ->add_option("--dump-steps", request->dump_steps,
                    "write the first N steps whole, into OUT/steps")

@@ -12,9 +12,14 @@ namespace {
 class CheckedMergeStream final : public CheckedStream<MergeStream> {
  public:
   using CheckedStream::CheckedStream;
-  void Merge(const MergeContent& content, Tensor& into, const Tensor& from) override {
-    Tensor inside = Written(into);
-    inner().Merge(content, inside, Read(from));
+  using MergeStream::Merge;
+  void Merge(const MergeContent& content, std::span<Tensor> values,
+             std::span<const MergeStep> steps) override {
+    // Read too, though the order of a read and a write is the same.
+    std::vector<Tensor> inside;
+    for (const Tensor& value : values)
+      inside.push_back(value.defined() ? Written(value) : Tensor());
+    inner().Merge(content, inside, steps);
   }
 };
 

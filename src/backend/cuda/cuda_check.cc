@@ -1,11 +1,24 @@
 #include "backend/cuda/cuda_check.h"
 
+#include <cstdio>
+
 #include "base/error.h"
 
 namespace syncbn::backend::cuda {
 
 std::string DeviceName(int device) {
   return "cuda:" + std::to_string(device);
+}
+
+std::string UuidText(const cudaUUID_t& uuid) {
+  std::string text = "GPU";
+  for (int i = 0; i < 16; ++i) {
+    if (i == 0 || i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    char byte[3];
+    std::snprintf(byte, sizeof byte, "%02x", static_cast<unsigned char>(uuid.bytes[i]));
+    text += byte;
+  }
+  return text;
 }
 
 void Check(cudaError_t error, int device, const char* what) {

@@ -12,6 +12,8 @@ namespace syncbn::backend::cuda {
 // shown by any later call: the message says so.
 void Check(cudaError_t error, int device, const char* what);
 
+// "GPU-01234567-89ab-cdef-0123-456789abcdef"
+std::string UuidText(const cudaUUID_t& uuid);
 // "cuda:0"
 std::string DeviceName(int device);
 

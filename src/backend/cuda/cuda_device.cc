@@ -26,6 +26,12 @@ std::string CudaDevice::Description() const {
          std::to_string(properties.multiProcessorCount) + " multiprocessors";
 }
 
+std::string CudaDevice::Uuid() const {
+  cudaDeviceProp properties{};
+  Check(cudaGetDeviceProperties(&properties, ordinal_), ordinal_, "cudaGetDeviceProperties");
+  return UuidText(properties.uuid);
+}
+
 const CudaDevice& DeviceAt(int ordinal) {
   int count = 0;
   Check(cudaGetDeviceCount(&count), ordinal, "cudaGetDeviceCount");

@@ -17,6 +17,8 @@ class CudaDevice final : public Device {
 
   int ordinal() const { return ordinal_; }
   DeviceMemory& memory() const { return memory_; }
+  // As nvidia-smi shows it, "GPU-3b0c...": no two GPUs have the same, on whatever hosts.
+  std::string Uuid() const;
   // "Emulated, compute capability 9.0, 4 multiprocessors"
   std::string Description() const;
 

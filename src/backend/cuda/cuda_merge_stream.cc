@@ -13,8 +13,16 @@ void CudaMergeStream::AddInto(Tensor& into, const Tensor& from) {
       [&](cudaStream_t stream) { kernels::AddInto(stream, to, other, into.elements()); });
 }
 
-void CudaMergeStream::Merge(const MergeContent& content, Tensor& into, const Tensor& from) {
+void CudaMergeStream::Merge(const MergeContent& content, std::span<Tensor> values,
+                            std::span<const MergeStep> steps) {
   CheckContent(content);
+  for (const MergeStep& step : steps) {
+    MergeTwo(content, values[static_cast<size_t>(step.into)],
+             values[static_cast<size_t>(step.from)]);
+  }
+}
+
+void CudaMergeStream::MergeTwo(const MergeContent& content, Tensor& into, const Tensor& from) {
   SYNCBN_CHECK_EQ(into.elements(), content.elements) << "a merged message";
   SYNCBN_CHECK_EQ(from.elements(), content.elements) << "a message to be merged";
   switch (content.operation) {

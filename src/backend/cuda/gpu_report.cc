@@ -18,17 +18,6 @@ std::string Capability(int major, int minor) {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
-// "GPU-01234567-89ab-cdef-0123-456789abcdef"
-std::string UuidText(const cudaUUID_t& uuid) {
-  std::string text = "GPU";
-  for (int i = 0; i < 16; ++i) {
-    if (i == 0 || i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    char byte[3];
-    std::snprintf(byte, sizeof byte, "%02x", static_cast<unsigned char>(uuid.bytes[i]));
-    text += byte;
-  }
-  return text;
-}
 std::string PciText(const cudaDeviceProp& properties) {
   char text[32];
   std::snprintf(

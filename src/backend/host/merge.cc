@@ -163,6 +163,18 @@ void CheckContent(const MergeContent& content) {
   ThrowUnknownOperation(content.operation);
 }
 
+MergeContent MergeContent::Part(int64_t begin, int64_t end) const {
+  MergeContent part = *this;
+  part.elements = end - begin;
+  if (operation != MergeOperation::kMergeMoments) return part;
+  size_t first = 0, last = 0;
+  int64_t at = 0;
+  while (first < channels.size() && at < begin) at += MomentsElements(channels[first++]);
+  for (last = first; last < channels.size() && at < end;) at += MomentsElements(channels[last++]);
+  part.channels = channels.subspan(first, last - first);
+  return part;
+}
+
 void MergeRange(const MergeContent& content, ElementRange range, void* dst, const void* src) {
   switch (content.operation) {
     case MergeOperation::kSum: return SumRange(content, range, dst, src);

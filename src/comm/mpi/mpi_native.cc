@@ -34,7 +34,7 @@ struct MpiRequest : NativeCollectives::Request {
   std::vector<double> message;
   size_t head = 0;
   double* data = nullptr;
-  std::shared_ptr<void> keep_alive;
+  Tensor value;
 };
 
 class MpiNative : public NativeCollectives {
@@ -76,10 +76,11 @@ class MpiNative : public NativeCollectives {
     MPI_Op_free(&merge_);
   }
 
-  std::shared_ptr<Request> Start(int rank_set, const Content& content, void* data,
-                                 std::shared_ptr<void> keep_alive) override {
+  std::shared_ptr<Request> Start(int rank_set, const Content& content,
+                                 const Tensor& value) override {
     auto request = std::make_shared<MpiRequest>();
-    request->keep_alive = std::move(keep_alive);
+    request->value = value;
+    std::byte* const data = request->value.Bytes().data();
     const MPI_Comm comm = comms_[static_cast<size_t>(rank_set)];
     SYNCBN_CHECK(comm != MPI_COMM_NULL) << "all-reduce in a group of other processes";
     if (content.elements > std::numeric_limits<int>::max()) {
@@ -90,7 +91,7 @@ class MpiNative : public NativeCollectives {
     const int count = static_cast<int>(content.elements);
     if (content.operation == Operation::kMergeMoments) {
       request->head = 1 + content.channels.size();
-      request->data = static_cast<double*>(data);
+      request->data = request->value.Data<double>();
       request->message.push_back(static_cast<double>(content.channels.size()));
       for (int64_t channels : content.channels) {
         request->message.push_back(static_cast<double>(channels));

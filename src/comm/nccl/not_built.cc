@@ -1,14 +1,28 @@
-// What a build without NCCL links, so that callers need no #ifdef.
+// What a program without NCCL links, so that callers need no #ifdef.
 #include "base/error.h"
 #include "comm/nccl/nccl.h"
 
 namespace syncbn::comm {
+namespace {
+
+constexpr const char* kMissing =
+    "this program has no exchange over NCCL, which is for GPUs: it comes with the CUDA back end";
+
+}  // namespace
 
 bool HasNccl() { return false; }
 
-std::unique_ptr<Exchange> MakeNcclExchange(Communicator&) {
-  throw Error(ErrorCode::kUnimplemented,
-              "this build has no exchange over NCCL: run on the CPU back end over MPI");
+std::string NcclVersion() {
+  return "";
+}
+
+std::string WhyNotNccl(Communicator&, backend::MergeStream&) {
+  return kMissing;
+}
+
+std::unique_ptr<Exchange> MakeNcclExchange(Communicator&, backend::MergeStream&,
+                                           std::chrono::nanoseconds) {
+  throw Error(ErrorCode::kUnimplemented, kMissing);
 }
 
 }  // namespace syncbn::comm

@@ -1,0 +1,50 @@
+// A communicator of NCCL that no call of ours waits in: all of them return at once (blocking = 0),
+// and what is still in progress is asked for, so that another thread can end it at any time.
+#pragma once
+
+#include <nccl.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace syncbn::comm {
+
+// Thread-safe. One thread at a time may launch.
+class NcclCommunicator {
+ public:
+  using Call = std::function<ncclResult_t(ncclComm_t* made, ncclConfig_t* config)>;
+
+  // What make() makes for this process, if anything. Throws UNAVAILABLE with what NCCL says,
+  // DEADLINE_EXCEEDED where it is not there within the timeout. Errors name `what`.
+  NcclCommunicator(const Call& make, std::string what, std::chrono::nanoseconds timeout);
+  // In good order (collective) within the timeout, else by Abort.
+  ~NcclCommunicator();
+
+  // The calls of a group, which work() makes; nothing after Abort. Returns when the host is free.
+  // Throws UNAVAILABLE, naming `what`.
+  void Launch(const std::function<ncclResult_t(ncclComm_t)>& work, const std::string& what);
+  // Makes another of this one (ncclCommSplit).
+  std::unique_ptr<NcclCommunicator> Split(int color, int key, const std::string& what);
+  // Throws UNAVAILABLE where something that was launched has failed.
+  void CheckHealth();
+  // Ends what was launched and is not done. May be called several times.
+  void Abort();
+
+ private:
+  // Under `lock`, which is given up meanwhile: until nothing is in progress, or Abort. False: it
+  // takes too long.
+  bool Settle(std::unique_lock<std::mutex>& lock, const std::string& what,
+              std::chrono::nanoseconds timeout);
+  void Check(ncclResult_t result, const std::string& what) const;
+
+  const std::chrono::nanoseconds timeout_;
+  std::mutex mutex_;
+  ncclComm_t comm_ = nullptr;
+  bool aborted_ = false;
+};
+
+}  // namespace syncbn::comm

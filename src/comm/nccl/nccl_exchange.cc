@@ -1,0 +1,362 @@
+#include <nccl.h>
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "backend/cuda/cuda_merge_stream.h"
+#include "base/check.h"
+#include "base/host.h"
+#include "base/unknown_value.h"
+#include "comm/nccl/nccl.h"
+#include "comm/nccl/nccl_communicator.h"
+#include "comm/shared_failure.h"
+
+namespace syncbn::comm {
+namespace {
+
+using backend::cuda::CudaMergeStream;
+
+CudaMergeStream* GpuStream(backend::MergeStream& merges) {
+  return dynamic_cast<CudaMergeStream*>(&merges);
+}
+
+// What a launch and its errors need.
+class NcclStream {
+ public:
+  explicit NcclStream(CudaMergeStream& merges) : merges_(merges) {}
+
+  Tensor New(size_t bytes) { return merges_.New({static_cast<int64_t>(bytes)}, DType::kUint8); }
+  // Notes that the stream uses it.
+  void* At(const Tensor& x) { return merges_.core().AnyAddress(x); }
+  cudaStream_t get() const { return merges_.core().handle().get(); }
+  void MakeCurrent() const { merges_.core().handle().MakeCurrent(); }
+  CudaMergeStream& merges() { return merges_; }
+
+ private:
+  CudaMergeStream& merges_;
+};
+
+ncclDataType_t TypeOf(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return ncclFloat32;
+    case DType::kFloat64:
+      return ncclFloat64;
+    case DType::kInt32:
+      return ncclInt32;
+    case DType::kInt64:
+      return ncclInt64;
+    default:
+      ThrowUnknownValue("all-reduce of elements", static_cast<int>(dtype));
+  }
+}
+
+// `reduction: native`: sums by ncclAllReduce; moments, for which NCCL has no operation, are
+// gathered and merged in the order of ranks.
+class NcclNative final : public NativeCollectives {
+ public:
+  // A set of ranks with a communicator of their own.
+  struct Set {
+    std::shared_ptr<NcclCommunicator> comm;
+    int ranks = 0;
+  };
+  NcclNative(std::vector<Set> sets, NcclStream stream) : sets_(std::move(sets)), stream_(stream) {}
+
+  std::shared_ptr<Request> Start(int rank_set, const Content& content,
+                                 const Tensor& value) override {
+    const Set& set = sets_[static_cast<size_t>(rank_set)];
+    if (content.elements == 0) return nullptr;
+    stream_.MakeCurrent();
+    void* const at = stream_.At(value);
+    switch (content.operation) {
+      case Operation::kSum:
+        set.comm->Launch(
+            [&](ncclComm_t comm) {
+              return ncclAllReduce(at, at, static_cast<size_t>(content.elements),
+                                   TypeOf(content.dtype), ncclSum, comm, stream_.get());
+            },
+            "ncclAllReduce of " + std::to_string(content.elements) + " elements");
+        return nullptr;
+      case Operation::kMergeMoments: {
+        Tensor all = stream_.New(content.bytes() * static_cast<size_t>(set.ranks))
+                         .Viewed({set.ranks, content.elements}, content.dtype);
+        void* const to = stream_.At(all);
+        set.comm->Launch(
+            [&](ncclComm_t comm) {
+              return ncclAllGather(at, to, content.bytes(), ncclUint8, comm, stream_.get());
+            },
+            "ncclAllGather of moments");
+        std::vector<Tensor> values;
+        std::vector<backend::MergeStep> steps;
+        for (int i = 0; i < set.ranks; ++i) {
+          values.push_back(all.Slice(i * content.elements, {content.elements}));
+          if (i > 0) steps.push_back({.into = 0, .from = i});
+        }
+        stream_.merges().Merge(content, values, steps);
+        Tensor target = value;
+        stream_.merges().Copy(values.front(), target);
+        return nullptr;
+      }
+    }
+    ThrowUnknownValue("reduction", static_cast<int>(content.operation));
+  }
+  bool Test(Request&) override { return true; }
+
+ private:
+  const std::vector<Set> sets_;
+  NcclStream stream_;
+};
+
+class NcclExchange final : public Exchange {
+ public:
+  NcclExchange(std::shared_ptr<NcclCommunicator> comm, int rank, int ranks, CudaMergeStream& merges)
+      : comm_(std::move(comm)), rank_(rank), ranks_(ranks), stream_(merges) {}
+
+  Order order() const override { return Order::kOfProcess; }
+  bool in_stream_order() const override { return true; }
+
+  std::shared_ptr<Series> Open(const Key& key, const Signature& signature,
+                               std::shared_ptr<void>) override {
+    return std::make_shared<NcclSeries>(signature.Describe() + ", reduction " +
+                                        std::to_string(key.sequence) + " of " +
+                                        Describe(key.group));
+  }
+  void Close(Series&) override {}
+  void Expect(Series&, int, std::vector<Incoming>) override {}
+
+  bool AllGather(Series& series, int round, const Tensor& block,
+                 std::vector<Incoming> incoming) override {
+    if (GatherAtOnce(series, round, block, incoming)) return true;
+    std::vector<Outgoing> outgoing;
+    for (const Incoming& one : incoming) outgoing.push_back({one.rank, block});
+    return AllToAll(series, round, outgoing, std::move(incoming));
+  }
+
+  // Grouped, so that NCCL makes one kernel of it and nobody's order of sends and receives matters.
+  // Blocks without bytes are known to be such on both sides, and not sent.
+  bool AllToAll(Series& base, int round, std::span<const Outgoing> outgoing,
+                std::vector<Incoming> incoming) override {
+    auto& series = static_cast<NcclSeries&>(base);
+    std::vector<Block>& blocks = series.At(round);
+    struct Transfer {
+      void* at;
+      size_t bytes;
+      int peer;
+    };
+    std::vector<Transfer> sends, receives;
+    for (const Incoming& one : incoming) {
+      for (int index = 0; index < one.blocks; ++index) {
+        Tensor memory = one.memory.defined() ? one.memory : stream_.New(one.bytes);
+        if (one.bytes > 0) receives.push_back({stream_.At(memory), one.bytes, one.rank});
+        blocks.push_back(
+            {one.rank, index, memory.Viewed({static_cast<int64_t>(one.bytes)}, DType::kUint8)});
+      }
+    }
+    for (const Outgoing& one : outgoing) {
+      if (one.block.bytes() == 0) continue;
+      sends.push_back({stream_.At(one.block), one.block.bytes(), one.rank});
+      messages_.fetch_add(1, std::memory_order_relaxed);
+      bytes_.fetch_add(static_cast<int64_t>(one.block.bytes()), std::memory_order_relaxed);
+    }
+    if (sends.empty() && receives.empty()) return true;
+    stream_.MakeCurrent();
+    comm_->Launch(
+        [&](ncclComm_t comm) {
+          ncclResult_t result = ncclSuccess;
+          const auto keep = [&](ncclResult_t one) {
+            if (result == ncclSuccess) result = one;
+          };
+          for (const Transfer& one : sends) {
+            keep(ncclSend(one.at, one.bytes, ncclUint8, one.peer, comm, stream_.get()));
+          }
+          for (const Transfer& one : receives) {
+            keep(ncclRecv(one.at, one.bytes, ncclUint8, one.peer, comm, stream_.get()));
+          }
+          return result;
+        },
+        "ncclSend and ncclRecv for " + series.what + ", round " + std::to_string(round));
+    return true;
+  }
+
+  std::vector<std::shared_ptr<void>> Completed() override { return {}; }
+  std::vector<Block> Take(Series& series, int round) override {
+    return std::exchange(static_cast<NcclSeries&>(series).At(round), {});
+  }
+  // What the device receives the host does not see: nobody is known to owe anything.
+  int Announced(Series&, int, int) const override { return std::numeric_limits<int>::max(); }
+
+  void CheckHealth() override {
+    comm_->CheckHealth();
+    for (const auto& comm : parts_) comm->CheckHealth();
+  }
+  void Abort() override {
+    comm_->Abort();
+    for (const auto& comm : parts_) comm->Abort();
+  }
+  std::unique_ptr<NativeCollectives> MakeNative(
+      const std::vector<std::vector<int>>& rank_sets) override {
+    std::vector<NcclNative::Set> sets;
+    for (const std::vector<int>& set : rank_sets) {
+      const int ranks = static_cast<int>(set.size());
+      if (ranks == ranks_) {
+        sets.push_back({comm_, ranks});
+        continue;
+      }
+      const bool member = std::ranges::find(set, rank_) != set.end();
+      parts_.push_back(comm_->Split(member ? 0 : NCCL_SPLIT_NOCOLOR, rank_, "ncclCommSplit"));
+      sets.push_back({parts_.back(), ranks});
+    }
+    return std::make_unique<NcclNative>(std::move(sets), stream_);
+  }
+
+  Counters counters() const override {
+    return {.messages = messages_.load(std::memory_order_relaxed),
+            .bytes = bytes_.load(std::memory_order_relaxed)};
+  }
+
+ private:
+  struct NcclSeries : Series {
+    explicit NcclSeries(std::string what) : what(std::move(what)) {}
+    std::vector<Block>& At(int round) {
+      if (rounds.size() <= static_cast<size_t>(round))
+        rounds.resize(static_cast<size_t>(round) + 1);
+      return rounds[static_cast<size_t>(round)];
+    }
+    const std::string what;
+    std::vector<std::vector<Block>> rounds;
+  };
+
+  // By ncclAllGather, which knows the machine's best ways, where it can: everybody takes part, all
+  // blocks are of one size, and they land nowhere in particular or one behind the other with the
+  // own one between them.
+  bool GatherAtOnce(Series& base, int round, const Tensor& block,
+                    const std::vector<Incoming>& incoming) {
+    const size_t bytes = block.bytes();
+    if (bytes == 0 || static_cast<int>(incoming.size()) != ranks_ - 1) return false;
+    const std::byte* const begin = block.DeviceAddress() - static_cast<size_t>(rank_) * bytes;
+    bool anywhere = true, in_place = true;
+    for (const Incoming& one : incoming) {
+      if (one.blocks != 1 || one.bytes != bytes) return false;
+      anywhere &= !one.memory.defined();
+      in_place &= one.memory.defined() &&
+                  one.memory.DeviceAddress() == begin + static_cast<size_t>(one.rank) * bytes;
+    }
+    if (!anywhere && !in_place) return false;
+    auto& series = static_cast<NcclSeries&>(base);
+    std::vector<Block>& blocks = series.At(round);
+    Tensor whole = anywhere ? stream_.New(bytes * static_cast<size_t>(ranks_)) : Tensor();
+    for (const Incoming& one : incoming) {
+      const Tensor here = anywhere ? whole.Slice(one.rank * static_cast<int64_t>(bytes),
+                                                 {static_cast<int64_t>(bytes)})
+                                   : one.memory;
+      stream_.At(here);
+      blocks.push_back({one.rank, 0, here.Viewed({static_cast<int64_t>(bytes)}, DType::kUint8)});
+    }
+    const void* const from = stream_.At(block);
+    std::byte* const to = anywhere ? whole.DeviceAddress() : const_cast<std::byte*>(begin);
+    messages_.fetch_add(ranks_ - 1, std::memory_order_relaxed);
+    bytes_.fetch_add(static_cast<int64_t>(bytes) * (ranks_ - 1), std::memory_order_relaxed);
+    stream_.MakeCurrent();
+    comm_->Launch(
+        [&](ncclComm_t comm) {
+          return ncclAllGather(from, to, bytes, ncclUint8, comm, stream_.get());
+        },
+        "ncclAllGather for " + series.what + ", round " + std::to_string(round));
+    return true;
+  }
+
+  const std::shared_ptr<NcclCommunicator> comm_;
+  // Of some of the ranks; made before the first launch.
+  std::vector<std::shared_ptr<NcclCommunicator>> parts_;
+  const int rank_, ranks_;
+  NcclStream stream_;
+  std::atomic<int64_t> messages_{0}, bytes_{0};
+};
+
+std::string JoinError(Communicator& control) {
+  return "rank " + std::to_string(control.rank()) + " of " + std::to_string(control.size()) +
+         " joins the others (ncclCommInitRankConfig)";
+}
+
+}  // namespace
+
+bool HasNccl() {
+  return true;
+}
+
+std::string NcclVersion() {
+  int version = 0;
+  if (ncclGetVersion(&version) != ncclSuccess) return "NCCL";
+  return "NCCL " + std::to_string(version / 10000) + "." + std::to_string(version % 10000 / 100) +
+         "." + std::to_string(version % 100);
+}
+
+std::string WhyNotNccl(Communicator& control, backend::MergeStream& merges) {
+  CudaMergeStream* const gpu = GpuStream(merges);
+  const std::string mine =
+      gpu == nullptr ? "" : NcclVersion() + "|" + HostName() + "|" + gpu->core().device().Uuid();
+  const std::vector<std::string> all = control.AllGather(mine);
+  const auto rank = [](size_t i) { return "rank " + std::to_string(i); };
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].empty()) return rank(i) + " computes on no GPU";
+    if (all[i].substr(0, all[i].find('|')) != all[0].substr(0, all[0].find('|'))) {
+      return "rank 0 has " + all[0].substr(0, all[0].find('|')) + ", " + rank(i) + " " +
+             all[i].substr(0, all[i].find('|'));
+    }
+    for (size_t k = 0; k < i; ++k) {
+      if (all[i] == all[k]) return rank(k) + " and " + rank(i) + " share a GPU, which NCCL refuses";
+    }
+  }
+  return "";
+}
+
+std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::MergeStream& merges,
+                                           std::chrono::nanoseconds timeout) {
+  std::exception_ptr failure;
+  std::shared_ptr<NcclCommunicator> comm;
+  CudaMergeStream* const gpu = GpuStream(merges);
+  // Empty: rank 0 could not make one.
+  std::string id;
+  try {
+    if (gpu == nullptr) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "NCCL moves tensors of GPUs, and rank " + std::to_string(control.rank()) +
+                      " computes on none: --backend cuda, or --exchange mpi");
+    }
+    if (control.rank() == 0) {
+      ncclUniqueId made{};
+      const ncclResult_t result = ncclGetUniqueId(&made);
+      if (result != ncclSuccess) {
+        throw Error(ErrorCode::kUnavailable, std::string("NCCL: ncclGetUniqueId: ") +
+                                                 ncclGetErrorString(result) + " (" +
+                                                 ncclGetLastError(nullptr) + ")");
+      }
+      id.assign(made.internal, sizeof made.internal);
+    }
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  // Before any waits in NCCL for one that does not come.
+  ShareFailure(control, failure, "use NCCL");
+  id = control.Broadcast(0, id);
+  try {
+    ncclUniqueId shared{};
+    std::ranges::copy(id, shared.internal);
+    gpu->core().handle().MakeCurrent();
+    comm = std::make_shared<NcclCommunicator>(
+        [&](ncclComm_t* made, ncclConfig_t* config) {
+          return ncclCommInitRankConfig(made, control.size(), shared, control.rank(), config);
+        },
+        JoinError(control), timeout);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  ShareFailure(control, failure, "use NCCL");
+  return std::make_unique<NcclExchange>(std::move(comm), control.rank(), control.size(), *gpu);
+}
+
+}  // namespace syncbn::comm

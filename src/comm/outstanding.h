@@ -1,0 +1,45 @@
+// Reductions that a device was given and has not done, where the exchange moves in stream order:
+// for the host they are over, and a wait without end shows on the device alone.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "backend/event.h"
+#include "comm/group_state.h"
+
+namespace syncbn::comm {
+
+// Thread-safe.
+class Outstanding {
+ public:
+  struct Entry {
+    const GroupState* group = nullptr;
+    Signature signature;
+    int64_t sequence = 0;
+    // In the program of every replica: who has started more reductions has started this one.
+    int64_t place = 0;
+    backend::Event done;
+    // When it was first seen to be the oldest, in the watchdog's time.
+    std::optional<std::chrono::nanoseconds> since;
+
+    std::string Describe() const;
+  };
+
+  // In the order of the stream.
+  void Add(Entry entry);
+  // The oldest that is not done, if any is not; since when it is that.
+  std::optional<Entry> Oldest(std::chrono::nanoseconds now);
+
+ private:
+  // Under mutex_.
+  void Forget();
+
+  std::mutex mutex_;
+  std::deque<Entry> entries_;
+};
+
+}  // namespace syncbn::comm
