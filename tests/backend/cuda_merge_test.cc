@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/host_merge_stream.h"
 #include "backend/merge.h"
 #include "backend/merge_stream.h"
 #include "base/error.h"
@@ -188,6 +190,73 @@ TEST_F(CudaMergeTest, CoMomentsMergeToTheHostsBits) {
       }
     }
   }
+}
+
+// -- Trees ---------------------------------------------------------------------------------------
+
+// The steps of a tree over `leaves` values that splits at random.
+std::vector<MergeStep> RandomTree(int leaves, RandomStream& random) {
+  std::vector<MergeStep> steps;
+  const std::function<void(int, int)> merge = [&](int begin, int end) {
+    if (end - begin == 1) return;
+    const int split =
+        begin + 1 + static_cast<int>(random.Below(static_cast<uint64_t>(end - begin - 1)));
+    merge(begin, split);
+    merge(split, end);
+    steps.push_back({.into = begin, .from = split});
+  };
+  merge(0, leaves);
+  return steps;
+}
+
+TEST_F(CudaMergeTest, TreesOfAnyShapeAreThoseOfTheHost) {
+  RandomStream random(RandomKey(3).Fold("trees"));
+  const std::vector<int64_t> channels = {5, 0, 300, 1}, with_products = {5, -4};
+  const MergeContent sums{.operation = MergeOperation::kSum,
+                          .dtype = DType::kFloat32,
+                          .elements = 1027,
+                          .channels = {}};
+  const MergeContent integers{
+      .operation = MergeOperation::kSum, .dtype = DType::kInt64, .elements = 33, .channels = {}};
+  const auto host = MakeHostMergeStream();
+  // More leaves, and deeper trees, than have room in one kernel.
+  for (const int leaves : {1, 2, 3, 5, 8, 31, 33, 40}) {
+    for (const MergeContent& content :
+         {sums, integers, MomentsContent(channels), MomentsContent(with_products)}) {
+      SCOPED_TRACE(::testing::Message() << leaves << " values of " << content.elements);
+      const std::vector<MergeStep> steps = RandomTree(leaves, random);
+      std::vector<Tensor> here, there;
+      for (int i = 0; i < leaves; ++i) {
+        const std::string name = "leaf " + std::to_string(i);
+        Tensor x;
+        if (content.operation == MergeOperation::kMergeMoments) {
+          x = Blocks(1, content.channels, name, /*nans=*/true).Reshape({content.elements});
+        } else if (content.dtype == DType::kInt64) {
+          x = Numbers<int64_t>(content.elements, name);
+        } else {
+          x = Numbers<float>(content.elements, name);
+          if (i % 3 == 0) PlantNans<float>(x);
+        }
+        there.push_back(stream_->Clone(x));
+        here.push_back(std::move(x));
+      }
+      stream_->Merge(content, there, steps);
+      host->Merge(content, here, steps);
+      EXPECT_TRUE(SameBits(std::as_const(there[0]).OnHost(), here[0]));
+    }
+  }
+}
+
+TEST_F(CudaMergeTest, AFlatTreeIsOneKernel) {
+  const MergeContent content{
+      .operation = MergeOperation::kSum, .dtype = DType::kFloat32, .elements = 100, .channels = {}};
+  std::vector<Tensor> values;
+  for (int i = 0; i < 8; ++i)
+    values.push_back(There(*stream_, Numbers<float>(100, std::to_string(i))));
+  const std::vector<MergeStep> steps = {{0, 1}, {2, 3}, {0, 2}, {4, 5}, {6, 7}, {4, 6}, {0, 4}};
+  const int64_t before = emulation::OperationsGiven();
+  stream_->Merge(content, values, steps);
+  EXPECT_EQ(emulation::OperationsGiven(), before + 1);
 }
 
 TEST_F(CudaMergeTest, AChainOfMergesIsThatOfTheHost) {

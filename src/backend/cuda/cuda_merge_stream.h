@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backend/cuda/cuda_stream.h"
+#include "backend/cuda/kernels/merge.h"
 #include "backend/merge_stream.h"
 
 namespace syncbn::backend::cuda {
@@ -16,6 +17,11 @@ class CudaMergeStream final : public CudaStream<MergeStream> {
              std::span<const MergeStep> steps) override;
 
  private:
+  // into <- a tree of messages (kernels/merge.h).
+  void MergeTree(const MergeContent& content, std::span<const Tensor> leaves,
+                 std::span<const uint8_t> merges, Tensor& into);
+  template <typename T>
+  void SumTree(const kernels::MergeTree& tree, Tensor& into);
   void MergeTwo(const MergeContent& content, Tensor& into, const Tensor& from);
   template <typename T>
   void AddInto(Tensor& into, const Tensor& from);

@@ -174,7 +174,161 @@ struct MergeBlocksKernel {
   }
 };
 
+// -- Trees ----------------------------------------------------------------------------------------------------
+// A stack in registers: every place is known when it is compiled, what moves are the values.
+template <typename Value>
+struct RegisterStack {
+  Value top[MergeTree::kMostDepth];
+  SYNCBN_DEVICE void Push(const Value& value) {
+    SYNCBN_UNROLL
+    for (int i = MergeTree::kMostDepth - 1; i > 0; --i) top[i] = top[i - 1];
+    top[0] = value;
+  }
+  // The top one is gone.
+  SYNCBN_DEVICE void Drop() {
+    SYNCBN_UNROLL
+    for (int i = 0; i + 1 < MergeTree::kMostDepth; ++i) top[i] = top[i + 1];
+  }
+};
+
+struct TreeArguments {
+  explicit TreeArguments(const MergeTree& tree) : leaves(static_cast<int>(tree.leaves.size())) {
+    std::ranges::copy(tree.leaves, at);
+    std::ranges::copy(tree.merges, merges);
+  }
+  int leaves;
+  uint8_t merges[MergeTree::kMostLeaves];
+  const void* at[MergeTree::kMostLeaves];
+};
+
+// Reads every message once and writes one, 16 bytes at a time.
+template <typename T>
+struct SumTreeBody {
+  TreeArguments tree;
+  T* into;
+  template <int N>
+  SYNCBN_DEVICE void At(int64_t i) const {
+    RegisterStack<Vector<T, N>> stack{};
+    for (int leaf = 0; leaf < tree.leaves; ++leaf) {
+      stack.Push(LoadVector<N>(static_cast<const T*>(tree.at[leaf]) + i));
+      for (int merge = 0; merge < tree.merges[leaf]; ++merge) {
+        Vector<T, N> sum = stack.top[1];
+        SYNCBN_UNROLL
+        for (int k = 0; k < N; ++k) {
+          if constexpr (std::is_floating_point_v<T>) {
+            sum[k] = QuietIfNan(sum[k] + stack.top[0][k]);
+          } else {
+            using Unsigned = std::make_unsigned_t<T>;
+            sum[k] = static_cast<T>(static_cast<Unsigned>(sum[k]) + static_cast<Unsigned>(stack.top[0][k]));
+          }
+        }
+        stack.Drop();
+        stack.top[0] = sum;
+      }
+    }
+    StoreVector(into + i, stack.top[0]);
+  }
+};
+
+// A thread block for each block of moments; its threads go over channels. Launch shape: blocks of moments, 256
+// threads. Moves what is merged once, read and written; counts come from a cache.
+struct MomentsTreeKernel {
+  static constexpr bool kCooperative = true;
+  static constexpr int kMostThreads = kMergeThreads;
+  static constexpr int kMostBlocks = 64;
+  TreeArguments tree;
+  double* into;
+  int64_t at[kMostBlocks], channels[kMostBlocks];
+
+  struct Moments {
+    double count, mean, m2;
+  };
+  SYNCBN_DEVICE static Moments Merged(const Moments& a, const Moments& b) {
+    Chain chain{a.count};
+    const Chain::Step step = chain.Next(b.count);
+    Moments merged = a;
+    merged.count = chain.count;
+    if (step == Chain::kMerge) {
+      const double delta = b.mean - a.mean;
+      merged.mean = QuietIfNan(a.mean + delta * chain.share);
+      merged.m2 = QuietIfNan((a.m2 + b.m2) + (delta * delta) * chain.weight);
+    } else if (step == Chain::kReplace) {
+      merged.mean = QuietIfNan(b.mean);
+      merged.m2 = QuietIfNan(b.m2);
+    }
+    return merged;
+  }
+  // Of a channel, or (negative) of the count alone.
+  SYNCBN_DEVICE Moments Evaluate(int64_t begin, int64_t size, int64_t c) const {
+    RegisterStack<Moments> stack{};
+    for (int leaf = 0; leaf < tree.leaves; ++leaf) {
+      const double* const block = static_cast<const double*>(tree.at[leaf]) + begin;
+      Moments value{LoadCached(block), 0, 0};
+      if (c >= 0) {
+        value.mean = Load(block + 1 + c);
+        value.m2 = Load(block + 1 + size + c);
+      }
+      stack.Push(value);
+      for (int merge = 0; merge < tree.merges[leaf]; ++merge) {
+        const Moments merged = Merged(stack.top[1], stack.top[0]);
+        stack.Drop();
+        stack.top[0] = merged;
+      }
+    }
+    return stack.top[0];
+  }
+
+  SYNCBN_DEVICE void operator()() const {
+    const int block = static_cast<int>(Block());
+    const int64_t begin = at[block], size = channels[block];
+    for (int64_t c = Thread(); c < size; c += Threads()) {
+      const Moments result = Evaluate(begin, size, c);
+      Store(into + begin + 1 + c, result.mean);
+      Store(into + begin + 1 + size + c, result.m2);
+    }
+    // `into` may be a leaf, whose count the others have read by then.
+    Barrier();
+    if (Thread() == 0) Store(into + begin, Evaluate(begin, size, -1).count);
+  }
+};
+
 }  // namespace
+
+template <typename T>
+void SumTree(cudaStream_t stream, const MergeTree& tree, T* into, int64_t elements) {
+  bool aligned = Aligned16(into);
+  for (const void* leaf : tree.leaves) aligned = aligned && Aligned16(static_cast<const T*>(leaf));
+  const int64_t bytes = static_cast<int64_t>((tree.leaves.size() + 1) * sizeof(T));
+  LaunchEach<16 / sizeof(T)>(stream, "merge: tree of sums", elements, bytes, aligned,
+                             SumTreeBody<T>{TreeArguments(tree), into});
+}
+template void SumTree(cudaStream_t, const MergeTree&, float*, int64_t);
+template void SumTree(cudaStream_t, const MergeTree&, double*, int64_t);
+template void SumTree(cudaStream_t, const MergeTree&, int32_t*, int64_t);
+template void SumTree(cudaStream_t, const MergeTree&, int64_t*, int64_t);
+
+void MergeMomentsTree(cudaStream_t stream, std::span<const int64_t> channels, const MergeTree& tree, double* into) {
+  using Kernel = MomentsTreeKernel;
+  int64_t at = 0;
+  for (size_t begin = 0; begin < channels.size(); begin += Kernel::kMostBlocks) {
+    const auto blocks = std::min<size_t>(channels.size() - begin, Kernel::kMostBlocks);
+    Kernel kernel{.tree = TreeArguments(tree), .into = into, .at = {}, .channels = {}};
+    int64_t values = 0;
+    for (size_t i = 0; i < blocks; ++i) {
+      kernel.channels[i] = channels[begin + i];
+      kernel.at[i] = at;
+      at += MomentsElements(channels[begin + i]);
+      values += 2 * channels[begin + i];
+    }
+    const auto leaves = static_cast<int64_t>(tree.leaves.size());
+    Launch(stream,
+           {.name = "merge: tree of moments",
+            .blocks = static_cast<int64_t>(blocks),
+            .threads = kMergeThreads,
+            .bytes = (values * (leaves + 1) + static_cast<int64_t>(blocks)) * int64_t{sizeof(double)}},
+           kernel);
+  }
+}
 
 void AddInto(cudaStream_t stream, float* into, const float* from, int64_t elements) {
   LaunchAddInto(stream, into, from, elements);

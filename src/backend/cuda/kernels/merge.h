@@ -21,4 +21,19 @@ void AddInto(cudaStream_t stream, int64_t* into, const int64_t* from, int64_t el
 void MergeBlocks(cudaStream_t stream, std::span<const int64_t> channels, int64_t row,
                  std::span<const int64_t> counts, const double* from, double* into);
 
+// A tree over messages as a program of a stack: they are pushed one after the other, and after the
+// i-th the top two are combined merges[i] times, the lower with the upper.
+struct MergeTree {
+  static constexpr int kMostLeaves = 32, kMostDepth = 6;
+  std::span<const void* const> leaves;
+  std::span<const uint8_t> merges;
+};
+
+// into <- the tree, elementwise, as AddInto adds. `into` may be one of the leaves.
+template <typename T>
+void SumTree(cudaStream_t stream, const MergeTree& tree, T* into, int64_t elements);
+// The same of a row of blocks of moments without co-moments, as MergeBlocks merges.
+void MergeMomentsTree(cudaStream_t stream, std::span<const int64_t> channels, const MergeTree& tree,
+                      double* into);
+
 }  // namespace syncbn::backend::cuda::kernels
