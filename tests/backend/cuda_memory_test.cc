@@ -162,6 +162,20 @@ TEST_F(CudaStreamTest, OutOfMemorySaysWhatIsWantedAndHeld) {
   }
 }
 
+TEST_F(CudaStreamTest, MemoryThatIsStillBeingGivenBackIsWaitedFor) {
+  const int64_t before = emulation::HostSynchronizations();
+  emulation::SetDeviceBytes(size_t{96} << 20);
+  for (int round = 0; round < 3; ++round) {
+    Tensor x = a_->New({64 << 20}, DType::kUint8);
+    a_->Zero(x);
+    x = Tensor();
+    x = b_->New({64 << 20}, DType::kUint8);
+    b_->Zero(x);
+  }
+  emulation::SetDeviceBytes(size_t{4} << 30);
+  EXPECT_GT(emulation::HostSynchronizations(), before);
+}
+
 TEST_F(CudaStreamTest, ATensorOfTheHostIsRefused) {
   Tensor x(Shape{4}, DType::kFloat32), y = a_->New({4}, DType::kFloat32);
   EXPECT_THROW(a_->Add(y, x), Error);

@@ -23,13 +23,13 @@ constexpr int kGuardByte = 0xA5, kFreedByte = 0xFF;
 // Freed memory is kept from being given out again until so much was freed behind it: who reads it
 // reads NaN.
 constexpr size_t kQuarantine = size_t{64} << 20;
-constexpr size_t kDeviceBytes = size_t{4} << 30;
+std::atomic<size_t> device_bytes{size_t{4} << 30};
 
 class DeviceMemory {
  public:
   void* Allocate(size_t bytes) {
     const std::lock_guard lock(mutex_);
-    if (in_use_ + bytes > kDeviceBytes) return nullptr;
+    if (in_use_ + bytes > device_bytes) return nullptr;
     auto* const whole =
         static_cast<std::byte*>(std::aligned_alloc(kGuard, Rounded(bytes) + 2 * kGuard));
     if (whole == nullptr) return nullptr;
@@ -37,13 +37,26 @@ class DeviceMemory {
     std::byte* const memory = whole + kGuard;
     std::memset(memory, kFreedByte, bytes);
 #ifdef __SANITIZE_ADDRESS__
-    ASAN_POISON_MEMORY_REGION(whole, kGuard);
-    ASAN_POISON_MEMORY_REGION(memory + bytes, Rounded(bytes) - bytes + kGuard);
+    // Until Arrive nobody may touch it.
+    ASAN_POISON_MEMORY_REGION(whole, Rounded(bytes) + 2 * kGuard);
 #endif
     blocks_[memory] = bytes;
     in_use_ += bytes;
     most_ = std::max(most_, in_use_);
     return memory;
+  }
+  // When the stream on which it was asked for has come to it. Who works on another stream, and has
+  // not waited for that, finds what was there before.
+  void Arrive(void* memory, size_t bytes) {
+    const auto* const block = static_cast<const std::byte*>(memory);
+#ifdef __SANITIZE_ADDRESS__
+    ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+#endif
+    const std::byte freed{kFreedByte};
+    if (block[0] == freed && std::memcmp(block, block + 1, bytes - 1) == 0) return;
+    SetFault("a block of " + std::to_string(bytes) +
+             " bytes was written before the stream came to it on which it was asked for: another "
+             "stream has not waited for its event");
   }
   // When the stream has come to it.
   void Free(void* memory) {
@@ -82,6 +95,7 @@ class DeviceMemory {
     return static_cast<int64_t>(blocks_.size());
   }
   ~DeviceMemory() {
+    AwaitGivenUpStreams();
     while (!quarantine_.empty()) Release();
   }
 
@@ -157,6 +171,9 @@ bool IsPinned(const void* memory) {
   const auto& [begin, bytes] = *std::prev(after);
   return address < begin + bytes;
 }
+void SetDeviceBytes(size_t bytes) {
+  device_bytes = bytes;
+}
 int64_t BlocksInUse() {
   return Memory().blocks();
 }
@@ -186,7 +203,7 @@ cudaError_t cudaGetDevice(int* device) {
   return Sticky();
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  *properties = {.totalGlobalMem = kDeviceBytes, .major = 9, .minor = 0, .multiProcessorCount = 4};
+  *properties = {.totalGlobalMem = device_bytes, .major = 9, .minor = 0, .multiProcessorCount = 4};
   std::strcpy(properties->name, "Emulated");
   properties->uuid.bytes[15] = static_cast<char>(device);
   return Sticky();
@@ -235,14 +252,17 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, vo
   return Sticky();
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *total = kDeviceBytes;
-  *free = kDeviceBytes - Memory().in_use();
+  *total = device_bytes;
+  *free = *total - Memory().in_use();
   return Sticky();
 }
-cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t) {
+cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
   if (Sticky() != cudaSuccess) return Sticky();
-  *memory = Memory().Allocate(bytes);
-  return *memory == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+  void* const block = Memory().Allocate(bytes);
+  *memory = block;
+  if (block == nullptr) return cudaErrorMemoryAllocation;
+  stream->Give([block, bytes] { Memory().Arrive(block, bytes); });
+  return cudaSuccess;
 }
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   stream->Give([memory] { Memory().Free(memory); });

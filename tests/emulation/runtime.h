@@ -1,6 +1,7 @@
 // What a test asks of the emulated runtime, and sets.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -30,6 +31,8 @@ struct NcclBreak {
   bool error = false;
 };
 void BreakNccl(NcclBreak planned);
+// How much memory the devices have together; 4 GiB to begin with.
+void SetDeviceBytes(size_t bytes);
 // Blocks of device memory that are not free.
 int64_t BlocksInUse();
 

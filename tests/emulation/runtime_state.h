@@ -43,8 +43,10 @@ void RestAtRandom(std::mt19937_64& random);
 int CurrentDevice();
 
 bool IsPinned(const void* memory);
-// Waits for all streams of this thread's device.
+// Waits for all streams of this thread's device, also those that were given up.
 void WaitForAllStreams();
+// Until those that were given up have done what they were given.
+void AwaitGivenUpStreams();
 
 }  // namespace syncbn::emulation
 
@@ -55,18 +57,23 @@ struct CUevent_st {
       last;  // null: never recorded, which counts as complete
 };
 
-// A thread that does what it was given, in its order.
+// A thread that does what it was given, in its order. Made by new; it deletes itself when it was
+// given up and all is done.
 struct CUstream_st {
  public:
   explicit CUstream_st(int device);
-  ~CUstream_st();  // does all it was given first
+  // Gives it up: it does all that it was given, and then there is none.
+  void End();
   void Give(std::function<void()> work);
   std::shared_ptr<syncbn::emulation::Occurrence> Record();
   uint64_t NextSeed();
   int device() const { return device_; }
 
  private:
+  ~CUstream_st() = default;
   void Run();
+  // Whether it has done all that it was given, and can be given no more.
+  bool IsOver();
 
   const int device_;
   std::mutex mutex_;
@@ -74,5 +81,4 @@ struct CUstream_st {
   std::deque<std::function<void()>> work_;
   bool ending_ = false;
   std::mt19937_64 random_;
-  std::thread thread_;
 };

@@ -8,6 +8,10 @@
 #include "kernel_language.h"
 #include "tests/emulation/runtime.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace syncbn::emulation {
 namespace {
 
@@ -22,6 +26,8 @@ class RuntimeTest : public ::testing::Test {
     for (cudaStream_t& stream : streams_) cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   }
   ~RuntimeTest() override {
+    if (busy_ != nullptr) cudaFreeAsync(busy_, streams_[0]);
+    cudaDeviceSynchronize();
     for (cudaStream_t stream : streams_) cudaStreamDestroy(stream);
     SetDelays({});
     ForgetFault();
@@ -32,6 +38,10 @@ class RuntimeTest : public ::testing::Test {
               cudaSuccess);
     return static_cast<float*>(memory);
   }
+  float* Busy() {
+    if (busy_ == nullptr) busy_ = Allocate(1);
+    return busy_;
+  }
   std::vector<float> Read(const float* memory, int64_t elements) {
     std::vector<float> values(static_cast<size_t>(elements));
     cudaDeviceSynchronize();
@@ -40,6 +50,7 @@ class RuntimeTest : public ::testing::Test {
   }
 
   cudaStream_t streams_[2];
+  float* busy_ = nullptr;
 };
 
 struct SetKernel {
@@ -97,6 +108,62 @@ TEST_F(RuntimeTest, AnEventOrdersTwoStreamsAndItsLackShows) {
   cudaFreeAsync(b, streams_[0]);
 }
 
+TEST_F(RuntimeTest, ABlockIsThereWhenItsStreamHasComeToIt) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "it is a race, and would be reported as one";
+#endif
+  bool found = false;
+  for (int i = 0; i < 20 && !found; ++i) {
+    for (int k = 0; k < 20; ++k) cudaMemsetAsync(Busy(), 0, sizeof(float), streams_[0]);
+    float* a = Allocate(kElements);
+#ifdef __SANITIZE_ADDRESS__
+    EXPECT_TRUE(__asan_address_is_poisoned(a));
+    found = true;
+#else
+    Set(streams_[1], a, 1);  // without an event of streams_[0]
+#endif
+    cudaDeviceSynchronize();
+    found = found || !FirstFault().empty();
+    ForgetFault();
+    cudaFreeAsync(a, streams_[0]);
+    cudaDeviceSynchronize();
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST_F(RuntimeTest, ABlockIsThereForAnotherStreamBehindAnEvent) {
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  for (int i = 0; i < 20; ++i) {
+    float* a = Allocate(kElements);
+    cudaEventRecord(event, streams_[0]);
+    cudaStreamWaitEvent(streams_[1], event, 0);
+    Set(streams_[1], a, 1);
+    EXPECT_EQ(Read(a, kElements).back(), 1);
+    cudaFreeAsync(a, streams_[1]);
+  }
+  EXPECT_EQ(FirstFault(), "");
+  cudaEventDestroy(event);
+}
+
+TEST_F(RuntimeTest, AStreamThatIsDestroyedStillDoesWhatItWasGiven) {
+  float* a = Allocate(kElements);
+  cudaDeviceSynchronize();
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  cudaEvent_t done = nullptr;
+  cudaEventCreateWithFlags(&done, cudaEventDisableTiming);
+  for (int i = 0; i < 50; ++i) Set(stream, a, static_cast<float>(i));
+  cudaEventRecord(done, stream);
+  const int64_t before = HostSynchronizations();
+  cudaStreamDestroy(stream);
+  EXPECT_EQ(cudaEventQuery(done), cudaErrorNotReady) << "it has waited";
+  EXPECT_EQ(HostSynchronizations(), before);
+  EXPECT_EQ(Read(a, kElements).back(), 49);
+  cudaEventDestroy(done);
+  cudaFreeAsync(a, streams_[0]);
+}
+
 TEST_F(RuntimeTest, WhatIsFreedIsPoisoned) {
   float *a = Allocate(kElements), *b = Allocate(kElements);
   Set(streams_[0], a, 1);
@@ -112,6 +179,7 @@ TEST_F(RuntimeTest, WhatIsFreedIsPoisoned) {
 
 TEST_F(RuntimeTest, PinnedMemoryIsReadLateAndOtherMemoryStopsTheHost) {
   float* a = Allocate(1);
+  cudaDeviceSynchronize();
   void* pinned = nullptr;
   cudaHostAlloc(&pinned, sizeof(float), cudaHostAllocDefault);
   cudaEvent_t go = nullptr;

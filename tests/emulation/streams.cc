@@ -21,7 +21,13 @@ std::atomic<double> delay_share{Delays{}.share};
 std::atomic<int> delay_microseconds{Delays{}.microseconds};
 
 std::mutex streams_mutex;
-std::set<CUstream_st*> streams;  // guarded by streams_mutex
+std::set<CUstream_st*> streams;  // also given up, until it is over; guarded by streams_mutex
+std::condition_variable one_is_over;
+int given_up = 0;  // of those; guarded by streams_mutex
+// The program ends when they have.
+struct AtEnd {
+  ~AtEnd() { AwaitGivenUpStreams(); }
+} at_end;
 std::atomic<uint64_t> streams_made{0};
 
 // SYNCBN_EMULATION_SEED=N: other delays and other orders of threads and blocks.
@@ -100,6 +106,11 @@ void WaitForAllStreams() {
   for (const auto& point : points) point->Wait();
 }
 
+void AwaitGivenUpStreams() {
+  std::unique_lock lock(streams_mutex);
+  one_is_over.wait(lock, [] { return given_up == 0; });
+}
+
 void LaunchGrid(cudaStream_t stream, const Grid& grid, std::function<void()> kernel) {
   CountOperation();
   if (stream->device() != CurrentDevice()) {
@@ -134,21 +145,15 @@ CUstream_st::CUstream_st(int device)
     const std::lock_guard lock(streams_mutex);
     streams.insert(this);
   }
-  thread_ = std::thread([this] { Run(); });
+  std::thread([this] { Run(); }).detach();
 }
 
-CUstream_st::~CUstream_st() {
-  {
-    // First: who waits for all streams must not give work to one that has ended.
-    const std::lock_guard lock(streams_mutex);
-    streams.erase(this);
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    ending_ = true;
-    changed_.notify_all();
-  }
-  thread_.join();
+void CUstream_st::End() {
+  const std::lock_guard all(streams_mutex);
+  ++given_up;
+  const std::lock_guard lock(mutex_);
+  ending_ = true;
+  changed_.notify_all();
 }
 
 void CUstream_st::Give(std::function<void()> work) {
@@ -167,17 +172,32 @@ uint64_t CUstream_st::NextSeed() {
   return random_();
 }
 
+bool CUstream_st::IsOver() {
+  // Both: who waits for all streams gives each something.
+  const std::lock_guard all(streams_mutex);
+  const std::lock_guard lock(mutex_);
+  if (!work_.empty()) return false;
+  streams.erase(this);
+  --given_up;
+  one_is_over.notify_all();
+  return true;
+}
+
 void CUstream_st::Run() {
-  std::unique_lock lock(mutex_);
   while (true) {
+    std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ending_ || !work_.empty(); });
-    if (work_.empty()) return;
+    if (work_.empty()) {
+      lock.unlock();
+      if (!IsOver()) continue;
+      delete this;
+      return;
+    }
     const std::function<void()> next = std::move(work_.front());
     work_.pop_front();
     lock.unlock();
     RestAtRandom(random_);
     next();
-    lock.lock();
   }
 }
 
@@ -218,7 +238,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return Sticky();
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
+  stream->End();
   return Sticky();
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
