@@ -7,6 +7,7 @@
 
 #include "backend/executor.h"
 #include "backend/merge_stream.h"
+#include "backend/precision.h"
 
 namespace syncbn::backend {
 
@@ -22,6 +23,9 @@ class Backend {
   virtual std::string Description() const = 0;
   virtual std::unique_ptr<Executor> MakeExecutor() const = 0;
   virtual std::unique_ptr<MergeStream> MakeMergeStream() const = 0;
+  // This back end, on the same device, computing in another precision than kFloat32, which they all have.
+  // Throws UNIMPLEMENTED where it has no other.
+  virtual std::unique_ptr<Backend> WithPrecision(Precision precision) const;
 };
 
 // Where back ends of the host take the memory of tensors from: at least so many bytes, aligned to 64.

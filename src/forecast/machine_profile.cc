@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "config/difference.h"
+#include "train/run_backend.h"
 
 namespace syncbn::forecast {
 namespace {
@@ -85,6 +86,10 @@ std::vector<std::string> ModelLines(const v1::RunSpec& run, const nn::InputSpec&
     const bool norm_batch =
         line.starts_with("norm.batch") || line.find(".norm.batch") != std::string::npos;
     if (!norm_batch) lines.push_back(line);
+  }
+  const backend::Precision precision = train::PrecisionOf(run);
+  if (precision != backend::Precision::kFloat32) {
+    lines.push_back("precision: " + std::string(PrecisionName(precision)));
   }
   lines.push_back("images: " + std::to_string(input.height) + " x " + std::to_string(input.width) +
                   " x " + std::to_string(input.channels));

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 #include "base/check.h"
@@ -20,6 +21,7 @@ size_t SizeOf(DType dtype) {
     case DType::kInt32: return 4;
     case DType::kInt64: return 8;
     case DType::kUint8: return 1;
+    case DType::kBFloat16: return 2;
   }
   ThrowUnknownValue("element type", static_cast<int>(dtype));
 }
@@ -31,9 +33,38 @@ std::string_view DTypeName(DType dtype) {
     case DType::kInt32: return "I32";
     case DType::kInt64: return "I64";
     case DType::kUint8: return "U8";
+    case DType::kBFloat16: return "BF16";
   }
   return "?";
 }
+
+namespace {
+
+// What with(element) gives for an element of this type.
+template <typename With>
+Tensor ForFloating(DType dtype, const With& with) {
+  switch (dtype) {
+    case DType::kFloat32: return with(float());
+    case DType::kFloat64: return with(double());
+    case DType::kBFloat16: return with(BFloat16());
+    case DType::kInt32:
+    case DType::kInt64:
+    case DType::kUint8: break;
+  }
+  SYNCBN_CHECK(false) << "conversion of elements " << dtype;
+  std::abort();
+}
+
+template <typename To, typename From>
+To Converted(From value) {
+  if constexpr (std::is_same_v<From, BFloat16> || std::is_same_v<To, BFloat16>) {
+    return static_cast<To>(static_cast<float>(value));
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+}  // namespace
 
 std::ostream& operator<<(std::ostream& out, DType dtype) { return out << DTypeName(dtype); }
 
@@ -109,15 +140,15 @@ Tensor Tensor::Clone() const {
 
 Tensor Tensor::As(DType dtype) const {
   if (dtype == dtype_) return *this;
-  Tensor result(shape_, dtype);
-  if (dtype == DType::kFloat64) {
-    std::ranges::copy(Span<float>(), result.Data<double>());
-  } else {
-    SYNCBN_CHECK_EQ(dtype, DType::kFloat32);
-    std::ranges::transform(Span<double>(), result.Data<float>(),
-                           [](double value) { return static_cast<float>(value); });
-  }
-  return result;
+  return ForFloating(dtype_, [&](auto from) {
+    return ForFloating(dtype, [&](auto to) {
+      using From = decltype(from);
+      using To = decltype(to);
+      Tensor result(shape_, dtype);
+      std::ranges::transform(Span<From>(), result.Data<To>(), Converted<To, From>);
+      return result;
+    });
+  });
 }
 
 Tensor Tensor::Mapped(const Device& device, ptrdiff_t shift) && {

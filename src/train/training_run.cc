@@ -88,7 +88,7 @@ void TrainingRun::Assemble() {
   // No reduction is waited for yet in which the others could hear of it.
   comm::ShareFailure(*communicator_, failure, "begin the run");
   RestoreEverywhere(*communicator_, environment_.resume_from ? &*environment_.resume_from : nullptr,
-                    environment_.backend->types().parameters, *trainer_);
+                    backend_->get().types().parameters, *trainer_);
   environment_.resume_from.reset();
   if (environment_.on_board) {
     // Before it is called: also who throws may have kept the board.
@@ -98,12 +98,14 @@ void TrainingRun::Assemble() {
 }
 
 void TrainingRun::AssembleAlone() {
+  backend_.emplace(*environment_.backend, run_.spec());
+  const backend::Backend& backend = backend_->get();
   reducer_ = comm::MakeReducer(*communicator_, ReducerOptionsOf(run_, environment_));
   engine_ = std::make_unique<Engine>(EngineOptions{.first_replica = local_.begin,
                                                    .replicas = local_.size(),
                                                    .concurrency = environment_.concurrency,
                                                    .on_stuck = environment_.on_stuck},
-                                     run_.model(), *environment_.backend, *reducer_);
+                                     run_.model(), backend, *reducer_);
   trainer_ = std::make_unique<Trainer>(run_.spec(), *engine_, run_.train(), run_.test(),
                                        std::move(environment_.training));
 }

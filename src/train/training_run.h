@@ -19,6 +19,7 @@
 #include "train/checkpoint_store.h"
 #include "train/engine.h"
 #include "train/prepared_run.h"
+#include "train/run_backend.h"
 #include "train/summary.h"
 #include "train/trainer.h"
 
@@ -26,7 +27,7 @@ namespace syncbn::train {
 
 // What is pointed at must outlive the run.
 struct RunEnvironment {
-  // Required.
+  // Required. The run is computed in the precision of its run file, which this back end must have.
   const backend::Backend* backend = nullptr;
   // Where this process meets the others of the run; comm::ReplicaMap deals them the replicas. Null:
   // it is alone. A run duplicates it first of all and uses the duplicate alone: of several runs on
@@ -100,6 +101,7 @@ class TrainingRun {
   // This run's alone.
   std::unique_ptr<comm::Communicator> communicator_;
   comm::Group local_;
+  std::optional<RunBackend> backend_;
   std::unique_ptr<comm::Reducer> reducer_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Trainer> trainer_;

@@ -40,6 +40,11 @@ TEST(ResultDifferences, NameTheKeyAndBothValues) {
   EXPECT_EQ(FormatDifferences(Between({}, {"seed=2"})), "  seed: 1, now 2\n");
 }
 
+TEST(ResultDifferences, NameThePrecision) {
+  EXPECT_THAT(Between({"precision=bf16"}, {}),
+              ElementsAre(Difference{"precision", "bf16", "float32"}));
+}
+
 TEST(ResultDifferences, CoverListsAndKinds) {
   EXPECT_THAT(Between({"cluster={replicas: 2, batch_per_replica: 8}"},
                       {"cluster={replicas: 2, batch_per_replica: [8, 4]}"}),

@@ -71,6 +71,17 @@ TEST(Explain, AWordHasItsValues) {
             "processes.\n");
 }
 
+TEST(Explain, PrecisionSaysWhatIsComputedWithAndByWhom) {
+  const std::string text = Explain("precision");
+  EXPECT_THAT(text, HasSubstr("default           float32\n"));
+  EXPECT_THAT(text, HasSubstr("changes result    yes: a run is resumed with the same value only\n"));
+  EXPECT_THAT(text, HasSubstr("\n  float32  Everything in float32"));
+  EXPECT_THAT(text, HasSubstr("\n  tf32     The factors of convolutions and matrix products"));
+  EXPECT_THAT(text, HasSubstr("\n  bf16     Activations, their gradients"));
+  EXPECT_THAT(text, HasSubstr("of the cuda back end alone"));
+  EXPECT_THAT(Refusal("amp"), HasSubstr("did you mean `precision`?"));
+}
+
 TEST(Explain, AMappingListsItsKeys) {
   const std::string text = Explain("model.norm");
   EXPECT_THAT(text, HasSubstr("short form        its `kind`\n"));

@@ -204,6 +204,33 @@ constexpr const char* kResNet =
     "model: {architecture: resnet20}\n"
     "cluster: {replicas: 4, batch_per_replica: 4}\n";
 
+TEST(Commands, APrecisionOfGpusIsNotedByCheckAndRefusedByTheBackEndsOfCpus) {
+  for (const std::string precision : {"tf32", "bf16"}) {
+    if (!std::filesystem::exists("/dev/nvidiactl")) {
+      EXPECT_EQ(CheckWith(kResNet, {"precision=" + precision}).warnings,
+                "syncbn: warning: precision: " + precision +
+                    " is computed on GPUs alone, by the cuda back end, which this machine has not: "
+                    "here the run would be refused. `precision: float32` is computed everywhere\n");
+    }
+    TempFolder folder;
+    const auto path = folder.path() / "run.yaml";
+    WriteFileAtomically(path, kResNet + ("precision: " + precision + "\n"));
+    for (const std::string name : {"cpu", "reference"}) {
+      const auto out = folder.path() / name;
+      const ProcessResult result =
+          Syncbn({"train", path.string(), "--backend", name, "--out", out.string()});
+      EXPECT_EQ(result.status, 2) << result.err;
+      EXPECT_NE(result.err.find("the " + name + " back end does not compute in " + precision +
+                                ": tf32 and bf16 are those of the cuda back end, on a GPU "
+                                "(--backend cuda)"),
+                std::string::npos)
+          << result.err;
+      EXPECT_FALSE(std::filesystem::exists(out)) << "training had begun";
+    }
+  }
+  EXPECT_EQ(CheckWith(kResNet, {"precision=float32"}).warnings, "");
+}
+
 TEST(Commands, CheckSaysWhatANormalizationBatchComesToWhereThatIsNotTheNumber) {
   EXPECT_EQ(
       CheckWith(kResNet, {"model.norm.batch=3"}).notes,

@@ -1,11 +1,12 @@
-// Convolutions and matrix products of the emulated device: plain loops in float32, when the stream
-// comes to them.
+// Convolutions and matrix products of the emulated device: plain loops, when the stream comes to
+// them.
 #include "backend/cuda/libraries.h"
 
 #include <functional>
 #include <vector>
 
 #include "tests/emulation/runtime_state.h"
+#include "tests/emulation/tf32.h"
 
 namespace syncbn::backend::cuda {
 namespace {
@@ -38,7 +39,8 @@ void ForEachProduct(const Conv2dSpec& spec, const Shape& x, const Visit& visit) 
   }
 }
 
-// Sums of products in double, which become a result when all is added.
+// Sums of products, which become results when all is added.
+template <typename Sum>
 class Sums {
  public:
   Sums(float* results, int64_t elements)
@@ -47,14 +49,15 @@ class Sums {
     for (size_t i = 0; i < sums_.size(); ++i) results_[i] = static_cast<float>(sums_[i]);
   }
   void Add(int64_t i, float a, float b) {
-    sums_[static_cast<size_t>(i)] += static_cast<double>(a) * static_cast<double>(b);
+    sums_[static_cast<size_t>(i)] += static_cast<Sum>(a) * static_cast<Sum>(b);
   }
 
  private:
   float* const results_;
-  std::vector<double> sums_;
+  std::vector<Sum> sums_;
 };
 
+template <Precision kPrecision>
 class PlainLibraries final : public Libraries {
  public:
   explicit PlainLibraries(StreamCore& stream) : stream_(stream) {}
@@ -64,7 +67,7 @@ class PlainLibraries final : public Libraries {
     Give([=] {
       std::fill_n(y, spec.OutputShape(x_shape).elements(), 0.0F);
       ForEachProduct(spec, x_shape,
-                     [&](int64_t a, int64_t b, int64_t c) { y[c] += x[a] * filter[b]; });
+                     [&](int64_t a, int64_t b, int64_t c) { y[c] += Of(x[a]) * Of(filter[b]); });
     });
   }
   void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy,
@@ -72,7 +75,7 @@ class PlainLibraries final : public Libraries {
     Give([=] {
       std::fill_n(dx, x_shape.elements(), 0.0F);
       ForEachProduct(spec, x_shape,
-                     [&](int64_t a, int64_t b, int64_t c) { dx[a] += dy[c] * filter[b]; });
+                     [&](int64_t a, int64_t b, int64_t c) { dx[a] += Of(dy[c]) * Of(filter[b]); });
     });
   }
   void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
@@ -80,18 +83,20 @@ class PlainLibraries final : public Libraries {
     Give([=] {
       std::fill_n(dfilter, spec.WeightShape().elements(), 0.0F);
       ForEachProduct(spec, x_shape,
-                     [&](int64_t a, int64_t b, int64_t c) { dfilter[b] += dy[c] * x[a]; });
+                     [&](int64_t a, int64_t b, int64_t c) { dfilter[b] += Of(dy[c]) * Of(x[a]); });
     });
   }
   void Multiply(const MatrixProduct& p) override {
     Give([=] {
-      Sums sums(p.c, p.rows * p.columns);
+      // float32 in double, so that what tests compare with has the rounding of one; else as GPUs.
+      Sums<std::conditional_t<kPrecision == Precision::kFloat32, double, float>> sums(
+          p.c, p.rows * p.columns);
       for (int64_t r = 0; r < p.rows; ++r) {
         for (int64_t k = 0; k < p.depth; ++k) {
-          const float a = p.transpose_a ? p.a[k * p.rows + r] : p.a[r * p.depth + k];
+          const float a = Of(p.transpose_a ? p.a[k * p.rows + r] : p.a[r * p.depth + k]);
           for (int64_t c = 0; c < p.columns; ++c) {
             sums.Add(r * p.columns + c, a,
-                     p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]);
+                     Of(p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]));
           }
         }
       }
@@ -99,6 +104,10 @@ class PlainLibraries final : public Libraries {
   }
 
  private:
+  // A factor as it is multiplied.
+  static float Of(float value) {
+    return kPrecision == Precision::kTf32 ? emulation::RoundToTf32(value) : value;
+  }
   void Give(std::function<void()> work) {
     emulation::CountOperation();
     stream_.handle().get()->Give([work = std::move(work)] {
@@ -111,8 +120,11 @@ class PlainLibraries final : public Libraries {
 
 }  // namespace
 
-std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) {
-  return std::make_unique<PlainLibraries>(stream);
+std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream, Precision precision) {
+  if (precision == Precision::kTf32) {
+    return std::make_unique<PlainLibraries<Precision::kTf32>>(stream);
+  }
+  return std::make_unique<PlainLibraries<Precision::kFloat32>>(stream);
 }
 std::vector<std::pair<std::string, std::string>> LibraryVersions() {
   return {{"emulated libraries", "1.0"}};

@@ -117,6 +117,19 @@ TEST(Plan, ATrialIsKnownByItsRunWhateverTheStudyIsCalled) {
   EXPECT_NE(a.IdOf(a.TrialsOf(0, std::nullopt)[0]), b.IdOf(b.TrialsOf(1, std::nullopt)[0]));
 }
 
+// Results from before there was a choice are those of trials in float32.
+TEST(Plan, ATrialInFloat32HasTheIdOfOneThatDoesNotSay) {
+  const Plan plan(testing::Parse(
+      kHead + "seeds: 1\naxes: [{path: precision, values: [float32, bf16]}]\n"));
+  const auto trials = plan.FirstTrials();
+  ASSERT_EQ(trials.size(), 2u);
+  const Plan silent(testing::Parse(kHead + "seeds: 1\n"));
+  EXPECT_EQ(plan.IdOf(trials[0]), silent.IdOf(silent.FirstTrials()[0]));
+  EXPECT_NE(plan.IdOf(trials[0]), plan.IdOf(trials[1]));
+  v1::RunSpec run = silent.RunOf(silent.FirstTrials()[0]);
+  EXPECT_EQ(run.precision(), v1::PRECISION_FLOAT32);
+}
+
 std::string FaultOf(const std::string& more) {
   try {
     const Plan plan(testing::Parse(kHead + more));

@@ -2,6 +2,7 @@
 // once for all of them, and nothing is said or ended but through what was handed in.
 #include "train/training_run.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -13,6 +14,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "comm/in_process.h"
@@ -23,6 +25,8 @@
 
 namespace syncbn::train {
 namespace {
+
+using ::testing::HasSubstr;
 
 std::unique_ptr<backend::Backend> TestBackend() {
   return kTestBackend == std::string("cpu") ? backend::OnTestDevice(backend::MakeCpuBackend)
@@ -151,6 +155,29 @@ TEST(TrainingRun, EndsInTheSameBitsOnADeviceThatNobodyMayLookInto) {
   const RunResult there = RunTraining(spec, {.backend = device.get()});
   EXPECT_EQ(there.summary.digest, RunTraining(spec, {.backend = host.get()}).summary.digest);
   EXPECT_TRUE(there.state.parameters.on_host());
+}
+
+TEST(TrainingRun, InAPrecisionThatItsBackEndHasNotIsRefusedBeforeItTrains) {
+  for (const auto& [precision, name] :
+       {std::pair(v1::PRECISION_TF32, "tf32"), std::pair(v1::PRECISION_BF16, "bf16")}) {
+    v1::RunSpec spec = Small(4, 8, "global", 5);
+    spec.set_precision(precision);
+    for (const auto& backend : {backend::MakeReferenceBackend(), backend::MakeCpuBackend()}) {
+      bool begun = false;
+      RunEnvironment environment{.backend = backend.get()};
+      environment.training.on_start = [&](const RunPlan&) { begun = true; };
+      try {
+        RunTraining(spec, std::move(environment));
+        FAIL() << backend->name() << " computes in " << name;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kUnimplemented);
+        EXPECT_THAT(error.message(), HasSubstr("the " + std::string(backend->name()) +
+                                               " back end does not compute in " + name));
+        EXPECT_THAT(error.message(), HasSubstr("cuda back end, on a GPU (--backend cuda)"));
+      }
+      EXPECT_FALSE(begun);
+    }
+  }
 }
 
 TEST(TrainingRun, NeedsABackEndAndNothingElseAndSaysNothing) {

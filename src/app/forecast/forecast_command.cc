@@ -146,13 +146,15 @@ void Forecast(const Arguments& arguments) {
       arguments.sgd_batch > 0 ? std::optional(arguments.sgd_batch) : std::nullopt;
   const std::optional<forecast::NoiseSource> source = SourceOf(arguments);
   const config::RunFile file = config::LoadRunFile(arguments.run_file, arguments.sets);
-  const auto backend = MakeBackend(arguments.backend);
+  const auto given = MakeBackend(arguments.backend);
+  const train::RunBackend of_run(*given, file.spec);
+  const backend::Backend& backend = of_run.get();
   data::DatasetCache datasets;
   const train::PreparedRun prepared(file.spec, datasets);
   const int64_t images = prepared.train().dataset().size();
   const std::vector<int64_t> sgd_batches =
       SgdBatches(arguments, data::SgdBatch(file.spec.cluster()), images);
-  forecast::ProgramRecorder recorder(*backend, prepared.model().input());
+  forecast::ProgramRecorder recorder(backend, prepared.model().input());
   const std::vector<std::string> model = forecast::ModelLines(file.spec, prepared.model().input());
   forecast::MachineProfile profile;
   forecast::RunForecast run(file.spec, profile, recorder,
@@ -169,13 +171,13 @@ void Forecast(const Arguments& arguments) {
     std::erase_if(wanted, [&](int64_t batch) { return batch < 1 || batch > 4 * own; });
     LiveLine live(stderr);
     profile = forecast::MeasureProfile(
-        file.spec, *backend, datasets,
+        file.spec, backend, datasets,
         {.batches = forecast::BatchesToMeasure(own, wanted, images),
          .on_batch = [&](int64_t batch) {
            live.Update("measuring a replica's step with " + Plural(batch, "sample"));
          }});
-    profile.by = "syncbn " + ProgramVersion() + ", " + std::string(backend->name()) + ": " +
-                 backend->Description();
+    profile.by = "syncbn " + ProgramVersion() + ", " + std::string(backend.name()) + ": " +
+                 backend.Description();
     profile.run = DescriptionOf(prepared);
     profile.model = model;
     if (!arguments.save_profile.empty()) forecast::WriteProfile(arguments.save_profile, profile);

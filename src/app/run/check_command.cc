@@ -3,11 +3,14 @@
 
 #include "app/commands.h"
 #include "app/console.h"
+#include "app/run/gpu_program.h"
 #include "app/run/run_notes.h"
 #include "app/terminal.h"
+#include "backend/gpus.h"
 #include "base/text.h"
 #include "config/run_file.h"
 #include "data/batch_plan.h"
+#include "train/run_backend.h"
 
 namespace syncbn::app {
 namespace {
@@ -17,6 +20,18 @@ struct Arguments {
   std::vector<std::string> sets;
   bool print = false;
 };
+
+// It may be meant for another machine.
+void NotePrecision(const v1::RunSpec& spec, std::vector<RunNote>& notes) {
+  const backend::Precision precision = train::PrecisionOf(spec);
+  if (precision == backend::Precision::kFloat32) return;
+  const GpuHost host = ThisHost();
+  if (host.has_gpu && (backend::HasCuda() || HasCudaProgram(host))) return;
+  notes.push_back({.text = "precision: " + std::string(PrecisionName(precision)) +
+                           " is computed on GPUs alone, by the cuda back end, which this machine has not: here "
+                           "the run would be refused. `precision: float32` is computed everywhere",
+                   .warning = true});
+}
 
 }  // namespace
 
@@ -36,7 +51,8 @@ void AddCheckCommand(CommandLine& line) {
       SayExactly(file.EffectiveYaml());
       return;
     }
-    const std::vector<RunNote> notes = NotesOf(file.spec);
+    std::vector<RunNote> notes = NotesOf(file.spec);
+    NotePrecision(file.spec, notes);
     Say(stdout, "%s: no errors. %s, SGD batch %lld.\n", arguments->run_file.c_str(),
         Plural(file.spec.cluster().replicas(), "replica").c_str(),
         static_cast<long long>(data::SgdBatch(file.spec.cluster())));

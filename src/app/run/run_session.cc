@@ -114,11 +114,18 @@ class RunSink : public train::MetricSink {
   std::optional<train::JsonlSink> file_;
 };
 
+// Refuses what the back end cannot compute in before any data is read.
+std::unique_ptr<backend::Backend> BackendFor(const v1::RunSpec& spec, const std::string& name) {
+  std::unique_ptr<backend::Backend> backend = MakeBackend(name);
+  train::RunBackend(*backend, spec);
+  return backend;
+}
+
 // What this process reads before it meets the others: what is wrong in it is wrong for all.
 struct RunInput {
   explicit RunInput(const RunRequest& request)
       : file(config::LoadRunFile(request.run_file, request.sets)),
-        backend(MakeBackend(request.backend)),
+        backend(BackendFor(file.spec, request.backend)),
         run(file.spec, datasets) {}
 
   config::RunFile file;

@@ -37,6 +37,9 @@ class CheckedBackend final : public Backend {
   std::unique_ptr<MergeStream> MakeMergeStream() const override {
     return std::make_unique<CheckedMergeStream>(inner_->MakeMergeStream());
   }
+  std::unique_ptr<Backend> WithPrecision(Precision precision) const override {
+    return std::make_unique<CheckedBackend>(inner_->WithPrecision(precision));
+  }
 
  private:
   const std::unique_ptr<Backend> inner_;

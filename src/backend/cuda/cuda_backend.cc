@@ -7,13 +7,15 @@
 #include "backend/cuda/cuda_executor.h"
 #include "backend/cuda/cuda_merge_stream.h"
 #include "backend/cuda/libraries.h"
+#include "base/error.h"
 
 namespace syncbn::backend::cuda {
 namespace {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const CudaDevice& device) : device_(device) {}
+  CudaBackend(const CudaDevice& device, Precision precision)
+      : device_(device), precision_(precision) {}
 
   std::string_view name() const override { return "cuda"; }
   const Device& device() const override { return device_; }
@@ -27,20 +29,28 @@ class CudaBackend final : public Backend {
     return text;
   }
   std::unique_ptr<Executor> MakeExecutor() const override {
-    return std::make_unique<CudaExecutor>(device_);
+    return std::make_unique<CudaExecutor>(device_, precision_);
   }
   std::unique_ptr<MergeStream> MakeMergeStream() const override {
     return std::make_unique<CudaMergeStream>(device_);
   }
+  std::unique_ptr<Backend> WithPrecision(Precision precision) const override {
+    if (precision == Precision::kBFloat16) {
+      throw Error(ErrorCode::kUnimplemented,
+                  "the cuda back end does not compute in bf16 yet: it has float32 and tf32");
+    }
+    return std::make_unique<CudaBackend>(device_, precision);
+  }
 
  private:
   const CudaDevice& device_;
+  const Precision precision_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> MakeBackend(int device) {
-  return std::make_unique<CudaBackend>(DeviceAt(device));
+  return std::make_unique<CudaBackend>(DeviceAt(device), Precision::kFloat32);
 }
 
 }  // namespace syncbn::backend::cuda

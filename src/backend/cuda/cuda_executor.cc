@@ -2,8 +2,8 @@
 
 namespace syncbn::backend::cuda {
 
-CudaExecutor::CudaExecutor(const CudaDevice& device)
-    : CudaStream(device), libraries_(MakeLibraries(core())) {}
+CudaExecutor::CudaExecutor(const CudaDevice& device, Precision precision)
+    : CudaStream(device), libraries_(MakeLibraries(core(), precision)) {}
 
 MemoryUse CudaExecutor::Memory() const {
   const StreamHandle& handle = core().handle();

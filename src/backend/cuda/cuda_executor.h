@@ -18,7 +18,7 @@ namespace syncbn::backend::cuda {
 
 class CudaExecutor final : public CudaStream<Executor> {
  public:
-  explicit CudaExecutor(const CudaDevice& device);
+  CudaExecutor(const CudaDevice& device, Precision precision);
 
   ElementTypes types() const override { return {}; }
   MemoryUse Memory() const override;

@@ -134,6 +134,7 @@ void CudaMergeStream::MergeTwo(const MergeContent& content, Tensor& into, const 
         case DType::kInt64:
           return AddInto<int64_t>(into, from);
         case DType::kUint8:
+        case DType::kBFloat16:
           break;  // CheckContent has refused it
       }
       ThrowUnknownValue("sum of elements", static_cast<int>(content.dtype));

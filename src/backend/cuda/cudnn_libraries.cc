@@ -45,8 +45,8 @@ void CheckBlas(cublasStatus_t status, int device, const char* what) {
 // Descriptors of one convolution of one shape.
 class Plan {
  public:
-  Plan(const Conv2dSpec& spec, const Shape& x, int device)
-      : name_(ConvolutionName(spec, x)), device_(device) {
+  Plan(const Conv2dSpec& spec, const Shape& x, Precision precision, int device)
+      : name_(ConvolutionName(spec, x)), precision_(precision), device_(device) {
     CheckFitsCudnn(spec, x);
     Check(cudnnCreateTensorDescriptor(&x_));
     Check(cudnnCreateTensorDescriptor(&y_));
@@ -68,8 +68,9 @@ class Plan {
                                           narrow(spec.stride_h), narrow(spec.stride_w), 1, 1,
                                           CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
     Check(cudnnSetConvolutionGroupCount(convolution_, narrow(spec.groups)));
-    // float32 as it is, not as TF32.
-    Check(cudnnSetConvolutionMathType(convolution_, CUDNN_FMA_MATH));
+    // What the heuristics are asked for. cuDNN's default is TF32 for float32, where the GPU has it.
+    Check(cudnnSetConvolutionMathType(
+        convolution_, precision == Precision::kFloat32 ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
   }
   ~Plan() {
     cudnnDestroyConvolutionDescriptor(convolution_);
@@ -81,12 +82,13 @@ class Plan {
   Plan& operator=(const Plan&) = delete;
 
   // Runs run(algorithm) with the first algorithm of the heuristics' list that is deterministic,
-  // computes in float32, keeps to the limit, and that cuDNN then really has for this shape: the
+  // computes in this precision or a finer one, keeps to the limit, and that cuDNN then really has for this shape: the
   // list is advice.
   template <typename Performance, typename List, typename Run>
   void With(std::vector<Performance>& algorithms, const List& list, const Run& run) {
     if (algorithms.empty()) algorithms = Admissible<Performance>(list);
     while (!algorithms.empty()) {
+      Check(cudnnSetConvolutionMathType(convolution_, algorithms.front().mathType));
       const cudnnStatus_t status = run(algorithms.front());
       if (CUDNN_STATUS_CATEGORY(status) != CUDNN_STATUS_NOT_SUPPORTED) return Check(status);
       algorithms.erase(algorithms.begin());
@@ -115,7 +117,7 @@ class Plan {
     for (int i = 0; i < count; ++i) {
       const Performance& candidate = found[static_cast<size_t>(i)];
       if (candidate.status == CUDNN_STATUS_SUCCESS &&
-          candidate.determinism == CUDNN_DETERMINISTIC && candidate.mathType == CUDNN_FMA_MATH &&
+          candidate.determinism == CUDNN_DETERMINISTIC && IsFineEnough(candidate.mathType) &&
           candidate.memory <= kWorkspaceLimit) {
         admissible.push_back(candidate);
       }
@@ -123,20 +125,31 @@ class Plan {
     return admissible;
   }
 
+  // CUDNN_DEFAULT_MATH may be TF32; with conversion, float32 may become half.
+  bool IsFineEnough(cudnnMathType_t math) const {
+    return math == CUDNN_FMA_MATH ||
+           (precision_ != Precision::kFloat32 &&
+            (math == CUDNN_TENSOR_OP_MATH || math == CUDNN_DEFAULT_MATH));
+  }
+
   const std::string name_;
+  const Precision precision_;
   const int device_;
 };
 
 class NvidiaLibraries final : public Libraries {
  public:
-  explicit NvidiaLibraries(StreamCore& stream)
-      : stream_(stream), device_(stream.handle().device()) {
+  NvidiaLibraries(StreamCore& stream, Precision precision)
+      : stream_(stream), precision_(precision), device_(stream.handle().device()) {
     stream_.handle().MakeCurrent();
     CheckDnn(cudnnCreate(&dnn_), device_, "cudnnCreate");
     CheckDnn(cudnnSetStream(dnn_, stream_.handle().get()), device_, "cudnnSetStream");
     CheckBlas(cublasCreate(&blas_), device_, "cublasCreate");
     CheckBlas(cublasSetStream(blas_, stream_.handle().get()), device_, "cublasSetStream");
-    CheckBlas(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH), device_, "cublasSetMathMode");
+    // Sums are in float32 to their end also where they are divided over blocks.
+    constexpr auto kFloatSums = static_cast<cublasMath_t>(
+        CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
+    CheckBlas(cublasSetMathMode(blas_, kFloatSums), device_, "cublasSetMathMode");
     // Of its own: with cuBLAS's, which several streams may share, results of a product may differ
     // from call to call.
     constexpr int64_t kBlasWorkspace = int64_t{32} << 20;
@@ -208,9 +221,12 @@ class NvidiaLibraries final : public Libraries {
     stream_.handle().MakeCurrent();
     const cublasOperation_t of_b = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t of_a = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-    CheckBlas(cublasSgemm_64(blas_, of_b, of_a, p.columns, p.rows, p.depth, &kOne, p.b,
-                             p.transpose_b ? p.depth : p.columns, p.a,
-                             p.transpose_a ? p.rows : p.depth, &kZero, p.c, p.columns),
+    CheckBlas(cublasGemmEx_64(blas_, of_b, of_a, p.columns, p.rows, p.depth, &kOne, p.b, CUDA_R_32F,
+                              p.transpose_b ? p.depth : p.columns, p.a, CUDA_R_32F,
+                              p.transpose_a ? p.rows : p.depth, &kZero, p.c, CUDA_R_32F, p.columns,
+                              precision_ == Precision::kTf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                             : CUBLAS_COMPUTE_32F_PEDANTIC,
+                              CUBLAS_GEMM_DEFAULT),
               device_, [&] {
                 return "product of matrices " + std::to_string(p.rows) + " x " +
                        std::to_string(p.depth) + " x " + std::to_string(p.columns);
@@ -235,7 +251,7 @@ class NvidiaLibraries final : public Libraries {
                   x[1],
                   x[2]};
     std::unique_ptr<Plan>& plan = plans_[key];
-    if (plan == nullptr) plan = std::make_unique<Plan>(spec, x, device_);
+    if (plan == nullptr) plan = std::make_unique<Plan>(spec, x, precision_, device_);
     return *plan;
   }
   Tensor Workspace(size_t bytes) {
@@ -248,6 +264,7 @@ class NvidiaLibraries final : public Libraries {
   using Key = std::array<int64_t, 12>;
 
   StreamCore& stream_;
+  const Precision precision_;
   const int device_;
   cudnnHandle_t dnn_ = nullptr;
   cublasHandle_t blas_ = nullptr;
@@ -257,8 +274,8 @@ class NvidiaLibraries final : public Libraries {
 
 }  // namespace
 
-std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream) {
-  return std::make_unique<NvidiaLibraries>(stream);
+std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream, Precision precision) {
+  return std::make_unique<NvidiaLibraries>(stream, precision);
 }
 
 std::vector<std::pair<std::string, std::string>> LibraryVersions() {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "backend/cuda/cuda_stream.h"
+#include "backend/precision.h"
 #include "backend/specs.h"
 
 namespace syncbn::backend::cuda {
@@ -43,8 +44,9 @@ class Libraries {
   virtual void Multiply(const MatrixProduct& product) = 0;
 };
 
-// For one stream, which it must not outlive.
-std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream);
+// For one stream, which it must not outlive. With kFloat32 products are of the factors as they are,
+// with kTf32 of their first 10 bits of mantissa.
+std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream, Precision precision);
 // {"cuDNN", "9.19.0"}, {"cuBLAS", "13.1.0"}: what is loaded, in a fixed order.
 std::vector<std::pair<std::string, std::string>> LibraryVersions();
 

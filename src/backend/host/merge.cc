@@ -106,8 +106,12 @@ void MergeCoMomentsBlock(int64_t channels, double* __restrict dst, const double*
 }
 
 void CheckSum(const MergeContent& content) {
-  if (content.dtype != DType::kUint8) return;
-  throw Error(ErrorCode::kInvalidArgument, "bytes (U8) cannot be summed: they would overflow");
+  if (content.dtype == DType::kUint8) {
+    throw Error(ErrorCode::kInvalidArgument, "bytes (U8) cannot be summed: they would overflow");
+  }
+  if (content.dtype == DType::kBFloat16) {
+    throw Error(ErrorCode::kInvalidArgument, "BF16 are not summed: make them F32 before");
+  }
 }
 
 void CheckMoments(const MergeContent& content) {
@@ -127,7 +131,8 @@ void SumRange(const MergeContent& content, ElementRange range, void* dst, const 
     case DType::kFloat64: return Add<double>(dst, src, range.size());
     case DType::kInt32: return Add<int32_t>(dst, src, range.size());
     case DType::kInt64: return Add<int64_t>(dst, src, range.size());
-    case DType::kUint8: break;
+    case DType::kUint8:
+    case DType::kBFloat16: break;
   }
   ThrowUnknownValue("sum of elements", static_cast<int>(content.dtype));
 }

@@ -20,10 +20,12 @@ double RelativeLength(DType type) {
   switch (type) {
     case DType::kFloat32:
       return std::cbrt(std::numeric_limits<float>::epsilon()) / 4;
+    case DType::kBFloat16:
+      return std::cbrt(0x1p-7) / 4;
     case DType::kFloat64:
       return std::cbrt(std::numeric_limits<double>::epsilon()) / 4;
     default:
-      ThrowUnknownValue("type of gradients", static_cast<int>(type));
+      ThrowUnknownValue("type of activations", static_cast<int>(type));
   }
 }
 
@@ -43,7 +45,7 @@ Tensor RandomDirection(const nn::ParameterLayout& layout, RandomKey key) {
 NamedFigures HessianProbe::Look(const ProbedStep& step) {
   const FlatVectors vectors(step.model->parameters(), *step.executor);
   const DType type = step.gradients.dtype();
-  const double length = RelativeLength(type) * vectors.Norm(step.parameters.values());
+  const double length = RelativeLength(step.executor->types().activations) * vectors.Norm(step.parameters.values());
   // Of a unit vector; `norm` receives its length.
   const auto product = [&](const Tensor& v, double& norm) {
     const Tensor ahead = step.executor->Clone(step.gradients_at(step.Along(v, length)).gradients);
