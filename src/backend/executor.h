@@ -70,6 +70,8 @@ class Executor : public Stream {
   // `kept`: the input x of the forward pass where IsFromInput(kind), else its output y.
   virtual Tensor ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) = 0;
   virtual Tensor Add(Tensor a, const Tensor& b) = 0;
+  // x in another floating type: itself where it has that.
+  virtual Tensor Convert(const Tensor& x, DType type) = 0;
   // x * mask / (1 - probability); element j of sample i is kept when the j-th word of keys[i]'s
   // Philox sequence (word j % 4 of block j / 4, counter {block, 0, 0, 0}), as a 32-bit fraction, is at
   // least `probability`. Linear in x, hence its own backward. Precondition: keys.size() == N.

@@ -9,7 +9,8 @@ namespace syncbn::backend {
 // Statistics, sums over rows and losses are double in all of them; parameters, their gradients and
 // what optimizers keep float32.
 //   kFloat32  all in float32 (the reference: in double)
-//   kTf32     the factors of convolutions and matrix products are rounded to 10 bits of mantissa and
+//   kTf32     the factors of convolutions and matrix products are rounded to 10 bits of mantissa
+//   and
 //             their sums float32; all else as kFloat32
 //   kBFloat16 activations, their gradients and the factors of products are BFloat16, the arithmetic
 //             on them float32

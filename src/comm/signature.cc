@@ -17,7 +17,8 @@ std::string_view NumberWord(DType dtype) {
     case DType::kInt32: return "int32";
     case DType::kInt64: return "int64";
     case DType::kUint8: return "bytes";
-    case DType::kBFloat16: return "bfloat16";
+    case DType::kBFloat16:
+      return "bfloat16";
   }
   return "?";
 }

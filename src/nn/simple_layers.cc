@@ -129,7 +129,9 @@ NoiseDraws DrawNoise(backend::Executor& executor, const NoiseSite& site, uint64_
   const backend::NoiseSpec noise = InStep(site.noise, site.layer, seed, step);
   const std::vector<RandomKey> keys = SampleKeys(seed, "noise", epoch, sample_ids, site.layer, 0);
   const auto drawn = [&](double of) {
-    Tensor x = executor.New(site.sample.WithLeading(static_cast<int64_t>(sample_ids.size())));
+    // As exact as what is computed with, whatever activations are stored in.
+    Tensor x = executor.New(site.sample.WithLeading(static_cast<int64_t>(sample_ids.size())),
+                            executor.types().parameters);
     executor.Fill(x, of);
     return x;
   };
@@ -140,7 +142,7 @@ NoiseDraws DrawNoise(backend::Executor& executor, const NoiseSite& site, uint64_
 Tensor DropoutFactors(backend::Executor& executor, const DropoutSite& site, uint64_t seed,
                       int64_t epoch, std::span<const uint64_t> sample_ids) {
   const Shape shape = site.sample.WithLeading(static_cast<int64_t>(sample_ids.size()));
-  Tensor ones = executor.New(shape);
+  Tensor ones = executor.New(shape, executor.types().parameters);  // see DrawNoise
   executor.Fill(ones, 1);
   if (site.probability == 0) return ones;
   const std::vector<RandomKey> keys = SampleKeys(seed, "dropout", epoch, sample_ids, site.layer, 0);

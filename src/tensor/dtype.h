@@ -24,6 +24,9 @@ template <> struct DTypeOf<double> { static constexpr DType kValue = DType::kFlo
 template <> struct DTypeOf<int32_t> { static constexpr DType kValue = DType::kInt32; };
 template <> struct DTypeOf<int64_t> { static constexpr DType kValue = DType::kInt64; };
 template <> struct DTypeOf<uint8_t> { static constexpr DType kValue = DType::kUint8; };
-template <> struct DTypeOf<BFloat16> { static constexpr DType kValue = DType::kBFloat16; };
+template <>
+struct DTypeOf<BFloat16> {
+  static constexpr DType kValue = DType::kBFloat16;
+};
 
 }  // namespace syncbn

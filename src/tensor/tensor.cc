@@ -21,7 +21,8 @@ size_t SizeOf(DType dtype) {
     case DType::kInt32: return 4;
     case DType::kInt64: return 8;
     case DType::kUint8: return 1;
-    case DType::kBFloat16: return 2;
+    case DType::kBFloat16:
+      return 2;
   }
   ThrowUnknownValue("element type", static_cast<int>(dtype));
 }
@@ -33,7 +34,8 @@ std::string_view DTypeName(DType dtype) {
     case DType::kInt32: return "I32";
     case DType::kInt64: return "I64";
     case DType::kUint8: return "U8";
-    case DType::kBFloat16: return "BF16";
+    case DType::kBFloat16:
+      return "BF16";
   }
   return "?";
 }
@@ -44,12 +46,16 @@ namespace {
 template <typename With>
 Tensor ForFloating(DType dtype, const With& with) {
   switch (dtype) {
-    case DType::kFloat32: return with(float());
-    case DType::kFloat64: return with(double());
-    case DType::kBFloat16: return with(BFloat16());
+    case DType::kFloat32:
+      return with(float());
+    case DType::kFloat64:
+      return with(double());
+    case DType::kBFloat16:
+      return with(BFloat16());
     case DType::kInt32:
     case DType::kInt64:
-    case DType::kUint8: break;
+    case DType::kUint8:
+      break;
   }
   SYNCBN_CHECK(false) << "conversion of elements " << dtype;
   std::abort();

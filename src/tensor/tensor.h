@@ -82,8 +82,8 @@ class Tensor {
   Tensor Viewed(Shape shape, DType dtype) const;
   // A copy with memory of its own on the heap. Of the host's tensors only.
   Tensor Clone() const;
-  // This tensor where it has the type already, else a converted copy, between F32, F64 and BF16 (which
-  // F64 becomes by way of F32), on the host.
+  // This tensor where it has the type already, else a converted copy, between F32, F64 and BF16
+  // (which F64 becomes by way of F32), on the host.
   Tensor As(DType dtype) const;
   // How many tensors share this memory.
   long use_count() const { return memory_.use_count(); }

@@ -111,9 +111,8 @@ nlohmann::json ParseHeader(const std::string& text, const Source& source) {
 }
 
 std::optional<DType> ParseDType(const std::string& name) {
-  for (DType dtype :
-       {DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kInt64, DType::kUint8,
-        DType::kBFloat16}) {
+  for (DType dtype : {DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kInt64, DType::kUint8,
+                      DType::kBFloat16}) {
     if (DTypeName(dtype) == name) return dtype;
   }
   return std::nullopt;

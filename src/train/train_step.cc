@@ -64,7 +64,8 @@ void TrainStep::Run(const StepSettings& settings, const BatchSource& batches,
   backend::Executor& main = engine_.executors().main();
   logits_ = settings.logit_rows.empty()
                 ? Tensor()
-                : main.New({settings.logit_rows.back(), engine_.model().input().classes});
+                : main.New({settings.logit_rows.back(), engine_.model().input().classes},
+                           main.types().parameters);
   replica_squares_ = settings.replica_squares ? main.New({all_.size()}, DType::kFloat64) : Tensor();
   // Replicas write to what the main executor has read of the last step.
   const backend::Event before = main.Record();
@@ -184,13 +185,14 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     if (receives && settings.wants_checkpoint) fill(kCheckpoint, 1);
     if (receives && settings.wants_stop) fill(kStop, 1);
     if (!settings.logit_rows.empty()) {
-      handles.push_back(
-          link.Start({.operation = comm::Operation::kSum,
-                      .group = all_,
-                      .contribution = AmongAll(executor, logits, replica, settings.logit_rows),
-                      .ready = executor.Record(),
-                      .result = receives ? logits_ : Tensor(),
-                      .name = "logits"}));
+      handles.push_back(link.Start(
+          {.operation = comm::Operation::kSum,
+           .group = all_,
+           .contribution = AmongAll(executor, executor.Convert(logits, executor.types().parameters),
+                                    replica, settings.logit_rows),
+           .ready = executor.Record(),
+           .result = receives ? logits_ : Tensor(),
+           .name = "logits"}));
     }
     logits = Tensor();
     if (settings.backward) {

@@ -37,13 +37,19 @@ class ConformanceTest : public ::testing::TestWithParam<BackendCase> {
 
   // The operation gives the reference's results, to within rounding of sums of `terms` terms:
   // errors of the partial sums are independent and add up like a random walk, to sqrt(terms) * eps
-  // of the result's size; `factor` units of that are allowed.
-  void ExpectClose(const Operation& operation, int64_t terms, double factor = 4);
-  // The same to the last bit, for inputs whose results are exact in float32.
+  // of the result's size; `factor` units of that are allowed. eps is that of what is computed with:
+  // activations that are BF16 are computed with as float32, and rounded once, when they are stored
+  // (Near). `stored`: how often something is that goes on into a result of the same size.
+  void ExpectClose(const Operation& operation, int64_t terms, double factor = 4, int stored = 0);
+  // The same to the last bit, for inputs whose results are exact in float32; in BF16, the nearest
+  // of these.
   void ExpectExact(const Operation& operation);
 
-  // factor * sqrt(terms) * eps of the tested back end's type.
+  // factor * sqrt(terms) * eps.
   double Rounding(int64_t terms, double factor = 2) const;
+  // Of something that is stored so often: 2^-8 each where activations are BF16.
+  double StoredRounding(int times) const;
+  bool StoresBFloat16() const { return backend_->types().activations == DType::kBFloat16; }
 
   // The results of the tested back end, with a weights version of its own.
   std::vector<Tensor> Tested(const Operation& operation);

@@ -22,8 +22,10 @@ class ElementwiseConformance : public ConformanceTest {
  protected:
   std::vector<Tensor> ForwardAndBackward(Executor& e, ActivationKind kind, const Tensor& x,
                                          const Tensor& dy) {
-    const Tensor given = In(e, x), y = e.ActivationForward(kind, given);
-    return {y, e.ActivationBackward(kind, IsFromInput(kind) ? given : y, In(e, dy))};
+    // The same output for both, as it is stored.
+    const Tensor y = Fit(As(reference().ActivationForward(kind, x), DType::kFloat64));
+    return {e.ActivationForward(kind, In(e, x)),
+            e.ActivationBackward(kind, In(e, IsFromInput(kind) ? x : y), In(e, dy))};
   }
 };
 INSTANTIATE_TEST_SUITE_P(Backends, ElementwiseConformance, ::testing::ValuesIn(BackendsUnderTest()),
@@ -218,7 +220,7 @@ TEST_P(ElementwiseConformance, NoiseHasTheMomentsItSays) {
     for (int64_t r = 0; r < rows; ++r) {
       const double s = factors.Data<double>()[2 * r + c] - sigma;
       const double m = shifts.Data<double>()[2 * r + c] - mu;
-      EXPECT_LE(std::abs(m), 0.5 + 1e-6);
+      EXPECT_LE(std::abs(m), 0.5 + 1e-6 + 3.5 * StoredRounding(1));
       s1 += s / rows;
       s2 += s * s / rows;
       s4 += s * s * s * s / rows;

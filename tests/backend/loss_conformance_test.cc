@@ -128,12 +128,12 @@ TEST_P(LossConformance, LabelsThatAreNoClassAreRefused) {
 
 std::vector<Tensor> WeightNorm(Executor& e, const Tensor& v, const Tensor& gain,
                                const Tensor& dweight) {
-  const WeightNormResult result = e.WeightNormForward(In(e, v), In(e, gain));
+  const WeightNormResult result = e.WeightNormForward(Parameter(e, v), Parameter(e, gain));
   std::vector<Tensor> results = {result.weight, result.norms};
   for (const bool accumulate : {false, true}) {
     GuardedGradient dv(e, Filled(v.shape(), 0.5)), dgain(e, Filled(gain.shape(), 0.25));
-    e.WeightNormBackward(In(e, v), In(e, gain), result.norms, In(e, dweight), dv.Out(accumulate),
-                         dgain.Out(accumulate));
+    e.WeightNormBackward(Parameter(e, v), Parameter(e, gain), result.norms, Parameter(e, dweight),
+                         dv.Out(accumulate), dgain.Out(accumulate));
     results.push_back(dv.Result());
     results.push_back(dgain.Result());
   }
@@ -163,17 +163,17 @@ TEST_P(LossConformance, WeightNormIsExactForPythagoreanRows) {
 
 TEST_P(LossConformance, SumOfSquaresIsTakenInDouble) {
   Executor& e = tested();
-  EXPECT_EQ(SumOfSquares(e, In(e, Filled({0}, 0))), 0);
+  EXPECT_EQ(SumOfSquares(e, Parameter(e, Filled({0}, 0))), 0);
   // 100,000 whole numbers up to 99: exact in double, not in float32.
   const Tensor whole = RandomIntegers({100000}, "whole", -99, 99);
-  EXPECT_EQ(SumOfSquares(e, In(e, whole)), SumOfSquares(reference(), whole));
+  EXPECT_EQ(SumOfSquares(e, Parameter(e, whole)), SumOfSquares(reference(), whole));
   // Squares that float32 cannot hold.
   const Tensor wide = FromValues({4}, {0x1p100, 0x1p-100, -0x1p100, 0});
-  EXPECT_EQ(SumOfSquares(e, In(e, wide)), 0x1p201);
+  EXPECT_EQ(SumOfSquares(e, Parameter(e, wide)), 0x1p201);
   for (const int64_t elements : {1, 7, 15, 16, 17, 1000, 4097, 70001}) {
     const Tensor x = RandomNormal({elements}, "x");
     const double expected = SumOfSquares(reference(), x);
-    EXPECT_NEAR(SumOfSquares(e, In(e, x)), expected, 1e-13 * expected) << elements;
+    EXPECT_NEAR(SumOfSquares(e, Parameter(e, x)), expected, 1e-13 * expected) << elements;
   }
 }
 
@@ -185,7 +185,7 @@ TEST_P(LossConformance, SumOfSquaresShowsWhatIsNotFinite) {
     for (const int64_t place : {0, 16, 777, 999}) {
       Tensor x = RandomNormal({1000}, "x");
       x.Data<double>()[place] = bad;
-      EXPECT_FALSE(std::isfinite(SumOfSquares(e, In(e, x)))) << bad << " at " << place;
+      EXPECT_FALSE(std::isfinite(SumOfSquares(e, Parameter(e, x)))) << bad << " at " << place;
     }
   }
 }
@@ -203,7 +203,8 @@ TEST_P(LossConformance, SumsOfSquaresOfManyTensorsAreThoseOfEach) {
     executor.SumsOfSquares(tensors, result);
     return result;
   };
-  const Tensor actual = sums(e, In(e, values)).OnHost(), expected = sums(reference(), values);
+  const Tensor actual = sums(e, Parameter(e, values)).OnHost(),
+               expected = sums(reference(), values);
   for (int64_t i = 0; i < expected.elements(); ++i) {
     const double sum = expected.Data<double>()[i];
     EXPECT_NEAR(actual.Data<double>()[i], sum, 1e-13 * sum) << i;
@@ -215,11 +216,11 @@ TEST_P(LossConformance, SumOfSquaresDoesNotDependOnTheAddress) {
   Executor& e = tested();
   constexpr int64_t kElements = 9001;
   const Tensor x = RandomNormal({kElements}, "x");
-  const double expected = SumOfSquares(e, In(e, x));
+  const double expected = SumOfSquares(e, Parameter(e, x));
   for (const int64_t offset : {1, 2, 3, 4}) {
     Tensor wide = Filled({kElements + 8}, 5);
     std::ranges::copy(x.Span<double>(), wide.Data<double>() + offset);
-    EXPECT_EQ(SumOfSquares(e, In(e, wide).Slice(offset, {kElements})), expected) << offset;
+    EXPECT_EQ(SumOfSquares(e, Parameter(e, wide).Slice(offset, {kElements})), expected) << offset;
   }
 }
 

@@ -21,8 +21,8 @@ struct Problem {
     return {.layout = layout,
             .mean = OnDevice(e, mean),
             .inv_std = OnDevice(e, inv_std),
-            .gamma = In(e, gamma),
-            .beta = In(e, beta),
+            .gamma = Parameter(e, gamma),
+            .beta = Parameter(e, beta),
             .relu = relu};
   }
   InputTerms Terms(Executor& e) const { return {OnDevice(e, a), OnDevice(e, b)}; }

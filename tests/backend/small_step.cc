@@ -14,7 +14,7 @@ constexpr int64_t kClasses = 10, kChannels = 16;
 // The parameters' values depend on `scale`, so that two steps with different ones can share memory
 // addresses but not packed weights.
 Tensor Parameter(Executor& e, Shape shape, const char* name, double scale) {
-  return In(e, RandomNormal(shape, name, 0, 0.25 * scale));
+  return backend::Parameter(e, RandomNormal(shape, name, 0, 0.25 * scale));
 }
 
 class Net {
@@ -96,13 +96,15 @@ class Net {
     return Keep(e_.NormalizeBackwardInput(norm, x, {}, std::move(dy), {a, b}, nullptr));
   }
 
+  Tensor Gradient(const Shape& shape) { return e_.New(shape, e_.types().gradients); }
+
   void ConvolutionGradients(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy) {
-    const Tensor dweight = Keep(e_.New(spec.WeightShape()));
+    const Tensor dweight = Keep(Gradient(spec.WeightShape()));
     e_.Conv2dBackwardWeights(spec, x, dy, {.tensor = dweight}, {});
   }
 
   void LinearGradients(const Tensor& x, const Tensor& dy) {
-    const Tensor dweight = Keep(e_.New(weight3_.shape())), dbias = Keep(e_.New(bias3_.shape()));
+    const Tensor dweight = Keep(Gradient(weight3_.shape())), dbias = Keep(Gradient(bias3_.shape()));
     e_.LinearBackwardWeights(x, dy, {.tensor = dweight}, {.tensor = dbias});
   }
 

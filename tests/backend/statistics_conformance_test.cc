@@ -152,7 +152,7 @@ TEST_P(StatisticsConformance, InputTermsAreMeansOverWhatSharesStatistics) {
   Executor& e = tested();
   const Tensor sum_dy = FromValues({3, 2}, {1, 2, 3, 4, 5, 6});
   const Tensor sum_dy_xhat = FromValues({3, 2}, {2, 4, 6, 8, 10, 12});
-  const Tensor gamma = In(e, FromValues({2}, {2, 4}));
+  const Tensor gamma = Parameter(e, FromValues({2}, {2, 4}));
   // Count 0 divides nothing.
   InputTerms terms =
       e.BatchInputTerms(sum_dy, sum_dy_xhat, FromValues({3}, {2, 4, 0}), gamma, {});

@@ -11,6 +11,13 @@
 namespace syncbn::backend {
 namespace {
 
+DType input_type = DType::kFloat32;
+
+double Fitting(double value) {
+  const float rounded = static_cast<float>(value);
+  return input_type == DType::kBFloat16 ? static_cast<float>(BFloat16(rounded)) : rounded;
+}
+
 constexpr int64_t kGuard = 16;
 constexpr double kGuardValue = 77;
 
@@ -21,6 +28,8 @@ double ElementAsDouble(const Tensor& x, int64_t index) {
       return x.Data<float>()[index];
     case DType::kFloat64:
       return x.Data<double>()[index];
+    case DType::kBFloat16:
+      return static_cast<float>(x.Data<BFloat16>()[index]);
     case DType::kInt32:
       return x.Data<int32_t>()[index];
     default:
@@ -29,10 +38,16 @@ double ElementAsDouble(const Tensor& x, int64_t index) {
   return 0;
 }
 
+// Half a unit of the last of BF16's 8 bits, of which the first is not stored.
+double StoredRounding(const Tensor& x, double value) {
+  if (x.dtype() != DType::kBFloat16 || value == 0 || !std::isfinite(value)) return 0;
+  return std::ldexp(1, std::ilogb(value) - 8);
+}
+
 template <typename Draw>
 Tensor Drawn(Shape shape, Draw draw) {
   Tensor x(shape, DType::kFloat64);
-  for (double& value : x.Span<double>()) value = draw();
+  for (double& value : x.Span<double>()) value = Fitting(draw());
   return x;
 }
 
@@ -53,9 +68,18 @@ RandomStream NumbersOf(std::string_view name) {
 
 }  // namespace
 
+void FitInputs(DType type) {
+  input_type = type;
+}
+
+Tensor Fit(Tensor x) {
+  for (double& value : x.Span<double>()) value = Fitting(value);
+  return x;
+}
+
 Tensor RandomNormal(Shape shape, std::string_view name, double mean, double std) {
   RandomStream stream = NumbersOf(name);
-  return Drawn(shape, [&] { return static_cast<float>(mean + std * stream.Normal()); });
+  return Drawn(shape, [&] { return mean + std * stream.Normal(); });
 }
 
 Tensor RandomIntegers(Shape shape, std::string_view name, int low, int high) {
@@ -79,7 +103,7 @@ Tensor Distinct(Shape shape, std::string_view name) {
   std::iota(values.begin(), values.end(), -static_cast<double>(values.size()) / 2);
   for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[stream.Below(i)]);
   for (double& value : values) value /= 4;
-  return FromValues(shape, std::move(values));
+  return Fit(FromValues(shape, std::move(values)));
 }
 
 Tensor Filled(Shape shape, double value) {
@@ -96,6 +120,7 @@ Tensor FromValues(Shape shape, std::vector<double> values) {
 Tensor As(const Tensor& given, DType dtype) {
   if (!given.defined()) return given;
   const Tensor x = given.OnHost();
+  if (dtype == DType::kBFloat16) return As(given, DType::kFloat32).As(dtype);
   Tensor copy(x.shape(), dtype);
   for (int64_t i = 0; i < x.elements(); ++i) {
     const double value = ElementAsDouble(x, i);
@@ -127,7 +152,9 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
   int64_t worst = -1;
   double worst_error = relative * largest;
   for (int64_t i = 0; i < expected.elements(); ++i) {
-    const double error = std::abs(ElementAsDouble(actual, i) - ElementAsDouble(expected, i));
+    const double wanted = ElementAsDouble(expected, i);
+    const double error =
+        std::abs(ElementAsDouble(actual, i) - wanted) - StoredRounding(actual, wanted);
     if (!(error <= worst_error)) {  // also when it is NaN
       worst = i;
       worst_error = error;
@@ -144,7 +171,9 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
   if (const auto same = SameShape(given, given_expected); !same) return same;
   const Tensor actual = given.OnHost(), expected = given_expected.OnHost();
   for (int64_t i = 0; i < expected.elements(); ++i) {
-    const double a = ElementAsDouble(actual, i), e = ElementAsDouble(expected, i);
+    const double a = ElementAsDouble(actual, i);
+    double e = ElementAsDouble(expected, i);
+    if (actual.dtype() == DType::kBFloat16) e = static_cast<float>(BFloat16(static_cast<float>(e)));
     if (a != e) {
       return ::testing::AssertionFailure() << "element " << i << " of " << expected.shape()
                                            << " is " << a << ", expected exactly " << e;
@@ -170,9 +199,10 @@ std::vector<RandomKey> Keys(int64_t samples, std::string_view name) {
 }
 
 GuardedGradient::GuardedGradient(Executor& executor, const Tensor& initial)
-    : whole_(In(executor, Filled({initial.elements() + 2 * kGuard}, kGuardValue))),
+    : whole_(OnDevice(executor, As(Filled({initial.elements() + 2 * kGuard}, kGuardValue),
+                                   executor.types().gradients))),
       inside_(whole_.Slice(kGuard, initial.shape())) {
-  executor.Copy(As(initial, executor.types().activations), inside_);
+  executor.Copy(As(initial, executor.types().gradients), inside_);
 }
 
 Tensor GuardedGradient::Result() const {

@@ -17,15 +17,16 @@ struct Trained {
   Tensor updates;
 
   Trained(Executor& e, const Tensor& start, const UpdateSpec& spec, double state = 0)
-      : weight(In(e, start)), updates(OnDevice(e, Filled({1}, 0))) {
-    for (size_t i = 0; i < spec.slots(); ++i) slots.push_back(In(e, Filled(start.shape(), state)));
+      : weight(Parameter(e, start)), updates(OnDevice(e, Filled({1}, 0))) {
+    for (size_t i = 0; i < spec.slots(); ++i)
+      slots.push_back(Parameter(e, Filled(start.shape(), state)));
   }
   void Step(Executor& e, UpdateSpec spec, double rate, const Tensor& gradient, double scale = 1,
             bool accepted = true) {
     if (spec.parts.empty()) spec.parts = {{.elements = weight.elements()}};
     e.Update(spec,
              {.learning_rate = rate,
-              .gradients = In(e, gradient),
+              .gradients = Parameter(e, gradient),
               .verdict = OnDevice(e, FromValues({3}, {accepted ? 1.0 : 0.0, 0, scale}))},
              weight, slots, updates);
   }
@@ -116,7 +117,7 @@ TEST_P(UpdateConformance, EveryPartHasItsOwnDecayAndTrust) {
                         .parts = {{.offset = 0, .elements = 2, .weight_decay = 0.25},
                                   {.offset = 16, .elements = 4, .trust = true},
                                   {.offset = 32, .elements = 1}}};
-  Tensor weight = In(e, Filled({33}, 2)), gradients = In(e, Filled({33}, 1));
+  Tensor weight = Parameter(e, Filled({33}, 2)), gradients = Parameter(e, Filled({33}, 1));
   Tensor updates = OnDevice(e, Filled({1}, 0));
   // |w| = 4 and |g| = 1 * 2 of the second part: trust 0.5 * 4 / 2.
   e.Update(spec,
@@ -260,7 +261,7 @@ TEST_P(UpdateConformance, OfManyPartsIsThatOfTheReference) {
           for (const double scale : {1.0, 0.5}) {
             e.Update(spec,
                      {.learning_rate = 0.1,
-                      .gradients = In(e, gradients),
+                      .gradients = Parameter(e, gradients),
                       .squares = OnDevice(e, squares),
                       .verdict = OnDevice(e, FromValues({3}, {1, 0, scale}))},
                      trained.weight, trained.slots, trained.updates);

@@ -74,7 +74,8 @@ TEST(Explain, AWordHasItsValues) {
 TEST(Explain, PrecisionSaysWhatIsComputedWithAndByWhom) {
   const std::string text = Explain("precision");
   EXPECT_THAT(text, HasSubstr("default           float32\n"));
-  EXPECT_THAT(text, HasSubstr("changes result    yes: a run is resumed with the same value only\n"));
+  EXPECT_THAT(text,
+              HasSubstr("changes result    yes: a run is resumed with the same value only\n"));
   EXPECT_THAT(text, HasSubstr("\n  float32  Everything in float32"));
   EXPECT_THAT(text, HasSubstr("\n  tf32     The factors of convolutions and matrix products"));
   EXPECT_THAT(text, HasSubstr("\n  bf16     Activations, their gradients"));
@@ -86,7 +87,7 @@ TEST(Explain, AMappingListsItsKeys) {
   const std::string text = Explain("model.norm");
   EXPECT_THAT(text, HasSubstr("short form        its `kind`\n"));
   EXPECT_THAT(text, HasSubstr("\n  kind            Which normalization. [batch]\n"));
-  EXPECT_THAT(Explain(), HasSubstr("\n  train    How it is trained.\n"));
+  EXPECT_THAT(Explain(), HasSubstr("\n  train      How it is trained.\n"));
   EXPECT_THAT(Explain("data"), HasSubstr("\n  dataset      The data set. Must be given.\n"));
 }
 

@@ -3,8 +3,10 @@
 #include "backend/cuda/libraries.h"
 
 #include <functional>
+#include <type_traits>
 #include <vector>
 
+#include "base/check.h"
 #include "tests/emulation/runtime_state.h"
 #include "tests/emulation/tf32.h"
 
@@ -40,74 +42,104 @@ void ForEachProduct(const Conv2dSpec& spec, const Shape& x, const Visit& visit) 
 }
 
 // Sums of products, which become results when all is added.
-template <typename Sum>
+template <typename Sum, typename T>
 class Sums {
  public:
-  Sums(float* results, int64_t elements)
-      : results_(results), sums_(static_cast<size_t>(elements), 0) {}
+  Sums(T* results, int64_t elements) : results_(results), sums_(static_cast<size_t>(elements), 0) {}
   ~Sums() {
-    for (size_t i = 0; i < sums_.size(); ++i) results_[i] = static_cast<float>(sums_[i]);
+    for (size_t i = 0; i < sums_.size(); ++i) results_[i] = T(static_cast<float>(sums_[i]));
   }
   void Add(int64_t i, float a, float b) {
     sums_[static_cast<size_t>(i)] += static_cast<Sum>(a) * static_cast<Sum>(b);
   }
 
  private:
-  float* const results_;
+  T* const results_;
   std::vector<Sum> sums_;
 };
 
-template <Precision kPrecision>
+// Calls with(element) with one of this type.
+template <typename With>
+void ForType(DType type, const With& with) {
+  if (type == DType::kBFloat16) return with(BFloat16());
+  SYNCBN_CHECK_EQ(type, DType::kFloat32) << "elements of a product";
+  with(float());
+}
+
 class PlainLibraries final : public Libraries {
  public:
-  explicit PlainLibraries(StreamCore& stream) : stream_(stream) {}
+  PlainLibraries(StreamCore& stream, bool tf32) : stream_(stream), tf32_(tf32) {}
 
-  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
-                          const float* filter, float* y) override {
-    Give([=] {
-      std::fill_n(y, spec.OutputShape(x_shape).elements(), 0.0F);
-      ForEachProduct(spec, x_shape,
-                     [&](int64_t a, int64_t b, int64_t c) { y[c] += Of(x[a]) * Of(filter[b]); });
+  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, Factor x, Factor filter,
+                          Result y) override {
+    Convolve(x, filter, y, spec.OutputShape(x_shape), [=](const auto& add) {
+      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { add(a, b, c); });
     });
   }
-  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy,
-                                const float* filter, float* dx) override {
-    Give([=] {
-      std::fill_n(dx, x_shape.elements(), 0.0F);
-      ForEachProduct(spec, x_shape,
-                     [&](int64_t a, int64_t b, int64_t c) { dx[a] += Of(dy[c]) * Of(filter[b]); });
+  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, Factor dy,
+                                Factor filter, Result dx) override {
+    Convolve(dy, filter, dx, x_shape, [=](const auto& add) {
+      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { add(c, b, a); });
     });
   }
-  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
-                                 const float* dy, float* dfilter) override {
-    Give([=] {
-      std::fill_n(dfilter, spec.WeightShape().elements(), 0.0F);
-      ForEachProduct(spec, x_shape,
-                     [&](int64_t a, int64_t b, int64_t c) { dfilter[b] += Of(dy[c]) * Of(x[a]); });
+  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, Factor x, Factor dy,
+                                 Result dfilter) override {
+    Convolve(x, dy, dfilter, spec.WeightShape(), [=](const auto& add) {
+      ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { add(a, c, b); });
     });
   }
   void Multiply(const MatrixProduct& p) override {
-    Give([=] {
-      // float32 in double, so that what tests compare with has the rounding of one; else as GPUs.
-      Sums<std::conditional_t<kPrecision == Precision::kFloat32, double, float>> sums(
-          p.c, p.rows * p.columns);
-      for (int64_t r = 0; r < p.rows; ++r) {
-        for (int64_t k = 0; k < p.depth; ++k) {
-          const float a = Of(p.transpose_a ? p.a[k * p.rows + r] : p.a[r * p.depth + k]);
-          for (int64_t c = 0; c < p.columns; ++c) {
-            sums.Add(r * p.columns + c, a,
-                     Of(p.transpose_b ? p.b[c * p.depth + k] : p.b[k * p.columns + c]));
-          }
+    ForType(p.a.type, [&](auto factor) {
+      using T = decltype(factor);
+      ForType(p.c.type, [&](auto result) {
+        SYNCBN_CHECK_EQ(p.b.type, p.a.type) << "factors of a product";
+        if constexpr (std::is_same_v<T, float>) {
+          // float32 in double, so that what tests compare with has the rounding of one; else as
+          // GPUs.
+          if (!tf32_) return Give([=, this] { Multiply<T, decltype(result), double>(p); });
         }
-      }
+        Give([=, this] { Multiply<T, decltype(result), float>(p); });
+      });
     });
   }
 
  private:
   // A factor as it is multiplied.
-  static float Of(float value) {
-    return kPrecision == Precision::kTf32 ? emulation::RoundToTf32(value) : value;
+  float Of(float value) const { return tf32_ ? emulation::RoundToTf32(value) : value; }
+  float Of(BFloat16 value) const { return static_cast<float>(value); }
+
+  // results[k] = the sum of a[i] b[j] over all (i, j, k) of `products`.
+  template <typename Products>
+  void Convolve(Factor a, Factor b, Result results, const Shape& shape, const Products& products) {
+    SYNCBN_CHECK(a.type == b.type && b.type == results.type) << "types of a convolution";
+    ForType(a.type, [&](auto element) {
+      using T = decltype(element);
+      Give([=, this] {
+        const T *const left = static_cast<const T*>(a.elements), *const right =
+                                                                     static_cast<const T*>(
+                                                                         b.elements);
+        Sums<float, T> sums(static_cast<T*>(results.elements), shape.elements());
+        products([&](int64_t i, int64_t j, int64_t k) { sums.Add(k, Of(left[i]), Of(right[j])); });
+      });
+    });
   }
+
+  template <typename T, typename R, typename Sum>
+  void Multiply(const MatrixProduct& p) const {
+    const T *const left = static_cast<const T*>(p.a.elements), *const right = static_cast<const T*>(
+                                                                   p.b.elements);
+    Sums<Sum, R> sums(static_cast<R*>(p.c.elements), p.rows * p.columns);
+    for (int64_t r = 0; r < p.rows; ++r) {
+      for (int64_t k = 0; k < p.depth; ++k) {
+        const float a = Of(left[p.transpose_a ? k * p.rows + r : r * p.depth + k]);
+        for (int64_t c = 0; c < p.columns; ++c) {
+          sums.Add(r * p.columns + c, a,
+                   Of(right[p.transpose_b ? c * p.depth + k : k * p.columns + c]));
+        }
+      }
+    }
+  }
+
   void Give(std::function<void()> work) {
     emulation::CountOperation();
     stream_.handle().get()->Give([work = std::move(work)] {
@@ -116,15 +148,13 @@ class PlainLibraries final : public Libraries {
   }
 
   StreamCore& stream_;
+  const bool tf32_;
 };
 
 }  // namespace
 
 std::unique_ptr<Libraries> MakeLibraries(StreamCore& stream, Precision precision) {
-  if (precision == Precision::kTf32) {
-    return std::make_unique<PlainLibraries<Precision::kTf32>>(stream);
-  }
-  return std::make_unique<PlainLibraries<Precision::kFloat32>>(stream);
+  return std::make_unique<PlainLibraries>(stream, precision == Precision::kTf32);
 }
 std::vector<std::pair<std::string, std::string>> LibraryVersions() {
   return {{"emulated libraries", "1.0"}};

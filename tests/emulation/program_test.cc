@@ -5,7 +5,9 @@
 #include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "tests/support/process.h"
@@ -15,6 +17,7 @@ namespace syncbn {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr const char* kRun =
     "data: {dataset: shapes, shapes: {train_samples: 64, test_samples: 16}}\n"
@@ -115,6 +118,116 @@ TEST_F(EmulatedNccl, IsForGpusAlone) {
       result.err,
       HasSubstr("--exchange nccl moves tensors of GPUs, and the cpu back end has none: --backend "
                 "cuda, or --exchange mpi"));
+
+// Runs of one run file on the emulated GPU.
+class EmulatedPrecision : public ::testing::Test {
+ protected:
+  void Write(const std::string& run) { WriteFileAtomically(folder_.path() / "run.yaml", run); }
+  ProcessResult Train(int processes, const std::string& out, std::vector<std::string> more = {}) {
+    std::vector<std::string> argv = {SYNCBN_EMULATED_PROGRAM,
+                                     "train",
+                                     (folder_.path() / "run.yaml").string(),
+                                     "--out",
+                                     (folder_.path() / out).string(),
+                                     "--backend",
+                                     "cuda",
+                                     "--quiet"};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return RunProcess(processes == 1 ? ProcessOptions{.argv = argv} : UnderMpirun(processes, argv));
+  }
+  nlohmann::json Summary(const std::string& out) const {
+    return nlohmann::json::parse(ReadFile(folder_.path() / out / "summary.json"));
+  }
+  std::string DigestOf(const std::string& out) const { return Summary(out).at("digest"); }
+
+  TempFolder folder_;
+};
+
+TEST_F(EmulatedPrecision, InBf16DigestsAreEqualOn1And2And4Processes) {
+  Write(std::string(kRun) + "precision: bf16\n");
+  for (const int processes : {1, 2, 4}) {
+    const std::string out = std::to_string(processes);
+    const ProcessResult result = Train(processes, out);
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(DigestOf(out), DigestOf("1")) << processes << " processes";
+  }
+  std::set<std::string> digests = {DigestOf("1")};
+  for (const std::string precision : {"float32", "tf32"}) {
+    const ProcessResult result = Train(1, precision, {"--set", "precision=" + precision});
+    ASSERT_EQ(result.status, 0) << result.err;
+    digests.insert(DigestOf(precision));
+  }
+  EXPECT_EQ(digests.size(), 3u) << "a precision that is no other";
+}
+
+// A small net of what there is.
+constexpr const char* kSmallNet =
+    "data: {dataset: shapes, shapes: {train_samples: 128, test_samples: 64}}\n"
+    "model:\n"
+    "  norm: {batch: global}\n"
+    "  layers:\n"
+    "    - conv: {out: 8, kernel: 5, stride: 4, padding: 2}\n"
+    "    - norm\n"
+    "    - relu\n"
+    "    - residual:\n"
+    "        body:\n"
+    "          - conv: {out: 8, kernel: 3, padding: 1}\n"
+    "          - norm\n"
+    "    - relu\n"
+    "    - max_pool: {kernel: 2, stride: 2}\n"
+    "    - flatten\n"
+    "    - linear: 10\n"
+    "cluster: {replicas: 2, batch_per_replica: 16}\n"
+    "train:\n"
+    "  epochs: 100\n"
+    "  optimizer: {kind: sgd, momentum: 0.9}\n"
+    "  learning_rate: {base: 0.05, schedule: constant}\n"
+    "  checkpoint: {every_steps: 50, keep: 9}\n";
+
+TEST_F(EmulatedPrecision, ARunInBf16GoesOnFromItsMastersAndInNoOtherPrecision) {
+  Write(std::string(kSmallNet) + "precision: bf16\n");
+  const auto steps = [](int count) {
+    return std::vector<std::string>{"--set", "train.max_steps=" + std::to_string(count)};
+  };
+  const ProcessResult whole = Train(1, "whole", steps(6));
+  ASSERT_EQ(whole.status, 0) << whole.err;
+  const ProcessResult part = Train(2, "parts", steps(3));
+  ASSERT_EQ(part.status, 0) << part.err;
+  std::string checkpoint;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(folder_.path() / "parts")) {
+    if (entry.path().extension() == ".safetensors") checkpoint = ReadFile(entry.path());
+  }
+  EXPECT_THAT(checkpoint, HasSubstr("\"dtype\":\"F32\""));
+  EXPECT_THAT(checkpoint, Not(HasSubstr("BF16")));
+
+  std::vector<std::string> other = steps(6);
+  other.insert(other.end(), {"--resume", "--set", "precision=float32"});
+  const ProcessResult refused = Train(1, "parts", other);
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_THAT(refused.err, HasSubstr("precision: float32, the checkpoint has bf16"));
+
+  std::vector<std::string> rest = steps(6);
+  rest.push_back("--resume");
+  const ProcessResult resumed = Train(1, "parts", rest);
+  ASSERT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_EQ(DigestOf("parts"), DigestOf("whole"));
+}
+
+// A dump's logits, and what a replay looks at in between.
+TEST_F(EmulatedPrecision, AStepInBf16IsDumpedAndPlayedAgain) {
+  Write(std::string(kSmallNet) + "precision: bf16\noutput: {digests: true}\n");
+  const ProcessResult result =
+      Train(2, "out", {"--set", "train.max_steps=3", "--set", "train.checkpoint.every_steps=2"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const ProcessResult replay =
+      RunProcess({.argv = {SYNCBN_EMULATED_PROGRAM, "replay", (folder_.path() / "out").string(),
+                           "--step", "2", "--backend", "cuda", "--layers"}});
+  EXPECT_EQ(replay.status, 0) << replay.err;
+  EXPECT_THAT(replay.out, HasSubstr("identical to the digest that the run recorded"));
+  const std::string dump =
+      ReadFile(folder_.path() / "out" / "replay" / "steps" / "000002.safetensors");
+  EXPECT_THAT(dump, Not(HasSubstr("BF16")));
 }
 
 TEST(EmulatedProgram, InfoNamesTheGpu) {

@@ -6,8 +6,8 @@
 
 namespace syncbn::emulation {
 
-// To 10 bits of mantissa, to the nearest, of two equally near ones to the even; infinite and NaN stay
-// as they are.
+// To 10 bits of mantissa, to the nearest, of two equally near ones to the even; infinite and NaN
+// stay as they are.
 constexpr float RoundToTf32(float value) {
   constexpr uint32_t kInfinity = 0x7f800000, kCut = 13;
   const auto bits = std::bit_cast<uint32_t>(value);

@@ -119,8 +119,8 @@ TEST(Plan, ATrialIsKnownByItsRunWhateverTheStudyIsCalled) {
 
 // Results from before there was a choice are those of trials in float32.
 TEST(Plan, ATrialInFloat32HasTheIdOfOneThatDoesNotSay) {
-  const Plan plan(testing::Parse(
-      kHead + "seeds: 1\naxes: [{path: precision, values: [float32, bf16]}]\n"));
+  const Plan plan(
+      testing::Parse(kHead + "seeds: 1\naxes: [{path: precision, values: [float32, bf16]}]\n"));
   const auto trials = plan.FirstTrials();
   ASSERT_EQ(trials.size(), 2u);
   const Plan silent(testing::Parse(kHead + "seeds: 1\n"));

@@ -60,9 +60,13 @@ TEST(Tensor, ConvertsBfloat16BothWays) {
   EXPECT_THROW(Tensor::Zeros({1}, DType::kInt32).As(DType::kFloat32), Error);
 }
 
-float ValueOf(uint32_t bits) { return std::bit_cast<float>(bits); }
+float ValueOf(uint32_t bits) {
+  return std::bit_cast<float>(bits);
+}
 // The float that a bfloat16 of these bits is.
-float Upper(uint32_t bits) { return ValueOf(bits << 16); }
+float Upper(uint32_t bits) {
+  return ValueOf(bits << 16);
+}
 
 // Around each bfloat16 that is finite and has a larger neighbour.
 TEST(BFloat16, IsTheNearestAndOfTwoTheEven) {

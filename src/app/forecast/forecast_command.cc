@@ -20,6 +20,7 @@
 #include "data/batch_plan.h"
 #include "forecast/measure.h"
 #include "forecast/units.h"
+#include "train/run_backend.h"
 
 namespace syncbn::app {
 namespace {

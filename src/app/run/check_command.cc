@@ -27,10 +27,11 @@ void NotePrecision(const v1::RunSpec& spec, std::vector<RunNote>& notes) {
   if (precision == backend::Precision::kFloat32) return;
   const GpuHost host = ThisHost();
   if (host.has_gpu && (backend::HasCuda() || HasCudaProgram(host))) return;
-  notes.push_back({.text = "precision: " + std::string(PrecisionName(precision)) +
-                           " is computed on GPUs alone, by the cuda back end, which this machine has not: here "
-                           "the run would be refused. `precision: float32` is computed everywhere",
-                   .warning = true});
+  notes.push_back(
+      {.text = "precision: " + std::string(PrecisionName(precision)) +
+               " is computed on GPUs alone, by the cuda back end, which this machine has not: here "
+               "the run would be refused. `precision: float32` is computed everywhere",
+       .warning = true});
 }
 
 }  // namespace

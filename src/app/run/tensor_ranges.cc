@@ -28,6 +28,10 @@ TensorRange RangeOf(const Tensor& tensor) {
   TensorRange range{.elements = tensor.elements()};
   const int64_t samples = tensor.shape().rank() > 0 ? tensor.shape()[0] : 1;
   if (tensor.dtype() == DType::kFloat32) Scan(tensor.Span<float>(), samples, range);
+  if (tensor.dtype() == DType::kBFloat16) {
+    const Tensor wide = tensor.As(DType::kFloat32);
+    Scan(wide.Span<float>(), samples, range);
+  }
   if (tensor.dtype() == DType::kFloat64) Scan(tensor.Span<double>(), samples, range);
   return range;
 }

@@ -113,6 +113,10 @@ Tensor CheckedExecutor::Add(Tensor a, const Tensor& b) {
   return Result(inner().Add(Read(std::move(a)), Read(b)), place);
 }
 
+Tensor CheckedExecutor::Convert(const Tensor& x, DType type) {
+  return x.dtype() == type ? x : Result(inner().Convert(Read(x), type));
+}
+
 Tensor CheckedExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
   const std::byte* const place = x.DeviceAddress();
   return Result(inner().Dropout(Read(std::move(x)), keys, probability), place);

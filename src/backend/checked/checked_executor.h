@@ -36,6 +36,7 @@ class CheckedExecutor final : public CheckedStream<Executor> {
   Tensor ActivationForward(ActivationKind kind, Tensor x) override;
   Tensor ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) override;
   Tensor Add(Tensor a, const Tensor& b) override;
+  Tensor Convert(const Tensor& x, DType type) override;
   Tensor Dropout(Tensor x, std::span<const RandomKey> keys, double probability) override;
   Tensor Noise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys) override;
   Tensor NoiseBackward(const NoiseSpec& noise, Tensor dy, std::span<const RandomKey> keys) override;

@@ -4,10 +4,10 @@
 
 #include "backend/cuda/cuda_check.h"
 #include "backend/cuda/cuda_device.h"
+#include "backend/cuda/cuda_elements.h"
 #include "backend/cuda/cuda_executor.h"
 #include "backend/cuda/cuda_merge_stream.h"
 #include "backend/cuda/libraries.h"
-#include "base/error.h"
 
 namespace syncbn::backend::cuda {
 namespace {
@@ -19,7 +19,7 @@ class CudaBackend final : public Backend {
 
   std::string_view name() const override { return "cuda"; }
   const Device& device() const override { return device_; }
-  ElementTypes types() const override { return {}; }
+  ElementTypes types() const override { return ElementTypesOf(precision_); }
   std::string Description() const override {
     int version = 0;
     Check(cudaRuntimeGetVersion(&version), device_.ordinal(), "cudaRuntimeGetVersion");
@@ -35,10 +35,6 @@ class CudaBackend final : public Backend {
     return std::make_unique<CudaMergeStream>(device_);
   }
   std::unique_ptr<Backend> WithPrecision(Precision precision) const override {
-    if (precision == Precision::kBFloat16) {
-      throw Error(ErrorCode::kUnimplemented,
-                  "the cuda back end does not compute in bf16 yet: it has float32 and tf32");
-    }
     return std::make_unique<CudaBackend>(device_, precision);
   }
 

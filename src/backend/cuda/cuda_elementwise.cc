@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "backend/cuda/cuda_executor.h"
@@ -13,20 +14,26 @@
 namespace syncbn::backend::cuda {
 Tensor CudaExecutor::ActivationForward(ActivationKind kind, Tensor x) {
   Tensor y = Reuse(x);
-  const float* const from = In<float>(x);
-  float* const to = Out<float>(y);
-  Run("activation",
-      [&](cudaStream_t stream) { kernels::Activate(stream, kind, from, to, x.elements()); });
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const T* const from = In<T>(x);
+    T* const to = Out<T>(y);
+    Run("activation",
+        [&](cudaStream_t stream) { kernels::Activate(stream, kind, from, to, x.elements()); });
+  });
   return y;
 }
 
 Tensor CudaExecutor::ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) {
   SYNCBN_CHECK_EQ(kept.elements(), dy.elements()) << "gradient of an activation";
   Tensor dx = Reuse(dy);
-  const float *of = In<float>(kept), *from = In<float>(dy);
-  float* const to = Out<float>(dx);
-  Run("gradient of an activation", [&](cudaStream_t stream) {
-    kernels::ActivateBackward(stream, kind, of, from, to, dy.elements());
+  ForElements(dy, [&](auto element) {
+    using T = decltype(element);
+    const T *of = In<T>(kept), *from = In<T>(dy);
+    T* const to = Out<T>(dx);
+    Run("gradient of an activation", [&](cudaStream_t stream) {
+      kernels::ActivateBackward(stream, kind, of, from, to, dy.elements());
+    });
   });
   return dx;
 }
@@ -34,10 +41,31 @@ Tensor CudaExecutor::ActivationBackward(ActivationKind kind, const Tensor& kept,
 Tensor CudaExecutor::Add(Tensor a, const Tensor& b) {
   SYNCBN_CHECK_EQ(a.shape(), b.shape()) << "sum";
   Tensor sum = Reuse(a);
-  const float *left = In<float>(a), *right = In<float>(b);
-  float* const to = Out<float>(sum);
-  Run("add", [&](cudaStream_t stream) { kernels::Add(stream, left, right, to, sum.elements()); });
+  ForElements(a, [&](auto element) {
+    using T = decltype(element);
+    const T *left = In<T>(a), *right = In<T>(b);
+    T* const to = Out<T>(sum);
+    Run("add", [&](cudaStream_t stream) { kernels::Add(stream, left, right, to, sum.elements()); });
+  });
   return sum;
+}
+
+Tensor CudaExecutor::Convert(const Tensor& x, DType type) {
+  if (x.dtype() == type) return x;
+  Tensor converted = New(x.shape(), type);
+  ForElements(x, [&](auto from_element) {
+    using From = decltype(from_element);
+    ForElements(converted, [&](auto to_element) {
+      using To = decltype(to_element);
+      if constexpr (!std::is_same_v<From, To>) {
+        const From* const from = In<From>(x);
+        To* const to = Out<To>(converted);
+        Run("conversion",
+            [&](cudaStream_t stream) { kernels::Convert(stream, from, to, x.elements()); });
+      }
+    });
+  });
+  return converted;
 }
 
 Tensor CudaExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double probability) {
@@ -49,10 +77,13 @@ Tensor CudaExecutor::Dropout(Tensor x, std::span<const RandomKey> keys, double p
   const auto threshold = static_cast<uint64_t>(std::ceil(std::ldexp(probability, 32)));
   const auto scale = static_cast<float>(1 / (1 - probability));
   Tensor y = Reuse(x);
-  const float* const from = In<float>(x);
-  float* const to = Out<float>(y);
-  Run("dropout", [&](cudaStream_t stream) {
-    kernels::Dropout(stream, from, to, size, values, threshold, scale);
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const T* const from = In<T>(x);
+    T* const to = Out<T>(y);
+    Run("dropout", [&](cudaStream_t stream) {
+      kernels::Dropout(stream, from, to, size, values, threshold, scale);
+    });
   });
   return y;
 }
@@ -81,16 +112,20 @@ Tensor CudaExecutor::DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<cons
                          [](double sigma) { return static_cast<float>(sigma); });
   const Tensor there = ToDevice(drawn, DType::kFloat32);
   Tensor y = Reuse(x);
-  const float *from = In<float>(x), *of_channels = In<float>(there);
-  float* const to = Out<float>(y);
-  Run("noise", [&](cudaStream_t stream) {
-    kernels::Noise(stream,
-                   {.mu = of_channels,
-                    .sigma = of_channels + channels,
-                    .channels = channels,
-                    .spread = static_cast<float>(noise.spread),
-                    .shifted = shifted},
-                   from, to, size, values);
+  const float* const of_channels = In<float>(there);
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const T* const from = In<T>(x);
+    T* const to = Out<T>(y);
+    Run("noise", [&](cudaStream_t stream) {
+      kernels::Noise(stream,
+                     {.mu = of_channels,
+                      .sigma = of_channels + channels,
+                      .channels = channels,
+                      .spread = static_cast<float>(noise.spread),
+                      .shifted = shifted},
+                     from, to, size, values);
+    });
   });
   return y;
 }
@@ -98,26 +133,32 @@ Tensor CudaExecutor::DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<cons
 Tensor CudaExecutor::ConcatChannels(std::span<const Tensor> parts) {
   const Shape shape = ConcatenatedShape(parts);
   const int64_t channels = shape.channels();
-  Tensor y = New(shape);
-  float* to = Out<float>(y);
-  for (const Tensor& part : parts) {
-    const int64_t width = part.shape().channels();
-    const float* const from = In<float>(part);
-    Run("concatenation of channels", [&](cudaStream_t stream) {
-      kernels::CopyChannels(stream, from, width, to, channels, shape.rows(), width);
-    });
-    to += width;
-  }
+  Tensor y = New(shape, parts[0].dtype());
+  ForElements(y, [&](auto element) {
+    using T = decltype(element);
+    T* to = Out<T>(y);
+    for (const Tensor& part : parts) {
+      const int64_t width = part.shape().channels();
+      const T* const from = In<T>(part);
+      Run("concatenation of channels", [&](cudaStream_t stream) {
+        kernels::CopyChannels(stream, from, width, to, channels, shape.rows(), width);
+      });
+      to += width;
+    }
+  });
   return y;
 }
 
 Tensor CudaExecutor::SliceChannels(const Tensor& x, int64_t begin, int64_t channels) {
   const int64_t width = x.shape().channels();
-  Tensor y = New(SlicedShape(x.shape(), begin, channels));
-  const float* const from = In<float>(x) + begin;
-  float* const to = Out<float>(y);
-  Run("slice of channels", [&](cudaStream_t stream) {
-    kernels::CopyChannels(stream, from, width, to, channels, x.shape().rows(), channels);
+  Tensor y = New(SlicedShape(x.shape(), begin, channels), x.dtype());
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const T* const from = In<T>(x) + begin;
+    T* const to = Out<T>(y);
+    Run("slice of channels", [&](cudaStream_t stream) {
+      kernels::CopyChannels(stream, from, width, to, channels, x.shape().rows(), channels);
+    });
   });
   return y;
 }

@@ -3,7 +3,7 @@
 namespace syncbn::backend::cuda {
 
 CudaExecutor::CudaExecutor(const CudaDevice& device, Precision precision)
-    : CudaStream(device), libraries_(MakeLibraries(core(), precision)) {}
+    : CudaStream(device), precision_(precision), libraries_(MakeLibraries(core(), precision)) {}
 
 MemoryUse CudaExecutor::Memory() const {
   const StreamHandle& handle = core().handle();

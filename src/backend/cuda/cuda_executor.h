@@ -1,13 +1,16 @@
 // The executor of a GPU: a stream of its own, and for each operation a kernel or a call of a
 // library.
 //
-// Activations, parameters and gradients are float32; statistics double. No operation stops the
-// host, but where a shape needs memory that the pool does not have yet.
+// Parameters and their gradients are float32, statistics double. Activations and their gradients
+// are float32 or BFloat16: an operation takes either, and gives what it was given
+// (cuda_elements.h). No operation stops the host, but where a shape needs memory that the pool does
+// not have yet.
 #pragma once
 
 #include <memory>
 #include <span>
 
+#include "backend/cuda/cuda_elements.h"
 #include "backend/cuda/cuda_stream.h"
 #include "backend/cuda/filter_cache.h"
 #include "backend/cuda/kernels/normalize.h"
@@ -20,7 +23,7 @@ class CudaExecutor final : public CudaStream<Executor> {
  public:
   CudaExecutor(const CudaDevice& device, Precision precision);
 
-  ElementTypes types() const override { return {}; }
+  ElementTypes types() const override { return ElementTypesOf(precision_); }
   MemoryUse Memory() const override;
   using CudaStream::New;
   using Executor::New;
@@ -48,6 +51,7 @@ class CudaExecutor final : public CudaStream<Executor> {
   Tensor UnflattenFromChannelsFirst(const Shape& x_shape, const Tensor& dy) override;
 
   // cuda_elementwise.cc
+  Tensor Convert(const Tensor& x, DType type) override;
   Tensor ActivationForward(ActivationKind kind, Tensor x) override;
   Tensor ActivationBackward(ActivationKind kind, const Tensor& kept, Tensor dy) override;
   Tensor Add(Tensor a, const Tensor& b) override;
@@ -125,19 +129,27 @@ class CudaExecutor final : public CudaStream<Executor> {
                        const Tensor& verdict) override;
 
  private:
-  // Where a result may go: `x` where it may be overwritten, else new memory of its shape.
-  Tensor Reuse(const Tensor& x) { return core().MayOverwrite(x) ? x : New(x.shape()); }
+  // Where a result may go: `x` where it may be overwritten, else new memory like it.
+  Tensor Reuse(const Tensor& x) { return core().MayOverwrite(x) ? x : NewLike(x); }
+  Tensor NewLike(const Tensor& x) { return New(x.shape(), x.dtype()); }
   Tensor DrawnNoise(const NoiseSpec& noise, Tensor x, std::span<const RandomKey> keys,
                     bool shifted);
-  // A filter in the layout of the libraries, packed once for each version of the parameters.
-  Tensor Packed(const Conv2dSpec& spec, const Tensor& weight);
+  // A filter in the layout of the libraries, and the weight of a linear layer, in this type, made
+  // once for each version of the parameters.
+  Tensor Packed(const Conv2dSpec& spec, const Tensor& weight, DType type);
+  Tensor Converted(const Tensor& weight, DType type);
+  // What the libraries are given.
+  Factor FactorOf(const Tensor& x) { return {core().AnyAddress(x), x.dtype()}; }
+  Result ResultOf(const Tensor& x) { return {core().AnyAddress(x), x.dtype()}; }
   // y += bias where there is one, row by row.
   void AddBias(Tensor& y, const Tensor& bias);
   // gradient (+)= the sums of dy over its rows.
   void BiasGradient(const Tensor& dy, GradientOut gradient);
   // Of a normalization and its input, checked.
-  kernels::NormalizeArgs ArgsOf(const Normalization& norm, const Tensor& x);
+  template <typename T>
+  kernels::NormalizeArgs<T> ArgsOf(const Normalization& norm, const Tensor& x);
 
+  const Precision precision_;
   const std::unique_ptr<Libraries> libraries_;
   FilterCache filters_;
 };

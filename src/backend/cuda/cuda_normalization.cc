@@ -4,12 +4,14 @@
 #include "backend/shape_checks.h"
 
 namespace syncbn::backend::cuda {
-kernels::NormalizeArgs CudaExecutor::ArgsOf(const Normalization& norm, const Tensor& x) {
+
+template <typename T>
+kernels::NormalizeArgs<T> CudaExecutor::ArgsOf(const Normalization& norm, const Tensor& x) {
   CheckNormalization(norm, x);
   return {.segments = norm.layout.segments,
           .rows = norm.layout.rows_per_segment(),
           .channels = norm.layout.channels,
-          .x = In<float>(x),
+          .x = In<T>(x),
           .mean = In<double>(norm.mean),
           .inv_std = In<double>(norm.inv_std),
           .gamma = In<float>(norm.gamma),
@@ -21,30 +23,35 @@ void CudaExecutor::Moments(const RowLayout& layout, const Tensor& x, Tensor& mom
   CheckMoments(layout, x, moments);
   if (x.elements() == 0) return Zero(moments);
   const int64_t rows = layout.rows_per_segment();
-  const Tensor scratch =
-      New({kernels::MomentsScratch(layout.segments, rows, layout.channels)}, DType::kFloat64);
-  const float* const from = In<float>(x);
-  double *const to = Out<double>(moments), *const memory = Out<double>(scratch);
-  Run("moments", [&](cudaStream_t stream) {
-    kernels::Moments(stream, from, layout.segments, rows, layout.channels, to, memory);
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const Tensor scratch =
+        New({kernels::MomentsScratch<T>(layout.segments, rows, layout.channels)}, DType::kFloat64);
+    const T* const from = In<T>(x);
+    double *const to = Out<double>(moments), *const memory = Out<double>(scratch);
+    Run("moments", [&](cudaStream_t stream) {
+      kernels::Moments(stream, from, layout.segments, rows, layout.channels, to, memory);
+    });
   });
 }
 
 Tensor CudaExecutor::NormalizeForward(const Normalization& norm, const Tensor& x,
                                       const Tensor& residual) {
-  const kernels::NormalizeArgs args = ArgsOf(norm, x);
   if (residual.defined()) CheckElements(norm.layout, residual, "residual");
-  Tensor y = New(x.shape());
-  const float* const added = In<float>(residual);
-  float* const to = Out<float>(y);
-  Run("normalization", [&](cudaStream_t stream) { kernels::Normalize(stream, args, added, to); });
+  Tensor y = NewLike(x);
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const kernels::NormalizeArgs<T> args = ArgsOf<T>(norm, x);
+    const T* const added = In<T>(residual);
+    T* const to = Out<T>(y);
+    Run("normalization", [&](cudaStream_t stream) { kernels::Normalize(stream, args, added, to); });
+  });
   return y;
 }
 
 void CudaExecutor::NormalizeBackwardSums(const Normalization& norm, const Tensor& x,
                                          const Tensor& y, const Tensor& dy, Tensor& sum_dy,
                                          Tensor& sum_dy_xhat) {
-  const kernels::NormalizeArgs args = ArgsOf(norm, x);
   CheckGradient(norm, y, dy);
   CheckStatistic(norm.layout, sum_dy, "sum of gradients");
   CheckStatistic(norm.layout, sum_dy_xhat, "sum of gradients times xhat");
@@ -52,13 +59,18 @@ void CudaExecutor::NormalizeBackwardSums(const Normalization& norm, const Tensor
     Zero(sum_dy);
     return Zero(sum_dy_xhat);
   }
-  const Tensor scratch = New(
-      {kernels::NormalizeSumsScratch(args.segments, args.rows, args.channels)}, DType::kFloat64);
-  const float *const output = In<float>(y), *const gradient = In<float>(dy);
-  double *const sums = Out<double>(sum_dy), *const products = Out<double>(sum_dy_xhat);
-  double* const memory = Out<double>(scratch);
-  Run("sums of a normalization's gradient", [&](cudaStream_t stream) {
-    kernels::NormalizeSums(stream, args, output, gradient, sums, products, memory);
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const kernels::NormalizeArgs<T> args = ArgsOf<T>(norm, x);
+    const Tensor scratch =
+        New({kernels::NormalizeSumsScratch<T>(args.segments, args.rows, args.channels)},
+            DType::kFloat64);
+    const T *const output = In<T>(y), *const gradient = In<T>(dy);
+    double *const sums = Out<double>(sum_dy), *const products = Out<double>(sum_dy_xhat);
+    double* const memory = Out<double>(scratch);
+    Run("sums of a normalization's gradient", [&](cudaStream_t stream) {
+      kernels::NormalizeSums(stream, args, output, gradient, sums, products, memory);
+    });
   });
 }
 
@@ -66,7 +78,6 @@ Tensor CudaExecutor::NormalizeBackwardInput(const Normalization& norm, const Ten
                                             const Tensor& y, Tensor dy, const InputTerms& terms,
                                             Tensor* dresidual) {
   const Tensor &a = terms.mean_dy, &b = terms.mean_dy_xhat;
-  const kernels::NormalizeArgs args = ArgsOf(norm, x);
   CheckGradient(norm, y, dy);
   CheckTerms(norm.layout, terms);
   // One of the results may lie where dy was.
@@ -74,21 +85,25 @@ Tensor CudaExecutor::NormalizeBackwardInput(const Normalization& norm, const Ten
   const bool masked_copy = dresidual != nullptr && norm.relu;
   Tensor dx;
   if (dresidual == nullptr) {
-    dx = in_place.defined() ? in_place : New(x.shape());
+    dx = in_place.defined() ? in_place : NewLike(x);
   } else {
     // Where nothing is masked dresidual is the gradient itself.
-    *dresidual = !norm.relu ? dy : in_place.defined() ? in_place : New(x.shape());
-    dx = New(x.shape());
+    *dresidual = !norm.relu ? dy : in_place.defined() ? in_place : NewLike(x);
+    dx = NewLike(x);
   }
-  const kernels::NormalizeInputArgs gradients{
-      .y = In<float>(y),
-      .dy = In<float>(dy),
-      .a = In<double>(a),
-      .b = In<double>(b),
-      .dx = Out<float>(dx),
-      .dresidual = masked_copy ? Out<float>(*dresidual) : nullptr};
-  Run("gradient of a normalization's input",
-      [&](cudaStream_t stream) { kernels::NormalizeInput(stream, args, gradients); });
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const kernels::NormalizeArgs<T> args = ArgsOf<T>(norm, x);
+    const kernels::NormalizeInputArgs<T> gradients{
+        .y = In<T>(y),
+        .dy = In<T>(dy),
+        .a = In<double>(a),
+        .b = In<double>(b),
+        .dx = Out<T>(dx),
+        .dresidual = masked_copy ? Out<T>(*dresidual) : nullptr};
+    Run("gradient of a normalization's input",
+        [&](cudaStream_t stream) { kernels::NormalizeInput(stream, args, gradients); });
+  });
   return dx.Reshape(x.shape());
 }
 

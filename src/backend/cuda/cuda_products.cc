@@ -26,32 +26,47 @@ void CudaExecutor::SetWeightsVersion(WeightsVersion version) {
   filters_.SetVersion(version);
 }
 
-Tensor CudaExecutor::Packed(const Conv2dSpec& spec, const Tensor& weight) {
+Tensor CudaExecutor::Packed(const Conv2dSpec& spec, const Tensor& weight, DType type) {
   CheckWeight(spec, weight);
   // With a window of one element, or one input channel, both layouts are the same.
-  if (Window(spec) == 1 || InputsOfGroup(spec) == 1) return weight;
-  Tensor filter = filters_.Find(weight);
+  if (Window(spec) == 1 || InputsOfGroup(spec) == 1) return Converted(weight, type);
+  Tensor filter = filters_.Find(weight, type);
   if (filter.defined()) return filter;
-  filter = New(weight.shape(), DType::kFloat32);
-  const float* from = In<float>(weight);
-  float* const to = Out<float>(filter);
-  Run("pack filter", [&](cudaStream_t stream) {
-    kernels::PackFilter(stream, from, to, spec.out_channels, InputsOfGroup(spec), Window(spec));
+  filter = New(weight.shape(), type);
+  ForElements(filter, [&](auto element) {
+    using T = decltype(element);
+    const float* from = In<float>(weight);
+    T* const to = Out<T>(filter);
+    Run("pack filter", [&](cudaStream_t stream) {
+      kernels::PackFilter(stream, from, to, spec.out_channels, InputsOfGroup(spec), Window(spec));
+    });
   });
   filters_.Keep(weight, filter);
   return filter;
+}
+
+Tensor CudaExecutor::Converted(const Tensor& weight, DType type) {
+  if (weight.dtype() == type) return weight;
+  Tensor converted = filters_.Find(weight, type);
+  if (converted.defined()) return converted;
+  converted = Convert(weight, type);
+  filters_.Keep(weight, converted);
+  return converted;
 }
 
 void CudaExecutor::BiasGradient(const Tensor& dy, GradientOut gradient) {
   if (!gradient.tensor.defined()) return;
   const int64_t channels = dy.shape().channels(), rows = dy.shape().rows();
   SYNCBN_CHECK_EQ(gradient.tensor.elements(), channels) << "gradient of a bias";
-  const Tensor scratch = New({kernels::BiasGradientScratch(rows, channels)}, DType::kFloat64);
-  const float* from = In<float>(dy);
-  double* const memory = Out<double>(scratch);
   float* const to = Out<float>(gradient.tensor);
-  Run("gradient of a bias", [&](cudaStream_t stream) {
-    kernels::BiasGradient(stream, from, rows, channels, gradient.accumulate, to, memory);
+  ForElements(dy, [&](auto element) {
+    using T = decltype(element);
+    const Tensor scratch = New({kernels::BiasGradientScratch<T>(rows, channels)}, DType::kFloat64);
+    const T* const from = In<T>(dy);
+    double* const memory = Out<double>(scratch);
+    Run("gradient of a bias", [&](cudaStream_t stream) {
+      kernels::BiasGradient(stream, from, rows, channels, gradient.accumulate, to, memory);
+    });
   });
 }
 
@@ -59,18 +74,20 @@ void CudaExecutor::AddBias(Tensor& y, const Tensor& bias) {
   if (!bias.defined()) return;
   SYNCBN_CHECK_EQ(bias.elements(), y.shape().channels()) << "bias";
   const float* added = In<float>(bias);
-  float* const to = Out<float>(y);
-  Run("add bias", [&](cudaStream_t stream) {
-    kernels::AddBias(stream, to, added, y.shape().rows(), y.shape().channels());
+  ForElements(y, [&](auto element) {
+    auto* const to = Out<decltype(element)>(y);
+    Run("add bias", [&](cudaStream_t stream) {
+      kernels::AddBias(stream, to, added, y.shape().rows(), y.shape().channels());
+    });
   });
 }
 
 Tensor CudaExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
                                    const Tensor& bias) {
-  Tensor y = New(spec.OutputShape(x.shape()));
-  const Tensor filter = Packed(spec, weight);
+  Tensor y = New(spec.OutputShape(x.shape()), x.dtype());
+  const Tensor filter = Packed(spec, weight, x.dtype());
   if (y.elements() == 0) return y;
-  libraries_->ConvolutionForward(spec, x.shape(), In<float>(x), In<float>(filter), Out<float>(y));
+  libraries_->ConvolutionForward(spec, x.shape(), FactorOf(x), FactorOf(filter), ResultOf(y));
   AddBias(y, bias);
   return y;
 }
@@ -78,11 +95,10 @@ Tensor CudaExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, cons
 Tensor CudaExecutor::Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_shape,
                                          const Tensor& dy, const Tensor& weight) {
   SYNCBN_CHECK_EQ(dy.shape(), spec.OutputShape(x_shape)) << "gradient of a convolution";
-  Tensor dx = New(x_shape);
-  const Tensor filter = Packed(spec, weight);
+  Tensor dx = New(x_shape, dy.dtype());
+  const Tensor filter = Packed(spec, weight, dy.dtype());
   if (dx.elements() == 0) return dx;
-  libraries_->ConvolutionBackwardInput(spec, x_shape, In<float>(dy), In<float>(filter),
-                                       Out<float>(dx));
+  libraries_->ConvolutionBackwardInput(spec, x_shape, FactorOf(dy), FactorOf(filter), ResultOf(dx));
   return dx;
 }
 
@@ -95,14 +111,17 @@ void CudaExecutor::Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x
     if (!dweight.accumulate) Zero(dweight.tensor);
     return;
   }
-  const Tensor gradient = New(dweight.tensor.shape(), DType::kFloat32);
-  libraries_->ConvolutionBackwardFilter(spec, x.shape(), In<float>(x), In<float>(dy),
-                                        Out<float>(gradient));
-  const float* from = In<float>(gradient);
+  // In the type of its factors: cuDNN has no other.
+  const Tensor gradient = New(dweight.tensor.shape(), x.dtype());
+  libraries_->ConvolutionBackwardFilter(spec, x.shape(), FactorOf(x), FactorOf(dy),
+                                        ResultOf(gradient));
   float* const to = Out<float>(dweight.tensor);
-  Run("unpack filter", [&](cudaStream_t stream) {
-    kernels::UnpackFilter(stream, from, to, spec.out_channels, InputsOfGroup(spec), Window(spec),
-                          dweight.accumulate);
+  ForElements(gradient, [&](auto element) {
+    const auto* const from = In<decltype(element)>(gradient);
+    Run("unpack filter", [&](cudaStream_t stream) {
+      kernels::UnpackFilter(stream, from, to, spec.out_channels, InputsOfGroup(spec), Window(spec),
+                            dweight.accumulate);
+    });
   });
 }
 
@@ -110,15 +129,15 @@ void CudaExecutor::Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x
 Tensor CudaExecutor::LinearForward(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const int64_t samples = x.shape()[0], inputs = weight.shape()[1], outputs = weight.shape()[0];
   SYNCBN_CHECK_EQ(x.shape(), (Shape{samples, inputs})) << "input of a linear layer";
-  Tensor y = New({samples, outputs}, DType::kFloat32);
+  Tensor y = New({samples, outputs}, x.dtype());
   if (samples == 0) return y;
   libraries_->Multiply({.rows = samples,
                         .depth = inputs,
                         .columns = outputs,
                         .transpose_b = true,
-                        .a = In<float>(x),
-                        .b = In<float>(weight),
-                        .c = Out<float>(y)});
+                        .a = FactorOf(x),
+                        .b = FactorOf(Converted(weight, x.dtype())),
+                        .c = ResultOf(y)});
   AddBias(y, bias);
   return y;
 }
@@ -127,14 +146,14 @@ Tensor CudaExecutor::LinearForward(const Tensor& x, const Tensor& weight, const 
 Tensor CudaExecutor::LinearBackwardInput(const Tensor& dy, const Tensor& weight) {
   const int64_t samples = dy.shape()[0], inputs = weight.shape()[1], outputs = weight.shape()[0];
   SYNCBN_CHECK_EQ(dy.shape(), (Shape{samples, outputs})) << "gradient of a linear layer";
-  Tensor dx = New({samples, inputs}, DType::kFloat32);
+  Tensor dx = New({samples, inputs}, dy.dtype());
   if (samples == 0) return dx;
   libraries_->Multiply({.rows = samples,
                         .depth = outputs,
                         .columns = inputs,
-                        .a = In<float>(dy),
-                        .b = In<float>(weight),
-                        .c = Out<float>(dx)});
+                        .a = FactorOf(dy),
+                        .b = FactorOf(Converted(weight, dy.dtype())),
+                        .c = ResultOf(dx)});
   return dx;
 }
 
@@ -155,9 +174,9 @@ void CudaExecutor::LinearBackwardWeights(const Tensor& x, const Tensor& dy, Grad
                         .depth = samples,
                         .columns = inputs,
                         .transpose_a = true,
-                        .a = In<float>(dy),
-                        .b = In<float>(x),
-                        .c = Out<float>(gradient)});
+                        .a = FactorOf(dy),
+                        .b = FactorOf(x),
+                        .c = ResultOf(gradient)});
   if (!dweight.accumulate) return;
   const float* added = In<float>(gradient);
   float* const to = Out<float>(dweight.tensor);

@@ -30,12 +30,15 @@ void CheckSame(const Tensor& x, const Tensor& cell) {
 
 Tensor CudaExecutor::SwapLeadingAxes(const Tensor& x, int64_t keep) {
   const Shape& shape = x.shape();
-  Tensor y = New(SwappedShape(shape, keep));
+  Tensor y = New(SwappedShape(shape, keep), x.dtype());
   const int64_t inner = InnerOf(shape), a = shape[0], b = shape[1];
-  const float* const from = In<float>(x);
-  float* const to = Out<float>(y);
-  Run("swap axes",
-      [&](cudaStream_t stream) { kernels::SwapAxes(stream, from, to, a, b, inner, keep); });
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const T* const from = In<T>(x);
+    T* const to = Out<T>(y);
+    Run("swap axes",
+        [&](cudaStream_t stream) { kernels::SwapAxes(stream, from, to, a, b, inner, keep); });
+  });
   return y;
 }
 
@@ -44,41 +47,54 @@ Tensor CudaExecutor::SwapLeadingAxesBackward(const Shape& x_shape, const Tensor&
   SYNCBN_CHECK_EQ(dy.elements(), SwappedShape(x_shape, keep).elements())
       << "gradient of swapped axes";
   const int64_t inner = InnerOf(x_shape), a = x_shape[0], b = x_shape[1];
-  Tensor dx = New(x_shape);
-  const float* const from = In<float>(dy);
-  float* const to = Out<float>(dx);
-  Run("swap axes back",
-      [&](cudaStream_t stream) { kernels::SwapAxesBack(stream, from, to, a, b, inner, keep); });
+  Tensor dx = New(x_shape, dy.dtype());
+  ForElements(dy, [&](auto element) {
+    using T = decltype(element);
+    const T* const from = In<T>(dy);
+    T* const to = Out<T>(dx);
+    Run("swap axes back",
+        [&](cudaStream_t stream) { kernels::SwapAxesBack(stream, from, to, a, b, inner, keep); });
+  });
   return dx;
 }
 
 void CudaExecutor::RnnForward(const Tensor& a, const Tensor& b, Tensor& state) {
   CheckSame(a, state);
   CheckSame(b, state);
-  const float *left = In<float>(a), *right = In<float>(b);
-  float* const to = Out<float>(state);
-  Run("state of an rnn",
-      [&](cudaStream_t stream) { kernels::TanhOfSum(stream, left, right, to, state.elements()); });
+  ForElements(state, [&](auto element) {
+    using T = decltype(element);
+    const T *left = In<T>(a), *right = In<T>(b);
+    T* const to = Out<T>(state);
+    Run("state of an rnn", [&](cudaStream_t stream) {
+      kernels::TanhOfSum(stream, left, right, to, state.elements());
+    });
+  });
 }
 
 void CudaExecutor::RnnBackward(const Tensor& state, const Tensor& dstate, Tensor& dsum) {
   CheckSame(dstate, state);
   CheckSame(dsum, state);
-  const float *of = In<float>(state), *from = In<float>(dstate);
-  float* const to = Out<float>(dsum);
-  Run("gradient of an rnn's state", [&](cudaStream_t stream) {
-    kernels::ActivateBackward(stream, ActivationKind::kTanh, of, from, to, state.elements());
+  ForElements(state, [&](auto element) {
+    using T = decltype(element);
+    const T *of = In<T>(state), *from = In<T>(dstate);
+    T* const to = Out<T>(dsum);
+    Run("gradient of an rnn's state", [&](cudaStream_t stream) {
+      kernels::ActivateBackward(stream, ActivationKind::kTanh, of, from, to, state.elements());
+    });
   });
 }
 
 LstmCell CudaExecutor::LstmCellForward(const Tensor& a, Tensor b, const Tensor& before) {
   CheckGates(a, before);
   CheckGates(b, before);
-  LstmCell result{.gates = Reuse(b), .cell = New(before.shape())};
-  const float *left = In<float>(a), *right = In<float>(b), *was = In<float>(before);
-  float *gates = Out<float>(result.gates), *cell = Out<float>(result.cell);
-  Run("lstm cell", [&](cudaStream_t stream) {
-    kernels::LstmCell(stream, ShapeOf(before), left, right, was, gates, cell);
+  LstmCell result{.gates = Reuse(b), .cell = NewLike(before)};
+  ForElements(a, [&](auto element) {
+    using T = decltype(element);
+    const T *left = In<T>(a), *right = In<T>(b), *was = In<T>(before);
+    T *gates = Out<T>(result.gates), *cell = Out<T>(result.cell);
+    Run("lstm cell", [&](cudaStream_t stream) {
+      kernels::LstmCell(stream, ShapeOf(before), left, right, was, gates, cell);
+    });
   });
   return result;
 }
@@ -87,10 +103,13 @@ Tensor CudaExecutor::LstmStateForward(const Tensor& gates, Tensor u, Tensor& sta
   CheckGates(gates, u);
   CheckSame(state, u);
   Tensor tanh_u = Reuse(u);
-  const float *of = In<float>(gates), *from = In<float>(u);
-  float *to = Out<float>(tanh_u), *next = Out<float>(state);
-  Run("lstm state",
-      [&](cudaStream_t stream) { kernels::LstmState(stream, ShapeOf(u), of, from, to, next); });
+  ForElements(u, [&](auto element) {
+    using T = decltype(element);
+    const T *of = In<T>(gates), *from = In<T>(u);
+    T *to = Out<T>(tanh_u), *next = Out<T>(state);
+    Run("lstm state",
+        [&](cudaStream_t stream) { kernels::LstmState(stream, ShapeOf(u), of, from, to, next); });
+  });
   return tanh_u;
 }
 
@@ -98,11 +117,14 @@ Tensor CudaExecutor::LstmStateBackward(const Tensor& gates, const Tensor& tanh_u
                                        const Tensor& dstate) {
   CheckGates(gates, tanh_u);
   CheckSame(dstate, tanh_u);
-  Tensor du = New(tanh_u.shape());
-  const float *of = In<float>(gates), *t = In<float>(tanh_u), *from = In<float>(dstate);
-  float* const to = Out<float>(du);
-  Run("gradient of an lstm state", [&](cudaStream_t stream) {
-    kernels::LstmStateBackward(stream, ShapeOf(tanh_u), of, t, from, to);
+  Tensor du = NewLike(tanh_u);
+  ForElements(tanh_u, [&](auto element) {
+    using T = decltype(element);
+    const T *of = In<T>(gates), *t = In<T>(tanh_u), *from = In<T>(dstate);
+    T* const to = Out<T>(du);
+    Run("gradient of an lstm state", [&](cudaStream_t stream) {
+      kernels::LstmStateBackward(stream, ShapeOf(tanh_u), of, t, from, to);
+    });
   });
   return du;
 }
@@ -115,15 +137,18 @@ Tensor CudaExecutor::LstmCellBackward(const Tensor& gates, const Tensor& before,
   for (const Tensor* x : {&tanh_u, &dstate, static_cast<const Tensor*>(&dcell)})
     CheckSame(*x, before);
   Tensor dbefore = Reuse(dcell);
-  const kernels::LstmBackward tensors{.gates = In<float>(gates),
-                                      .before = In<float>(before),
-                                      .tanh_u = In<float>(tanh_u),
-                                      .dstate = In<float>(dstate),
-                                      .dcell = In<float>(dcell),
-                                      .dsum = Out<float>(dsum),
-                                      .dbefore = Out<float>(dbefore)};
-  Run("gradient of an lstm cell",
-      [&](cudaStream_t stream) { kernels::LstmCellBackward(stream, ShapeOf(before), tensors); });
+  ForElements(before, [&](auto element) {
+    using T = decltype(element);
+    const kernels::LstmBackward<T> tensors{.gates = In<T>(gates),
+                                           .before = In<T>(before),
+                                           .tanh_u = In<T>(tanh_u),
+                                           .dstate = In<T>(dstate),
+                                           .dcell = In<T>(dcell),
+                                           .dsum = Out<T>(dsum),
+                                           .dbefore = Out<T>(dbefore)};
+    Run("gradient of an lstm cell",
+        [&](cudaStream_t stream) { kernels::LstmCellBackward(stream, ShapeOf(before), tensors); });
+  });
   return dbefore;
 }
 

@@ -52,6 +52,11 @@ void StreamCore::Fill(Tensor& x, double value) {
   if (x.dtype() == DType::kFloat64) {
     double* const to = Address<double>(x);
     Run("fill", [&](cudaStream_t stream) { kernels::Fill(stream, to, x.elements(), value); });
+  } else if (x.dtype() == DType::kBFloat16) {
+    BFloat16* const to = Address<BFloat16>(x);
+    Run("fill", [&](cudaStream_t stream) {
+      kernels::Fill(stream, to, x.elements(), BFloat16(static_cast<float>(value)));
+    });
   } else {
     float* const to = Address<float>(x);
     Run("fill", [&](cudaStream_t stream) {

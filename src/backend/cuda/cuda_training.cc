@@ -19,18 +19,21 @@ LossResult CudaExecutor::SoftmaxCrossEntropy(const Tensor& logits, const Tensor&
   LossResult result{.losses = New({samples}, DType::kFloat64),
                     .correct = New({samples}, DType::kFloat64),
                     .dlogits = {}};
-  if (want_gradient) result.dlogits = New(logits.shape());
-  const kernels::LossArguments arguments{.logits = In<float>(logits),
-                                         .labels = In<int32_t>(labels),
-                                         .smoothing = label_smoothing,
-                                         .scale = scale,
-                                         .losses = Out<double>(result.losses),
-                                         .correct = Out<double>(result.correct),
-                                         .dlogits = Out<float>(result.dlogits),
-                                         .samples = samples,
-                                         .classes = classes};
-  Run("softmax cross-entropy",
-      [&](cudaStream_t stream) { kernels::SoftmaxCrossEntropy(stream, arguments); });
+  if (want_gradient) result.dlogits = NewLike(logits);
+  ForElements(logits, [&](auto element) {
+    using T = decltype(element);
+    const kernels::LossArguments<T> arguments{.logits = In<T>(logits),
+                                              .labels = In<int32_t>(labels),
+                                              .smoothing = label_smoothing,
+                                              .scale = scale,
+                                              .losses = Out<double>(result.losses),
+                                              .correct = Out<double>(result.correct),
+                                              .dlogits = Out<T>(result.dlogits),
+                                              .samples = samples,
+                                              .classes = classes};
+    Run("softmax cross-entropy",
+        [&](cudaStream_t stream) { kernels::SoftmaxCrossEntropy(stream, arguments); });
+  });
   return result;
 }
 
@@ -46,7 +49,12 @@ void CudaExecutor::SumsOfSquares(std::span<const Tensor> tensors, Tensor& sums) 
   SYNCBN_CHECK_EQ(static_cast<int64_t>(tensors.size()), sums.elements()) << "sums of squares";
   std::vector<kernels::SquaresOf> of;
   of.reserve(tensors.size());
-  for (const Tensor& x : tensors) of.push_back({.x = In<float>(x), .elements = x.elements()});
+  // Of activations, which only probes look at, by way of a copy.
+  std::vector<Tensor> floats;
+  for (const Tensor& x : tensors) {
+    floats.push_back(Convert(x, DType::kFloat32));
+    of.push_back({.x = In<float>(floats.back()), .elements = x.elements()});
+  }
   Tensor scratch = New({kernels::SumsOfSquaresScratch(of)}, DType::kFloat64);
   double* const between = Out<double>(scratch);
   double* const to = Out<double>(sums);

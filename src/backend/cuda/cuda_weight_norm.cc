@@ -13,7 +13,7 @@ int64_t Inputs(const Tensor& v) {
 WeightNormResult CudaExecutor::WeightNormForward(const Tensor& v, const Tensor& gain) {
   const int64_t outputs = v.shape()[0];
   SYNCBN_CHECK_EQ(gain.elements(), outputs) << "gain of a weight norm";
-  WeightNormResult result{.weight = New(v.shape()), .norms = New({outputs}, DType::kFloat64)};
+  WeightNormResult result{.weight = NewLike(v), .norms = New({outputs}, DType::kFloat64)};
   const kernels::WeightNormArguments arguments{
       .v = In<float>(v), .gain = In<float>(gain), .outputs = outputs, .inputs = Inputs(v)};
   float* const weight = Out<float>(result.weight);

@@ -28,10 +28,13 @@ void CudaExecutor::CoMoments(const WhiteningSpec& spec, const Tensor& x, Tensor&
   const int64_t rows = RowsOf(spec, x), elements = MomentsElementsOf(spec);
   SYNCBN_CHECK_EQ(moments.elements(), elements) << "moments of a whitening";
   Tensor scratch = New({(kernels::RowPieces(rows) + 1) * elements}, DType::kFloat64);
-  const float* const from = In<float>(x);
-  double *const between = Out<double>(scratch), *const to = Out<double>(moments);
-  Run("co-moments",
-      [&](cudaStream_t stream) { kernels::CoMoments(stream, spec, from, rows, between, to); });
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const T* const from = In<T>(x);
+    double *const between = Out<double>(scratch), *const to = Out<double>(moments);
+    Run("co-moments",
+        [&](cudaStream_t stream) { kernels::CoMoments(stream, spec, from, rows, between, to); });
+  });
 }
 
 Whitening CudaExecutor::WhitenByMoments(const WhiteningSpec& spec, const Tensor& moments) {
@@ -67,12 +70,15 @@ void CudaExecutor::Whiten(const WhiteningSpec& spec, const Whitening& whitening,
                           Tensor& xhat) {
   const int64_t rows = RowsOf(spec, x);
   SYNCBN_CHECK_EQ(xhat.elements(), x.elements()) << "result of a whitening";
-  const kernels::RowsTerm term{.x = In<float>(x),
-                               .shift = In<double>(whitening.mean),
-                               .matrices = In<double>(whitening.matrix)};
-  float* const to = Out<float>(xhat);
-  Run("whiten",
-      [&](cudaStream_t stream) { kernels::WhitenRows(stream, spec, &term, 1, rows, to); });
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const kernels::RowsTerm<T> term{.x = In<T>(x),
+                                    .shift = In<double>(whitening.mean),
+                                    .matrices = In<double>(whitening.matrix)};
+    T* const to = Out<T>(xhat);
+    Run("whiten",
+        [&](cudaStream_t stream) { kernels::WhitenRows(stream, spec, &term, 1, rows, to); });
+  });
 }
 
 void CudaExecutor::WhitenBackwardSums(const WhiteningSpec& spec, const Whitening& whitening,
@@ -81,11 +87,14 @@ void CudaExecutor::WhitenBackwardSums(const WhiteningSpec& spec, const Whitening
   SYNCBN_CHECK_EQ(x.elements(), dxhat.elements()) << "gradient of a whitening";
   SYNCBN_CHECK_EQ(sums.elements(), elements) << "sums of a whitening";
   Tensor scratch = New({kernels::RowPieces(rows) * elements}, DType::kFloat64);
-  const float *const from = In<float>(x), *const gradient = In<float>(dxhat);
-  const double* const mean = In<double>(whitening.mean);
-  double *const between = Out<double>(scratch), *const to = Out<double>(sums);
-  Run("sums of a whitening's gradient", [&](cudaStream_t stream) {
-    kernels::WhitenSums(stream, spec, from, mean, gradient, rows, between, to);
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const T *const from = In<T>(x), *const gradient = In<T>(dxhat);
+    const double* const mean = In<double>(whitening.mean);
+    double *const between = Out<double>(scratch), *const to = Out<double>(sums);
+    Run("sums of a whitening's gradient", [&](cudaStream_t stream) {
+      kernels::WhitenSums(stream, spec, from, mean, gradient, rows, between, to);
+    });
   });
 }
 
@@ -110,14 +119,17 @@ void CudaExecutor::WhitenBackwardInput(const WhiteningSpec& spec, const Whitenin
   } else {
     Zero(mean_gradient);
   }
-  const kernels::RowsTerm terms[] = {
-      {.x = In<float>(dxhat),
-       .shift = In<double>(mean_gradient),
-       .matrices = In<double>(whitening.matrix)},
-      {.x = In<float>(x), .shift = In<double>(whitening.mean), .matrices = In<double>(slopes)}};
-  float* const to = Out<float>(dx);
-  Run("whitening backward", [&](cudaStream_t stream) {
-    kernels::WhitenRows(stream, spec, terms, sums.defined() ? 2 : 1, rows, to);
+  ForElements(x, [&](auto element) {
+    using T = decltype(element);
+    const kernels::RowsTerm<T> terms[] = {
+        {.x = In<T>(dxhat),
+         .shift = In<double>(mean_gradient),
+         .matrices = In<double>(whitening.matrix)},
+        {.x = In<T>(x), .shift = In<double>(whitening.mean), .matrices = In<double>(slopes)}};
+    T* const to = Out<T>(dx);
+    Run("whitening backward", [&](cudaStream_t stream) {
+      kernels::WhitenRows(stream, spec, terms, sums.defined() ? 2 : 1, rows, to);
+    });
   });
 }
 

@@ -24,6 +24,13 @@ namespace {
 // choose differently.
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
 
+cudnnDataType_t DnnType(DType type) {
+  return type == DType::kBFloat16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+}
+cudaDataType BlasType(DType type) {
+  return type == DType::kBFloat16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
 void CheckDnn(cudnnStatus_t status, int device, const std::string& what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   throw Error(
@@ -45,8 +52,11 @@ void CheckBlas(cublasStatus_t status, int device, const char* what) {
 // Descriptors of one convolution of one shape.
 class Plan {
  public:
-  Plan(const Conv2dSpec& spec, const Shape& x, Precision precision, int device)
-      : name_(ConvolutionName(spec, x)), precision_(precision), device_(device) {
+  // exact: float32 as it is, not as TF32.
+  Plan(const Conv2dSpec& spec, const Shape& x, DType type, bool exact, int device)
+      : name_(ConvolutionName(spec, x) + " " + std::string(DTypeName(type))),
+        exact_(exact),
+        device_(device) {
     CheckFitsCudnn(spec, x);
     Check(cudnnCreateTensorDescriptor(&x_));
     Check(cudnnCreateTensorDescriptor(&y_));
@@ -55,22 +65,21 @@ class Plan {
     // They fit: CheckFitsCudnn.
     const auto narrow = [](int64_t value) { return static_cast<int>(value); };
     const auto set = [&](cudnnTensorDescriptor_t descriptor, const Shape& shape) {
-      Check(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT,
+      Check(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, DnnType(type),
                                        narrow(shape[0]), narrow(shape[3]), narrow(shape[1]),
                                        narrow(shape[2])));
     };
     set(x_, x);
     set(y_, spec.OutputShape(x));
     Check(cudnnSetFilter4dDescriptor(
-        filter_, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, narrow(spec.out_channels),
+        filter_, DnnType(type), CUDNN_TENSOR_NHWC, narrow(spec.out_channels),
         narrow(spec.in_channels / spec.groups), narrow(spec.kernel_h), narrow(spec.kernel_w)));
     Check(cudnnSetConvolution2dDescriptor(convolution_, narrow(spec.pad_h), narrow(spec.pad_w),
                                           narrow(spec.stride_h), narrow(spec.stride_w), 1, 1,
-                                          CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
+                                          CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));  // sums
     Check(cudnnSetConvolutionGroupCount(convolution_, narrow(spec.groups)));
     // What the heuristics are asked for. cuDNN's default is TF32 for float32, where the GPU has it.
-    Check(cudnnSetConvolutionMathType(
-        convolution_, precision == Precision::kFloat32 ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
+    Check(cudnnSetConvolutionMathType(convolution_, exact ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
   }
   ~Plan() {
     cudnnDestroyConvolutionDescriptor(convolution_);
@@ -82,8 +91,8 @@ class Plan {
   Plan& operator=(const Plan&) = delete;
 
   // Runs run(algorithm) with the first algorithm of the heuristics' list that is deterministic,
-  // computes in this precision or a finer one, keeps to the limit, and that cuDNN then really has for this shape: the
-  // list is advice.
+  // computes no coarser than was asked for, keeps to the limit, and that cuDNN then really has for
+  // this shape: the list is advice.
   template <typename Performance, typename List, typename Run>
   void With(std::vector<Performance>& algorithms, const List& list, const Run& run) {
     if (algorithms.empty()) algorithms = Admissible<Performance>(list);
@@ -128,19 +137,18 @@ class Plan {
   // CUDNN_DEFAULT_MATH may be TF32; with conversion, float32 may become half.
   bool IsFineEnough(cudnnMathType_t math) const {
     return math == CUDNN_FMA_MATH ||
-           (precision_ != Precision::kFloat32 &&
-            (math == CUDNN_TENSOR_OP_MATH || math == CUDNN_DEFAULT_MATH));
+           (!exact_ && (math == CUDNN_TENSOR_OP_MATH || math == CUDNN_DEFAULT_MATH));
   }
 
   const std::string name_;
-  const Precision precision_;
+  const bool exact_;
   const int device_;
 };
 
 class NvidiaLibraries final : public Libraries {
  public:
   NvidiaLibraries(StreamCore& stream, Precision precision)
-      : stream_(stream), precision_(precision), device_(stream.handle().device()) {
+      : stream_(stream), tf32_(precision == Precision::kTf32), device_(stream.handle().device()) {
     stream_.handle().MakeCurrent();
     CheckDnn(cudnnCreate(&dnn_), device_, "cudnnCreate");
     CheckDnn(cudnnSetStream(dnn_, stream_.handle().get()), device_, "cudnnSetStream");
@@ -163,10 +171,10 @@ class NvidiaLibraries final : public Libraries {
     cublasDestroy(blas_);
   }
 
-  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
-                          const float* filter, float* y) override {
+  void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, Factor x, Factor filter,
+                          Result y) override {
     using Algorithm = cudnnConvolutionFwdAlgoPerf_t;
-    Plan& plan = PlanOf(spec, x_shape);
+    Plan& plan = PlanOf(spec, x_shape, x.type);
     plan.With(
         plan.forward_,
         [&](int most, int* count, Algorithm* found) {
@@ -175,15 +183,15 @@ class NvidiaLibraries final : public Libraries {
         },
         [&](const Algorithm& algorithm) {
           const Tensor workspace = Workspace(algorithm.memory);
-          return cudnnConvolutionForward(dnn_, &kOne, plan.x_, x, plan.filter_, filter,
-                                         plan.convolution_, algorithm.algo, Address(workspace),
-                                         algorithm.memory, &kZero, plan.y_, y);
+          return cudnnConvolutionForward(
+              dnn_, &kOne, plan.x_, x.elements, plan.filter_, filter.elements, plan.convolution_,
+              algorithm.algo, Address(workspace), algorithm.memory, &kZero, plan.y_, y.elements);
         });
   }
-  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const float* dy,
-                                const float* filter, float* dx) override {
+  void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, Factor dy,
+                                Factor filter, Result dx) override {
     using Algorithm = cudnnConvolutionBwdDataAlgoPerf_t;
-    Plan& plan = PlanOf(spec, x_shape);
+    Plan& plan = PlanOf(spec, x_shape, dy.type);
     plan.With(
         plan.backward_input_,
         [&](int most, int* count, Algorithm* found) {
@@ -192,15 +200,15 @@ class NvidiaLibraries final : public Libraries {
         },
         [&](const Algorithm& algorithm) {
           const Tensor workspace = Workspace(algorithm.memory);
-          return cudnnConvolutionBackwardData(dnn_, &kOne, plan.filter_, filter, plan.y_, dy,
-                                              plan.convolution_, algorithm.algo, Address(workspace),
-                                              algorithm.memory, &kZero, plan.x_, dx);
+          return cudnnConvolutionBackwardData(
+              dnn_, &kOne, plan.filter_, filter.elements, plan.y_, dy.elements, plan.convolution_,
+              algorithm.algo, Address(workspace), algorithm.memory, &kZero, plan.x_, dx.elements);
         });
   }
-  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, const float* x,
-                                 const float* dy, float* dfilter) override {
+  void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, Factor x, Factor dy,
+                                 Result dfilter) override {
     using Algorithm = cudnnConvolutionBwdFilterAlgoPerf_t;
-    Plan& plan = PlanOf(spec, x_shape);
+    Plan& plan = PlanOf(spec, x_shape, x.type);
     plan.With(
         plan.backward_filter_,
         [&](int most, int* count, Algorithm* found) {
@@ -209,9 +217,10 @@ class NvidiaLibraries final : public Libraries {
         },
         [&](const Algorithm& algorithm) {
           const Tensor workspace = Workspace(algorithm.memory);
-          return cudnnConvolutionBackwardFilter(
-              dnn_, &kOne, plan.x_, x, plan.y_, dy, plan.convolution_, algorithm.algo,
-              Address(workspace), algorithm.memory, &kZero, plan.filter_, dfilter);
+          return cudnnConvolutionBackwardFilter(dnn_, &kOne, plan.x_, x.elements, plan.y_,
+                                                dy.elements, plan.convolution_, algorithm.algo,
+                                                Address(workspace), algorithm.memory, &kZero,
+                                                plan.filter_, dfilter.elements);
         });
   }
 
@@ -221,22 +230,25 @@ class NvidiaLibraries final : public Libraries {
     stream_.handle().MakeCurrent();
     const cublasOperation_t of_b = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t of_a = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-    CheckBlas(cublasGemmEx_64(blas_, of_b, of_a, p.columns, p.rows, p.depth, &kOne, p.b, CUDA_R_32F,
-                              p.transpose_b ? p.depth : p.columns, p.a, CUDA_R_32F,
-                              p.transpose_a ? p.rows : p.depth, &kZero, p.c, CUDA_R_32F, p.columns,
-                              precision_ == Precision::kTf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
-                                                             : CUBLAS_COMPUTE_32F_PEDANTIC,
-                              CUBLAS_GEMM_DEFAULT),
-              device_, [&] {
-                return "product of matrices " + std::to_string(p.rows) + " x " +
-                       std::to_string(p.depth) + " x " + std::to_string(p.columns);
-              });
+    const cublasComputeType_t arithmetic = p.a.type == DType::kBFloat16 ? CUBLAS_COMPUTE_32F
+                                           : tf32_
+                                               ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                               : CUBLAS_COMPUTE_32F_PEDANTIC;  // float32 as it is
+    CheckBlas(
+        cublasGemmEx_64(blas_, of_b, of_a, p.columns, p.rows, p.depth, &kOne, p.b.elements,
+                        BlasType(p.b.type), p.transpose_b ? p.depth : p.columns, p.a.elements,
+                        BlasType(p.a.type), p.transpose_a ? p.rows : p.depth, &kZero, p.c.elements,
+                        BlasType(p.c.type), p.columns, arithmetic, CUBLAS_GEMM_DEFAULT),
+        device_, [&] {
+          return "product of matrices " + std::to_string(p.rows) + " x " + std::to_string(p.depth) +
+                 " x " + std::to_string(p.columns);
+        });
   }
 
  private:
   static constexpr float kOne = 1, kZero = 0;
 
-  Plan& PlanOf(const Conv2dSpec& spec, const Shape& x) {
+  Plan& PlanOf(const Conv2dSpec& spec, const Shape& x, DType type) {
     stream_.handle().MakeCurrent();
     const Key key{spec.in_channels,
                   spec.out_channels,
@@ -249,9 +261,11 @@ class NvidiaLibraries final : public Libraries {
                   spec.groups,
                   x[0],
                   x[1],
-                  x[2]};
+                  x[2],
+                  static_cast<int64_t>(type)};
     std::unique_ptr<Plan>& plan = plans_[key];
-    if (plan == nullptr) plan = std::make_unique<Plan>(spec, x, precision_, device_);
+    if (plan == nullptr)
+      plan = std::make_unique<Plan>(spec, x, type, type == DType::kFloat32 && !tf32_, device_);
     return *plan;
   }
   Tensor Workspace(size_t bytes) {
@@ -261,10 +275,10 @@ class NvidiaLibraries final : public Libraries {
     return workspace.defined() ? stream_.AnyAddress(workspace) : nullptr;
   }
 
-  using Key = std::array<int64_t, 12>;
+  using Key = std::array<int64_t, 13>;
 
   StreamCore& stream_;
-  const Precision precision_;
+  const bool tf32_;
   const int device_;
   cudnnHandle_t dnn_ = nullptr;
   cublasHandle_t blas_ = nullptr;

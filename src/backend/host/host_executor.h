@@ -43,6 +43,13 @@ struct Product {
 
 class HostExecutor : public HostStream<Executor> {
  public:
+  Tensor Convert(const Tensor& x, DType type) final {
+    if (x.dtype() == type) return x;
+    Tensor converted = New(x.shape(), type);
+    Copy(x.As(type), converted);
+    return converted;
+  }
+
   // channels.cc
   Tensor ConcatChannels(std::span<const Tensor> parts) final;
   Tensor SliceChannels(const Tensor& x, int64_t begin, int64_t channels) final;

@@ -132,7 +132,8 @@ void SumRange(const MergeContent& content, ElementRange range, void* dst, const 
     case DType::kInt32: return Add<int32_t>(dst, src, range.size());
     case DType::kInt64: return Add<int64_t>(dst, src, range.size());
     case DType::kUint8:
-    case DType::kBFloat16: break;
+    case DType::kBFloat16:
+      break;
   }
   ThrowUnknownValue("sum of elements", static_cast<int>(content.dtype));
 }

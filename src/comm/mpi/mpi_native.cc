@@ -137,7 +137,8 @@ class MpiNative : public NativeCollectives {
       case DType::kInt32: return MPI_INT32_T;
       case DType::kInt64: return MPI_INT64_T;
       case DType::kUint8: return MPI_UINT8_T;
-      case DType::kBFloat16: break;  // sums are wider
+      case DType::kBFloat16:
+        break;  // sums are wider
     }
     ThrowUnknownValue("all-reduce of elements", static_cast<int>(dtype));
   }

@@ -45,7 +45,8 @@ Tensor RandomDirection(const nn::ParameterLayout& layout, RandomKey key) {
 NamedFigures HessianProbe::Look(const ProbedStep& step) {
   const FlatVectors vectors(step.model->parameters(), *step.executor);
   const DType type = step.gradients.dtype();
-  const double length = RelativeLength(step.executor->types().activations) * vectors.Norm(step.parameters.values());
+  const double length =
+      RelativeLength(step.executor->types().activations) * vectors.Norm(step.parameters.values());
   // Of a unit vector; `norm` receives its length.
   const auto product = [&](const Tensor& v, double& norm) {
     const Tensor ahead = step.executor->Clone(step.gradients_at(step.Along(v, length)).gradients);

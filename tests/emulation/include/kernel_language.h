@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "tensor/bfloat16.h"
 #include "tests/emulation/block.h"
 #include "tests/emulation/launch.h"
 #include "tests/emulation/shared_memory.h"
@@ -93,6 +94,10 @@ void StoreVector(T* to, const Vector<T, N>& value) {
   emulation::CheckAligned(to, sizeof(T) * N);
   emulation::CurrentTraffic().stored += sizeof(T) * N;
   std::memcpy(to, &value, sizeof value);
+}
+
+inline BFloat16 ToBFloat16(float value) {
+  return BFloat16(value);
 }
 
 struct LaunchShape {

@@ -1,6 +1,7 @@
 #include "backend/cuda/kernels/activation.h"
 
 #include "backend/cuda/kernels/each.h"
+#include "backend/cuda/kernels/elements.h"
 #include "backend/cuda/kernels/functions.h"
 #include "base/unknown_value.h"
 
@@ -35,33 +36,33 @@ struct Silu {
   }
 };
 
-// y = f(x): 8 bytes an element.
-template <typename Function>
+// y = f(x): read and written once.
+template <typename T, typename Function>
 struct ForwardBody {
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
-    Vector<float, N> value = LoadVector<N>(x + i);
+    Vector<float, N> value = LoadFloats<N>(x + i);
     SYNCBN_UNROLL
     for (int k = 0; k < N; ++k) value[k] = Function::Value(value[k]);
-    StoreVector(y + i, value);
+    StoreFloats(y + i, value);
   }
 };
 
-// dx = dy f'(kept): 12 bytes an element.
-template <typename Function>
+// dx = dy f'(kept): two read, one written.
+template <typename T, typename Function>
 struct BackwardBody {
-  const float* kept;
-  const float* dy;
-  float* dx;
+  const T* kept;
+  const T* dy;
+  T* dx;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
-    const Vector<float, N> from = LoadVector<N>(kept + i);
-    Vector<float, N> gradient = LoadVector<N>(dy + i);
+    const Vector<float, N> from = LoadFloats<N>(kept + i);
+    Vector<float, N> gradient = LoadFloats<N>(dy + i);
     SYNCBN_UNROLL
     for (int k = 0; k < N; ++k) gradient[k] = Function::Gradient(from[k], gradient[k]);
-    StoreVector(dx + i, gradient);
+    StoreFloats(dx + i, gradient);
   }
 };
 
@@ -80,19 +81,25 @@ void ForFunction(ActivationKind kind, const Launch& launch) {
 
 }  // namespace
 
-void Activate(cudaStream_t stream, ActivationKind kind, const float* x, float* y, int64_t elements) {
+template <typename T>
+void Activate(cudaStream_t stream, ActivationKind kind, const T* x, T* y, int64_t elements) {
   ForFunction(kind, [&](auto function) {
-    LaunchEach<4>(stream, "activation", elements, 2 * sizeof(float), Aligned16(x, y),
-                  ForwardBody<decltype(function)>{x, y});
+    LaunchEach<kInVector<T>>(stream, "activation", elements, 2 * sizeof(T), Aligned16(x, y),
+                             ForwardBody<T, decltype(function)>{x, y});
   });
 }
 
-void ActivateBackward(cudaStream_t stream, ActivationKind kind, const float* kept, const float* dy, float* dx,
-                      int64_t elements) {
+template <typename T>
+void ActivateBackward(cudaStream_t stream, ActivationKind kind, const T* kept, const T* dy, T* dx, int64_t elements) {
   ForFunction(kind, [&](auto function) {
-    LaunchEach<4>(stream, "gradient of an activation", elements, 3 * sizeof(float), Aligned16(kept, dy, dx),
-                  BackwardBody<decltype(function)>{kept, dy, dx});
+    LaunchEach<kInVector<T>>(stream, "gradient of an activation", elements, 3 * sizeof(T), Aligned16(kept, dy, dx),
+                             BackwardBody<T, decltype(function)>{kept, dy, dx});
   });
 }
+
+template void Activate(cudaStream_t, ActivationKind, const float*, float*, int64_t);
+template void Activate(cudaStream_t, ActivationKind, const BFloat16*, BFloat16*, int64_t);
+template void ActivateBackward(cudaStream_t, ActivationKind, const float*, const float*, float*, int64_t);
+template void ActivateBackward(cudaStream_t, ActivationKind, const BFloat16*, const BFloat16*, BFloat16*, int64_t);
 
 }  // namespace syncbn::backend::cuda::kernels

@@ -1,4 +1,4 @@
-// Kernels of activations. Sizes are in elements; nothing is done for 0.
+// Kernels of activations. Sizes are in elements; nothing is done for 0. T: float or BFloat16.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,10 +10,12 @@
 namespace syncbn::backend::cuda::kernels {
 
 // y[i] = f(x[i]); y may be x. Throws UNIMPLEMENTED for a kind that is none.
-void Activate(cudaStream_t stream, ActivationKind kind, const float* x, float* y, int64_t elements);
+template <typename T>
+void Activate(cudaStream_t stream, ActivationKind kind, const T* x, T* y, int64_t elements);
 // dx[i] = dy[i] f'(.), from kept[i]: the input where IsFromInput(kind), else the output. dx may be
 // dy.
-void ActivateBackward(cudaStream_t stream, ActivationKind kind, const float* kept, const float* dy,
-                      float* dx, int64_t elements);
+template <typename T>
+void ActivateBackward(cudaStream_t stream, ActivationKind kind, const T* kept, const T* dy, T* dx,
+                      int64_t elements);
 
 }  // namespace syncbn::backend::cuda::kernels

@@ -5,12 +5,14 @@
 namespace syncbn::backend::cuda::kernels {
 namespace {
 
+template <typename T>
 struct AddBiasBody {
+  static constexpr int kColumns = kInVector<T>;
   using Channel = float;
   struct Inputs {
-    Vector<float, kColumns> y;
+    Columns<T> y;
   };
-  float* y;
+  T* y;
   const float* bias;
 
   SYNCBN_DEVICE Channel ChannelOf(int64_t, int64_t channel) const { return LoadCached(bias + channel); }
@@ -20,23 +22,24 @@ struct AddBiasBody {
   }
   template <bool kVector>
   SYNCBN_DEVICE void Write(int64_t i, int columns, const Channel* added, const Inputs& inputs) const {
-    Vector<float, kColumns> sum = inputs.y;
+    Columns<T> sum = inputs.y;
     SYNCBN_UNROLL
     for (int k = 0; k < kColumns; ++k) {
-      if (kVector || k < columns) sum[k] += added[k];
+      if (kVector || k < columns) sum[k] = FromFloat<T>(ToFloat(sum[k]) + added[k]);
     }
     StoreColumns<kVector>(y + i, sum, columns);
   }
 };
 
 // Moves dy once; then what column_sums.h says.
+template <typename T>
 struct BiasGradientBody {
-  static constexpr int kSums = 1;
+  static constexpr int kSums = 1, kColumns = kInVector<T>;
   struct Channel {};
   struct Inputs {
-    Vector<float, kColumns> dy;
+    Columns<T> dy;
   };
-  const float* dy;
+  const T* dy;
   float* gradient;
   bool accumulate;
 
@@ -46,7 +49,7 @@ struct BiasGradientBody {
     return {LoadColumns<kVector>(dy + i, columns)};
   }
   SYNCBN_DEVICE void Add(const Channel&, const Inputs& inputs, int k, double* sums) const {
-    sums[0] += static_cast<double>(inputs.dy[k]);
+    sums[0] += static_cast<double>(ToFloat(inputs.dy[k]));
   }
   SYNCBN_DEVICE void Finish(int64_t, int64_t channel, const double* sums) const {
     const double before = accumulate ? static_cast<double>(Load(gradient + channel)) : 0.0;
@@ -56,19 +59,31 @@ struct BiasGradientBody {
 
 }  // namespace
 
-void AddBias(cudaStream_t stream, float* y, const float* bias, int64_t rows, int64_t channels) {
-  LaunchColumnEach<4>(stream, "add bias", 1, rows, channels, 2 * sizeof(float), Aligned16(y), AddBiasBody{y, bias});
+template <typename T>
+void AddBias(cudaStream_t stream, T* y, const float* bias, int64_t rows, int64_t channels) {
+  LaunchColumnEach<4>(stream, "add bias", 1, rows, channels, 2 * sizeof(T), Aligned16(y), AddBiasBody<T>{y, bias});
 }
 
+template <typename T>
 int64_t BiasGradientScratch(int64_t rows, int64_t channels) {
-  return ColumnSumScratch(MakeSumGrid(1, rows, channels), BiasGradientBody::kSums);
+  using Body = BiasGradientBody<T>;
+  return ColumnSumScratch(MakeSumGrid(Body::kColumns, 1, rows, channels), Body::kSums);
 }
 
-void BiasGradient(cudaStream_t stream, const float* dy, int64_t rows, int64_t channels, bool accumulate,
-                  float* gradient, double* scratch) {
+template <typename T>
+void BiasGradient(cudaStream_t stream, const T* dy, int64_t rows, int64_t channels, bool accumulate, float* gradient,
+                  double* scratch) {
   const int64_t result_bytes = channels * int64_t{sizeof(float)} * (accumulate ? 2 : 1);
-  LaunchColumnSums<4>(stream, "gradient of a bias", MakeSumGrid(1, rows, channels), sizeof(float), result_bytes,
-                      Aligned16(dy), scratch, BiasGradientBody{dy, gradient, accumulate});
+  LaunchColumnSums<4>(stream, "gradient of a bias", MakeSumGrid(BiasGradientBody<T>::kColumns, 1, rows, channels),
+                      sizeof(T), result_bytes, Aligned16(dy), scratch,
+                      BiasGradientBody<T>{dy, gradient, accumulate});
 }
+
+template void AddBias(cudaStream_t, float*, const float*, int64_t, int64_t);
+template void AddBias(cudaStream_t, BFloat16*, const float*, int64_t, int64_t);
+template int64_t BiasGradientScratch<float>(int64_t, int64_t);
+template int64_t BiasGradientScratch<BFloat16>(int64_t, int64_t);
+template void BiasGradient(cudaStream_t, const float*, int64_t, int64_t, bool, float*, double*);
+template void BiasGradient(cudaStream_t, const BFloat16*, int64_t, int64_t, bool, float*, double*);
 
 }  // namespace syncbn::backend::cuda::kernels

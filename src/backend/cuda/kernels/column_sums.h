@@ -11,8 +11,8 @@ namespace syncbn::backend::cuda::kernels {
 // before.
 inline constexpr int64_t kMostSumBlocks = 1024, kLeastSumRows = 8;
 
-inline ColumnGrid MakeSumGrid(int64_t segments, int64_t rows, int64_t channels) {
-  return MakeColumnGrid(segments, rows, channels, kLeastSumRows, kMostSumBlocks, 1);
+inline ColumnGrid MakeSumGrid(int columns, int64_t segments, int64_t rows, int64_t channels) {
+  return MakeColumnGrid(columns, segments, rows, channels, kLeastSumRows, kMostSumBlocks, 1);
 }
 // Doubles of memory that LaunchColumnSums needs for `sums` sums of each channel.
 inline int64_t ColumnSumScratch(const ColumnGrid& grid, int sums) {
@@ -45,14 +45,14 @@ template <int kBatch, bool kVector, typename Body>
 struct ColumnSumsKernel {
   static constexpr bool kCooperative = true;
   static constexpr int kMostThreads = kColumnThreads;
-  static constexpr int kSums = Body::kSums;
+  static constexpr int kSums = Body::kSums, kColumns = Body::kColumns;
   ColumnGrid grid;
   Body body;
   double* scratch;
 
   SYNCBN_DEVICE void operator()() const {
     SYNCBN_SHARED(double, partial, kSums* kColumns* kColumnThreads);
-    const ColumnPlace place = PlaceOf(grid);
+    const ColumnPlace place = PlaceOf<kColumns>(grid);
     double sums[kColumns][kSums];
     SYNCBN_UNROLL
     for (int k = 0; k < kColumns; ++k) {
@@ -176,7 +176,8 @@ void LaunchColumnSums(cudaStream_t stream, const char* name, const ColumnGrid& g
   if (aligned && grid.HasVectors()) {
     Launch(stream, shape, ColumnSumsKernel<kBatch, true, Body>{grid, body, scratch});
   } else {
-    // In the same order: only fewer loads at a time, of which there are 4 for each row.
+    // In the same order: only fewer loads at a time, of which there is one for each column of a
+    // row.
     Launch(stream, shape, ColumnSumsKernel<kBatch / 2, false, Body>{grid, body, scratch});
   }
   if (grid.chunks == 1) return;

@@ -1,17 +1,18 @@
 // How kernels over rows x channels are laid out: what they share of places, accesses and sums over
 // rows.
 //
-// A segment is a matrix of rows x channels floats. Its rows are taken `fold` together where
-// channels are few and not a multiple of 4, so that a row of the grid, of `width` elements, can be
-// read in vectors of 4. What is left of the last such row is the tail. A block takes a tile of
-// columns of a chunk of rows, or the same tile of several short segments; its threads lie in
-// `thread_rows` rows of `lanes` threads, 4 columns each:
+// A segment is a matrix of rows x channels elements, of which 16 bytes are `columns`: 4 of float, 8
+// of BFloat16. Its rows are taken `fold` together where channels are few and no multiple of that,
+// so that a row of the grid, of `width` elements, can be read in such vectors. What is left of the
+// last such row is the tail. A block takes a tile of columns of a chunk of rows, or the same tile
+// of several short segments; its threads lie in `thread_rows` rows of `lanes` threads, `columns`
+// columns each:
 //
 //   thread = (segment in the block * thread_rows + row) * lanes + lane
 //
 // and a thread treats rows row, row + thread_rows, ... of the chunk. In what order things are added
-// follows from rows and channels of a segment alone: not from addresses, from how many segments
-// there are, or from the device.
+// follows from the type of the elements and from rows and channels of a segment alone: not from
+// addresses, from how many segments there are, or from the device.
 #pragma once
 
 #include <algorithm>
@@ -19,13 +20,15 @@
 #include <numeric>
 
 #include "backend/cuda/kernels/each.h"
+#include "backend/cuda/kernels/elements.h"
 #include "kernel_language.h"
 
 namespace syncbn::backend::cuda::kernels {
 
-inline constexpr int kColumnThreads = 256, kColumnLanes = 32, kColumns = 4;
+inline constexpr int kColumnThreads = 256, kColumnLanes = 32;
 
 struct ColumnGrid {
+  int columns = 4;  // of a thread: kColumns of the body
   int64_t segments = 0, channels = 0;
   int64_t segment_elements = 0;
   int64_t rows = 0, width = 0;  // of the grid, in each segment
@@ -35,24 +38,27 @@ struct ColumnGrid {
 
   int64_t blocks() const { return CeilDiv(segments, segments_per_block) * chunks * tiles; }
   int64_t elements() const { return segments * segment_elements; }
-  // Whether vectors of 4 lie at multiples of 16 bytes, when the segments begin there.
+  // Whether vectors lie at multiples of 16 bytes, when the segments begin there.
   bool HasVectors() const {
-    return width % kColumns == 0 && (segments == 1 || segment_elements % kColumns == 0);
+    return width % columns == 0 && (segments == 1 || segment_elements % columns == 0);
   }
 };
 
 // With `least_rows` for each thread of a chunk, and a multiple of that where otherwise there were
 // more than `most_blocks` in `segments_at_once` segments.
-inline ColumnGrid MakeColumnGrid(int64_t segments, int64_t rows, int64_t channels,
+inline ColumnGrid MakeColumnGrid(int columns, int64_t segments, int64_t rows, int64_t channels,
                                  int64_t least_rows, int64_t most_blocks,
                                  int64_t segments_at_once) {
-  ColumnGrid grid{.segments = segments, .channels = channels, .segment_elements = rows * channels};
-  int64_t fold = kColumns / std::gcd(channels, int64_t{kColumns});
-  if (channels * fold > kColumnLanes * kColumns || rows < fold) fold = 1;
+  ColumnGrid grid{.columns = columns,
+                  .segments = segments,
+                  .channels = channels,
+                  .segment_elements = rows * channels};
+  int64_t fold = columns / std::gcd(channels, int64_t{columns});
+  if (channels * fold > kColumnLanes * columns || rows < fold) fold = 1;
   grid.width = channels * fold;
   grid.rows = rows / fold;
   grid.tail = (rows - grid.rows * fold) * channels;
-  const int64_t vectors = std::max<int64_t>(1, CeilDiv(grid.width, kColumns));
+  const int64_t vectors = std::max<int64_t>(1, CeilDiv(grid.width, columns));
   grid.tiles = CeilDiv(vectors, kColumnLanes);
   grid.lanes = static_cast<int>(CeilDiv(vectors, grid.tiles));
   const int64_t most_thread_rows = kColumnThreads / grid.lanes;
@@ -72,10 +78,11 @@ struct ColumnPlace {
   int lane, thread_row, segment_in_block;
   int64_t segment, chunk, tile_begin, column;
   int64_t row, end;  // its first row, and where those of its chunk end
-  int columns;       // 0 to 4: those that there are; 0 for a thread that treats nothing
+  int columns;       // 0 to kColumns: those that there are; 0 for a thread that treats nothing
   int tail_columns;  // of the tail, when it treats that
 };
 
+template <int kColumns>
 SYNCBN_DEVICE ColumnPlace PlaceOf(const ColumnGrid& grid) {
   ColumnPlace place;
   place.lane = Thread() % grid.lanes;
@@ -106,25 +113,28 @@ SYNCBN_DEVICE ColumnPlace PlaceOf(const ColumnGrid& grid) {
   return place;
 }
 
-// 4 elements, of which `columns` are there; all of them, at a multiple of 16 bytes, where kVector.
-template <bool kVector>
-SYNCBN_DEVICE Vector<float, kColumns> LoadColumns(const float* from, int columns) {
+// 16 bytes of elements, of which `columns` are there; all of them, at a multiple of 16 bytes, where
+// kVector.
+template <typename T>
+using Columns = Vector<T, kInVector<T>>;
+template <bool kVector, typename T>
+SYNCBN_DEVICE Columns<T> LoadColumns(const T* from, int columns) {
   if constexpr (kVector) {
-    return LoadVector<kColumns>(from);
+    return LoadVector<kInVector<T>>(from);
   } else {
-    Vector<float, kColumns> values;
+    Columns<T> values;
     SYNCBN_UNROLL
-    for (int k = 0; k < kColumns; ++k) values[k] = k < columns ? Load(from + k) : 0.0F;
+    for (int k = 0; k < kInVector<T>; ++k) values[k] = k < columns ? Load(from + k) : T(0.0F);
     return values;
   }
 }
-template <bool kVector>
-SYNCBN_DEVICE void StoreColumns(float* to, const Vector<float, kColumns>& values, int columns) {
+template <bool kVector, typename T>
+SYNCBN_DEVICE void StoreColumns(T* to, const Columns<T>& values, int columns) {
   if constexpr (kVector) {
     StoreVector(to, values);
   } else {
     SYNCBN_UNROLL
-    for (int k = 0; k < kColumns; ++k) {
+    for (int k = 0; k < kInVector<T>; ++k) {
       if (k < columns) Store(to + k, values[k]);
     }
   }
@@ -136,7 +146,7 @@ struct Wide {
 };
 
 // Calls body.Fetch<kVector>(i, columns) and use(Wide<kVector>, i, columns, what it gave) for all
-// that a thread treats; i is the index of the first of 4 elements. kBatch rows are fetched before
+// that a thread treats; i is the index of the first of its elements. kBatch rows are fetched before
 // the first of them is used.
 template <int kBatch, bool kVector, typename Body, typename Use>
 SYNCBN_DEVICE void ForRows(const ColumnGrid& grid, const ColumnPlace& place, const Body& body,
@@ -167,6 +177,7 @@ SYNCBN_DEVICE void ForRows(const ColumnGrid& grid, const ColumnPlace& place, con
 // are not is not used.
 template <typename Body>
 struct ColumnChannels {
+  static constexpr int kColumns = Body::kColumns;
   typename Body::Channel of[kColumns];
   SYNCBN_DEVICE ColumnChannels(const ColumnGrid& grid, const ColumnPlace& place, const Body& body) {
     SYNCBN_UNROLL
@@ -193,7 +204,7 @@ struct ColumnEachKernel {
   Body body;
 
   SYNCBN_DEVICE void operator()() const {
-    const ColumnPlace place = PlaceOf(grid);
+    const ColumnPlace place = PlaceOf<Body::kColumns>(grid);
     if (place.columns == 0) return;
     const ColumnChannels<Body> channels(grid, place, body);
     ForRows<kBatch, kVector>(
@@ -208,7 +219,8 @@ struct ColumnEachKernel {
 template <int kBatch, typename Body>
 void LaunchColumnEach(cudaStream_t stream, const char* name, int64_t segments, int64_t rows,
                       int64_t channels, int64_t bytes, bool aligned, const Body& body) {
-  const ColumnGrid grid = MakeColumnGrid(segments, rows, channels, kBatch, 4096, segments);
+  const ColumnGrid grid =
+      MakeColumnGrid(Body::kColumns, segments, rows, channels, kBatch, 4096, segments);
   if (grid.elements() == 0) return;
   const LaunchShape shape{.name = name,
                           .blocks = grid.blocks(),

@@ -1,14 +1,16 @@
 #include "backend/cuda/kernels/layout.h"
 
 #include "backend/cuda/kernels/each.h"
+#include "backend/cuda/kernels/elements.h"
 
 namespace syncbn::backend::cuda::kernels {
 namespace {
 
-// Element i is channel i % channels of row i / channels; N of them are of one row. 8 bytes an element.
+// Element i is channel i % channels of row i / channels; N of them are of one row. Read and written once.
+template <typename T>
 struct CopyChannelsBody {
-  const float* from;
-  float* to;
+  const T* from;
+  T* to;
   int64_t from_row, to_row, channels;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
@@ -19,12 +21,14 @@ struct CopyChannelsBody {
 
 constexpr int kTile = 32, kTileThreads = 256;
 
-// A tile of 32 x 32 elements a block: its rows come in as 128 bytes side by side, and so do its columns go out; in
-// between they lie in shared memory, whose rows are one longer so that a column is in 32 banks. 8 bytes an element.
+// A tile of 32 x 32 elements a block: its rows come in side by side, 128 bytes of float or 64 of BFloat16, and so do
+// its columns go out; in between they lie in shared memory as float, whose rows are one longer so that a column is in
+// 32 banks. Read and written once.
+template <typename T>
 struct TransposeKernel {
   static constexpr bool kCooperative = true;
-  const float* from;
-  float* to;
+  const T* from;
+  T* to;
   int64_t rows, columns, row_tiles, column_tiles;
 
   SYNCBN_DEVICE void operator()() const {
@@ -35,21 +39,22 @@ struct TransposeKernel {
     SYNCBN_UNROLL
     for (int k = line; k < kTile; k += kTileThreads / kTile) {
       const int64_t r = row0 + k, c = column0 + place;
-      if (r < rows && c < columns) tile[k * (kTile + 1) + place] = Load(from + matrix + r * columns + c);
+      if (r < rows && c < columns) tile[k * (kTile + 1) + place] = LoadFloat(from + matrix + r * columns + c);
     }
     Barrier();
     SYNCBN_UNROLL
     for (int k = line; k < kTile; k += kTileThreads / kTile) {
       const int64_t c = column0 + k, r = row0 + place;
-      if (r < rows && c < columns) Store(to + matrix + c * rows + r, tile[place * (kTile + 1) + k]);
+      if (r < rows && c < columns) StoreFloat(to + matrix + c * rows + r, tile[place * (kTile + 1) + k]);
     }
   }
 };
 
-// Element `i` of [keep, a, inner]; N of them are of one inner row. 8 bytes an element.
+// Element `i` of [keep, a, inner]; N of them are of one inner row. Read and written once.
+template <typename T>
 struct SwapBody {
-  const float* from;
-  float* to;
+  const T* from;
+  T* to;
   int64_t a, b, inner;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
@@ -58,15 +63,16 @@ struct SwapBody {
   }
 };
 
-// Element `i` of [a, b, inner]. 4 bytes an element, and 4 for each that was kept.
+// Element `i` of [a, b, inner]. Written once, and read what was kept.
+template <typename T>
 struct SwapBackBody {
-  const float* from;
-  float* to;
+  const T* from;
+  T* to;
   int64_t a, b, inner, keep;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
     const int64_t d = i % inner, block = i / inner, j = block % b;
-    Vector<float, N> value{};
+    Vector<T, N> value{};
     if (j < keep) value = LoadVector<N>(from + (j * a + block / b) * inner + d);
     StoreVector(to + i, value);
   }
@@ -74,32 +80,47 @@ struct SwapBackBody {
 
 }  // namespace
 
-void CopyChannels(cudaStream_t stream, const float* from, int64_t from_row, float* to, int64_t to_row, int64_t rows,
+template <typename T>
+void CopyChannels(cudaStream_t stream, const T* from, int64_t from_row, T* to, int64_t to_row, int64_t rows,
                   int64_t channels) {
-  const bool vectors = channels % 4 == 0 && from_row % 4 == 0 && to_row % 4 == 0 && Aligned16(from, to);
-  LaunchEach<4>(stream, "copy channels", rows * channels, 2 * sizeof(float), vectors,
-                CopyChannelsBody{from, to, from_row, to_row, channels});
+  constexpr int kWidth = kInVector<T>;
+  const bool vectors =
+      channels % kWidth == 0 && from_row % kWidth == 0 && to_row % kWidth == 0 && Aligned16(from, to);
+  LaunchEach<kWidth>(stream, "copy channels", rows * channels, 2 * sizeof(T), vectors,
+                     CopyChannelsBody<T>{from, to, from_row, to_row, channels});
 }
 
-void Transpose(cudaStream_t stream, const float* from, float* to, int64_t matrices, int64_t rows, int64_t columns) {
+template <typename T>
+void Transpose(cudaStream_t stream, const T* from, T* to, int64_t matrices, int64_t rows, int64_t columns) {
   const int64_t row_tiles = CeilDiv(rows, kTile), column_tiles = CeilDiv(columns, kTile);
   Launch(stream,
          {.name = "transpose",
           .blocks = matrices * row_tiles * column_tiles,
           .threads = kTileThreads,
-          .bytes = matrices * rows * columns * int64_t{2 * sizeof(float)}},
-         TransposeKernel{from, to, rows, columns, row_tiles, column_tiles});
+          .bytes = matrices * rows * columns * int64_t{2 * sizeof(T)}},
+         TransposeKernel<T>{from, to, rows, columns, row_tiles, column_tiles});
 }
 
-void SwapAxes(cudaStream_t stream, const float* from, float* to, int64_t a, int64_t b, int64_t inner, int64_t keep) {
-  LaunchEach<4>(stream, "swap axes", keep * a * inner, 2 * sizeof(float), inner % 4 == 0 && Aligned16(from, to),
-                SwapBody{from, to, a, b, inner});
+template <typename T>
+void SwapAxes(cudaStream_t stream, const T* from, T* to, int64_t a, int64_t b, int64_t inner, int64_t keep) {
+  LaunchEach<kInVector<T>>(stream, "swap axes", keep * a * inner, 2 * sizeof(T),
+                           inner % kInVector<T> == 0 && Aligned16(from, to), SwapBody<T>{from, to, a, b, inner});
 }
 
-void SwapAxesBack(cudaStream_t stream, const float* from, float* to, int64_t a, int64_t b, int64_t inner,
-                  int64_t keep) {
-  LaunchEachMoving<4>(stream, "swap axes back", a * b * inner, (b + keep) * a * inner * int64_t{sizeof(float)},
-                      inner % 4 == 0 && Aligned16(from, to), SwapBackBody{from, to, a, b, inner, keep});
+template <typename T>
+void SwapAxesBack(cudaStream_t stream, const T* from, T* to, int64_t a, int64_t b, int64_t inner, int64_t keep) {
+  LaunchEachMoving<kInVector<T>>(stream, "swap axes back", a * b * inner, (b + keep) * a * inner * int64_t{sizeof(T)},
+                                 inner % kInVector<T> == 0 && Aligned16(from, to),
+                                 SwapBackBody<T>{from, to, a, b, inner, keep});
 }
+
+template void CopyChannels(cudaStream_t, const float*, int64_t, float*, int64_t, int64_t, int64_t);
+template void Transpose(cudaStream_t, const float*, float*, int64_t, int64_t, int64_t);
+template void SwapAxes(cudaStream_t, const float*, float*, int64_t, int64_t, int64_t, int64_t);
+template void SwapAxesBack(cudaStream_t, const float*, float*, int64_t, int64_t, int64_t, int64_t);
+template void CopyChannels(cudaStream_t, const BFloat16*, int64_t, BFloat16*, int64_t, int64_t, int64_t);
+template void Transpose(cudaStream_t, const BFloat16*, BFloat16*, int64_t, int64_t, int64_t);
+template void SwapAxes(cudaStream_t, const BFloat16*, BFloat16*, int64_t, int64_t, int64_t, int64_t);
+template void SwapAxesBack(cudaStream_t, const BFloat16*, BFloat16*, int64_t, int64_t, int64_t, int64_t);
 
 }  // namespace syncbn::backend::cuda::kernels

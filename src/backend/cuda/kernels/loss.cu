@@ -5,6 +5,7 @@
 
 #include "backend/cuda/kernels/block_sum.h"
 #include "backend/cuda/kernels/each.h"
+#include "backend/cuda/kernels/elements.h"
 
 namespace syncbn::backend::cuda::kernels {
 namespace {
@@ -23,15 +24,15 @@ constexpr double kNotANumber = std::numeric_limits<double>::quiet_NaN();
 // neighbours, and no alignment is asked for. Each lane keeps its logits in shared memory, up to
 // kHeld of a sample; with kHeld = 0 for any number, of which the second and third look go to the
 // cache. Moved: the logits once and, if wanted, the gradient; 16 bytes a sample.
-template <int kHeld>
+template <int kHeld, typename T>
 struct LossKernel {
   static constexpr bool kCooperative = true;
-  LossArguments a;
+  LossArguments<T> a;
 
   SYNCBN_DEVICE void operator()() const {
     const int64_t sample = Block() * (kLossThreads / kWarp) + Warp();
     if (sample >= a.samples) return;  // a whole warp
-    const float* const z = a.logits + sample * a.classes;
+    const T* const z = a.logits + sample * a.classes;
     const int32_t label = LoadCached(a.labels + sample);
 
     SYNCBN_SHARED(float, held, (kHeld > 0 ? kHeld : 1) * (kLossThreads / kWarp));
@@ -39,13 +40,13 @@ struct LossKernel {
       if constexpr (kHeld > 0) {
         return held[Warp() * kHeld + c];
       } else {
-        return LoadCached(z + c);
+        return LoadFloatCached(z + c);
       }
     };
     float most = kLeast;
     int32_t place = kNoPlace;
     for (int64_t c = Lane(); c < a.classes; c += kWarp) {
-      const float value = Load(z + c);
+      const float value = LoadFloat(z + c);
       if constexpr (kHeld > 0) held[Warp() * kHeld + c] = value;
       if (value > most || place == kNoPlace) {
         most = value;
@@ -83,8 +84,8 @@ struct LossKernel {
     for (int64_t c = Lane(); c < a.classes; c += kWarp) {
       const double shifted = static_cast<double>(at(c)) - largest;
       const double target = (c == label ? 1 - a.smoothing : 0) + everywhere;
-      Store(a.dlogits + sample * a.classes + c,
-            static_cast<float>(a.scale * (exp(shifted) * share - target)));
+      StoreFloat(a.dlogits + sample * a.classes + c,
+                 static_cast<float>(a.scale * (exp(shifted) * share - target)));
     }
   }
 };
@@ -116,21 +117,24 @@ struct AddSumKernel {
 
 }  // namespace
 
-void SoftmaxCrossEntropy(cudaStream_t stream, const LossArguments& arguments) {
-  const LossArguments& a = arguments;
-  const int64_t logits = a.samples * a.classes * static_cast<int64_t>(sizeof(float));
+template <typename T>
+void SoftmaxCrossEntropy(cudaStream_t stream, const LossArguments<T>& arguments) {
+  const LossArguments<T>& a = arguments;
+  const int64_t logits = a.samples * a.classes * static_cast<int64_t>(sizeof(T));
   const LaunchShape shape{.name = "softmax cross-entropy",
                           .blocks = CeilDiv(a.samples, kLossThreads / kWarp),
                           .threads = kLossThreads,
                           .bytes = logits * (a.dlogits == nullptr ? 1 : 2) + 16 * a.samples};
   if (a.classes <= 128) {
-    Launch(stream, shape, LossKernel<128>{a});
+    Launch(stream, shape, LossKernel<128, T>{a});
   } else if (a.classes <= 2048) {
-    Launch(stream, shape, LossKernel<2048>{a});
+    Launch(stream, shape, LossKernel<2048, T>{a});
   } else {
-    Launch(stream, shape, LossKernel<0>{a});
+    Launch(stream, shape, LossKernel<0, T>{a});
   }
 }
+template void SoftmaxCrossEntropy(cudaStream_t, const LossArguments<float>&);
+template void SoftmaxCrossEntropy(cudaStream_t, const LossArguments<BFloat16>&);
 
 void AddSum(cudaStream_t stream, const double* values, int64_t elements, double* total) {
   if (elements == 0) return;

@@ -7,18 +7,21 @@
 
 namespace syncbn::backend::cuda::kernels {
 
+// Of logits T: float or BFloat16.
+template <typename T>
 struct LossArguments {
-  const float* logits = nullptr;    // [samples, classes]
+  const T* logits = nullptr;        // [samples, classes]
   const int32_t* labels = nullptr;  // [samples]
   double smoothing = 0, scale = 1;
   double* losses = nullptr;   // [samples]
   double* correct = nullptr;  // [samples]
-  float* dlogits = nullptr;   // [samples, classes], or null
+  T* dlogits = nullptr;       // [samples, classes], or null
   int64_t samples = 0, classes = 0;
 };
 // Softmax cross-entropy (executor.h). Loss and gradient of a sample whose label is no class are
 // NaN.
-void SoftmaxCrossEntropy(cudaStream_t stream, const LossArguments& arguments);
+template <typename T>
+void SoftmaxCrossEntropy(cudaStream_t stream, const LossArguments<T>& arguments);
 
 // total[0] += values, one after the other.
 void AddSum(cudaStream_t stream, const double* values, int64_t elements, double* total);

@@ -9,7 +9,7 @@
 // off by 1e-13 at most, 1e-15 as a rule. A constant has d = 0 and so exactly its value and no M2; sums of small whole
 // numbers are exact.
 //
-// Moves x once, and the moments; the first row comes from a cache. Where a segment takes several blocks, also their
+// BFloat16 is widened first, which is exact. Moves x once, and the moments; the first row comes from a cache. Where a segment takes several blocks, also their
 // sums, at most 1024 x 2 x channels doubles, written and read. Layout: columns.h, column_sums.h.
 #include "backend/cuda/kernels/moments.h"
 
@@ -18,27 +18,28 @@
 namespace syncbn::backend::cuda::kernels {
 namespace {
 
+template <typename T>
 struct MomentsBody {
-  static constexpr int kSums = 2;
+  static constexpr int kSums = 2, kColumns = kInVector<T>;
   struct Channel {
     double shift;
   };
   struct Inputs {
-    Vector<float, kColumns> x;
+    Columns<T> x;
   };
-  const float* x;
+  const T* x;
   int64_t rows, channels;
   double* moments;
 
   SYNCBN_DEVICE Channel ChannelOf(int64_t segment, int64_t channel) const {
-    return {rows == 0 ? 0.0 : static_cast<double>(LoadCached(x + segment * rows * channels + channel))};
+    return {rows == 0 ? 0.0 : static_cast<double>(LoadFloatCached(x + segment * rows * channels + channel))};
   }
   template <bool kVector>
   SYNCBN_DEVICE Inputs Fetch(int64_t i, int columns) const {
     return {LoadColumns<kVector>(x + i, columns)};
   }
   SYNCBN_DEVICE void Add(const Channel& channel, const Inputs& inputs, int k, double* sums) const {
-    const double d = static_cast<double>(inputs.x[k]) - channel.shift;
+    const double d = static_cast<double>(ToFloat(inputs.x[k])) - channel.shift;
     sums[0] += d;
     sums[1] = fma(d, d, sums[1]);
   }
@@ -55,15 +56,23 @@ struct MomentsBody {
 
 }  // namespace
 
+template <typename T>
 int64_t MomentsScratch(int64_t segments, int64_t rows, int64_t channels) {
-  return ColumnSumScratch(MakeSumGrid(segments, rows, channels), MomentsBody::kSums);
+  using Body = MomentsBody<T>;
+  return ColumnSumScratch(MakeSumGrid(Body::kColumns, segments, rows, channels), Body::kSums);
 }
 
-void Moments(cudaStream_t stream, const float* x, int64_t segments, int64_t rows, int64_t channels, double* moments,
+template <typename T>
+void Moments(cudaStream_t stream, const T* x, int64_t segments, int64_t rows, int64_t channels, double* moments,
              double* scratch) {
   const int64_t result_bytes = segments * (1 + 2 * channels) * int64_t{sizeof(double)};
-  LaunchColumnSums<4>(stream, "moments", MakeSumGrid(segments, rows, channels), sizeof(float), result_bytes,
-                      Aligned16(x), scratch, MomentsBody{x, rows, channels, moments});
+  LaunchColumnSums<4>(stream, "moments", MakeSumGrid(MomentsBody<T>::kColumns, segments, rows, channels), sizeof(T),
+                      result_bytes, Aligned16(x), scratch, MomentsBody<T>{x, rows, channels, moments});
 }
+
+template int64_t MomentsScratch<float>(int64_t, int64_t, int64_t);
+template int64_t MomentsScratch<BFloat16>(int64_t, int64_t, int64_t);
+template void Moments(cudaStream_t, const float*, int64_t, int64_t, int64_t, double*, double*);
+template void Moments(cudaStream_t, const BFloat16*, int64_t, int64_t, int64_t, double*, double*);
 
 }  // namespace syncbn::backend::cuda::kernels

@@ -13,8 +13,6 @@
 namespace syncbn::backend::cuda::kernels {
 namespace {
 
-using Floats = Vector<float, kColumns>;
-
 // Coefficients of one channel of a segment.
 struct Affine {
   float center, scale, shift;
@@ -26,7 +24,8 @@ struct ExactAffine {
   Affine affine;
 };
 
-SYNCBN_DEVICE ExactAffine AffineOf(const NormalizeArgs& args, int64_t segment, int64_t channel) {
+template <typename T>
+SYNCBN_DEVICE ExactAffine AffineOf(const NormalizeArgs<T>& args, int64_t segment, int64_t channel) {
   const int64_t i = segment * args.channels + channel;
   ExactAffine of;
   of.mean = LoadCached(args.mean + i);
@@ -41,14 +40,16 @@ SYNCBN_DEVICE ExactAffine AffineOf(const NormalizeArgs& args, int64_t segment, i
 }
 
 // Reads x and the residual if there is one, writes y.
+template <typename T>
 struct NormalizeBody {
+  static constexpr int kColumns = kInVector<T>;
   using Channel = Affine;
   struct Inputs {
-    Floats x, residual;
+    Columns<T> x, residual;
   };
-  NormalizeArgs args;
-  const float* residual;
-  float* y;
+  NormalizeArgs<T> args;
+  const T* residual;
+  T* y;
 
   SYNCBN_DEVICE Channel ChannelOf(int64_t segment, int64_t channel) const {
     return AffineOf(args, segment, channel).affine;
@@ -61,13 +62,13 @@ struct NormalizeBody {
   }
   template <bool kVector>
   SYNCBN_DEVICE void Write(int64_t i, int columns, const Channel* channels, const Inputs& inputs) const {
-    Floats result;
+    Columns<T> result;
     SYNCBN_UNROLL
     for (int k = 0; k < kColumns; ++k) {
       if (!kVector && k >= columns) continue;
-      float value = channels[k](inputs.x[k]);
-      if (residual != nullptr) value += inputs.residual[k];
-      result[k] = args.relu && value <= 0 ? 0.0F : value;  // NaN stays NaN
+      float value = channels[k](ToFloat(inputs.x[k]));
+      if (residual != nullptr) value += ToFloat(inputs.residual[k]);
+      result[k] = FromFloat<T>(args.relu && value <= 0 ? 0.0F : value);  // NaN stays NaN
     }
     StoreColumns<kVector>(y + i, result, columns);
   }
@@ -76,8 +77,8 @@ struct NormalizeBody {
 // Where the forward's ReLU let a value through.
 enum class Gate { kOpen, kFromOutput, kFromInput };
 
-template <typename Body>
-void WithGate(const NormalizeArgs& args, const float* y, const Body& body) {
+template <typename T, typename Body>
+void WithGate(const NormalizeArgs<T>& args, const T* y, const Body& body) {
   if (!args.relu) {
     body.template operator()<Gate::kOpen>();
   } else if (y != nullptr) {
@@ -96,19 +97,19 @@ SYNCBN_DEVICE float Gated(const Affine& affine, float x, float y, float dy) {
 }
 
 // Reads x, dy and, where the gate is there, y. The products are of x - mean, in double.
-template <Gate kGate>
+template <Gate kGate, typename T>
 struct NormalizeSumsBody {
-  static constexpr int kSums = 2;
+  static constexpr int kSums = 2, kColumns = kInVector<T>;
   struct Channel {
     double mean;
     Affine affine;
   };
   struct Inputs {
-    Floats x, dy, y;
+    Columns<T> x, dy, y;
   };
-  NormalizeArgs args;
-  const float* y;
-  const float* dy;
+  NormalizeArgs<T> args;
+  const T* y;
+  const T* dy;
   double* sum_dy;
   double* sum_dy_xhat;
 
@@ -126,9 +127,10 @@ struct NormalizeSumsBody {
     return inputs;
   }
   SYNCBN_DEVICE void Add(const Channel& channel, const Inputs& inputs, int k, double* sums) const {
-    const double g = Gated<kGate>(channel.affine, inputs.x[k], inputs.y[k], inputs.dy[k]);
+    const float x = ToFloat(inputs.x[k]);
+    const double g = Gated<kGate>(channel.affine, x, ToFloat(inputs.y[k]), ToFloat(inputs.dy[k]));
     sums[0] += g;
-    sums[1] = fma(g, static_cast<double>(inputs.x[k]) - channel.mean, sums[1]);
+    sums[1] = fma(g, static_cast<double>(x) - channel.mean, sums[1]);
   }
   SYNCBN_DEVICE void Finish(int64_t segment, int64_t channel, const double* sums) const {
     const int64_t i = segment * args.channels + channel;
@@ -145,18 +147,19 @@ struct NormalizeSumsBody {
 // not of g. Where gamma is so small against a that the quotient means nothing, level is 0 and all is in the offset.
 //
 // Reads dy, x where it is needed, y where the gate is there; writes dx and, if it is wanted, dresidual.
-template <Gate kGate, bool kStatistics>
+template <Gate kGate, bool kStatistics, typename T>
 struct NormalizeInputBody {
+  static constexpr int kColumns = kInVector<T>;
   static constexpr bool kReadsX = kStatistics || kGate == Gate::kFromInput;
   struct Channel {
     Affine affine;
     float level, slope, offset;
   };
   struct Inputs {
-    Floats x, dy, y;
+    Columns<T> x, dy, y;
   };
-  NormalizeArgs args;
-  NormalizeInputArgs gradients;
+  NormalizeArgs<T> args;
+  NormalizeInputArgs<T> gradients;
 
   SYNCBN_DEVICE Channel ChannelOf(int64_t segment, int64_t channel) const {
     const ExactAffine of = AffineOf(args, segment, channel);
@@ -184,18 +187,19 @@ struct NormalizeInputBody {
   }
   template <bool kVector>
   SYNCBN_DEVICE void Write(int64_t i, int columns, const Channel* channels, const Inputs& inputs) const {
-    Floats masked, dx;
+    Columns<T> masked, dx;
     SYNCBN_UNROLL
     for (int k = 0; k < kColumns; ++k) {
       if (!kVector && k >= columns) continue;
       const Channel& channel = channels[k];
-      const float g = Gated<kGate>(channel.affine, inputs.x[k], inputs.y[k], inputs.dy[k]);
-      masked[k] = g;
+      const float x = ToFloat(inputs.x[k]);
+      const float g = Gated<kGate>(channel.affine, x, ToFloat(inputs.y[k]), ToFloat(inputs.dy[k]));
+      masked[k] = FromFloat<T>(g);
       if constexpr (kStatistics) {
-        const float through_x = fmaf(channel.slope, inputs.x[k] - channel.affine.center, channel.offset);
-        dx[k] = fmaf(channel.affine.scale, g - channel.level, through_x);
+        const float through_x = fmaf(channel.slope, x - channel.affine.center, channel.offset);
+        dx[k] = FromFloat<T>(fmaf(channel.affine.scale, g - channel.level, through_x));
       } else {
-        dx[k] = channel.affine.scale * g;
+        dx[k] = FromFloat<T>(channel.affine.scale * g);
       }
     }
     StoreColumns<kVector>(gradients.dx + i, dx, columns);
@@ -205,36 +209,40 @@ struct NormalizeInputBody {
 
 }  // namespace
 
-void Normalize(cudaStream_t stream, const NormalizeArgs& args, const float* residual, float* y) {
+template <typename T>
+void Normalize(cudaStream_t stream, const NormalizeArgs<T>& args, const T* residual, T* y) {
   const int tensors = residual == nullptr ? 2 : 3;
-  LaunchColumnEach<4>(stream, "normalize", args.segments, args.rows, args.channels, tensors * int64_t{sizeof(float)},
-                      Aligned16(args.x, residual, y), NormalizeBody{args, residual, y});
+  LaunchColumnEach<4>(stream, "normalize", args.segments, args.rows, args.channels, tensors * int64_t{sizeof(T)},
+                      Aligned16(args.x, residual, y), NormalizeBody<T>{args, residual, y});
 }
 
+template <typename T>
 int64_t NormalizeSumsScratch(int64_t segments, int64_t rows, int64_t channels) {
-  return ColumnSumScratch(MakeSumGrid(segments, rows, channels), 2);
+  return ColumnSumScratch(MakeSumGrid(kInVector<T>, segments, rows, channels), 2);
 }
 
-void NormalizeSums(cudaStream_t stream, const NormalizeArgs& args, const float* y, const float* dy, double* sum_dy,
+template <typename T>
+void NormalizeSums(cudaStream_t stream, const NormalizeArgs<T>& args, const T* y, const T* dy, double* sum_dy,
                    double* sum_dy_xhat, double* scratch) {
-  const ColumnGrid grid = MakeSumGrid(args.segments, args.rows, args.channels);
+  const ColumnGrid grid = MakeSumGrid(kInVector<T>, args.segments, args.rows, args.channels);
   const int64_t result_bytes = 2 * args.segments * args.channels * int64_t{sizeof(double)};
   WithGate(args, y, [&]<Gate kGate>() {
     const int tensors = kGate == Gate::kFromOutput ? 3 : 2;
-    LaunchColumnSums<2>(stream, "normalize backward: sums", grid, tensors * int64_t{sizeof(float)}, result_bytes,
+    LaunchColumnSums<2>(stream, "normalize backward: sums", grid, tensors * int64_t{sizeof(T)}, result_bytes,
                         Aligned16(args.x, dy, kGate == Gate::kFromOutput ? y : nullptr), scratch,
-                        NormalizeSumsBody<kGate>{args, y, dy, sum_dy, sum_dy_xhat});
+                        NormalizeSumsBody<kGate, T>{args, y, dy, sum_dy, sum_dy_xhat});
   });
 }
 
-void NormalizeInput(cudaStream_t stream, const NormalizeArgs& args, const NormalizeInputArgs& gradients) {
+template <typename T>
+void NormalizeInput(cudaStream_t stream, const NormalizeArgs<T>& args, const NormalizeInputArgs<T>& gradients) {
   WithGate(args, gradients.y, [&]<Gate kGate>() {
     const auto launch = [&]<bool kStatistics>() {
-      using Body = NormalizeInputBody<kGate, kStatistics>;
+      using Body = NormalizeInputBody<kGate, kStatistics, T>;
       const bool reads_y = kGate == Gate::kFromOutput;
       const int tensors = 2 + Body::kReadsX + reads_y + (gradients.dresidual != nullptr);
       LaunchColumnEach<2>(stream, "normalize backward: input", args.segments, args.rows, args.channels,
-                          tensors * int64_t{sizeof(float)},
+                          tensors * int64_t{sizeof(T)},
                           Aligned16(Body::kReadsX ? args.x : nullptr, reads_y ? gradients.y : nullptr, gradients.dy,
                                     gradients.dx, gradients.dresidual),
                           Body{args, gradients});
@@ -246,5 +254,16 @@ void NormalizeInput(cudaStream_t stream, const NormalizeArgs& args, const Normal
     }
   });
 }
+
+template void Normalize(cudaStream_t, const NormalizeArgs<float>&, const float*, float*);
+template int64_t NormalizeSumsScratch<float>(int64_t, int64_t, int64_t);
+template void NormalizeSums(cudaStream_t, const NormalizeArgs<float>&, const float*, const float*, double*, double*,
+                            double*);
+template void NormalizeInput(cudaStream_t, const NormalizeArgs<float>&, const NormalizeInputArgs<float>&);
+template void Normalize(cudaStream_t, const NormalizeArgs<BFloat16>&, const BFloat16*, BFloat16*);
+template int64_t NormalizeSumsScratch<BFloat16>(int64_t, int64_t, int64_t);
+template void NormalizeSums(cudaStream_t, const NormalizeArgs<BFloat16>&, const BFloat16*, const BFloat16*, double*,
+                            double*, double*);
+template void NormalizeInput(cudaStream_t, const NormalizeArgs<BFloat16>&, const NormalizeInputArgs<BFloat16>&);
 
 }  // namespace syncbn::backend::cuda::kernels

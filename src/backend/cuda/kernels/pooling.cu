@@ -1,5 +1,7 @@
 #include "backend/cuda/kernels/pooling.h"
 
+#include <algorithm>
+
 #include "backend/cuda/kernels/column_sums.h"
 
 namespace syncbn::backend::cuda::kernels {
@@ -68,11 +70,11 @@ SYNCBN_DEVICE int64_t OutputAt(const Pooling& p, const Place& at, int64_t row, i
 
 // N channels of an output a thread. Each input is read by every window that holds it: from a cache, but once, as
 // neighbours in the grid are neighbours in the image; those reads are counted here.
-template <typename Position>
+template <typename T, typename Position>
 struct MaxPoolBody {
   Pooling p;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   Position* positions;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
@@ -81,7 +83,7 @@ struct MaxPoolBody {
     Vector<Position, N> chosen{};
     bool first = true;
     PixelsOf(p, at.row, at.column).ForEach([&](int64_t row, int64_t column) {
-      const Vector<float, N> value = LoadVector<N>(x + InputAt(p, at, row, column));
+      const Vector<float, N> value = LoadFloats<N>(x + InputAt(p, at, row, column));
       const auto position = static_cast<Position>(PlaceInWindow(p, at.row, at.column, row, column));
       SYNCBN_UNROLL
       for (int k = 0; k < N; ++k) {
@@ -92,19 +94,19 @@ struct MaxPoolBody {
       }
       first = false;
     });
-    StoreVector(y + i, best);
+    StoreFloats(y + i, best);
     StoreVector(positions + i, chosen);
   }
 };
 
 // N channels of an input a thread: the sum of dy of the windows that have chosen it, in their order. Positions are
 // read by all inputs of their window, dy by the one that was chosen.
-template <typename Position>
+template <typename T, typename Position>
 struct MaxPoolBackwardBody {
   Pooling p;
-  const float* dy;
+  const T* dy;
   const Position* positions;
-  float* dx;
+  T* dx;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
     const Place at(i, p.height, p.width, p.channels);
@@ -115,51 +117,53 @@ struct MaxPoolBackwardBody {
       const Vector<Position, N> chosen = LoadVector<N>(positions + from);
       SYNCBN_UNROLL
       for (int k = 0; k < N; ++k) {
-        if (chosen[k] == mine) sum[k] += Load(dy + from + k);
+        if (chosen[k] == mine) sum[k] += LoadFloat(dy + from + k);
       }
     });
-    StoreVector(dx + i, sum);
+    StoreFloats(dx + i, sum);
   }
 };
 
 // As MaxPoolBody.
+template <typename T>
 struct AveragePoolBody {
   Pooling p;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
     const Place at(i, p.out_height, p.out_width, p.channels);
     const Area pixels = PixelsOf(p, at.row, at.column);
     Vector<float, N> sum{};
     pixels.ForEach([&](int64_t row, int64_t column) {
-      const Vector<float, N> value = LoadVector<N>(x + InputAt(p, at, row, column));
+      const Vector<float, N> value = LoadFloats<N>(x + InputAt(p, at, row, column));
       SYNCBN_UNROLL
       for (int k = 0; k < N; ++k) sum[k] += value[k];
     });
     const auto count = static_cast<float>(pixels.size());
     SYNCBN_UNROLL
     for (int k = 0; k < N; ++k) sum[k] /= count;
-    StoreVector(y + i, sum);
+    StoreFloats(y + i, sum);
   }
 };
 
 // N channels of an input a thread: the sum of the shares that the windows which hold it give.
+template <typename T>
 struct AveragePoolBackwardBody {
   Pooling p;
-  const float* dy;
-  float* dx;
+  const T* dy;
+  T* dx;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
     const Place at(i, p.height, p.width, p.channels);
     Vector<float, N> sum{};
     WindowsOf(p, at).ForEach([&](int64_t row, int64_t column) {
       const auto count = static_cast<float>(PixelsOf(p, row, column).size());
-      const Vector<float, N> gradient = LoadVector<N>(dy + OutputAt(p, at, row, column));
+      const Vector<float, N> gradient = LoadFloats<N>(dy + OutputAt(p, at, row, column));
       SYNCBN_UNROLL
       for (int k = 0; k < N; ++k) sum[k] += gradient[k] / count;
     });
-    StoreVector(dx + i, sum);
+    StoreFloats(dx + i, sum);
   }
 };
 
@@ -173,16 +177,17 @@ int64_t Taps(const Pooling& p) {
 int64_t Inputs(const Pooling& p) { return p.images * p.height * p.width * p.channels; }
 int64_t Outputs(const Pooling& p) { return p.images * p.out_height * p.out_width * p.channels; }
 
-// The mean of x over the area, which is the rows of a segment. (area + 1) * 4 bytes for each channel of an image, and
-// what column_sums.h says.
+// The mean of x over the area, which is the rows of a segment. Area + 1 elements for each channel of an image, and what
+// column_sums.h says.
+template <typename T>
 struct GlobalAverageBody {
-  static constexpr int kSums = 1;
+  static constexpr int kSums = 1, kColumns = kInVector<T>;
   struct Channel {};
   struct Inputs {
-    Vector<float, kColumns> x;
+    Columns<T> x;
   };
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   int64_t area, channels;
 
   SYNCBN_DEVICE Channel ChannelOf(int64_t, int64_t) const { return {}; }
@@ -191,70 +196,105 @@ struct GlobalAverageBody {
     return {LoadColumns<kVector>(x + i, columns)};
   }
   SYNCBN_DEVICE void Add(const Channel&, const Inputs& inputs, int k, double* sums) const {
-    sums[0] += static_cast<double>(inputs.x[k]);
+    sums[0] += static_cast<double>(ToFloat(inputs.x[k]));
   }
   SYNCBN_DEVICE void Finish(int64_t image, int64_t channel, const double* sums) const {
-    Store(y + image * channels + channel, static_cast<float>(sums[0] / static_cast<double>(area)));
+    StoreFloat(y + image * channels + channel, static_cast<float>(sums[0] / static_cast<double>(area)));
   }
 };
 
-// dx = dy / area: 4 bytes an element; dy comes from a cache.
+// dx = dy / area: written once; dy comes from a cache.
+template <typename T>
 struct GlobalAverageBackwardBody {
-  const float* dy;
-  float* dx;
+  const T* dy;
+  T* dx;
   int64_t area, channels;
   template <int N>
   SYNCBN_DEVICE void At(int64_t i) const {
     const int64_t pixel = i / channels, from = pixel / area * channels + (i - pixel * channels);
     Vector<float, N> share;
     SYNCBN_UNROLL
-    for (int k = 0; k < N; ++k) share[k] = LoadCached(dy + from + k) / static_cast<float>(area);
-    StoreVector(dx + i, share);
+    for (int k = 0; k < N; ++k) share[k] = LoadFloatCached(dy + from + k) / static_cast<float>(area);
+    StoreFloats(dx + i, share);
   }
 };
 
+// Channels of which neither the elements nor the positions are more than 16 bytes.
+template <typename T, typename Position>
+inline constexpr int kMaxPoolWidth = std::min(kInVector<T>, kInVector<Position>);
+
 }  // namespace
 
-template <typename Position>
-void MaxPool(cudaStream_t stream, const Pooling& p, const float* x, float* y, Position* positions) {
+template <typename T, typename Position>
+void MaxPool(cudaStream_t stream, const Pooling& p, const T* x, T* y, Position* positions) {
+  constexpr int kWidth = kMaxPoolWidth<T, Position>;
+  constexpr int64_t kElement = sizeof(T);
   const int64_t outputs = Outputs(p);
-  LaunchEachMoving<4>(stream, "max pooling", outputs, 4 * Taps(p) + outputs * int64_t{4 + sizeof(Position)},
-                      p.channels % 4 == 0 && Aligned16(x, y, positions), MaxPoolBody<Position>{p, x, y, positions});
+  LaunchEachMoving<kWidth>(stream, "max pooling", outputs,
+                           kElement * Taps(p) + outputs * (kElement + int64_t{sizeof(Position)}),
+                           p.channels % kWidth == 0 && Aligned16(x, y, positions),
+                           MaxPoolBody<T, Position>{p, x, y, positions});
 }
-template <typename Position>
-void MaxPoolBackward(cudaStream_t stream, const Pooling& p, const float* dy, const Position* positions, float* dx) {
-  LaunchEachMoving<4>(stream, "gradient of a max pooling", Inputs(p),
-                      Taps(p) * int64_t{sizeof(Position)} + 4 * (Outputs(p) + Inputs(p)),
-                      p.channels % 4 == 0 && Aligned16(positions, dx),
-                      MaxPoolBackwardBody<Position>{p, dy, positions, dx});
+template <typename T, typename Position>
+void MaxPoolBackward(cudaStream_t stream, const Pooling& p, const T* dy, const Position* positions, T* dx) {
+  constexpr int kWidth = kMaxPoolWidth<T, Position>;
+  LaunchEachMoving<kWidth>(stream, "gradient of a max pooling", Inputs(p),
+                           Taps(p) * int64_t{sizeof(Position)} + (Outputs(p) + Inputs(p)) * int64_t{sizeof(T)},
+                           p.channels % kWidth == 0 && Aligned16(positions, dx),
+                           MaxPoolBackwardBody<T, Position>{p, dy, positions, dx});
 }
+
+template <typename T>
+void AveragePool(cudaStream_t stream, const Pooling& p, const T* x, T* y) {
+  LaunchEachMoving<kInVector<T>>(stream, "average pooling", Outputs(p), (Taps(p) + Outputs(p)) * int64_t{sizeof(T)},
+                                 p.channels % kInVector<T> == 0 && Aligned16(x, y), AveragePoolBody<T>{p, x, y});
+}
+template <typename T>
+void AveragePoolBackward(cudaStream_t stream, const Pooling& p, const T* dy, T* dx) {
+  LaunchEachMoving<kInVector<T>>(stream, "gradient of an average pooling", Inputs(p),
+                                 (Taps(p) + Inputs(p)) * int64_t{sizeof(T)},
+                                 p.channels % kInVector<T> == 0 && Aligned16(dy, dx),
+                                 AveragePoolBackwardBody<T>{p, dy, dx});
+}
+
+template <typename T>
+int64_t GlobalAverageScratch(int64_t images, int64_t area, int64_t channels) {
+  using Body = GlobalAverageBody<T>;
+  return ColumnSumScratch(MakeSumGrid(Body::kColumns, images, area, channels), Body::kSums);
+}
+template <typename T>
+void GlobalAverage(cudaStream_t stream, const T* x, T* y, int64_t images, int64_t area, int64_t channels,
+                   double* scratch) {
+  LaunchColumnSums<4>(stream, "global average pooling",
+                      MakeSumGrid(GlobalAverageBody<T>::kColumns, images, area, channels), sizeof(T),
+                      images * channels * int64_t{sizeof(T)}, Aligned16(x), scratch,
+                      GlobalAverageBody<T>{x, y, area, channels});
+}
+template <typename T>
+void GlobalAverageBackward(cudaStream_t stream, const T* dy, T* dx, int64_t images, int64_t area, int64_t channels) {
+  LaunchEach<kInVector<T>>(stream, "gradient of a global average pooling", images * area * channels, sizeof(T),
+                           channels % kInVector<T> == 0 && Aligned16(dx),
+                           GlobalAverageBackwardBody<T>{dy, dx, area, channels});
+}
+
 template void MaxPool(cudaStream_t, const Pooling&, const float*, float*, uint8_t*);
 template void MaxPool(cudaStream_t, const Pooling&, const float*, float*, int32_t*);
 template void MaxPoolBackward(cudaStream_t, const Pooling&, const float*, const uint8_t*, float*);
 template void MaxPoolBackward(cudaStream_t, const Pooling&, const float*, const int32_t*, float*);
+template void AveragePool(cudaStream_t, const Pooling&, const float*, float*);
+template void AveragePoolBackward(cudaStream_t, const Pooling&, const float*, float*);
+template int64_t GlobalAverageScratch<float>(int64_t, int64_t, int64_t);
+template void GlobalAverage(cudaStream_t, const float*, float*, int64_t, int64_t, int64_t, double*);
+template void GlobalAverageBackward(cudaStream_t, const float*, float*, int64_t, int64_t, int64_t);
 
-void AveragePool(cudaStream_t stream, const Pooling& p, const float* x, float* y) {
-  LaunchEachMoving<4>(stream, "average pooling", Outputs(p), 4 * (Taps(p) + Outputs(p)),
-                      p.channels % 4 == 0 && Aligned16(x, y), AveragePoolBody{p, x, y});
-}
-void AveragePoolBackward(cudaStream_t stream, const Pooling& p, const float* dy, float* dx) {
-  LaunchEachMoving<4>(stream, "gradient of an average pooling", Inputs(p), 4 * (Taps(p) + Inputs(p)),
-                      p.channels % 4 == 0 && Aligned16(dy, dx), AveragePoolBackwardBody{p, dy, dx});
-}
-
-int64_t GlobalAverageScratch(int64_t images, int64_t area, int64_t channels) {
-  return ColumnSumScratch(MakeSumGrid(images, area, channels), GlobalAverageBody::kSums);
-}
-void GlobalAverage(cudaStream_t stream, const float* x, float* y, int64_t images, int64_t area, int64_t channels,
-                   double* scratch) {
-  LaunchColumnSums<4>(stream, "global average pooling", MakeSumGrid(images, area, channels), sizeof(float),
-                      images * channels * int64_t{sizeof(float)}, Aligned16(x), scratch,
-                      GlobalAverageBody{x, y, area, channels});
-}
-void GlobalAverageBackward(cudaStream_t stream, const float* dy, float* dx, int64_t images, int64_t area,
-                           int64_t channels) {
-  LaunchEach<4>(stream, "gradient of a global average pooling", images * area * channels, sizeof(float),
-                channels % 4 == 0 && Aligned16(dx), GlobalAverageBackwardBody{dy, dx, area, channels});
-}
+template void MaxPool(cudaStream_t, const Pooling&, const BFloat16*, BFloat16*, uint8_t*);
+template void MaxPool(cudaStream_t, const Pooling&, const BFloat16*, BFloat16*, int32_t*);
+template void MaxPoolBackward(cudaStream_t, const Pooling&, const BFloat16*, const uint8_t*, BFloat16*);
+template void MaxPoolBackward(cudaStream_t, const Pooling&, const BFloat16*, const int32_t*, BFloat16*);
+template void AveragePool(cudaStream_t, const Pooling&, const BFloat16*, BFloat16*);
+template void AveragePoolBackward(cudaStream_t, const Pooling&, const BFloat16*, BFloat16*);
+template int64_t GlobalAverageScratch<BFloat16>(int64_t, int64_t, int64_t);
+template void GlobalAverage(cudaStream_t, const BFloat16*, BFloat16*, int64_t, int64_t, int64_t, double*);
+template void GlobalAverageBackward(cudaStream_t, const BFloat16*, BFloat16*, int64_t, int64_t, int64_t);
 
 }  // namespace syncbn::backend::cuda::kernels

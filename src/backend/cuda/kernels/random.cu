@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "backend/cuda/kernels/each.h"
+#include "backend/cuda/kernels/elements.h"
 #include "base/philox.h"
 
 namespace syncbn::backend::cuda::kernels {
@@ -21,15 +22,16 @@ SYNCBN_DEVICE PhiloxBlock Draw(uint64_t key, int64_t block) {
                 {{static_cast<uint32_t>(block), 0, 0, 0}});
 }
 
-// A block of Philox, which is 4 elements of a sample, a thread. kVector: in one access of 16 bytes; else element by
+// A block of Philox, which is 4 elements of a sample, a thread. kVector: in one access; else element by
 // element, the last block of a sample having what is left. `body`'s Value(x, drawn, k): of the k-th element of the block
-// that `drawn` was made for. Moves 8 bytes an element.
-template <typename Body, bool kVector>
+// that `drawn` was made for. Each element is read and
+// written once.
+template <typename T, typename Body, bool kVector>
 struct DrawnKernel {
   static constexpr bool kCooperative = false;
   Body body;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   int64_t samples, size, blocks;  // blocks of 4 elements of a sample
 
   SYNCBN_DEVICE void operator()() const {
@@ -38,14 +40,14 @@ struct DrawnKernel {
     const int64_t n = i / blocks, block = i - n * blocks, j = 4 * block, place = n * size + j;
     const typename Body::Drawn drawn = body.DrawBlock(n, block);
     if (kVector) {
-      Vector<float, 4> value = LoadVector<4>(x + place);
+      Vector<float, 4> value = LoadFloats<4>(x + place);
       SYNCBN_UNROLL
       for (int k = 0; k < 4; ++k) value[k] = body.Value(value[k], drawn, k);
-      StoreVector(y + place, value);
+      StoreFloats(y + place, value);
     } else {
       SYNCBN_UNROLL
       for (int k = 0; k < 4; ++k) {
-        if (j + k < size) Store(y + place + k, body.Value(Load(x + place + k), drawn, k));
+        if (j + k < size) StoreFloat(y + place + k, body.Value(LoadFloat(x + place + k), drawn, k));
       }
     }
   }
@@ -114,18 +116,18 @@ struct NoiseBody {
   }
 };
 
-template <typename Body>
-void LaunchDrawn(cudaStream_t stream, const char* name, const Body& body, const float* x, float* y, int64_t samples,
+template <typename T, typename Body>
+void LaunchDrawn(cudaStream_t stream, const char* name, const Body& body, const T* x, T* y, int64_t samples,
                  int64_t size) {
   const int64_t blocks = CeilDiv(size, 4);
   const LaunchShape shape{.name = name,
                           .blocks = CeilDiv(samples * blocks, kEachThreads),
                           .threads = kEachThreads,
-                          .bytes = samples * size * int64_t{2 * sizeof(float)}};
+                          .bytes = samples * size * int64_t{2 * sizeof(T)}};
   if (size % 4 == 0 && Aligned16(x, y)) {
-    Launch(stream, shape, DrawnKernel<Body, true>{body, x, y, samples, size, blocks});
+    Launch(stream, shape, DrawnKernel<T, Body, true>{body, x, y, samples, size, blocks});
   } else {
-    Launch(stream, shape, DrawnKernel<Body, false>{body, x, y, samples, size, blocks});
+    Launch(stream, shape, DrawnKernel<T, Body, false>{body, x, y, samples, size, blocks});
   }
 }
 
@@ -142,7 +144,8 @@ void ForSamples(std::span<const uint64_t> keys, Body& body, const Launch& launch
 
 }  // namespace
 
-void Dropout(cudaStream_t stream, const float* x, float* y, int64_t size, std::span<const uint64_t> keys,
+template <typename T>
+void Dropout(cudaStream_t stream, const T* x, T* y, int64_t size, std::span<const uint64_t> keys,
              uint64_t threshold, float scale) {
   DropoutBody body{.keys = {}, .threshold = threshold, .scale = scale};
   ForSamples<1, kDropoutSamples>(keys, body, [&](int64_t first, int64_t count) {
@@ -150,12 +153,18 @@ void Dropout(cudaStream_t stream, const float* x, float* y, int64_t size, std::s
   });
 }
 
-void Noise(cudaStream_t stream, const NoiseOf& noise, const float* x, float* y, int64_t size,
+template <typename T>
+void Noise(cudaStream_t stream, const NoiseOf& noise, const T* x, T* y, int64_t size,
            std::span<const uint64_t> keys) {
   NoiseBody body{.keys = {}, .noise = noise};
   ForSamples<3, kNoiseSamples>(keys, body, [&](int64_t first, int64_t count) {
     LaunchDrawn(stream, "noise", body, x + first * size, y + first * size, count, size);
   });
 }
+
+template void Dropout(cudaStream_t, const float*, float*, int64_t, std::span<const uint64_t>, uint64_t, float);
+template void Dropout(cudaStream_t, const BFloat16*, BFloat16*, int64_t, std::span<const uint64_t>, uint64_t, float);
+template void Noise(cudaStream_t, const NoiseOf&, const float*, float*, int64_t, std::span<const uint64_t>);
+template void Noise(cudaStream_t, const NoiseOf&, const BFloat16*, BFloat16*, int64_t, std::span<const uint64_t>);
 
 }  // namespace syncbn::backend::cuda::kernels

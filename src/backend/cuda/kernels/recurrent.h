@@ -1,4 +1,5 @@
 // Kernels of recurrent layers; see backend::Executor. Nothing is done for 0 samples.
+// T: float or BFloat16.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -8,7 +9,8 @@
 namespace syncbn::backend::cuda::kernels {
 
 // y[i] = tanh(a[i] + b[i])
-void TanhOfSum(cudaStream_t stream, const float* a, const float* b, float* y, int64_t elements);
+template <typename T>
+void TanhOfSum(cudaStream_t stream, const T* a, const T* b, T* y, int64_t elements);
 
 // A cell is [samples, hidden]; gates i, f, g and o of a sample lie side by side, [samples, 4,
 // hidden].
@@ -16,17 +18,22 @@ struct LstmShape {
   int64_t samples, hidden;
 };
 // gates may be b.
-void LstmCell(cudaStream_t stream, LstmShape shape, const float* a, const float* b,
-              const float* before, float* gates, float* cell);
+template <typename T>
+void LstmCell(cudaStream_t stream, LstmShape shape, const T* a, const T* b, const T* before,
+              T* gates, T* cell);
 // tanh_u may be u.
-void LstmState(cudaStream_t stream, LstmShape shape, const float* gates, const float* u,
-               float* tanh_u, float* state);
-void LstmStateBackward(cudaStream_t stream, LstmShape shape, const float* gates,
-                       const float* tanh_u, const float* dstate, float* du);
+template <typename T>
+void LstmState(cudaStream_t stream, LstmShape shape, const T* gates, const T* u, T* tanh_u,
+               T* state);
+template <typename T>
+void LstmStateBackward(cudaStream_t stream, LstmShape shape, const T* gates, const T* tanh_u,
+                       const T* dstate, T* du);
+template <typename T>
 struct LstmBackward {
-  const float *gates, *before, *tanh_u, *dstate, *dcell;
-  float *dsum, *dbefore;  // dbefore may be dcell
+  const T *gates, *before, *tanh_u, *dstate, *dcell;
+  T *dsum, *dbefore;  // dbefore may be dcell
 };
-void LstmCellBackward(cudaStream_t stream, LstmShape shape, const LstmBackward& tensors);
+template <typename T>
+void LstmCellBackward(cudaStream_t stream, LstmShape shape, const LstmBackward<T>& tensors);
 
 }  // namespace syncbn::backend::cuda::kernels

@@ -154,7 +154,7 @@ struct InverseStdBody {
 // -- Gradients ---------------------------------------------------------------------------------------------------
 // The segments are the rows of one segment of a ColumnGrid. Reads the sums once, one double of two of them.
 struct AffineGradientsBody {
-  static constexpr int kSums = 2;
+  static constexpr int kSums = 2, kColumns = 4;
   struct Channel {};
   struct Inputs {
     double values[kSums][kColumns];
@@ -335,7 +335,7 @@ void InverseStd(cudaStream_t stream, const double* variance, int64_t elements, d
 }
 
 int64_t AffineGradientsScratch(int64_t segments, int64_t channels) {
-  return ColumnSumScratch(MakeSumGrid(1, segments, channels), AffineGradientsBody::kSums);
+  return ColumnSumScratch(MakeSumGrid(AffineGradientsBody::kColumns, 1, segments, channels), AffineGradientsBody::kSums);
 }
 void AffineGradients(cudaStream_t stream, int64_t segments, int64_t channels, const AffineGradient& gamma,
                      const AffineGradient& beta, double* scratch) {
@@ -346,7 +346,7 @@ void AffineGradients(cudaStream_t stream, int64_t segments, int64_t channels, co
     result_bytes += channels * (of->accumulate ? 2 : 1) * int64_t{sizeof(float)};
   }
   if (sums == 0) return;
-  LaunchColumnSums<2>(stream, "affine gradients", MakeSumGrid(1, segments, channels), sums * kDouble, result_bytes,
+  LaunchColumnSums<2>(stream, "affine gradients", MakeSumGrid(AffineGradientsBody::kColumns, 1, segments, channels), sums * kDouble, result_bytes,
                       false, scratch, AffineGradientsBody{{gamma, beta}});
 }
 

@@ -1,5 +1,5 @@
 // Kernels of iterative normalization (WhiteningSpec). Blocks, matrices and iterates lie group by
-// group, as the executor's tensors have them; the products are in double.
+// group, as the executor's tensors have them; the products are in double. T: float or BFloat16.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -17,23 +17,27 @@ int64_t RowPieces(int64_t rows);
 
 // moments: of each group [count, mean[d], upper triangle of the co-moments]. scratch: RowPieces + 1
 // times as much.
-void CoMoments(cudaStream_t stream, const WhiteningSpec& spec, const float* x, int64_t rows,
+template <typename T>
+void CoMoments(cudaStream_t stream, const WhiteningSpec& spec, const T* x, int64_t rows,
                double* scratch, double* moments);
 // sums: of each group [sum of g, [d]; sum of g (x - mean)^T, [d, d]], g = dxhat. scratch: RowPieces
 // times as much.
-void WhitenSums(cudaStream_t stream, const WhiteningSpec& spec, const float* x, const double* mean,
-                const float* dxhat, int64_t rows, double* scratch, double* sums);
+template <typename T>
+void WhitenSums(cudaStream_t stream, const WhiteningSpec& spec, const T* x, const double* mean,
+                const T* dxhat, int64_t rows, double* scratch, double* sums);
 
 // One term of a sum: (x - shift) matrix, x [rows, channels]; shift [channels]; of each group a
 // matrix [d, d].
+template <typename T>
 struct RowsTerm {
-  const float* x = nullptr;
+  const T* x = nullptr;
   const double* shift = nullptr;
   const double* matrices = nullptr;
 };
 // y = the sum of one or two terms. y is none of their x.
-void WhitenRows(cudaStream_t stream, const WhiteningSpec& spec, const RowsTerm* terms, int count,
-                int64_t rows, float* y);
+template <typename T>
+void WhitenRows(cudaStream_t stream, const WhiteningSpec& spec, const RowsTerm<T>* terms, int count,
+                int64_t rows, T* y);
 
 // -- On matrices of groups (whitening_newton.cu, whitening_backward.cu) ---------------------------
 

@@ -3,13 +3,14 @@
 #include <cmath>
 
 #include "backend/cuda/kernels/each.h"
+#include "backend/cuda/kernels/elements.h"
 #include "backend/cuda/kernels/tile_product.h"
 #include "backend/cuda/kernels/whitening.h"
 
 namespace syncbn::backend::cuda::kernels {
 namespace {
 
-constexpr int64_t kFloat = sizeof(float), kDouble = sizeof(double);
+constexpr int64_t kDouble = sizeof(double);
 // Rows of a piece: so many, and more where there would be too many pieces.
 constexpr int64_t kPieceRows = 512, kMostPieces = 256;
 constexpr int kReduceThreads = 256;
@@ -24,17 +25,17 @@ int64_t RowsOfPiece(int64_t rows) {
 //   products are double);
 //               only the tiles of the upper triangle; partial [count, sums[d], triangle]
 //   otherwise   a = dxhat, b = x - mean; partial [sums[d], d x d]
-// A block for each piece, group and tile of 64 x 64. Moved: of each tile the columns of a and of b,
-// 4 bytes each (those of a tile of the diagonal twice, the second time from the cache), the partial
+// A block for each piece, group and tile of 64 x 64. Moved: of each tile the columns of a and of b
+// (those of a tile of the diagonal twice, the second time from the cache), the partial
 // sums once.
-template <bool kTriangle>
+template <bool kTriangle, typename T>
 struct PairsKernel {
   static constexpr bool kCooperative = true;
   static constexpr int kMostThreads = kTileThreads;
   Groups groups;
-  const float* x;
+  const T* x;
   const double* mean;
-  const float* dxhat;
+  const T* dxhat;
   int64_t rows, piece_rows;
   int64_t piece_elements;  // of a piece in `partial`
   double* partial;
@@ -58,12 +59,12 @@ struct PairsKernel {
     const int stride = static_cast<int>(groups.channels);
     const int64_t row_begin = groups.Begin(k) + row_tile * kTile,
                   column_begin = groups.Begin(k) + column_tile * kTile;
-    const float* const a_from = (kTriangle ? x : dxhat) + first * groups.channels + row_begin;
-    const float* const b_from = x + first * groups.channels + column_begin;
-    const auto deviation = [&](const float* from, int64_t begin, int row, int i) {
+    const T* const a_from = (kTriangle ? x : dxhat) + first * groups.channels + row_begin;
+    const T* const b_from = x + first * groups.channels + column_begin;
+    const auto deviation = [&](const T* from, int64_t begin, int row, int i) {
       const double shift =
-          kTriangle ? static_cast<double>(LoadCached(x + begin + i)) : LoadCached(mean + begin + i);
-      return static_cast<double>(Load(from + int64_t{row} * stride + i)) - shift;
+          kTriangle ? static_cast<double>(LoadFloatCached(x + begin + i)) : LoadCached(mean + begin + i);
+      return static_cast<double>(LoadFloat(from + int64_t{row} * stride + i)) - shift;
     };
     // Of a, by the first threads of the tiles that are the first, or the only ones, of their row.
     const bool sums_too = kTriangle ? row_tile == column_tile : column_tile == 0;
@@ -75,7 +76,7 @@ struct PairsKernel {
           if constexpr (kTriangle) {
             return deviation(a_from, row_begin, row, i);
           } else {
-            return static_cast<double>(Load(a_from + int64_t{row} * stride + i));
+            return static_cast<double>(LoadFloat(a_from + int64_t{row} * stride + i));
           }
         },
         [&](int row, int j) { return deviation(b_from, column_begin, row, j); },
@@ -135,10 +136,11 @@ struct AddPiecesKernel {
 // From sums s and P over all n rows of x - x_0 and its products: mean = x_0 + s / n, co-moments P -
 // s s^T / n. A thread for each element of [count, mean[d], triangle] of a group, a row of the
 // triangle (and what is before it) at a time. Moved: sums once, moments once.
+template <typename T>
 struct FinishCoMomentsKernel {
   static constexpr bool kCooperative = false;
   Groups groups;
-  const float* x;
+  const T* x;
   const double* sums;
   int64_t rows;
   double* moments;
@@ -156,7 +158,7 @@ struct FinishCoMomentsKernel {
     const double share = rows == 0 ? 0 : 1 / count;
     if (e == 0) Store(to, count);
     if (i == 0) {
-      const double first = rows == 0 ? 0 : static_cast<double>(LoadCached(x + groups.Begin(k) + j));
+      const double first = rows == 0 ? 0 : static_cast<double>(LoadFloatCached(x + groups.Begin(k) + j));
       Store(to + 1 + j, first + LoadCached(from + 1 + j) * share);
     }
     const int64_t place = 1 + d + TriangleAt(d, i, j);
@@ -168,14 +170,15 @@ struct FinishCoMomentsKernel {
 // y = sum over the terms of (x - shift) matrix, for a tile of 64 rows and 64 channels of a group by
 // each block. Moved: x of each term once for each tile of columns, y once; the matrices come from
 // the cache.
+template <typename T>
 struct RowsKernel {
   static constexpr bool kCooperative = true;
   static constexpr int kMostThreads = kTileThreads;
   Groups groups;
-  RowsTerm terms[2];
+  RowsTerm<T> terms[2];
   int count;
   int64_t rows;
-  float* y;
+  T* y;
 
   SYNCBN_DEVICE void operator()() const {
     const int64_t tiles = TilesOf(groups.Most());
@@ -188,7 +191,7 @@ struct RowsKernel {
         .rows = TileSize(rows, row_tile), .columns = TileSize(d, column_tile), .depth = size};
     double sums[kTileOfThread][kTileOfThread] = {};
     for (int t = 0; t < count; ++t) {
-      const float* const x =
+      const T* const x =
           (t == 0 ? terms[0].x : terms[1].x) + row_tile * kTile * groups.channels + begin;
       const double* const shift = (t == 0 ? terms[0].shift : terms[1].shift) + begin;
       const double* const matrix = (t == 0 ? terms[0].matrices : terms[1].matrices) +
@@ -196,14 +199,14 @@ struct RowsKernel {
       AddTileProduct<true>(
           extent,
           [&](int row, int i) {
-            return static_cast<double>(Load(x + int64_t{row} * stride + i)) - LoadCached(shift + i);
+            return static_cast<double>(LoadFloat(x + int64_t{row} * stride + i)) - LoadCached(shift + i);
           },
           [&](int i, int j) { return LoadCached(matrix + int64_t{i} * size + j); },
           [](const auto&, int) {}, sums);
     }
-    float* const to = y + row_tile * kTile * groups.channels + begin + column_tile * kTile;
+    T* const to = y + row_tile * kTile * groups.channels + begin + column_tile * kTile;
     ForTile(extent, sums, [&](int i, int j, double value) {
-      Store(to + i * groups.channels + j, static_cast<float>(value));
+      StoreFloat(to + i * groups.channels + j, static_cast<float>(value));
     });
   }
 };
@@ -234,15 +237,15 @@ void AddPieces(cudaStream_t stream, const double* from, int64_t pieces, int64_t 
          AddPiecesKernel{from, pieces, elements, to});
 }
 
-template <bool kTriangle>
-void AddPairs(cudaStream_t stream, const char* name, PairsKernel<kTriangle> kernel) {
+template <bool kTriangle, typename T>
+void AddPairs(cudaStream_t stream, const char* name, PairsKernel<kTriangle, T> kernel) {
   const int64_t tiles = TilesOf(kernel.groups.Most()), pieces = RowPieces(kernel.rows);
   kernel.piece_rows = RowsOfPiece(kernel.rows);
   Launch(stream,
          {.name = name,
           .blocks = pieces * kernel.groups.groups * tiles * tiles,
           .threads = kTileThreads,
-          .bytes = kernel.rows * ChannelsOfPairs(kernel.groups, kTriangle) * kFloat +
+          .bytes = kernel.rows * ChannelsOfPairs(kernel.groups, kTriangle) * int64_t{sizeof(T)} +
                    pieces * kernel.piece_elements * kDouble},
          kernel);
 }
@@ -253,7 +256,8 @@ int64_t RowPieces(int64_t rows) {
   return CeilDiv(rows, RowsOfPiece(rows));
 }
 
-void CoMoments(cudaStream_t stream, const WhiteningSpec& spec, const float* x, int64_t rows,
+template <typename T>
+void CoMoments(cudaStream_t stream, const WhiteningSpec& spec, const T* x, int64_t rows,
                double* scratch, double* moments) {
   const Groups groups(spec);
   int64_t elements = 0;
@@ -261,7 +265,7 @@ void CoMoments(cudaStream_t stream, const WhiteningSpec& spec, const float* x, i
     elements += 1 + groups.Size(k) + Triangle(groups.Size(k));
   double* const sums = scratch + RowPieces(rows) * elements;
   AddPairs(stream, "co-moments",
-           PairsKernel<true>{.groups = groups,
+           PairsKernel<true, T>{.groups = groups,
                              .x = x,
                              .mean = nullptr,
                              .dxhat = nullptr,
@@ -275,14 +279,15 @@ void CoMoments(cudaStream_t stream, const WhiteningSpec& spec, const float* x, i
           .blocks = CeilDiv(groups.groups * groups.Most() * groups.Most(), kReduceThreads),
           .threads = kReduceThreads,
           .bytes = (2 * elements - groups.channels - groups.groups) * kDouble},
-         FinishCoMomentsKernel{groups, x, sums, rows, moments});
+         FinishCoMomentsKernel<T>{groups, x, sums, rows, moments});
 }
 
-void WhitenSums(cudaStream_t stream, const WhiteningSpec& spec, const float* x, const double* mean,
-                const float* dxhat, int64_t rows, double* scratch, double* sums) {
+template <typename T>
+void WhitenSums(cudaStream_t stream, const WhiteningSpec& spec, const T* x, const double* mean,
+                const T* dxhat, int64_t rows, double* scratch, double* sums) {
   const int64_t elements = spec.channels + spec.matrix_elements();
   AddPairs(stream, "sums of a whitening's gradient",
-           PairsKernel<false>{.groups = Groups(spec),
+           PairsKernel<false, T>{.groups = Groups(spec),
                               .x = x,
                               .mean = mean,
                               .dxhat = dxhat,
@@ -293,19 +298,29 @@ void WhitenSums(cudaStream_t stream, const WhiteningSpec& spec, const float* x, 
   AddPieces(stream, scratch, RowPieces(rows), elements, sums);
 }
 
-void WhitenRows(cudaStream_t stream, const WhiteningSpec& spec, const RowsTerm* terms, int count,
-                int64_t rows, float* y) {
+template <typename T>
+void WhitenRows(cudaStream_t stream, const WhiteningSpec& spec, const RowsTerm<T>* terms, int count,
+                int64_t rows, T* y) {
   const Groups groups(spec);
   int64_t channels = 0;  // read of a row of each term
   for (int64_t k = 0; k < groups.groups; ++k) channels += groups.Size(k) * TilesOf(groups.Size(k));
-  RowsKernel kernel{.groups = groups, .terms = {}, .count = count, .rows = rows, .y = y};
+  RowsKernel<T> kernel{.groups = groups, .terms = {}, .count = count, .rows = rows, .y = y};
   for (int t = 0; t < count; ++t) kernel.terms[t] = terms[t];
   Launch(stream,
          {.name = "whiten",
           .blocks = CeilDiv(rows, kTile) * groups.groups * TilesOf(groups.Most()),
           .threads = kTileThreads,
-          .bytes = rows * (count * channels + groups.channels) * kFloat},
+          .bytes = rows * (count * channels + groups.channels) * int64_t{sizeof(T)}},
          kernel);
 }
+
+template void CoMoments(cudaStream_t, const WhiteningSpec&, const float*, int64_t, double*, double*);
+template void WhitenSums(cudaStream_t, const WhiteningSpec&, const float*, const double*, const float*, int64_t,
+                         double*, double*);
+template void WhitenRows(cudaStream_t, const WhiteningSpec&, const RowsTerm<float>*, int, int64_t, float*);
+template void CoMoments(cudaStream_t, const WhiteningSpec&, const BFloat16*, int64_t, double*, double*);
+template void WhitenSums(cudaStream_t, const WhiteningSpec&, const BFloat16*, const double*, const BFloat16*, int64_t,
+                         double*, double*);
+template void WhitenRows(cudaStream_t, const WhiteningSpec&, const RowsTerm<BFloat16>*, int, int64_t, BFloat16*);
 
 }  // namespace syncbn::backend::cuda::kernels

@@ -36,6 +36,8 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "tensor/bfloat16.h"
+
 #define SYNCBN_DEVICE __device__ __forceinline__
 // Also a function of the host.
 #define SYNCBN_HOST_DEVICE __host__ __device__ __forceinline__
@@ -105,6 +107,15 @@ template <int N, typename T>
 SYNCBN_DEVICE void StoreVector(T* to, const Vector<T, N>& value) {
   static_assert(sizeof(T) * N <= 16);
   *reinterpret_cast<Vector<T, N>*>(to) = value;
+}
+
+// -- Numbers
+// ------------------------------------------------------------------------------------------------
+// BFloat16(value), in one instruction. NaN stays NaN.
+SYNCBN_DEVICE BFloat16 ToBFloat16(float value) {
+  BFloat16 result;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+  return result;
 }
 
 // -- Launching ----------------------------------------------------------------------------------------------
