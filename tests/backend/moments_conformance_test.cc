@@ -105,7 +105,7 @@ TEST_P(MomentsConformance, AreExactForWholeNumbersAroundTheMean) {
 
 TEST_P(MomentsConformance, OfAConstantHaveNoDeviation) {
   for (const double value : {0.0, 0.1, 123456.789, 1e30}) {
-    const Tensor x = As(As(Filled({3 * 35, 10}, value), DType::kFloat32), DType::kFloat64);
+    const Tensor x = Fit(Filled({3 * 35, 10}, value));
     const Result result = MomentsIn(tested(), {1, 3, 35, 10}, x);
     EXPECT_TRUE(Equal(result.mean, x.Rows(0, 1)));
     EXPECT_TRUE(Equal(result.m2, Filled({1, 10}, 0)));

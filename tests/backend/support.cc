@@ -107,7 +107,7 @@ Tensor Distinct(Shape shape, std::string_view name) {
 }
 
 Tensor Filled(Shape shape, double value) {
-  return Drawn(shape, [value] { return value; });
+  return FromValues(shape, std::vector<double>(static_cast<size_t>(shape.elements()), value));
 }
 
 Tensor FromValues(Shape shape, std::vector<double> values) {

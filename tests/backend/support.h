@@ -12,7 +12,7 @@
 namespace syncbn::backend {
 
 // -- Inputs --------------------------------------------------------------------------------------
-// All are F64 and drawn from their name alone. The values are numbers that float32 can hold, or
+// All are F64 and drawn from their name alone. Drawn values are numbers that float32 can hold, or
 // what was said last with FitInputs, so that every back end gets exactly the same.
 void FitInputs(DType type);
 // x, its elements rounded to such numbers.
