@@ -1,5 +1,5 @@
-// Reductions that a device was given and has not done, where the exchange moves in stream order:
-// for the host they are over, and a wait without end shows on the device alone.
+// Reductions that a device is given, or was, and has not done, where the exchange moves in stream
+// order: for the host they are over, and a wait without end shows on the device alone.
 #pragma once
 
 #include <chrono>
@@ -22,15 +22,18 @@ class Outstanding {
     int64_t sequence = 0;
     // In the program of every replica: who has started more reductions has started this one.
     int64_t place = 0;
-    backend::Event done;
+    // Behind it; nothing as long as it is being launched, in which the library may wait for others.
+    std::optional<backend::Event> done;
     // When it was first seen to be the oldest, in the watchdog's time.
     std::optional<std::chrono::nanoseconds> since;
 
     std::string Describe() const;
   };
 
-  // In the order of the stream.
-  void Add(Entry entry);
+  // It is launched from here on, in the order of the stream.
+  void Begin(Entry entry);
+  // The device was given all of it.
+  void Given(const GroupState* group, int64_t sequence, backend::Event done);
   // The oldest that is not done, if any is not; since when it is that.
   std::optional<Entry> Oldest(std::chrono::nanoseconds now);
 

@@ -171,10 +171,13 @@ void ReducerBase::LaunchDue(LaunchQueue& queue, std::shared_ptr<Op> combined) {
     queue.launching = true;
     while (std::shared_ptr<Op> next = queue.TakeDue()) {
       lock.unlock();
-      if (roll_call_) {
-        roll_call_->Call(next->signature, next->sequence, next->group->plan);
+      try {
+        if (GiveToExchange(next)) complete.push_back(std::move(next));
+      } catch (...) {
+        lock.lock();
+        queue.launching = false;
+        throw;
       }
-      if (Launch(next)) complete.push_back(std::move(next));
       lock.lock();
     }
     queue.launching = false;
@@ -182,6 +185,25 @@ void ReducerBase::LaunchDue(LaunchQueue& queue, std::shared_ptr<Op> combined) {
     for (const std::shared_ptr<Op>& next : complete) Continue(next);
     // With one order, the next operation may have waited for the later rounds of these.
   } while (queue.one_by_one && !complete.empty());
+}
+
+bool ReducerBase::GiveToExchange(const std::shared_ptr<Op>& op) {
+  if (roll_call_) roll_call_->Call(op->signature, op->sequence, op->group->plan);
+  if (!exchange_->in_stream_order()) return Launch(op);
+  outstanding_.Begin({.group = op->group,
+                      .signature = op->signature,
+                      .sequence = op->sequence,
+                      .place = op->place,
+                      .done = {},
+                      .since = {}});
+  return WithFrame(
+      [&] {
+        return op->signature.Describe() + ", reduction " + std::to_string(op->sequence) + " of " +
+               Describe(op->group->plan.group) + "; rank " + std::to_string(communicator_->rank()) +
+               ": " +
+               watchdog_.board().Read(map_.OfProcess(communicator_->rank()).begin).Describe();
+      },
+      [&] { return Launch(op); });
 }
 
 // -- Complete ----------------------------------------------------------------------------------------
@@ -195,6 +217,10 @@ Tensor ReducerBase::ForExchange(Tensor part) const {
 }
 
 void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
+  // Before copies, which may stop the host until the device has come there.
+  if (exchange_->in_stream_order() && op->group->crosses_processes()) {
+    outstanding_.Given(op->group, op->sequence, stream_->Record());
+  }
   for (Tensor& result : op->results) {
     const auto is_there = [&] {
       return &result.device() == &value.device() && result.DeviceAddress() == value.DeviceAddress();
@@ -203,14 +229,6 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
     result = Tensor();
   }
   op->ready = stream_->Record();
-  if (exchange_->in_stream_order() && op->group->crosses_processes()) {
-    outstanding_.Add({.group = op->group,
-                      .signature = op->signature,
-                      .sequence = op->sequence,
-                      .place = op->place,
-                      .done = op->ready,
-                      .since = {}});
-  }
   std::shared_ptr<Exchange::Series> series;
   {
     std::lock_guard lock(op->mutex);

@@ -111,6 +111,8 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   std::optional<std::string> Enter(const std::shared_ptr<Op>& op, int index, const Signature& signature,
                                    const Reduction& reduction);
   LaunchQueue& QueueOf(GroupState& state) { return order_ ? launches_ : state.launches; }
+  // Launches its first round, whatever the exchange is; returns whether that is complete already.
+  bool GiveToExchange(const std::shared_ptr<Op>& op);
   // Launches what has its turn, after adding what has been combined, if anything.
   void LaunchDue(LaunchQueue& queue, std::shared_ptr<Op> combined = nullptr);
 

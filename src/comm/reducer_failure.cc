@@ -105,10 +105,11 @@ void ReducerBase::CheckDevice() {
     std::vector<int> late, others;
     if (oldest) {
       for (const GroupPlan::Participant& participant : oldest->group->plan.participants) {
-        if (participant.rank == communicator_->rank()) continue;
         for (int member = participant.members.begin; member < participant.members.end; ++member) {
           const int replica = oldest->group->plan.group.begin + member;
+          // Where all have given their part, this rank's GPU may be the one that does not answer.
           others.push_back(replica);
+          if (participant.rank == communicator_->rank()) continue;
           if (watchdog_.board().Read(replica).reductions <= oldest->place) late.push_back(replica);
         }
       }
@@ -142,13 +143,28 @@ void ReducerBase::Confirm() {
     const int64_t calls = roll_call_->calls();
     const nanoseconds since = watchdog_.Observe();
     for (int polls = 1; !failure_.failed(); ++polls) {
-      const std::optional<std::string> unanswered = roll_call_->Unanswered(calls);
-      if (!unanswered) return;
+      const std::optional<RollCall::Open> open = roll_call_->Unanswered(calls);
+      if (!open) return;
       if (Drive(Communicator::IfBusy::kWait)) polls = 0;
       communicator_->Idle(polls);
       if (watchdog_.Observe() - since < options_.stall_timeout) continue;
+      WaitedFor wait{
+          .what = "word of rank " + std::to_string(open->rank) + " that it reduces " + open->what,
+          .name = open->name,
+          .missing = {},
+          .since = since};
+      const Group owing = map_.OfProcess(open->rank);
+      bool beyond = true;
+      for (int replica = owing.begin; replica < owing.end; ++replica) {
+        wait.missing.push_back(replica);
+        beyond &= watchdog_.board().Read(replica).reductions > open->place;
+      }
+      FailIfHopeless(wait);
+      if (failure_.failed() || !beyond || watchdog_.Silence(open->rank) > options_.heartbeat * 4)
+        continue;
       Fail({ErrorCode::kInternal, "rank " + std::to_string(communicator_->rank()) +
-                                      " has what a device reduced, and no word of " + *unanswered +
+                                      " has what a device reduced, and no word of rank " +
+                                      std::to_string(open->rank) + " about " + open->what +
                                       ": processes reduce different things"});
       SpreadFailure();
     }

@@ -67,11 +67,12 @@ int64_t RollCall::calls() const {
   return calls_;
 }
 
-std::optional<std::string> RollCall::Unanswered(int64_t calls) const {
+std::optional<RollCall::Open> RollCall::Unanswered(int64_t calls) const {
   std::lock_guard lock(mutex_);
   for (const auto& [rank, neighbour] : neighbours_) {
     if (neighbour.own.empty() || neighbour.own.front().call >= calls) continue;
-    return "rank " + std::to_string(rank) + " about " + DescribeOf(neighbour.own.front().head);
+    const MessageHead& head = neighbour.own.front().head;
+    return Open{rank, head.signature.place, std::string(head.signature.Name()), DescribeOf(head)};
   }
   return std::nullopt;
 }

@@ -33,9 +33,14 @@ class RollCall {
 
   // How many calls there have been.
   int64_t calls() const;
-  // The first of so many that has not been answered: "rank 1 about 'layer1.bn1 forward' (...),
-  // reduction 4 of ..."
-  std::optional<std::string> Unanswered(int64_t calls) const;
+  struct Open {
+    int rank = 0;       // who owes the answer
+    int64_t place = 0;  // of the reduction in the program of every replica
+    std::string name;
+    std::string what;  // "'layer1.bn1 forward' (...), reduction 4 of replicas 0..3"
+  };
+  // One of so many that has not been answered.
+  std::optional<Open> Unanswered(int64_t calls) const;
   bool open() const;
 
  private:

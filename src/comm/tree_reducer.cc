@@ -253,6 +253,9 @@ bool TreeReducer::LaunchResultRanges(TreeOp& op) {
   if (value.elements() > 0 && value.DeviceAddress() != slot.DeviceAddress()) {
     place().Copy(value, slot);
   }
+  // In every process from where it lies in the whole: all must see that it can be gathered in
+  // place.
+  if (exchange().in_stream_order()) value = slot;
   // The owner of a result may write to it as soon as its wait is over, which can be before this range
   // has been sent.
   const bool aliased =

@@ -48,8 +48,8 @@ class Communicator {
   bool blocking = true;
   std::atomic<bool> aborted{false};
   std::atomic<ncclResult_t> error{ncclSuccess};
-  std::atomic<int> running{0};
-  std::atomic<int64_t> given{0}, ended{0};  // kernels
+  // Kernels: of calls, on streams, over.
+  std::atomic<int64_t> given{0}, launched{0}, ended{0};
   uint64_t collectives = 0;
   int splits = 0;
   bool finalizing = false, finished = false;
@@ -58,8 +58,8 @@ class Communicator {
   std::function<void()> pending;
   int asks = 0;
   std::mt19937_64 random;
-  // A split that waits for the colors of the others.
-  std::function<void()> joining;
+  // A split of it that waits for the colors of the others; whether it is over.
+  std::function<bool()> joining;
 };
 
 thread_local std::string last_error;  // of this thread's calls
@@ -135,10 +135,20 @@ struct Call {
 
 thread_local int depth = 0;
 thread_local std::vector<Call> group;
+thread_local std::vector<ncclComm_t> aborts;
+
+// Waits for what was launched: also behind kernels of other communicators on the stream.
+void EndAborts() {
+  for (const ncclComm_t comm : std::exchange(aborts, {})) {
+    while (comm->state->ended < comm->state->launched) {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+    delete comm;
+  }
+}
 
 // A kernel of NCCL: everything that a group gives one stream goes on at once, in no order.
 void RunGroup(Communicator& comm, const std::vector<Call>& calls, bool hangs, uint64_t seed) {
-  ++comm.running;
   try {
     std::vector<NcclTransfer> transfers;
     for (const Call& call : calls) call.begin(comm, transfers);
@@ -173,7 +183,6 @@ void RunGroup(Communicator& comm, const std::vector<Call>& calls, bool hangs, ui
     comm.error = ncclInternalError;
   }
   ++comm.ended;
-  --comm.running;
 }
 
 ncclResult_t CheckCall(ncclComm_t comm, cudaStream_t stream) {
@@ -283,40 +292,46 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
   return ncclSuccess;
 }
 
+// As NCCL 2.28 does it: what is in progress is the parent's, also of a rank that is in no part, and
+// the new one is written when that is over.
 ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* made,
                            ncclConfig_t* config) {
   const std::shared_ptr<Communicator> parent = comm->state;
   NcclWire& wire = *parent->wire;
+  if (parent->joining || parent->pending) {
+    return Fail(ncclInvalidArgument, "a call while another is in progress");
+  }
   const int split = parent->splits++;
-  if (split >= NcclWire::kMostSplits)
+  if (split >= NcclWire::kMostSplits) {
     return Fail(ncclInternalError, "more splits than the emulation has room for");
+  }
   NcclWire::Split& mine = wire.SplitOf(split, wire.rank());
   mine.color = color;
   mine.key = key;
   mine.state = 1;
   *made = nullptr;
-  if (color == NCCL_SPLIT_NOCOLOR) return ncclSuccess;
-  auto part = std::make_unique<ncclComm>();
-  const std::shared_ptr<Communicator> state = part->state;
-  state->blocking = config->blocking != 0;
-  state->device = parent->device;
-  state->random.seed(static_cast<uint64_t>(wire.rank()) + 31);
-  state->joining = [parent, split, color, weak = std::weak_ptr(state)] {
-    NcclWire& all = *parent->wire;
+  parent->joining = [&all = wire, device = parent->device, blocking = config->blocking != 0, split,
+                     color, made] {
     std::vector<std::pair<int, int>> members;  // key, rank
     for (int rank = 0; rank < all.ranks(); ++rank) {
       NcclWire::Split& other = all.SplitOf(split, rank);
-      if (other.state == 0) return;
+      if (other.state == 0) return false;
       if (other.color == color) members.emplace_back(other.key, rank);
     }
+    if (color == NCCL_SPLIT_NOCOLOR) return true;
     std::ranges::sort(members);
     const auto self =
         std::ranges::find(members, all.rank(), [](const auto& one) { return one.second; });
-    weak.lock()->wire = std::make_unique<NcclWire>(
+    auto part = std::make_unique<ncclComm>();
+    part->state->blocking = blocking;
+    part->state->device = device;
+    part->state->random.seed(static_cast<uint64_t>(all.rank()) + 31);
+    part->state->wire = std::make_unique<NcclWire>(
         all.name() + "-" + std::to_string(split) + "-" + std::to_string(color),
         static_cast<int>(self - members.begin()), static_cast<int>(members.size()));
+    *made = part.release();
+    return true;
   };
-  *made = part.release();
   return ncclInProgress;
 }
 
@@ -324,9 +339,12 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
   Communicator& state = *comm->state;
   *error = state.error;
   if (*error != ncclSuccess) return ncclSuccess;
-  if (state.wire == nullptr) {
-    state.joining();
-    *error = ncclInProgress;
+  if (state.joining) {
+    if (state.joining()) {
+      state.joining = nullptr;
+    } else {
+      *error = ncclInProgress;
+    }
   } else if (!state.wire->Complete()) {
     *error = ncclInProgress;
   } else if (state.pending) {
@@ -350,11 +368,11 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   delete comm;
   return ncclSuccess;
 }
+// In a group all are told first, then waited for.
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
-  Communicator& state = *comm->state;
-  state.aborted = true;
-  while (state.running > 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
-  delete comm;
+  comm->state->aborted = true;
+  aborts.push_back(comm);
+  if (depth == 0) EndAborts();
   return ncclSuccess;
 }
 
@@ -365,6 +383,7 @@ ncclResult_t ncclGroupStart() {
 
 ncclResult_t ncclGroupEnd() {
   if (--depth > 0) return ncclSuccess;
+  EndAborts();
   std::vector<Call> calls = std::exchange(group, {});
   ncclResult_t result = ncclSuccess;
   while (!calls.empty()) {
@@ -384,12 +403,14 @@ ncclResult_t ncclGroupEnd() {
     ++state->given;
     CountOperation();
     auto give = [state, stream, kernel = std::move(kernel), hangs] {
+      ++state->launched;
       stream->Give(
           [state, stream, kernel, hangs] { RunGroup(*state, kernel, hangs, stream->NextSeed()); });
     };
-    if (!state->blocking && state->random() % 8 == 0) {
+    if (!state->blocking) {
+      // Always: NCCL launches on a thread of its own.
       state->pending = std::move(give);
-      state->asks = 1 + static_cast<int>(state->random() % 3);
+      state->asks = state->random() % 8 == 0 ? 3 : 1;
       result = ncclInProgress;
     } else {
       give();

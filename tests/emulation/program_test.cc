@@ -118,6 +118,7 @@ TEST_F(EmulatedNccl, IsForGpusAlone) {
       result.err,
       HasSubstr("--exchange nccl moves tensors of GPUs, and the cpu back end has none: --backend "
                 "cuda, or --exchange mpi"));
+}
 
 // Runs of one run file on the emulated GPU.
 class EmulatedPrecision : public ::testing::Test {
@@ -228,6 +229,45 @@ TEST_F(EmulatedPrecision, AStepInBf16IsDumpedAndPlayedAgain) {
   const std::string dump =
       ReadFile(folder_.path() / "out" / "replay" / "steps" / "000002.safetensors");
   EXPECT_THAT(dump, Not(HasSubstr("BF16")));
+}
+
+TEST_F(EmulatedNccl, IsRefusedWhereRanksShareAGpu) {
+  const auto run = folder_.path() / "run.yaml";
+  WriteFileAtomically(run, kRun);
+  ProcessOptions options =
+      UnderMpirun(2, {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--exchange", "nccl", "--out",
+                      (folder_.path() / "out").string()});
+  options.environment["SYNCBN_EMULATED_DEVICES"] = "1";
+  const ProcessResult result = RunProcess(options);
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err,
+              HasSubstr("--exchange nccl: rank 0 and rank 1 share a GPU, which NCCL refuses"));
+}
+
+// With one replica a process nobody looks at its thread from outside.
+TEST_F(EmulatedNccl, AWaitWithoutEndInTheEvaluationIsAStall) {
+  const auto run = folder_.path() / "run.yaml";
+  WriteFileAtomically(run,
+                      "data: {dataset: shapes, shapes: {train_samples: 16, test_samples: 64}}\n"
+                      "model: {architecture: lenet}\n"
+                      "cluster: {replicas: 2, batch_per_replica: 8, stall_timeout: 3}\n"
+                      "train: {max_steps: 1}\n");
+  int stalled = 0;
+  // Until there are as many launches as are hung, the last of which is the evaluation's.
+  for (int launch = 0; launch < 20; ++launch) {
+    ProcessOptions options =
+        UnderMpirun(2, {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--quiet", "--overwrite",
+                        "--out", (folder_.path() / "out").string()});
+    options.environment["SYNCBN_EMULATION_BREAK_NCCL"] = "0:" + std::to_string(launch) + ":hang";
+    options.timeout = std::chrono::seconds(100);
+    const ProcessResult result = RunProcess(options);
+    ASSERT_FALSE(result.timed_out) << "launch " << launch;
+    if (result.status == 0) break;
+    EXPECT_EQ(result.status, 5) << "launch " << launch << ": " << result.err;
+    ++stalled;
+  }
+  EXPECT_GE(stalled, 2);
+  EXPECT_LT(stalled, 20);
 }
 
 TEST(EmulatedProgram, InfoNamesTheGpu) {

@@ -32,9 +32,11 @@ ExchangeChoice Choose(const std::string& name, const backend::Backend& backend,
   if (communicator.size() == 1 || on_host) return {};
   const std::string staged = "messages over MPI, staged through the host";
   if (name == "mpi") return {.make = {}, .description = staged, .devices = {}};
-  if (name == "nccl") return Nccl(timeout);
   const std::string why_not = comm::WhyNotNccl(communicator, *backend.MakeMergeStream());
   if (why_not.empty()) return Nccl(timeout);
+  if (name == "nccl") {
+    throw Error(ErrorCode::kInvalidArgument, "--exchange nccl: " + why_not + "; --exchange mpi");
+  }
   return {.make = {}, .description = staged + ": " + why_not, .devices = {}};
 }
 

@@ -205,8 +205,9 @@ int Session::Run() {
   communicator_.SetTimeout(
       std::max(comm::Communicator::kDefaultTimeout,
                std::chrono::duration_cast<std::chrono::milliseconds>(patience)));
-  exchange_ = ChooseExchange(request_.exchange, backend_, communicator_,
-                             std::chrono::duration_cast<std::chrono::nanoseconds>(patience));
+  exchange_ =
+      ChooseExchange(request_.exchange, backend_, communicator_,
+                     std::chrono::nanoseconds(static_cast<int64_t>(cluster.stall_timeout() * 1e9)));
   if (root_) TakeFolder(map);
   // Nobody goes on before the root has found the folder to be right.
   communicator_.Barrier();

@@ -10,7 +10,9 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// A look at what is in progress costs a lock; setting up connections takes milliseconds.
+// NCCL launches on a thread of its own, which takes some microseconds; where connections are set
+// up, milliseconds.
+constexpr int kPollsWithoutSleep = 1000;
 constexpr std::chrono::microseconds kPause{50};
 
 }  // namespace
@@ -67,7 +69,7 @@ void NcclCommunicator::Check(ncclResult_t result, const std::string& what) const
 bool NcclCommunicator::Settle(std::unique_lock<std::mutex>& lock, const std::string& what,
                               std::chrono::nanoseconds timeout) {
   const auto limit = steady_clock::now() + timeout;
-  while (!aborted_) {
+  for (int polls = 0; !aborted_; ++polls) {
     ncclResult_t state = ncclSuccess;
     Check(ncclCommGetAsyncError(comm_, &state), what);
     if (state != ncclInProgress) {
@@ -76,7 +78,11 @@ bool NcclCommunicator::Settle(std::unique_lock<std::mutex>& lock, const std::str
     }
     if (steady_clock::now() > limit) return false;
     lock.unlock();
-    std::this_thread::sleep_for(kPause);
+    if (polls < kPollsWithoutSleep) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(kPause);
+    }
     lock.lock();
   }
   return true;
@@ -93,32 +99,53 @@ void NcclCommunicator::Launch(const std::function<ncclResult_t(ncclComm_t)>& wor
   if (given != ncclInProgress) Check(given, what);
   if (ended != ncclInProgress) return Check(ended, what);
   // The first time that two processes meet they connect. However long the others take: who waits
-  // without hope is for the watchdog to say, which aborts.
+  // without hope is for the watchdog to say, which knows of this as of what the device was given,
+  // and aborts.
   Settle(lock, what, std::chrono::hours(24 * 365));
 }
 
 std::unique_ptr<NcclCommunicator> NcclCommunicator::Split(int color, int key,
                                                           const std::string& what) {
-  std::lock_guard lock(mutex_);
-  return std::make_unique<NcclCommunicator>(
-      [&](ncclComm_t* made, ncclConfig_t* config) {
-        return ncclCommSplit(comm_, color, key, made, config);
-      },
-      what, timeout_);
+  std::unique_ptr<NcclCommunicator> part(new NcclCommunicator(timeout_));
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  const auto late = [&] {
+    return Error(ErrorCode::kDeadlineExceeded,
+                 "NCCL: " + what + ": the other processes have not come");
+  };
+  try {
+    // What is in progress is the parent's; the new one is there, or stays null, when that has
+    // settled.
+    std::unique_lock lock(mutex_);
+    const ncclResult_t result = ncclCommSplit(comm_, color, key, &part->comm_, &config);
+    if (result != ncclInProgress) Check(result, what);
+    if (!Settle(lock, what, timeout_)) throw late();
+  } catch (...) {
+    part.release();  // a thread of NCCL may still write to it
+    throw;
+  }
+  std::unique_lock lock(part->mutex_);
+  if (part->comm_ != nullptr && !part->Settle(lock, what, timeout_)) throw late();
+  lock.unlock();
+  return part;
 }
 
 void NcclCommunicator::CheckHealth() {
   std::lock_guard lock(mutex_);
   if (comm_ == nullptr || aborted_) return;
   ncclResult_t state = ncclSuccess;
-  Check(ncclCommGetAsyncError(comm_, &state), "a communicator of all processes");
+  Check(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
   if (state != ncclInProgress) Check(state, "what was launched");
 }
 
-void NcclCommunicator::Abort() {
-  std::lock_guard lock(mutex_);
-  if (comm_ == nullptr || std::exchange(aborted_, true)) return;
-  ncclCommAbort(comm_);
+void NcclCommunicator::Abort(std::span<const std::shared_ptr<NcclCommunicator>> communicators) {
+  ncclGroupStart();
+  for (const std::shared_ptr<NcclCommunicator>& one : communicators) {
+    std::lock_guard lock(one->mutex_);
+    if (one->comm_ == nullptr || std::exchange(one->aborted_, true)) continue;
+    ncclCommAbort(one->comm_);
+  }
+  ncclGroupEnd();
 }
 
 }  // namespace syncbn::comm

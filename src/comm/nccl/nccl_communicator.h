@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 namespace syncbn::comm {
@@ -27,14 +28,18 @@ class NcclCommunicator {
   // The calls of a group, which work() makes; nothing after Abort. Returns when the host is free.
   // Throws UNAVAILABLE, naming `what`.
   void Launch(const std::function<ncclResult_t(ncclComm_t)>& work, const std::string& what);
-  // Makes another of this one (ncclCommSplit).
+  // Makes another of this one (ncclCommSplit); without a communicator for ranks of
+  // NCCL_SPLIT_NOCOLOR. Collective.
   std::unique_ptr<NcclCommunicator> Split(int color, int key, const std::string& what);
   // Throws UNAVAILABLE where something that was launched has failed.
   void CheckHealth();
-  // Ends what was launched and is not done. May be called several times.
-  void Abort();
+  // Ends what was launched on any of them and is not done. May be called several times. All at
+  // once: what one waits for on the device may be behind a kernel of another. Waits for the device,
+  // which may take as long as the other processes need to do the same.
+  static void Abort(std::span<const std::shared_ptr<NcclCommunicator>> communicators);
 
  private:
+  explicit NcclCommunicator(std::chrono::nanoseconds timeout) : timeout_(timeout) {}
   // Under `lock`, which is given up meanwhile: until nothing is in progress, or Abort. False: it
   // takes too long.
   bool Settle(std::unique_lock<std::mutex>& lock, const std::string& what,

@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
+#include <mutex>
 #include <string>
-#include <tuple>
+#include <thread>
 #include <utility>
 
 #include "backend/cuda/cuda_merge_stream.h"
@@ -113,8 +118,20 @@ class NcclNative final : public NativeCollectives {
 
 class NcclExchange final : public Exchange {
  public:
-  NcclExchange(std::shared_ptr<NcclCommunicator> comm, int rank, int ranks, CudaMergeStream& merges)
-      : comm_(std::move(comm)), rank_(rank), ranks_(ranks), stream_(merges) {}
+  NcclExchange(std::shared_ptr<NcclCommunicator> comm, Communicator& control,
+               CudaMergeStream& merges)
+      : comm_(std::move(comm)),
+        control_(control),
+        rank_(control.rank()),
+        ranks_(control.size()),
+        stream_(merges) {
+    ending_->owner = &control_;
+  }
+  ~NcclExchange() override {
+    const std::lock_guard lock(ending_->mutex);
+    ending_->owner = nullptr;
+    ending_->changed.notify_all();
+  }
 
   Order order() const override { return Order::kOfProcess; }
   bool in_stream_order() const override { return true; }
@@ -193,23 +210,51 @@ class NcclExchange final : public Exchange {
     comm_->CheckHealth();
     for (const auto& comm : parts_) comm->CheckHealth();
   }
+  // On a thread of its own: it waits for the device, and who calls it must go on telling the
+  // others, whose devices this one may wait for.
   void Abort() override {
-    comm_->Abort();
-    for (const auto& comm : parts_) comm->Abort();
+    if (aborting_.exchange(true)) return;
+    std::vector<std::shared_ptr<NcclCommunicator>> all = parts_;
+    all.push_back(comm_);
+    std::thread([all = std::move(all), ending = ending_] {
+      NcclCommunicator::Abort(all);
+      const std::lock_guard lock(ending->mutex);
+      ending->over = true;
+      ending->changed.notify_all();
+    }).detach();
+    // Where it does not come back, those who wait for the device do not either.
+    std::thread([ending = ending_, rank = rank_] {
+      std::unique_lock lock(ending->mutex);
+      ending->changed.wait_for(lock, kAbortPatience,
+                               [&] { return ending->over || ending->owner == nullptr; });
+      if (ending->over || ending->owner == nullptr) return;
+      std::fprintf(stderr,
+                   "syncbn: rank %d: NCCL has not ended what the GPU waits for within %d s of the "
+                   "run's failure: "
+                   "the process ends\n",
+                   rank, static_cast<int>(kAbortPatience.count()));
+      ending->owner->Abort(kStuckExitCode);
+    }).detach();
   }
   std::unique_ptr<NativeCollectives> MakeNative(
       const std::vector<std::vector<int>>& rank_sets) override {
     std::vector<NcclNative::Set> sets;
-    for (const std::vector<int>& set : rank_sets) {
-      const int ranks = static_cast<int>(set.size());
-      if (ranks == ranks_) {
-        sets.push_back({comm_, ranks});
-        continue;
+    std::exception_ptr failure;
+    try {
+      for (const std::vector<int>& set : rank_sets) {
+        const int ranks = static_cast<int>(set.size());
+        if (ranks == ranks_) {
+          sets.push_back({comm_, ranks});
+          continue;
+        }
+        const bool member = std::ranges::find(set, rank_) != set.end();
+        parts_.push_back(comm_->Split(member ? 0 : NCCL_SPLIT_NOCOLOR, rank_, "ncclCommSplit"));
+        sets.push_back({parts_.back(), ranks});
       }
-      const bool member = std::ranges::find(set, rank_) != set.end();
-      parts_.push_back(comm_->Split(member ? 0 : NCCL_SPLIT_NOCOLOR, rank_, "ncclCommSplit"));
-      sets.push_back({parts_.back(), ranks});
+    } catch (...) {
+      failure = std::current_exception();
     }
+    ShareFailure(control_, failure, "split NCCL's communicator");
     return std::make_unique<NcclNative>(std::move(sets), stream_);
   }
 
@@ -245,7 +290,8 @@ class NcclExchange final : public Exchange {
       in_place &= one.memory.defined() &&
                   one.memory.DeviceAddress() == begin + static_cast<size_t>(one.rank) * bytes;
     }
-    if (!anywhere && !in_place) return false;
+    // What all processes do follows from sizes alone.
+    SYNCBN_CHECK(anywhere || in_place) << "blocks of an all-gather that lie here and there";
     auto& series = static_cast<NcclSeries&>(base);
     std::vector<Block>& blocks = series.At(round);
     Tensor whole = anywhere ? stream_.New(bytes * static_cast<size_t>(ranks_)) : Tensor();
@@ -272,8 +318,20 @@ class NcclExchange final : public Exchange {
   const std::shared_ptr<NcclCommunicator> comm_;
   // Of some of the ranks; made before the first launch.
   std::vector<std::shared_ptr<NcclCommunicator>> parts_;
+  Communicator& control_;
   const int rank_, ranks_;
   NcclStream stream_;
+  // Of the threads of Abort, which may outlive this.
+  struct Ending {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool over = false;
+    Communicator* owner = nullptr;  // of the exchange, as long as that lives
+  };
+  static constexpr std::chrono::seconds kAbortPatience{30};
+  static constexpr int kStuckExitCode = 5;  // a process stalled
+  const std::shared_ptr<Ending> ending_ = std::make_shared<Ending>();
+  std::atomic<bool> aborting_{false};
   std::atomic<int64_t> messages_{0}, bytes_{0};
 };
 
@@ -344,6 +402,8 @@ std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::Merge
   ShareFailure(control, failure, "use NCCL");
   id = control.Broadcast(0, id);
   try {
+    // It would override `blocking` of the configuration, and nobody could end a launch.
+    ::unsetenv("NCCL_COMM_BLOCKING");
     ncclUniqueId shared{};
     std::ranges::copy(id, shared.internal);
     gpu->core().handle().MakeCurrent();
@@ -356,7 +416,7 @@ std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::Merge
     failure = std::current_exception();
   }
   ShareFailure(control, failure, "use NCCL");
-  return std::make_unique<NcclExchange>(std::move(comm), control.rank(), control.size(), *gpu);
+  return std::make_unique<NcclExchange>(std::move(comm), control, *gpu);
 }
 
 }  // namespace syncbn::comm
