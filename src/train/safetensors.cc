@@ -149,7 +149,7 @@ Entry ParseEntry(const std::string& name, const nlohmann::json& value, uint64_t 
                        &offsets = value["data_offsets"];
   const std::optional<DType> known =
       dtype.is_string() ? ParseDType(dtype.get<std::string>()) : std::nullopt;
-  if (!known) damaged("unknown element type " + dtype.dump() + " (F32, F64, I32, I64 or U8)");
+  if (!known) damaged("unknown element type " + dtype.dump() + " (F32, F64, I32, I64, U8 or BF16)");
   entry.dtype = *known;
 
   if (!are_counts(shape)) damaged("the shape " + shape.dump() + " is not a list of extents");

@@ -148,10 +148,10 @@ TEST_F(SafetensorsTest, DamageOfAnEntryIsNamed) {
   EXPECT_EQ(entry(R"({"dtype":"F32","shape":[2]})"), "tensor 'w': its entry has no data_offsets");
   EXPECT_EQ(entry(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8],"extra":1})"),
             "tensor 'w': its entry has more than dtype, shape and data_offsets");
-  EXPECT_EQ(entry(R"({"dtype":"BF16","shape":[4],"data_offsets":[0,8]})"),
-            "tensor 'w': unknown element type \"BF16\" (F32, F64, I32, I64 or U8)");
+  EXPECT_EQ(entry(R"({"dtype":"F16","shape":[4],"data_offsets":[0,8]})"),
+            "tensor 'w': unknown element type \"F16\" (F32, F64, I32, I64, U8 or BF16)");
   EXPECT_EQ(entry(R"({"dtype":4,"shape":[2],"data_offsets":[0,8]})"),
-            "tensor 'w': unknown element type 4 (F32, F64, I32, I64 or U8)");
+            "tensor 'w': unknown element type 4 (F32, F64, I32, I64, U8 or BF16)");
   for (const char* shape : {"[-2]", "[2.0]", "\"2\"", "[9223372036854775808]", "[[2]]"}) {
     const std::string text = shape;
     EXPECT_EQ(entry(R"({"dtype":"F32","shape":)" + text + R"(,"data_offsets":[0,8]})"),
