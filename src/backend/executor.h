@@ -139,8 +139,9 @@ class Executor : public Stream {
   // BatchInputTerms takes it.
   virtual void RenormInputTerms(const Renorm& renorm, InputTerms& terms) = 0;
 
-  // -- Iterative normalization: see WhiteningSpec; x is a matrix rows x channels
-  // ---------------------- The blocks of moments with co-moments of each group, over all rows of x.
+  // -- Iterative normalization: see WhiteningSpec; x is a matrix rows x channels ---------------
+
+  // The blocks of moments with co-moments of each group, over all rows of x.
   virtual void CoMoments(const WhiteningSpec& spec, const Tensor& x, Tensor& moments) = 0;
   // From such blocks, merged over the normalization batch; from the running statistics of each
   // group, [mean[d], covariance[d, d], batches].

@@ -113,9 +113,9 @@ class Exchange {
   // How many blocks of a round have begun to come from a rank, as far as this process knows.
   virtual int Announced(Series& series, int round, int rank) const = 0;
 
-  // -- In stream order
-  // ---------------------------------------------------------------------------------- Throws
-  // UNAVAILABLE where the library says that something has failed. Called now and then.
+  // -- In stream order ------------------------------------------------------------------------
+
+  // Throws UNAVAILABLE where the library says that something has failed. Called now and then.
   virtual void CheckHealth() {}
   // The run has failed: ends what was launched and is not complete, wherever it waits. From here on
   // launches do nothing. May be called several times, from any thread.

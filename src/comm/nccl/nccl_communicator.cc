@@ -3,6 +3,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/check.h"
 #include "base/error.h"
 
 namespace syncbn::comm {
@@ -26,7 +27,7 @@ NcclCommunicator::NcclCommunicator(const Call& make, std::string what,
   try {
     const ncclResult_t result = make(&comm_, &config);
     if (result != ncclInProgress) Check(result, what);
-    if (comm_ == nullptr) return;
+    SYNCBN_CHECK(comm_ != nullptr) << what;
     if (!Settle(lock, what, timeout_)) {
       throw Error(
           ErrorCode::kDeadlineExceeded,

@@ -19,8 +19,9 @@ class NcclCommunicator {
  public:
   using Call = std::function<ncclResult_t(ncclComm_t* made, ncclConfig_t* config)>;
 
-  // What make() makes for this process, if anything. Throws UNAVAILABLE with what NCCL says,
-  // DEADLINE_EXCEEDED where it is not there within the timeout. Errors name `what`.
+  // What make() makes, which is there at once and joins the others in progress. Throws UNAVAILABLE
+  // with what NCCL says, DEADLINE_EXCEEDED where that takes longer than the timeout. Errors name
+  // `what`.
   NcclCommunicator(const Call& make, std::string what, std::chrono::nanoseconds timeout);
   // In good order (collective) within the timeout, else by Abort.
   ~NcclCommunicator();

@@ -28,8 +28,7 @@ SYNCBN_DEVICE T FromFloat(float x) {
   }
 }
 
-// -- As floats
-// --------------------------------------------------------------------------------------
+// -- As floats --------------------------------------------------------------------------------
 template <typename T>
 SYNCBN_DEVICE float LoadFloat(const T* from) {
   return ToFloat(Load(from));
