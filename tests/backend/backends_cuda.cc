@@ -1,4 +1,4 @@
-// The CUDA back end on the emulated device, with activations in float32 and in BF16.
+// The CUDA back end, with activations in float32 and in BF16.
 #include "backend/cuda/cuda_backend.h"
 #include "tests/backend/conformance.h"
 

@@ -346,6 +346,19 @@ bool HasNccl() {
   return true;
 }
 
+namespace {
+
+bool CanShareGpus() {
+  int version = 0;
+  return ncclGetVersion(&version) == ncclSuccess && version >= 23000;
+}
+bool IsToldToShareGpus() {
+  const char* const told = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
+  return CanShareGpus() && told != nullptr && std::atoi(told) != 0;
+}
+
+}  // namespace
+
 std::string NcclVersion() {
   int version = 0;
   if (ncclGetVersion(&version) != ncclSuccess) return "NCCL";
@@ -358,6 +371,9 @@ std::string WhyNotNccl(Communicator& control, backend::MergeStream& merges) {
   const std::string mine =
       gpu == nullptr ? "" : NcclVersion() + "|" + HostName() + "|" + gpu->core().device().Uuid();
   const std::vector<std::string> all = control.AllGather(mine);
+  // Everybody's answer: the variable may be set on some hosts alone.
+  const std::vector<std::string> told = control.AllGather(IsToldToShareGpus() ? "yes" : "no");
+  const bool share = std::ranges::find(told, "no") == told.end();
   const auto rank = [](size_t i) { return "rank " + std::to_string(i); };
   for (size_t i = 0; i < all.size(); ++i) {
     if (all[i].empty()) return rank(i) + " computes on no GPU";
@@ -366,7 +382,10 @@ std::string WhyNotNccl(Communicator& control, backend::MergeStream& merges) {
              all[i].substr(0, all[i].find('|'));
     }
     for (size_t k = 0; k < i; ++k) {
-      if (all[i] == all[k]) return rank(k) + " and " + rank(i) + " share a GPU, which NCCL refuses";
+      if (share || all[i] != all[k]) continue;
+      return rank(k) + " and " + rank(i) + " share a GPU, which NCCL refuses" +
+             (CanShareGpus() ? " unless NCCL_MULTI_RANK_GPU_ENABLE=1 is set for all ranks"
+                             : " before its version 2.30");
     }
   }
   return "";
