@@ -12,6 +12,7 @@
 #include "app/run/console_observer.h"
 #include "app/run/continuation.h"
 #include "app/run/exchange_choice.h"
+#include "app/run/memory_advice.h"
 #include "app/run/output_folder.h"
 #include "app/run/run_ending.h"
 #include "app/run/run_facts.h"
@@ -20,6 +21,7 @@
 #include "app/run/signals.h"
 #include "app/terminal.h"
 #include "app/versions.h"
+#include "backend/out_of_device_memory.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/host.h"
@@ -436,6 +438,11 @@ int RunSession(const RunRequest& given) {
     }
     return superseded ? kGivenUp : ExitCodeOf(error);
   };
+  const auto end = [&](const Error& error) {
+    const int code = leave(error);
+    if (mpi.uses_mpi()) communicator.Abort(code);
+    return code;
+  };
   try {
     // What fails outside of the run (a checkpoint larger than the memory) has a code and a text,
     // too.
@@ -444,11 +451,15 @@ int RunSession(const RunRequest& given) {
     } catch (const std::exception&) {
       train::RethrowAsError();
     }
+  } catch (const backend::OutOfDeviceMemory& error) {
+    Error advised(error.code(), error.message() + ". " +
+                                    MemoryAdvice(input->run, *input->backend, communicator.rank(),
+                                                 communicator.size(),
+                                                 request.threads.value_or(CoresPerProcess())));
+    for (const std::string& frame : error.frames()) advised.AddFrame(frame);
+    return end(advised);
   } catch (const Error& error) {
-    const int code = leave(error);
-    if (!mpi.uses_mpi()) return code;
-    communicator.Abort(code);
-    return code;  // not reached: GCC does not see it through the reference
+    return end(error);
   }
 }
 

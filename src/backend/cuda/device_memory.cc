@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "backend/cuda/cuda_check.h"
+#include "backend/out_of_device_memory.h"
 #include "base/check.h"
-#include "base/error.h"
 
 namespace syncbn::backend::cuda {
 namespace {
@@ -114,15 +114,11 @@ std::shared_ptr<void> DeviceMemory::Allocate(const std::shared_ptr<StreamHandle>
 void DeviceMemory::ThrowOutOfMemory(const StreamHandle& home, size_t bytes) {
   size_t free = 0, total = 0;
   Check(cudaMemGetInfo(&free, &total), device_, "cudaMemGetInfo");
-  throw Error(ErrorCode::kResourceExhausted,
-              DeviceName(device_) + ": out of memory: " + Mebibytes(Rounded(bytes)) +
-                  " more wanted by a " + std::string(home.what()) + " that holds " +
-                  Mebibytes(home.in_use()) + "; of the device's " + Mebibytes(total) + ", " +
-                  Mebibytes(free) + " are free and " + Mebibytes(Held()) +
-                  " are this process's: " + Holders() +
-                  ". Activations take memory in proportion to the batch: half of "
-                  "cluster.batch_per_replica needs about half as much. Or have fewer replicas on "
-                  "this device");
+  throw OutOfDeviceMemory(DeviceName(device_) + ": out of memory: " + Mebibytes(Rounded(bytes)) +
+                          " more wanted by a " + std::string(home.what()) + " that holds " +
+                          Mebibytes(home.in_use()) + "; of the device's " + Mebibytes(total) +
+                          ", " + Mebibytes(free) + " are free and " + Mebibytes(Held()) +
+                          " are this process's: " + Holders());
 }
 
 std::string DeviceMemory::Holders() {
@@ -158,6 +154,13 @@ size_t DeviceMemory::Held() const {
   Check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &bytes), device_,
         "cudaMemPoolGetAttribute");
   return bytes;
+}
+
+size_t DeviceMemory::Available() const {
+  const size_t held = Held();
+  size_t free = 0, total = 0;
+  Check(cudaMemGetInfo(&free, &total), device_, "cudaMemGetInfo");
+  return free + held;
 }
 
 }  // namespace syncbn::backend::cuda

@@ -23,7 +23,7 @@ class DeviceMemory {
  public:
   explicit DeviceMemory(int device);
 
-  // Aligned to 256 bytes. Throws RESOURCE_EXHAUSTED, with what is wanted, held and free; before, it
+  // Aligned to 256 bytes. Throws OutOfDeviceMemory, with what is wanted, held and free; before, it
   // waits until all streams have done what they were given, and asks once more.
   std::shared_ptr<void> Allocate(const std::shared_ptr<StreamHandle>& home, size_t bytes);
   // What `user` is given next touches the memory of `x`, a tensor of this device.
@@ -32,6 +32,8 @@ class DeviceMemory {
   bool IsOnlyOf(const Tensor& x, const StreamHandle& stream);
   // Bytes that CUDA's pool holds, in use or not.
   size_t Held() const;
+  // And those that are free on the device.
+  size_t Available() const;
   // A stream whose memory an error is to name.
   void Register(const std::shared_ptr<StreamHandle>& stream);
 
