@@ -78,7 +78,9 @@ std::vector<std::string> Handshake(Communicator& communicator, std::string_view 
   if (!differences.empty()) {
     throw Error(ErrorCode::kFailedPrecondition,
                 "the processes of this run differ in what its results depend on:" + differences +
-                    "\n  start the same program with the same run file and data on every host");
+                    "\n  start the same program with the same run file and data on every host, on "
+                    "processors "
+                    "and GPUs of one kind");
   }
   return hosts;
 }

@@ -286,6 +286,43 @@ TEST_F(NcclExchangeTest, AReplicaThatFailsEndsTheWaitsOfAllOthers) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, 20s);
 }
 
+// -- Planted mistakes
+// -------------------------------------------------------------------------------------
+
+// How many sums are wrong where the executor is late, with the event of the contribution and
+// without.
+TEST_F(NcclExchangeTest, AContributionWhoseEventIsNotWaitedForShows) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "it is a race, and would be reported as one";
+#endif
+  emulation::SetDelays({.share = 1, .microseconds = 2000});
+  for (const bool waits : {true, false}) {
+    std::atomic<int> wrong{0};
+    const auto errors = Run(Options(2), 2, [&](ReplicaLink link, backend::Stream& stream) {
+      Tensor mine = stream.New({1000}, DType::kFloat64), result = stream.New({1000}, mine.dtype());
+      for (int i = 0; i < 20; ++i) {
+        stream.Fill(mine, -1);
+        stream.Synchronize();
+        stream.Fill(mine, i);
+        link.WaitOnHost(link.Start({.group = {0, 2},
+                                    .contribution = mine,
+                                    .ready = waits ? stream.Record() : backend::Event(),
+                                    .result = result,
+                                    .name = "sum"}));
+        if (std::as_const(result).OnHost().Data<double>()[999] != 2 * i) ++wrong;
+        stream.Synchronize();
+      }
+    });
+    EXPECT_THAT(errors, IsEmpty());
+    if (waits) {
+      EXPECT_EQ(wrong, 0);
+    } else {
+      EXPECT_GT(wrong, 0);
+    }
+  }
+  emulation::SetDelays({});
+}
+
 // -- Setting up
 // ----------------------------------------------------------------------------------------
 

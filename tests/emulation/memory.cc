@@ -1,5 +1,6 @@
 // Memory, copies and the device of the emulated runtime.
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -23,7 +24,11 @@ constexpr int kGuardByte = 0xA5, kFreedByte = 0xFF;
 // Freed memory is kept from being given out again until so much was freed behind it: who reads it
 // reads NaN.
 constexpr size_t kQuarantine = size_t{64} << 20;
-std::atomic<size_t> device_bytes{size_t{4} << 30};
+// SYNCBN_EMULATED_MIB=N: of programs.
+std::atomic<size_t> device_bytes{[] {
+  const char* const text = std::getenv("SYNCBN_EMULATED_MIB");
+  return text == nullptr ? size_t{4} << 30 : std::strtoull(text, nullptr, 10) << 20;
+}()};
 
 class DeviceMemory {
  public:
@@ -77,6 +82,14 @@ class DeviceMemory {
     quarantine_.emplace_back(block, bytes);
     quarantined_ += bytes;
     while (quarantined_ > kQuarantine) Release();
+  }
+  bool Holds(const void* memory, size_t bytes) const {
+    const auto* const begin = static_cast<const std::byte*>(memory);
+    const std::lock_guard lock(mutex_);
+    const auto after = blocks_.upper_bound(const_cast<std::byte*>(begin));
+    if (after == blocks_.begin()) return false;
+    const auto& [block, size] = *std::prev(after);
+    return begin + bytes <= block + size;
   }
   size_t in_use() const {
     const std::lock_guard lock(mutex_);
@@ -157,6 +170,7 @@ thread_local int current_device = 0;
 
 std::mutex pinned_mutex;
 std::map<const std::byte*, size_t> pinned;  // guarded by pinned_mutex
+std::atomic<int64_t> pinned_allocations{0}, pinned_bytes_allocated{0};
 
 }  // namespace
 
@@ -174,8 +188,17 @@ bool IsPinned(const void* memory) {
 void SetDeviceBytes(size_t bytes) {
   device_bytes = bytes;
 }
+bool IsInBlock(const void* memory, size_t bytes) {
+  return Memory().Holds(memory, bytes);
+}
 int64_t BlocksInUse() {
   return Memory().blocks();
+}
+int64_t PinnedAllocations() {
+  return pinned_allocations;
+}
+int64_t PinnedBytesAllocated() {
+  return pinned_bytes_allocated;
 }
 
 }  // namespace syncbn::emulation
@@ -204,7 +227,10 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {.totalGlobalMem = device_bytes, .major = 9, .minor = 0, .multiProcessorCount = 4};
-  std::strcpy(properties->name, "Emulated");
+  // SYNCBN_EMULATED_MODEL=NAME: another GPU than other ranks have.
+  const char* const model = std::getenv("SYNCBN_EMULATED_MODEL");
+  std::snprintf(properties->name, sizeof properties->name, "%s",
+                model == nullptr ? "Emulated" : model);
   properties->uuid.bytes[15] = static_cast<char>(device);
   return Sticky();
 }
@@ -271,6 +297,8 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
   *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (*memory == nullptr) return cudaErrorMemoryAllocation;
+  ++pinned_allocations;
+  pinned_bytes_allocated += static_cast<int64_t>(bytes);
   const std::lock_guard lock(pinned_mutex);
   pinned[static_cast<std::byte*>(*memory)] = bytes;
   return Sticky();

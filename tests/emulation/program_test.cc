@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -57,6 +58,14 @@ TEST(EmulatedProgram, TrainsOnTheGpuWithEqualBitsOn1To4ProcessesOverNccl) {
                         "rank 2 share a GPU, which NCCL refuses"));
   EXPECT_THAT(staged.out, HasSubstr("rank 0 on cuda:0, rank 1 on cuda:1, rank 2 on cuda:0"));
   EXPECT_EQ(SummaryOf(folder.path() / "staged").at("digest"), digest);
+  // From NCCL 2.30 on they may, if they are told so.
+  shared.argv.back() = (folder.path() / "shared").string();
+  shared.environment["SYNCBN_EMULATED_NCCL"] = "23007";
+  shared.environment["NCCL_MULTI_RANK_GPU_ENABLE"] = "1";
+  const ProcessResult over_nccl = RunProcess(shared);
+  ASSERT_EQ(over_nccl.status, 0) << over_nccl.err;
+  EXPECT_THAT(over_nccl.out, HasSubstr("between processes: NCCL 2.30.7"));
+  EXPECT_EQ(SummaryOf(folder.path() / "shared").at("digest"), digest);
   const ProcessResult cpu =
       RunProcess({.argv = {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--out",
                            (folder.path() / "cpu").string(), "--quiet", "--backend", "cpu"}});
@@ -64,6 +73,61 @@ TEST(EmulatedProgram, TrainsOnTheGpuWithEqualBitsOn1To4ProcessesOverNccl) {
   EXPECT_NE(nlohmann::json::parse(ReadFile(folder.path() / "cpu" / "summary.json")).at("digest"),
             digest)
       << "it was the CPU that trained";
+}
+
+// Bits are promised on GPUs of one model, with the same libraries.
+TEST(EmulatedProgram, RanksOnGpusOfDifferentModelsAreRefusedAtTheStart) {
+  TempFolder folder;
+  const auto run = folder.path() / "run.yaml";
+  WriteFileAtomically(run, kRun);
+  const std::string train =
+      "[ $OMPI_COMM_WORLD_RANK = 0 ] || export SYNCBN_EMULATED_MODEL='Emulated NVL'; exec \"$@\"";
+  const ProcessResult result =
+      RunProcess(UnderMpirun(3, {"sh", "-c", train, "sh", SYNCBN_EMULATED_PROGRAM, "train",
+                                 run.string(), "--out", (folder.path() / "out").string()}));
+  EXPECT_EQ(result.status, 2) << result.err;
+  EXPECT_THAT(result.err,
+              HasSubstr("the processes of this run differ in what its results depend on"));
+  EXPECT_THAT(result.err, HasSubstr("on Emulated, compute capability 9.0, 4 multiprocessors, "
+                                    "emulated libraries 1.0' on rank 0 on "));
+  EXPECT_THAT(result.err, HasSubstr("on Emulated NVL, compute capability 9.0"));
+  EXPECT_THAT(result.err, HasSubstr("GPUs of one kind"));
+}
+
+// What it says of a smaller batch holds: that one runs, and half as much again does not.
+TEST(EmulatedProgram, OutOfMemorySaysWhatAReplicaNeedsAndWhichBatchFits) {
+  TempFolder folder;
+  const auto run = folder.path() / "run.yaml";
+  WriteFileAtomically(run,
+                      "data: {dataset: shapes, shapes: {train_samples: 256, test_samples: 1}}\n"
+                      "model: {architecture: resnet20, width: 0.25, norm: {batch: global}}\n"
+                      "cluster: {replicas: 2, batch_per_replica: 24}\n"
+                      "train: {max_steps: 1}\n");
+  const auto train = [&](int64_t batch) {
+    ProcessOptions options{.argv = {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--quiet",
+                                    "--no-evaluation", "--overwrite", "--out",
+                                    (folder.path() / "out").string(), "--set",
+                                    "cluster.batch_per_replica=" + std::to_string(batch)}};
+    options.environment["SYNCBN_EMULATED_MIB"] = "12";
+    return RunProcess(options);
+  };
+  const ProcessResult result = train(24);
+  ASSERT_EQ(result.status, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("cuda:0: out of memory: "));
+  EXPECT_THAT(result.err, HasSubstr("A replica with a batch of 24 needs about "));
+  EXPECT_THAT(result.err, HasSubstr(" whatever its batch, and "));
+  EXPECT_THAT(result.err, HasSubstr("this process computes 2 replicas at a time"));
+  EXPECT_THAT(result.err, HasSubstr("It can have 12.0 MiB: "));
+  EXPECT_THAT(result.err, HasSubstr("(estimated by steps of 3 and 6 samples)"));
+  const std::string key = "cluster.batch_per_replica: ";
+  const size_t at = result.err.find(key);
+  ASSERT_NE(at, std::string::npos) << result.err;
+  const int64_t batch = std::atoll(result.err.c_str() + at + key.size());
+  ASSERT_GE(batch, 2);
+  ASSERT_LT(batch, 24);
+  const ProcessResult fitting = train(batch);
+  EXPECT_EQ(fitting.status, 0) << "batch " << batch << ": " << fitting.err;
+  EXPECT_EQ(train(batch * 3 / 2 + 1).status, 4) << "far more would have fitted than " << batch;
 }
 
 class EmulatedNccl : public ::testing::Test {

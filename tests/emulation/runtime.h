@@ -35,5 +35,8 @@ void BreakNccl(NcclBreak planned);
 void SetDeviceBytes(size_t bytes);
 // Blocks of device memory that are not free.
 int64_t BlocksInUse();
+// Calls of cudaHostAlloc so far, and the bytes that they were asked for.
+int64_t PinnedAllocations();
+int64_t PinnedBytesAllocated();
 
 }  // namespace syncbn::emulation

@@ -43,6 +43,8 @@ void RestAtRandom(std::mt19937_64& random);
 int CurrentDevice();
 
 bool IsPinned(const void* memory);
+// Whether all of it is in one block of device memory that is not free.
+bool IsInBlock(const void* memory, size_t bytes);
 // Waits for all streams of this thread's device, also those that were given up.
 void WaitForAllStreams();
 // Until those that were given up have done what they were given.

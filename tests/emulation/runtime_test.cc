@@ -223,6 +223,61 @@ TEST_F(RuntimeTest, AKernelThatMovesMoreThanItSaysFails) {
   cudaFreeAsync(b, streams_[0]);
 }
 
+// y = x for rows of `channels`, as if four channels were one access. What is left over of a row is
+// forgotten (kDone = 0), right (1), or taken for four more (2).
+template <int kDone>
+struct TailKernel {
+  static constexpr bool kCooperative = false;
+  const float* x;
+  float* y;
+  int64_t rows, channels;
+  void operator()() const {
+    if (GlobalThread() >= rows) return;
+    const int64_t whole = channels / 4 * 4, begin = GlobalThread() * channels;
+    const int64_t end = kDone == 0 ? whole : kDone == 1 ? channels : whole + 4;
+    for (int64_t c = 0; c < end; ++c) Store(y + begin + c, Load(x + begin + c));
+  }
+};
+
+// What a kernel gives that treats the last channels of 65 wrongly: the elements that differ, or the
+// fault.
+template <int kDone>
+std::string WrongWith65Channels(cudaStream_t stream, const float* x, float* y, int64_t rows) {
+  Launch(stream, {.name = "tail", .blocks = 1, .bytes = rows * 65 * 8},
+         TailKernel<kDone>{x, y, rows, 65});
+  std::vector<float> got(static_cast<size_t>(rows * 65));
+  cudaDeviceSynchronize();
+  cudaMemcpy(got.data(), y, got.size() * sizeof(float), cudaMemcpyDeviceToHost);
+  int64_t wrong = 0;
+  for (const float value : got) wrong += value != 1;
+  return wrong == 0 ? "" : std::to_string(wrong) + " elements";
+}
+
+TEST_F(RuntimeTest, AWrongTailOf65ChannelsIsFound) {
+  constexpr int64_t kRows = 20;
+  float* const x = Allocate(4 * kRows * 65);
+  Launch(streams_[0],
+         {.name = "set", .blocks = 4 * kRows * 65 / 256 + 1, .bytes = 4 * kRows * 65 * 4},
+         SetKernel{x, 1, 4 * kRows * 65});
+  float* y = Allocate(kRows * 65);
+  EXPECT_EQ(WrongWith65Channels<1>(streams_[0], x, y, kRows), "");
+  cudaFreeAsync(y, streams_[0]);
+  // What was not written reads as NaN, also where another result has been there before.
+  y = Allocate(kRows * 65);
+  EXPECT_EQ(WrongWith65Channels<0>(streams_[0], x, y, kRows), "20 elements");
+  cudaFreeAsync(y, streams_[0]);
+  EXPECT_EQ(FirstFault(), "");
+#ifndef __SANITIZE_ADDRESS__
+  // Each row writes what the next one writes again; the last one goes beyond the block.
+  y = Allocate(kRows * 65);
+  WrongWith65Channels<2>(streams_[0], x, y, kRows);
+  cudaFreeAsync(y, streams_[0]);
+  cudaDeviceSynchronize();
+  EXPECT_THAT(FirstFault(), HasSubstr("was written beyond its ends"));
+#endif
+  cudaFreeAsync(x, streams_[0]);
+}
+
 struct SmallKernel {
   static constexpr bool kCooperative = false;
   static constexpr int kMostThreads = 64;

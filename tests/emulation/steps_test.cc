@@ -1,6 +1,8 @@
 // What a step of training asks of the host, on the emulated device.
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "backend/cuda/cuda_backend.h"
 #include "tests/emulation/runtime.h"
 #include "tests/support/in_process_run.h"
@@ -8,14 +10,18 @@
 namespace syncbn {
 namespace {
 
-int64_t WaitsOf(int steps) {
-  const v1::RunSpec spec = RunSpecFromYaml(
+v1::RunSpec SpecOf(int steps) {
+  return RunSpecFromYaml(
       "data: {dataset: shapes, shapes: {train_samples: 64, test_samples: 8}, augment: "
       "{random_crop_padding: 4}}\n"
       "model: {architecture: resnet20, width: 0.25}\n"
       "cluster: {replicas: 2, batch_per_replica: 4}\n"
-      "train: {clip_norm: 1, max_steps: " +
+      "train: {epochs: 9, clip_norm: 1, max_steps: " +
       std::to_string(steps) + "}\n");
+}
+
+int64_t WaitsOf(int steps) {
+  const v1::RunSpec spec = SpecOf(steps);
   const auto backend = backend::cuda::MakeBackend();
   train::RunEnvironment environment{.backend = backend.get()};
   environment.training.evaluate = false;
@@ -28,6 +34,42 @@ TEST(EmulatedSteps, TheHostWaitsForTheDeviceOnceAStepForItsFigures) {
   WaitsOf(2);  // what is made once
   const int64_t few = WaitsOf(2), many = WaitsOf(7);
   EXPECT_EQ(many - few, 5);
+}
+
+class PinnedAtSteps : public train::RunObserver {
+ public:
+  void OnStep(const train::MetricRecord&, const train::EpochSums&) override {
+    allocations_.push_back(emulation::PinnedAllocations());
+    bytes_.push_back(emulation::PinnedBytesAllocated());
+  }
+  const std::vector<int64_t>& allocations() const { return allocations_; }
+  const std::vector<int64_t>& bytes() const { return bytes_; }
+
+ private:
+  std::vector<int64_t> allocations_, bytes_;
+};
+
+// cudaHostAlloc takes as long as a step, and stops the device.
+TEST(EmulatedSteps, HostMemoryIsPinnedOnceAndUsedAgain) {
+  constexpr size_t kEpoch = 8, kSteps = 3 * kEpoch;
+  PinnedAtSteps pinned;
+  const auto backend = backend::cuda::MakeBackend();
+  train::RunEnvironment environment{.backend = backend.get()};
+  environment.training.evaluate = false;
+  environment.training.observer = &pinned;
+  train::RunTraining(SpecOf(kSteps), std::move(environment));
+  ASSERT_EQ(pinned.allocations().size(), kSteps);
+  EXPECT_GT(pinned.allocations().front(), 0) << "nothing is counted";
+  // A step copies images, labels and figures: three of them and more. Where a stream is later than
+  // ever before, one more may be under way.
+  const int64_t later = pinned.allocations().back() - pinned.allocations()[kEpoch];
+  EXPECT_LE(later, 3) << "in " << kSteps - kEpoch << " steps";
+  EXPECT_LE(pinned.bytes().back() - pinned.bytes()[kEpoch], 3 * (64 << 10));
+  int64_t without = 0;
+  for (size_t step = kEpoch + 1; step < kSteps; ++step) {
+    without += pinned.allocations()[step] == pinned.allocations()[step - 1];
+  }
+  EXPECT_GE(without, static_cast<int64_t>(kSteps - kEpoch) - 4) << "steps that pin nothing";
 }
 
 }  // namespace
