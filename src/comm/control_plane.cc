@@ -97,6 +97,7 @@ void ControlPlane::OnBody(int from, const ReceiveBuffer& buffer) {
     case MessageKind::kHeartbeat: return TakeHeartbeat(from, body);
     case MessageKind::kData:
     case MessageKind::kRollCall:
+    case MessageKind::kDeviceWord:
       break;
   }
   ThrowUnknownValue("control message", static_cast<int>(incoming.kind));

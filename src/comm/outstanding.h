@@ -22,6 +22,8 @@ class Outstanding {
     int64_t sequence = 0;
     // In the program of every replica: who has started more reductions has started this one.
     int64_t place = 0;
+    // Before it: complete where the device has come to it.
+    backend::Event before;
     // Behind it; nothing as long as it is being launched, in which the library may wait for others.
     std::optional<backend::Event> done;
     // When it was first seen to be the oldest, in the watchdog's time.

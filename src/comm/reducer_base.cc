@@ -30,6 +30,7 @@ ReducerBase::ReducerBase(Communicator& communicator, const ReducerOptions& optio
                         ? options.make_exchange(*communicator_, *stream_)
                         : nullptr),
       exchange_(own_exchange_ ? own_exchange_.get() : &messages_),
+      device_words_(*communicator_),
       engine_(*this, communicator.size() > 1) {
   if (exchange_->order() == Exchange::Order::kOfProcess) {
     order_.emplace(map_.OfProcess(communicator_->rank()));
@@ -194,6 +195,7 @@ bool ReducerBase::GiveToExchange(const std::shared_ptr<Op>& op) {
                       .signature = op->signature,
                       .sequence = op->sequence,
                       .place = op->place,
+                      .before = stream_->Record(),
                       .done = {},
                       .since = {}});
   return WithFrame(

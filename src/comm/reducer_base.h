@@ -29,6 +29,7 @@
 
 #include "backend/merge_stream.h"
 #include "comm/control_plane.h"
+#include "comm/device_words.h"
 #include "comm/group_state.h"
 #include "comm/message_exchange.h"
 #include "comm/outstanding.h"
@@ -153,6 +154,7 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   // Where the exchange has one order and no signatures.
   std::optional<RollCall> roll_call_;
   Outstanding outstanding_;
+  DeviceWords device_words_;
   ProgressEngine engine_;
   // Of CheckWaits: since when somebody waits, in the watchdog's time.
   std::optional<std::chrono::nanoseconds> waiting_since_;

@@ -124,11 +124,23 @@ void ReducerBase::CheckDevice() {
         },
         [&] { exchange_->CheckHealth(); });
     if (!oldest) return;
-    FailIfHopeless({.what = oldest->Describe() + ", which the device was given",
-                    .name = std::string(oldest->signature.Name()),
-                    .missing = late.empty() ? others : late,
-                    .since = *oldest->since,
-                    .on_devices = late.empty()});
+    if (now - *oldest->since >= options_.stall_timeout / 2) device_words_.Tell(*oldest);
+    WaitedFor wait{.what = oldest->Describe() + ", which the device was given",
+                   .name = std::string(oldest->signature.Name()),
+                   .missing = late.empty() ? others : late,
+                   .since = *oldest->since,
+                   .on_devices = late.empty()};
+    // Those that wait in it for the device of another are not to blame.
+    const std::vector<int> standing = device_words_.StandingBefore(*oldest);
+    if (late.empty() && !standing.empty()) {
+      std::string ranks;
+      for (const int rank : standing) ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);
+      wait.what += " (that of rank " + ranks + " has not come to it)";
+      std::erase_if(wait.missing, [&](int replica) {
+        return std::ranges::find(standing, map_.ProcessOf(replica)) == standing.end();
+      });
+    }
+    FailIfHopeless(wait);
   } catch (const Error& error) {
     Fail({error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.what()});
     SpreadFailure();

@@ -38,6 +38,10 @@ ReceiveBuffer ReducerBase::OnHead(int from, std::span<const std::byte> bytes, si
     roll_call_->Hear(from, head);
     return Discard(body_bytes);
   }
+  if (head.kind == MessageKind::kDeviceWord) {
+    device_words_.Hear(from, head);
+    return Discard(body_bytes);
+  }
   return messages_.OnHead(from, head, body_bytes);
 }
 

@@ -15,6 +15,8 @@ enum class MessageKind : int32_t {
   kData,
   // What a process launches (roll_call.h). Without a body.
   kRollCall,
+  // How far a process's device has come (device_words.h). Without a body.
+  kDeviceWord,
   // Control.
   kHeartbeat,
   kFailure,

@@ -25,6 +25,7 @@ using ::testing::Each;
 using testing::Expected;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using testing::TensorOf;
 
 class NcclExchangeTest : public ::testing::Test {
@@ -258,6 +259,27 @@ TEST_F(NcclExchangeTest, AKernelThatNeverEndsIsEnded) {
                                  HasSubstr("device, after 1 step"))));
 }
 
+TEST_F(NcclExchangeTest, AGpuThatStandsIsToldApartFromThoseThatWaitForIt) {
+  const auto errors = Run(Options(3, 1s), 3, [&](ReplicaLink link, backend::Stream& stream) {
+    Sum(link, stream, {0, 3}, "first");
+    link.reducer->board().SetProcess(Activity::kDevice, 1);
+    if (link.replica == 1) emulation::HoldDevice(1);
+    const std::jthread release([&](const std::stop_token& over) {
+      while (!link.reducer->failed() && !over.stop_requested()) std::this_thread::sleep_for(1ms);
+      emulation::HoldDevice(-1);
+    });
+    Sum(link, stream, {0, 3}, "second");
+  });
+  ASSERT_EQ(errors.size(), 3u);
+  EXPECT_THAT(
+      errors,
+      Each(AllOf(HasSubstr("'second' (3 doubles, sum), reduction 1 of replicas 0..2, which the "
+                           "device was given (that of rank 1 has not come to it)"),
+                 HasSubstr("a GPU, or what is between them, does not answer"),
+                 HasSubstr("rank 1 on "), Not(HasSubstr("\n  rank 0 on ")),
+                 Not(HasSubstr("\n  rank 2 on ")))));
+}
+
 TEST_F(NcclExchangeTest, AnErrorOfNcclSaysWhatWasOutstanding) {
   emulation::BreakNccl({.rank = 1, .launch = 1, .error = true});
   const auto began = std::chrono::steady_clock::now();
@@ -300,9 +322,11 @@ TEST_F(NcclExchangeTest, AContributionWhoseEventIsNotWaitedForShows) {
     std::atomic<int> wrong{0};
     const auto errors = Run(Options(2), 2, [&](ReplicaLink link, backend::Stream& stream) {
       Tensor mine = stream.New({1000}, DType::kFloat64), result = stream.New({1000}, mine.dtype());
-      for (int i = 0; i < 20; ++i) {
+      for (int i = 0; i < 5; ++i) {
         stream.Fill(mine, -1);
         stream.Synchronize();
+        // Longer than the reduction takes.
+        for (int k = 0; k < 40; ++k) stream.Fill(mine, -1);
         stream.Fill(mine, i);
         link.WaitOnHost(link.Start({.group = {0, 2},
                                     .contribution = mine,

@@ -31,6 +31,8 @@ struct NcclBreak {
   bool error = false;
 };
 void BreakNccl(NcclBreak planned);
+// This device does nothing until another is named; -1: none.
+void HoldDevice(int device);
 // How much memory the devices have together; 4 GiB to begin with.
 void SetDeviceBytes(size_t bytes);
 // Blocks of device memory that are not free.

@@ -19,6 +19,7 @@ std::atomic<bool> has_fault{false};
 std::atomic<int64_t> host_synchronizations{0}, operations{0};
 std::atomic<double> delay_share{Delays{}.share};
 std::atomic<int> delay_microseconds{Delays{}.microseconds};
+std::atomic<int> held_device{-1};
 
 std::mutex streams_mutex;
 std::set<CUstream_st*> streams;  // also given up, until it is over; guarded by streams_mutex
@@ -74,6 +75,9 @@ void ForgetFault() {
 void SetDelays(Delays delays) {
   delay_share = delays.share;
   delay_microseconds = delays.microseconds;
+}
+void HoldDevice(int device) {
+  held_device = device;
 }
 int64_t HostSynchronizations() {
   return host_synchronizations;
@@ -197,6 +201,7 @@ void CUstream_st::Run() {
     work_.pop_front();
     lock.unlock();
     RestAtRandom(random_);
+    while (held_device == device_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     next();
   }
 }
