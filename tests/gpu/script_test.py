@@ -55,7 +55,9 @@ class Script(unittest.TestCase):
 
     def emulated(self, *parts, **environment):
         """All parts' ranks share one GPU."""
-        return run("--small", "--build", self.build, "--out", self.out, *parts,
+        # Longer than on a GPU: the device is emulated, and there may be sanitizers.
+        limit = [] if "--limit" in parts else ["--limit", "600"]
+        return run("--small", "--build", self.build, "--out", self.out, *limit, *parts,
                    SYNCBN_EMULATED_DEVICES="1", **environment)
 
     def test_list_names_each_part_and_runs_none(self):
@@ -111,6 +113,28 @@ class Script(unittest.TestCase):
         self.assertIn("need NCCL 2.30; this is 2.28.0", parts["digests-nccl"]["text"])
         self.assertIn("/bin/false has no PyTorch", parts["torch-eager"]["text"])
         self.assertIn("launch/get-data cifar10", parts["accuracy"]["text"])
+
+    def test_a_packed_folder_brings_what_its_programs_load(self):
+        missing = [name for name in PROGRAMS if not os.path.exists(os.path.join(BUILD, "bin", name))]
+        if missing:
+            self.skipTest(f"not built: {', '.join(missing)}")
+        packed = os.path.join(self.folder, "packed")
+        ended = subprocess.run([os.path.join(HERE, "pack"), packed, BUILD], capture_output=True, text=True, check=False)
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        loaded = subprocess.run(["ldd", os.path.join(packed, "bin", "syncbn-cuda")], capture_output=True, text=True,
+                                check=True, env={**os.environ, "LD_LIBRARY_PATH": os.path.join(packed, "lib")}).stdout
+        for name in ("libgrpc++.so", "libdnnl.so", "libmpi.so"):
+            self.assertRegex(loaded, rf"{name.replace('+', '[+]')}[.0-9]* => {packed}/lib/")
+        self.assertEqual([name for name in os.listdir(os.path.join(packed, "lib")) if name.startswith(("libc.", "libcudnn"))], [])
+        # Its Open MPI starts ranks, too.
+        program = os.path.join(packed, "bin", "syncbn-cuda")
+        os.remove(program)
+        os.symlink(self.program("syncbn-cuda"), program)
+        self.build = packed
+        ended = self.emulated("digests")
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        with open(os.path.join(self.out, "digests.log"), encoding="utf-8") as log:
+            self.assertIn(f"exec {packed}/bin/mpirun -np 4 ", log.read())
 
     def plant(self, name, text):
         os.remove(self.program(name))
