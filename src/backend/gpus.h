@@ -6,8 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "tensor/device.h"
-
 namespace syncbn::backend {
 
 struct Gpu {
@@ -32,8 +30,5 @@ struct GpuReport {
 bool HasCuda();
 // Starts CUDA, which takes some tenths of a second.
 GpuReport DescribeGpus();
-// Bytes that this process could have on a GPU: what is free there, and what its pool holds already;
-// 0 where `device` is none.
-uint64_t AvailableMemory(const Device& device);
 
 }  // namespace syncbn::backend

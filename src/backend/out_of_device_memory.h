@@ -1,6 +1,7 @@
 // A device has not the memory that a tensor needs.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -10,8 +11,14 @@ namespace syncbn::backend {
 
 class OutOfDeviceMemory : public Error {
  public:
-  explicit OutOfDeviceMemory(std::string message)
-      : Error(ErrorCode::kResourceExhausted, std::move(message)) {}
+  OutOfDeviceMemory(std::string message, size_t available)
+      : Error(ErrorCode::kResourceExhausted, std::move(message)), available_(available) {}
+
+  // Bytes that the process could have had: what was free, and what it held.
+  size_t available() const { return available_; }
+
+ private:
+  size_t available_;
 };
 
 }  // namespace syncbn::backend

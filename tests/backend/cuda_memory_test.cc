@@ -152,6 +152,7 @@ TEST_F(CudaStreamTest, OutOfMemorySaysWhatIsWantedAndHeld) {
     FAIL() << "16 GiB on a device of 4";
   } catch (const OutOfDeviceMemory& error) {
     EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
+    EXPECT_EQ(error.available(), size_t{4} << 30);
     EXPECT_EQ(std::string(error.message()),
               "cuda:0: out of memory: 16384 MiB more wanted by a replica's workspace that holds 4 "
               "MiB; of the device's 4096 MiB, 4092 MiB are free and 4 MiB are this process's: "

@@ -9,7 +9,6 @@
 #include <thread>
 
 #include "app/console.h"
-#include "backend/gpus.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "comm/replica_map.h"
@@ -84,7 +83,7 @@ std::string MemoryAdviceOf(const forecast::MemoryNeed& need, const std::vector<i
 }
 
 std::string MemoryAdvice(const train::PreparedRun& run, const backend::Backend& backend, int rank,
-                         int processes, int concurrency) {
+                         int processes, int concurrency, size_t available) {
   const std::vector<int64_t> all = data::BatchPerReplica(run.spec().cluster());
   const comm::Group local =
       comm::ReplicaMap(run.spec().cluster().replicas(), processes).OfProcess(rank);
@@ -93,7 +92,6 @@ std::string MemoryAdvice(const train::PreparedRun& run, const backend::Backend& 
   if (!run.model().statistics_cross_replicas()) {
     batches.resize(std::min(batches.size(), static_cast<size_t>(std::max(1, concurrency))));
   }
-  const auto available = static_cast<double>(backend::AvailableMemory(backend.device()));
   const std::string advice =
       Attempt(processes > 1 ? kTimeAmongOthers : std::chrono::milliseconds(0),
               [&run, &backend, batches, available,
@@ -101,7 +99,7 @@ std::string MemoryAdvice(const train::PreparedRun& run, const backend::Backend& 
                 const train::RunBackend precise(backend, run.spec());
                 const int64_t largest = std::max<int64_t>(1, batches.front());
                 return MemoryAdviceOf(forecast::MeasureMemoryNeed(run, precise.get(), largest),
-                                      batches, alike, available);
+                                      batches, alike, static_cast<double>(available));
               });
   return advice.empty() ? kHowItGrows : advice;
 }

@@ -1,6 +1,7 @@
 // What a run that found too little memory on its GPU needs, and which batch would fit.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -22,6 +23,6 @@ std::string MemoryAdviceOf(const forecast::MemoryNeed& need, const std::vector<i
 // Where it does not succeed, also not in the time that other processes leave, only how memory
 // grows.
 std::string MemoryAdvice(const train::PreparedRun& run, const backend::Backend& backend, int rank,
-                         int processes, int concurrency);
+                         int processes, int concurrency, size_t available);
 
 }  // namespace syncbn::app

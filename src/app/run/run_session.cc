@@ -452,10 +452,11 @@ int RunSession(const RunRequest& given) {
       train::RethrowAsError();
     }
   } catch (const backend::OutOfDeviceMemory& error) {
-    Error advised(error.code(), error.message() + ". " +
-                                    MemoryAdvice(input->run, *input->backend, communicator.rank(),
-                                                 communicator.size(),
-                                                 request.threads.value_or(CoresPerProcess())));
+    Error advised(
+        error.code(),
+        error.message() + ". " +
+            MemoryAdvice(input->run, *input->backend, communicator.rank(), communicator.size(),
+                         request.threads.value_or(CoresPerProcess()), error.available()));
     for (const std::string& frame : error.frames()) advised.AddFrame(frame);
     return end(advised);
   } catch (const Error& error) {

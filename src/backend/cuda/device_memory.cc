@@ -114,11 +114,13 @@ std::shared_ptr<void> DeviceMemory::Allocate(const std::shared_ptr<StreamHandle>
 void DeviceMemory::ThrowOutOfMemory(const StreamHandle& home, size_t bytes) {
   size_t free = 0, total = 0;
   Check(cudaMemGetInfo(&free, &total), device_, "cudaMemGetInfo");
+  const size_t held = Held();
   throw OutOfDeviceMemory(DeviceName(device_) + ": out of memory: " + Mebibytes(Rounded(bytes)) +
-                          " more wanted by a " + std::string(home.what()) + " that holds " +
-                          Mebibytes(home.in_use()) + "; of the device's " + Mebibytes(total) +
-                          ", " + Mebibytes(free) + " are free and " + Mebibytes(Held()) +
-                          " are this process's: " + Holders());
+                              " more wanted by a " + std::string(home.what()) + " that holds " +
+                              Mebibytes(home.in_use()) + "; of the device's " + Mebibytes(total) +
+                              ", " + Mebibytes(free) + " are free and " + Mebibytes(held) +
+                              " are this process's: " + Holders(),
+                          free + held);
 }
 
 std::string DeviceMemory::Holders() {
@@ -154,13 +156,6 @@ size_t DeviceMemory::Held() const {
   Check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &bytes), device_,
         "cudaMemPoolGetAttribute");
   return bytes;
-}
-
-size_t DeviceMemory::Available() const {
-  const size_t held = Held();
-  size_t free = 0, total = 0;
-  Check(cudaMemGetInfo(&free, &total), device_, "cudaMemGetInfo");
-  return free + held;
 }
 
 }  // namespace syncbn::backend::cuda

@@ -32,8 +32,6 @@ class DeviceMemory {
   bool IsOnlyOf(const Tensor& x, const StreamHandle& stream);
   // Bytes that CUDA's pool holds, in use or not.
   size_t Held() const;
-  // And those that are free on the device.
-  size_t Available() const;
   // A stream whose memory an error is to name.
   void Register(const std::shared_ptr<StreamHandle>& stream);
 

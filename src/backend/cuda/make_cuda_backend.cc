@@ -2,7 +2,6 @@
 #include <vector>
 
 #include "backend/cuda/cuda_backend.h"
-#include "backend/cuda/cuda_device.h"
 #include "backend/cuda/gpu_report.h"
 #include "base/error.h"
 
@@ -27,11 +26,6 @@ bool HasCuda() {
 
 GpuReport DescribeGpus() {
   return cuda::ReportGpus();
-}
-
-uint64_t AvailableMemory(const Device& device) {
-  const auto* const gpu = dynamic_cast<const cuda::CudaDevice*>(&device);
-  return gpu == nullptr ? 0 : gpu->memory().Available();
 }
 
 }  // namespace syncbn::backend

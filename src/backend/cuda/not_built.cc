@@ -20,8 +20,5 @@ bool HasCuda() {
 GpuReport DescribeGpus() {
   return {.versions = {}, .gpus = {}, .problem = kMissing};
 }
-uint64_t AvailableMemory(const Device&) {
-  return 0;
-}
 
 }  // namespace syncbn::backend
