@@ -23,6 +23,8 @@ class Backend {
   virtual std::string Description() const = 0;
   virtual std::unique_ptr<Executor> MakeExecutor() const = 0;
   virtual std::unique_ptr<MergeStream> MakeMergeStream() const = 0;
+  // For copies that are to run beside what executors do. Thread-safe.
+  virtual std::unique_ptr<Stream> MakeCopyStream() const { return MakeMergeStream(); }
   // This back end, on the same device, computing in another precision than kFloat32, which they all
   // have. Throws UNIMPLEMENTED where it has no other.
   virtual std::unique_ptr<Backend> WithPrecision(Precision precision) const;

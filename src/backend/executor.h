@@ -14,6 +14,7 @@
 
 #include <span>
 
+#include "backend/images.h"
 #include "backend/results.h"
 #include "backend/specs.h"
 #include "backend/stream.h"
@@ -38,6 +39,12 @@ class Executor : public Stream {
   virtual void SetWeightsVersion(WeightsVersion version) = 0;
   // Memory handed out by New and by operations; zeros where a back end does not count.
   virtual MemoryUse Memory() const { return {}; }
+
+  // -- Input -------------------------------------------------------------------------------------
+  // Activations [N,H,W,C]: element (y, x, c) of image n is values[c][p], rounded to their type,
+  // where p is the byte (y + dy, x' + dx, c) of its pixels, 0 outside of them, and x' is W - 1 - x
+  // where it is flipped, else x. The values are those of ImageWriter.
+  virtual Tensor MakeImages(const RawImages& raw) = 0;
 
   // -- Convolution and matrix products -----------------------------------------------------------
   // x [N,H,W,C], weight OIHW, bias [O] or undefined -> [N,OH,OW,O].

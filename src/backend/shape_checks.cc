@@ -22,6 +22,14 @@ Shape WithChannels(const Shape& shape, int64_t channels) {
 
 }  // namespace
 
+void CheckRawImages(const RawImages& raw) {
+  const Shape& shape = raw.pixels.shape();
+  SYNCBN_CHECK_EQ(shape.rank(), 4) << "pixels of images";
+  SYNCBN_CHECK_EQ(raw.pixels.dtype(), DType::kUint8) << "pixels of images " << shape;
+  SYNCBN_CHECK_EQ(raw.changes.shape(), (Shape{shape[0], 3})) << "changes of images " << shape;
+  SYNCBN_CHECK_EQ(raw.values.shape(), (Shape{shape[3], 256})) << "values of images " << shape;
+}
+
 void CheckElements(const RowLayout& layout, const Tensor& tensor, const char* what) {
   SYNCBN_CHECK_EQ(tensor.elements(), layout.rows() * layout.channels)
       << what << " of a normalization over " << layout.segments << " segments of "

@@ -4,10 +4,15 @@
 
 #include <span>
 
+#include "backend/images.h"
 #include "backend/results.h"
 #include "backend/specs.h"
 
 namespace syncbn::backend {
+
+// -- Input ---------------------------------------------------------------------------------------
+// The parts of images that are still to be changed.
+void CheckRawImages(const RawImages& raw);
 
 // -- Normalization -------------------------------------------------------------------------------
 // An activation or its gradient: as many elements as the layout has.

@@ -39,6 +39,10 @@ class Stream {
   // Equal types and numbers of elements. Either may be the host's: a source there may change once Copy has
   // returned, a target there is complete behind an event that is recorded later.
   virtual void Copy(const Tensor& from, Tensor& to) = 0;
+  // A tensor from NewOnHost on the device; itself where it lives there. The device may read it
+  // until an event is complete that is recorded later, and it is held until then: whoever has it
+  // must not write to it before, and may give it up at once.
+  virtual Tensor Upload(const Tensor& x) { return ToDevice(x, x.dtype()); }
 
   // -- Made of these --------------------------------------------------------------------------------
   Tensor NewZeros(Shape shape, DType dtype) {

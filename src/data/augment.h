@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "backend/images.h"
+
 namespace syncbn::v1 {
 class AugmentSpec;
 }
@@ -17,16 +19,7 @@ struct AugmentOptions {
   static AugmentOptions From(const v1::AugmentSpec& spec);
 };
 
-// What happens to one image: pixel (y, x) of the result is pixel (y + dy, x + dx) of the original,
-// zero outside it; then, if `flip`, left and right are exchanged (torchvision's RandomCrop with
-// padding, then RandomHorizontalFlip).
-struct ImageChange {
-  int64_t dy = 0;
-  int64_t dx = 0;
-  bool flip = false;
-
-  bool operator==(const ImageChange&) const = default;
-};
+using backend::ImageChange;
 
 // dy and dx uniform in [-crop_padding, crop_padding], flip with probability one half; keyed by
 // (seed, "augment", epoch, sample).

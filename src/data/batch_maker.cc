@@ -1,7 +1,7 @@
 #include "data/batch_maker.h"
 
 #include <algorithm>
-#include <type_traits>
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -10,9 +10,10 @@
 namespace syncbn::data {
 namespace {
 
-// The labels follow the images in one piece of memory, at a cache line of their own.
-size_t LabelOffset(size_t image_bytes) {
-  return (image_bytes + 63) / 64 * 64;
+// The parts of a batch lie in one piece of memory, each at a cache line of its own.
+template <typename Bytes>
+Bytes WholeLines(Bytes bytes) {
+  return (bytes + 63) / 64 * 64;
 }
 
 // The standardized value of each byte in each channel, rounded once from double.
@@ -36,29 +37,6 @@ std::vector<float> ValueTable(int64_t channels, const ChannelStatistics& statist
   return table;
 }
 
-// Writes `count` pixels from left to right, or from right to left when flipped. The number of
-// channels is a constant in the common cases, which doubles the speed.
-template <typename Channels>
-void WritePixels(const float* table, Channels channels, bool flip, const uint8_t* from,
-                 int64_t count, float* out) {
-  const int64_t step = flip ? -int64_t{channels} : int64_t{channels};
-  for (int64_t i = 0; i < count; ++i, out += step) {
-    for (int64_t c = 0; c < channels; ++c) out[c] = table[c * 256 + *from++];
-  }
-}
-
-void WritePixels(const float* table, int64_t channels, bool flip, const uint8_t* from,
-                 int64_t count, float* out) {
-  switch (channels) {
-    case 1:
-      return WritePixels(table, std::integral_constant<int64_t, 1>(), flip, from, count, out);
-    case 3:
-      return WritePixels(table, std::integral_constant<int64_t, 3>(), flip, from, count, out);
-    default:
-      return WritePixels<int64_t>(table, channels, flip, from, count, out);
-  }
-}
-
 }  // namespace
 
 BatchMaker::Options BatchMaker::Options::ForTraining(const v1::RunSpec& run,
@@ -78,18 +56,19 @@ BatchMaker::Options BatchMaker::Options::ForEvaluation(const v1::RunSpec& run,
 BatchMaker::BatchMaker(const Dataset& dataset, Options options)
     : dataset_(dataset),
       options_(std::move(options)),
-      value_of_byte_(ValueTable(dataset.image_shape().channels, options_.standardize)) {
-  const auto channels = static_cast<size_t>(dataset.image_shape().channels);
-  // The padding is the byte 0, which is standardized like any other.
-  for (int64_t x = 0; x < dataset.image_shape().width; ++x) {
-    for (size_t c = 0; c < channels; ++c) black_row_.push_back(value_of_byte_[c * 256]);
-  }
+      // Outside of an image are bytes 0, which are standardized like any other.
+      writer_(dataset.image_shape().height, dataset.image_shape().width,
+              dataset.image_shape().channels,
+              ValueTable(dataset.image_shape().channels, options_.standardize)) {}
+
+backend::ImageChange BatchMaker::ChangeOf(uint64_t sample, int64_t epoch) const {
+  return DrawChange(options_.augment, options_.seed, epoch, sample);
 }
 
 size_t BatchMaker::BatchBytes(int64_t samples) const {
   const auto n = static_cast<size_t>(samples);
   const auto elements = static_cast<size_t>(dataset_.image_shape().elements());
-  return LabelOffset(n * elements * sizeof(float)) + n * sizeof(int32_t);
+  return WholeLines(n * elements * sizeof(float)) + n * sizeof(int32_t);
 }
 
 Batch BatchMaker::Make(std::span<const uint64_t> sample_ids, int64_t epoch) const {
@@ -103,37 +82,68 @@ Batch BatchMaker::Make(std::span<const uint64_t> sample_ids, int64_t epoch,
   const std::shared_ptr<void> memory = allocate(BatchBytes(n));
   Batch batch;
   batch.images = Tensor({n, image.height, image.width, image.channels}, DType::kFloat32, memory);
-  batch.labels = Tensor({n}, DType::kInt32, memory, LabelOffset(batch.images.bytes()));
+  batch.labels = Tensor({n}, DType::kInt32, memory, WholeLines(batch.images.bytes()));
   batch.sample_ids.assign(sample_ids.begin(), sample_ids.end());
   float* out = batch.images.Data<float>();
   int32_t* label = batch.labels.Data<int32_t>();
   for (uint64_t sample : sample_ids) {
-    *label++ = dataset_.Label(static_cast<int64_t>(sample));
-    WriteImage(sample, epoch, out);
+    const auto index = static_cast<int64_t>(sample);
+    *label++ = dataset_.Label(index);
+    writer_.Write(ChangeOf(sample, epoch), dataset_.Image(index).data(), out);
     out += image.elements();
   }
   return batch;
 }
 
-void BatchMaker::WriteImage(uint64_t sample, int64_t epoch, float* out) const {
+Batch BatchMaker::RawIn(const Tensor& block, int64_t samples) const {
   const ImageShape& image = dataset_.image_shape();
-  const ImageChange change = DrawChange(options_.augment, options_.seed, epoch, sample);
-  const uint8_t* pixels = dataset_.Image(static_cast<int64_t>(sample)).data();
-  const int64_t row_elements = image.width * image.channels;
-  // Columns of the crop, counted before the flip, that lie inside the image.
-  const int64_t first = std::clamp<int64_t>(-change.dx, 0, image.width);
-  const int64_t last = std::clamp<int64_t>(image.width - change.dx, first, image.width);
-  const bool whole_row = first == 0 && last == image.width;
-  for (int64_t y = 0; y < image.height; ++y, out += row_elements) {
-    const int64_t from_y = y + change.dy;
-    const bool inside = from_y >= 0 && from_y < image.height && first < last;
-    if (!inside || !whole_row) std::copy(black_row_.begin(), black_row_.end(), out);
-    if (!inside) continue;
-    const uint8_t* from = pixels + from_y * row_elements + (first + change.dx) * image.channels;
-    const int64_t to = change.flip ? image.width - 1 - first : first;
-    WritePixels(value_of_byte_.data(), image.channels, change.flip, from, last - first,
-                out + to * image.channels);
+  int64_t begin = 0;
+  const auto part = [&](Shape shape, DType dtype) {
+    const int64_t bytes = shape.elements() * static_cast<int64_t>(SizeOf(dtype));
+    const Tensor tensor = block.Slice(begin, {bytes}).Viewed(shape, dtype);
+    begin += WholeLines(bytes);
+    return tensor;
+  };
+  Batch batch;
+  batch.raw.values = part({image.channels, 256}, DType::kFloat32);
+  batch.raw.changes = part({samples, 3}, DType::kInt32);
+  batch.labels = part({samples}, DType::kInt32);
+  batch.raw.pixels = part({samples, image.height, image.width, image.channels}, DType::kUint8);
+  return batch;
+}
+
+int64_t BatchMaker::RawBytes(int64_t samples) const {
+  const ImageShape& image = dataset_.image_shape();
+  return WholeLines(image.channels * 256 * int64_t{sizeof(float)}) +
+         WholeLines(samples * 3 * int64_t{sizeof(int32_t)}) +
+         WholeLines(samples * int64_t{sizeof(int32_t)}) + WholeLines(samples * image.elements());
+}
+
+Batch BatchMaker::MakeFor(backend::Stream& stream, std::span<const uint64_t> sample_ids,
+                          int64_t epoch) const {
+  if (&stream.device() == &Device::Host()) return Make(sample_ids, epoch);
+  const auto n = static_cast<int64_t>(sample_ids.size());
+  const auto elements = static_cast<size_t>(dataset_.image_shape().elements());
+  Tensor block = stream.NewOnHost({RawBytes(n)}, DType::kUint8);
+  Batch here = RawIn(block, n);
+  std::ranges::copy(writer_.values(), here.raw.values.Data<float>());
+  uint8_t* pixels = here.raw.pixels.Data<uint8_t>();
+  int32_t* drawn = here.raw.changes.Data<int32_t>();
+  int32_t* label = here.labels.Data<int32_t>();
+  for (uint64_t sample : sample_ids) {
+    const auto index = static_cast<int64_t>(sample);
+    *label++ = dataset_.Label(index);
+    std::memcpy(pixels, dataset_.Image(index).data(), elements);
+    pixels += elements;
+    const backend::ImageChange change = ChangeOf(sample, epoch);
+    for (const int64_t number : {change.dy, change.dx, int64_t{change.flip}}) {
+      *drawn++ = static_cast<int32_t>(number);
+    }
   }
+  Batch batch = RawIn(stream.Upload(block), n);
+  batch.sample_ids.assign(sample_ids.begin(), sample_ids.end());
+  batch.ready = stream.Record();
+  return batch;
 }
 
 }  // namespace syncbn::data

@@ -7,7 +7,10 @@
 #include <span>
 #include <vector>
 
+#include "backend/images.h"
+#include "backend/stream.h"
 #include "data/augment.h"
+#include "data/batch.h"
 #include "data/dataset.h"
 #include "tensor/tensor.h"
 
@@ -16,14 +19,6 @@ class RunSpec;
 }
 
 namespace syncbn::data {
-
-struct Batch {
-  Tensor images;  // float32 [n, H, W, C]; n may be 0
-  Tensor labels;  // int32 [n]
-  std::vector<uint64_t> sample_ids;
-
-  int64_t size() const { return static_cast<int64_t>(sample_ids.size()); }
-};
 
 // Refers to a Dataset that must outlive it. Immutable: any number of threads may call it.
 class BatchMaker {
@@ -45,24 +40,32 @@ class BatchMaker {
 
   const Dataset& dataset() const { return dataset_; }
 
-  // The samples in the order of `sample_ids`, changed as `epoch` asks. Throws INTERNAL for an id
-  // that does not exist.
+  // The samples in the order of `sample_ids`, changed as `epoch` asks, on the host. Throws INTERNAL
+  // for an id that does not exist.
   Batch Make(std::span<const uint64_t> sample_ids, int64_t epoch) const;
 
   // The same in memory from `allocate` (called once; as AllocateAligned), so that it can be reused.
   using Allocator = std::function<std::shared_ptr<void>(size_t bytes)>;
   Batch Make(std::span<const uint64_t> sample_ids, int64_t epoch, const Allocator& allocate) const;
 
+  // The same where the stream's device wants them: on the host made there, else raw, a quarter of
+  // the bytes, written to memory from which the stream copies them to its device, in its order and
+  // in one piece. The host waits for nothing.
+  Batch MakeFor(backend::Stream& stream, std::span<const uint64_t> sample_ids, int64_t epoch) const;
+
   // Bytes that `allocate` is asked for, for a batch of `samples`.
   size_t BatchBytes(int64_t samples) const;
 
  private:
-  void WriteImage(uint64_t sample, int64_t epoch, float* out) const;
+  backend::ImageChange ChangeOf(uint64_t sample, int64_t epoch) const;
+  // The parts of a raw batch of `samples`, one behind the other in `block`, U8; and how long that
+  // is.
+  Batch RawIn(const Tensor& block, int64_t samples) const;
+  int64_t RawBytes(int64_t samples) const;
 
   const Dataset& dataset_;
-  Options options_;
-  std::vector<float> value_of_byte_;  // [channels][256]
-  std::vector<float> black_row_;      // a row of padding
+  const Options options_;
+  const backend::ImageWriter writer_;
 };
 
 }  // namespace syncbn::data

@@ -169,7 +169,9 @@ LoadedBatch Loader::State::MakeBatch(int local, int64_t number) {
     const PositionRange slice = plan_.Slice(loaded.step, replica);
     const std::span<const uint64_t> ids(order->data() + slice.begin,
                                         static_cast<size_t>(slice.size()));
-    loaded.batch = maker_.Make(ids, loaded.epoch, [&](size_t) { return pool_.Take(); });
+    loaded.batch = options_.copies != nullptr
+                       ? maker_.MakeFor(*options_.copies, ids, loaded.epoch)
+                       : maker_.Make(ids, loaded.epoch, [&](size_t) { return pool_.Take(); });
   });
   return loaded;
 }

@@ -6,8 +6,8 @@
 //
 // Different replicas may call Next at the same time; one replica's calls come one after another.
 // Refers to a BatchMaker that must outlive it. Batches live on their own, also after the loader;
-// their memory is used again once they are gone. The destructor stops and joins the threads, and
-// must not run while a Next is under way.
+// their memory is used again once they are gone; that from which a device copies, once it has. The
+// destructor stops and joins the threads, and must not run while a Next is under way.
 #pragma once
 
 #include <chrono>
@@ -41,6 +41,10 @@ class Loader {
     // The first batch; `step` may be steps_per_epoch(), which is step 0 of the next epoch.
     int64_t epoch = 0;
     int64_t step = 0;
+    // Batches are made for its device (BatchMaker::MakeFor): their copies run ahead with them, and
+    // only who reads a batch there is behind its event. Any thread may be calling it. Null: batches
+    // are on the host. Must outlive the loader.
+    backend::Stream* copies = nullptr;
   };
 
   Loader(const BatchMaker& maker, Sampler sampler, BatchPlan plan, const Options& options);

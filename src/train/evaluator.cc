@@ -98,11 +98,12 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
       int64_t samples = 0;
       for (int64_t step = 0; step < plan.steps_per_epoch(); ++step) {
         const data::PositionRange slice = plan.Slice(step, replica);
-        const data::Batch batch = [&] {
+        data::Batch batch = [&] {
           const Engine::Waiting waiting(engine_, replica, state.step, Activity::kData);
-          return maker.Make(order.subspan(static_cast<size_t>(slice.begin),
-                                          static_cast<size_t>(slice.size())),
-                            state.epoch);
+          return maker.MakeFor(
+              executor,
+              order.subspan(static_cast<size_t>(slice.begin), static_cast<size_t>(slice.size())),
+              state.epoch);
         }();
         link.reducer->Report(replica, state.step, "forward", "");
         nn::StepContext context({.executor = &executor,
@@ -116,8 +117,7 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
                                  .epoch = state.epoch,
                                  .step = state.step,
                                  .sample_ids = batch.sample_ids});
-        const Tensor logits =
-            model.Forward(executor.ToDevice(batch.images, executor.types().activations), context);
+        const Tensor logits = model.Forward(data::TakeImages(executor, batch), context);
         if (sums != nullptr) {
           const backend::LossResult loss =
               executor.SoftmaxCrossEntropy(logits, executor.ToDevice(batch.labels, DType::kInt32),

@@ -118,6 +118,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     link.reducer->Report(replica, settings.step, "forward", "");
     backend::Executor& executor = lease.executor();
     executor.WaitFor(before);
+    Tensor images = data::TakeImages(executor, batch);
     Tensor gradients =
         executor.New({model.parameters().flat_elements()}, executor.types().gradients);
     // Before they are given away.
@@ -166,8 +167,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
         .watch = watch.get(),
     });
 
-    Tensor logits =
-        model.Forward(executor.ToDevice(batch.images, executor.types().activations), context);
+    Tensor logits = model.Forward(std::move(images), context);
     context.Observe("logits", "output", logits);
     backend::LossResult loss = executor.SoftmaxCrossEntropy(
         logits, executor.ToDevice(batch.labels, DType::kInt32), settings.label_smoothing,

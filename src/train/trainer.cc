@@ -53,6 +53,7 @@ Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker
       step_(engine, BucketBytes(spec.cluster())),
       probes_(spec, engine, options_.probes),
       end_(std::min(end_step(), options_.stop_at.value_or(end_step()))) {
+  if (&engine.backend().device() != &Device::Host()) copies_ = engine.backend().MakeCopyStream();
   Take(InitialState());
 }
 
@@ -113,7 +114,8 @@ Summary Trainer::Run() {
                               .replicas = engine_.local_replicas(),
                               .prefetch = spec_.data().prefetch(),
                               .epoch = counters.step / plan_.steps_per_epoch(),
-                              .step = counters.step % plan_.steps_per_epoch()});
+                              .step = counters.step % plan_.steps_per_epoch(),
+                              .copies = FedTo()});
   }
   while (!ended_ && counters.step < end_) {
     ControlRequests requests =

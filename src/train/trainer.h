@@ -60,6 +60,9 @@ class Trainer {
   void RunOneStep(const ControlRequests& requests);
   // A batch of the step as it is fed.
   data::Batch Fed(int64_t step, int replica, data::Batch batch) const;
+  // Where batches are made for; null where that is the host: it has no other memory, or somebody
+  // looks at them.
+  backend::Stream* FedTo() const { return options_.on_batch ? nullptr : copies_.get(); }
   // Shows a step that was judged to the probes that are due, if it is accepted. Collective.
   NamedFigures LookAtStep(const StepSettings& settings, double learning_rate);
   // Updates the state if the step is accepted: decided and done on the device, then told to the host.
@@ -104,6 +107,8 @@ class Trainer {
   Evaluator evaluator_;
   TrainStep step_;
   Probes probes_;
+  // To the device, beside what executors do; null on the host.
+  std::unique_ptr<backend::Stream> copies_;
   std::unique_ptr<data::Loader> loader_;
 
   nn::ParameterSet parameters_;

@@ -53,8 +53,9 @@ struct TrainerOptions {
   std::function<NamedFigures(const MetricRecord& record)> more_figures;
   // Beside those of the run file. The same in every process, each of which has its own.
   std::vector<Probe*> probes;
-  // Observers of a replica's pass, and a look at its batch before it is used; the batch of a step
-  // that a probe runs again is made and looked at anew. May be empty.
+  // Observers of a replica's pass, and a look at its batch before it is used, on the host and with
+  // images (data::Batch); the batch of a step that a probe runs again is made and looked at anew.
+  // May be empty.
   std::function<nn::TensorObserver(int64_t step, int replica)> observe;
   std::function<void(int64_t step, int replica, data::Batch& batch)> on_batch;
 };

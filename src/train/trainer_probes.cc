@@ -61,10 +61,12 @@ NamedFigures Trainer::LookAtStep(const StepSettings& settings, double learning_r
     std::call_once(ordered, [&] { order = sampler_.Order(settings.epoch); });
     // Batches are keyed: made again they are what the replica was fed.
     const data::PositionRange slice = plan_.Slice(step_in_epoch, replica);
+    const std::span<const uint64_t> ids = std::span(order).subspan(
+        static_cast<size_t>(slice.begin), static_cast<size_t>(slice.size()));
+    backend::Stream* const copies = FedTo();
     return Fed(settings.step, replica,
-               train_.Make(std::span(order).subspan(static_cast<size_t>(slice.begin),
-                                                    static_cast<size_t>(slice.size())),
-                           settings.epoch));
+               copies != nullptr ? train_.MakeFor(*copies, ids, settings.epoch)
+                                 : train_.Make(ids, settings.epoch));
   });
 }
 

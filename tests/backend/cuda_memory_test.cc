@@ -97,6 +97,52 @@ TEST_F(CudaStreamTest, ASourceOnTheHostMayChangeOnceCopyHasReturned) {
   }
 }
 
+TEST_F(CudaStreamTest, WhatIsUploadedIsHeldUntilTheDeviceHasReadIt) {
+  for (int round = 0; round < 20; ++round) {
+    const int64_t before = emulation::HostSynchronizations();
+    Tensor source = a_->NewOnHost({1000}, DType::kFloat32);
+    std::ranges::fill(source.Span<float>(), static_cast<float>(round));
+    const Tensor there = a_->Upload(source);
+    source = Tensor();
+    // Would be the same memory, and be overwritten before it is read.
+    Tensor next = a_->NewOnHost({1000}, DType::kFloat32);
+    std::ranges::fill(next.Span<float>(), -1.0F);
+    EXPECT_EQ(emulation::HostSynchronizations(), before);
+    EXPECT_TRUE(SameBits(there.OnHost(), Constant(static_cast<float>(round), 1000)));
+    EXPECT_TRUE(SameBits(a_->Upload(there).OnHost(), there.OnHost()));
+  }
+}
+
+#ifndef __SANITIZE_THREAD__
+TEST_F(CudaStreamTest, WhatIsUploadedIsNotCopiedBefore) {
+  int wrong = 0;
+  for (int round = 0; round < 20; ++round) {
+    Tensor source = a_->NewOnHost({1000}, DType::kFloat32);
+    std::ranges::fill(source.Span<float>(), static_cast<float>(round));
+    const Tensor there = a_->Upload(source);
+    std::ranges::fill(source.Span<float>(), -1.0F);  // which nobody may
+    wrong += !SameBits(there.OnHost(), Constant(static_cast<float>(round), 1000));
+  }
+  EXPECT_GT(wrong, 0);
+}
+#endif
+
+TEST_F(CudaStreamTest, ACopyStreamRunsBesideExecutors) {
+  const std::unique_ptr<Stream> copies = backend_->MakeCopyStream();
+  for (int round = 0; round < 20; ++round) {
+    Tensor source = copies->NewOnHost({1000}, DType::kFloat32);
+    std::ranges::fill(source.Span<float>(), static_cast<float>(round));
+    Tensor there = copies->Upload(source);
+    a_->WaitFor(copies->Record());
+    Tensor sum = a_->Add(a_->NewZeros({1000}, DType::kFloat32), there);
+    there = Tensor();
+    // Its next block is not that which the executor still reads.
+    Tensor next = copies->New({1000}, DType::kFloat32);
+    copies->Fill(next, -1);
+    EXPECT_TRUE(SameBits(sum.OnHost(), Constant(static_cast<float>(round), 1000)));
+  }
+}
+
 TEST_F(CudaStreamTest, ATargetOnTheHostIsCompleteBehindAnEvent) {
   for (int round = 0; round < 20; ++round) {
     Tensor x = a_->New({1000}, DType::kFloat32);

@@ -170,7 +170,7 @@ thread_local int current_device = 0;
 
 std::mutex pinned_mutex;
 std::map<const std::byte*, size_t> pinned;  // guarded by pinned_mutex
-std::atomic<int64_t> pinned_allocations{0}, pinned_bytes_allocated{0};
+std::atomic<int64_t> pinned_allocations{0}, pinned_bytes_allocated{0}, bytes_uploaded{0};
 
 }  // namespace
 
@@ -190,6 +190,9 @@ void SetDeviceBytes(size_t bytes) {
 }
 bool IsInBlock(const void* memory, size_t bytes) {
   return Memory().Holds(memory, bytes);
+}
+int64_t BytesUploaded() {
+  return bytes_uploaded;
 }
 int64_t BlocksInUse() {
   return Memory().blocks();
@@ -322,6 +325,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
                             cudaStream_t stream) {
   if (Sticky() != cudaSuccess) return Sticky();
   CountOperation();
+  if (kind == cudaMemcpyHostToDevice) bytes_uploaded += static_cast<int64_t>(bytes);
   if (kind == cudaMemcpyHostToDevice && !IsPinned(from)) {
     // Staged by the driver, which stops the host.
     CountHostSynchronization();

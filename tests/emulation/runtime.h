@@ -18,6 +18,8 @@ void SetDelays(Delays delays);
 int64_t HostSynchronizations();
 // Kernels, copies and fills that streams were given.
 int64_t OperationsGiven();
+// Bytes that streams were told to copy from the host to the device.
+int64_t BytesUploaded();
 // What the first kernel that failed did wrong; empty: none has. From then on every call fails.
 std::string FirstFault();
 // Forgets it, for tests that plant mistakes. No stream may exist.

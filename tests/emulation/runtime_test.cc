@@ -188,7 +188,7 @@ TEST_F(RuntimeTest, PinnedMemoryIsReadLateAndOtherMemoryStopsTheHost) {
   for (int i = 0; i < 20; ++i) cudaMemsetAsync(a, 0, sizeof(float), streams_[1]);
   cudaEventRecord(go, streams_[1]);
   cudaStreamWaitEvent(streams_[0], go, 0);
-  const int64_t before = HostSynchronizations();
+  const int64_t before = HostSynchronizations(), uploaded = BytesUploaded();
   *static_cast<float*>(pinned) = 1;
   cudaMemcpyAsync(a, pinned, sizeof(float), cudaMemcpyHostToDevice, streams_[0]);
 #ifndef __SANITIZE_THREAD__
@@ -203,6 +203,7 @@ TEST_F(RuntimeTest, PinnedMemoryIsReadLateAndOtherMemoryStopsTheHost) {
   cudaMemcpyAsync(a, &unpinned, sizeof(float), cudaMemcpyHostToDevice, streams_[0]);
   EXPECT_EQ(HostSynchronizations(), then + 1);
   EXPECT_EQ(Read(a, 1)[0], 3);
+  EXPECT_EQ(BytesUploaded() - uploaded, 8);
   cudaFreeAsync(a, streams_[0]);
   cudaFreeHost(pinned);
   cudaEventDestroy(go);

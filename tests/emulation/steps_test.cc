@@ -60,7 +60,7 @@ TEST(EmulatedSteps, HostMemoryIsPinnedOnceAndUsedAgain) {
   train::RunTraining(SpecOf(kSteps), std::move(environment));
   ASSERT_EQ(pinned.allocations().size(), kSteps);
   EXPECT_GT(pinned.allocations().front(), 0) << "nothing is counted";
-  // A step copies images, labels and figures: three of them and more. Where a stream is later than
+  // A step copies a batch of each replica, and figures: three and more. Where a stream is later than
   // ever before, one more may be under way.
   const int64_t later = pinned.allocations().back() - pinned.allocations()[kEpoch];
   EXPECT_LE(later, 3) << "in " << kSteps - kEpoch << " steps";

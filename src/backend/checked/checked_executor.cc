@@ -37,6 +37,13 @@ Whitening CheckedExecutor::Result(Whitening whitening) {
           .newton = Result(std::move(whitening.newton))};
 }
 
+// -- Input ---------------------------------------------------------------------------------------
+
+Tensor CheckedExecutor::MakeImages(const RawImages& raw) {
+  return Result(inner().MakeImages(
+      {.pixels = Read(raw.pixels), .changes = Read(raw.changes), .values = Read(raw.values)}));
+}
+
 // -- Convolution and matrix products -------------------------------------------------------------------
 
 Tensor CheckedExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,

@@ -14,6 +14,8 @@ class CheckedExecutor final : public CheckedStream<Executor> {
   void SetWeightsVersion(WeightsVersion version) override { inner().SetWeightsVersion(version); }
   MemoryUse Memory() const override { return inner().Memory(); }
 
+  Tensor MakeImages(const RawImages& raw) override;
+
   Tensor Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
                        const Tensor& bias) override;
   Tensor Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, const Tensor& dy,

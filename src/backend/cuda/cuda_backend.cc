@@ -34,6 +34,9 @@ class CudaBackend final : public Backend {
   std::unique_ptr<MergeStream> MakeMergeStream() const override {
     return std::make_unique<CudaMergeStream>(device_);
   }
+  std::unique_ptr<Stream> MakeCopyStream() const override {
+    return std::make_unique<CudaStream<Stream>>(device_);
+  }
   std::unique_ptr<Backend> WithPrecision(Precision precision) const override {
     return std::make_unique<CudaBackend>(device_, precision);
   }

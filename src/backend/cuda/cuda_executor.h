@@ -28,6 +28,9 @@ class CudaExecutor final : public CudaStream<Executor> {
   using CudaStream::New;
   using Executor::New;
 
+  // cuda_images.cc
+  Tensor MakeImages(const RawImages& raw) override;
+
   // cuda_products.cc
   Tensor Conv2dForward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
                        const Tensor& bias) override;

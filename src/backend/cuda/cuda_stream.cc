@@ -72,6 +72,24 @@ void StreamCore::KeepOnHost(Tensor x) {
   while (kept_.size() > 1 && kept_.front().first.Complete()) kept_.pop_front();
 }
 
+void StreamCore::Send(const Tensor& from, const Tensor& to) {
+  handle_->MakeCurrent();
+  Check(cudaMemcpyAsync(AnyAddress(to), from.DeviceAddress(), from.bytes(), cudaMemcpyHostToDevice,
+                        handle_->get()),
+        handle_->device(), "copy to the device");
+  KeepOnHost(from);
+}
+
+Tensor StreamCore::Upload(const Tensor& x) {
+  if (!x.on_host()) {
+    AnyAddress(x);  // it is of this device
+    return x;
+  }
+  Tensor there = New(x.shape(), x.dtype());
+  if (x.elements() > 0) Send(x, there);
+  return there;
+}
+
 void StreamCore::Copy(const Tensor& from, Tensor& to) {
   SYNCBN_CHECK_EQ(from.dtype(), to.dtype()) << "copy of " << from.shape();
   SYNCBN_CHECK_EQ(from.elements(), to.elements()) << "copy of " << from.shape();
@@ -90,8 +108,7 @@ void StreamCore::Copy(const Tensor& from, Tensor& to) {
     // returned.
     Tensor staged = NewOnHost(from.shape(), from.dtype());
     std::memcpy(staged.DeviceAddress(), from.DeviceAddress(), from.bytes());
-    copy(staged.DeviceAddress(), AnyAddress(to), cudaMemcpyHostToDevice, "copy to the device");
-    KeepOnHost(std::move(staged));
+    Send(staged, to);
   } else if (to.on_host()) {
     copy(AnyAddress(from), to.DeviceAddress(), cudaMemcpyDeviceToHost, "copy to the host");
     KeepOnHost(to);

@@ -13,6 +13,7 @@
 #include "backend/cuda/cuda_device.h"
 #include "backend/cuda/stream_handle.h"
 #include "backend/executor.h"
+#include "backend/merge_stream.h"
 #include "backend/stream.h"
 #include "base/check.h"
 
@@ -32,6 +33,7 @@ class StreamCore {
   void Zero(std::span<Tensor> tensors);
   void Fill(Tensor& x, double value);
   void Copy(const Tensor& from, Tensor& to);
+  Tensor Upload(const Tensor& x);
 
   // The address of a tensor's elements for an operation that this stream is given; null for an
   // undefined one. Throws INTERNAL where the tensor is of another device or type.
@@ -59,18 +61,23 @@ class StreamCore {
   void KeepOnHost(Tensor x);
 
  private:
+  // The pinned memory of `from` to the device.
+  void Send(const Tensor& from, const Tensor& to);
+
   const CudaDevice& device_;
   const std::shared_ptr<StreamHandle> handle_;
   std::mutex mutex_;
   std::deque<std::pair<Event, Tensor>> kept_;  // guarded by mutex_
 };
 
-// Base is Executor or MergeStream.
+// Base is Executor, MergeStream, or Stream for copies alone.
 template <typename Base>
 class CudaStream : public Base {
  public:
   explicit CudaStream(const CudaDevice& device)
-      : core_(device, std::is_same_v<Base, Executor> ? "replica's workspace" : "merge stream") {}
+      : core_(device, std::is_same_v<Base, Executor>      ? "replica's workspace"
+                      : std::is_same_v<Base, MergeStream> ? "merge stream"
+                                                          : "copy stream") {}
 
   const Device& device() const final { return core_.device(); }
   Tensor New(Shape shape, DType dtype) final { return core_.New(shape, dtype); }
@@ -82,6 +89,7 @@ class CudaStream : public Base {
   void Zero(std::span<Tensor> tensors) final { core_.Zero(tensors); }
   void Fill(Tensor& x, double value) final { core_.Fill(x, value); }
   void Copy(const Tensor& from, Tensor& to) final { core_.Copy(from, to); }
+  Tensor Upload(const Tensor& x) final { return core_.Upload(x); }
 
  protected:
   StreamCore& core() { return core_; }

@@ -50,6 +50,9 @@ class HostExecutor : public HostStream<Executor> {
     return converted;
   }
 
+  // images.cc
+  Tensor MakeImages(const RawImages& raw) final;
+
   // channels.cc
   Tensor ConcatChannels(std::span<const Tensor> parts) final;
   Tensor SliceChannels(const Tensor& x, int64_t begin, int64_t channels) final;

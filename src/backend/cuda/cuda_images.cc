@@ -1,0 +1,30 @@
+#include <limits>
+
+#include "backend/cuda/cuda_executor.h"
+#include "backend/cuda/kernels/images.h"
+#include "backend/shape_checks.h"
+
+namespace syncbn::backend::cuda {
+
+Tensor CudaExecutor::MakeImages(const RawImages& raw) {
+  CheckRawImages(raw);
+  const Shape& shape = raw.pixels.shape();
+  SYNCBN_CHECK_LE(shape.elements(), std::numeric_limits<int32_t>::max())
+      << "bytes of the images " << shape << " of one batch";
+  Tensor images = New(shape);
+  ForElements(images, [&](auto element) {
+    using T = decltype(element);
+    const kernels::RawImages from{.pixels = In<uint8_t>(raw.pixels),
+                                  .changes = In<int32_t>(raw.changes),
+                                  .values = In<float>(raw.values),
+                                  .height = static_cast<uint32_t>(shape[1]),
+                                  .width = static_cast<uint32_t>(shape[2]),
+                                  .channels = static_cast<uint32_t>(shape[3])};
+    T* const to = Out<T>(images);
+    Run("images",
+        [&](cudaStream_t stream) { kernels::MakeImages(stream, from, to, shape.elements()); });
+  });
+  return images;
+}
+
+}  // namespace syncbn::backend::cuda

@@ -1,0 +1,22 @@
+// Images from the bytes of a data set: cropped, flipped, and each byte replaced by its value.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace syncbn::backend::cuda::kernels {
+
+// See backend::RawImages.
+struct RawImages {
+  const uint8_t* pixels;
+  const int32_t* changes;
+  const float* values;
+  uint32_t height, width, channels;
+};
+
+// Executor::MakeImages; `elements` of them all, at most 2^31 - 1. T: float or BFloat16.
+template <typename T>
+void MakeImages(cudaStream_t stream, const RawImages& raw, T* images, int64_t elements);
+
+}  // namespace syncbn::backend::cuda::kernels
