@@ -15,10 +15,13 @@ struct CommandLine {
   int exit_code = 0;
 };
 
-// run: training
+// run: training, and what was trained
 void AddCheckCommand(CommandLine& line);
+void AddEvaluateCommand(CommandLine& line);
 void AddExplainCommand(CommandLine& line);
+void AddExportCommand(CommandLine& line);
 void AddInfoCommand(CommandLine& line);
+void AddPredictCommand(CommandLine& line);
 void AddReplayCommand(CommandLine& line);
 void AddTrainCommand(CommandLine& line);
 void AddVerifyCommand(CommandLine& line);

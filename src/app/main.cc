@@ -61,6 +61,9 @@ int main(int argc, char** argv) {
   app::AddExplainCommand(line);
   app::AddVerifyCommand(line);
   app::AddReplayCommand(line);
+  app::AddEvaluateCommand(line);
+  app::AddPredictCommand(line);
+  app::AddExportCommand(line);
   app::AddInfoCommand(line);
   app::AddStudyCommand(line);
   app::AddForecastCommand(line);

@@ -180,7 +180,8 @@ class Completer {
       const FieldDescriptor& field = *type.field(i);
       const std::string below = JoinPath(path, field.name());
       const std::string from_below = JoinPath(from, field.name());
-      SYNCBN_CHECK(!field.is_repeated()) << field.full_name() << ": lists are not inherited";
+      SYNCBN_CHECK(!field.is_repeated() || !IsMessage(field))
+          << field.full_name() << ": lists of messages are not inherited";
       if (IsMessage(field)) {
         Inherit(*target.GetReflection()->MutableMessage(&target, &field), below,
                 source.GetReflection()->GetMessage(source, &field), from_below);

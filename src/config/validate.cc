@@ -27,17 +27,31 @@ void ValidateName(const RunCheck& check) {
   }
 }
 
+// A `~` is for shells: a run file may be read on another machine, as another user. False when it
+// was reported.
+bool CheckWholePath(const RunCheck& check, const std::string& key, const std::string& path) {
+  const std::string whole = ExpandHome(path);
+  if (whole == path) return true;
+  check.Report(
+      key,
+      "begins with `~`, which only a shell reads as a home folder: a run file may be read on "
+      "another machine, as another user",
+      "Write the whole path, for example " + whole + ".");
+  return false;
+}
+
+void ValidateInitialWeights(const RunCheck& check) {
+  const std::string key = "model.init.from";
+  if (!check.Readable({key})) return;
+  const std::string& path = check.spec.model().init().from();
+  if (!CheckWholePath(check, key, path) || !path.empty() || !check.origins.Given(key)) return;
+  check.Report(key, "is empty: expected a safetensors file", "Leave it out for drawn weights.");
+}
+
 void ValidateData(const RunCheck& check) {
   const v1::DataSpec& data = check.spec.data();
   if (!check.Readable({"data.dataset", "data.path"})) return;
-  if (const std::string whole = ExpandHome(data.path()); whole != data.path()) {
-    check.Report(
-        "data.path",
-        "begins with `~`, which only a shell reads as a home folder: a run file may be read on "
-        "another machine, as another user",
-        "Write the whole path, for example " + whole + ".");
-    return;
-  }
+  if (!CheckWholePath(check, "data.path", data.path())) return;
   if (data.dataset() == v1::DATASET_SHAPES || !data.path().empty()) return;
   if (check.origins.Given("data.path")) {
     check.Report("data.path", "is empty: expected the folder that holds the data set's files");
@@ -200,6 +214,7 @@ void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostic
       .spec = spec, .origins = origins, .diagnostics = diagnostics, .stored = stored};
   ValidateName(check);
   ValidateData(check);
+  ValidateInitialWeights(check);
   ValidateModel(check);
   ValidateNorms(check);
   ValidateLayers(check);

@@ -74,7 +74,7 @@ int64_t ProcessProgram::bytes() const {
 }
 
 StepProgram ProgramRecorder::OfReplica(const v1::RunSpec& spec, int replica) {
-  const std::unique_ptr<nn::Model> model = nn::BuildModel(spec.model(), spec.cluster(), input_);
+  const std::unique_ptr<nn::Model> model = nn::BuildModelOf(spec, input_);
   const std::string key = KeyOf(spec, *model, replica);
   std::lock_guard lock(mutex_);
   if (const auto found = recorded_.find(key); found != recorded_.end()) return found->second;

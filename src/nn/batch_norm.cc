@@ -35,7 +35,9 @@ Shape BatchNorm::OutputShape(const Shape& input) const {
 
 void BatchNorm::StartStatistics(Pending& pending, StepContext& context) const {
   const bool tracked = (*context.inputs().running_statistics_layout)[batch_.statistics].tracked;
-  if (context.mode() == Mode::kEvaluate && tracked) return UseRunningStatistics(pending, context);
+  if (batch_.frozen || (context.mode() == Mode::kEvaluate && tracked)) {
+    return UseRunningStatistics(pending, context);
+  }
 
   const Tensor& x = pending.x;
   const int64_t rows = x.shape()[0], channels = batch_.channels, steps = pending.steps.count;
@@ -131,7 +133,7 @@ void BatchNorm::UseRunningStatistics(Pending& pending, StepContext& context) con
 
 comm::Reducer::Handle BatchNorm::StartInputTerms(const Sums& sums, Tensor& message,
                                                  StepContext& context) const {
-  if (!batch_.scope.crosses_replicas()) return nullptr;
+  if (batch_.frozen || !batch_.scope.crosses_replicas()) return nullptr;
   backend::Executor& executor = context.executor();
   const Shape shape{sums.both.elements()};
   message = executor.New(shape, DType::kFloat64);
@@ -148,6 +150,12 @@ backend::InputTerms BatchNorm::FinishInputTerms(const Sums& sums,
                                                 const comm::Reducer::Handle& handle,
                                                 const Tensor& message, StepContext& context) const {
   backend::Executor& executor = context.executor();
+  if (batch_.frozen) {
+    // Statistics that do not depend on x take no share of its gradient.
+    const Shape shape{sums.layout.segments, batch_.channels};
+    return {.mean_dy = executor.NewZeros(shape, DType::kFloat64),
+            .mean_dy_xhat = executor.NewZeros(shape, DType::kFloat64)};
+  }
   if (handle != nullptr) {
     WaitForStatistics(handle, context);
     const Shape statistics{sums.steps, batch_.channels};

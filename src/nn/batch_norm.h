@@ -5,6 +5,8 @@
 // The time steps of a recurrent layer have statistics apart, under one gamma and beta, in one
 // message.
 //
+// With frozen statistics it is a scale and a shift of each channel, and sends nothing.
+//
 // Over a group: one message a pass. Forward, [count, mean[C], m2[C]] merged by Chan's formula;
 // backward, sum(dy) and sum(dy * xhat), summed. A replica without samples takes part with count 0.
 // The gradients of gamma and beta are the replica's own sums; the trainer adds those of all
@@ -31,12 +33,21 @@ class BatchNorm : public Norm {
     // Time steps that have statistics of their own, with consecutive indices from there on. Later
     // ones have those of the last in evaluation, else those of their batch, which are not logged.
     int64_t steps = 1;
+    // Normalizes by its running statistics in every pass, and leaves no moments by which they would
+    // move.
+    bool frozen = false;
   };
 
   BatchNorm(std::string name, const Options& options, const BatchOptions& batch);
 
   // Throws INVALID_ARGUMENT when the channels do not match.
   Shape OutputShape(const Shape& input) const override;
+  Description Describe() const override {
+    return BatchNormOf{.gamma = options().gamma,
+                       .beta = options().beta,
+                       .epsilon = epsilon(),
+                       .statistics = batch_.statistics};
+  }
 
  protected:
   void StartStatistics(Pending& pending, StepContext& context) const override;

@@ -34,7 +34,7 @@ backend::InputTerms BatchRenorm::FinishInputTerms(const Sums& sums,
                                                   const Tensor& message,
                                                   StepContext& context) const {
   backend::InputTerms terms = BatchNorm::FinishInputTerms(sums, handle, message, context);
-  context.executor().RenormInputTerms(sums.renorm, terms);
+  if (!batch().frozen) context.executor().RenormInputTerms(sums.renorm, terms);
   return terms;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/pattern.h"
 #include "base/text.h"
 #include "base/unknown_value.h"
 #include "config/norm_fit.h"
@@ -82,6 +83,17 @@ bool ModelBuilder::AdoptRunningRule(const std::string& name, const v1::RunningSp
   return true;
 }
 
+bool ModelBuilder::IsFrozen(const std::string& name, const v1::RunningSpec& spec) {
+  tracked_.push_back(name);
+  bool frozen = false;
+  for (const std::string& pattern : spec.frozen()) {
+    const bool fits = FitsPattern(pattern, name);
+    frozen_[pattern] |= fits;
+    frozen |= fits;
+  }
+  return frozen;
+}
+
 bool ModelBuilder::NormalizesChannelsAlone(const v1::NormSpec& spec, int64_t channels) const {
   return config::NormalizesChannelsAlone(spec, channels, BatchOfEachReplica(cluster_));
 }
@@ -126,6 +138,13 @@ std::unique_ptr<Norm> ModelBuilder::MakeBatchNorm(const std::string& name, const
   if (spec.kind() == v1::NORM_KIND_ITERATIVE) {
     const StatisticsScope scope = ScopeOf(name, spec, channels, pixels);
     const bool tracked = AdoptRunningRule(name, spec.running());
+    if (tracked && IsFrozen(name, spec.running())) {
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          "layer " + name +
+              ": `iterative` cannot be trained behind frozen statistics; name only norms of "
+              "kind `batch` or `batch_renorm` in `running.frozen`");
+    }
     return std::make_unique<IterativeNorm>(
         name, options,
         IterativeNorm::IterativeOptions{
@@ -177,7 +196,8 @@ BatchNorm::BatchOptions ModelBuilder::BatchStatistics(const std::string& name,
                                                       std::optional<int64_t> steps) {
   const StatisticsScope scope = ScopeOf(name, spec, channels, pixels);
   const bool tracked = AdoptRunningRule(name, spec.running());
-  BatchNorm::BatchOptions batch{.scope = scope, .channels = channels};
+  BatchNorm::BatchOptions batch{
+      .scope = scope, .channels = channels, .frozen = tracked && IsFrozen(name, spec.running())};
   if (!steps) {
     batch.statistics = running_statistics_.Add(name, channels, tracked);
     return batch;
@@ -197,6 +217,13 @@ void ModelBuilder::MarkActivated(const std::string& layer) {
 }
 
 std::unique_ptr<Model> ModelBuilder::Finish(std::unique_ptr<Layer> body, const InputSpec& input) {
+  for (const auto& [pattern, fits] : frozen_) {
+    if (fits) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                "model.norm.running.frozen: " +
+                    FitsNone(pattern, "norm with running statistics", tracked_));
+  }
+  parameters_.Freeze(options_.freeze);
   const RunningRule rule = running_rule_.value_or(RunningRule{.kind = RunningRule::Kind::kNone});
   auto model = std::make_unique<Model>(std::move(body), std::move(parameters_),
                                        std::move(running_statistics_), rule, input);

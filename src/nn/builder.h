@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -54,6 +55,8 @@ class ModelBuilder {
   void AddOutput(LayerOutput output) { outputs_.push_back(std::move(output)); }
   // What this layer gives is given to an activation function.
   void MarkActivated(const std::string& layer);
+  // The norm that was made last gets the output of this layer alone.
+  void PutLastNormBehind(std::string layer) { norms_.back().behind = std::move(layer); }
   void AddNoise(NoiseSite site) { noises_.push_back(std::move(site)); }
 
   // Takes the layers; the builder is used up.
@@ -68,6 +71,8 @@ class ModelBuilder {
                           int64_t pixels);
   // Whether the layer keeps running statistics. Throws when another layer does by another rule.
   bool AdoptRunningRule(const std::string& name, const v1::RunningSpec& spec);
+  // Whether the statistics of a layer that keeps some stay as they are.
+  bool IsFrozen(const std::string& name, const v1::RunningSpec& spec);
 
   const v1::ModelSpec& spec_;
   const v1::ClusterSpec& cluster_;
@@ -82,6 +87,9 @@ class ModelBuilder {
   std::set<int> group_sizes_;
   std::vector<NormLayer> norms_;
   std::vector<LayerOutput> outputs_;
+  // Patterns of frozen statistics, and whether some norm fits; and the names that were looked at.
+  std::map<std::string, bool> frozen_;
+  std::vector<std::string> tracked_;
 };
 
 struct WeightOptions {
@@ -152,6 +160,8 @@ class Chain {
   std::vector<std::unique_ptr<Layer>> layers_;
   // The mean of each sample's channel over height and width does not depend on the image.
   bool centered_ = false;
+  // The convolution or linear layer in whose output the chain ends; empty: another one.
+  std::string weighted_;
   // The norm whose output the chain ends in, if ReLU may still become a part of it.
   Norm* open_norm_ = nullptr;
 };

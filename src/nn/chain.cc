@@ -82,6 +82,7 @@ void Chain::Conv(const std::string& name, const ConvOptions& conv, const WeightO
       DeclareWeight(*builder_, name, spec.WeightShape(), initializer, weight);
   const bool centered = centered_ && conv.kernel == 1 && conv.stride == 1 && conv.padding == 0;
   Append(std::make_unique<Conv2d>(name, spec, parameters, sees_images_));
+  weighted_ = name;
   centered_ = centered;
 }
 
@@ -91,12 +92,14 @@ void Chain::Linear(const std::string& name, int64_t out, const WeightOptions& we
   const WeightParameters parameters =
       DeclareWeight(*builder_, name, {out, in}, initializer, weight);
   Append(std::make_unique<nn::Linear>(name, in, out, parameters, sees_images_));
+  weighted_ = name;
 }
 
 void Chain::Normalize(const std::string& name, const v1::NormSpec& spec, bool zero_gamma) {
   if (!config::IsNormLayer(spec.kind())) return;
   std::unique_ptr<Norm> norm =
       builder_->MakeNorm(name, spec, shape_, zero_gamma ? 0 : spec.initial_scale());
+  if (!weighted_.empty()) builder_->PutLastNormBehind(weighted_);
   Norm* const open = norm.get();
   Append(std::move(norm));
   if (builder_->fuse()) open_norm_ = open;
@@ -245,6 +248,7 @@ void Chain::Append(std::unique_ptr<Layer> layer,
   builder_->AddOutput({.layer = layer->name(), .sample = shape_, .activation = activation});
   if (activation && !layers_.empty()) builder_->MarkActivated(layers_.back()->name());
   open_norm_ = nullptr;
+  weighted_.clear();
   centered_ = false;
   sees_images_ = false;
   layers_.push_back(std::move(layer));

@@ -25,6 +25,12 @@ Tensor Sequential::Backward(Tensor dy, StepContext& context) const {
   return dy;
 }
 
+Description Sequential::Describe() const {
+  SequenceOf sequence;
+  for (const auto& layer : layers_) sequence.layers.push_back(layer.get());
+  return sequence;
+}
+
 Residual::Residual(std::string name, std::unique_ptr<Sequential> body, std::unique_ptr<Norm> last,
                    std::unique_ptr<Sequential> shortcut)
     : Layer(std::move(name)),
@@ -80,6 +86,11 @@ Tensor Residual::Backward(Tensor dy, StepContext& context) const {
                       [&] { return context.executor().Add(std::move(main), side); });
   context.Observe(name(), "gradient", dx);
   return dx;
+}
+
+Description Residual::Describe() const {
+  SYNCBN_CHECK(last_ == nullptr) << name() << " has the last norm fused into its sum";
+  return SumOf{.body = body_.get(), .shortcut = shortcut_.get()};
 }
 
 Concat::Concat(std::string name, std::vector<std::unique_ptr<Sequential>> branches)
@@ -141,6 +152,12 @@ Tensor Concat::Backward(Tensor dy, StepContext& context) const {
   }
   context.Observe(name(), "gradient", dx);
   return dx;
+}
+
+Description Concat::Describe() const {
+  ConcatOf concat;
+  for (const auto& branch : branches_) concat.branches.push_back(branch.get());
+  return concat;
 }
 
 }  // namespace syncbn::nn

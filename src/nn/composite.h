@@ -19,6 +19,7 @@ class Sequential : public Layer {
   Shape OutputShape(const Shape& input) const override;
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
+  Description Describe() const override;
   bool composite() const override { return true; }
 
  private:
@@ -40,6 +41,7 @@ class Residual : public Layer {
   Shape OutputShape(const Shape& input) const override;
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
+  Description Describe() const override;
   bool composite() const override { return true; }
 
  private:
@@ -58,6 +60,7 @@ class Concat : public Layer {
   Shape OutputShape(const Shape& input) const override;
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
+  Description Describe() const override;
   bool composite() const override { return true; }
 
  private:

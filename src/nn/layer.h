@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "nn/description.h"
 #include "nn/step_context.h"
 #include "tensor/tensor.h"
 
@@ -34,6 +35,9 @@ class Layer {
   // What an observer is told that the layer's output is: more than "output" where others were fused
   // into the layer.
   virtual std::string_view output_is() const { return "output"; }
+
+  // Of a layer that nothing was fused into (BuildOptions); its layers live as long as it.
+  virtual Description Describe() const { return Undescribed{}; }
 
   // Made of layers, which report themselves.
   virtual bool composite() const { return false; }

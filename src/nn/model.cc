@@ -116,4 +116,10 @@ std::unique_ptr<Model> BuildModel(const v1::ModelSpec& spec, const v1::ClusterSp
   return builder.Finish(std::move(body), input);
 }
 
+std::unique_ptr<Model> BuildModelOf(const v1::RunSpec& run, const InputSpec& input, bool fuse) {
+  const auto& freeze = run.train().freeze();
+  return BuildModel(run.model(), run.cluster(), input,
+                    {.fuse = fuse, .freeze = {freeze.begin(), freeze.end()}});
+}
+
 }  // namespace syncbn::nn

@@ -41,6 +41,8 @@ struct NormLayer {
   v1::NormSpec spec;
   int64_t pixels = 1;  // height times width; 1 for features
   int64_t channels = 0;
+  // The convolution or linear layer whose output alone it gets; none where something lies between.
+  std::optional<std::string> behind = std::nullopt;
 };
 
 // What a layer gives.
@@ -62,6 +64,8 @@ class Model {
   const RunningStatisticsLayout& running_statistics() const { return running_statistics_; }
   const RunningRule& running_rule() const { return running_rule_; }
   const InputSpec& input() const { return input_; }
+  // All its layers.
+  const Layer& body() const { return *body_; }
 
   // Images [n, H, W, C] -> logits [n, classes].
   Tensor Forward(Tensor images, StepContext& context) const;
@@ -111,6 +115,8 @@ struct BuildOptions {
   // Whether ReLU and the sum of a residual block are computed in the pass of the norm before them.
   // Off, every layer stands alone, for an observer that wants to see what lies between them.
   bool fuse = true;
+  // Parameters that are not trained: see ParameterLayout::Freeze.
+  std::vector<std::string> freeze = {};
 };
 
 // Builds a named architecture or hand-written layers. `cluster` decides how a normalization batch
@@ -119,5 +125,9 @@ struct BuildOptions {
 // height and width with what an instance norm has made the same for every image.
 std::unique_ptr<Model> BuildModel(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,
                                   const InputSpec& input, const BuildOptions& options = {});
+// The model of a run, with what is frozen in it. Throws as the one before, and as
+// ParameterLayout::Freeze.
+std::unique_ptr<Model> BuildModelOf(const v1::RunSpec& run, const InputSpec& input,
+                                    bool fuse = true);
 
 }  // namespace syncbn::nn

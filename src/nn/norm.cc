@@ -93,7 +93,8 @@ Tensor Norm::UseIfAny(std::optional<int> parameter, StepContext& context) const 
 
 void Norm::WriteParameterGradients(const Sums& sums, StepContext& context) const {
   const auto gradient = [&](std::optional<int> parameter) {
-    return parameter ? context.Gradient(*parameter) : backend::GradientOut{};
+    return parameter && context.IsTrained(*parameter) ? context.Gradient(*parameter)
+                                                      : backend::GradientOut{};
   };
   context.executor().AffineGradients(sums.dy, sums.dy_xhat, gradient(options_.gamma),
                                      gradient(options_.beta));

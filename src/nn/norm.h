@@ -84,6 +84,7 @@ class Norm : public Layer {
 
  protected:
   double epsilon() const { return options_.epsilon; }
+  const Options& options() const { return options_; }
 
   virtual void StartStatistics(Pending& pending, StepContext& context) const = 0;
   virtual void FinishStatistics(Pending& pending, StepContext& context) const = 0;

@@ -7,6 +7,7 @@
 #include "backend/merge.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/pattern.h"
 #include "base/rng.h"
 #include "base/unknown_value.h"
 
@@ -96,6 +97,26 @@ int ParameterLayout::Find(std::string_view name) const {
     if (parameters_[static_cast<size_t>(i)].name == name) return i;
   }
   return -1;
+}
+
+void ParameterLayout::Freeze(std::span<const std::string> patterns) {
+  std::vector<std::string> names;
+  for (const Parameter& parameter : parameters_) names.push_back(parameter.name);
+  for (const std::string& pattern : patterns) {
+    bool fits = false;
+    for (Parameter& parameter : parameters_) {
+      if (!FitsPattern(pattern, parameter.name)) continue;
+      fits = true;
+      parameter.trained = false;
+    }
+    if (fits) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                "train.freeze: " + FitsNone(pattern, "parameter of the model", names));
+  }
+  if (patterns.empty() || std::ranges::any_of(parameters_, &Parameter::trained)) return;
+  throw Error(
+      ErrorCode::kInvalidArgument,
+      "train.freeze: all parameters of the model are frozen: nothing is left to be trained");
 }
 
 Tensor InitialParameters(const ParameterLayout& layout, uint64_t seed, DType dtype) {

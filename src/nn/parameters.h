@@ -35,6 +35,8 @@ struct Parameter {
   int64_t offset = 0;
   // For kWeightNormGain: the index of v, whose norms are the initial gain; else -1.
   int norm_of = -1;
+  // Else it stays as it is (train.freeze): its gradient is 0, and no optimizer moves it.
+  bool trained = true;
   // The name its values are drawn from, where that is not its own: a layer that has another name in
   // another arm of a study (weight_v for weight; VGG's numbering without norms) starts from the
   // same values there.
@@ -59,6 +61,9 @@ class ParameterLayout {
   Tensor View(const Tensor& flat, int index) const;
   // -1 when there is none.
   int Find(std::string_view name) const;
+  // From here on what fits these patterns (base/pattern.h) is not trained. Throws INVALID_ARGUMENT
+  // when one of them fits no parameter, or nothing is left to be trained.
+  void Freeze(std::span<const std::string> patterns);
 
  private:
   std::vector<Parameter> parameters_;

@@ -23,6 +23,13 @@ class SampleNorm : public Norm {
 
   // Throws INVALID_ARGUMENT when the channels do not match, or when a group has a single element.
   Shape OutputShape(const Shape& input) const override;
+  Description Describe() const override {
+    return SampleNormOf{.gamma = options().gamma,
+                        .beta = options().beta,
+                        .epsilon = epsilon(),
+                        .channels = channels_,
+                        .groups = groups_};
+  }
 
  protected:
   void StartStatistics(Pending& pending, StepContext& context) const override;

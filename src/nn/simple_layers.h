@@ -19,6 +19,7 @@ class Activation : public Layer {
   Shape OutputShape(const Shape& input) const override { return input; }
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
+  Description Describe() const override { return ElementwiseOf{.kind = kind_}; }
 
  private:
   const backend::ActivationKind kind_;
@@ -31,6 +32,7 @@ class Pool2d : public Layer {
   Shape OutputShape(const Shape& input) const override;
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
+  Description Describe() const override { return PoolOf{.spec = spec_}; }
 
  private:
   const backend::Pool2dSpec spec_;
@@ -40,6 +42,7 @@ class Pool2d : public Layer {
 class GlobalAveragePool : public Layer {
  public:
   using Layer::Layer;
+  Description Describe() const override { return GlobalAveragePoolOf{}; }
   Shape OutputShape(const Shape& input) const override;
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
@@ -49,6 +52,7 @@ class GlobalAveragePool : public Layer {
 class Flatten : public Layer {
  public:
   using Layer::Layer;
+  Description Describe() const override { return FlattenOf{}; }
   Shape OutputShape(const Shape& input) const override;
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
@@ -64,6 +68,7 @@ class Dropout : public Layer {
   Shape OutputShape(const Shape& input) const override { return input; }
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
+  Description Describe() const override { return IdentityOf{}; }
 
  private:
   const double probability_;
@@ -80,6 +85,7 @@ class Noise : public Layer {
   Shape OutputShape(const Shape& input) const override { return input; }
   Tensor Forward(Tensor x, StepContext& context) const override;
   Tensor Backward(Tensor dy, StepContext& context) const override;
+  Description Describe() const override { return IdentityOf{}; }
 
  private:
   const backend::NoiseSpec noise_;

@@ -38,10 +38,11 @@ StepContext::StepContext(StepInputs inputs) : inputs_(std::move(inputs)) {
   ready_.assign(count, false);
   if (!training()) return;
   SYNCBN_CHECK_EQ(inputs_.gradients.elements(), layout.flat_elements()) << "flat gradients";
-  // What lies between parameters is reduced and summed with them: it must be zero.
+  // What lies between parameters is reduced and summed with them, and so is what is not trained: it
+  // must be zero.
   std::vector<Tensor> padding;
   for (int i = 0; i < layout.size(); ++i) {
-    const int64_t begin = layout[i].offset + layout[i].shape.elements();
+    const int64_t begin = layout[i].offset + (layout[i].trained ? layout[i].shape.elements() : 0);
     const int64_t end = i + 1 < layout.size() ? layout[i + 1].offset : layout.flat_elements();
     if (end > begin) padding.push_back(inputs_.gradients.Slice(begin, {end - begin}));
   }
@@ -65,6 +66,10 @@ backend::GradientOut StepContext::Gradient(int parameter) {
                                   << " was already given away";
   const bool accumulate = written_[index];
   written_[index] = true;
+  if (!IsTrained(parameter)) {
+    return {.tensor = executor().New((*inputs_.parameter_layout)[parameter].shape,
+                                     inputs_.gradients.dtype())};
+  }
   return {.tensor = inputs_.parameter_layout->View(inputs_.gradients, parameter),
           .accumulate = accumulate};
 }
@@ -73,8 +78,9 @@ void StepContext::GradientDone(int parameter) {
   const size_t index = static_cast<size_t>(parameter);
   SYNCBN_CHECK_GT(uses_.at(index), 0)
       << "gradient of " << (*inputs_.parameter_layout)[parameter].name << " without a use";
-  SYNCBN_CHECK(written_[index]) << "gradient of " << (*inputs_.parameter_layout)[parameter].name
-                                << " is done but was not written";
+  SYNCBN_CHECK(written_[index] || !IsTrained(parameter))
+      << "gradient of " << (*inputs_.parameter_layout)[parameter].name
+      << " is done but was not written";
   if (--uses_[index] > 0) return;
   ready_[index] = true;
   if (inputs_.on_gradient_ready) inputs_.on_gradient_ready(parameter);

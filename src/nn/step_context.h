@@ -81,6 +81,9 @@ class StepContext {
   Tensor Use(int parameter);
   // The same without counting, for a backward pass.
   Tensor Parameter(int parameter) const;
+  // Whether it has a gradient; that of one that has none is 0, nobody need compute it, and what is
+  // written to Gradient() is lost.
+  bool IsTrained(int parameter) const { return (*inputs_.parameter_layout)[parameter].trained; }
   // Where the gradient goes: written by the first backward of the step, added to by later ones.
   backend::GradientOut Gradient(int parameter);
   // To be called once for each Use, when its part of the gradient has been written.

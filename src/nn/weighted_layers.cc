@@ -38,11 +38,16 @@ Tensor WeightedLayer::Backward(Tensor dy, StepContext& context) const {
   StepContext::Record record = context.Restore(this);
   const Tensor& x = record.tensors[0];
   const Shape x_shape = x.shape();
+  const bool weight_trains = context.IsTrained(parameters_.weight) ||
+                             (parameters_.gain && context.IsTrained(*parameters_.gain));
+  const bool bias_trains = parameters_.bias && context.IsTrained(*parameters_.bias);
   const backend::GradientOut dbias =
-      parameters_.bias ? context.Gradient(*parameters_.bias) : backend::GradientOut{};
+      bias_trains ? context.Gradient(*parameters_.bias) : backend::GradientOut{};
   const Tensor parameter = context.Parameter(parameters_.weight);
   const Tensor weight = parameters_.gain ? record.tensors[1] : parameter;
-  if (parameters_.gain) {
+  if (!weight_trains && !bias_trains) {
+    // Nobody wants them.
+  } else if (parameters_.gain) {
     Tensor dweight = context.executor().New(weight.shape(), context.executor().types().gradients);
     WeightGradients(x, dy, {.tensor = dweight}, dbias, context);
     context.executor().WeightNormBackward(

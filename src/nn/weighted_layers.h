@@ -28,6 +28,7 @@ class WeightedLayer : public Layer {
   Tensor Backward(Tensor dy, StepContext& context) const final;
 
  protected:
+  const WeightParameters& parameters() const { return parameters_; }
   virtual Tensor Apply(const Tensor& x, const Tensor& weight, const Tensor& bias,
                        StepContext& context) const = 0;
   virtual void WeightGradients(const Tensor& x, const Tensor& dy, backend::GradientOut dweight,
@@ -47,6 +48,12 @@ class Conv2d : public WeightedLayer {
       : WeightedLayer(std::move(name), parameters, first), spec_(spec) {}
 
   Shape OutputShape(const Shape& input) const override;
+  Description Describe() const override {
+    return ConvolutionOf{.spec = spec_,
+                         .weight = parameters().weight,
+                         .gain = parameters().gain,
+                         .bias = parameters().bias};
+  }
 
  protected:
   Tensor Apply(const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -67,6 +74,10 @@ class Linear : public WeightedLayer {
       : WeightedLayer(std::move(name), parameters, first), in_(in), out_(out) {}
 
   Shape OutputShape(const Shape& input) const override;
+  Description Describe() const override {
+    return LinearOf{
+        .weight = parameters().weight, .gain = parameters().gain, .bias = parameters().bias};
+  }
 
  protected:
   Tensor Apply(const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -76,7 +76,7 @@ Optimizer::Optimizer(const v1::OptimizerSpec& spec, const nn::ParameterLayout& l
   for (const nn::Parameter& parameter : layout.parameters()) {
     const bool decays = Decays(parameter);
     update_.parts.push_back({.offset = parameter.offset,
-                             .elements = parameter.shape.elements(),
+                             .elements = parameter.trained ? parameter.shape.elements() : 0,
                              .weight_decay = decays ? spec.weight_decay() : 0,
                              .trust = decays && spec.kind() == v1::OPTIMIZER_KIND_LARS});
   }

@@ -40,6 +40,7 @@ using backend::UpdateInputs;
 //   lars   sgd on trust (g + d w), trust = trust_coefficient |w| / (|g| + d |w|), or 1 where |w|
 //          or |g| is 0 (You et al. 2017); norms of each tensor, in double over fixed blocks
 //   adamw  Loshchilov and Hutter 2019, decay always decoupled
+// What is not trained (nn::Parameter::trained) is not moved, and its state stays 0.
 // Norm scales (weight norm's gains among them), norm shifts and biases are exempt from decay unless
 // decay_norms_and_biases, which is off by default under lars; what is exempt keeps trust 1 under
 // lars too, as in MLPerf's reference.

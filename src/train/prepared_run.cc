@@ -8,11 +8,10 @@ namespace {
 std::unique_ptr<const nn::Model> BuildModelFor(const v1::RunSpec& spec,
                                                const data::Dataset& dataset) {
   const data::ImageShape& image = dataset.image_shape();
-  return nn::BuildModel(spec.model(), spec.cluster(),
-                        {.height = image.height,
-                         .width = image.width,
-                         .channels = image.channels,
-                         .classes = dataset.classes()});
+  return nn::BuildModelOf(spec, {.height = image.height,
+                                 .width = image.width,
+                                 .channels = image.channels,
+                                 .classes = dataset.classes()});
 }
 
 }  // namespace

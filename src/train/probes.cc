@@ -71,8 +71,7 @@ void Probes::AddOwn() {
 
 const nn::Model& Probes::unfused() {
   if (!unfused_) {
-    unfused_ =
-        nn::BuildModel(spec_.model(), spec_.cluster(), engine_.model().input(), {.fuse = false});
+    unfused_ = nn::BuildModelOf(spec_, engine_.model().input(), /*fuse=*/false);
   }
   return *unfused_;
 }

@@ -43,6 +43,10 @@ class Trainer {
   // Steps of the whole run: its epochs, or max_steps if that is less.
   int64_t end_step() const;
 
+  // What its run file's seed and model begin with, without a file of weights; on the host.
+  TrainingState InitialState() const;
+  // Begin with another state. Before Run.
+  void StartFrom(const TrainingState& state) { Take(state); }
   // Go on from a checkpoint instead of the initial state. Before Run.
   void Restore(const TrainingState& state, const Manifest& manifest);
 
@@ -53,7 +57,6 @@ class Trainer {
   Summary Run();
 
  private:
-  TrainingState InitialState() const;
   void Take(const TrainingState& state);
   RunPlan Plan() const;
   ModelState CurrentModel() const;

@@ -87,9 +87,18 @@ void TrainingRun::Assemble() {
   }
   // No reduction is waited for yet in which the others could hear of it.
   comm::ShareFailure(*communicator_, failure, "begin the run");
-  RestoreEverywhere(*communicator_, environment_.resume_from ? &*environment_.resume_from : nullptr,
-                    backend_->get().types().parameters, *trainer_);
+  const DType type = backend_->get().types().parameters;
+  const bool goes_on = RestoreEverywhere(
+      *communicator_, environment_.resume_from ? &*environment_.resume_from : nullptr, type,
+      *trainer_);
+  const v1::InitSpec& init = run_.spec().model().init();
+  if (!goes_on && !init.from().empty()) {
+    TakeWeightsEverywhere(*communicator_, init,
+                          environment_.weights ? &*environment_.weights : nullptr, run_.model(),
+                          type, *trainer_);
+  }
   environment_.resume_from.reset();
+  environment_.weights.reset();
   if (environment_.on_board) {
     // Before it is called: also who throws may have kept the board.
     board_loan_.on_board = environment_.on_board;

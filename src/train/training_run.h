@@ -18,6 +18,7 @@
 #include "data/dataset_cache.h"
 #include "train/checkpoint_store.h"
 #include "train/engine.h"
+#include "train/initial_weights.h"
 #include "train/prepared_run.h"
 #include "train/run_backend.h"
 #include "train/summary.h"
@@ -44,6 +45,9 @@ struct RunEnvironment {
   // What the run goes on from. Only the root's (rank 0) is looked at; whether the checkpoint may be
   // continued is for the caller to say.
   std::optional<StoredCheckpoint> resume_from = std::nullopt;
+  // The file of model.init.from, where the caller has read it. Only the root's is looked at;
+  // without it the root reads the file, unless the run goes on from a checkpoint.
+  std::optional<WeightsFile> weights = std::nullopt;
   // Sinks of metrics, checkpoints, observers, what stops it.
   TrainerOptions training = {};
   // See EngineOptions.

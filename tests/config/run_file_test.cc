@@ -124,6 +124,24 @@ TEST(EffectiveYaml, ReadsBackUnderOverridesOfEveryKind) {
   }
 }
 
+TEST(EffectiveYaml, FrozenStatisticsAreInheritedByNormsByHandAndReadBack) {
+  const RunFile file = ParseRunFile(
+      "data: {dataset: shapes}\n"
+      "model:\n"
+      "  init: {from: w.safetensors, except: 'fc.*'}\n"
+      "  norm: {running: {frozen: [\"0*\", \"1\"]}}\n"
+      "  layers: [norm, {norm: {running: {frozen: x}}}, {norm: layer}, global_average_pool, "
+      "{linear: 10}]\n"
+      "train: {freeze: ['*.bias', linear.weight]}\n",
+      "run.yaml");
+  const auto& layers = file.spec.model().layers();
+  EXPECT_THAT(layers[0].norm().running().frozen(), ElementsAre("0*", "1"));
+  EXPECT_THAT(layers[1].norm().running().frozen(), ElementsAre("x"));
+  EXPECT_THAT(file.spec.model().init().except(), ElementsAre("fc.*"));
+  EXPECT_THAT(file.spec.train().freeze(), ElementsAre("*.bias", "linear.weight"));
+  ExpectRoundTrip(file);
+}
+
 TEST(EffectiveYaml, OddTextsReadBack) {
   for (const char* path : {"/données", "a \"b\" \\ #c", "true",    "Null",       "010",
                            "a: b",     "- x",           "yes",     "@x",         " x ",
@@ -275,6 +293,12 @@ TEST(RunFile, KeepsTheTextAsItWasRead) {
   const RunFile file = LoadRunFile(folder.path() / "run.yaml", std::vector<std::string>{"seed=3"});
   EXPECT_EQ(file.source_text, "# mine\n" + kSmall);
   EXPECT_EQ(file.spec.seed(), 3u);
+}
+
+TEST(RunFile, WhatMayDifferFromWeightsNeedsWeights) {
+  EXPECT_THROW(Parse(kSmall + "train: {epochs: 1}\n", {"model.init.except=fc.*"}), Error);
+  EXPECT_THROW(Parse(kSmall, {"model.init.from=~/w.safetensors"}), Error);
+  EXPECT_NO_THROW(Parse(kSmall, {"model.init.from=w.safetensors", "model.init.except=fc.*"}));
 }
 
 TEST(RunFile, AHomeFolderThatOnlyAShellKnowsIsRefusedWithTheWholePath) {

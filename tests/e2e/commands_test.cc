@@ -31,7 +31,8 @@ size_t LongestLine(const std::string& text) {
 TEST(Commands, HelpFits100ColumnsAndNamesEveryCommand) {
   const ProcessResult help = Syncbn({"--help"});
   EXPECT_EQ(help.status, 0);
-  for (const char* command : {"train", "check", "explain", "verify", "replay", "info"}) {
+  for (const char* command :
+       {"train", "check", "explain", "verify", "replay", "evaluate", "predict", "export", "info"}) {
     EXPECT_NE(help.out.find(command), std::string::npos) << command;
     const ProcessResult own = Syncbn({command, "--help"});
     EXPECT_EQ(own.status, 0) << command;
@@ -76,7 +77,7 @@ class BesideAnother {
 TEST(Commands, BecomeTheProgramThatTrainsOnGpusBeforeTheySayAnything) {
   const BesideAnother programs("echo \"$OF_THE_USER: $*\"; exit 9\n");
   const std::string run = programs.file("run.yaml", "not read: [");
-  for (const char* command : {"train", "replay", "forecast", "study run"}) {
+  for (const char* command : {"train", "replay", "evaluate", "forecast", "study run"}) {
     std::vector<std::string> words = {command, run, "--backend", "cuda"};
     if (command == std::string("study run")) words = {"study", "run", run, "--backend", "cuda"};
     if (command == std::string("replay")) words.insert(words.end(), {"--step", "1"});

@@ -87,6 +87,34 @@ std::string Replaced(std::string text, const std::string& from, const std::strin
   return text;
 }
 
+TEST(Readme, TheBlockOfWhatWasTrainedRunsAsItStandsButForItsSteps) {
+  const std::string block = BlockBelow("\n## Use what was trained\n");
+  for (const char* command : {"export", "evaluate", "predict", "model.init.from", "train.freeze"}) {
+    ASSERT_THAT(block, HasSubstr(command));
+  }
+  TempFolder folder;
+  fs::create_directories(folder.path() / "build/bin");
+  fs::create_directory_symlink(kSourceRoot / "configs", folder.path() / "configs");
+  fs::create_symlink(SyncbnProgram(), folder.path() / "build/bin/syncbn");
+  const std::string run_file = "configs/shapes-demo.yaml";
+  const std::string few = run_file +
+                          " --set train.max_steps=2 --set data.shapes.train_samples=256" +
+                          " --set data.shapes.test_samples=64";
+  // A PNG of one pixel.
+  const std::string image =
+      "echo "
+      "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+"
+      "M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+      " | base64 -d > image.png\n";
+  const ProcessResult result =
+      RunProcess({.argv = {"dash", "-e", "-c", image + Replaced(block, run_file, few)},
+                  .working_folder = folder.path()});
+  EXPECT_EQ(result.status, 0) << result.out << result.err;
+  EXPECT_THAT(result.out, HasSubstr("precise"));
+  EXPECT_THAT(result.out, HasSubstr("{\"image\":\"image.png\",\"top\":[{\"label\":"));
+  EXPECT_TRUE(fs::exists(folder.path() / "tuned.onnx"));
+}
+
 TEST(Readme, TheCommandForSeveralMachinesServesWhereTheyReachItWithATokenOnly) {
   const std::string block = BlockBelow("**Several machines**");
   const size_t begin = block.find("syncbn serve");

@@ -1,4 +1,4 @@
-"""Reads a safetensors file into torch tensors: the length of a header, the header, the elements."""
+"""Safetensors files and torch tensors: the length of a header, the header, the elements."""
 import json
 import struct
 
@@ -23,3 +23,15 @@ def read(path):
         else:
             tensors[name] = torch.frombuffer(body[begin:end], dtype=kind).reshape(shape)
     return tensors, metadata
+
+
+def write(path, tensors):
+    names, header, body = {kind: name for name, kind in TYPES.items()}, {}, b""
+    for name, tensor in tensors.items():
+        data = tensor.detach().contiguous().numpy().tobytes()
+        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape),
+                        "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + body)

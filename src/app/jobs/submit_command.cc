@@ -36,16 +36,19 @@ config::CheckedRunFile CheckedOf(const v1::Job& job) {
   return config::CheckRunFile(job.run_file(), job.run_file_name(), sets);
 }
 
-// A relative data.path means the folder in which the submitter stands, not one in which a worker happens to
-// start.
-void ResolveDataPath(v1::Job& job) {
+// A relative path of what a run reads means the folder in which the submitter stands, not one in
+// which a worker happens to start.
+void ResolveInputPaths(v1::Job& job) {
   const config::CheckedRunFile checked = CheckedOf(job);
   if (!checked.diagnostics.empty()) return;
-  const std::filesystem::path path = checked.file.spec.data().path();
-  if (path.empty() || path.is_absolute()) return;
-  const std::string absolute = std::filesystem::absolute(path).lexically_normal().string();
-  // A text in JSON is one in YAML, whatever it holds.
-  job.add_overrides("data.path=" + nlohmann::json(absolute).dump());
+  const auto resolve = [&](const std::string& key, const std::filesystem::path& path) {
+    if (path.empty() || path.is_absolute()) return;
+    const std::string absolute = std::filesystem::absolute(path).lexically_normal().string();
+    // A text in JSON is one in YAML, whatever it holds.
+    job.add_overrides(key + "=" + nlohmann::json(absolute).dump());
+  };
+  resolve("data.path", checked.file.spec.data().path());
+  resolve("model.init.from", checked.file.spec.model().init().from());
 }
 
 // What `syncbn check` notes of it, for whoever does not see a run's first lines.
@@ -65,7 +68,7 @@ v1::CreateJobRequest RequestOf(const Arguments& arguments) {
   job.set_run_file(text);
   job.set_run_file_name(arguments.run_file);
   for (const std::string& set : arguments.sets) job.add_overrides(set);
-  ResolveDataPath(job);
+  ResolveInputPaths(job);
   *job.mutable_labels() = ParseLabels(arguments.labels);
   for (const std::string& variable : arguments.variables) {
     const auto [name, value] = ParsePair(variable, "--env");

@@ -14,6 +14,7 @@
 #include "app/run/range_report.h"
 #include "app/run/run_facts.h"
 #include "app/run/tensor_ranges.h"
+#include "app/run/trained_run.h"
 #include "app/terminal.h"
 #include "app/validators.h"
 #include "app/versions.h"
@@ -116,14 +117,24 @@ int Compare(const std::optional<train::MetricRecord>& recorded, const train::Met
   return equal ? kSuccess : kNotIdentical;
 }
 
+// A step before the first checkpoint is played from the file that the run has begun with. It must
+// still be that.
+void CheckInitialWeights(const train::CheckpointStore& store, const train::WeightsFile& weights) {
+  const auto later = store.Latest();
+  if (!later) return;  // nothing says what it was
+  const auto& environment = later->manifest.environment;
+  const auto known = environment.find(kInitialWeights);
+  const std::string digest = weights.content.digest.Hex();
+  if (known == environment.end() || known->second == digest) return;
+  throw Error(ErrorCode::kFailedPrecondition,
+              weights.path.string() + " is not what the run has begun with: its digest is " +
+                  digest + ", the run's " + known->second +
+                  "; put the file back, or give a step behind the first checkpoint");
+}
+
 int Replay(const Arguments& arguments) {
   const fs::path out = arguments.out;
-  if (!fs::exists(out / "run.yaml")) {
-    throw Error(ErrorCode::kNotFound, (out / "run.yaml").string() +
-                                          " does not exist: give the output folder of a run (--out of syncbn train)");
-  }
-  const fs::path run_file = out / "run.yaml";
-  const config::RunFile file = config::ParseStoredRunFile(ReadFile(run_file), run_file.string());
+  const config::RunFile file = StoredRunFileOf(out);
   const auto backend = MakeBackend(arguments.backend);
   data::DatasetCache datasets;
   const train::PreparedRun run(file.spec, datasets);
@@ -142,6 +153,9 @@ int Replay(const Arguments& arguments) {
       observer.OnWarning("the bits may be others than the run's: " + other);
     }
     environment.resume_from = std::move(stored);
+  } else if (const std::string& from = file.spec.model().init().from(); !from.empty()) {
+    environment.weights = train::ReadWeights(from);
+    CheckInitialWeights(store, *environment.weights);
   }
   train::TrainerOptions& options = environment.training;
   options.observer = &observer;

@@ -14,6 +14,10 @@ namespace syncbn::app {
 using Facts = std::map<std::string, std::string>;
 Facts FactsOf(const train::PreparedRun& run, const backend::Backend& backend);
 
+// Of the file of weights that a run has begun with (model.init.from): known to the root alone,
+// which reads it, and afterwards to the run's checkpoints.
+inline constexpr const char* kInitialWeights = "initial weights";
+
 // "resnet20, 272,474 parameters; shapes: 8192 training and 2048 test images of 32 x 32 x 3"
 std::string DescriptionOf(const train::PreparedRun& run);
 

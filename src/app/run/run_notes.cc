@@ -377,11 +377,10 @@ std::vector<RunNote> NotesOf(const v1::RunSpec& spec) {
   const config::KnownData data = config::KnownDataOf(spec.data());
   std::unique_ptr<nn::Model> model;
   if (data.height > 0 && data.classes > 0) {
-    model = nn::BuildModel(spec.model(), spec.cluster(),
-                           {.height = data.height,
-                            .width = data.width,
-                            .channels = data.channels,
-                            .classes = data.classes});
+    model = nn::BuildModelOf(spec, {.height = data.height,
+                                    .width = data.width,
+                                    .channels = data.channels,
+                                    .classes = data.classes});
   }
   return NotesOf(spec, model.get(), {.train = data.train_samples, .test = data.test_samples});
 }

@@ -32,6 +32,7 @@
 #include "config/run_file.h"
 #include "config/validate.h"
 #include "data/batch_plan.h"
+#include "interchange/model_input.h"
 #include "train/training_run.h"
 
 namespace syncbn::app {
@@ -167,6 +168,8 @@ class Session {
   void Compare();
   // The root's: the output folder is taken, and what it holds to go on from found.
   void TakeFolder(const comm::ReplicaMap& map);
+  // The root's: the file of weights that the run begins with, if it has one.
+  void ReadInitialWeights();
   train::RunEnvironment Environment();
   // Before the first step, in every process.
   void OnStart(const train::RunPlan& plan);
@@ -192,6 +195,7 @@ class Session {
   // The root's.
   std::optional<train::CheckpointStore> store_;
   std::optional<Continuation> from_;
+  std::optional<train::WeightsFile> weights_;
   int attempt_ = 1;
   // What the folder holds says already how the run has ended.
   bool intact_ = false;
@@ -240,7 +244,18 @@ void Session::Compare() {
   hosts_ = comm::Handshake(communicator_, HostName(), compared);
 }
 
+void Session::ReadInitialWeights() {
+  const v1::InitSpec& init = run_.spec().model().init();
+  if (init.from().empty()) return;
+  weights_ = train::ReadWeights(init.from());
+  train::CheckWeights(run_.model(), *weights_,
+                      std::vector<std::string>(init.except().begin(), init.except().end()));
+}
+
 void Session::TakeFolder(const comm::ReplicaMap& map) {
+  // What is wrong with the file is found before anything is there; a run that goes on does not need
+  // it.
+  if (!request_.resume) ReadInitialWeights();
   PrepareOutputFolder(out_, request_.resume      ? OutputUse::kResume
                             : request_.overwrite ? OutputUse::kOverwrite
                                                  : OutputUse::kNew);
@@ -261,6 +276,7 @@ void Session::TakeFolder(const comm::ReplicaMap& map) {
   const bool any = checkpoint.resume_on() == v1::RESUME_ON_ANY ||
                    (checkpoint.resume_on() == v1::RESUME_ON_UNSPECIFIED && report_.active());
   from_ = FindContinuation(*store_, run_.spec(), facts_, any);
+  if (!from_) ReadInitialWeights();
 }
 
 train::RunEnvironment Session::Environment() {
@@ -287,14 +303,23 @@ train::RunEnvironment Session::Environment() {
     };
   }
   if (!root_) return environment;
-  if (from_) environment.resume_from = std::move(from_->checkpoint);
+  options.manifest.environment = facts_;
+  if (from_) {
+    const auto& before = from_->checkpoint.manifest.environment;
+    if (const auto known = before.find(kInitialWeights); known != before.end()) {
+      options.manifest.environment.insert(*known);
+    }
+    environment.resume_from = std::move(from_->checkpoint);
+  } else if (weights_) {
+    options.manifest.environment[kInitialWeights] = weights_->content.digest.Hex();
+    environment.weights = std::move(weights_);
+  }
   options.metrics = &sink_;
   options.observer = &observer_;
   if (request_.write_checkpoints) options.checkpoints = &*store_;
   if (!request_.trial) options.out = out_;
   options.manifest.attempt = attempt_;
   options.manifest.run_file = file_.EffectiveYaml();
-  options.manifest.environment = facts_;
   return environment;
 }
 
@@ -329,6 +354,7 @@ void Session::OpenOutput(const train::RunPlan& plan) {
          .evaluation_pending = plan.evaluation_pending,
          .every_steps = run_.spec().output().every_steps(),
          .on_warning = [this](const std::string& warning) { observer_.OnWarning(warning); }});
+    WriteFileAtomically(out_ / interchange::kModelInputFile, interchange::InputOf(run_).ToJson());
     WriteFileAtomically(out_ / "run.yaml", file_.EffectiveYaml());
   }
   if (!plan.done()) return;

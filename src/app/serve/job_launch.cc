@@ -94,8 +94,9 @@ coordinator::LaunchRequest MakeJobLaunch(const JobLaunch& launch,
   const v1::Job& spec = record.spec;
   const std::vector<std::string> overrides(spec.overrides().begin(), spec.overrides().end());
   try {
-    coordinator::CheckDataPath(
-        config::ParseRunFile(run_file.text, spec.run_file_name(), overrides).spec.data().path(),
+    coordinator::CheckInputPaths(
+        coordinator::InputPathsOf(
+            config::ParseRunFile(run_file.text, spec.run_file_name(), overrides).spec),
         launch.submission);
     coordinator::CheckOutputFolder(spec.output_folder(), launch.submission);
   } catch (const Error& error) {

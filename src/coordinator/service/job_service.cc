@@ -52,7 +52,7 @@ grpc::Status JobService::CreateJob(grpc::ServerContext* context,
                                            request->validate_only());
     Submission submission =
         CheckSubmission(request->job(), call.caller().name, options_.submission);
-    if (!submission.spec.output_folder().empty() || !submission.data_path.empty()) {
+    if (!submission.spec.output_folder().empty() || !submission.inputs.empty()) {
       submission = options_.controller->file_system().Run(
           "the folders of the job", [submission, policy = options_.submission]() mutable {
             CheckFolders(submission, policy);

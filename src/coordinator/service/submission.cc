@@ -314,17 +314,20 @@ void CheckOutputIsFree(const fs::path& folder) {
   if (owner) refuse("belongs to " + JobOfOwner(*owner));
 }
 
-void CheckDataPath(const std::string& text, const SubmissionPolicy& policy) {
+namespace {
+
+void CheckInputPath(const std::string& key, const std::string& text,
+                    const SubmissionPolicy& policy) {
   if (text.empty()) return;
-  CheckText("data.path", text, kMostText);
-  CheckPath("data.path", text);
+  CheckText(key, text, kMostText);
+  CheckPath(key, text);
   std::vector<std::string> roots;
   for (const fs::path& root : policy.data_roots) roots.push_back(root.string());
   const std::string where =
       roots.empty() ? "this server has none (its option --data-root)" : Join(roots, ", ");
   auto refuse = [&](const std::string& why) {
     throw ApiError(ErrorCode::kPermissionDenied, "NOT_ALLOWED_PATH",
-                   "data.path '" + text + "' " + why + "; data folders of this server: " + where,
+                   key + " '" + text + "' " + why + "; data folders of this server: " + where,
                    {{"path", text}});
   };
   if (!fs::path(text).is_absolute()) refuse("must be an absolute path");
@@ -332,11 +335,22 @@ void CheckDataPath(const std::string& text, const SubmissionPolicy& policy) {
   std::vector<fs::path> ordered = policy.data_roots;
   std::ranges::stable_partition(ordered,
                                 [&](const fs::path& root) { return IsWithin(text, root); });
-  const fs::path path = Resolve(text, "data.path");
+  const fs::path path = Resolve(text, key);
   for (const fs::path& root : ordered) {
     if (IsWithin(path, Resolve(root, "the data folder"))) return;
   }
   refuse("is outside the data folders");
+}
+
+}  // namespace
+
+InputPaths InputPathsOf(const v1::RunSpec& spec) {
+  return {.data = spec.data().path(), .weights = spec.model().init().from()};
+}
+
+void CheckInputPaths(const InputPaths& paths, const SubmissionPolicy& policy) {
+  CheckInputPath("data.path", paths.data, policy);
+  CheckInputPath("model.init.from", paths.weights, policy);
 }
 
 Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
@@ -347,7 +361,7 @@ Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
   submission.run_file = {.text = job.run_file(), .effective = file.EffectiveYaml()};
   CheckLabels(job);
   CheckEnvironment(job, policy);
-  submission.data_path = file.spec.data().path();
+  submission.inputs = InputPathsOf(file.spec);
   *spec.mutable_resources() = CheckResources(job.resources(), file.spec.cluster().replicas());
   spec.set_display_name(file.spec.name());
   if (file.origins.Given("cluster.stall_timeout")) {
@@ -364,7 +378,7 @@ Submission CheckSubmission(const v1::Job& job, const std::string& submitter,
 }
 
 void CheckFolders(Submission& submission, const SubmissionPolicy& policy) {
-  CheckDataPath(submission.data_path, policy);
+  CheckInputPaths(submission.inputs, policy);
   const std::string folder = submission.spec.output_folder();
   if (folder.empty()) return;
   const fs::path path = CheckOutputFolder(folder, policy);

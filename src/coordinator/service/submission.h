@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -38,12 +39,21 @@ struct SubmissionPolicy {
   bool runs_here = false;
 };
 
+// What a run reads: data.path and model.init.from; empty where it has none.
+struct InputPaths {
+  std::string data, weights;
+
+  bool empty() const { return data.empty() && weights.empty(); }
+  auto operator<=>(const InputPaths&) const = default;
+};
+
+InputPaths InputPathsOf(const v1::RunSpec& spec);
+
 struct Submission {
   // For Controller::Submit: the input fields with their defaults.
   v1::Job spec;
   RunFileText run_file;
-  // data.path of the run; empty: it has none.
-  std::string data_path;
+  InputPaths inputs;
 };
 
 // Throws an ApiError or a RunFileError for the first thing that is wrong; of a run file, all. Looks
@@ -77,8 +87,8 @@ bool HoldsForeignRun(const std::filesystem::path& folder);
 // written.
 void CheckOutputIsFree(const std::filesystem::path& folder);
 
-// A look: NOT_ALLOWED_PATH when data.path, if the run has one, is outside the data roots.
-void CheckDataPath(const std::string& data_path, const SubmissionPolicy& policy);
+// A look: NOT_ALLOWED_PATH when one of them is outside the data roots.
+void CheckInputPaths(const InputPaths& paths, const SubmissionPolicy& policy);
 
 // TOO_LARGE for the text of a file of users that has more than a run file may have.
 void CheckFileSize(const std::string& what, const std::string& text,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "coordinator/api_error.h"
@@ -189,7 +190,7 @@ StudySubmission CheckStudy(const v1::Study& study, const std::string& submitter,
   submission.known_trials = static_cast<int64_t>(plan->FirstTrials().size());
   // One of every cell; the others of it differ in the seed and in what is tuned.
   std::set<size_t> cells;
-  std::set<std::string> seen;
+  std::set<std::pair<std::string, std::string>> seen;
   for (const study::Trial& trial : plan->FirstTrials()) {
     if (!cells.insert(trial.cell).second) continue;
     const v1::RunSpec run = plan->RunOf(trial);
@@ -197,10 +198,10 @@ StudySubmission CheckStudy(const v1::Study& study, const std::string& submitter,
                                    plan->ProcessesOf(trial));
     const Submission one = CheckSubmission(job, submitter, policy);
     v1::DataSpec data = run.data();
-    data.set_path(one.data_path);
-    if (seen.insert(data.SerializeAsString()).second) {
-      controller.file_system().Run("the folders of the study", [data, policy] {
-        CheckDataPath(data.path(), policy);
+    data.set_path(one.inputs.data);
+    if (seen.insert({data.SerializeAsString(), one.inputs.weights}).second) {
+      controller.file_system().Run("the folders of the study", [data, inputs = one.inputs, policy] {
+        CheckInputPaths(inputs, policy);
         CheckDataIsThere(data, policy.runs_here);
       });
     }

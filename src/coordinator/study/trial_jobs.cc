@@ -87,8 +87,8 @@ std::optional<study::TrialRecord> TrialJobs::Submit(const study::TrialResult& tr
                         study_.spec.submitter(), options_.submission);
     const fs::path folder = options_.controller->file_system().Run(
         "the folders of a trial",
-        [folder = FolderOf(trial.id), data = submission.data_path, policy = options_.submission] {
-          CheckDataPath(data, policy);
+        [folder = FolderOf(trial.id), inputs = submission.inputs, policy = options_.submission] {
+          CheckInputPaths(inputs, policy);
           NowAccessing("the output folder " + folder.string());
           // One that a coordinator has left whose store is no longer this one's is not gone on
           // with.

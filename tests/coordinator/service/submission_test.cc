@@ -239,6 +239,10 @@ TEST_F(SubmissionTest, DataIsReadBelowTheDataRootsOnly) {
   job.add_overrides("data.path=/etc");
   EXPECT_THAT(Refusal(), HasSubstr("NOT_ALLOWED_PATH: data.path '/etc'"));
   job.clear_overrides();
+  // So are the weights to begin with.
+  job.add_overrides("model.init.from=/etc/shadow");
+  EXPECT_THAT(Refusal(), HasSubstr("NOT_ALLOWED_PATH: model.init.from '/etc/shadow'"));
+  job.clear_overrides();
   policy.data_roots.clear();
   EXPECT_THAT(Refusal(), HasSubstr("this server has none (its option --data-root)"));
 }
@@ -251,7 +255,7 @@ TEST_F(SubmissionTest, NothingButCheckFoldersLooksAtAFolder) {
   job.set_output_folder("mine");
   Submission submission = CheckSubmission(job, "anna", policy);
   EXPECT_EQ(submission.spec.output_folder(), "mine");
-  EXPECT_EQ(submission.data_path, "/dev/null/data/cifar");
+  EXPECT_EQ(submission.inputs.data, "/dev/null/data/cifar");
 }
 
 TEST_F(SubmissionTest, TheFolderThatHangsIsNamedAndNotLookedAtAgain) {

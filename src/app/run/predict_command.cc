@@ -1,0 +1,144 @@
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "app/commands.h"
+#include "app/exit_code.h"
+#include "app/run/backend_program.h"
+#include "app/run/trained_run.h"
+#include "app/table.h"
+#include "app/terminal.h"
+#include "app/validators.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "interchange/predictor.h"
+
+namespace syncbn::app {
+namespace {
+
+struct Arguments {
+  std::string run;
+  std::vector<std::string> images;
+  std::string format = "table", backend = "cpu";
+  int top = 5;
+  int64_t step = -1;
+  bool logits = false;
+};
+
+using interchange::Guess;
+
+// RFC 4180.
+std::string Quoted(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+// What is said of one image, in one of the formats.
+class Answers {
+ public:
+  Answers(std::string format, const std::vector<std::string>& classes)
+      : format_(std::move(format)), classes_(classes) {
+    if (format_ == "csv") SayExactly("image,rank,label,class,probability\n");
+  }
+
+  // `logits`: told of in JSON; null: not asked for.
+  void Add(const std::string& image, const std::vector<Guess>& guesses,
+           const std::vector<double>* logits) {
+    nlohmann::ordered_json top = nlohmann::ordered_json::array();
+    for (size_t rank = 0; rank < guesses.size(); ++rank) {
+      const auto& [label, probability] = guesses[rank];
+      const std::string& name = classes_[static_cast<size_t>(label)];
+      if (format_ == "csv") {
+        SayExactly(Quoted(image) + "," + std::to_string(rank + 1) + "," + std::to_string(label) +
+                   "," + Quoted(name) + "," + FormatDouble(probability) + "\n");
+      } else if (format_ == "json") {
+        top.push_back({{"label", label}, {"class", name}, {"probability", probability}});
+      } else {
+        char percent[16];
+        std::snprintf(percent, sizeof(percent), "%.2f %%", 100 * probability);
+        table_.Add({{rank == 0 ? image : ""}, {name}, {percent}});
+      }
+    }
+    if (format_ != "json") return;
+    nlohmann::ordered_json line = {{"image", image}, {"top", top}};
+    if (logits != nullptr) line["logits"] = *logits;
+    SayExactly(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  }
+
+  void Finish() {
+    if (format_ == "table" && !table_.empty()) {
+      Say(stdout, "%s", table_.Render(Terminal::Of(stdout)).c_str());
+    }
+  }
+
+ private:
+  const std::string format_;
+  const std::vector<std::string>& classes_;
+  Table table_{
+      {{.header = "image"}, {.header = "class"}, {.header = "probability", .right = true}}};
+};
+
+// The exit code: that of the first image that could not be read. The others are told of all the
+// same.
+int Predict(const Arguments& arguments) {
+  const TrainedRun run = OpenTrainedRun(
+      arguments.run, arguments.step < 0 ? std::nullopt : std::optional(arguments.step));
+  const auto backend = MakeBackend(arguments.backend);
+  interchange::Predictor predictor(*backend, run.file.spec, InputOfRun(run), run.checkpoint);
+  Answers answers(arguments.format, predictor.input().classes);
+  int code = kSuccess;
+  for (const std::string& path : arguments.images) {
+    try {
+      const std::vector<double> logits = predictor.Logits(data::ReadImage(path));
+      answers.Add(path, interchange::MostLikely(logits, static_cast<size_t>(arguments.top)),
+                  arguments.logits ? &logits : nullptr);
+    } catch (const Error& error) {
+      Say(stderr, "syncbn: %s\n", error.what());
+      if (code == kSuccess) code = ExitCodeOf(error);
+    }
+  }
+  answers.Finish();
+  return code;
+}
+
+}  // namespace
+
+void AddPredictCommand(CommandLine& line) {
+  auto arguments = std::make_shared<Arguments>();
+  Command command =
+      line.parser.add_subcommand("predict", "Say what a trained model takes images for");
+  command->footer(
+      "Images are brought to the model's size and standardized as in training; norms use their "
+      "running\n"
+      "statistics. What is said of an image does not depend on the others, to the bit.\n"
+      "Exit codes: 0, or that of the first image that could not be read, as `syncbn train --help` "
+      "says.\n\n"
+      "  syncbn predict runs/r20 cat.png dog.jpg --format json");
+  command->add_option("RUN", arguments->run, "output folder of the run")->required();
+  command->add_option("IMAGE", arguments->images, "PNG and JPEG files")->required();
+  command->add_option("--format", arguments->format, "table, csv, or json (one object a line)")
+      ->type_name("NAME")
+      ->is_member({"table", "csv", "json"})
+      ->capture_default_str();
+  command->add_option("--top", arguments->top, "classes an image")
+      ->type_name("N")
+      ->check(WholeNumberFrom(1))
+      ->capture_default_str();
+  command->add_flag("--logits", arguments->logits, "with json: the logits of all classes, too");
+  command
+      ->add_option("--step", arguments->step, "the checkpoint after N steps (default: the newest)")
+      ->type_name("N")
+      ->check(WholeNumberFrom(0, kAnyWhole));
+  command->add_option("--backend", arguments->backend, kBackendHelp)->capture_default_str();
+  command->callback([arguments, &line] {
+    BecomeProgramOf(arguments->backend);
+    line.exit_code = Predict(*arguments);
+  });
+}
+
+}  // namespace syncbn::app

@@ -1,0 +1,65 @@
+#include "interchange/model_input.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "data/class_names.h"
+
+namespace syncbn::interchange {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+}  // namespace
+
+std::string ModelInput::ToJson() const {
+  Json json;
+  json["height"] = image.height;
+  json["width"] = image.width;
+  json["channels"] = image.channels;
+  json["mean"] = standardize.mean;
+  json["std"] = standardize.std;
+  json["classes"] = classes;
+  return json.dump(2) + "\n";
+}
+
+ModelInput ModelInput::FromJson(const std::string& text, const std::string& source) {
+  const auto damaged = [&](const std::string& what) {
+    throw Error(ErrorCode::kDataLoss, source + " is damaged: " + what);
+  };
+  ModelInput input;
+  try {
+    const Json json = Json::parse(text);
+    input = {.image = {.height = json.at("height"),
+                       .width = json.at("width"),
+                       .channels = json.at("channels")},
+             .classes = json.at("classes").get<std::vector<std::string>>(),
+             .standardize = {.mean = json.at("mean").get<std::vector<double>>(),
+                             .std = json.at("std").get<std::vector<double>>()}};
+  } catch (const nlohmann::json::parse_error& error) {
+    damaged("it is not JSON (at byte " + std::to_string(error.byte) + ")");
+  } catch (const nlohmann::json::exception&) {
+    damaged("an entry is missing or of the wrong type");
+  }
+  const data::ImageShape& image = input.image;
+  if (image.height <= 0 || image.width <= 0 || image.channels <= 0 || input.classes.empty()) {
+    damaged("images of " + image.ToString() + " in " + std::to_string(input.classes.size()) +
+            " classes");
+  }
+  const auto channels = static_cast<size_t>(image.channels);
+  const size_t means = input.standardize.mean.size(), stds = input.standardize.std.size();
+  if (means != stds || (means != 0 && means != channels))
+    damaged("it has no mean and std of each channel");
+  return input;
+}
+
+ModelInput InputOf(const train::PreparedRun& run) {
+  const data::Dataset& train = run.data().train();
+  return {.image = train.image_shape(),
+          .classes = data::ClassNames(run.spec().data(), train.classes()),
+          .standardize = run.spec().data().standardize() ? run.data().statistics()
+                                                         : data::ChannelStatistics{}};
+}
+
+}  // namespace syncbn::interchange

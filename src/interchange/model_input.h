@@ -1,0 +1,31 @@
+// What a trained model takes and gives, for whoever has the run's folder and not its data:
+// input.json.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "train/prepared_run.h"
+
+namespace syncbn::interchange {
+
+struct ModelInput {
+  data::ImageShape image;
+  // Names in the order of the labels.
+  std::vector<std::string> classes;
+  // Of the training split, as training images are standardized; empty: pixels become value / 255.
+  data::ChannelStatistics standardize;
+
+  std::string ToJson() const;
+  // The inverse, to the bit. Throws DATA_LOSS "SOURCE is damaged: WHAT".
+  static ModelInput FromJson(const std::string& text, const std::string& source);
+};
+
+ModelInput InputOf(const train::PreparedRun& run);
+
+// In the folder of a run.
+inline constexpr const char* kModelInputFile = "input.json";
+
+}  // namespace syncbn::interchange
