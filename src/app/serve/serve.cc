@@ -194,6 +194,7 @@ Coordinator::Coordinator(ServeOptions options)
       .store = &store_,
       .controller = controller_.get(),
       .gate = &gate_,
+      .ownership = options_.ownership,
       .version = ProgramVersion(),
       .launcher = launcher_->Name(),
       .max_message_bytes = gate_.options().max_message_bytes,

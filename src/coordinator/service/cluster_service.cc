@@ -150,7 +150,7 @@ grpc::Status ClusterService::GetQueue(grpc::ServerContext* context,
 
 grpc::Status ClusterService::GetServer(grpc::ServerContext* context,
                                        const v1::GetServerRequest* request, v1::Server* response) {
-  return options_.gate->Run(*context, "ClusterService/GetServer", request, [&](Call&) {
+  return options_.gate->Run(*context, "ClusterService/GetServer", request, [&](Call& call) {
     response->set_version(options_.version);
     response->set_launcher(options_.launcher);
     *response->mutable_start_time() = ToProto(start_time_);
@@ -161,6 +161,11 @@ grpc::Status ClusterService::GetServer(grpc::ServerContext* context,
       response->set_metric_points(tables.metrics.CountPoints());
     });
     response->set_store_bytes(StoreBytes(options_.store->folder()));
+    const Caller& caller = call.caller();
+    response->set_caller(caller.name);
+    response->set_caller_role(std::string(RoleName(caller.role)));
+    for (const std::string& name : TeammatesOf(caller, options_.ownership))
+      response->add_caller_teammates(name);
   });
 }
 

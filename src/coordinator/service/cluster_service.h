@@ -6,6 +6,7 @@
 
 #include "coordinator/control/controller.h"
 #include "coordinator/service/call_gate.h"
+#include "coordinator/service/ownership.h"
 #include "syncbn/v1/cluster.grpc.pb.h"
 
 namespace syncbn::coordinator {
@@ -16,6 +17,7 @@ class ClusterService final : public v1::ClusterService::Service {
     Store* store = nullptr;
     Controller* controller = nullptr;
     CallGate* gate = nullptr;
+    OwnershipPolicy ownership;
     // What GetServer says and does not look up.
     std::string version;
     std::string launcher;

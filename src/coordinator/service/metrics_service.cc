@@ -172,7 +172,10 @@ grpc::Status MetricsService::QueryMetrics(grpc::ServerContext* context,
     *response = store_.Read([&](Tables& tables) {
       tables.jobs.Get(job);
       if (request->has_attempt()) tables.attempts.Get({job, request->attempt()});
-      return tables.metrics.Query(*request);
+      v1::QueryMetricsResponse answer = tables.metrics.Query(*request);
+      // Of the same moment.
+      answer.set_cursor(MakeCursor(kCursor, tables.metrics.NewestBatch()));
+      return answer;
     });
   });
 }

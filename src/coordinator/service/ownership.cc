@@ -1,6 +1,7 @@
 #include "coordinator/service/ownership.h"
 
 #include <algorithm>
+#include <set>
 
 #include "coordinator/api_error.h"
 
@@ -31,6 +32,19 @@ void CheckMayChange(const Caller& caller, const std::string& resource, const std
                  {{"method", std::string(method)},
                   {"role", std::string(RoleName(caller.role))},
                   {"submitter", submitter}});
+}
+
+std::vector<std::string> TeammatesOf(const Caller& caller, const OwnershipPolicy& policy) {
+  if (caller.role >= Role::kAdmin) return {"*"};
+  std::set<std::string> names;
+  for (const std::vector<std::string>& team : policy.teams) {
+    for (const std::string& name : team) {
+      if (Share(caller.name, name, {.teams = {team}})) names.insert(name);
+    }
+  }
+  if (names.contains("*")) return {"*"};
+  names.erase(caller.name);
+  return {names.begin(), names.end()};
 }
 
 }  // namespace syncbn::coordinator

@@ -21,4 +21,7 @@ void CheckMayChange(const Caller& caller, const std::string& resource, const std
                     const std::string& action, std::string_view method,
                     const OwnershipPolicy& policy);
 
+// Whose jobs and studies `caller` may change beside its own; "*" alone stands for everybody's.
+std::vector<std::string> TeammatesOf(const Caller& caller, const OwnershipPolicy& policy);
+
 }  // namespace syncbn::coordinator
