@@ -90,8 +90,10 @@ grpc::Status JobService::ListJobs(grpc::ServerContext* context, const v1::ListJo
     const JobFilter filter = JobFilter::Parse(request->filter());
     const bool full = request->view() == v1::JOB_VIEW_FULL;
     const PageLimits limits{.jobs = PageSize(request->page_size()), .run_files = full};
-    const JobPage page = options_.store->Read(
-        [&](Tables& tables) { return tables.jobs.List(filter, limits, request->page_token()); });
+    const JobPage page = options_.store->Read([&](Tables& tables) {
+      response->set_cursor(NewestJobCursor(tables));
+      return tables.jobs.List(filter, limits, request->page_token());
+    });
     for (size_t i = 0; i < page.jobs.size(); ++i) {
       v1::Job& job = *response->add_jobs();
       job = options_.controller->View(page.jobs[i]);

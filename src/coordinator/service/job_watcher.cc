@@ -243,6 +243,10 @@ class JobSource final : public StreamSource<v1::WatchJobsResponse> {
 
 }  // namespace
 
+std::string NewestJobCursor(Tables& tables) {
+  return MakeCursor(kCursor, tables.jobs.NewestTransition());
+}
+
 grpc::ServerWriteReactor<v1::WatchJobsResponse>* JobWatcher::Watch(
     grpc::CallbackServerContext& context, const v1::WatchJobsRequest& request) {
   return Follow<v1::WatchJobsResponse>(

@@ -13,6 +13,9 @@
 
 namespace syncbn::coordinator {
 
+// Where a watch goes on from that is to miss nothing which comes after what `tables` show.
+std::string NewestJobCursor(Tables& tables);
+
 class JobWatcher {
  public:
   // The job as the API shows it (Controller::View). Thread-safe.
