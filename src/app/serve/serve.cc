@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -33,6 +34,7 @@
 #include "coordinator/service/submission.h"
 #include "coordinator/service/worker_service.h"
 #include "coordinator/study/study_service.h"
+#include "coordinator/web/dashboard.h"
 
 namespace syncbn::app {
 namespace {
@@ -98,6 +100,7 @@ class Coordinator {
   // Those on which jobs run, in words; empty where there are none.
   std::string OtherMachines() const;
   std::unique_ptr<Server> Listen();
+  std::unique_ptr<HttpServer> ListenForHttp();
   ClusterFigures Figures() const;
   void IngestSpoolOf(const AttemptRef& attempt);
   void Log(const std::string& event, const std::string& message) {
@@ -130,6 +133,7 @@ class Coordinator {
   std::unique_ptr<StudyDrivers> drivers_;
   std::unique_ptr<StudyService> studies_;
   std::unique_ptr<Server> server_;
+  std::unique_ptr<Dashboard> dashboard_;
   std::unique_ptr<HttpServer> http_;
 };
 
@@ -343,6 +347,35 @@ std::unique_ptr<Server> Coordinator::Listen() {
   return std::make_unique<Server>(options_.server, gate_, services);
 }
 
+std::unique_ptr<HttpServer> Coordinator::ListenForHttp() {
+  const Server::Options& api = options_.server;
+  const bool in_the_open = !IsLoopback(options_.http) && !api.tls && !api.allow_plaintext;
+  // A socket in the file system lets in whom its folder lets in; this port must not let in more.
+  const bool everybody_here =
+      std::any_of(api.addresses.begin(), api.addresses.end(),
+                  [](const std::string& address) { return !address.starts_with("unix:"); });
+  dashboard_ = std::make_unique<Dashboard>(Dashboard::Options{
+      .channel = server_->InProcessChannel(),
+      .tls = api.tls.has_value(),
+      .why_closed = in_the_open ? "there is no dashboard at " + options_.http +
+                                      " without TLS: tokens would travel in the open. Give --tls-cert "
+                                      "and --tls-key, or listen on 127.0.0.1 (--http)"
+                                : "",
+      .allow_local = everybody_here});
+  return std::make_unique<HttpServer>(HttpServer::Options{
+      .address = options_.http,
+      .why_not_ready =
+          [this] {
+            const std::string lost = store_.WhyLost();
+            return lost.empty() ? server_->WhyNotReady() : lost;
+          },
+      .metrics = [this] { return metrics_.Text(); },
+      .pages = [this](const HttpRequest& request,
+                      const std::shared_ptr<HttpReply>& reply) { dashboard_->Answer(request, reply); },
+      .tls = api.tls,
+      .figures = &metrics_});
+}
+
 ClusterFigures Coordinator::Figures() const {
   ClusterFigures figures{.queue_length = static_cast<int64_t>(controller_->Queue().size())};
   for (const Controller::HostView& host : controller_->Hosts()) {
@@ -378,17 +411,7 @@ void Coordinator::Run(const EndSignals& signals) {
   if (unheard) Warn("server.address", *unheard);
   controller_->Start();
   drivers_->Start();
-  if (options_.http != "off") {
-    http_ = std::make_unique<HttpServer>(
-        HttpServer::Options{.address = options_.http,
-                            .why_not_ready =
-                                [this] {
-                                  const std::string lost = store_.WhyLost();
-                                  return lost.empty() ? server_->WhyNotReady() : lost;
-                                },
-                            .metrics = [this] { return metrics_.Text(); },
-                            .figures = &metrics_});
-  }
+  if (options_.http != "off") http_ = ListenForHttp();
   const std::string http = http_ ? http_->address() : "";
   server_->SetServing(true);
   // Whoever finds it finds a coordinator that answers.
@@ -400,6 +423,8 @@ void Coordinator::Run(const EndSignals& signals) {
   Log("server.end",
       std::string("ends on ") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") + "; jobs go on");
   http_.reset();
+  // It has a channel to the server.
+  dashboard_.reset();
   followers_.Stop();
   server_->Shutdown(kGrace);
   server_.reset();

@@ -51,6 +51,12 @@ std::optional<std::string> HeaderOf(const grpc::ServerContextBase& context, cons
   return std::string(found->second.data(), found->second.size());
 }
 
+// Of a call from inside the process what it says itself (coordinator/web), of others what gRPC says.
+std::string PeerOf(const grpc::ServerContextBase& context) {
+  std::string peer = context.peer();
+  return peer.starts_with("inproc") ? HeaderOf(context, "syncbn-peer").value_or(peer) : peer;
+}
+
 // The details that the client says it takes; what every client takes where it says nothing.
 size_t MaxDetailsOf(const grpc::ServerContextBase& context) {
   const std::string text = HeaderOf(context, "syncbn-max-details").value_or("");
@@ -154,7 +160,7 @@ void CallGate::Call::Admit(const Message* request) {
                 std::string(method_) + " is not in the table of methods: a fault of this program");
   }
   if (request != nullptr) resource_ = ResourceOf(*request);
-  caller_.peer = context_->peer();
+  caller_.peer = PeerOf(*context_);
   if (!gate_.serving()) {
     throw ApiError(ErrorCode::kUnavailable, "NOT_SERVING",
                    "the coordinator is starting or stopping: try again in a moment",

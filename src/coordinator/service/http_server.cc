@@ -1,237 +1,313 @@
 #include "coordinator/service/http_server.h"
 
-#include <httplib.h>
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <deque>
 #include <list>
 #include <mutex>
+#include <thread>
+#include <unordered_map>
 
 #include "base/clock.h"
 #include "coordinator/service/acceptor.h"
+#include "coordinator/service/http_client.h"
 
 namespace syncbn::coordinator {
 namespace {
 
-// Of connections that are looked at; a scrape now and then needs one.
-constexpr size_t kMostClients = 64;
-constexpr size_t kMostRequest = 8192;
+// Of connections that are looked at, and of those the streams.
+constexpr size_t kMostClients = 1024, kMostStreams = 768;
+// Answers that are being made or wait for it.
+constexpr size_t kMostMaking = 256;
+// Bytes of requests that wait for their rest, of all clients.
+constexpr size_t kMostWaiting = size_t{64} << 20;
+// Without a byte taken of a stream that has some to send.
+constexpr std::chrono::seconds kStreamPatience{30};
+constexpr int kMakers = 2;
 
-// A request that is there as a whole, and its answer.
-class Exchange final : public httplib::Stream {
+using Phase = HttpClient::Phase;
+
+// Threads that make answers.
+class Makers {
  public:
-  explicit Exchange(std::string request) : request_(std::move(request)) {}
-
-  bool is_readable() const override { return true; }
-  bool is_writable() const override { return true; }
-  ssize_t read(char* bytes, size_t most) override {
-    const size_t count = request_.copy(bytes, most, read_);
-    read_ += count;
-    return static_cast<ssize_t>(count);
+  Makers() {
+    for (int i = 0; i < kMakers; ++i) threads_.emplace_back([this] { Loop(); });
   }
-  ssize_t write(const char* bytes, size_t count) override {
-    answer_.append(bytes, count);
-    return static_cast<ssize_t>(count);
+  ~Makers() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    work_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
   }
-  void get_remote_ip_and_port(std::string&, int&) const override {}
-  void get_local_ip_and_port(std::string&, int&) const override {}
-  socket_t socket() const override { return -1; }
-
-  std::string TakeAnswer() { return std::move(answer_); }
+  bool full() const {
+    std::lock_guard lock(mutex_);
+    return jobs_.size() >= kMostMaking;
+  }
+  void Add(std::function<void()> job) {
+    {
+      std::lock_guard lock(mutex_);
+      jobs_.push_back(std::move(job));
+    }
+    work_.notify_one();
+  }
 
  private:
-  std::string request_, answer_;
-  size_t read_ = 0;
+  void Loop() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      work_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
+      if (stop_) return;
+      const std::function<void()> job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      job();
+      lock.lock();
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<std::function<void()>> jobs_;
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace
 
-// The library reads requests and writes answers. It does not wait for clients: it would give each a
-// thread for as long as a byte comes now and then.
-class HttpServer::Pages : public httplib::Server {
+// One thread waits for all clients; a few make answers.
+class HttpServer::Clients {
  public:
-  // (Options is a method of the library's server.)
-  explicit Pages(const HttpServer::Options& options) {
-    Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
-      response.set_content("ok\n", "text/plain");
-    });
-    Get("/readyz", [why_not = options.why_not_ready](const httplib::Request&,
-                                                     httplib::Response& response) {
-      const std::string why = why_not();
-      response.status = why.empty() ? 200 : 503;
-      response.set_content(why.empty() ? "ready\n" : "not serving: " + why + "\n", "text/plain");
-    });
-    Get("/metrics", [text = options.metrics](const httplib::Request&, httplib::Response& response) {
-      response.set_content(text(), "text/plain; version=0.0.4; charset=utf-8");
-    });
-    set_exception_handler(
-        [](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
-          response.status = 500;
-          response.set_content("this cannot be read now; the log tells more\n", "text/plain");
-        });
-  }
-
-  std::string Answer(std::string request) {
-    Exchange exchange(std::move(request));
-    bool closed = false;
-    process_request(exchange, true, closed, nullptr);
-    return exchange.TakeAnswer();
-  }
-};
-
-// One thread waits for all clients; two make answers.
-class HttpServer::Connections {
- public:
-  Connections(std::vector<ListeningSocket> sockets, Pages& pages, const Options& options)
-      : pages_(pages),
-        patience_(options.patience),
-        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  Clients(std::vector<ListeningSocket> sockets, Options options) : options_(std::move(options)) {
+    if (options_.tls) tls_.emplace(*options_.tls);
+    makers_.emplace();
     thread_ = std::thread([this] { Loop(); });
     const int most = static_cast<int>(2 * kMostClients);
     acceptor_ = std::make_unique<Acceptor>(
-        std::move(sockets), Acceptor::Options{.port = "http",
-                                              .limits = {.all = most, .per_address = most},
-                                              .metrics = options.figures,
-                                              .take = [this](int connection) {
-                                                Post([&] { arrived_.emplace_back(connection); });
-                                              }});
+        std::move(sockets),
+        Acceptor::Options{.port = "http",
+                          .limits = {.all = most, .per_address = most},
+                          .metrics = options_.figures,
+                          .take = [mailbox = mailbox_](int connection) {
+                            mailbox->Post({.kind = HttpMailbox::Letter::Kind::kArrival,
+                                           .socket = Descriptor(connection)});
+                          }});
   }
-  ~Connections() {
+  ~Clients() {
     acceptor_.reset();
-    Post([this] { stop_ = true; });
+    mailbox_->Close();
     thread_.join();
-    makers_.shutdown();
+    makers_.reset();
   }
 
  private:
-  enum class Phase { kRequest, kMaking, kAnswer };
-
-  struct Client {
-    Descriptor socket;
-    int64_t number;
-    Phase phase = Phase::kRequest;
-    std::string bytes;  // of the request so far, or what is left of the answer
-    MonotonicTime deadline;
-  };
-
-  // Changes what is shared with other threads, and wakes the one that waits.
-  template <typename Change>
-  void Post(const Change& change) {
-    {
-      std::lock_guard lock(mutex_);
-      change();
-    }
-    const uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
-  }
-
   void Loop() {
+    // TLS writes to sockets whose client may have left.
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     std::vector<pollfd> waits;
-    while (AcceptPosted()) {
-      waits = {{.fd = wake_.get(), .events = POLLIN}};
-      for (const Client& client : clients_) {
-        const short events = client.phase == Phase::kRequest  ? POLLIN
-                             : client.phase == Phase::kAnswer ? POLLOUT
-                                                              : 0;
-        waits.push_back({.fd = client.socket.get(), .events = events});
-      }
+    while (!mailbox_->closed()) {
+      waits = {{.fd = mailbox_->wake(), .events = POLLIN}};
+      for (const auto& client : clients_)
+        waits.push_back({.fd = client->socket(), .events = client->events(MostWaiting())});
       // Deadlines are looked at a few times a second.
       ::poll(waits.data(), waits.size(), clients_.empty() ? -1 : 200);
-      uint64_t ignored = 0;
-      [[maybe_unused]] const ssize_t read = ::read(wake_.get(), &ignored, sizeof ignored);
       const MonotonicTime now = Clock::System().Monotonic();
       size_t i = 0;
-      std::erase_if(clients_, [&](Client& client) {
+      for (auto client = clients_.begin(); client != clients_.end();) {
         const bool stirs = waits[++i].revents != 0;
-        return (stirs && !GoOn(client)) || now >= client.deadline;
-      });
+        const bool stays = (!stirs || GoOn(**client, now)) && now < (*client)->deadline;
+        client = stays ? std::next(client) : Remove(client);
+      }
+      if (waits[0].revents != 0) ReadMail(now);
+    }
+    by_number_.clear();
+    clients_.clear();
+  }
+
+  void ReadMail(MonotonicTime now) {
+    for (HttpMailbox::Letter& letter : mailbox_->Take()) {
+      using Kind = HttpMailbox::Letter::Kind;
+      if (letter.kind == Kind::kArrival) {
+        if (clients_.size() >= kMostClients) EndOldest();
+        clients_.push_back(std::make_unique<HttpClient>(std::move(letter.socket), ++last_));
+        clients_.back()->deadline = now + options_.patience;
+        by_number_[last_] = std::prev(clients_.end());
+        continue;
+      }
+      const auto found = by_number_.find(letter.client);
+      if (found == by_number_.end()) {
+        if (letter.done) letter.done(false);
+        continue;
+      }
+      HttpClient& client = **found->second;
+      if (!letter.bytes.empty()) client.Put(std::move(letter.bytes), std::move(letter.done));
+      if (letter.kind == Kind::kAnswer) {
+        client.phase = Phase::kAnswer;
+        client.keep_alive = letter.keep_alive;
+        client.reply.reset();
+      } else {
+        if (client.phase != Phase::kStream) ++streams_;
+        client.phase = Phase::kStream;
+        client.ending |= letter.kind == Kind::kEnd;
+      }
+      client.moved = true;
+      if (!GoOn(client, now)) Remove(found->second);
     }
   }
 
-  // What other threads have posted; false at the end.
-  bool AcceptPosted() {
-    std::lock_guard lock(mutex_);
-    if (stop_) return false;
-    const MonotonicTime deadline = Clock::System().Monotonic() + patience_;
-    for (Descriptor& socket : arrived_) {
-      if (clients_.size() >= kMostClients) EndOldest();
-      clients_.push_back({.socket = std::move(socket), .number = ++last_, .deadline = deadline});
-    }
-    arrived_.clear();
-    for (auto& [number, answer] : answers_) {
-      const auto client =
-          std::find_if(clients_.begin(), clients_.end(),
-                       [number = number](const Client& one) { return one.number == number; });
-      if (client == clients_.end()) continue;
-      client->phase = Phase::kAnswer;
-      client->bytes = std::move(answer);
-      client->deadline = deadline;
-    }
-    answers_.clear();
-    return true;
+  using Place = std::list<std::unique_ptr<HttpClient>>::iterator;
+
+  Place Remove(Place client) {
+    if ((*client)->phase == Phase::kStream) --streams_;
+    by_number_.erase((*client)->number());
+    return clients_.erase(client);
   }
 
-  // Those who have asked go before those who have not yet.
+  // Those that ask for nothing go first, streams last.
   void EndOldest() {
-    const auto slow = std::find_if(clients_.begin(), clients_.end(),
-                                   [](const Client& one) { return one.phase == Phase::kRequest; });
-    clients_.erase(slow == clients_.end() ? clients_.begin() : slow);
+    for (const auto& may_go : {+[](const HttpClient& one) { return one.idle(); },
+                               +[](const HttpClient& one) { return one.phase == Phase::kRequest; },
+                               +[](const HttpClient& one) { return one.phase != Phase::kStream; },
+                               +[](const HttpClient&) { return true; }}) {
+      const auto found = std::find_if(clients_.begin(), clients_.end(),
+                                      [&](const auto& one) { return may_go(*one); });
+      if (found == clients_.end()) continue;
+      Remove(found);
+      return;
+    }
   }
+
+  size_t MostWaiting() const { return limits_.head + limits_.body; }
 
   // False: done with it.
-  bool GoOn(Client& client) {
-    if (client.phase == Phase::kMaking) return false;  // it has left
-    if (client.phase == Phase::kRequest) return Read(client);
-    const ssize_t sent = ::send(client.socket.get(), client.bytes.data(), client.bytes.size(),
-                                MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0) return errno == EAGAIN || errno == EINTR;
-    client.bytes.erase(0, static_cast<size_t>(sent));
-    return !client.bytes.empty();
+  bool GoOn(HttpClient& client, MonotonicTime now) {
+    if (!client.Move(tls_ ? &*tls_ : nullptr, MostWaiting())) return false;
+    while (true) {
+      switch (client.phase) {
+        case Phase::kRequest:
+          if (!ReadRequest(client, now)) return false;
+          if (client.phase == Phase::kRequest) return true;
+          break;
+        case Phase::kMaking:
+          return true;
+        case Phase::kAnswer:
+          if (!client.all_gone()) return Wait(client, now, options_.patience);
+          if (!client.keep_alive) return false;
+          client.phase = Phase::kRequest;
+          client.told_to_go_on = false;
+          client.deadline = now + options_.idle_limit;
+          break;
+        case Phase::kStream:
+          client.in.clear();
+          if (client.all_gone() && client.ending) return false;
+          if (!client.all_gone()) return Wait(client, now, kStreamPatience);
+          client.deadline = MonotonicTime::max();
+          return true;
+      }
+    }
   }
 
-  bool Read(Client& client) {
-    char bytes[2048];
-    const ssize_t count = ::recv(client.socket.get(), bytes, sizeof bytes, MSG_DONTWAIT);
-    if (count < 0) return errno == EAGAIN || errno == EINTR;
-    client.bytes.append(bytes, static_cast<size_t>(count));
-    if (count == 0 || client.bytes.size() > kMostRequest) return false;
-    if (client.bytes.find("\r\n\r\n") == std::string::npos) return true;
-    // Whoever asks and leaves must not make work without an end.
-    if (making_ >= kMostClients) return false;
-    ++making_;
-    client.phase = Phase::kMaking;
-    makers_.enqueue([this, number = client.number, request = std::move(client.bytes)]() mutable {
-      std::string answer = pages_.Answer(std::move(request));
-      --making_;
-      Post([&] { answers_.emplace_back(number, std::move(answer)); });
-    });
-    client.bytes.clear();
+  // For the client to take more of what is to go.
+  static bool Wait(HttpClient& client, MonotonicTime now, std::chrono::milliseconds patience) {
+    if (client.moved) client.deadline = now + patience;
+    client.moved = false;
     return true;
   }
 
-  Pages& pages_;
-  const std::chrono::milliseconds patience_;
-  Descriptor wake_;
-  std::mutex mutex_;
-  bool stop_ = false;
-  std::deque<Descriptor> arrived_;
-  std::deque<std::pair<int64_t, std::string>> answers_;
-  std::list<Client> clients_;  // of the thread alone, oldest first
+  // Takes the next request, if it is there.
+  bool ReadRequest(HttpClient& client, MonotonicTime now) {
+    // The first byte of another request: from now on it has to come.
+    if (client.deadline > now + options_.patience && !client.in.empty())
+      client.deadline = now + options_.patience;
+    HttpParse parse = ParseHttp(client.in, limits_);
+    if (parse.state == HttpParse::State::kPartial) {
+      if (parse.expects && !client.told_to_go_on) {
+        client.told_to_go_on = true;
+        client.Put("HTTP/1.1 100 Continue\r\n\r\n", nullptr);
+        if (!client.Move(tls_ ? &*tls_ : nullptr, MostWaiting())) return false;
+        return ReadRequest(client, now);
+      }
+      return client.in.size() <= limits_.head || Waiting() <= kMostWaiting;
+    }
+    if (parse.state == HttpParse::State::kBad) {
+      client.in.clear();
+      return Refuse(client, parse.refusal, "this is not a request that is understood here\n");
+    }
+    client.in.erase(0, parse.used);
+    if (makers_->full() || (streams_ >= kMostStreams && parse.request.path.ends_with("/stream")))
+      return Refuse(client, 503, "too much is asked for at the moment: try again later\n");
+    client.Describe(parse.request);
+    client.phase = Phase::kMaking;
+    client.deadline = MonotonicTime::max();
+    client.reply = std::make_shared<HttpReply>(mailbox_, client.number(), parse.request);
+    makers_->Add([this, request = std::make_shared<HttpRequest>(std::move(parse.request)),
+                  reply = client.reply] { Answer(std::move(*request), reply); });
+    return true;
+  }
+
+  bool Refuse(HttpClient& client, int status, const std::string& text) {
+    client.phase = Phase::kAnswer;
+    client.keep_alive = false;
+    client.moved = true;
+    client.deadline = Clock::System().Monotonic() + options_.patience;
+    client.Put(SerializeHttp({.status = status, .body = text}, HttpBody::kWhole, false), nullptr);
+    return client.Move(tls_ ? &*tls_ : nullptr, MostWaiting());
+  }
+
+  size_t Waiting() const {
+    size_t bytes = 0;
+    for (const auto& client : clients_) bytes += client->in.size();
+    return bytes;
+  }
+
+  // By one of the makers.
+  void Answer(HttpRequest request, const std::shared_ptr<HttpReply>& reply) const {
+    try {
+      const bool reads = request.method == "GET" || request.method == "HEAD";
+      if (request.path == "/healthz" && reads) {
+        reply->Send({.body = "ok\n"});
+      } else if (request.path == "/readyz" && reads) {
+        const std::string why = options_.why_not_ready();
+        reply->Send({.status = why.empty() ? 200 : 503,
+                     .body = why.empty() ? "ready\n" : "not serving: " + why + "\n"});
+      } else if (request.path == "/metrics" && reads) {
+        reply->Send({.type = "text/plain; version=0.0.4; charset=utf-8", .body = options_.metrics()});
+      } else if (options_.pages) {
+        options_.pages(std::move(request), reply);
+      } else {
+        reply->Send({.status = 404, .body = "there is no such page\n"});
+      }
+    } catch (...) {
+      reply->Send({.status = 500, .body = "this cannot be read now; the log tells more\n"});
+    }
+  }
+
+  const Options options_;
+  const HttpLimits limits_;
+  std::optional<TlsContext> tls_;
+  const std::shared_ptr<HttpMailbox> mailbox_ = std::make_shared<HttpMailbox>();
+  // Of the thread alone, oldest first.
+  std::list<std::unique_ptr<HttpClient>> clients_;
+  std::unordered_map<int64_t, Place> by_number_;
   int64_t last_ = 0;
-  std::atomic<size_t> making_ = 0;
-  httplib::ThreadPool makers_{2};
+  size_t streams_ = 0;
+  std::optional<Makers> makers_;
   std::thread thread_;
   std::unique_ptr<Acceptor> acceptor_;
 };
 
-HttpServer::HttpServer(Options options) : pages_(std::make_unique<Pages>(options)) {
+HttpServer::HttpServer(Options options) {
   std::vector<ListeningSocket> sockets = ListenOn(options.address, " for HTTP");
   address_ = sockets.front().address;
-  connections_ = std::make_unique<Connections>(std::move(sockets), *pages_, options);
+  clients_ = std::make_unique<Clients>(std::move(sockets), std::move(options));
 }
 
 HttpServer::~HttpServer() = default;

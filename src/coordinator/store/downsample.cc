@@ -17,13 +17,8 @@ Downsampler::Downsampler(int64_t first_step, int64_t last_step, int max_buckets)
 
 void Downsampler::Add(const MetricPoint& point) {
   ++points_;
-  const Bucket bucket = MakeBucket(point);
-  if (!divided_ && buckets_.size() == max_buckets_) {
-    divided_ = true;
-    std::vector<Bucket> single;
-    single.swap(buckets_);
-    for (const Bucket& one : single) Place(one);
-  }
+  const MetricBucket bucket = MakeBucket(point);
+  if (!divided_ && buckets_.size() == max_buckets_) Divide();
   if (divided_) {
     Place(bucket);
   } else {
@@ -31,8 +26,21 @@ void Downsampler::Add(const MetricPoint& point) {
   }
 }
 
+void Downsampler::AddBucket(const MetricBucket& bucket) {
+  points_ += bucket.count;
+  if (!divided_) Divide();
+  Place(bucket);
+}
+
+void Downsampler::Divide() {
+  divided_ = true;
+  std::vector<MetricBucket> single;
+  single.swap(buckets_);
+  for (const MetricBucket& one : single) Place(one);
+}
+
 void Downsampler::Finish(v1::Series& series) {
-  for (const Bucket& bucket : buckets_) {
+  for (const MetricBucket& bucket : buckets_) {
     const int64_t finite = bucket.count - bucket.non_finite;
     const bool none = finite == 0;
     const double nan = std::numeric_limits<double>::quiet_NaN();
@@ -50,7 +58,7 @@ void Downsampler::Finish(v1::Series& series) {
   series.set_points(points_);
 }
 
-Downsampler::Bucket Downsampler::MakeBucket(const MetricPoint& point) {
+MetricBucket MakeBucket(const MetricPoint& point) {
   const bool finite = std::isfinite(point.value);
   const double infinity = std::numeric_limits<double>::infinity();
   return {.first_step = point.step,
@@ -64,7 +72,7 @@ Downsampler::Bucket Downsampler::MakeBucket(const MetricPoint& point) {
           .time_us = point.time_us};
 }
 
-void Downsampler::Merge(Bucket& into, const Bucket& bucket) {
+void Merge(MetricBucket& into, const MetricBucket& bucket) {
   into.last_step = bucket.last_step;
   into.sum += bucket.sum;
   into.min = std::min(into.min, bucket.min);
@@ -80,7 +88,7 @@ uint64_t Downsampler::IndexOf(int64_t step) const {
   return std::min<uint64_t>(offset / width_, max_buckets_ - 1);
 }
 
-void Downsampler::Place(const Bucket& bucket) {
+void Downsampler::Place(const MetricBucket& bucket) {
   if (!buckets_.empty() && IndexOf(buckets_.back().first_step) == IndexOf(bucket.first_step)) {
     Merge(buckets_.back(), bucket);
   } else {

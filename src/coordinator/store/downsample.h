@@ -16,6 +16,19 @@ struct MetricPoint {
   double value = 0;
 };
 
+// Points of steps that follow one another, as one.
+struct MetricBucket {
+  int64_t first_step, last_step;
+  double sum, min, max;  // of the finite ones; infinite where there are none
+  int64_t count, non_finite;
+  int attempt;  // of the last point, as the time
+  int64_t time_us;
+};
+
+MetricBucket MakeBucket(const MetricPoint& point);
+// `bucket` comes after `into`.
+void Merge(MetricBucket& into, const MetricBucket& bucket);
+
 class Downsampler {
  public:
   // Points will have steps in [first_step, last_step]. As long as there are no more points than
@@ -24,30 +37,24 @@ class Downsampler {
 
   // In the order of steps, one point a step.
   void Add(const MetricPoint& point);
+  // Many points at once, which stay together: from then on steps are divided into ranges, and a bucket
+  // can reach beyond its own by what it was given so.
+  void AddBucket(const MetricBucket& bucket);
 
   // Moves the buckets into `series`, whose other fields stay.
   void Finish(v1::Series& series);
 
  private:
-  struct Bucket {
-    int64_t first_step, last_step;
-    double sum, min, max;
-    int64_t count, non_finite;
-    int attempt;
-    int64_t time_us;
-  };
-
-  static Bucket MakeBucket(const MetricPoint& point);
-  static void Merge(Bucket& into, const Bucket& bucket);
   uint64_t IndexOf(int64_t step) const;
-  void Place(const Bucket& bucket);
+  void Divide();
+  void Place(const MetricBucket& bucket);
 
   int64_t first_step_;
   uint64_t width_;
   size_t max_buckets_;
   bool divided_ = false;
   int64_t points_ = 0;
-  std::vector<Bucket> buckets_;
+  std::vector<MetricBucket> buckets_;
 };
 
 }  // namespace syncbn::coordinator

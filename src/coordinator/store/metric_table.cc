@@ -11,11 +11,14 @@
 #include "coordinator/field_check.h"
 #include "coordinator/store/column.h"
 #include "coordinator/store/downsample.h"
+#include "coordinator/store/metric_blocks.h"
 
 namespace syncbn::coordinator {
 namespace {
 
 constexpr int kDefaultBuckets = 1000, kMostBuckets = 20'000;
+// Fewer points than this are read one by one.
+constexpr int64_t kFewPoints = 10'000;
 
 [[noreturn]] void FailBatch(StreamId stream, const std::string& what) {
   ThrowFieldInvalid("batch", "metric batch of " + AttemptName(stream.job, stream.attempt) +
@@ -122,11 +125,16 @@ void MetricTable::InsertPoints(StreamId stream, const v1::MetricBatch& batch, in
     int64_t first_step = INT64_MAX, last_step = INT64_MIN, last_time = 0;
     double last_value = 0;
     std::optional<double> least, greatest;  // of those that are finite
+    std::vector<MetricPoint> fresh;
   };
   std::vector<Figures> figures(static_cast<size_t>(batch.names_size()));
   for (int i = first; i < batch.name_index_size(); ++i) {
     Figures& one = figures[static_cast<size_t>(batch.name_index(i))];
     ++one.points;
+    one.fresh.push_back({.step = batch.step(i),
+                         .attempt = stream.attempt,
+                         .time_us = batch.time_us(i),
+                         .value = batch.value(i)});
     one.first_step = std::min(one.first_step, batch.step(i));
     if (const double value = batch.value(i); std::isfinite(value)) {
       one.least = std::min(value, one.least.value_or(value));
@@ -157,9 +165,11 @@ void MetricTable::InsertPoints(StreamId stream, const v1::MetricBatch& batch, in
         one.last_value, one.last_time, one.least, one.greatest);
     row.Next();
     one.id = row.Int(0);
-    const bool created = row.Int(1) == one.points;
+    const int64_t before = row.Int(1) - one.points;
+    const bool created = before == 0;
     while (row.Next()) {
     }
+    MetricBlocks(database_).Add(one.id, before, one.fresh);
     if (!created) continue;
     Rows count = database_.Query("SELECT count(*) FROM series WHERE job = ?", stream.job);
     count.Next();
@@ -255,17 +265,17 @@ v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& reque
   struct Wanted {
     std::string name;
     int rank;
-    int64_t id, first_step, last_step;
+    int64_t id, first_step, last_step, points;
   };
   std::vector<Wanted> wanted;
   {
     Rows rows = database_.Query(
-        "SELECT name, rank, id, first_step, last_step FROM series WHERE job = ? ORDER BY name, "
+        "SELECT name, rank, id, first_step, last_step, points FROM series WHERE job = ? ORDER BY name, "
         "rank",
         job);
     while (rows.Next()) {
       Wanted one{rows.Text(0), static_cast<int>(rows.Int(1)), rows.Int(2), rows.Int(3),
-                 rows.Int(4)};
+                 rows.Int(4), rows.Int(5)};
       if (!MatchesAny(one.name, request.names())) continue;
       const bool rank_fits = request.has_rank() ? one.rank == request.rank()
                                                 : wanted.empty() || wanted.back().name != one.name;
@@ -285,25 +295,51 @@ v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& reque
     series.set_rank(one.rank);
     if (one.first_step > one.last_step) continue;
     Downsampler downsampler(one.first_step, one.last_step, buckets);
-    Rows rows = database_.Query(
-        "SELECT step, attempt, time, value FROM points WHERE series = ? AND step BETWEEN ? AND ? "
-        "ORDER BY step, attempt, sequence",
-        one.id, one.first_step, one.last_step);
-    // Of several points of a step the last in this order counts: the latest attempt's latest.
-    std::optional<MetricPoint> pending;
-    while (rows.Next()) {
-      const int attempt = static_cast<int>(rows.Int(1));
-      if (request.has_attempt() && attempt != request.attempt()) continue;
-      if (pending && pending->step != rows.Int(0)) downsampler.Add(*pending);
-      pending = {
-          .step = rows.Int(0), .attempt = attempt, .time_us = rows.Int(2), .value = rows.Real(3)};
+    const auto add_points = [&](int64_t from, int64_t to) {
+      AddPoints(one.id, from, to, request, downsampler);
+    };
+    std::optional<std::vector<MetricBlocks::Stretch>> stretches;
+    // A reader who asks for one attempt sees points of steps that a later one did again.
+    if (!request.has_attempt() && one.points > std::max(kFewPoints, kBlockPoints * buckets)) {
+      stretches =
+          MetricBlocks(database_).Read(one.id, one.points, one.first_step, one.last_step);
     }
-    if (pending) downsampler.Add(*pending);
+    if (!stretches || static_cast<int64_t>(stretches->size()) <= buckets) {
+      add_points(one.first_step, one.last_step);
+    } else {
+      for (const MetricBlocks::Stretch& stretch : *stretches) {
+        if (stretch.block) {
+          downsampler.AddBucket(*stretch.block);
+        } else {
+          add_points(std::max(stretch.first_step, one.first_step),
+                     std::min(stretch.last_step, one.last_step));
+        }
+      }
+    }
     downsampler.Finish(series);
     bytes += static_cast<int64_t>(series.ByteSizeLong());
     CheckAnswer(bytes);
   }
   return response;
+}
+
+void MetricTable::AddPoints(int64_t series, int64_t first_step, int64_t last_step,
+                            const v1::QueryMetricsRequest& request,
+                            Downsampler& downsampler) const {
+  Rows rows = database_.Query(
+      "SELECT step, attempt, time, value FROM points WHERE series = ? AND step BETWEEN ? AND ? "
+      "ORDER BY step, attempt, sequence",
+      series, first_step, last_step);
+  // Of several points of a step the last in this order counts: the latest attempt's latest.
+  std::optional<MetricPoint> pending;
+  while (rows.Next()) {
+    const int attempt = static_cast<int>(rows.Int(1));
+    if (request.has_attempt() && attempt != request.attempt()) continue;
+    if (pending && pending->step != rows.Int(0)) downsampler.Add(*pending);
+    pending = {
+        .step = rows.Int(0), .attempt = attempt, .time_us = rows.Int(2), .value = rows.Real(3)};
+  }
+  if (pending) downsampler.Add(*pending);
 }
 
 std::vector<MetricTable::StoredBatch> MetricTable::BatchesAfter(int64_t job, int64_t after,

@@ -22,6 +22,8 @@ struct StreamId {
   int rank = 0;
 };
 
+class Downsampler;
+
 class MetricTable {
  public:
   // Batches above this are refused; a serialized batch, in bytes.
@@ -59,6 +61,9 @@ class MetricTable {
   int64_t NewestBatch() const;
 
  private:
+  // Those that count of a range of steps.
+  void AddPoints(int64_t series, int64_t first_step, int64_t last_step,
+                 const v1::QueryMetricsRequest& request, Downsampler& downsampler) const;
   void InsertPoints(StreamId stream, const v1::MetricBatch& batch, int first);
 
   Database& database_;

@@ -44,6 +44,9 @@ bool DeleteMetricsOfDeletedJobs(Database& database, int limit) {
       "(SELECT id FROM jobs)) LIMIT ?)",
       limit);
   if (points > 0) return true;
+  database.Run(
+      "DELETE FROM blocks WHERE series IN (SELECT id FROM series WHERE job NOT IN (SELECT id FROM "
+      "jobs))");
   database.Run("DELETE FROM series WHERE job NOT IN (SELECT id FROM jobs)");
   database.Run("DELETE FROM streams WHERE job NOT IN (SELECT id FROM jobs)");
   return false;

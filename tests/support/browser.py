@@ -106,20 +106,26 @@ class Browser:
                 return message["result"]
             self.events.append(message)
 
-    def open(self, path, width, dark=False, height=900, touch=False):
-        """Loads a file, as a window of this width shows it."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
-        self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
-        self.call("Emulation.setEmulatedMedia",
-                  features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+    def open(self, address, width, dark=False, height=900, touch=False):
+        """Loads a file, or an address by http, as a window of this width shows it."""
+        self.look(width, dark, height, touch)
         self.events.clear()
-        self.call("Page.navigate", url="file://" + os.path.abspath(path))
+        url = address if address.startswith("http") else "file://" + os.path.abspath(address)
+        self._own = "/".join(url.split("/")[:3])
+        self.call("Page.navigate", url=url)
         deadline = time.monotonic() + PATIENCE
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._receive(deadline))
 
+    def look(self, width, dark=False, height=900, touch=False):
+        """The same page in another window."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
+        self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
+        self.call("Emulation.setEmulatedMedia",
+                  features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+
     def errors(self):
-        """What the console and the log hold since the page was opened, and what was asked of the network."""
+        """What the console and the log hold since the page was opened, and what was asked of others by the network."""
         found = []
         for event in self.events:
             method, params = event.get("method"), event.get("params", {})
@@ -127,7 +133,7 @@ class Browser:
                 found.append(json.dumps(params))
             if method == "Network.requestWillBeSent":
                 url = params["request"]["url"]
-                if not url.startswith(("file:", "data:")):
+                if not url.startswith(("file:", "data:", "blob:")) and not (url + "/").startswith(self._own + "/"):
                     found.append("loads " + url)
         return found
 
@@ -145,9 +151,26 @@ class Browser:
         self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
+    def write(self, text):
+        """As typed into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def wait(self, script, what, patience=PATIENCE):
+        """The value of an expression as soon as it is one that counts as true."""
+        deadline = time.monotonic() + patience
+        while True:
+            value = self.evaluate(script)
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {patience} s for {what}; the page shows: "
+                                   + str(self.evaluate("document.body.innerText"))[:1500])
+            time.sleep(0.05)
+
     def key(self, name):
         self.call("Input.dispatchKeyEvent", type="rawKeyDown", key=name, code=name,
-                  windowsVirtualKeyCode={"Tab": 9, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27}[name])
+                  windowsVirtualKeyCode={"Tab": 9, "Enter": 13, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27}[name],
+                  **({"text": "\r"} if name == "Enter" else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", key=name, code=name)
 
     def screenshot(self, path, whole=True):

@@ -1,0 +1,34 @@
+// Serves the files of the dashboard: the page for every view, the others below a path that changes
+// with their content, so that a browser asks for each once.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "coordinator/service/http_message.h"
+
+namespace syncbn::coordinator {
+
+class AssetServer {
+ public:
+  AssetServer();
+
+  // Whether the path is one of a view ("/jobs/17") or of a file.
+  bool Knows(const std::string& path) const;
+  HttpAnswer Answer(const HttpRequest& request) const;
+
+ private:
+  struct File {
+    std::string type, plain, packed;  // packed: by gzip
+    std::string etag;
+    bool keep = false;  // for ever
+  };
+
+  static File Make(std::string type, std::string text, bool keep);
+  const File* Find(const std::string& path) const;
+
+  std::map<std::string, File> files_;  // by path
+  File page_;
+};
+
+}  // namespace syncbn::coordinator

@@ -1,0 +1,127 @@
+#include "coordinator/web/gateway.h"
+
+#include <grpcpp/generic/generic_stub.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "coordinator/api_error.h"
+#include "coordinator/service/status.h"
+#include "coordinator/web/api_method.h"
+#include "coordinator/web/event_stream.h"
+#include "coordinator/web/gateway_call.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+// For one call; what clients of gRPC say themselves.
+constexpr std::chrono::seconds kDeadline{30};
+
+// One call that is under way; deletes itself at its end.
+struct UnaryCall {
+  explicit UnaryCall(ApiMethod asked) : method(std::move(asked)) {}
+
+  ApiMethod method;
+  grpc::ClientContext context;
+  grpc::ByteBuffer request, response;
+  std::shared_ptr<HttpReply> reply;
+};
+
+[[noreturn]] void FailMessage(const std::string& what) {
+  throw ApiError(ErrorCode::kInvalidArgument, "MESSAGE_INVALID", what);
+}
+
+bool IsId(const std::string& id) {
+  return !id.empty() && id.size() <= 32 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  });
+}
+
+std::vector<EventStream::Part> PartsOf(const std::string& body) {
+  const nlohmann::json json = nlohmann::json::parse(body, nullptr, false);
+  const auto list = json.is_object() ? json.find("streams") : json.end();
+  if (json.is_discarded() || list == json.end() || !list->is_array() || list->empty() ||
+      list->size() > Gateway::kMostStreams) {
+    FailMessage("the body is not {\"streams\": [...]} with 1 to " +
+                std::to_string(Gateway::kMostStreams) + " of them");
+  }
+  std::vector<EventStream::Part> parts;
+  std::set<std::string> ids;
+  for (const nlohmann::json& one : *list) {
+    const bool good = one.is_object() && one.contains("id") && one["id"].is_string() &&
+                      one.contains("method") && one["method"].is_string();
+    if (!good || !IsId(one["id"]) || !ids.insert(one["id"]).second)
+      FailMessage("each stream has a method, and an id of its own: small letters, digits, - _");
+    const ApiMethod method(one["method"].get<std::string>(), true);
+    grpc::ByteBuffer request =
+        method.Request(one.contains("request") ? one["request"].dump() : "{}");
+    parts.push_back({.id = one["id"], .method = method, .request = std::move(request)});
+  }
+  return parts;
+}
+
+}  // namespace
+
+void SetCaller(grpc::ClientContext& context, const HttpRequest& request) {
+  context.AddMetadata("syncbn-peer", request.peer);
+  // An answer is no header here: every fault of a run file fits.
+  context.AddMetadata("syncbn-max-details", std::to_string(kMostDetails));
+  const std::string* authorization = request.Header("authorization");
+  if (authorization == nullptr) return;
+  const bool printable = std::all_of(authorization->begin(), authorization->end(),
+                                     [](unsigned char c) { return c >= ' ' && c < 0x7f; });
+  if (!printable || authorization->size() > 1024) {
+    throw ApiError(ErrorCode::kPermissionDenied, "UNAUTHENTICATED",
+                   "the authorization header is not 'Bearer TOKEN'");
+  }
+  context.AddMetadata("authorization", *authorization);
+}
+
+HttpAnswer JsonAnswer(int status, std::string json) {
+  return {.status = status, .type = "application/json", .body = std::move(json)};
+}
+
+HttpAnswer StatusAnswer(const grpc::Status& status) {
+  return JsonAnswer(HttpStatusOf(status.error_code()), StatusJson(status));
+}
+
+void Gateway::Answer(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const {
+  try {
+    if (request.path == std::string(kPrefix) + "stream") {
+      Stream(request, reply);
+    } else {
+      Call(request, reply);
+    }
+  } catch (...) {
+    reply->Send(StatusAnswer(ToStatus(std::current_exception())));
+  }
+}
+
+void Gateway::Call(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const {
+  auto call = std::make_shared<UnaryCall>(
+      ApiMethod(std::string_view(request.path).substr(kPrefix.size()), false));
+  call->request = call->method.Request(request.body.empty() ? "{}" : request.body);
+  SetCaller(call->context, request);
+  call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  call->reply = reply;
+  // Whoever has left does not wait for the answer; what was asked for is done all the same.
+  grpc::GenericStub(channel_).UnaryCall(
+      &call->context, call->method.path(), {}, &call->request, &call->response,
+      [call](const grpc::Status& status) {
+        try {
+          call->reply->Send(status.ok() ? JsonAnswer(200, call->method.Response(call->response))
+                                        : StatusAnswer(status));
+        } catch (...) {
+          call->reply->Send(StatusAnswer(ToStatus(std::current_exception())));
+        }
+      });
+}
+
+void Gateway::Stream(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const {
+  EventStream::Start(channel_, PartsOf(request.body), request, reply);
+}
+
+}  // namespace syncbn::coordinator

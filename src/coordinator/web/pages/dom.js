@@ -1,0 +1,89 @@
+// Elements, made of data alone. Whatever a job wrote becomes text here, never markup.
+
+// The chart library sets innerHTML, to nothing and to the numbers beside its axes. This is the one
+// policy that the page's headers allow, and it lets no markup through.
+if (window.trustedTypes) {
+  window.trustedTypes.createPolicy('default', {
+    createHTML: (text) => {
+      if (/[<&]/.test(text)) throw new TypeError('text is no HTML here');
+      return text;
+    },
+  });
+}
+
+// Characters that are not seen, or that change how others are: shown as signs for them.
+const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
+const TURNING = /[\u0080-\u009f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g;
+
+export function visible(text) {
+  return String(text)
+    .replace(CONTROL, (c) => (c === '\u007f' ? '\u2421' : String.fromCharCode(0x2400 + c.charCodeAt(0))))
+    .replace(TURNING, '\ufffd');
+}
+
+const LINKS = new Set(['href', 'src', 'action', 'formaction']);
+
+function set(element, name, value) {
+  if (value === undefined || value === null || value === false) return;
+  if (name.startsWith('on')) {
+    element.addEventListener(name.slice(2), value);
+  } else if (name === 'value' || name === 'checked') {
+    element[name] = value;
+  } else if (LINKS.has(name) && !/^(\/(?!\/)|#|blob:)/.test(value)) {
+    throw new TypeError(`${name} leads elsewhere`);
+  } else {
+    element.setAttribute(name, value === true ? '' : visible(value));
+  }
+}
+
+function append(element, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === undefined || child === null || child === false || child === '') continue;
+    element.append(child instanceof Node ? child : visible(child));
+  }
+}
+
+// h('a', { href: '/jobs/1', class: 'name' }, 'text', h('b', {}, 'more'))
+export function h(tag, properties, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties ?? {})) set(element, name, value);
+  append(element, children);
+  return element;
+}
+
+const SVG = 'http://www.w3.org/2000/svg';
+export function svg(tag, properties, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(properties ?? {})) set(element, name, value);
+  append(element, children);
+  return element;
+}
+
+// Puts `children` into the element, in the place of all that was there, unless it is the same.
+export function fill(element, ...children) {
+  const fresh = document.createDocumentFragment();
+  append(fresh, children);
+  const same = element.childNodes.length === fresh.childNodes.length &&
+    [...fresh.childNodes].every((node, i) => node.isEqualNode(element.childNodes[i]));
+  // What holds the focus is put in the place of what held it.
+  const held = element.contains(document.activeElement) ? document.activeElement.getAttribute('data-key') : null;
+  if (!same) element.replaceChildren(fresh);
+  if (held && !element.contains(document.activeElement)) {
+    element.querySelector(`[data-key="${CSS.escape(held)}"]`)?.focus();
+  }
+  return element;
+}
+
+// A table: rows of cells, each text, node, or { class, content }. The wrapper scrolls sideways.
+export function table(caption, columns, rows, properties) {
+  const cell = (tag, content, scope) => {
+    const known = content && typeof content === 'object' && !(content instanceof Node) && !Array.isArray(content);
+    return h(tag, { scope, class: known ? content.class : null, 'data-label': known ? content.label : null },
+      known ? content.content : content);
+  };
+  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+    h('table', properties ?? {}, h('caption', { class: 'unseen' }, caption),
+      h('thead', {}, h('tr', {}, columns.map((column) => cell('th', column, 'col')))),
+      h('tbody', {}, rows.map((row) => row instanceof Node ? row :
+        h('tr', {}, row.map((content, i) => cell(i === 0 ? 'th' : 'td', content, i === 0 ? 'row' : null)))))));
+}

@@ -1,0 +1,133 @@
+// Live curves of a job, and where the time of its steps goes.
+import { h, svg, fill } from './dom.js';
+import { call } from './api.js';
+import { note, current } from './address.js';
+import { follow } from './live.js';
+import { Chart, chooser } from './chart.js';
+import { Series, addUpdate, order } from './series.js';
+import { number, timeOf } from './format.js';
+
+const BUCKETS = 400;
+const FIRST = ['train/loss', 'test/accuracy', 'train/accuracy', 'test/loss', 'train/learning_rate', 'train/gradient_norm', 'train/images_per_second'];
+const PHASES = [['compute', 'time/compute_ms'], ['statistics', 'time/statistics_ms'], ['gradients', 'time/gradients_ms'], ['data', 'time/data_ms']];
+
+const rank = (name) => { const at = FIRST.indexOf(name); return at < 0 ? FIRST.length + (name.startsWith('time/') ? 1 : 0) : at; };
+export const inOrder = (names) => [...names].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+
+// Of a job, for axes of epochs and of time.
+export function runOf(job) {
+  const progress = job?.progress ?? {};
+  return { stepsPerEpoch: Number(progress.step) / Number(progress.epoch) || 0, start: timeOf(job?.start_time) };
+}
+
+function phases(known) {
+  const parts = PHASES.map(([word, name], i) => [word, known.get(name)?.newest, i]).filter(([, value]) => Number.isFinite(value));
+  const total = parts.reduce((sum, [, value]) => sum + value, 0);
+  if (!total) return null;
+  let at = 0;
+  const bars = parts.map(([word, value, i]) => {
+    const rect = svg('rect', { class: `fill c${i}`, x: at * 100 / total, y: 0, width: value * 100 / total, height: 10 });
+    at += value;
+    return rect;
+  });
+  return [h('h2', {}, 'A step'), svg('svg', { class: 'phases', viewBox: '0 0 100 10', preserveAspectRatio: 'none', role: 'img',
+    'aria-label': `A step takes ${number(total, 3)} ms` }, bars),
+    h('ul', { class: 'keys' }, parts.map(([word, value, i]) => h('li', { class: `key c${i}` }, `${word} ${number(value, 3)} ms`)),
+      h('li', { class: 'quiet' }, `${number(total, 3)} ms in all`))];
+}
+
+export async function showCurves(view, name, body, state) {
+  const known = new Map();     // series by name
+  const charts = new Map();    // by name
+  const wanted = new Set();    // names whose curves are asked for
+  let watched = '', cursor = '', endWatch = () => {};
+  const choice = chooser(() => charts.forEach((chart) => chart.changed()));
+  const step = h('div', { class: 'step' }), grid = h('div', { class: 'charts' });
+  const filter = h('input', { type: 'search', placeholder: 'series', 'aria-label': 'Series to show', value: current().query.get('series') ?? '', oninput: () => { note({ series: filter.value }); hide(); } });
+  const none = h('p', { class: 'quiet' }, 'No metrics yet.');
+  fill(body, h('div', { class: 'bar' }, choice.elements, filter), step, none, grid);
+
+  const run = () => runOf(state.job);
+  function hide() {
+    for (const [series, chart] of charts) chart.element.hidden = !series.includes(filter.value.trim());
+  }
+
+  const seen = new IntersectionObserver((entries) => {
+    const names = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target.dataset.series).filter((series) => !wanted.has(series));
+    if (names.length > 0) load(names);
+  }, { rootMargin: '300px' });
+  view.onEnd(() => { seen.disconnect(); charts.forEach((chart) => chart.destroy()); endWatch(); });
+
+  function place(names) {
+    none.hidden = names.length > 0 || charts.size > 0;
+    const fresh = inOrder(names).filter((series) => !charts.has(series));
+    for (const series of fresh) {
+      const chart = new Chart(series, { chosen: choice.chosen });
+      chart.element.dataset.series = series;
+      charts.set(series, chart);
+    }
+    if (fresh.length === 0) return;
+    grid.append(...inOrder(charts.keys()).map((series) => charts.get(series).element));
+    hide();
+    for (const series of fresh) seen.observe(charts.get(series).element);
+  }
+
+  async function load(names) {
+    names.forEach((series) => wanted.add(series));
+    const answer = await call('MetricsService/QueryMetrics', { job: name, names, max_buckets: BUCKETS }, { signal: view.signal }).catch((error) => {
+      if (!view.signal.aborted) names.forEach((series) => wanted.delete(series));
+      throw error;
+    });
+    for (const one of answer.series ?? []) {
+      const series = new Series(one, answer.cursor);
+      known.set(series.name, series);
+      charts.get(series.name)?.setLines([{ label: series.name, series, color: 0, run: run() }]);
+    }
+    fill(step, phases(known));
+    performance.mark('syncbn-curves');
+    if (!cursor || order(answer.cursor) < order(cursor)) cursor = answer.cursor;
+    watch();
+  }
+
+  // One stream for all that is shown; it begins anew when more is.
+  function watch() {
+    const names = [...known.keys()].sort();
+    if (names.join() === watched) return;
+    watched = names.join();
+    endWatch();
+    endWatch = follow({ metrics: {
+      method: 'MetricsService/WatchMetrics', request: () => ({ job: name, names, cursor }),
+      message: (message) => {
+        if (message.update) {
+          const grown = addUpdate(message.update, message.cursor, known);
+          for (const series of grown) charts.get(series)?.changed();
+          if ([...grown].some((series) => series.startsWith('time/'))) fill(step, phases(known));
+        }
+        cursor = message.cursor || cursor;
+      },
+      end: (status) => {
+        if (status.reason !== 'CURSOR_TOO_OLD') return;
+        watched = cursor = '';
+        load([...wanted]);
+      },
+    } });
+  }
+
+  // Names that a job reports first later on.
+  async function look() {
+    const answer = await call('MetricsService/ListSeries', { job: name }, { signal: view.signal });
+    place((answer.series ?? []).map((series) => series.name));
+    return answer;
+  }
+  view.every(3000, () => { if (!['SUCCEEDED', 'FAILED', 'CANCELLED'].includes(state.job?.state) || charts.size === 0) look().catch(() => {}); });
+  state.onChange(() => {
+    // Of a job that has just begun neither is known.
+    for (const chart of charts.values()) for (const line of chart.lines) Object.assign(line.run, run());
+  });
+  // What stands in the bar of a step is not asked for by its charts, which are far down.
+  const first = PHASES.map(([, series]) => series);
+  const answer = await look();
+  const there = new Set((answer.series ?? []).map((series) => series.name));
+  const begin = [...inOrder(there).slice(0, 6), ...first.filter((series) => there.has(series))];
+  if (begin.length > 0) await load([...new Set(begin)].filter((series) => !wanted.has(series)));
+}

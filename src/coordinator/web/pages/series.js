@@ -1,0 +1,75 @@
+// A series of points as a page holds it: buckets as the coordinator thinned them out, then points as
+// they come.
+
+const MOST = 1200;  // buckets that are kept; twice as many before they are thinned out
+
+const last = (array) => array[array.length - 1];
+
+export class Series {
+  // `answer`: a Series of metrics.proto; `cursor`: of the same answer.
+  constructor(answer, cursor) {
+    this.name = answer.name;
+    this.rank = answer.rank ?? 0;
+    this.since = order(cursor);
+    this.first = (answer.first_step ?? []).map(Number);
+    this.step = (answer.last_step ?? []).map(Number);
+    this.mean = (answer.mean ?? []).map(Number);
+    this.low = (answer.min ?? []).map(Number);
+    this.high = (answer.max ?? []).map(Number);
+    this.count = (answer.count ?? []).map(Number);
+    this.time = (answer.time_us ?? []).map((us) => Number(us) / 1000);
+  }
+
+  get length() { return this.step.length; }
+  get newest() { return last(this.mean); }
+
+  // False: it was known before.
+  add(step, value, milliseconds) {
+    // A later attempt did these steps again: what it reports counts.
+    while (this.step.length > 0 && last(this.step) >= step) {
+      for (const column of this.columns()) column.pop();
+    }
+    this.first.push(step);
+    this.step.push(step);
+    this.mean.push(value);
+    this.low.push(value);
+    this.high.push(value);
+    this.count.push(1);
+    this.time.push(milliseconds);
+    if (this.step.length > 2 * MOST) this.thin();
+  }
+
+  columns() { return [this.first, this.step, this.mean, this.low, this.high, this.count, this.time]; }
+
+  // Two neighbours become one; the newest stay as they are.
+  thin() {
+    const kept = this.columns().map(() => []);
+    for (let i = 0; i < this.step.length; i += 2) {
+      const j = Math.min(i + 1, this.step.length - 1);
+      const n = this.count[i] + (j > i ? this.count[j] : 0);
+      const mean = j > i ? (this.mean[i] * this.count[i] + this.mean[j] * this.count[j]) / n : this.mean[i];
+      [this.first[i], this.step[j], mean, Math.min(this.low[i], this.low[j]), Math.max(this.high[i], this.high[j]), n,
+        this.time[j]].forEach((value, k) => kept[k].push(value));
+    }
+    [this.first, this.step, this.mean, this.low, this.high, this.count, this.time] = kept;
+  }
+}
+
+// Cursors of metrics are numbered in the order of what they stand behind.
+export function order(cursor) {
+  return Number((cursor ?? '').replace(/^\D*/, '')) || 0;
+}
+
+// Adds a MetricUpdate to the series that it is about (a Map by name); the names that have grown.
+export function addUpdate(update, cursor, known) {
+  const grown = new Set();
+  const batch = update.batch ?? {};
+  const at = order(cursor);
+  (batch.name_index ?? []).forEach((index, i) => {
+    const series = known.get(batch.names[index]);
+    if (!series || series.since >= at || (update.rank ?? 0) !== series.rank) return;
+    series.add(Number(batch.step[i]), Number(batch.value[i]), Number(batch.time_us[i]) / 1000);
+    grown.add(series.name);
+  });
+  return grown;
+}

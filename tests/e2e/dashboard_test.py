@@ -1,0 +1,334 @@
+"""Uses the dashboard of a real coordinator in a headless Chromium, as people do: submits a job, watches its
+curve grow, reads its log, cancels it; signs in with tokens; compares runs; and hands it hostile text.
+
+dashboard_test.py PROGRAM [FOLDER]    FOLDER: keeps pictures of every view there; 77 where there is no browser
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+import browser  # noqa: E402
+
+RUN = """name: %s
+seed: %d
+data: {dataset: shapes, shapes: {train_samples: 256, test_samples: 100}}
+model:
+  layers:
+    - conv: {out: 8, kernel: 3, stride: 2, padding: 1}
+    - norm
+    - relu
+    - global_average_pool
+    - linear: 10
+cluster: {replicas: 2, batch_per_replica: 16}
+train: {epochs: 100000, max_steps: %d, learning_rate: {base: 0.05}}
+"""
+ENDLESS = 1_000_000
+# Text that has become markup, script, an attribute, a header, a terminal's command or other letters elsewhere.
+HOSTILE = [
+    "<script>window.injected=1</script>", "<img src=x onerror=window.injected=1>", "\"><svg onload=window.injected=1>",
+    "' onmouseover='window.injected=1", "javascript:window.injected=1", "</textarea><script>window.injected=1</script>",
+    "<!--", "]]>", "&lt;b&gt;", "{{7*7}}", "${window.injected=1}", "<style>*{display:none}</style>", "<base href=//evil.example>",
+    "\x1b[31mred\x1b]0;title\x07", "a\r\nSet-Cookie: x=1\r\n\r\n<script>", "\u202egnp.exe", "\u2066\u200b\ufeff", "\x00\x08\x7f",
+    "event: job\ndata: {}\n\n", "<" * 2000, "\U0001f600\u0301", "__proto__", "constructor",
+]
+
+
+class Failed(Exception):
+    pass
+
+
+def expect(true, words):
+    if not true:
+        raise Failed(words)
+
+
+class Coordinator:
+    def __init__(self, program, folder):
+        self.program, self.folder = program, folder
+
+    def __enter__(self):
+        self.log = open(os.path.join(self.folder, "serve.log"), "wb")
+        self.process = subprocess.Popen(
+            [self.program, "serve", "--data", os.path.join(self.folder, "data"), "--listen", "127.0.0.1:0", "--http",
+             "127.0.0.1:0", "--slots", "2", "--heartbeat", "0.2", "--ask-time", "5"], stdout=self.log, stderr=self.log,
+            cwd=self.folder)
+        file = os.path.join(self.folder, "data", "server.json")
+        deadline = time.monotonic() + 120
+        while True:
+            if os.path.exists(file):
+                record = json.load(open(file))
+                if record["pid"] == self.process.pid:
+                    break
+            expect(self.process.poll() is None and time.monotonic() < deadline, "the coordinator does not serve")
+            time.sleep(0.05)
+        self.url, self.grpc, self.token = "http://" + record["http"], record["grpc"], None
+        return self
+
+    def __exit__(self, *_):
+        try:
+            for job in self.call("JobService/ListJobs", {"filter": "state = open"}).get("jobs", []):
+                self.call("JobService/CancelJob", {"name": job["name"], "kill": True})
+            deadline = time.monotonic() + 60
+            while self.call("JobService/ListJobs", {"filter": "state = open"}).get("jobs") and time.monotonic() < deadline:
+                time.sleep(0.2)
+        finally:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
+            self.log.close()
+
+    def call(self, method, request):
+        headers = {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = "Bearer " + self.token
+        asked = urllib.request.Request(self.url + "/api/v1/" + method, json.dumps(request).encode(), headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise Failed(f"{method}: {error.code} {error.read().decode()}")
+
+    def submit(self, name, seed, steps, **more):
+        job = {"run_file": RUN % (name, seed, steps), **more}
+        return self.call("JobService/CreateJob", {"job": job})["name"]
+
+    def wait_for(self, job, states):
+        deadline = time.monotonic() + 120
+        while True:
+            found = self.call("JobService/GetJob", {"name": job})
+            if found["state"] in states:
+                return found
+            expect(time.monotonic() < deadline, f"{job} is {found['state']} and not {states}: {found.get('failure')}")
+            time.sleep(0.1)
+
+
+def click(page, selector, text=None):
+    """Where a person would: at the middle of what is shown."""
+    script = """(() => {
+      const found = [...document.querySelectorAll(%s)].find((e) => %s === null || e.textContent.trim() === %s);
+      if (!found || found.disabled) return null;
+      found.scrollIntoView({ block: 'center' });
+      const box = found.getBoundingClientRect();
+      return [box.left + box.width / 2, box.top + box.height / 2];
+    })()""" % (json.dumps(selector), json.dumps(text), json.dumps(text))
+    x, y = page.wait(script, f"{selector} {text or ''}", 60)
+    for kind in ("mousePressed", "mouseReleased"):
+        page.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+
+def fill(page, selector, text):
+    page.wait(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); if (!e) return false; e.focus(); e.select(); return true; }})()",
+              selector, 60)
+    page.write(text)
+
+
+def quiet(page, where):
+    expect(not page.errors(), f"{where}: {page.errors()}")
+    expect(not page.evaluate("window.injected"), f"{where}: text of others was run")
+
+
+def look(page, name, pictures):
+    """The view in four windows: nothing stands out at the side."""
+    for width in (1280, 390):
+        for dark in (False, True):
+            page.look(width, dark, touch=width == 390)
+            time.sleep(0.4)
+            wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+            expect(wide[0] <= wide[1], f"{name} is {wide[0]} wide in a window of {wide[1]}")
+            if pictures:
+                page.screenshot(os.path.join(pictures, f"{name}-{width}-{'dark' if dark else 'light'}.png"), whole=False)
+    page.look(1280)
+
+
+def submits_watches_and_cancels(page, server, pictures):
+    page.open(server.url + "/", 1280)
+    page.wait("document.body.innerText.includes('No job yet')", "an empty list")
+    click(page, "a.button", "New job")
+    fill(page, "#file", RUN % ("first", 1, ENDLESS) + "typo: 1\n")
+    click(page, "button", "Check")
+    page.wait("document.querySelector('.faults')?.innerText.includes('typo')", "the fault of the run file")
+    page.events.clear()  # a browser tells of every answer that refuses
+    fill(page, "#file", RUN % ("first", 1, ENDLESS))
+    click(page, "button", "Submit")
+    page.wait("location.pathname === '/jobs/1'", "the page of the job")
+    page.wait("document.querySelector('.badge')?.textContent === 'Running'", "a running job")
+    chart = "document.querySelector('[data-series=\"train/loss\"]')"
+    page.wait(f"{chart}?.querySelector('canvas') && {chart}.dataset.newest > 0", "a curve")
+    before = page.evaluate(f"{chart}.querySelector('.readout').textContent")
+    page.wait(f"{chart}.querySelector('.readout').textContent !== {json.dumps(before)}", "the curve to grow", 30)
+    # How old the newest point is when the page shows it, of some that come.
+    late = page.evaluate("""new Promise((resolve) => {
+      const chart = %s, late = [];
+      const see = new MutationObserver(() => { late.push(Date.now() - Number(chart.dataset.newest)); if (late.length >= 10) { see.disconnect(); resolve(late); } });
+      see.observe(chart, { attributes: true, attributeFilter: ['data-newest'] });
+      setTimeout(() => resolve(late), 30000);
+    })""" % chart)
+    late.sort()
+    print(f"a point is on the page {late[len(late) // 2]:.0f} ms after its step (median), {late[-1]:.0f} ms at most, of {len(late)}")
+    expect(len(late) >= 5 and late[len(late) // 2] < 1000, f"points are shown after {late} ms")
+    # By keys: what a curve is at a step.
+    page.evaluate(f"{chart}.querySelector('.plot').focus()")
+    page.key("ArrowRight")
+    expect("step" in page.evaluate(f"{chart}.querySelector('.readout').textContent"), "the keys show no value")
+    look(page, "job", pictures)
+    click(page, ".tabs a", "Log")
+    page.wait("document.querySelectorAll('.log .line').length > 3", "lines of the log")
+    expect(page.evaluate("location.pathname") == "/jobs/1/log", "the log has no address")
+    look(page, "log", pictures)
+    click(page, ".tabs a", "Run file")
+    page.wait("document.querySelectorAll('.run-file tr').length > 20", "the run file")
+    expect(page.evaluate("document.querySelector('.run-file').innerText.includes('run.yaml:2')"), "no origin of a value")
+    look(page, "run-file", pictures)
+    click(page, ".tabs a", "History")
+    page.wait("document.querySelector('table')?.innerText.includes('CREATE')", "the history")
+    look(page, "history", pictures)
+    # Sent to a colleague, an address shows the same.
+    page.open(server.url + "/jobs/1/log?rank=0", 1280)
+    page.wait("document.querySelectorAll('.log .line').length > 1", "the log of a rank")
+    quiet(page, "the pages of a job")
+    click(page, "button", "Cancel")
+    click(page, "dialog button", "Cancel")
+    page.wait("document.querySelector('.badge')?.textContent === 'Cancelled'", "the end of the job")
+    expect(server.call("JobService/GetJob", {"name": "jobs/1"})["state"] == "CANCELLED", "it is not cancelled")
+    quiet(page, "cancelling")
+
+
+def compares(page, server, pictures):
+    jobs = [server.submit("pair", seed, 60) for seed in (1, 2)]
+    for job in jobs:
+        server.wait_for(job, ["SUCCEEDED"])
+    page.open(server.url + "/jobs", 1280)
+    page.wait("document.querySelectorAll('tr[data-job]').length === 3", "three jobs")
+    look(page, "jobs", pictures)
+    for job in jobs:
+        click(page, f"tr[data-job='{job}'] input")
+    click(page, "a.button", "Compare 2")
+    page.wait("document.querySelectorAll('figure.chart canvas').length > 0 && document.body.innerText.includes('±')", "curves and spread")
+    expect(page.evaluate("[...document.querySelectorAll('tbody th code')].map((e) => e.textContent).includes('seed')"), "the seeds do not differ")
+    expect(page.evaluate("location.search").startswith("?jobs="), "the comparison has no address")
+    look(page, "compare", pictures)
+    for path, words in (("/studies", "No study yet"), ("/hosts", "Nothing waits")):
+        page.open(server.url + path, 1280)
+        page.wait(f"document.body.innerText.includes({json.dumps(words)})", path)
+        look(page, path[1:], pictures)
+        quiet(page, path)
+    # Keys reach everything, and show where they are.
+    page.open(server.url + "/jobs", 1280)
+    page.wait("document.querySelectorAll('tr[data-job]').length === 3", "three jobs")
+    reached = set()
+    for _ in range(30):
+        page.key("Tab")
+        reached.add(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.id"))
+        expect(page.evaluate("document.activeElement === document.body || getComputedStyle(document.activeElement).outlineStyle !== 'none'"),
+               "what has the focus does not show it")
+    expect({"Jobs", "Hosts", "New job", "Running", "filter"} <= reached, f"keys reach {reached} only")
+    page.pdf(os.path.join(server.folder, "jobs.pdf"))
+
+
+def shows_hostile_text_as_text(page, server):
+    job = server.submit('"<img src=x onerror=window.injected=1>"', 3, 4, run_file_name="<b>\x1b[1m\u202e.yaml",
+                        labels={"team": "a-b"}, overrides=["name=<script>window.injected=1</script>"])
+    server.wait_for(job, ["SUCCEEDED", "FAILED"])
+    number = job.split("/")[1]
+    # What its ranks print: the log as it would be on the disk.
+    for folder, _, files in os.walk(os.path.join(server.folder, "data")):
+        if "output.log" in files and f"/{number}/" in folder + "/":
+            with open(os.path.join(folder, "output.log"), "ab") as log:
+                for text in HOSTILE:
+                    log.write(b"0: " + text.replace("\n", " ").encode("utf-8", "surrogatepass") + b"\n")
+    # An administrator's reason is in the history.
+    reason = server.submit("reason", 1, ENDLESS)
+    server.call("JobService/CancelJob", {"name": reason, "reason": HOSTILE[1] + HOSTILE[2]})
+    for path in (f"/jobs/{number}", f"/jobs/{number}/log", f"/jobs/{number}/run-file", f"/{reason}/history", "/jobs",
+                 f"/jobs/new?from={number}", f"/compare?jobs={number}", "/jobs?filter=%3Cscript%3Ewindow.injected%3D1%3C%2Fscript%3E",
+                 "/compare?jobs=%3Cscript%3E&series=%3Cb%3E", "/jobs/%3Cscript%3E"):
+        page.open(server.url + path, 1280)
+        time.sleep(1)
+        expect(page.evaluate("document.querySelectorAll('main img, main script, main b[class], main style, main base').length") == 0,
+               f"{path}: text became markup")
+        if "filter" not in path:  # which is refused, and the browser tells of that
+            quiet(page, path)
+        expect(not page.evaluate("window.injected"), path)
+    page.open(server.url + f"/jobs/{number}/log", 1280)
+    page.wait("document.querySelector('.log')?.textContent.includes('onerror=window.injected')", "the hostile lines as text")
+    shown = page.evaluate("document.querySelector('.log').textContent")
+    expect("\x1b" not in shown and "\u202e" not in shown, "a command of terminals, or letters turned round, are shown as they are")
+    # Every text by the one way in which pages make elements.
+    module = page.evaluate("document.querySelector('link[rel=modulepreload]').getAttribute('href')")
+    wrong = page.evaluate("""(async () => {
+      const { h, fill, table } = await import(%s);
+      const wrong = [];
+      for (const text of %s) {
+        const e = h('p', { title: text, 'aria-label': text, class: text.replace(/[^a-z]/g, '') }, text, [text], h('b', {}, text));
+        document.body.append(e, table(text, [text], [[text]]));
+        if (e.querySelectorAll(':scope > :not(b)').length > 0 || [...e.attributes].some((a) => a.name.startsWith('on'))) wrong.push(text);
+        for (const href of [text, 'https://evil.example', '//evil.example', 'data:text/html,x'])
+          try { h('a', { href }); wrong.push('href ' + href); } catch { /* refused, as it should be */ }
+      }
+      try { document.body.insertAdjacentHTML('beforeend', '<i>x</i>'); wrong.push('HTML is taken'); } catch { /* likewise */ }
+      return wrong;
+    })()""" % (json.dumps(module), json.dumps(HOSTILE)))
+    expect(not wrong, f"became something else than text: {wrong}")
+    expect(not page.evaluate("window.injected"), "a text was run")
+
+
+def asks_for_tokens(page, server, pictures):
+    secret = server.call("AdminService/CreateToken", {"token": {"name": "root", "role": "ADMIN"}})["secret"]
+    server.token = secret
+    viewer = server.call("AdminService/CreateToken", {"token": {"name": "vera", "role": "VIEWER"}})["secret"]
+    running = server.submit("guarded", 1, ENDLESS)
+    page.open(server.url + "/" + running, 1280)
+    page.wait("document.querySelector('#token')", "the question for a token")
+    look(page, "login", pictures)
+    fill(page, "#token", "wrong")
+    click(page, "button", "Sign in")
+    page.wait("document.querySelector('.error')?.textContent.includes('not known')", "a refusal")
+    page.events.clear()
+    fill(page, "#token", viewer)
+    click(page, "button", "Sign in")
+    page.wait("document.querySelector('.badge') && document.querySelector('.who')?.textContent.includes('vera')", "the job that was asked for")
+    time.sleep(1)
+    expect(page.evaluate("[...document.querySelectorAll('button')].every((b) => b.textContent !== 'Cancel')"), "a viewer may cancel")
+    expect(page.evaluate("document.cookie") == "", "there is a cookie")
+    click(page, "button", "Sign out")
+    page.wait("document.querySelector('#token')", "the question for a token")
+    page.events.clear()
+    fill(page, "#token", secret)
+    page.key("Enter")
+    page.wait("document.querySelector('.who')?.textContent.includes('root')", "who is signed in")
+    page.open(server.url + "/" + running, 1280)
+    page.wait("[...document.querySelectorAll('button')].some((b) => b.textContent === 'Cancel')", "an administrator's button")
+    quiet(page, "signed in")
+
+
+def main():
+    program, pictures = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    if not browser.program():
+        print(f"there is none of {', '.join(browser.PROGRAMS)}; install what launch/packages-test.txt lists")
+        sys.exit(77)
+    if pictures:
+        os.makedirs(pictures, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="syncbn-dashboard-")
+    try:
+        with Coordinator(program, folder) as server, browser.Browser() as page:
+            submits_watches_and_cancels(page, server, pictures)
+            compares(page, server, pictures)
+            shows_hostile_text_as_text(page, server)
+            asks_for_tokens(page, server, pictures)
+    except (Failed, TimeoutError, RuntimeError) as failed:
+        print(failed)
+        print(open(os.path.join(folder, "serve.log"), errors="replace").read()[-3000:])
+        sys.exit(1)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
