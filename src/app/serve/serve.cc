@@ -357,10 +357,11 @@ std::unique_ptr<HttpServer> Coordinator::ListenForHttp() {
   dashboard_ = std::make_unique<Dashboard>(Dashboard::Options{
       .channel = server_->InProcessChannel(),
       .tls = api.tls.has_value(),
-      .why_closed = in_the_open ? "there is no dashboard at " + options_.http +
-                                      " without TLS: tokens would travel in the open. Give --tls-cert "
-                                      "and --tls-key, or listen on 127.0.0.1 (--http)"
-                                : "",
+      .why_closed = in_the_open
+                        ? "there is no dashboard at " + options_.http +
+                              " without TLS: tokens would travel in the open. Give --tls-cert "
+                              "and --tls-key, or listen on 127.0.0.1 (--http)"
+                        : "",
       .allow_local = everybody_here});
   return std::make_unique<HttpServer>(HttpServer::Options{
       .address = options_.http,
@@ -370,8 +371,9 @@ std::unique_ptr<HttpServer> Coordinator::ListenForHttp() {
             return lost.empty() ? server_->WhyNotReady() : lost;
           },
       .metrics = [this] { return metrics_.Text(); },
-      .pages = [this](const HttpRequest& request,
-                      const std::shared_ptr<HttpReply>& reply) { dashboard_->Answer(request, reply); },
+      .pages = [this](
+                   const HttpRequest& request,
+                   const std::shared_ptr<HttpReply>& reply) { dashboard_->Answer(request, reply); },
       .tls = api.tls,
       .figures = &metrics_});
 }

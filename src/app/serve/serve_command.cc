@@ -82,7 +82,9 @@ void AddMain(Command command, ServeOptions& options) {
       ->type_name("HOST:PORT")
       ->allow_extra_args(false)
       ->capture_default_str();
-  command->add_option("--http", options.http, "address of the dashboard, of health and Prometheus figures, or off")
+  command
+      ->add_option("--http", options.http,
+                   "address of the dashboard, of health and Prometheus figures, or off")
       ->type_name("HOST:PORT")
       ->capture_default_str();
   command->add_option("--hosts", options.hosts_file, "the machines, in YAML")->type_name("FILE");

@@ -51,7 +51,8 @@ std::optional<std::string> HeaderOf(const grpc::ServerContextBase& context, cons
   return std::string(found->second.data(), found->second.size());
 }
 
-// Of a call from inside the process what it says itself (coordinator/web), of others what gRPC says.
+// Of a call from inside the process what it says itself (coordinator/web), of others what gRPC
+// says.
 std::string PeerOf(const grpc::ServerContextBase& context) {
   std::string peer = context.peer();
   return peer.starts_with("inproc") ? HeaderOf(context, "syncbn-peer").value_or(peer) : peer;

@@ -114,8 +114,9 @@ void HttpClient::Describe(HttpRequest& request) const {
     const auto& address = reinterpret_cast<const sockaddr_in6&>(peer);
     ::inet_ntop(AF_INET6, &address.sin6_addr, text, sizeof text);
     request.peer = "ipv6:[" + std::string(text) + "]:" + std::to_string(ntohs(address.sin6_port));
-    request.loopback = IN6_IS_ADDR_LOOPBACK(&address.sin6_addr) ||
-                       (IN6_IS_ADDR_V4MAPPED(&address.sin6_addr) && address.sin6_addr.s6_addr[12] == 127);
+    request.loopback =
+        IN6_IS_ADDR_LOOPBACK(&address.sin6_addr) ||
+        (IN6_IS_ADDR_V4MAPPED(&address.sin6_addr) && address.sin6_addr.s6_addr[12] == 127);
   } else {
     request.peer = "unix:";
     request.loopback = true;

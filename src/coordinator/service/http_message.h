@@ -39,9 +39,9 @@ struct HttpAnswer {
 struct HttpParse {
   enum class State { kPartial, kWhole, kBad } state = State::kPartial;
   HttpRequest request;
-  size_t used = 0;        // bytes of a whole request
-  int refusal = 400;      // of a bad one: the status that says so
-  bool expects = false;   // of a partial one: the client waits for "100 Continue" before its body
+  size_t used = 0;       // bytes of a whole request
+  int refusal = 400;     // of a bad one: the status that says so
+  bool expects = false;  // of a partial one: the client waits for "100 Continue" before its body
 };
 
 struct HttpLimits {

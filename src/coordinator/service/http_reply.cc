@@ -66,7 +66,8 @@ HttpReply::HttpReply(std::shared_ptr<HttpMailbox> mailbox, int64_t client,
       keep_alive_(request.keep_alive) {}
 
 HttpReply::~HttpReply() {
-  if (!begun_) Send({.status = 500, .body = "this was left without an answer; the log tells more\n"});
+  if (!begun_)
+    Send({.status = 500, .body = "this was left without an answer; the log tells more\n"});
 }
 
 void HttpReply::Send(const HttpAnswer& answer) {
@@ -77,8 +78,7 @@ void HttpReply::Send(const HttpAnswer& answer) {
   mailbox_->Post(
       {.kind = HttpMailbox::Letter::Kind::kAnswer,
        .client = client_,
-       .bytes =
-           SerializeHttp(answer, head_only_ ? HttpBody::kHead : HttpBody::kWhole, keep_alive_),
+       .bytes = SerializeHttp(answer, head_only_ ? HttpBody::kHead : HttpBody::kWhole, keep_alive_),
        .keep_alive = keep_alive_});
 }
 

@@ -62,8 +62,8 @@ class HttpReply {
 
   void Send(const HttpAnswer& answer);
   void Begin(const HttpAnswer& head);
-  // `done` hears when the system has taken the bytes, or (false) that it never will; from the thread
-  // that looks after all clients, so it must not block.
+  // `done` hears when the system has taken the bytes, or (false) that it never will; from the
+  // thread that looks after all clients, so it must not block.
   void Write(std::string bytes, std::function<void(bool left)> done);
   void End();
 

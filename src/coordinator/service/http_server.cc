@@ -279,7 +279,8 @@ class HttpServer::Clients {
         reply->Send({.status = why.empty() ? 200 : 503,
                      .body = why.empty() ? "ready\n" : "not serving: " + why + "\n"});
       } else if (request.path == "/metrics" && reads) {
-        reply->Send({.type = "text/plain; version=0.0.4; charset=utf-8", .body = options_.metrics()});
+        reply->Send(
+            {.type = "text/plain; version=0.0.4; charset=utf-8", .body = options_.metrics()});
       } else if (options_.pages) {
         options_.pages(std::move(request), reply);
       } else {

@@ -5,11 +5,12 @@
 //   GET /readyz    200 when it serves, else 503 and why not
 //   GET /metrics   figures in the text format of Prometheus (server_metrics.h)
 //
-// These tell no secrets and take no orders. With TLS files the port speaks TLS to whoever begins so,
-// and without to all others; pages are told which it was.
+// These tell no secrets and take no orders. With TLS files the port speaks TLS to whoever begins
+// so, and without to all others; pages are told which it was.
 //
-// A client has `patience` for all of a request, and as long without a byte taken of an answer. Where
-// too many are connected, the oldest that asks for nothing is ended: slow clients keep nobody out.
+// A client has `patience` for all of a request, and as long without a byte taken of an answer.
+// Where too many are connected, the oldest that asks for nothing is ended: slow clients keep nobody
+// out.
 #pragma once
 
 #include <chrono>
@@ -50,7 +51,8 @@ class HttpServer {
 
   // Listens when it returns. UNAVAILABLE when the address cannot be had.
   explicit HttpServer(Options options);
-  // Stops listening, ends all clients, and waits for answers that are being made by its own threads.
+  // Stops listening, ends all clients, and waits for answers that are being made by its own
+  // threads.
   ~HttpServer();
 
   // With the port that was chosen.

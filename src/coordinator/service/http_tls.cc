@@ -104,12 +104,12 @@ SSL_CTX* TlsContext::Load() const {
 
 std::string TlsContext::Stamp() const {
   std::string stamp;
-  for (const auto& file : {files_.certificate, files_.key,
-                           files_.client_ca.value_or(std::filesystem::path())}) {
+  for (const auto& file :
+       {files_.certificate, files_.key, files_.client_ca.value_or(std::filesystem::path())}) {
     std::error_code ignored;
-    stamp += std::to_string(
-                 std::filesystem::last_write_time(file, ignored).time_since_epoch().count()) +
-             ' ' + std::to_string(std::filesystem::file_size(file, ignored)) + ' ';
+    stamp +=
+        std::to_string(std::filesystem::last_write_time(file, ignored).time_since_epoch().count()) +
+        ' ' + std::to_string(std::filesystem::file_size(file, ignored)) + ' ';
   }
   return stamp;
 }

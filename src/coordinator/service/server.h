@@ -66,7 +66,8 @@ class Server {
   // that watch do not end by themselves: stop them first (FollowerPool::Stop).
   void Shutdown(std::chrono::milliseconds grace);
 
-  // A channel to this server inside the process: what it says of its caller is believed (call_gate.cc).
+  // A channel to this server inside the process: what it says of its caller is believed
+  // (call_gate.cc).
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
  private:

@@ -37,8 +37,8 @@ class Downsampler {
 
   // In the order of steps, one point a step.
   void Add(const MetricPoint& point);
-  // Many points at once, which stay together: from then on steps are divided into ranges, and a bucket
-  // can reach beyond its own by what it was given so.
+  // Many points at once, which stay together: from then on steps are divided into ranges, and a
+  // bucket can reach beyond its own by what it was given so.
   void AddBucket(const MetricBucket& bucket);
 
   // Moves the buckets into `series`, whose other fields stay.

@@ -13,7 +13,8 @@ void MetricBlocks::Add(int64_t series, int64_t before, const std::vector<MetricP
     MetricBucket sum = MakeBucket(points[begin]);
     bool in_order = true;
     for (size_t i = begin + 1; i < end; ++i) {
-      // One point a step, and all of one attempt: then the block is what a reader would make of them.
+      // One point a step, and all of one attempt: then the block is what a reader would make of
+      // them.
       in_order &= points[i].step > points[i - 1].step && points[i].attempt == points[begin].attempt;
       sum.first_step = std::min(sum.first_step, points[i].step);
       const int64_t last = std::max(sum.last_step, points[i].step);
@@ -48,7 +49,8 @@ std::optional<std::vector<MetricBlocks::Stretch>> MetricBlocks::Read(int64_t ser
   std::vector<Stretch> stretches;
   int64_t known = 0;
   Rows rows = database_.Query(
-      "SELECT first_step, last_step, in_order, sum, least, greatest, count, non_finite, attempt, time "
+      "SELECT first_step, last_step, in_order, sum, least, greatest, count, non_finite, attempt, "
+      "time "
       "FROM blocks WHERE series = ? ORDER BY block",
       series);
   const double infinity = std::numeric_limits<double>::infinity();
@@ -71,9 +73,9 @@ std::optional<std::vector<MetricBlocks::Stretch>> MetricBlocks::Read(int64_t ser
     stretches.push_back(stretch);
   }
   if (known != points) return std::nullopt;
-  std::stable_sort(stretches.begin(), stretches.end(), [](const Stretch& one, const Stretch& other) {
-    return one.first_step < other.first_step;
-  });
+  std::stable_sort(
+      stretches.begin(), stretches.end(),
+      [](const Stretch& one, const Stretch& other) { return one.first_step < other.first_step; });
   std::vector<Stretch> apart;
   for (const Stretch& next : stretches) {
     if (apart.empty() || next.first_step > apart.back().last_step) {

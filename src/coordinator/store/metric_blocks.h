@@ -1,8 +1,8 @@
-// What blocks of kBlockPoints points of a series come to, in the order in which the points arrived: so
-// that a curve of a million points is drawn without reading each. Part of MetricTable.
+// What blocks of kBlockPoints points of a series come to, in the order in which the points arrived:
+// so that a curve of a million points is drawn without reading each. Part of MetricTable.
 //
-// Blocks are written with their points, in the same transaction. Those of a series that began before
-// there were any do not have all of its points, and are not used.
+// Blocks are written with their points, in the same transaction. Those of a series that began
+// before there were any do not have all of its points, and are not used.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ class MetricBlocks {
  public:
   explicit MetricBlocks(Database& database) : database_(database) {}
 
-  // The points that come after the first `before` of the series, in the order in which they arrived.
+  // The points that come after the first `before` of the series, in the order in which they
+  // arrived.
   void Add(int64_t series, int64_t before, const std::vector<MetricPoint>& points);
 
   // A range of steps: of one block, or (no block) where points have to be read, because blocks that

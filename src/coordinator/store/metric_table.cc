@@ -270,12 +270,13 @@ v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& reque
   std::vector<Wanted> wanted;
   {
     Rows rows = database_.Query(
-        "SELECT name, rank, id, first_step, last_step, points FROM series WHERE job = ? ORDER BY name, "
+        "SELECT name, rank, id, first_step, last_step, points FROM series WHERE job = ? ORDER BY "
+        "name, "
         "rank",
         job);
     while (rows.Next()) {
-      Wanted one{rows.Text(0), static_cast<int>(rows.Int(1)), rows.Int(2), rows.Int(3),
-                 rows.Int(4), rows.Int(5)};
+      Wanted one{rows.Text(0), static_cast<int>(rows.Int(1)), rows.Int(2), rows.Int(3), rows.Int(4),
+                 rows.Int(5)};
       if (!MatchesAny(one.name, request.names())) continue;
       const bool rank_fits = request.has_rank() ? one.rank == request.rank()
                                                 : wanted.empty() || wanted.back().name != one.name;
@@ -301,8 +302,7 @@ v1::QueryMetricsResponse MetricTable::Query(const v1::QueryMetricsRequest& reque
     std::optional<std::vector<MetricBlocks::Stretch>> stretches;
     // A reader who asks for one attempt sees points of steps that a later one did again.
     if (!request.has_attempt() && one.points > std::max(kFewPoints, kBlockPoints * buckets)) {
-      stretches =
-          MetricBlocks(database_).Read(one.id, one.points, one.first_step, one.last_step);
+      stretches = MetricBlocks(database_).Read(one.id, one.points, one.first_step, one.last_step);
     }
     if (!stretches || static_cast<int64_t>(stretches->size()) <= buckets) {
       add_points(one.first_step, one.last_step);

@@ -287,7 +287,8 @@ DROP TABLE study_trials;
 CREATE INDEX ended_studies ON studies(end_time) WHERE end_time IS NOT NULL;
 )sql";
 
-// What blocks of points come to, so that a long curve is drawn without reading each (metric_blocks.h).
+// What blocks of points come to, so that a long curve is drawn without reading each
+// (metric_blocks.h).
 constexpr const char* kVersion7 = R"sql(
 CREATE TABLE blocks(
   series INTEGER NOT NULL,
@@ -307,8 +308,8 @@ CREATE TABLE blocks(
 )sql";
 
 const std::vector<std::string>& Steps() {
-  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3,
-                                                 kVersion4, kVersion5, kVersion6, kVersion7};
+  static const std::vector<std::string> steps = {kVersion1, kVersion2, kVersion3, kVersion4,
+                                                 kVersion5, kVersion6, kVersion7};
   return steps;
 }
 

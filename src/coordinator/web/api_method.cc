@@ -19,8 +19,7 @@ using google::protobuf::Message;
 using google::protobuf::MessageFactory;
 
 std::unique_ptr<Message> New(const Descriptor* type) {
-  return std::unique_ptr<Message>(
-      MessageFactory::generated_factory()->GetPrototype(type)->New());
+  return std::unique_ptr<Message>(MessageFactory::generated_factory()->GetPrototype(type)->New());
 }
 
 std::string BytesOf(const grpc::ByteBuffer& buffer) {
@@ -38,8 +37,9 @@ std::string BytesOf(const grpc::ByteBuffer& buffer) {
 ApiMethod::ApiMethod(std::string_view name, bool stream) {
   const MethodRule* rule = FindMethodRule(name);
   if (rule == nullptr || rule->access == Access::kWorker || rule->stream != stream) {
-    throw ApiError(ErrorCode::kNotFound, "METHOD_NOT_FOUND",
-                   "'" + std::string(name.substr(0, 80)) + "' is not a method that can be called here");
+    throw ApiError(
+        ErrorCode::kNotFound, "METHOD_NOT_FOUND",
+        "'" + std::string(name.substr(0, 80)) + "' is not a method that can be called here");
   }
   std::string full = "syncbn.v1." + std::string(name);
   path_ = "/" + full;
@@ -53,8 +53,8 @@ grpc::ByteBuffer ApiMethod::Request(const std::string& json) const {
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, request.get());
   if (!parsed.ok()) {
     throw ApiError(ErrorCode::kInvalidArgument, "MESSAGE_INVALID",
-                   "the body is no " + method_->input_type()->name() + " in JSON: " +
-                       std::string(parsed.message()).substr(0, 300));
+                   "the body is no " + method_->input_type()->name() +
+                       " in JSON: " + std::string(parsed.message()).substr(0, 300));
   }
   const grpc::Slice slice(request->SerializeAsString());
   return grpc::ByteBuffer(&slice, 1);

@@ -15,8 +15,9 @@ namespace syncbn::coordinator {
 
 class ApiMethod {
  public:
-  // Of "JobService/GetJob". Throws NOT_FOUND (METHOD_NOT_FOUND) for what users cannot call: no method,
-  // one of workers, or one that streams where `stream` says it must not, or the other way round.
+  // Of "JobService/GetJob". Throws NOT_FOUND (METHOD_NOT_FOUND) for what users cannot call: no
+  // method, one of workers, or one that streams where `stream` says it must not, or the other way
+  // round.
   ApiMethod(std::string_view name, bool stream);
 
   // "/syncbn.v1.JobService/GetJob"
@@ -32,8 +33,8 @@ class ApiMethod {
   std::string path_;
 };
 
-// A status that is no OK, for a client: {"code", "message", "reason", "metadata", "errors"}, the last
-// where a run file or a study file is wrong.
+// A status that is no OK, for a client: {"code", "message", "reason", "metadata", "errors"}, the
+// last where a run file or a study file is wrong.
 std::string StatusJson(const grpc::Status& status);
 // The HTTP status that says about the same.
 int HttpStatusOf(grpc::StatusCode code);

@@ -27,8 +27,8 @@ std::string Hex(const std::string& bytes) {
 std::string Pack(const std::string& text) {
   z_stream stream{};
   constexpr int kGzip = 15 + 16;
-  SYNCBN_CHECK(deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, kGzip, 9,
-                            Z_DEFAULT_STRATEGY) == Z_OK)
+  SYNCBN_CHECK(
+      deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, kGzip, 9, Z_DEFAULT_STRATEGY) == Z_OK)
       << "no memory is left";
   std::string packed(deflateBound(&stream, text.size()) + 32, '\0');
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
@@ -86,10 +86,10 @@ HttpAnswer AssetServer::Answer(const HttpRequest& request) const {
   const File* file = Find(request.path);
   if (file == nullptr) return {.status = 404, .body = "there is no such page\n"};
   HttpAnswer answer{.type = file->type};
-  answer.headers = {{"ETag", file->etag},
-                    {"Vary", "Accept-Encoding"},
-                    {"Cache-Control",
-                     file->keep ? "public, max-age=31536000, immutable" : "no-cache"}};
+  answer.headers = {
+      {"ETag", file->etag},
+      {"Vary", "Accept-Encoding"},
+      {"Cache-Control", file->keep ? "public, max-age=31536000, immutable" : "no-cache"}};
   const std::string* known = request.Header("if-none-match");
   if (known != nullptr && known->find(file->etag) != std::string::npos) {
     answer.status = 304;

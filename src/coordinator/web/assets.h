@@ -1,5 +1,5 @@
-// The files of the dashboard, as CMake embeds them (pages/, and dygraphs of Debian's libjs-dygraphs,
-// which is under the MIT licence).
+// The files of the dashboard, as CMake embeds them (pages/, and dygraphs of Debian's
+// libjs-dygraphs, which is under the MIT licence).
 #pragma once
 
 #include <span>

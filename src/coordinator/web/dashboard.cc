@@ -10,10 +10,12 @@
 namespace syncbn::coordinator {
 namespace {
 
-// Scripts and styles of our own files alone, no inline ones; and no text becomes HTML: the only policy
-// lets through what has no markup in it (pages/dom.js), which is what the chart library needs.
+// Scripts and styles of our own files alone, no inline ones; and no text becomes HTML: the only
+// policy lets through what has no markup in it (pages/dom.js), which is what the chart library
+// needs.
 constexpr const char* kPolicy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src "
+    "'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types default";
 
@@ -90,7 +92,8 @@ void Dashboard::CheckCall(const HttpRequest& request) const {
   const std::string* origin = request.Header("origin");
   const std::string* site = request.Header("sec-fetch-site");
   const std::string* type = request.Header("content-type");
-  // A page elsewhere can have a browser send neither this type nor this method without asking first.
+  // A page elsewhere can have a browser send neither this type nor this method without asking
+  // first.
   if (request.method != "POST" || type == nullptr || !type->starts_with("application/json"))
     Refuse("NOT_ALLOWED", "a method is called by POST with a body of the type application/json");
   if (host == nullptr || !IsHost(*host)) Refuse("NOT_ALLOWED", "the request has no host");

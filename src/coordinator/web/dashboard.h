@@ -1,10 +1,11 @@
-// What people see of the coordinator in a browser: its pages, and the API that they call (gateway.h).
+// What people see of the coordinator in a browser: its pages, and the API that they call
+// (gateway.h).
 //
-// A page shows its token in the header `authorization`, never in a cookie: cookies go to every port of
-// a host, also to other users' programs, and with requests that other sites have a browser make. So
-// nothing is believed of a request because of the browser it comes from, but where there are no tokens
-// and everybody on this machine is "local" (authenticator.h): then a request must come from this
-// machine, by one of its own names, and from a page of the same origin.
+// A page shows its token in the header `authorization`, never in a cookie: cookies go to every port
+// of a host, also to other users' programs, and with requests that other sites have a browser make.
+// So nothing is believed of a request because of the browser it comes from, but where there are no
+// tokens and everybody on this machine is "local" (authenticator.h): then a request must come from
+// this machine, by one of its own names, and from a page of the same origin.
 //
 // Thread-safe.
 #pragma once

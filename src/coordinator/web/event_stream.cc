@@ -25,7 +25,8 @@ class EventStream::Reader final
   }
 
   void Go(const std::shared_ptr<grpc::Channel>& channel) {
-    grpc::GenericStub(channel).PrepareBidiStreamingCall(context_.get(), part_.method.path(), {}, this);
+    grpc::GenericStub(channel).PrepareBidiStreamingCall(context_.get(), part_.method.path(), {},
+                                                        this);
     // Reads are begun by whoever sends; the call must not be over in between.
     AddHold();
     StartWriteLast(&part_.request, {});

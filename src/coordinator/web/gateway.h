@@ -1,13 +1,16 @@
-// The API over HTTP: every call goes through a channel inside the process to the same gRPC server as
-// all others, so that who may do what, limits, the audit table and what a call does are in one place.
+// The API over HTTP: every call goes through a channel inside the process to the same gRPC server
+// as all others, so that who may do what, limits, the audit table and what a call does are in one
+// place.
 //
 //   POST /api/v1/JobService/GetJob   {"name": "jobs/1"}   one call, request and answer as JSON
 //   POST /api/v1/stream              {"streams": [{"id": "log", "method": "LogService/FollowLog",
-//                                      "request": {...}}, ...]}   server-sent events until all have ended
+//                                      "request": {...}}, ...]}   server-sent events until all have
+//                                      ended
 //
-// An event is named after its stream; its data are {"message": ...}, or {"end": ...} with the status
-// where the stream ends: {} or as in an answer that is an error (StatusJson in api_method.h). The next
-// message of a stream is asked for when the client has taken the last: a slow client holds one of each.
+// An event is named after its stream; its data are {"message": ...}, or {"end": ...} with the
+// status where the stream ends: {} or as in an answer that is an error (StatusJson in
+// api_method.h). The next message of a stream is asked for when the client has taken the last: a
+// slow client holds one of each.
 //
 // Thread-safe.
 #pragma once

@@ -1,4 +1,5 @@
-// Long curves, drawn from blocks of points: what a bucket says holds of exactly the points that it has.
+// Long curves, drawn from blocks of points: what a bucket says holds of exactly the points that it
+// has.
 #include "coordinator/store/metric_blocks.h"
 
 #include <gtest/gtest.h>
@@ -45,7 +46,8 @@ class MetricBlocksTest : public ::testing::Test {
       });
     }
   }
-  v1::Series Query(int buckets, std::optional<int64_t> first = {}, std::optional<int64_t> last = {}) {
+  v1::Series Query(int buckets, std::optional<int64_t> first = {},
+                   std::optional<int64_t> last = {}) {
     v1::QueryMetricsRequest request;
     request.set_job(JobName(job_));
     request.set_max_buckets(buckets);
@@ -110,7 +112,8 @@ TEST_F(MetricBlocksTest, BucketsOfALongCurveAreRightToTheLastPoint) {
 
 TEST_F(MetricBlocksTest, StepsThatALaterAttemptDidAgainAreShownAsItDidThem) {
   Report(1, 1, 15'000);
-  // It went back to its checkpoint, did not come as far, and the next went on from further back still.
+  // It went back to its checkpoint, did not come as far, and the next went on from further back
+  // still.
   Report(2, 14'001, 14'500);
   Report(3, 13'800, 40'000);
   Check(Query(100), 1, 40'000, 100);

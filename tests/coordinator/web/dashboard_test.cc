@@ -33,8 +33,10 @@ class DashboardTest : public ServerTest {
         .address = "127.0.0.1:0",
         .why_not_ready = [] { return ""; },
         .metrics = [] { return ""; },
-        .pages = [this](const HttpRequest& request,
-                        const std::shared_ptr<HttpReply>& reply) { dashboard->Answer(request, reply); },
+        .pages =
+            [this](const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
+              dashboard->Answer(request, reply);
+            },
         .tls = server.options.tls});
     client = std::make_unique<httplib::Client>("http://" + http->address());
     client->set_read_timeout(60);
@@ -78,8 +80,8 @@ TEST_F(DashboardTest, ACallHasTheAnswerOfTheApiAsJson) {
 
 TEST_F(DashboardTest, OnlyMethodsOfUsersCanBeCalled) {
   StartAll();
-  for (const char* method : {"WorkerService/Heartbeat", "JobService/WatchJobs", "JobService/Nothing",
-                             "../JobService/GetJob", "", "JobService"}) {
+  for (const char* method : {"WorkerService/Heartbeat", "JobService/WatchJobs",
+                             "JobService/Nothing", "../JobService/GetJob", "", "JobService"}) {
     EXPECT_THAT(Call(method, "{}"), StartsWith("404 ")) << method;
   }
 }
@@ -90,11 +92,14 @@ TEST_F(DashboardTest, RolesAndTokensAreThoseOfTheApi) {
   const std::string viewer = server.authenticator.Create("vera", Role::kViewer, std::nullopt);
   AddJob(server.store);
   EXPECT_THAT(Call("JobService/GetJob", R"({"name": "jobs/1"})"), StartsWith("401 "));
-  EXPECT_THAT(Call("JobService/GetJob", R"({"name": "jobs/1"})", Bearer("wrong")), StartsWith("401 "));
-  EXPECT_THAT(Call("JobService/GetJob", R"({"name": "jobs/1"})", Bearer(viewer)), StartsWith("200 "));
+  EXPECT_THAT(Call("JobService/GetJob", R"({"name": "jobs/1"})", Bearer("wrong")),
+              StartsWith("401 "));
+  EXPECT_THAT(Call("JobService/GetJob", R"({"name": "jobs/1"})", Bearer(viewer)),
+              StartsWith("200 "));
   EXPECT_THAT(Call("JobService/CancelJob", R"({"name": "jobs/1"})", Bearer(viewer)),
               AllOf(StartsWith("403 "), HasSubstr("ROLE_TOO_LOW")));
-  EXPECT_THAT(Call("JobService/CancelJob", R"({"name": "jobs/1"})", Bearer(root)), StartsWith("200 "));
+  EXPECT_THAT(Call("JobService/CancelJob", R"({"name": "jobs/1"})", Bearer(root)),
+              StartsWith("200 "));
   // Whoever did it is known by name and by where from, not as the process itself.
   const std::vector<AuditRecord> audit = Audit();
   EXPECT_EQ(audit.front().actor, "root");
@@ -112,15 +117,16 @@ TEST_F(DashboardTest, WhoSpeaksToTheApiFromOutsideCannotSayWhereItComesFrom) {
   EXPECT_THAT(Audit().front().peer, StartsWith("ipv4:127.0.0.1:"));
 }
 
-// Where there are no tokens whoever can reach the port is an admin: so nobody may make a browser here
-// ask for them.
+// Where there are no tokens whoever can reach the port is an admin: so nobody may make a browser
+// here ask for them.
 TEST_F(DashboardTest, WithoutTokensNoOtherSiteCallsThroughABrowser) {
   StartAll();
   AddJob(server.store);
   const std::string body = R"({"name": "jobs/1"})";
   const std::string own = "http://" + http->address();
-  EXPECT_THAT(Call("JobService/CancelJob", body, {{"Origin", own}, {"Sec-Fetch-Site", "same-origin"}}),
-              StartsWith("200 "));
+  EXPECT_THAT(
+      Call("JobService/CancelJob", body, {{"Origin", own}, {"Sec-Fetch-Site", "same-origin"}}),
+      StartsWith("200 "));
   const std::vector<httplib::Headers> foreign = {
       {{"Origin", "https://evil.example"}},
       {{"Origin", "null"}},
@@ -139,7 +145,8 @@ TEST_F(DashboardTest, WithoutTokensNoOtherSiteCallsThroughABrowser) {
         << headers.begin()->first << ": " << headers.begin()->second;
   }
   // What a form, or a picture, can send.
-  for (const char* type : {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+  for (const char* type :
+       {"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
     EXPECT_THAT(Call("JobService/CancelJob", body, {}, type), StartsWith("403 ")) << type;
   const auto got = client->Get("/api/v1/JobService/GetJob");
   EXPECT_EQ(got->status, 403);
@@ -179,7 +186,8 @@ TEST_F(DashboardTest, StreamsComeAsEventsAndEnd) {
            heard.find("\"snapshot_end\"") == std::string::npos;
   };
   client->send(request);
-  EXPECT_THAT(heard, HasSubstr("event: jobs\ndata: {\"message\":{\"snapshot\":{\"name\":\"jobs/1\""));
+  EXPECT_THAT(heard,
+              HasSubstr("event: jobs\ndata: {\"message\":{\"snapshot\":{\"name\":\"jobs/1\""));
   EXPECT_THAT(heard, HasSubstr("event: gone\ndata: {\"end\":{"));
   EXPECT_THAT(heard, HasSubstr("\"reason\":\"JOB_NOT_FOUND\""));
   // The client has left: its streams end.
@@ -188,7 +196,8 @@ TEST_F(DashboardTest, StreamsComeAsEventsAndEnd) {
     std::this_thread::sleep_for(10ms);
   EXPECT_EQ(server.pool->size(), 0);
   for (const char* wrong :
-       {"{}", "[]", R"({"streams": []})", R"({"streams": [{"id": "A b", "method": "JobService/WatchJobs"}]})",
+       {"{}", "[]", R"({"streams": []})",
+        R"({"streams": [{"id": "A b", "method": "JobService/WatchJobs"}]})",
         R"({"streams": [{"id": "a", "method": "JobService/GetJob"}]})",
         R"({"streams": [{"id": "a\nevent: b", "method": "JobService/WatchJobs"}]})"}) {
     EXPECT_THAT(Call("stream", wrong), StartsWith("4")) << wrong;
@@ -203,13 +212,15 @@ TEST_F(DashboardTest, PagesForbidEveryScriptButTheirOwnFiles) {
     EXPECT_EQ(page->status, 200) << path;
     const std::string policy = page->get_header_value("Content-Security-Policy");
     EXPECT_THAT(policy, AllOf(HasSubstr("default-src 'none'"), HasSubstr("script-src 'self';"),
-                              HasSubstr("frame-ancestors 'none'"), HasSubstr("require-trusted-types-for"),
-                              Not(HasSubstr("unsafe"))));
+                              HasSubstr("frame-ancestors 'none'"),
+                              HasSubstr("require-trusted-types-for"), Not(HasSubstr("unsafe"))));
     EXPECT_EQ(page->get_header_value("X-Content-Type-Options"), "nosniff");
     EXPECT_FALSE(page->has_header("Set-Cookie"));
-    EXPECT_FALSE(std::regex_search(page->body, std::regex("<script>|\\son[a-z]+=|style=|javascript:")));
+    EXPECT_FALSE(
+        std::regex_search(page->body, std::regex("<script>|\\son[a-z]+=|style=|javascript:")));
   }
-  for (const char* path : {"/nothing", "/assets/0/main.js", "/jobsx", "/..%2f", "/assets/../jobs.js"})
+  for (const char* path :
+       {"/nothing", "/assets/0/main.js", "/jobsx", "/..%2f", "/assets/../jobs.js"})
     EXPECT_EQ(client->Get(path)->status, 404) << path;
   EXPECT_EQ(client->Post("/jobs", "", "text/plain")->status, 405);
 }
@@ -219,8 +230,8 @@ TEST_F(DashboardTest, FilesAreFoundUnderANameOfTheirContentAndAskedForOnce) {
   const std::string page = client->Get("/")->body;
   const std::regex link("(src|href)=\"(/assets/[0-9a-f]{16}/([a-z_.]+))\"");
   int files = 0;
-  for (auto found = std::sregex_iterator(page.begin(), page.end(), link); found != std::sregex_iterator();
-       ++found, ++files) {
+  for (auto found = std::sregex_iterator(page.begin(), page.end(), link);
+       found != std::sregex_iterator(); ++found, ++files) {
     const std::string path = (*found)[2];
     const auto plain = client->Get(path);
     EXPECT_EQ(plain->status, 200) << path;
@@ -253,10 +264,11 @@ TEST(DashboardPages, MakeNoMarkupOfText) {
 TEST_F(DashboardTest, WithTlsPagesAndCallsComeByItAlone) {
   const std::string crt = (server.folder.path() / "s.crt").string();
   const std::string key = (server.folder.path() / "s.key").string();
-  const ProcessResult made = RunProcess(
-      {.argv = {"/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj", "/CN=localhost", "-addext",
-                "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", crt}});
+  const ProcessResult made =
+      RunProcess({.argv = {"/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                           "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
+                           "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                           "-keyout", key, "-out", crt}});
   ASSERT_EQ(made.status, 0) << made.err;
   server.options.tls = TlsFiles{.certificate = crt, .key = key};
   StartAll({.tls = true, .allow_local = true});
