@@ -22,8 +22,8 @@ void MetricBlocks::Add(int64_t series, int64_t before, const std::vector<MetricP
       sum.last_step = last;
     }
     const bool finite = sum.count > sum.non_finite;
-    const auto least = finite ? std::optional(sum.min) : std::nullopt;
-    const auto greatest = finite ? std::optional(sum.max) : std::nullopt;
+    std::optional<double> least, greatest;
+    if (finite) least = sum.min, greatest = sum.max;
     database_.Run(
         "INSERT INTO blocks(series, block, first_step, last_step, in_order, sum, least, greatest, "
         "count, non_finite, attempt, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
