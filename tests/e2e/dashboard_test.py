@@ -233,7 +233,7 @@ def compares(page, server, pictures):
 
 
 def shows_hostile_text_as_text(page, server):
-    job = server.submit('"<img src=x onerror=window.injected=1>"', 3, 4, run_file_name="<b>\x1b[1m\u202e.yaml",
+    job = server.submit('"<img src=x onerror=window.injected=1>"', 3, 4, run_file_name="<b>\u202e.yaml",
                         labels={"team": "a-b"}, overrides=["name=<script>window.injected=1</script>"])
     server.wait_for(job, ["SUCCEEDED", "FAILED"])
     number = job.split("/")[1]

@@ -72,7 +72,7 @@ class Browser:
         self._process.wait()
         try:
             while True:
-                os.waitpid(-1, 0)  # what it had started
+                os.waitpid(-self._process.pid, 0)  # what it had started: those of its group
         except ChildProcessError:
             pass
         os.close(self._answers)

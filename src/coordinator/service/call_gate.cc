@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "coordinator/control/secret.h"
 #include "coordinator/field_check.h"
+#include "coordinator/service/inside_key.h"
 #include "coordinator/service/status.h"
 #include "rpc/status.h"
 
@@ -54,8 +55,8 @@ std::optional<std::string> HeaderOf(const grpc::ServerContextBase& context, cons
 // Of a call from inside the process what it says itself (coordinator/web), of others what gRPC
 // says.
 std::string PeerOf(const grpc::ServerContextBase& context) {
-  std::string peer = context.peer();
-  return peer.starts_with("inproc") ? HeaderOf(context, "syncbn-peer").value_or(peer) : peer;
+  const bool inside = HeaderOf(context, kInsideKeyHeader) == InsideKey();
+  return inside ? HeaderOf(context, kInsidePeerHeader).value_or("") : context.peer();
 }
 
 // The details that the client says it takes; what every client takes where it says nothing.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "coordinator/api_error.h"
+#include "coordinator/service/inside_key.h"
 #include "coordinator/service/status.h"
 #include "coordinator/web/api_method.h"
 #include "coordinator/web/event_stream.h"
@@ -66,7 +67,8 @@ std::vector<EventStream::Part> PartsOf(const std::string& body) {
 }  // namespace
 
 void SetCaller(grpc::ClientContext& context, const HttpRequest& request) {
-  context.AddMetadata("syncbn-peer", request.peer);
+  context.AddMetadata(kInsideKeyHeader, InsideKey());
+  context.AddMetadata(kInsidePeerHeader, request.peer);
   // An answer is no header here: every fault of a run file fits.
   context.AddMetadata("syncbn-max-details", std::to_string(kMostDetails));
   const std::string* authorization = request.Header("authorization");

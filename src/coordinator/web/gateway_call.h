@@ -8,8 +8,7 @@
 
 namespace syncbn::coordinator {
 
-// Says who calls and from where: the server trusts the latter of calls from inside the process
-// alone. Throws UNAUTHENTICATED for a token that cannot be one.
+// Says who calls and from where (inside_key.h). Throws UNAUTHENTICATED for a token that cannot be one.
 void SetCaller(grpc::ClientContext& context, const HttpRequest& request);
 
 HttpAnswer JsonAnswer(int status, std::string json);
