@@ -425,10 +425,10 @@ void Coordinator::Run(const EndSignals& signals) {
   Log("server.end",
       std::string("ends on ") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") + "; jobs go on");
   http_.reset();
-  // It has a channel to the server.
-  dashboard_.reset();
   followers_.Stop();
   server_->Shutdown(kGrace);
+  // Its calls have ended now; it has a channel to the server.
+  dashboard_.reset();
   server_.reset();
   drivers_->Stop();
   controller_.reset();

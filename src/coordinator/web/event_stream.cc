@@ -72,8 +72,9 @@ class EventStream::Reader final
 };
 
 void EventStream::Start(const std::shared_ptr<grpc::Channel>& channel, std::vector<Part> parts,
-                        const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
-  const auto stream = std::make_shared<EventStream>(reply);
+                        const HttpRequest& request, const std::shared_ptr<HttpReply>& reply,
+                        std::shared_ptr<void> open) {
+  const auto stream = std::make_shared<EventStream>(reply, std::move(open));
   std::vector<std::unique_ptr<Reader>> readers;
   for (Part& part : parts)
     readers.push_back(std::make_unique<Reader>(stream, std::move(part), request));

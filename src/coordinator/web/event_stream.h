@@ -26,9 +26,11 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
 
   // Lives until the last of the parts has ended. Throws before anything was sent.
   static void Start(const std::shared_ptr<grpc::Channel>& channel, std::vector<Part> parts,
-                    const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+                    const HttpRequest& request, const std::shared_ptr<HttpReply>& reply,
+                    std::shared_ptr<void> open);
 
-  explicit EventStream(std::shared_ptr<HttpReply> reply) : reply_(std::move(reply)) {}
+  EventStream(std::shared_ptr<HttpReply> reply, std::shared_ptr<void> open)
+      : calls_(std::move(open)), reply_(std::move(reply)) {}
 
  private:
   class Reader;
@@ -37,6 +39,7 @@ class EventStream : public std::enable_shared_from_this<EventStream> {
   void Cancel();
   void EndOne(const std::string& id, const grpc::Status& status);
 
+  const std::shared_ptr<void> calls_;  // first, so that it ends last (OpenCalls)
   const std::shared_ptr<HttpReply> reply_;
   std::vector<std::shared_ptr<grpc::ClientContext>> contexts_;
   std::mutex mutex_;

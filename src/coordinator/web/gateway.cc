@@ -23,8 +23,10 @@ constexpr std::chrono::seconds kDeadline{30};
 
 // One call that is under way; deletes itself at its end.
 struct UnaryCall {
-  explicit UnaryCall(ApiMethod asked) : method(std::move(asked)) {}
+  UnaryCall(ApiMethod asked, std::shared_ptr<void> opened)
+      : open(std::move(opened)), method(std::move(asked)) {}
 
+  const std::shared_ptr<void> open;  // first, so that it ends last
   ApiMethod method;
   grpc::ClientContext context;
   grpc::ByteBuffer request, response;
@@ -104,7 +106,7 @@ void Gateway::Answer(const HttpRequest& request, const std::shared_ptr<HttpReply
 
 void Gateway::Call(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const {
   auto call = std::make_shared<UnaryCall>(
-      ApiMethod(std::string_view(request.path).substr(kPrefix.size()), false));
+      ApiMethod(std::string_view(request.path).substr(kPrefix.size()), false), calls_.Begin());
   call->request = call->method.Request(request.body.empty() ? "{}" : request.body);
   SetCaller(call->context, request);
   call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
@@ -123,7 +125,7 @@ void Gateway::Call(const HttpRequest& request, const std::shared_ptr<HttpReply>&
 }
 
 void Gateway::Stream(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const {
-  EventStream::Start(channel_, PartsOf(request.body), request, reply);
+  EventStream::Start(channel_, PartsOf(request.body), request, reply, calls_.Begin());
 }
 
 }  // namespace syncbn::coordinator

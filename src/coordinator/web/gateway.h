@@ -22,6 +22,7 @@
 
 #include "coordinator/service/http_message.h"
 #include "coordinator/service/http_reply.h"
+#include "coordinator/web/gateway_call.h"
 
 namespace syncbn::coordinator {
 
@@ -32,6 +33,8 @@ class Gateway {
   static constexpr size_t kMostStreams = 8;
 
   explicit Gateway(std::shared_ptr<grpc::Channel> channel) : channel_(std::move(channel)) {}
+  // Waits for the calls that are under way: end those who wait for them, and the server, first.
+  ~Gateway() { calls_.WaitForAll(); }
 
   // Answers what is below kPrefix. Who the caller is follows from the header `authorization`.
   void Answer(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const;
@@ -41,6 +44,7 @@ class Gateway {
   void Stream(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const;
 
   std::shared_ptr<grpc::Channel> channel_;
+  mutable OpenCalls calls_;
 };
 
 }  // namespace syncbn::coordinator
