@@ -62,6 +62,11 @@ Option Option::excludes(const std::string& option) const {
   return *this;
 }
 
+Option Option::needs(const std::string& option) const {
+  option_->needs(option);
+  return *this;
+}
+
 // What a check expects stands in the option's own words: CLI11 shall add nothing to the help.
 
 Option Option::check(const Check& check) const {

@@ -38,6 +38,7 @@ class Option {
   // Of several values the last counts.
   Option take_last() const;
   Option excludes(const std::string& option) const;  // added before
+  Option needs(const std::string& option) const;     // likewise
   Option check(const Check& check) const;
   Option range(int least, int most) const;
   Option range(double least, double most) const;

@@ -21,6 +21,7 @@
 // is behind it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -38,10 +39,38 @@ namespace syncbn::comm {
 // Thread-safe.
 class Exchange {
  public:
+  struct Counters {
+    int64_t messages = 0;
+    int64_t bytes = 0;
+  };
+
+ private:
+  class Sums {
+   public:
+    void Add(int64_t messages, int64_t bytes) {
+      messages_.fetch_add(messages, std::memory_order_relaxed);
+      bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    }
+    Counters Read() const {
+      return {.messages = messages_.load(std::memory_order_relaxed),
+              .bytes = bytes_.load(std::memory_order_relaxed)};
+    }
+
+   private:
+    std::atomic<int64_t> messages_{0}, bytes_{0};
+  };
+
+ public:
   // The exchanges of one reduction, in this process.
   class Series {
    public:
     virtual ~Series() = default;
+    // What this process has sent in it to others.
+    Counters sent() const { return sent_.Read(); }
+
+   private:
+    friend class Exchange;
+    Sums sent_;
   };
   // The same in all processes.
   struct Key {
@@ -126,12 +155,18 @@ class Exchange {
     return nullptr;
   }
 
-  struct Counters {
-    int64_t messages = 0;
-    int64_t bytes = 0;
-  };
   // What has been sent to other processes since the start.
-  virtual Counters counters() const = 0;
+  Counters counters() const { return sent_.Read(); }
+
+ protected:
+  // To be called for all that is sent.
+  void CountSent(Series& series, int64_t messages, int64_t bytes) {
+    sent_.Add(messages, bytes);
+    series.sent_.Add(messages, bytes);
+  }
+
+ private:
+  Sums sent_;
 };
 
 }  // namespace syncbn::comm

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/clock.h"
 #include "comm/exchange.h"
 #include "comm/exchange_schedule.h"
 #include "comm/launch_order.h"
@@ -29,6 +30,8 @@ struct ReductionOp {
   // and its place in the program, where there is one order of all.
   int64_t launch_number = -1;
   int64_t place = -1;
+  // When it was given to the exchange; only where somebody wants to know. Set before that.
+  MonotonicTime launched;
   // Set before done, constant from then on: after which the results are there.
   backend::Event ready;
   std::atomic<bool> done{false};

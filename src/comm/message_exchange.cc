@@ -114,7 +114,7 @@ bool MessageExchange::AllToAll(Series& base, int round, std::span<const Outgoing
   return Launched(series, round, std::move(incoming));
 }
 
-void MessageExchange::Send(const MessageSeries& series, int round, int rank, int index,
+void MessageExchange::Send(MessageSeries& series, int round, int rank, int index,
                            const Tensor& block) {
   // `own` is constant since Open.
   const MessageHead head{.kind = MessageKind::kData,
@@ -124,8 +124,7 @@ void MessageExchange::Send(const MessageSeries& series, int round, int rank, int
                          .index = index,
                          .sequence = series.key.sequence,
                          .signature = *series.own};
-  messages_.fetch_add(1, std::memory_order_relaxed);
-  bytes_.fetch_add(static_cast<int64_t>(block.bytes()), std::memory_order_relaxed);
+  CountSent(series, 1, static_cast<int64_t>(block.bytes()));
   std::shared_ptr<void> owner;
   if (block.bytes() > Communicator::kCopiedBytes) owner = std::make_shared<Tensor>(block);
   communicator_.Send(rank, head.Bytes(), block.Bytes(), std::move(owner));
@@ -160,11 +159,6 @@ int MessageExchange::Announced(Series& base, int round, int rank) const {
   if (series.rounds.size() <= static_cast<size_t>(round)) return 0;
   return static_cast<int>(
       std::ranges::count(series.rounds[static_cast<size_t>(round)].blocks, rank, &Block::rank));
-}
-
-Exchange::Counters MessageExchange::counters() const {
-  return {.messages = messages_.load(std::memory_order_relaxed),
-          .bytes = bytes_.load(std::memory_order_relaxed)};
 }
 
 // -- What comes from others ----------------------------------------------------------------------------

@@ -33,7 +33,6 @@ class MessageExchange : public Exchange {
   std::vector<std::shared_ptr<void>> Completed() override;
   std::vector<Block> Take(Series& series, int round) override;
   int Announced(Series& series, int round, int rank) const override;
-  Counters counters() const override;
 
   // For messages of data (not head.is_control()); as in MessageHandler.
   ReceiveBuffer OnHead(int from, const MessageHead& head, size_t body_bytes);
@@ -47,7 +46,7 @@ class MessageExchange : public Exchange {
   };
 
   std::shared_ptr<MessageSeries> SeriesAt(const Key& key);
-  void Send(const MessageSeries& series, int round, int rank, int index, const Tensor& block);
+  void Send(MessageSeries& series, int round, int rank, int index, const Tensor& block);
   // After everything has been sent: from here on the round can be complete.
   bool Launched(MessageSeries& series, int round, std::vector<Incoming> incoming);
 
@@ -62,8 +61,6 @@ class MessageExchange : public Exchange {
   std::mutex completed_mutex_;
   std::vector<std::shared_ptr<void>> completed_;
   std::atomic<bool> any_completed_{false};
-
-  std::atomic<int64_t> messages_{0}, bytes_{0};
 };
 
 }  // namespace syncbn::comm

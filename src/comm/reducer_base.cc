@@ -189,6 +189,7 @@ void ReducerBase::LaunchDue(LaunchQueue& queue, std::shared_ptr<Op> combined) {
 }
 
 bool ReducerBase::GiveToExchange(const std::shared_ptr<Op>& op) {
+  if (options_.on_passage) op->launched = options_.clock->Monotonic();
   if (roll_call_) roll_call_->Call(op->signature, op->sequence, op->group->plan);
   if (!exchange_->in_stream_order()) return Launch(op);
   outstanding_.Begin({.group = op->group,
@@ -236,7 +237,18 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
     std::lock_guard lock(op->mutex);
     series = std::move(op->series);
   }
-  if (series) exchange_->Close(*series);
+  if (series) {
+    exchange_->Close(*series);
+    if (options_.on_passage) {
+      const Exchange::Counters sent = series->sent();
+      options_.on_passage({.name = op->signature.Name(),
+                           .group = op->group->plan.group,
+                           .begin = op->launched,
+                           .end = options_.clock->Monotonic(),
+                           .messages = sent.messages,
+                           .bytes = sent.bytes});
+    }
+  }
   GroupState& state = *op->group;
   {
     std::lock_guard lock(mutex_);

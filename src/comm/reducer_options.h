@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "comm/passage.h"
 #include "comm/reducer.h"
 
 namespace syncbn::backend {
@@ -56,6 +57,8 @@ struct ReducerOptions {
   std::vector<Group> native_groups;
   // The data plane; empty: messages. The result does not depend on it.
   MakeExchange make_exchange = {};
+  // Told of every reduction between processes when it is over.
+  OnPassage on_passage = {};
   const Clock* clock = &Clock::System();
   // Whose tensors are reduced, on a merge stream of its own; null: the host's.
   const backend::Backend* backend = nullptr;

@@ -46,12 +46,12 @@ class Layer {
   std::string name_;
 };
 
-// Runs body as `layer`'s part of a pass: tells the watchdog, and names the layer in errors. `phase`
-// is a literal: "forward" or "backward".
+// Runs body as `layer`'s part of a pass: tells whoever watches the replica, and names the layer in
+// errors. `phase` is a literal: "forward" or "backward".
 template <typename Body>
 decltype(auto) InLayer(const Layer& layer, std::string_view phase, StepContext& context,
                        Body&& body) {
-  context.Enter(phase, layer.name());
+  const StepContext::Inside inside(context, phase, layer.name());
   return WithFrame([&] { return "layer " + layer.name(); }, std::forward<Body>(body));
 }
 

@@ -1,5 +1,6 @@
 #include "nn/step_context.h"
 
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -136,7 +137,27 @@ std::vector<RandomKey> StepContext::SampleKeys(std::string_view purpose, const v
                         calls_[layer]++);
 }
 
+StepContext::Inside::Inside(StepContext& context, std::string_view phase, std::string_view layer)
+    : context_(context),
+      outer_phase_(context.phase_),
+      outer_layer_(context.layer_),
+      exceptions_(std::uncaught_exceptions()) {
+  context_.Enter(phase, layer);
+}
+
+StepContext::Inside::~Inside() {
+  // Who looks for what has failed wants to see this layer.
+  if (std::uncaught_exceptions() > exceptions_) return;
+  if (outer_layer_.empty()) {
+    context_.phase_ = context_.layer_ = {};
+  } else {
+    context_.Enter(outer_phase_, outer_layer_);
+  }
+}
+
 void StepContext::Enter(std::string_view phase, std::string_view layer) {
+  phase_ = phase;
+  layer_ = layer;
   if (inputs_.link.reducer == nullptr) return;
   inputs_.link.reducer->Report(inputs_.link.replica, inputs_.step, phase, layer);
 }

@@ -123,8 +123,20 @@ class StepContext {
 
   // -- Observation ------------------------------------------------------------------------------
 
-  // Tells the watchdog what this replica does. `layer` must outlive the run (a layer's own name).
-  void Enter(std::string_view phase, std::string_view layer);
+  // Tells whoever watches the replica what it does: while it lives this layer, then the one around
+  // it, if there is one. `layer` must outlive the run (a layer's own name).
+  class Inside {
+   public:
+    Inside(StepContext& context, std::string_view phase, std::string_view layer);
+    ~Inside();
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+
+   private:
+    StepContext& context_;
+    const std::string_view outer_phase_, outer_layer_;
+    const int exceptions_;
+  };
   void Observe(std::string_view layer, std::string_view what, const Tensor& tensor) const {
     if (inputs_.observer) inputs_.observer(layer, what, tensor.OnHost());
   }
@@ -145,7 +157,11 @@ class StepContext {
   int64_t statistics_messages = 0;
 
  private:
+  void Enter(std::string_view phase, std::string_view layer);
+
   StepInputs inputs_;
+  // What the replica does; empty between layers.
+  std::string_view phase_, layer_;
   std::vector<int> uses_;
   std::vector<bool> written_;
   std::vector<bool> ready_;

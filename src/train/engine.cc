@@ -23,7 +23,9 @@ Engine::Engine(const EngineOptions& options, const nn::Model& model,
       backend_(backend),
       reducer_(reducer),
       clock_(options.replicas),
-      timed_reducer_(reducer, clock_),
+      recorder_(options.recorder),
+      layer_reducer_(reducer, WatchedReducer::Of::kLayers, clock_, recorder_),
+      step_reducer_(reducer, WatchedReducer::Of::kStep, clock_, recorder_),
       executors_(backend, options.first_replica, options.replicas,
                  model.statistics_cross_replicas() ? options.replicas
                                                    : std::max(1, options.concurrency)),
@@ -45,13 +47,15 @@ void Engine::Run(const std::function<void(int)>& body) {
   board.SetInRound(true);
   team_.Run([&](int replica) {
     body(replica);
+    if (recorder_ != nullptr) recorder_->Rest(replica);
     board.Enter(replica, board.Read(replica).step, Activity::kRest);
   });
   board.SetInRound(false);
 }
 
 Engine::Waiting::Waiting(Engine& engine, int replica, int64_t step, Activity activity)
-    : wait_(engine.clock_, ShareOf(activity)) {
+    : wait_(engine.clock_, ShareOf(activity)),
+      recorded_(engine.recorder_, replica, NameOf(activity)) {
   engine.reducer_.board().Enter(replica, step, activity);
 }
 

@@ -16,7 +16,9 @@
 #include "nn/model.h"
 #include "train/executor_pool.h"
 #include "train/replica_team.h"
+#include "train/profile/recorder.h"
 #include "train/step_clock.h"
+#include "train/watched_reducer.h"
 
 namespace syncbn::train {
 
@@ -26,6 +28,8 @@ struct EngineOptions {
   int replicas = 1;
   // Replicas that compute at the same time, where they do not need each other inside a pass.
   int concurrency = 1;
+  // For a profile; null: nobody records.
+  Recorder* recorder = nullptr;
   // Called when the run has failed and replicas of this process do not come back from what they do: only
   // ending the process ends them. Without it Engine::Run waits for them. On the thread that called Run; need not
   // return.
@@ -46,6 +50,8 @@ class Engine {
   const backend::Backend& backend() const { return backend_; }
   comm::Reducer& reducer() { return reducer_; }
   StepClock& clock() { return clock_; }
+  // Null: nobody records.
+  Recorder* recorder() { return recorder_; }
   ExecutorPool& executors() { return executors_; }
   int first_replica() const { return team_.first(); }
   int local_replicas() const { return team_.count(); }
@@ -62,14 +68,15 @@ class Engine {
 
    private:
     StepClock::Wait wait_;
+    Recorder::Wait recorded_;
   };
   // A workspace, when it is this replica's turn.
   ExecutorPool::Lease TakeTurn(int replica, int64_t step);
 
   // What layers of this replica reduce through: its waits count as statistics.
-  comm::ReplicaLink LayerLink(int replica) { return {&timed_reducer_, replica}; }
+  comm::ReplicaLink LayerLink(int replica) { return {&layer_reducer_, replica}; }
   // What the trainer reduces through.
-  comm::ReplicaLink Link(int replica) { return {&reducer_, replica}; }
+  comm::ReplicaLink Link(int replica) { return {&step_reducer_, replica}; }
 
  private:
   void Look(const std::exception_ptr& failure);
@@ -79,7 +86,8 @@ class Engine {
   const backend::Backend& backend_;
   comm::Reducer& reducer_;
   StepClock clock_;
-  TimedReducer timed_reducer_;
+  Recorder* const recorder_;
+  WatchedReducer layer_reducer_, step_reducer_;
   ExecutorPool executors_;
   const std::function<void(const Error&)> on_stuck_;
   const std::chrono::nanoseconds time_to_come_back_;

@@ -10,7 +10,6 @@
 #include <mutex>
 
 #include "base/clock.h"
-#include "comm/reducer.h"
 
 namespace syncbn::train {
 
@@ -66,37 +65,6 @@ class StepClock {
   Share current_ = Share::kCompute;
   MonotonicTime since_;
   TimeShares shares_;
-};
-
-// A reducer whose waits are counted as statistics: what the layers of a replica get. In all else it is the one
-// it wraps.
-class TimedReducer : public comm::Reducer {
- public:
-  TimedReducer(comm::Reducer& reducer, StepClock& clock) : reducer_(reducer), clock_(clock) {}
-
-  int replicas() const override { return reducer_.replicas(); }
-  Handle Start(int replica, const comm::Reduction& reduction) override {
-    return reducer_.Start(replica, reduction);
-  }
-  backend::Event Wait(const Handle& handle) override {
-    StepClock::Wait wait(clock_, Share::kStatistics);
-    return reducer_.Wait(handle);
-  }
-  void Progress() override { reducer_.Progress(); }
-  void Poison(int replica, std::string_view cause) override { reducer_.Poison(replica, cause); }
-  void Report(int replica, int64_t step, std::string_view phase, std::string_view layer) override {
-    reducer_.Report(replica, step, phase, layer);
-  }
-  comm::ProgressBoard& board() override { return reducer_.board(); }
-  bool CheckWaits() override { return reducer_.CheckWaits(); }
-  bool failed() const override { return reducer_.failed(); }
-  void Confirm() override { reducer_.Confirm(); }
-  void ThrowFailure() const override { reducer_.ThrowFailure(); }
-  comm::ReducerCounters counters() const override { return reducer_.counters(); }
-
- private:
-  comm::Reducer& reducer_;
-  StepClock& clock_;
 };
 
 }  // namespace syncbn::train

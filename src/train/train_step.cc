@@ -169,6 +169,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
 
     Tensor logits = model.Forward(std::move(images), context);
     context.Observe("logits", "output", logits);
+    link.reducer->Report(replica, settings.step, "loss", "");
     backend::LossResult loss = executor.SoftmaxCrossEntropy(
         logits, executor.ToDevice(batch.labels, DType::kInt32), settings.label_smoothing,
         1.0 / static_cast<double>(settings.global_batch), settings.backward);

@@ -221,6 +221,8 @@ void Trainer::RunOneStep(const ControlRequests& requests) {
                               .replica_squares = probed};
   const auto start = std::chrono::steady_clock::now();
 
+  Recorder* const recorder = engine_.recorder();
+  if (recorder != nullptr) recorder->BeginStep(step);
   engine_.clock().Restart();
   step_.Run(
       settings,
@@ -240,13 +242,18 @@ void Trainer::RunOneStep(const ControlRequests& requests) {
   std::chrono::duration<double> probing{0};
   if (probed) {
     shares = engine_.clock().Read();
+    const Recorder::Pause pause(recorder);
     const auto begin = std::chrono::steady_clock::now();
     probe_figures = LookAtStep(settings, rate);
     probing = std::chrono::steady_clock::now() - begin;
     engine_.clock().Restart();
   }
-  Commit(rate);
+  {
+    const Recorder::Part part(recorder, "update");
+    Commit(rate);
+  }
   shares += engine_.clock().Read();
+  if (recorder != nullptr) recorder->EndStep(shares);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start - probing).count();
 

@@ -32,12 +32,17 @@ comm::ReducerKind KindOf(v1::Reduction reduction) {
 
 comm::ReducerOptions ReducerOptionsOf(const PreparedRun& run, const RunEnvironment& environment) {
   const v1::ClusterSpec& cluster = run.spec().cluster();
+  comm::OnPassage on_passage;
+  if (Recorder* const recorder = environment.recorder; recorder != nullptr) {
+    on_passage = [recorder](const comm::Passage& passage) { recorder->Passed(passage); };
+  }
   return {.kind = KindOf(cluster.reduction()),
           .replicas = cluster.replicas(),
           .stall_timeout =
               std::chrono::nanoseconds(static_cast<int64_t>(cluster.stall_timeout() * 1e9)),
           .native_groups = run.model().statistics_groups(),
           .make_exchange = environment.make_exchange,
+          .on_passage = std::move(on_passage),
           .backend = environment.backend};
 }
 
@@ -113,6 +118,7 @@ void TrainingRun::AssembleAlone() {
   engine_ = std::make_unique<Engine>(EngineOptions{.first_replica = local_.begin,
                                                    .replicas = local_.size(),
                                                    .concurrency = environment_.concurrency,
+                                                   .recorder = environment_.recorder,
                                                    .on_stuck = environment_.on_stuck},
                                      run_.model(), backend, *reducer_);
   trainer_ = std::make_unique<Trainer>(run_.spec(), *engine_, run_.train(), run_.test(),

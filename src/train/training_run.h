@@ -50,6 +50,8 @@ struct RunEnvironment {
   std::optional<WeightsFile> weights = std::nullopt;
   // Sinks of metrics, checkpoints, observers, what stops it.
   TrainerOptions training = {};
+  // Records some of its steps; null: nobody does. This process's alone.
+  Recorder* recorder = nullptr;
   // See EngineOptions.
   std::function<void(const Error& failure)> on_stuck = {};
   // Told where it can be seen, from any thread, what the process and its replicas are doing; null

@@ -94,6 +94,38 @@ void ExpectEqualSteps(const std::vector<train::MetricRecord>& a,
   }
 }
 
+TEST_F(Train, SaysWhereTheTimeOfItsStepsGoes) {
+  const ProcessResult result =
+      Run(2, "out", {"--profile", "--profile-after", "2", "--profile-steps", "5"});
+  ASSERT_EQ(result.status, 0) << Everything(result);
+  EXPECT_NE(result.out.find("profile of 5 steps from step 2 on (8 replicas on 2 processes): "),
+            std::string::npos)
+      << result.out;
+  for (const char* text : {"LAYER ", "BACKWARD", "all norms", "total", "gradients", "trace.json"}) {
+    EXPECT_NE(result.out.find(text), std::string::npos) << text << "\n" << result.out;
+  }
+  const fs::path profile = folder_.path() / "out" / "profile";
+  const std::string csv = ReadFile(profile / "layers.csv");
+  EXPECT_EQ(csv.find("layer,norm,forward_ms,"), 0u);
+  EXPECT_NE(csv.find("\n1,1,"), std::string::npos) << csv;  // the first norm
+  const std::string trace = ReadFile(profile / "trace.json");
+  for (const char* text : {"\"replica 0\"", "\"replica 7\"", "\"rank 1 on ", "\"step 6\"",
+                           "\"between processes\"", "\"wait: "}) {
+    EXPECT_NE(trace.find(text), std::string::npos) << text;
+  }
+  EXPECT_EQ(trace.find("\"step 7\""), std::string::npos);
+  // A run that ends before says so, and ends well.
+  const ProcessResult none = Run(2, "none", {"--profile", "--profile-after", "30"});
+  EXPECT_EQ(none.status, 0) << Everything(none);
+  EXPECT_NE(none.err.find("no step was profiled: the run has ended within the first 30 steps"),
+            std::string::npos)
+      << none.err;
+  EXPECT_FALSE(fs::exists(folder_.path() / "none" / "profile"));
+  // Another run's profile goes with it.
+  EXPECT_EQ(Run(0, "out", {"--overwrite"}).status, 0);
+  EXPECT_FALSE(fs::exists(profile));
+}
+
 TEST_F(Train, GivesTheSameBitsWithAndWithoutMpirunOn1To4Processes) {
   const ProcessResult alone = Run(0, "alone");
   ASSERT_EQ(alone.status, 0) << Everything(alone);

@@ -67,6 +67,9 @@ InProcessRunResult RunInProcess(const v1::RunSpec& spec, const InProcessRunOptio
         .backend = backend.get(),
         .communicator = communicators[static_cast<size_t>(process)].get(),
         .concurrency = options.concurrency};
+    if (!options.recorders.empty()) {
+      environment.recorder = options.recorders.at(static_cast<size_t>(process));
+    }
     environment.training.evaluate = false;
     if (process == 0) {
       environment.training.metrics = &metrics;

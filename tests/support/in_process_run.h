@@ -37,6 +37,8 @@ struct InProcessRunOptions {
   std::filesystem::path out;
   // Continue from the newest checkpoint in `out`.
   bool resume = false;
+  // Records the steps of each process; by process, or empty.
+  std::vector<train::Recorder*> recorders;
   // Applied to the options of every process before it runs.
   std::function<void(int process, train::TrainerOptions& options)> adjust;
   // Looks at every process's engine after the run.

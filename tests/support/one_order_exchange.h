@@ -155,8 +155,7 @@ class OneOrderExchange : public comm::Exchange {
                                    .outgoing = {outgoing.begin(), outgoing.end()},
                                    .incoming = std::move(incoming)};
     for (Outgoing& block : launch.outgoing) {
-      ++messages_;
-      bytes_ += static_cast<int64_t>(block.block.bytes());
+      CountSent(series, 1, static_cast<int64_t>(block.block.bytes()));
       if (block.block.defined() && block.block.bytes() <= copied_bytes()) {
         block.block = block.block.Clone();
       }
@@ -173,13 +172,11 @@ class OneOrderExchange : public comm::Exchange {
     return static_cast<int>(std::ranges::count(
         static_cast<OneOrderStreams::Series&>(series).At(round), rank, &Block::rank));
   }
-  Counters counters() const override { return {.messages = messages_, .bytes = bytes_}; }
 
  private:
   const std::shared_ptr<OneOrderStreams> streams_;
   const int rank_;
   const Order order_;
-  std::atomic<int64_t> messages_{0}, bytes_{0};
 };
 
 // For ReducerOptions::make_exchange of all processes. `order`: what the exchanges say that they

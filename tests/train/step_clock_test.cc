@@ -7,6 +7,7 @@
 #include "comm/in_process.h"
 #include "comm/make_reducer.h"
 #include "comm/progress_board.h"
+#include "train/watched_reducer.h"
 
 namespace syncbn::train {
 namespace {
@@ -76,11 +77,11 @@ TEST_F(StepClockTest, ReadingChangesNothing) {
   EXPECT_EQ(Shares(), Shares());
 }
 
-TEST(TimedReducer, CountsWaitsAndIsInAllElseTheOneItWraps) {
+TEST(WatchedReducer, CountsWaitsAndIsInAllElseTheOneItWraps) {
   const auto communicators = comm::MakeInProcessCommunicators(1);
   const auto reducer = comm::MakeReducer(*communicators[0], {.replicas = 1});
   StepClock clock(1);
-  TimedReducer timed(*reducer, clock);
+  WatchedReducer timed(*reducer, WatchedReducer::Of::kLayers, clock, nullptr);
   timed.Report(0, 3, "forward", "conv1");
   const comm::ReplicaLink link{&timed, 0};
   for (int i = 0; i < 4; ++i) {

@@ -14,8 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // What a run writes beside its checkpoints, and nothing else: a folder may hold files of the user's too.
-constexpr const char* kOurs[] = {"run.yaml",   "metrics.jsonl", "summary.json",
-                                 "input.json", "steps",         "replay"};
+constexpr const char* kOurs[] = {"run.yaml", "metrics.jsonl", "summary.json", "input.json",
+                                 "profile",  "steps",         "replay"};
 
 bool HoldsRun(const fs::path& out) {
   return fs::exists(out / "run.yaml") || fs::exists(out / "metrics.jsonl") ||

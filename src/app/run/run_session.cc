@@ -14,6 +14,7 @@
 #include "app/run/exchange_choice.h"
 #include "app/run/memory_advice.h"
 #include "app/run/output_folder.h"
+#include "app/run/profile_report.h"
 #include "app/run/run_ending.h"
 #include "app/run/run_facts.h"
 #include "app/run/run_notes.h"
@@ -129,7 +130,9 @@ struct RunInput {
   explicit RunInput(const RunRequest& request)
       : file(config::LoadRunFile(request.run_file, request.sets)),
         backend(BackendFor(file.spec, request.backend)),
-        run(file.spec, datasets) {}
+        run(file.spec, datasets) {
+    if (request.profile) CheckCanProfile(*backend);
+  }
 
   config::RunFile file;
   std::unique_ptr<backend::Backend> backend;
@@ -224,8 +227,16 @@ int Session::Run() {
     requests.stop |= report_.stop_wanted();
     return requests;
   };
+  std::optional<train::Recorder> recorder;
+  if (request_.profile) {
+    recorder.emplace(map.OfProcess(communicator_.rank()), *request_.profile);
+    environment.recorder = &*recorder;
+  }
   train::RunResult result = train::RunTraining(run_, std::move(environment));
   observer_.Finish();
+  if (recorder) {
+    LeaveProfile(communicator_, *recorder, *request_.profile, run_.model(), out_ / "profile");
+  }
   return Finish(std::move(result.summary));
 }
 
@@ -238,6 +249,10 @@ void Session::Compare() {
   compared.push_back({"run file with the settings that change no result",
                       DigestOf(std::as_bytes(std::span(settings))).Hex()});
   compared.push_back({"--exchange", request_.exchange});
+  compared.push_back({"steps to profile (--profile-after + --profile-steps)",
+                      request_.profile ? std::to_string(request_.profile->after) + " + " +
+                                             std::to_string(request_.profile->count)
+                                       : "none"});
   compared.push_back(
       {"steps to dump (--dump-from + --dump-steps)",
        std::to_string(request_.dump_from) + " + " + std::to_string(request_.dump_steps)});

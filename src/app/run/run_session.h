@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/run/fault.h"
+#include "train/profile/recorder.h"
 
 namespace syncbn::app {
 
@@ -21,6 +22,8 @@ struct RunRequest {
   // Remove what another run has left in the folder.
   bool overwrite = false;
   int64_t dump_from = 0, dump_steps = 0;
+  // Record these steps.
+  std::optional<train::Recorder::Steps> profile;
   bool evaluate = true;
   bool write_checkpoints = true;
   bool quiet = false;

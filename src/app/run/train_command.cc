@@ -15,6 +15,9 @@ void AddTrainCommand(CommandLine& line) {
   auto live = std::make_shared<bool>(false);
   auto attempt = std::make_shared<int>(0);
   auto coordinator = std::make_shared<std::string>();
+  auto profiles = std::make_shared<bool>(false);
+  auto profile = std::make_shared<train::Recorder::Steps>(
+      train::Recorder::Steps{.after = 3, .count = 10});
   Command command = line.parser.add_subcommand(
       "train", "Train by a run file; under mpirun, on all its processes");
   command->footer(
@@ -52,6 +55,19 @@ void AddTrainCommand(CommandLine& line) {
   command->add_option("--dump-from", request->dump_from, "first step that --dump-steps counts")
       ->type_name("N")
       ->check(WholeNumberFrom(0, kAnyWhole));
+  command->add_flag(
+      "--profile", *profiles, "print where the time of some steps goes, layer by layer, and write\n"
+                   "OUT/profile/layers.csv and trace.json (for ui.perfetto.dev)");
+  command->add_option("--profile-steps", profile->count, "so many steps")
+      ->type_name("N")
+      ->check(WholeNumberFrom(1, 1000))
+      ->needs("--profile")
+      ->capture_default_str();
+  command->add_option("--profile-after", profile->after, "but not the first ones of this start")
+      ->type_name("N")
+      ->check(WholeNumberFrom(0, kAnyWhole))
+      ->needs("--profile")
+      ->capture_default_str();
   command->add_option("--threads", *threads,
                       "replicas that compute at once where they can take turns\n"
                       "(default: the share of the cores); changes no result")
@@ -74,6 +90,7 @@ void AddTrainCommand(CommandLine& line) {
   command->callback([=, &line] {
     BecomeProgramOf(request->backend);
     if (!fault->empty()) request->fault = Fault::Parse(*fault);
+    if (*profiles) request->profile = *profile;
     if (*attempt > 0) request->attempt = *attempt;
     if (*threads > 0) request->threads = *threads;
     if (command->count("--live") > 0) request->live = *live;

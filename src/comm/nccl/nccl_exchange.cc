@@ -176,8 +176,7 @@ class NcclExchange final : public Exchange {
     for (const Outgoing& one : outgoing) {
       if (one.block.bytes() == 0) continue;
       sends.push_back({stream_.At(one.block), one.block.bytes(), one.rank});
-      messages_.fetch_add(1, std::memory_order_relaxed);
-      bytes_.fetch_add(static_cast<int64_t>(one.block.bytes()), std::memory_order_relaxed);
+      CountSent(series, 1, static_cast<int64_t>(one.block.bytes()));
     }
     if (sends.empty() && receives.empty()) return true;
     stream_.MakeCurrent();
@@ -258,11 +257,6 @@ class NcclExchange final : public Exchange {
     return std::make_unique<NcclNative>(std::move(sets), stream_);
   }
 
-  Counters counters() const override {
-    return {.messages = messages_.load(std::memory_order_relaxed),
-            .bytes = bytes_.load(std::memory_order_relaxed)};
-  }
-
  private:
   struct NcclSeries : Series {
     explicit NcclSeries(std::string what) : what(std::move(what)) {}
@@ -304,8 +298,7 @@ class NcclExchange final : public Exchange {
     }
     const void* const from = stream_.At(block);
     std::byte* const to = anywhere ? whole.DeviceAddress() : const_cast<std::byte*>(begin);
-    messages_.fetch_add(ranks_ - 1, std::memory_order_relaxed);
-    bytes_.fetch_add(static_cast<int64_t>(bytes) * (ranks_ - 1), std::memory_order_relaxed);
+    CountSent(series, ranks_ - 1, static_cast<int64_t>(bytes) * (ranks_ - 1));
     stream_.MakeCurrent();
     comm_->Launch(
         [&](ncclComm_t comm) {
@@ -332,7 +325,6 @@ class NcclExchange final : public Exchange {
   static constexpr int kStuckExitCode = 5;  // a process stalled
   const std::shared_ptr<Ending> ending_ = std::make_shared<Ending>();
   std::atomic<bool> aborting_{false};
-  std::atomic<int64_t> messages_{0}, bytes_{0};
 };
 
 std::string JoinError(Communicator& control) {
