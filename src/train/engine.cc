@@ -26,9 +26,9 @@ Engine::Engine(const EngineOptions& options, const nn::Model& model,
       recorder_(options.recorder),
       layer_reducer_(reducer, WatchedReducer::Of::kLayers, clock_, recorder_),
       step_reducer_(reducer, WatchedReducer::Of::kStep, clock_, recorder_),
-      executors_(backend, options.first_replica, options.replicas,
-                 model.statistics_cross_replicas() ? options.replicas
-                                                   : std::max(1, options.concurrency)),
+      executors_(
+          backend, options.first_replica, options.replicas,
+          model.statistics_cross_replicas() ? options.replicas : std::max(1, options.concurrency)),
       on_stuck_(options.on_stuck),
       time_to_come_back_(options.time_to_come_back),
       team_({.first_replica = options.first_replica,

@@ -15,8 +15,8 @@
 #include "comm/reducer.h"
 #include "nn/model.h"
 #include "train/executor_pool.h"
-#include "train/replica_team.h"
 #include "train/profile/recorder.h"
+#include "train/replica_team.h"
 #include "train/step_clock.h"
 #include "train/watched_reducer.h"
 

@@ -80,20 +80,32 @@ TEST(Profile, HasEveryLayerOfEveryReplicaInEveryStep) {
   // ReLU and the sum of the residual block are fused into the norms before them; what the block
   // computes itself is the sum of two gradients. The block's last norm waits for its statistics
   // while the shortcut is computed.
-  const Pass expected = {
-      {{"", "forward"}, 1},          {{"", "loss"}, 1},
-      {{"", "gradients"}, 1},        {{"0", "forward"}, 1},
-      {{"0", "backward"}, 1},        {{"1", "forward"}, 1},
-      {{"1", "backward"}, 1},        {{"3", "backward"}, 1},
-      {{"3.body.0", "forward"}, 1},  {{"3.body.0", "backward"}, 1},
-      {{"3.body.1", "forward"}, 1},  {{"3.body.1", "backward"}, 1},
-      {{"3.body.3", "forward"}, 1},  {{"3.body.3", "backward"}, 1},
-      {{"3.body.4", "forward"}, 2},  {{"3.body.4", "backward"}, 1},
-      {{"3.shortcut.0", "forward"}, 1}, {{"3.shortcut.0", "backward"}, 1},
-      {{"3.shortcut.1", "forward"}, 1}, {{"3.shortcut.1", "backward"}, 1},
-      {{"5", "forward"}, 1},         {{"5", "backward"}, 1},
-      {{"6", "forward"}, 1},         {{"6", "backward"}, 1},
-      {{"7", "forward"}, 1},         {{"7", "backward"}, 1}};
+  const Pass expected = {{{"", "forward"}, 1},
+                         {{"", "loss"}, 1},
+                         {{"", "gradients"}, 1},
+                         {{"0", "forward"}, 1},
+                         {{"0", "backward"}, 1},
+                         {{"1", "forward"}, 1},
+                         {{"1", "backward"}, 1},
+                         {{"3", "backward"}, 1},
+                         {{"3.body.0", "forward"}, 1},
+                         {{"3.body.0", "backward"}, 1},
+                         {{"3.body.1", "forward"}, 1},
+                         {{"3.body.1", "backward"}, 1},
+                         {{"3.body.3", "forward"}, 1},
+                         {{"3.body.3", "backward"}, 1},
+                         {{"3.body.4", "forward"}, 2},
+                         {{"3.body.4", "backward"}, 1},
+                         {{"3.shortcut.0", "forward"}, 1},
+                         {{"3.shortcut.0", "backward"}, 1},
+                         {{"3.shortcut.1", "forward"}, 1},
+                         {{"3.shortcut.1", "backward"}, 1},
+                         {{"5", "forward"}, 1},
+                         {{"5", "backward"}, 1},
+                         {{"6", "forward"}, 1},
+                         {{"6", "backward"}, 1},
+                         {{"7", "forward"}, 1},
+                         {{"7", "backward"}, 1}};
   EXPECT_EQ(passes.size(), static_cast<size_t>(kReplicas * kSteps));
   for (const auto& [key, pass] : passes) {
     ASSERT_EQ(pass, expected) << "replica " << key.first << ", step " << key.second;
@@ -161,9 +173,12 @@ TEST(Profile, IsOfTheStepsThatWereAskedFor) {
   EXPECT_EQ(RunProfiled(Small(), {.after = 100, .count = 2}).recordings[0].steps, 0);
 }
 
-// -- The table -------------------------------------------------------------------------------------
+// -- The table
+// -------------------------------------------------------------------------------------
 
-constexpr MonotonicTime At(std::chrono::nanoseconds time) { return MonotonicTime(time); }
+constexpr MonotonicTime At(std::chrono::nanoseconds time) {
+  return MonotonicTime(time);
+}
 
 // Two replicas on two processes, one step: a convolution and a norm, whose second replica is late.
 Profile TwoProcesses() {
@@ -174,25 +189,77 @@ Profile TwoProcesses() {
     recording.shares.spent = {15ms, 3ms - late, 1ms, 1ms};
     recording.spans = {
         {.kind = Span::Kind::kStep, .step = 7, .begin = At(0ms), .end = At(20ms)},
-        {.kind = Span::Kind::kPart, .step = 7, .name = "update", .begin = At(18ms), .end = At(20ms)},
-        {.kind = Span::Kind::kLayer, .replica = rank, .step = 7, .name = "conv", .phase = "forward",
-         .begin = At(1ms), .end = At(5ms + late), .computing = 4ms + late},
-        {.kind = Span::Kind::kLayer, .replica = rank, .step = 7, .name = "bn", .phase = "forward",
-         .begin = At(5ms + late), .end = At(10ms), .computing = 1ms},
-        {.kind = Span::Kind::kWait, .replica = rank, .step = 7, .name = "bn forward",
-         .phase = "forward", .layer = "bn", .begin = At(6ms + late), .end = At(9ms)},
-        {.kind = Span::Kind::kReduction, .replica = rank, .step = 7, .name = "bn forward",
-         .phase = "forward", .layer = "bn", .begin = At(6ms + late), .end = At(9ms)},
-        {.kind = Span::Kind::kPassage, .step = 7, .name = "bn forward", .begin = At(6ms + late),
-         .end = At(9ms), .messages = 1, .bytes = 136},
-        {.kind = Span::Kind::kLayer, .replica = rank, .step = 7, .name = "conv",
-         .phase = "backward", .begin = At(10ms), .end = At(16ms), .computing = 6ms},
-        {.kind = Span::Kind::kReduction, .replica = rank, .step = 7, .name = "conv.weight",
-         .begin = At(16ms), .end = At(17ms)},
-        {.kind = Span::Kind::kWait, .replica = rank, .step = 7, .name = "conv.weight",
-         .begin = At(16ms), .end = At(17ms)},
-        {.kind = Span::Kind::kPassage, .step = 7, .name = "conv.weight", .begin = At(16ms),
-         .end = At(17ms), .messages = 2, .bytes = 4000},
+        {.kind = Span::Kind::kPart,
+         .step = 7,
+         .name = "update",
+         .begin = At(18ms),
+         .end = At(20ms)},
+        {.kind = Span::Kind::kLayer,
+         .replica = rank,
+         .step = 7,
+         .name = "conv",
+         .phase = "forward",
+         .begin = At(1ms),
+         .end = At(5ms + late),
+         .computing = 4ms + late},
+        {.kind = Span::Kind::kLayer,
+         .replica = rank,
+         .step = 7,
+         .name = "bn",
+         .phase = "forward",
+         .begin = At(5ms + late),
+         .end = At(10ms),
+         .computing = 1ms},
+        {.kind = Span::Kind::kWait,
+         .replica = rank,
+         .step = 7,
+         .name = "bn forward",
+         .phase = "forward",
+         .layer = "bn",
+         .begin = At(6ms + late),
+         .end = At(9ms)},
+        {.kind = Span::Kind::kReduction,
+         .replica = rank,
+         .step = 7,
+         .name = "bn forward",
+         .phase = "forward",
+         .layer = "bn",
+         .begin = At(6ms + late),
+         .end = At(9ms)},
+        {.kind = Span::Kind::kPassage,
+         .step = 7,
+         .name = "bn forward",
+         .begin = At(6ms + late),
+         .end = At(9ms),
+         .messages = 1,
+         .bytes = 136},
+        {.kind = Span::Kind::kLayer,
+         .replica = rank,
+         .step = 7,
+         .name = "conv",
+         .phase = "backward",
+         .begin = At(10ms),
+         .end = At(16ms),
+         .computing = 6ms},
+        {.kind = Span::Kind::kReduction,
+         .replica = rank,
+         .step = 7,
+         .name = "conv.weight",
+         .begin = At(16ms),
+         .end = At(17ms)},
+        {.kind = Span::Kind::kWait,
+         .replica = rank,
+         .step = 7,
+         .name = "conv.weight",
+         .begin = At(16ms),
+         .end = At(17ms)},
+        {.kind = Span::Kind::kPassage,
+         .step = 7,
+         .name = "conv.weight",
+         .begin = At(16ms),
+         .end = At(17ms),
+         .messages = 2,
+         .bytes = 4000},
     };
     profile.processes.push_back(
         {.host = "host-" + std::to_string(rank), .recording = std::move(recording)});
@@ -226,8 +293,14 @@ TEST(LayerTable, ADifferenceIsOfTheSameOccurrenceOfAReduction) {
   for (int rank = 0; rank < 2; ++rank) {
     for (const auto begin : {11ms, 13ms}) {
       profile.processes[static_cast<size_t>(rank)].recording.spans.push_back(
-          {.kind = Span::Kind::kReduction, .replica = rank, .step = 7, .name = "rnn forward",
-           .phase = "forward", .layer = "rnn", .begin = At(begin + rank * 1ms), .end = At(15ms)});
+          {.kind = Span::Kind::kReduction,
+           .replica = rank,
+           .step = 7,
+           .name = "rnn forward",
+           .phase = "forward",
+           .layer = "rnn",
+           .begin = At(begin + rank * 1ms),
+           .end = At(15ms)});
     }
   }
   const LayerTable table = MakeLayerTable(profile, {});
@@ -236,7 +309,8 @@ TEST(LayerTable, ADifferenceIsOfTheSameOccurrenceOfAReduction) {
   EXPECT_DOUBLE_EQ(row->skew, 2);
 }
 
-// -- Between processes -----------------------------------------------------------------------------
+// -- Between processes
+// -----------------------------------------------------------------------------
 
 TEST(RecordingText, ComesBackAsItWas) {
   const Recording recording = TwoProcesses().processes[1].recording;
@@ -302,14 +376,20 @@ TEST(GatherProfile, TimesOfAnotherHostAreMovedToTheRootsClock) {
   }
 }
 
-// -- The trace -------------------------------------------------------------------------------------
+// -- The trace
+// -------------------------------------------------------------------------------------
 
 TEST(TraceJson, HasTracksInWhichNothingOverlapsByHalf) {
   Profile profile = TwoProcesses();
   // Two messages at once, and a name that is no JSON.
   std::vector<Span>& spans = profile.processes[0].recording.spans;
-  spans.push_back({.kind = Span::Kind::kPassage, .step = 7, .name = "a \"name\" \\ \x80",
-                   .begin = At(7ms), .end = At(12ms), .messages = 1, .bytes = 1});
+  spans.push_back({.kind = Span::Kind::kPassage,
+                   .step = 7,
+                   .name = "a \"name\" \\ \x80",
+                   .begin = At(7ms),
+                   .end = At(12ms),
+                   .messages = 1,
+                   .bytes = 1});
   const auto trace = nlohmann::json::parse(TraceJson(profile));
   std::map<std::pair<int, int>, std::vector<std::pair<double, double>>> tracks;
   std::map<std::pair<int, int>, std::string> names;

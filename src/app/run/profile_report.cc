@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/host.h"
 #include "base/text.h"
+#include "comm/mpi/mpi_session.h"
 #include "train/profile/layer_table.h"
 #include "train/profile/trace_file.h"
 
@@ -27,7 +28,9 @@ using train::LayerTable;
 // So many rows fit a screen beside what stands around them.
 constexpr size_t kMostRows = 30;
 
-std::string Milliseconds(double value) { return value > 0 ? Fixed(value, 3) : ""; }
+std::string Milliseconds(double value) {
+  return value > 0 ? Fixed(value, 3) : "";
+}
 
 std::string Share(double part, double whole) {
   return whole > 0 ? Format("%.1f %%", 100 * part / whole) : "-";
@@ -40,7 +43,9 @@ std::string Bytes(double value) {
   return Format("%.1f MB", value / 1'000'000);
 }
 
-double Weight(const LayerRow& row) { return row.computing() + row.wait; }
+double Weight(const LayerRow& row) {
+  return row.computing() + row.wait;
+}
 
 void Print(const LayerTable& table) {
   Table shown({{.header = "LAYER"},
@@ -82,21 +87,27 @@ void Print(const LayerTable& table) {
   add(total, "total");
 
   Say(stdout,
-      "profile of %s from step %lld on (%s on %s): %.2f ms a step, %.1f %% of it computing, %.1f %% "
+      "profile of %s from step %lld on (%s on %s): %.2f ms a step, %.1f %% of it computing, %.1f "
+      "%% "
       "waiting for statistics, %.1f %% for gradients, %.1f %% for data\n\n",
       Plural(table.steps, "step").c_str(), static_cast<long long>(table.first_step),
       Plural(table.replicas, "replica").c_str(), Plural(table.processes, "process").c_str(),
       table.wall, 100 * table.compute / table.wall, 100 * table.statistics / table.wall,
       100 * table.gradients / table.wall, 100 * table.data / table.wall);
-  Say(stdout, "%s", shown.Render(Terminal::Of(stdout)).c_str());
+  // mpirun gives its processes a terminal of their own, whatever its output is.
+  const Terminal terminal = comm::MpiSession::UnderMpirun() ? Terminal() : Terminal::Of(stdout);
+  Say(stdout, "%s", shown.Render(terminal).c_str());
   if (left_out > 0) {
     Say(stdout, "and %s of less than %.3f ms each\n",
         Plural(static_cast<long long>(left_out), "row").c_str(), least);
   }
   Say(stdout, "%s",
-      Sentences("Milliseconds of a replica in a step: FORWARD and BACKWARD on a core, WAIT for "
-                "others; SKEW is from the first replica's part in a reduction to the last's. "
-                "MESSAGES and BYTES are those of all processes in a step.")
+      (Sentences(
+           "Milliseconds of a replica in a step: FORWARD and BACKWARD on a core, WAIT for "
+           "others; SKEW is from the first replica's part in a reduction to the last's. Where "
+           "replicas take turns on a core both are long and cost nothing: what waiting costs "
+           "stands above. MESSAGES and BYTES are those of all processes in a step.") +
+       "\n\n")
           .c_str());
 }
 

@@ -16,8 +16,8 @@ void AddTrainCommand(CommandLine& line) {
   auto attempt = std::make_shared<int>(0);
   auto coordinator = std::make_shared<std::string>();
   auto profiles = std::make_shared<bool>(false);
-  auto profile = std::make_shared<train::Recorder::Steps>(
-      train::Recorder::Steps{.after = 3, .count = 10});
+  auto profile =
+      std::make_shared<train::Recorder::Steps>(train::Recorder::Steps{.after = 3, .count = 10});
   Command command = line.parser.add_subcommand(
       "train", "Train by a run file; under mpirun, on all its processes");
   command->footer(
@@ -55,9 +55,9 @@ void AddTrainCommand(CommandLine& line) {
   command->add_option("--dump-from", request->dump_from, "first step that --dump-steps counts")
       ->type_name("N")
       ->check(WholeNumberFrom(0, kAnyWhole));
-  command->add_flag(
-      "--profile", *profiles, "print where the time of some steps goes, layer by layer, and write\n"
-                   "OUT/profile/layers.csv and trace.json (for ui.perfetto.dev)");
+  command->add_flag("--profile", *profiles,
+                    "print where the time of some steps goes, layer by layer, and write\n"
+                    "OUT/profile/layers.csv and trace.json (for ui.perfetto.dev)");
   command->add_option("--profile-steps", profile->count, "so many steps")
       ->type_name("N")
       ->check(WholeNumberFrom(1, 1000))

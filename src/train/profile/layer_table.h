@@ -33,8 +33,8 @@ struct LayerTable {
   // Milliseconds of a step on the clock: mean over steps and processes; and where they went (see
   // StepClock), in the same unit.
   double wall = 0, compute = 0, statistics = 0, gradients = 0, data = 0;
-  // In the order in which they are first computed; behind them what is of no layer: "loss", "input",
-  // "gradients" (with the figures of the step).
+  // In the order in which they are first computed; behind them what is of no layer: "loss",
+  // "input", "gradients" (with the figures of the step).
   std::vector<LayerRow> rows;
 
   LayerRow Total() const;

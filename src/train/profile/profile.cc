@@ -114,16 +114,16 @@ int64_t Profile::steps() const {
   return steps;
 }
 
-Profile GatherProfile(comm::Communicator& communicator, std::string_view host,
-                      Recording recording, const Clock& clock) {
-  // When each process has left the same barriers; the same clock where the machine and its start are.
+Profile GatherProfile(comm::Communicator& communicator, std::string_view host, Recording recording,
+                      const Clock& clock) {
+  // When each process has left the same barriers; the same clock where the machine and its start
+  // are.
   std::string header = std::string(host) + '\n' + clock.Boot() + '\n';
   for (int i = 0; i < kBarriers; ++i) {
     communicator.Barrier();
     header += std::to_string(Nanoseconds(clock.Monotonic())) + '\n';
   }
-  const std::vector<std::string> texts =
-      communicator.AllGather(header + RecordingText(recording));
+  const std::vector<std::string> texts = communicator.AllGather(header + RecordingText(recording));
   if (communicator.rank() != 0) return {};
   Profile profile;
   std::string root_boot;

@@ -15,8 +15,8 @@ struct Profile {
     std::string host;
     Recording recording;
   };
-  // By rank. Times of hosts whose clocks are not the root's are moved to it by what barriers say: to
-  // about the time that a message takes.
+  // By rank. Times of hosts whose clocks are not the root's are moved to it by what barriers say:
+  // to about the time that a message takes.
   std::vector<Process> processes;
 
   // Steps that all of them have recorded.

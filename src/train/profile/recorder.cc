@@ -7,7 +7,9 @@
 namespace syncbn::train {
 namespace {
 
-MonotonicTime Now() { return Clock::System().Monotonic(); }
+MonotonicTime Now() {
+  return Clock::System().Monotonic();
+}
 
 std::chrono::nanoseconds TimeOnCore() {
   std::timespec time{};
@@ -105,15 +107,14 @@ void Recorder::Started(int replica, const comm::Reducer::Handle& handle,
                        const comm::Reduction& reduction, bool of_layer) {
   if (!on_) return;
   Lane& lane = LaneOf(replica);
-  lane.reductions[handle.reduction.get()] = {
-      .kind = Span::Kind::kReduction,
-      .replica = replica,
-      .step = step_,
-      .name = std::string(reduction.name),
-      .phase = of_layer ? lane.layer.phase : std::string(),
-      .layer = of_layer ? lane.layer.name : std::string(),
-      .begin = Now(),
-      .group = reduction.group.begin};
+  lane.reductions[handle.reduction.get()] = {.kind = Span::Kind::kReduction,
+                                             .replica = replica,
+                                             .step = step_,
+                                             .name = std::string(reduction.name),
+                                             .phase = of_layer ? lane.layer.phase : std::string(),
+                                             .layer = of_layer ? lane.layer.name : std::string(),
+                                             .begin = Now(),
+                                             .group = reduction.group.begin};
 }
 
 Recorder::Wait::Wait(Recorder* recorder, int replica, std::string_view name)

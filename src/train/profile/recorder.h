@@ -1,8 +1,8 @@
 // What a process does in some steps, moment by moment: the layers that its replicas compute, what
 // they wait for, and what reductions are on their way between processes. For `train --profile`.
 //
-// Times are the host's: on a back end whose work is done when its functions return they are those of
-// the layers. Recording changes no result; it costs some 0.5 us a layer.
+// Times are the host's: on a back end whose work is done when its functions return they are those
+// of the layers. Recording changes no result; it costs some 0.5 us a layer.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,8 @@ struct Span {
     kPart,       // what the process does itself in a step: "update"
     kLayer,      // a replica computes `name` in `phase`: "forward", "backward", or another
     kWait,       // a replica waits for `name`: a reduction, "data", "turn"
-    kReduction,  // from the start of a replica's part in the reduction `name` until it has the result
+    kReduction,  // from the start of a replica's part in the reduction `name` until it has the
+                 // result
     kPassage,    // the reduction `name` is on its way between processes
   };
   Kind kind = Kind::kStep;
@@ -69,7 +70,8 @@ class Recorder {
   // `replicas`: those of the process.
   Recorder(comm::Group replicas, Steps steps);
 
-  // -- On the thread that drives the steps, while no replica is at work -------------------------------
+  // -- On the thread that drives the steps, while no replica is at work
+  // -------------------------------
   void BeginStep(int64_t step);
   void EndStep(const TimeShares& shares);
   // While it lives nothing is recorded: a probe runs passes of its own.
@@ -99,8 +101,9 @@ class Recorder {
   // What was recorded; it is gone from here.
   Recording Take();
 
-  // -- On the replica's own thread --------------------------------------------------------------------
-  // It begins to compute this; what it computed before is over.
+  // -- On the replica's own thread
+  // -------------------------------------------------------------------- It begins to compute this;
+  // what it computed before is over.
   void Enter(int replica, std::string_view phase, std::string_view layer);
   // It has done its part of the step.
   void Rest(int replica);
@@ -126,7 +129,8 @@ class Recorder {
     std::chrono::nanoseconds core_{0};
   };
 
-  // -- On any thread ----------------------------------------------------------------------------------
+  // -- On any thread
+  // ----------------------------------------------------------------------------------
   void Passed(const comm::Passage& passage);
 
  private:

@@ -113,8 +113,7 @@ void AddProcess(Trace& trace, int rank, const Profile::Process& process) {
       case Span::Kind::kLayer:
         trace.Event(rank, track, span,
                     span.name.empty() ? span.phase : span.name + " " + span.phase, "layer",
-                    {{"phase", span.phase},
-                     {"ms on a core", Microseconds(span.computing) / 1000}});
+                    {{"phase", span.phase}, {"ms on a core", Microseconds(span.computing) / 1000}});
         break;
       case Span::Kind::kWait:
         trace.Event(rank, track, span, "wait: " + span.name, "wait", {});
