@@ -81,11 +81,12 @@ std::string GivenOr(const RunCheck& check, const std::string& path, const std::s
   return check.origins.Given(path + key) ? path + key : "model.norm" + key;
 }
 
-// Where there is no learned scale it cannot start anywhere.
+// Where there is no learned scale it cannot start anywhere. (What a run has stored names every value.)
 void ValidateInitialScale(const RunCheck& check, const std::vector<PlacedNorm>& norms) {
   for (const PlacedNorm& placed : norms) {
     const std::string key = placed.path + ".initial_scale";
-    if (!check.origins.Given(key) || !IsNormLayer(placed.norm->kind()) || placed.norm->affine()) {
+    if (check.stored || !check.origins.Given(key) || !IsNormLayer(placed.norm->kind()) ||
+        placed.norm->affine()) {
       continue;
     }
     check.ReportKey(key, "has no effect with `affine: false`: the norm has no scale",
