@@ -160,7 +160,8 @@ TEST_F(StoreTest, AnOlderStoreKnowsTheBestOfItsSeriesOnceItIsBroughtUpToDate) {
   {
     Database database(file, Database::Mode::kReadWrite);
     database.Execute(
-        "DROP TABLE study_jobs; DROP TABLE study_results; DROP TABLE study_files; DROP TABLE "
+        "DROP TABLE blocks; DROP TABLE study_jobs; DROP TABLE study_results; DROP TABLE "
+        "study_files; DROP TABLE "
         "studies; "
         "ALTER TABLE series DROP COLUMN min_value; ALTER TABLE series DROP COLUMN max_value; "
         "PRAGMA user_version = 3");
@@ -185,7 +186,8 @@ TEST_F(StoreTest, AnOlderStoreKeepsWhichJobsItsStudiesTrialsBecame) {
         "trial TEXT NOT NULL, job INTEGER NOT NULL, paused INTEGER NOT NULL, "
         "PRIMARY KEY (study, trial)) STRICT, WITHOUT ROWID; "
         "INSERT INTO study_trials SELECT study, trial, job, paused FROM study_jobs; "
-        "DROP TABLE study_jobs; DROP TABLE study_results; DROP INDEX ended_studies; "
+        "DROP TABLE blocks; DROP TABLE study_jobs; DROP TABLE study_results; DROP INDEX "
+        "ended_studies; "
         "PRAGMA user_version = 5");
   }
   Reopen();
