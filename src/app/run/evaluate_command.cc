@@ -86,7 +86,7 @@ void AddEvaluateCommand(CommandLine& line) {
   auto arguments = std::make_shared<Arguments>();
   Command command = line.parser.add_subcommand(
       "evaluate",
-      "Evaluate a trained model on its test split again, with the statistics asked for");
+      "Evaluate a trained run again, with the statistics asked for");
   command->footer(
       "running: the running averages, as inference has them. precise: moments over training "
       "samples at\n"
