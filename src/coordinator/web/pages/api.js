@@ -34,17 +34,17 @@ function post(path, body, signal, token) {
   return fetch(PREFIX + path, { method: 'POST', headers, body: JSON.stringify(body), signal, credentials: 'omit', cache: 'no-store' });
 }
 
-async function check(response) {
+async function check(response, tried) {
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   const error = new CallError(response.status, body);
-  if (error.status === 401) window.dispatchEvent(new CustomEvent('syncbn-signed-out', { detail: error.message }));
+  if (error.status === 401 && !tried) window.dispatchEvent(new CustomEvent('syncbn-signed-out', { detail: error.message }));
   throw error;
 }
 
 // call('JobService/GetJob', { name: 'jobs/1' })
 export async function call(method, request = {}, options = {}) {
-  const response = await check(await post(method, request, options.signal, options.token));
+  const response = await check(await post(method, request, options.signal, options.token), options.token);
   return response.json();
 }
 
