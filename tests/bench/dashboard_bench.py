@@ -54,8 +54,9 @@ def fill(path):
 
 def paint(page, url):
     page.open(url, 1280)
-    return page.wait("(() => { const drawn = performance.getEntriesByName('syncbn-curves')[0]; return drawn && {"
-                     " first: performance.getEntriesByName('first-contentful-paint')[0]?.startTime, curves: drawn.startTime }; })()",
+    return page.wait("(() => { const at = (name) => performance.getEntriesByName(name)[0]?.startTime;"
+                     " const first = at('first-contentful-paint'), curves = at('syncbn-curves');"
+                     " return first && curves && { first, curves }; })()",
                      "curves", 60)
 
 

@@ -7,7 +7,7 @@ import { Chart, chooser } from './chart.js';
 import { Series } from './series.js';
 import { hasEnded, plural, shortName } from './format.js';
 import { inOrder, runOf } from './job_curves.js';
-import { differences, results, settingsOf } from './compare_table.js';
+import { differences, inWords, results, settingsOf } from './compare_table.js';
 
 const MOST_RUNS = 200, BUCKETS = 300, AT_ONCE = 8, EVERY = 2000;
 
@@ -31,10 +31,9 @@ async function jobsOf(query, signal) {
 
 // Short names that tell runs apart: by what differs, where that is little.
 function labelsOf(jobs, differing) {
-  return new Map(jobs.map((job) => {
-    const own = differing.slice(0, 3).map((path) => `${path.split('.').pop()} ${job.settings.get(path) ?? '–'}`).join(', ');
-    return [job.name, `${shortName(job.name)} ${differing.length > 0 && differing.length <= 3 ? own : job.display_name}`];
-  }));
+  // The seed last: it tells the fewest apart.
+  const paths = [...differing.filter((path) => path !== 'seed' && !path.startsWith('output')), ...differing.filter((path) => path === 'seed')];
+  return new Map(jobs.map((job) => [job.name, `${shortName(job.name)} ${inWords(job, paths, 3) || job.display_name}`]));
 }
 
 export async function showCompare(view) {

@@ -40,6 +40,12 @@ export function differences(jobs) {
   return [...paths].filter((path) => new Set(jobs.map((job) => job.settings.get(path))).size > 1);
 }
 
+// What a run has of these settings, in few words: each once, without those that it does not have.
+export function inWords(job, paths, most) {
+  const words = paths.filter((path) => job.settings.has(path)).map((path) => `${path.split('.').pop()} ${job.settings.get(path)}`);
+  return [...new Set(words)].slice(0, most).join(', ');
+}
+
 const spread = (values, text) => {
   const finite = values.filter(Number.isFinite);
   if (finite.length === 0) return { class: 'figure', content: '–' };
@@ -56,9 +62,8 @@ export function results(jobs, differing, series) {
     groups.set(key, [...(groups.get(key) ?? []), job]);
   }
   const newest = (job, name) => series.get(job.name)?.get(name)?.newest;
-  const shownAxes = axes.slice(0, 6);
   const rows = [...groups.values()].map((group) => [
-    { content: shownAxes.length > 0 ? shownAxes.map((path) => `${path.split('.').pop()} ${group[0].settings.get(path) ?? '–'}`).join(', ') : group[0].display_name },
+    { content: inWords(group[0], axes, 6) || group[0].display_name },
     { class: 'figure', content: String(group.length) },
     spread(group.map((job) => Number(job.evaluation?.best_accuracy ?? NaN)), percent),
     spread(group.map((job) => Number(job.evaluation?.accuracy ?? NaN)), percent),

@@ -7,7 +7,7 @@ import { Chart, chooser } from './chart.js';
 import { Series, addUpdate, order } from './series.js';
 import { number, timeOf } from './format.js';
 
-const BUCKETS = 400;
+const BUCKETS = 400, AT_FIRST = 4;
 const FIRST = ['train/loss', 'test/accuracy', 'train/accuracy', 'test/loss', 'train/learning_rate', 'train/gradient_norm', 'train/images_per_second'];
 const PHASES = [['compute', 'time/compute_ms'], ['statistics', 'time/statistics_ms'], ['gradients', 'time/gradients_ms'], ['data', 'time/data_ms']];
 
@@ -20,8 +20,9 @@ export function runOf(job) {
   return { stepsPerEpoch: Number(progress.step) / Number(progress.epoch) || 0, start: timeOf(job?.start_time) };
 }
 
-function phases(known) {
-  const parts = PHASES.map(([word, name], i) => [word, known.get(name)?.newest, i]).filter(([, value]) => Number.isFinite(value));
+// `newest`: of each series.
+function phases(newest) {
+  const parts = PHASES.map(([word, name], i) => [word, newest.get(name), i]).filter(([, value]) => Number.isFinite(value));
   const total = parts.reduce((sum, [, value]) => sum + value, 0);
   if (!total) return null;
   let at = 0;
@@ -38,6 +39,7 @@ function phases(known) {
 
 export async function showCurves(view, name, body, state) {
   const known = new Map();     // series by name
+  const newest = new Map();    // their last values, also of those that are not drawn yet
   const charts = new Map();    // by name
   const wanted = new Set();    // names whose curves are asked for
   let watched = '', cursor = '', endWatch = () => {};
@@ -83,7 +85,6 @@ export async function showCurves(view, name, body, state) {
       known.set(series.name, series);
       charts.get(series.name)?.setLines([{ label: series.name, series, color: 0, run: run() }]);
     }
-    fill(step, phases(known));
     performance.mark('syncbn-curves');
     if (!cursor || order(answer.cursor) < order(cursor)) cursor = answer.cursor;
     watch();
@@ -101,7 +102,8 @@ export async function showCurves(view, name, body, state) {
         if (message.update) {
           const grown = addUpdate(message.update, message.cursor, known);
           for (const series of grown) charts.get(series)?.changed();
-          if ([...grown].some((series) => series.startsWith('time/'))) fill(step, phases(known));
+          for (const series of grown) newest.set(series, known.get(series).newest);
+          if ([...grown].some((series) => series.startsWith('time/'))) fill(step, phases(newest));
         }
         cursor = message.cursor || cursor;
       },
@@ -116,18 +118,17 @@ export async function showCurves(view, name, body, state) {
   // Names that a job reports first later on.
   async function look() {
     const answer = await call('MetricsService/ListSeries', { job: name }, { signal: view.signal });
-    place((answer.series ?? []).map((series) => series.name));
-    return answer;
+    for (const series of answer.series ?? []) newest.set(series.name, Number(series.last_value ?? 0));
+    fill(step, phases(newest));
+    place([...newest.keys()]);
   }
   view.every(3000, () => { if (!['SUCCEEDED', 'FAILED', 'CANCELLED'].includes(state.job?.state) || charts.size === 0) look().catch(() => {}); });
   state.onChange(() => {
     // Of a job that has just begun neither is known.
     for (const chart of charts.values()) for (const line of chart.lines) Object.assign(line.run, run());
   });
-  // What stands in the bar of a step is not asked for by its charts, which are far down.
-  const first = PHASES.map(([, series]) => series);
-  const answer = await look();
-  const there = new Set((answer.series ?? []).map((series) => series.name));
-  const begin = [...inOrder(there).slice(0, 6), ...first.filter((series) => there.has(series))];
-  if (begin.length > 0) await load([...new Set(begin)].filter((series) => !wanted.has(series)));
+  await look();
+  // Those that are seen at once; the others are asked for when they come near.
+  const first = inOrder(newest.keys()).slice(0, AT_FIRST).filter((series) => !wanted.has(series));
+  if (first.length > 0) await load(first);
 }
