@@ -22,7 +22,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr const char* kData =
-    "data: {dataset: shapes, shapes: {train_samples: 48, test_samples: 12}}\n"
+    "data: {dataset: shapes, shapes: {train_samples: 96, test_samples: 12}}\n"
     "cluster: {replicas: 2, batch_per_replica: 8}\n";
 // Where nothing moves: the rate is lost against any weight, and statistics are frozen.
 constexpr const char* kStill = "train: {max_steps: 1, learning_rate: {base: 1.0e-30}}\n";
@@ -80,9 +80,10 @@ TEST_F(FineTune, AResNet18FromExportedAndTakenWeightsGivesTheSameLogitsToTheBit)
   const std::string exported =
       Ok({"export", "tuned", "--format", "safetensors", "--out", "tuned.safetensors"});
   EXPECT_THAT(exported, AllOf(HasSubstr("written: tuned.safetensors"), HasSubstr("after 2 steps")));
+  // The same seed: it draws the shapes, by whose mean and spread images are standardized.
   Write("taken.yaml",
         kData +
-            std::string("seed: 6\n"
+            std::string("seed: 5\n"
                         "model: {architecture: resnet18, init: {from: tuned.safetensors}, "
                         "norm: {running: {frozen: '*'}}}\n") +
             kStill);
