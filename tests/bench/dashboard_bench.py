@@ -163,11 +163,11 @@ def main():
     arguments = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="syncbn-dashboard-bench-")
     try:
-        with Coordinator(arguments.program, folder) as server:
+        with Coordinator(os.path.abspath(arguments.program), folder) as server:
             first = server.submit("many", 1, 2)
             server.wait_for(first, ["SUCCEEDED"])
         fill(os.path.join(folder, "data", "store.db"))
-        with Coordinator(arguments.program, folder) as server:
+        with Coordinator(os.path.abspath(arguments.program), folder) as server:
             result = {"calls, ms": calls(server), "first paint, ms": first_paint(server)}
             running = server.submit("watched", 1, ENDLESS)
             server.wait_for(running, ["RUNNING"])

@@ -311,7 +311,7 @@ def asks_for_tokens(page, server, pictures):
 
 
 def main():
-    program, pictures = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    program, pictures = os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None
     if not browser.program():
         print(f"there is none of {', '.join(browser.PROGRAMS)}; install what launch/packages-test.txt lists")
         sys.exit(77)
