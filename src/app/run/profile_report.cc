@@ -83,13 +83,12 @@ void Print(const LayerTable& table) {
       ++left_out;
     }
   }
-  if (!norms.layer.empty() && norms.computing() > 0) add(norms, "all norms");
+  if (norms.computing() > 0) add(norms, "all norms");
   add(total, "total");
 
   Say(stdout,
-      "profile of %s from step %lld on (%s on %s): %.2f ms a step, %.1f %% of it computing, %.1f "
-      "%% "
-      "waiting for statistics, %.1f %% for gradients, %.1f %% for data\n\n",
+      "profile of %s from step %lld on (%s on %s): %.2f ms a step, %.1f %% of it computing, "
+      "%.1f %% waiting for statistics, %.1f %% for gradients, %.1f %% for data\n\n",
       Plural(table.steps, "step").c_str(), static_cast<long long>(table.first_step),
       Plural(table.replicas, "replica").c_str(), Plural(table.processes, "process").c_str(),
       table.wall, 100 * table.compute / table.wall, 100 * table.statistics / table.wall,

@@ -15,6 +15,7 @@
 #include "app/run/memory_advice.h"
 #include "app/run/output_folder.h"
 #include "app/run/profile_report.h"
+#include "app/run/run_outputs.h"
 #include "app/run/run_ending.h"
 #include "app/run/run_facts.h"
 #include "app/run/run_notes.h"
@@ -73,50 +74,6 @@ void PrintError(const Error& error, const LaunchPlace& place) {
   }
   std::fflush(stderr);
 }
-
-// The console, and what the coordinator is to know of what is shown there.
-class Observer : public ConsoleObserver {
- public:
-  Observer(const Options& options, RunReport& report) : ConsoleObserver(options), report_(report) {}
-  void OnCheckpoint(const fs::path& folder, int64_t step) override {
-    ConsoleObserver::OnCheckpoint(folder, step);
-    report_.SetCheckpoint(step);
-    saved_ = step;
-  }
-  // Of the newest checkpoint of this run, also of the one it goes on from.
-  void SetSaved(int64_t step) { saved_ = step; }
-  std::optional<int64_t> saved() const { return saved_; }
-
- private:
-  RunReport& report_;
-  std::optional<int64_t> saved_;
-};
-
-// metrics.jsonl and the coordinator. Where the trainer writes is known once it is restored, so the file
-// comes later.
-class RunSink : public train::MetricSink {
- public:
-  RunSink(RunReport& report, const v1::RunSpec& spec) : report_(report) {
-    const auto& evaluations = spec.train().evaluate().with();
-    if (!evaluations.empty()) {
-      evaluation_ = train::EvaluationName(static_cast<v1::EvaluationMode>(evaluations[0]));
-    }
-  }
-  void Open(const train::JsonlSinkOptions& options) { file_.emplace(options); }
-  void Write(const train::MetricRecord& record) override {
-    file_->Write(record);
-    report_.Write(record, evaluation_);
-  }
-  void Flush() override {
-    report_.Flush();
-    if (file_) file_->Flush();
-  }
-
- private:
-  RunReport& report_;
-  std::string evaluation_;
-  std::optional<train::JsonlSink> file_;
-};
 
 // Refuses what the back end cannot compute in before any data is read.
 std::unique_ptr<backend::Backend> BackendFor(const v1::RunSpec& spec, const std::string& name) {
@@ -191,7 +148,7 @@ class Session {
   const LeaveWith& leave_;
   const bool root_;
   const fs::path out_;
-  Observer observer_;
+  RunConsole observer_;
   RunSink sink_;
   std::vector<std::string> hosts_;
   ExchangeChoice exchange_;

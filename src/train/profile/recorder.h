@@ -70,8 +70,8 @@ class Recorder {
   // `replicas`: those of the process.
   Recorder(comm::Group replicas, Steps steps);
 
-  // -- On the thread that drives the steps, while no replica is at work
-  // -------------------------------
+  // -- On the thread that drives the steps, while no replica is at work -----------------------
+
   void BeginStep(int64_t step);
   void EndStep(const TimeShares& shares);
   // While it lives nothing is recorded: a probe runs passes of its own.
@@ -101,9 +101,9 @@ class Recorder {
   // What was recorded; it is gone from here.
   Recording Take();
 
-  // -- On the replica's own thread
-  // -------------------------------------------------------------------- It begins to compute this;
-  // what it computed before is over.
+  // -- On the replica's own thread ------------------------------------------------------------
+
+  // It begins to compute this; what it computed before is over.
   void Enter(int replica, std::string_view phase, std::string_view layer);
   // It has done its part of the step.
   void Rest(int replica);
@@ -129,8 +129,8 @@ class Recorder {
     std::chrono::nanoseconds core_{0};
   };
 
-  // -- On any thread
-  // ----------------------------------------------------------------------------------
+  // -- On any thread --------------------------------------------------------------------------
+
   void Passed(const comm::Passage& passage);
 
  private:
