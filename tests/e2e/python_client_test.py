@@ -1,21 +1,29 @@
-"""The API from another language: stubs are generated, a job is submitted to a real coordinator,
-followed to its end, and its metrics are read.
+"""The Python package as its users have it: installed by pip into a folder of its own, against a real coordinator that
+is also killed, asks for tokens and speaks TLS; its types are checked, and its example is run.
 
-Usage: python_client_test.py SYNCBN PROTO_FOLDER PROTOC GRPC_PYTHON_PLUGIN
+Usage: python_client_test.py SYNCBN SOURCE_FOLDER [TEST...]
 """
+import contextlib
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import uuid
+import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import test_report  # noqa: E402
 
 PATIENCE = 120
+PROGRAM, SOURCE = (os.path.abspath(path) for path in sys.argv[1:3])
+PACKAGE = os.path.join(SOURCE, "src", "client", "python")
+FOLDER = tempfile.mkdtemp(prefix="syncbn-python-")
+SITE = os.path.join(FOLDER, "site")
 
 RUN_FILE = """\
 # comments travel with the job
@@ -25,122 +33,531 @@ model: {layers: [{conv: {out: 4, kernel: 3, stride: 4}}, norm, relu, global_aver
 cluster: {replicas: 2, batch_per_replica: 8}
 train: {epochs: 2}
 """
-
-try:
-    import grpc
-    import google.protobuf  # noqa: F401
-except ImportError as error:
-    test_report.skip(f"{error}; install python3-grpcio and python3-protobuf")
-
-
-def generate_stubs(protos, protoc, plugin, folder):
-    names = [
-        os.path.join("syncbn/v1", name)
-        for name in sorted(os.listdir(os.path.join(protos, "syncbn/v1")))
-        if name.endswith(".proto")
-    ]
-    subprocess.run(
-        [protoc, f"-I{protos}", f"--python_out={folder}", f"--grpc_python_out={folder}",
-         f"--plugin=protoc-gen-grpc_python={plugin}"] + names,
-        check=True, timeout=PATIENCE)
-    sys.path.insert(0, folder)
+ENDLESS = {"train.epochs": 1_000_000}
+DIVERGING = {"model": {"architecture": "mlp", "norm": "none", "init": {"scale": 1000}}, "train.epochs": 20,
+             "train.learning_rate": {"base": 1000}, "train.optimizer": {"momentum": 0.9}}
+STUDY = {
+    "name": "rates", "question": "Which rate?",
+    "run": {"data": {"dataset": "shapes", "shapes": {"train_samples": 64, "test_samples": 16}},
+            "model": {"architecture": "mlp"}, "cluster": {"replicas": 2, "batch_per_replica": 8}, "train": {"epochs": 1}},
+    "axes": [{"name": "learning rate", "path": "train.learning_rate.base", "values": [0.1, 0.01]}],
+    "seeds": 2,
+}
 
 
-def wait_for_server(data, server):
+def install():
+    """From a copy, so that nothing that pip leaves lies in the checkout."""
+    wanted = {"grpc": "python3-grpcio", "google.protobuf": "python3-protobuf", "yaml": "python3-yaml", "pip": "python3-pip",
+              "pandas": "python3-pandas", "setuptools": "python3-setuptools", "wheel": "python3-wheel"}
+    missing = []
+    for module, package in wanted.items():
+        try:
+            found = importlib.util.find_spec(module)
+        except ImportError:
+            found = None
+        if found is None:
+            missing.append(package)
+    if not (shutil.which("protoc") and shutil.which("grpc_python_plugin")):
+        missing.append("protobuf-compiler-grpc")
+    if missing:
+        test_report.skip("install " + ", ".join(missing))
+    copy = os.path.join(FOLDER, "checkout")
+    shutil.copytree(PACKAGE, os.path.join(copy, "src", "client", "python"),
+                    ignore=shutil.ignore_patterns("build", "*.egg-info", "v1"))
+    shutil.copytree(os.path.join(SOURCE, "proto"), os.path.join(copy, "proto"))
+    shutil.copy(os.path.join(SOURCE, "CMakeLists.txt"), copy)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--target", SITE,
+         "./src/client/python"], cwd=copy, capture_output=True, text=True, timeout=PATIENCE)
+    if done.returncode != 0:
+        raise SystemExit(done.stdout + done.stderr)
+    sys.path.insert(0, SITE)
+
+
+class Coordinator:
+    """`syncbn serve` in a folder, with a client of it."""
+
+    def __init__(self, name, *options, **client_options):
+        self.data = os.path.join(FOLDER, name)
+        self.options, self.client_options = options, client_options
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(syncbn.Error):
+            for job in self.client.jobs(state="open"):
+                job.cancel(kill=True)
+            for job in self.client.jobs(state="open"):
+                job.wait(PATIENCE, check=False)
+        self.client.close()
+        self.stop(signal.SIGTERM)
+
+    def start(self):
+        with open(self.data + ".log", "ab") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, "serve", "--data", self.data, "--listen", "127.0.0.1:0", "--http", "off", "--slots", "4",
+                 "--heartbeat", "0.2", "--ask-time", "5", *self.options], stdout=log, stderr=log)
+        deadline = time.monotonic() + PATIENCE
+        path = os.path.join(self.data, "server.json")
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                with open(path) as file:
+                    if json.load(file)["pid"] == self.process.pid:
+                        break
+            assert self.process.poll() is None and time.monotonic() < deadline, "the coordinator does not serve"
+            time.sleep(0.05)
+        # An option may be a file that it has just made.
+        options = {key: value() if callable(value) else value for key, value in self.client_options.items()}
+        self.client = syncbn.Client.of_data_folder(self.data, **options)
+
+    def stop(self, number):
+        self.process.send_signal(number)
+        try:
+            self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def records_of(job):
+    """metrics.jsonl of a job on this machine."""
+    with open(os.path.join(job.result.output_folder, "metrics.jsonl")) as file:
+        return [json.loads(line) for line in file]
+
+
+def await_step(job, step):
     deadline = time.monotonic() + PATIENCE
-    path = os.path.join(data, "server.json")
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "syncbn serve has ended"
-        if os.path.exists(path):
-            with open(path) as file:
-                return json.load(file)["grpc"]
+    while job.progress.step < step:
+        assert time.monotonic() < deadline, job
         time.sleep(0.05)
-    raise AssertionError("syncbn serve has not written server.json")
 
 
-def run(channel):
-    from syncbn.v1 import error_pb2, job_pb2, job_pb2_grpc, metrics_pb2, metrics_pb2_grpc
+class TypesTest(unittest.TestCase):
+    def mypy(self, *arguments):
+        return subprocess.run(
+            ["mypy", "--strict", "--config-file", os.path.join(PACKAGE, "pyproject.toml"), "--cache-dir",
+             os.path.join(FOLDER, "mypy"), *arguments], cwd=SITE, env={**os.environ, "MYPYPATH": SITE},
+            capture_output=True, text=True, timeout=PATIENCE)
 
-    jobs = job_pb2_grpc.JobServiceStub(channel)
-    metrics = metrics_pb2_grpc.MetricsServiceStub(channel)
+    @unittest.skipUnless(shutil.which("mypy"), "mypy is not installed")
+    def test_package_and_example_are_strict(self):
+        for what in (["-p", "syncbn"], [os.path.join(PACKAGE, "examples", "batch_across_processes.py")]):
+            done = self.mypy(*what)
+            self.assertEqual(done.returncode, 0, done.stdout)
 
-    # A wrong run file is refused with the place of the mistake.
-    wrong = job_pb2.Job(run_file=RUN_FILE.replace("epochs", "epocs"), run_file_name="run.yaml")
-    try:
-        jobs.CreateJob(job_pb2.CreateJobRequest(job=wrong), timeout=30)
-        raise AssertionError("a wrong run file was accepted")
-    except grpc.RpcError as error:
-        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
-        details = dict(error.trailing_metadata())["grpc-status-details-bin"]
-        status = error_pb2.ErrorStatus.FromString(details)
-        info, faults = error_pb2.ErrorInfo(), error_pb2.RunFileErrors()
-        assert status.details[0].Unpack(info) and info.reason == "RUN_FILE_INVALID", status
-        assert status.details[1].Unpack(faults), status
-        assert faults.errors[0].line == 6 and "epocs" in faults.errors[0].text, faults
+    @unittest.skipUnless(shutil.which("mypy"), "mypy is not installed")
+    def test_a_users_mistake_is_found(self):
+        self.assertTrue(os.path.exists(os.path.join(SITE, "syncbn", "py.typed")))
+        script = os.path.join(FOLDER, "mistake.py")
+        with open(script, "w") as file:
+            file.write("import syncbn\njob = syncbn.Client().submit('run.yaml', processes='two')\n"
+                       "if job.state == 'DONE':\n    pass\njob.metrics_()\n")
+        found = self.mypy(script).stdout
+        for line, kind in ((2, "arg-type"), (3, "comparison-overlap"), (5, "attr-defined")):
+            self.assertRegex(found, rf"mistake.py:{line}: error: .*\[{kind}\]")
 
-    # Submitted twice with one request id, there is one job.
-    request = job_pb2.CreateJobRequest(
-        job=job_pb2.Job(run_file=RUN_FILE, run_file_name="run.yaml", labels={"from": "python"},
-                        resources=job_pb2.Resources(processes=2)),
-        request_id=str(uuid.uuid4()))
-    job = jobs.CreateJob(request, timeout=30)
-    assert jobs.CreateJob(request, timeout=30).name == job.name
-    listed = jobs.ListJobs(job_pb2.ListJobsRequest(filter="labels.from = python"), timeout=30)
-    assert [one.name for one in listed.jobs] == [job.name], listed
-    assert jobs.GetJob(job_pb2.GetJobRequest(name=job.name), timeout=30).run_file == RUN_FILE
 
-    # Followed to its end.
-    ended = (job_pb2.Job.SUCCEEDED, job_pb2.Job.FAILED, job_pb2.Job.CANCELLED)
-    state = None
-    for response in jobs.WatchJobs(job_pb2.WatchJobsRequest(job=job.name), timeout=PATIENCE):
-        event = response.WhichOneof("event")
-        if event == "snapshot":
-            state = response.snapshot.state
-        elif event == "change":
-            state = response.change.job.state
-        if state in ended:
-            break
-    final = jobs.GetJob(job_pb2.GetJobRequest(name=job.name), timeout=30)
-    assert final.state == job_pb2.Job.SUCCEEDED, final
+class TextsTest(unittest.TestCase):
+    def test_relative_inputs_mean_a_path_from_here(self):
+        from syncbn import files
+        text = "data: {dataset: mnist, path: some/where}\nmodel: {init: {from: /a.safetensors}}\n"
+        self.assertEqual(files.absolute_inputs(text, []), [f'data.path="{os.getcwd()}/some/where"'])
+        self.assertEqual(files.absolute_inputs(text, ['data.path="/abs"', 'model.init.from="b"']),
+                         [f'model.init.from="{os.getcwd()}/b"'])
+        self.assertEqual(files.absolute_inputs("model: {init: he", []), [])
 
-    # 64 samples in batches of 16, twice: 8 steps.
-    answer = metrics.QueryMetrics(
-        metrics_pb2.QueryMetricsRequest(job=job.name, names=["train/loss"]), timeout=30)
-    assert len(answer.series) == 1, answer
-    assert list(answer.series[0].first_step) == list(range(8)), answer
-    assert all(value > 0 for value in answer.series[0].mean), answer
-    points = 0
-    for response in metrics.WatchMetrics(
-            metrics_pb2.WatchMetricsRequest(job=job.name, names=["train/loss"]), timeout=PATIENCE):
-        event = response.WhichOneof("event")
-        if event == "update":
-            points += len(response.update.batch.value)
-        elif event == "end":
-            break
-    assert points == 8, points
+    def test_numbers_of_numpy_are_written(self):
+        import numpy
+        from syncbn import files
+        self.assertEqual(files.overrides({"a": numpy.float64(0.5), "b": numpy.arange(3), "c": "x y", "d": True}),
+                         ["a=0.5", "b=[0, 1, 2]", 'c="x y"', "d=true"])
+        with self.assertRaises(ValueError):
+            files.overrides({"a": float("nan")})
+
+    def test_tables_are_escaped(self):
+        from syncbn import html
+        self.assertNotIn("<script", html.table(["<script>"], [["<script>alert(1)</script>"]]))
+
+    def test_what_cannot_be_right_is_refused_before_it_is_sent(self):
+        for wrong in ("localhost", "local host:1", "http://localhost:7700"):
+            with self.assertRaisesRegex(syncbn.InvalidRequest, "HOST:PORT"):
+                syncbn.Client(wrong)
+        with self.assertRaisesRegex(syncbn.InvalidRequest, "ca as well"):
+            syncbn.Client("localhost:1", cert="a", key="b")
+        with self.assertRaisesRegex(syncbn.InvalidRequest, "is no PEM file"):
+            syncbn.Client("localhost:1", ca=__file__)
+        with self.assertRaisesRegex(syncbn.InvalidRequest, "no coordinator serves"):
+            syncbn.Client.of_data_folder(FOLDER)
+
+    def test_pandas_is_asked_for_only_by_frames(self):
+        script = ("import sys; sys.modules['pandas'] = None; import syncbn\n"
+                  "try: syncbn.Jobs().frame()\nexcept syncbn.MissingPackage as error: print(error)")
+        done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": SITE}, text=True,
+                              capture_output=True, timeout=PATIENCE, check=True)
+        self.assertIn("apt-get install python3-pandas", done.stdout)
+
+
+class JobsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.coordinator = cls.enterClassContext(Coordinator("jobs"))
+        cls.client = cls.coordinator.client
+
+    def test_a_wrong_file_is_refused_with_the_place_of_each_mistake(self):
+        with self.assertRaises(syncbn.FileError) as caught:
+            self.client.submit(RUN_FILE.replace("epochs", "epocs").replace("linear: 10", "linear: -1"))
+        error = caught.exception
+        self.assertEqual((error.code, error.reason), ("INVALID_ARGUMENT", "RUN_FILE_INVALID"))
+        self.assertEqual([(fault.file, fault.line) for fault in error.faults], [("run.yaml", 4), ("run.yaml", 6)])
+        self.assertIn("epocs", error.faults[1].text)
+        self.assertIn("run.yaml:6:", str(error))
+        with self.assertRaisesRegex(syncbn.FileError, "epocs"):
+            self.client.submit({"data": {"dataset": "shapes"}, "train": {"epocs": 1}})
+        with self.assertRaisesRegex(syncbn.FileError, "--set"):
+            self.client.submit(RUN_FILE, overrides={"train.epochs": -1})
+        with self.assertRaisesRegex(syncbn.InvalidRequest, "no file 'no.yaml'"):
+            self.client.submit("no.yaml")
+        with self.assertRaisesRegex(syncbn.InvalidRequest, "processes"):
+            self.client.submit(RUN_FILE, processes=3)
+
+    def test_followed_to_its_end(self):
+        path = os.path.join(FOLDER, "run.yaml")
+        with open(path, "w") as file:
+            file.write(RUN_FILE)
+        job = self.client.submit(path, processes=2, labels={"from": "python", "try": 1}, priority=3, time_limit=600)
+        events = list(job.follow(log=True))
+        states = [event.to_state for event in events if isinstance(event, syncbn.StateChange)]
+        self.assertEqual(states[-2:], ["RUNNING", "SUCCEEDED"])
+        self.assertIsInstance(events[-1], syncbn.StateChange)
+        # 64 samples in batches of 16, twice: 8 steps.
+        points = [event for event in events if isinstance(event, syncbn.Metric)]
+        losses = [point.value for point in points if point.name == "train/loss"]
+        records = [one for one in records_of(job) if one["split"] == "train"]
+        self.assertEqual(losses, [one["loss"] for one in records])
+        lines = [event.text for event in events if isinstance(event, syncbn.LogLine)]
+        self.assertEqual("".join(line + "\n" for line in lines), job.log())
+        self.assertIn("python-client", job.log(rank=0))
+        # The past is told again.
+        again = [event for event in job.follow(metrics="train/loss")]
+        self.assertEqual([event.value for event in again[:-1]], losses)
+        self.assertEqual(again[-1].to_state, "SUCCEEDED")
+        self.assertEqual([type(event) for event in job.follow(metrics=False)], [syncbn.StateChange])
+
+        self.assertEqual(job.run_file(), RUN_FILE)
+        self.assertIn("run.yaml:3", job.run_file(effective=True))
+        result = job.result
+        self.assertEqual((result.state, result.steps, result.attempts, result.failure), ("SUCCEEDED", 8, 1, None))
+        self.assertEqual(result.test_accuracy, records_of(job)[-1]["accuracy"])
+        listed = self.client.jobs(labels={"from": "python"}, state="SUCCEEDED", limit=5)
+        self.assertEqual([one.name for one in listed], [job.name])
+        self.assertIn("SUCCEEDED", repr(listed[0]))
+        self.assertIn(f"<td>{job.name}</td>", listed._repr_html_())
+        row = listed.frame().iloc[0]
+        self.assertEqual((row["job"], row["processes"], row["label.try"], row["step"]), (job.id, 2, "1", 8))
+
+    def test_metrics_are_a_frame(self):
+        job = self.client.submit(RUN_FILE).wait(PATIENCE)
+        frame = job.metrics()
+        train = [one for one in records_of(job) if one["split"] == "train"]
+        test = [one for one in records_of(job) if one["split"] == "test"]
+        self.assertEqual(list(frame.columns[:2]), ["step", "epoch"])
+        self.assertEqual(frame["step"].to_list(), list(range(8)))
+        self.assertEqual(frame["epoch"].to_list(), [one["epoch"] for one in train])
+        self.assertEqual(frame["train/loss"].to_list(), [one["loss"] for one in train])
+        evaluated = frame[frame["test/accuracy"].notna()]
+        self.assertEqual(evaluated["step"].to_list(), [one["step"] for one in test])
+        self.assertEqual(evaluated["test/accuracy"].to_list(), [one["accuracy"] for one in test])
+        self.assertEqual(list(job.metrics("test/*").columns), ["step", "epoch", "test/accuracy", "test/loss"])
+        self.assertEqual(job.metrics(["train/loss"], points=2)["step"].to_list(), [0, 4])
+        self.assertEqual(list(job.metrics("no/such").columns), ["step", "epoch"])
+        several = syncbn.Jobs([job, job]).metrics("train/loss")
+        self.assertEqual(list(several.columns), ["job", "name", "processes", "step", "epoch", "train/loss"])
+        self.assertEqual(len(several), 16)
+
+    def test_more_steps_than_fit_into_an_answer_come_all(self):
+        from syncbn import frames
+        job = self.client.submit(RUN_FILE, overrides={"train.epochs": 10}).wait(PATIENCE)
+        whole = job.metrics()
+        before = frames._MOST_STEPS, frames._MOST_POINTS
+        try:
+            frames._MOST_STEPS, frames._MOST_POINTS = 7, 20
+            self.assertTrue(job.metrics().equals(whole))
+        finally:
+            frames._MOST_STEPS, frames._MOST_POINTS = before
+        self.assertEqual(len(whole), 40)
+
+    def test_submitted_twice_with_one_request_id_there_is_one_job(self):
+        first = self.client.submit(RUN_FILE, request_id="once", labels={"id": "once"})
+        self.assertEqual(self.client.submit(RUN_FILE, request_id="once", labels={"id": "once"}).name, first.name)
+        with self.assertRaises(syncbn.Conflict) as caught:
+            self.client.submit(RUN_FILE, request_id="once", labels={"id": "other"})
+        self.assertEqual(caught.exception.reason, "REQUEST_ID_REUSED")
+        self.assertEqual(len(self.client.jobs(labels={"id": "once"})), 1)
+
+    def test_a_request_whose_answer_was_lost_is_carried_out_once(self):
+        import grpc
+
+        class Lost(grpc.RpcError):
+            def code(self):
+                return grpc.StatusCode.UNAVAILABLE
+
+        connection, tries = self.client._connection, []
+        create = connection.jobs.CreateJob
+
+        def lossy(request, **more):
+            answer = create(request, **more)
+            tries.append(request.request_id)
+            if len(tries) < 3:
+                raise Lost()
+            return answer
+        connection.jobs.CreateJob = lossy
+        try:
+            job = self.client.submit(RUN_FILE, labels={"lost": 1})
+        finally:
+            connection.jobs.CreateJob = create
+        self.assertEqual(len(tries), 3)
+        self.assertEqual(len(set(tries)), 1)
+        self.assertEqual([one.name for one in self.client.jobs(labels={"lost": 1})], [job.name])
+
+    def test_checked_only(self):
+        self.client.submit(RUN_FILE, check=True, labels={"checked": 1})
+        self.assertEqual(self.client.jobs(labels={"checked": 1}), [])
+
+    def test_an_unknown_job(self):
+        with self.assertRaises(syncbn.NotFound) as caught:
+            self.client.job(4711)
+        self.assertEqual((caught.exception.code, caught.exception.reason), ("NOT_FOUND", "JOB_NOT_FOUND"))
+        self.assertIn("client.jobs()", caught.exception.hint)
+        with self.assertRaisesRegex(syncbn.InvalidRequest, "is no number"):
+            self.client.job("studies/1")
+        with self.assertRaises(syncbn.InvalidRequest):
+            self.client.jobs("no such field = 1")
+
+    def test_paused_resumed_cancelled_and_retried(self):
+        job = self.client.submit(RUN_FILE, overrides=ENDLESS, name="endless")
+        self.assertEqual(job.title, "endless")
+        with self.assertRaisesRegex(syncbn.WrongState, "no result yet"):
+            job.result
+        await_step(job, 5)
+        with self.assertRaises(TimeoutError):
+            job.wait(0.2)
+        job.pause(reason="for a test")
+        for event in job.follow(metrics=False):
+            if event.to_state == "PAUSED":
+                break
+        paused_at = job.progress.step
+        self.assertGreater(paused_at, 0)
+        job.resume(processes=2)
+        await_step(job, paused_at + 5)
+        self.assertEqual(job.processes, 2)
+        with self.assertRaises(syncbn.WrongState):
+            job.retry()
+        job.cancel()
+        with self.assertRaises(syncbn.JobCancelled):
+            job.wait(PATIENCE)
+        self.assertEqual(job.result.state, "CANCELLED")
+        with self.assertRaises(syncbn.JobCancelled):
+            syncbn.Jobs([job]).wait()
+        job.retry()
+        await_step(job, job.progress.step + 5)
+        job.cancel(kill=True).wait(PATIENCE, check=False)
+        job.delete()
+        with self.assertRaises(syncbn.NotFound):
+            job.refresh()
+
+    def test_a_job_that_fails_says_why(self):
+        job = self.client.submit(RUN_FILE, overrides=DIVERGING)
+        with self.assertRaises(syncbn.JobFailed) as caught:
+            job.wait(PATIENCE)
+        self.assertEqual(caught.exception.failure_class, "DIVERGED")
+        self.assertEqual(job.failure.failure_class, "DIVERGED")
+        self.assertIn(job.failure.message, str(caught.exception))
+        self.assertEqual(job.result.failure, job.failure)
+
+    def test_a_study(self):
+        folder = os.path.join(FOLDER, "study")
+        os.makedirs(os.path.join(folder, "below"))
+        with open(os.path.join(folder, "run.json"), "w") as file:
+            json.dump(STUDY["run"], file)
+        path = os.path.join(folder, "below", "study.json")
+        with open(path, "w") as file:
+            json.dump({**STUDY, "run": "../run.json"}, file)
+        study = self.client.submit_study(path, labels={"team": "vision"}, at_once=2).wait(PATIENCE)
+        progress = study.progress()
+        self.assertEqual((study.state, progress.known, progress.done, progress.failed), ("SUCCEEDED", 4, 4, 0))
+        self.assertEqual(len(study.jobs()), 4)
+        report = study.report(os.path.join(folder, "out"), program=PROGRAM)
+        self.assertTrue("Which rate?" in report.read_text(), report)
+
+        import pandas
+        trials = study.trials().set_index("trial")
+        self.assertEqual(list(trials.columns[:4]), ["learning_rate", "seed", "job", "state"])
+        wanted = pandas.read_csv(os.path.join(folder, "out", "trials.csv"), float_precision="round_trip").set_index("trial")
+        self.assertEqual(set(trials.index), set(wanted.index))
+        for column, known_as in (("learning_rate", "learning rate"), ("seed", "seed"), ("state", "end"), ("steps", "steps"),
+                                 ("samples", "samples"), ("test_accuracy", "test_accuracy"), ("train_loss", "train_loss"),
+                                 ("best_test_accuracy", "best_test_accuracy"), ("test_loss", "test_loss")):
+            for trial in trials.index:
+                self.assertEqual(trials.loc[trial, column], wanted.loc[trial, known_as], (trial, column))
+        self.assertEqual(progress.best_test_accuracy, trials["test_accuracy"].max())
+        self.assertIn("4 of 4", repr(self.client.study(study.id)))
+        self.assertIn(study.name, [one.name for one in self.client.studies()])
+        with self.assertRaises(syncbn.MissingPackage):
+            study.report(folder, program="no-such-program")
+        study.delete()
+        with self.assertRaises(syncbn.NotFound):
+            self.client.study(study.id)
+
+    def test_a_study_that_diverges_is_cancelled_or_is_wrong(self):
+        wrong = {**STUDY, "axis": []}
+        with self.assertRaises(syncbn.FileError) as caught:
+            self.client.submit_study(wrong)
+        self.assertEqual(caught.exception.reason, "STUDY_FILE_INVALID")
+        self.assertGreater(caught.exception.faults[0].line, 1)
+        diverging = {**STUDY, "set": DIVERGING, "seeds": 1, "axes": []}
+        frame = self.client.submit_study(diverging).wait(PATIENCE).trials()
+        self.assertEqual((frame["state"][0], frame["test_accuracy"][0]), ("diverged", 0.1))
+        study = self.client.submit_study({**STUDY, "set": {"train.epochs": 1_000_000}}, at_once=1)
+        with self.assertRaises(TimeoutError):
+            study.wait(0.1)
+        self.assertEqual(study.pause().state in ("PAUSING", "PAUSED"), True)
+        study.cancel()
+        with self.assertRaises(syncbn.StudyFailed):
+            study.wait(PATIENCE)
+        self.assertTrue(set(study.trials()["state"]) <= {"CANCELLED", "failed", "finished"})
+
+    def test_the_example(self):
+        done = subprocess.run(
+            [sys.executable, os.path.join(PACKAGE, "examples", "batch_across_processes.py"), self.client.address,
+             os.path.join(FOLDER, "plot.svg")], env={**os.environ, "PYTHONPATH": SITE}, cwd=FOLDER, text=True,
+            capture_output=True, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("one process and two have the same losses", done.stdout)
+        self.assertRegex(done.stdout, r"128 +2 +16 ")
+        self.assertTrue("no plot" in done.stdout or os.path.getsize(os.path.join(FOLDER, "plot.svg")) > 1000)
+
+    def test_the_environment_is_that_of_the_commands(self):
+        script = "import syncbn; print(len(syncbn.Client().jobs(limit=1)))"
+        done = subprocess.run(
+            [sys.executable, "-c", script], text=True, capture_output=True, timeout=PATIENCE, check=True,
+            env={**os.environ, "PYTHONPATH": SITE, "SYNCBN_SERVER": self.client.address})
+        self.assertIn(done.stdout, ("0\n", "1\n"))
+
+
+class OutageTest(unittest.TestCase):
+    def test_following_goes_on_when_the_coordinator_was_killed(self):
+        with Coordinator("outage") as coordinator:
+            client = coordinator.client
+            job = client.submit(RUN_FILE, overrides=ENDLESS, name="endless")
+            points, states, enough = [], [], threading.Event()
+
+            def follow():
+                for event in job.follow(metrics=["train/loss"]):
+                    if isinstance(event, syncbn.StateChange):
+                        states.append(event.to_state)
+                    else:
+                        points.append(event)
+                        if len(points) > 20:
+                            enough.set()
+            threads = [threading.Thread(target=follow),
+                       threading.Thread(target=lambda: client.job(job.id).wait(check=False))]
+            for thread in threads:
+                thread.start()
+            self.assertTrue(enough.wait(PATIENCE))
+            coordinator.stop(signal.SIGKILL)
+            # Long enough for both to have noticed.
+            time.sleep(1)
+            coordinator.start()
+            self.assertEqual(coordinator.client.address, client.address)
+            await_step(job, job.progress.step + 20)
+            job.cancel()
+            for thread in threads:
+                thread.join(PATIENCE)
+                self.assertFalse(thread.is_alive())
+            self.assertEqual(states[-1], "CANCELLED")
+            # Each step once, in order, and all that there are.
+            wanted = job.metrics("train/loss")
+            self.assertEqual([point.step for point in points], wanted["step"].to_list())
+            self.assertEqual([point.value for point in points], wanted["train/loss"].to_list())
+
+    def test_nobody_there(self):
+        client = syncbn.Client("127.0.0.1:1", tries=2)
+        for call in (client.jobs, lambda: client.submit(RUN_FILE)):
+            begin = time.monotonic()
+            with self.assertRaises(syncbn.Unreachable) as caught:
+                call()
+            self.assertLess(time.monotonic() - begin, 20)
+            self.assertIn("127.0.0.1:1", str(caught.exception))
+            self.assertIn("syncbn serve", caught.exception.hint)
+
+
+class AccessTest(unittest.TestCase):
+    def test_tokens(self):
+        file = os.path.join(FOLDER, "admin.token")
+        with Coordinator("tokens", "--admin-token-file", file, token_file=file) as coordinator:
+            self.assertEqual(coordinator.client.jobs(), [])
+            self.assertNotIn(coordinator.client._connection.token, repr(coordinator.client))
+            viewer = os.path.join(FOLDER, "viewer.token")
+            subprocess.run([PROGRAM, "token", "create", "viewer", "--role", "viewer", "--out", viewer, "--token-file", file,
+                            "--coordinator", coordinator.client.address], check=True, capture_output=True, timeout=PATIENCE)
+            for token in (None, "wrong"):
+                with self.assertRaises(syncbn.AccessDenied) as caught:
+                    syncbn.Client(coordinator.client.address, token=token).jobs()
+                self.assertEqual(caught.exception.reason, "UNAUTHENTICATED")
+                self.assertIn("SYNCBN_USER_TOKEN", caught.exception.hint)
+            looking = syncbn.Client(coordinator.client.address, token_file=viewer)
+            self.assertEqual(looking.jobs(), [])
+            with self.assertRaises(syncbn.AccessDenied) as caught:
+                looking.submit(RUN_FILE)
+            self.assertEqual(caught.exception.reason, "ROLE_TOO_LOW")
+
+    @unittest.skipUnless(shutil.which("openssl"), "openssl is not installed")
+    def test_tls(self):
+        path = os.path.join(FOLDER, "tls")
+        os.mkdir(path)
+        key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+        script = "set -e; printf 'subjectAltName=IP:127.0.0.1\\n' > san\n" + "".join(
+            f"openssl req -x509 {key} -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem\n" for name in ("ca", "other"))
+        for name in ("server", "user"):
+            script += (f"openssl req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr\n"
+                       f"openssl x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san "
+                       f"-out {name}.pem\n")
+        subprocess.run(script, shell=True, cwd=path, check=True, capture_output=True)
+        pem = {name: os.path.join(path, name) for name in os.listdir(path)}
+        user = {"ca": pem["ca.pem"], "cert": pem["user.pem"], "key": pem["user.key"]}
+        with Coordinator("tls-data", "--tls-cert", pem["server.pem"], "--tls-key", pem["server.key"], "--tls-client-ca",
+                         pem["ca.pem"], "--worker-ca", pem["ca.pem"], "--worker-cert", pem["user.pem"], "--worker-key",
+                         pem["user.key"], **user) as coordinator:
+            self.assertEqual(coordinator.client.jobs(), [])
+            address = coordinator.client.address
+            for options, hint in (({}, "ca="), ({"ca": pem["other.pem"]}, "authority"), ({"ca": pem["ca.pem"]}, "")):
+                with self.assertRaises(syncbn.Unreachable) as caught:
+                    syncbn.Client(address, tries=2, **options).jobs()
+                self.assertIn(hint, caught.exception.hint, str(caught.exception))
+            job = coordinator.client.submit(RUN_FILE).wait(PATIENCE)
+            self.assertEqual(len(job.metrics("train/loss")), 8)
 
 
 def main():
-    program, protos, protoc, plugin = sys.argv[1:]
-    with tempfile.TemporaryDirectory(prefix="syncbn-python-") as folder:
-        stubs, data = os.path.join(folder, "stubs"), os.path.join(folder, "data")
-        os.mkdir(stubs)
-        generate_stubs(protos, protoc, plugin, stubs)
-        server = subprocess.Popen(
-            [program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
-             "--slots", "4"])
-        try:
-            address = wait_for_server(data, server)
-            with grpc.insecure_channel(address) as channel:
-                run(channel)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-    test_report.end(passed=1)
+    global syncbn
+    result = None
+    try:
+        install()
+        import syncbn
+        tests = unittest.defaultTestLoader.loadTestsFromNames(
+            sys.argv[3:], sys.modules[__name__]) if sys.argv[3:] else unittest.defaultTestLoader.loadTestsFromModule(
+                sys.modules[__name__])
+        result = unittest.TextTestRunner(verbosity=2).run(tests)
+        failed = len(result.failures) + len(result.errors)
+        passed = result.testsRun - failed - len(result.skipped)
+    finally:
+        if result is None or result.wasSuccessful():
+            shutil.rmtree(FOLDER, ignore_errors=True)
+        else:
+            print("kept:", FOLDER)
+    test_report.end(passed, failed, [f"{test.id()}: {reason}" for test, reason in result.skipped])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ def skip(reason):
     sys.exit(SKIPPED)
 
 
-def end(passed, failed=0):
-    """Ends the program with the number of its checks."""
-    _write(f"{_program()} {passed} {failed} 0\n")
+def end(passed, failed=0, skipped=()):
+    """Ends the program with the number of its checks, and what was skipped of it and why."""
+    _write("".join(f"skipped: {_program()}: {reason}\n" for reason in skipped) +
+           f"{_program()} {passed} {failed} {len(skipped)}\n")
     sys.exit(1 if failed or not passed else 0)
