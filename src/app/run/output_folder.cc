@@ -3,7 +3,10 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <iterator>
+#include <vector>
 
+#include "app/run/event_file.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/storage_error.h"
@@ -57,7 +60,13 @@ void PrepareOutputFolder(const fs::path& out, OutputUse use) {
 
 void RemoveFormerRun(const fs::path& out, train::CheckpointStore& store) {
   store.RemoveAll();
-  for (const char* name : kOurs) {
+  std::vector<std::string> ours(std::begin(kOurs), std::end(kOurs));
+  std::error_code unreadable;
+  for (const fs::directory_entry& entry : fs::directory_iterator(out, unreadable)) {
+    if (const std::string name = entry.path().filename().string(); IsEventFile(name))
+      ours.push_back(name);
+  }
+  for (const std::string& name : ours) {
     std::error_code error;
     fs::remove_all(out / name, error);
     if (error) {

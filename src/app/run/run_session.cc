@@ -12,13 +12,14 @@
 #include "app/run/console_observer.h"
 #include "app/run/continuation.h"
 #include "app/run/exchange_choice.h"
+#include "app/run/histogram_probe.h"
 #include "app/run/memory_advice.h"
 #include "app/run/output_folder.h"
 #include "app/run/profile_report.h"
-#include "app/run/run_outputs.h"
 #include "app/run/run_ending.h"
 #include "app/run/run_facts.h"
 #include "app/run/run_notes.h"
+#include "app/run/run_outputs.h"
 #include "app/run/run_report.h"
 #include "app/run/signals.h"
 #include "app/terminal.h"
@@ -150,6 +151,7 @@ class Session {
   const fs::path out_;
   RunConsole observer_;
   RunSink sink_;
+  std::optional<HistogramProbe> histograms_;
   std::vector<std::string> hosts_;
   ExchangeChoice exchange_;
   // The root's.
@@ -274,6 +276,16 @@ train::RunEnvironment Session::Environment() {
       fault.OnBatch(step, replica, batch);
     };
   }
+  if (const int64_t every = run_.spec().probes().activations().every_steps();
+      every > 0 && !request_.trial) {
+    HistogramProbe::Take take;
+    if (root_) {
+      take = [this](int64_t step, const std::string& tag, tensorboard::HistogramProto histogram) {
+        sink_.WriteHistogram(step, tag, std::move(histogram));
+      };
+    }
+    options.probes = {&histograms_.emplace(every, std::move(take))};
+  }
   if (!root_) return environment;
   options.manifest.environment = facts_;
   if (from_) {
@@ -320,12 +332,13 @@ void Session::OpenOutput(const train::RunPlan& plan) {
   }
   intact_ = plan.done() && IsFinishedSummary(out_ / "summary.json", from);
   if (!intact_) {
-    sink_.Open(
-        {.path = out_ / "metrics.jsonl",
-         .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
-         .evaluation_pending = plan.evaluation_pending,
-         .every_steps = run_.spec().output().every_steps(),
-         .on_warning = [this](const std::string& warning) { observer_.OnWarning(warning); }});
+    sink_.Open({.path = out_ / "metrics.jsonl",
+                .resume_at_step = request_.resume ? std::optional<int64_t>(from) : std::nullopt,
+                .evaluation_pending = plan.evaluation_pending,
+                .every_steps = run_.spec().output().every_steps(),
+                .on_warning = [this](const std::string& warning) { observer_.OnWarning(warning); }},
+               // Nobody looks into the folder of a trial, which goes with its result.
+               !request_.trial);
     WriteFileAtomically(out_ / interchange::kModelInputFile, interchange::InputOf(run_).ToJson());
     WriteFileAtomically(out_ / "run.yaml", file_.EffectiveYaml());
   }

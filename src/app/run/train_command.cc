@@ -23,7 +23,8 @@ void AddTrainCommand(CommandLine& line) {
   command->footer(
       "The output folder holds run.yaml (the effective run file), metrics.jsonl (a JSON object a "
       "line),\n"
-      "summary.json and checkpoints/. SIGUSR1 writes a checkpoint at the next step; SIGTERM or "
+      "events.out.tfevents.* (the same figures for TensorBoard: tensorboard --logdir DIR), "
+      "summary.json\nand checkpoints/. SIGUSR1 writes a checkpoint at the next step; SIGTERM or "
       "Ctrl-C\n"
       "writes one and stops, and --resume goes on from it, on any number of processes, with the "
       "same bits.\n\n"
