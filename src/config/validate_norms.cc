@@ -81,14 +81,18 @@ std::string GivenOr(const RunCheck& check, const std::string& path, const std::s
   return check.origins.Given(path + key) ? path + key : "model.norm" + key;
 }
 
-// Where there is no learned scale it cannot start anywhere. (What a run has stored names every value.)
+// Where there is no learned scale it cannot start anywhere. What a norm has anyway may be named: a
+// run file that was printed names every value.
 void ValidateInitialScale(const RunCheck& check, const std::vector<PlacedNorm>& norms) {
   for (const PlacedNorm& placed : norms) {
+    constexpr double kDefault = 1;  // model.proto
     const std::string key = placed.path + ".initial_scale";
-    if (check.stored || !check.origins.Given(key) || !IsNormLayer(placed.norm->kind()) ||
-        placed.norm->affine()) {
+    if (!check.origins.Given(key) || !IsNormLayer(placed.norm->kind()) || placed.norm->affine()) {
       continue;
     }
+    const double anyway =
+        placed.path == "model.norm" ? kDefault : check.spec.model().norm().initial_scale();
+    if (placed.norm->initial_scale() == anyway) continue;
     check.ReportKey(key, "has no effect with `affine: false`: the norm has no scale",
                     "Remove one of the two.");
   }

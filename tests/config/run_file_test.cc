@@ -142,6 +142,29 @@ TEST(EffectiveYaml, FrozenStatisticsAreInheritedByNormsByHandAndReadBack) {
   ExpectRoundTrip(file);
 }
 
+TEST(EffectiveYaml, NormsWithoutAScaleReadBack) {
+  ExpectRoundTrip(ParseRunFile(
+      "data: {dataset: shapes}\nmodel: {architecture: mlp, norm: {affine: false}}\n", "run.yaml"));
+  ExpectRoundTrip(ParseRunFile(
+      "data: {dataset: shapes}\n"
+      "model:\n"
+      "  norm: {initial_scale: 0.5}\n"
+      "  layers: [{norm: {affine: false}}, norm, {residual: {body: [{norm: {affine: false}}]}}, "
+      "global_average_pool, {linear: 10}]\n",
+      "run.yaml"));
+}
+
+TEST(Validate, AScaleThatANormDoesNotHaveStartsNowhere) {
+  for (const char* model : {"{architecture: mlp, norm: {affine: false, initial_scale: 0.5}}",
+                            "{layers: [{norm: {affine: false, initial_scale: 0.5}}, "
+                            "global_average_pool, {linear: 10}]}"}) {
+    const CheckedRunFile checked =
+        CheckRunFile(std::string("data: {dataset: shapes}\nmodel: ") + model + "\n", "run.yaml");
+    EXPECT_THAT(checked.diagnostics.Format("run.yaml"),
+                testing::HasSubstr("the norm has no scale"));
+  }
+}
+
 TEST(EffectiveYaml, OddTextsReadBack) {
   for (const char* path : {"/données", "a \"b\" \\ #c", "true",    "Null",       "010",
                            "a: b",     "- x",           "yes",     "@x",         " x ",

@@ -39,7 +39,9 @@ DIVERGING = {"model": {"architecture": "mlp", "norm": "none", "init": {"scale": 
 STUDY = {
     "name": "rates", "question": "Which rate?",
     "run": {"data": {"dataset": "shapes", "shapes": {"train_samples": 64, "test_samples": 16}},
-            "model": {"architecture": "mlp"}, "cluster": {"replicas": 2, "batch_per_replica": 8}, "train": {"epochs": 1}},
+            "model": {"layers": [{"conv": {"out": 4, "kernel": 3, "stride": 4}}, "norm", "relu", "global_average_pool",
+                                 {"norm": {"kind": "layer", "affine": False}}, {"linear": 10}]},
+            "cluster": {"replicas": 2, "batch_per_replica": 8}, "train": {"epochs": 1}},
     "axes": [{"name": "learning rate", "path": "train.learning_rate.base", "values": [0.1, 0.01]}],
     "seeds": 2,
 }

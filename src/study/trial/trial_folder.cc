@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "config/effective_yaml.h"
+#include "config/run_file.h"
 #include "study/trial/curve_sink.h"
 #include "train/metrics.h"
 
@@ -69,9 +69,9 @@ std::map<std::string, double> SizesOf(int64_t parameters, int64_t running_number
 }
 
 std::string RunFileOfTrial(const v1::RunSpec& run) {
-  v1::RunSpec complete = run;
-  complete.mutable_output()->set_every_steps(1);
-  return config::EffectiveYaml(complete, {});
+  config::RunFile file{.spec = run};
+  file.spec.mutable_output()->set_every_steps(1);
+  return file.EffectiveYaml();
 }
 
 TrialRecord ReadTrialFolder(const std::filesystem::path& out, const v1::RunSpec& run) {
