@@ -101,7 +101,7 @@ def watch(server, job, pages, seconds):
     host, port = server.url[len("http://"):].split(":")
     body = json.dumps({"streams": [
         {"id": "job", "method": "JobService/WatchJobs", "request": {"job": job}},
-        {"id": "metrics", "method": "MetricsService/WatchMetrics", "request": {"job": job, "names": names, "cursor": cursor}}]}).encode()
+        {"id": "metrics", "method": "MetricsService/WatchMetrics", "request": {"job": job, "names": names, "cursor": cursor, "interval": "0.25s"}}]}).encode()
     streams = selectors.DefaultSelector()
     for _ in range(pages):
         connection = socket.create_connection((host, int(port)))

@@ -1,7 +1,10 @@
 #include "coordinator/service/metrics_service.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <algorithm>
 
+#include "coordinator/api_error.h"
 #include "coordinator/service/cursor.h"
 
 namespace syncbn::coordinator {
@@ -10,6 +13,8 @@ namespace {
 constexpr char kCursor = 'm';
 constexpr int kBatchesAtOnce = 4;
 constexpr size_t kReadsKept = 16;
+constexpr int kPointsAtOnce = 4096;  // of batches that are sent as one
+constexpr std::chrono::milliseconds kLongestInterval = std::chrono::seconds(10);
 
 bool MatchesAny(const std::string& name, const std::vector<std::string>& patterns) {
   return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
@@ -40,6 +45,57 @@ v1::MetricBatch Select(const v1::MetricBatch& batch, const std::vector<std::stri
   return selected;
 }
 
+// What comes after `update`, of the same rank, becomes a part of it.
+void Append(const v1::MetricBatch& more, v1::MetricBatch& batch) {
+  std::vector<int> index;
+  for (const std::string& name : more.names()) {
+    const auto at = std::find(batch.names().begin(), batch.names().end(), name);
+    index.push_back(static_cast<int>(at - batch.names().begin()));
+    if (at == batch.names().end()) batch.add_names(name);
+  }
+  for (const int name : more.name_index()) batch.add_name_index(index[static_cast<size_t>(name)]);
+  batch.mutable_step()->MergeFrom(more.step());
+  batch.mutable_value()->MergeFrom(more.value());
+  batch.mutable_time_us()->MergeFrom(more.time_us());
+}
+
+std::chrono::milliseconds IntervalOf(const v1::WatchMetricsRequest& request) {
+  using google::protobuf::util::TimeUtil;
+  if (!request.has_interval()) return std::chrono::milliseconds(0);
+  const std::chrono::milliseconds interval(TimeUtil::DurationToMilliseconds(request.interval()));
+  if (interval <= std::chrono::milliseconds(0) || interval > kLongestInterval) {
+    ThrowFieldInvalid("interval", "interval is " + TimeUtil::ToString(request.interval()) +
+                                      "; it can be 0.001s to 10s");
+  }
+  return interval;
+}
+
+// When a stream with an interval looks for batches. All that have the same interval look at the
+// same moments, and so at the same batches. Thread-safe.
+class Looks {
+ public:
+  explicit Looks(std::chrono::milliseconds interval) : interval_(interval) {}
+
+  // Until the next look; nothing where one may be taken now.
+  std::optional<std::chrono::milliseconds> Wait() const {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_.load() - Clock::now());
+    if (left <= std::chrono::milliseconds(0)) return std::nullopt;
+    return left;
+  }
+  // All that there was has been sent: the next look is at the next moment.
+  void Taken() {
+    const Clock::duration now = Clock::now().time_since_epoch();
+    if (interval_ > std::chrono::milliseconds(0)) {
+      next_ = Clock::time_point((now / interval_ + 1) * Clock::duration(interval_));
+    }
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::chrono::milliseconds interval_;
+  std::atomic<Clock::time_point> next_ = Clock::time_point();
+};
+
 class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
  public:
   MetricsSource(Store& store, BatchReader& reader, const v1::WatchMetricsRequest& request,
@@ -47,9 +103,14 @@ class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
       : store_(store),
         reader_(reader),
         job_(ParseJobName(request.job(), "job")),
-        names_(request.names().begin(), request.names().end()) {
-    // Before the first read, so that nothing falls in between.
-    metrics_ = store.changes().Subscribe(Change::Kind::kMetrics, job_, waker);
+        names_(request.names().begin(), request.names().end()),
+        interval_(IntervalOf(request)),
+        looks_(interval_) {
+    // Before the first read, so that nothing falls in between. Nobody is woken only to wait: the
+    // pool comes by itself at the next look.
+    metrics_ = store.changes().Subscribe(Change::Kind::kMetrics, job_, [this, waker] {
+      if (!looks_.Wait()) waker();
+    });
     job_changes_ = store.changes().Subscribe(Change::Kind::kJob, job_, [this, waker] {
       job_changed_ = true;
       waker();
@@ -63,27 +124,28 @@ class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
   }
 
   Next Fill(v1::WatchMetricsResponse& response) override {
-    while (true) {
-      if (batches_ == nullptr || next_ == batches_->size()) {
-        batches_ = reader_.After(job_, after_);
-        next_ = 0;
-        if (batches_->empty()) return AtEnd(response);
+    poll_ = looks_.Wait();
+    if (poll_) return Next::kWait;
+    while (const MetricTable::StoredBatch* stored = Peek()) {
+      if (response.has_update() && !Continues(*stored, response.update())) return Next::kSend;
+      after_ = stored->id;
+      ++next_;
+      const v1::MetricBatch& batch = stored->update.batch();
+      if (names_.empty()) {
+        Add(stored->update, batch, response);
+      } else if (const v1::MetricBatch selected = Select(batch, names_);
+                 selected.names_size() > 0) {
+        Add(stored->update, selected, response);
       }
-      const MetricTable::StoredBatch& stored = (*batches_)[next_++];
-      after_ = stored.id;
-      if (!names_.empty()) {
-        v1::MetricBatch selected = Select(stored.update.batch(), names_);
-        if (selected.names().empty()) continue;
-        response.mutable_update()->set_attempt(stored.update.attempt());
-        response.mutable_update()->set_rank(stored.update.rank());
-        *response.mutable_update()->mutable_batch() = std::move(selected);
-      } else {
-        *response.mutable_update() = stored.update;
-      }
-      response.set_cursor(MakeCursor(kCursor, after_));
-      return Next::kSend;
+      if (response.has_update() && interval_ == std::chrono::milliseconds(0)) return Next::kSend;
     }
+    if (!response.has_update()) return AtEnd(response);
+    looks_.Taken();
+    return Next::kSend;
   }
+
+  // Of a stream with an interval, so that it looks again by itself.
+  std::optional<std::chrono::milliseconds> poll() const override { return poll_; }
 
   void FillBookmark(v1::WatchMetricsResponse& response) override {
     response.mutable_bookmark();
@@ -91,6 +153,33 @@ class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
   }
 
  private:
+  // The next batch that was not looked at; null where there is none now.
+  const MetricTable::StoredBatch* Peek() {
+    if (batches_ == nullptr || next_ == batches_->size()) {
+      batches_ = reader_.After(job_, after_);
+      next_ = 0;
+    }
+    return batches_->empty() ? nullptr : &(*batches_)[next_];
+  }
+
+  static bool Continues(const MetricTable::StoredBatch& stored, const v1::MetricUpdate& update) {
+    return stored.update.attempt() == update.attempt() && stored.update.rank() == update.rank() &&
+           stored.update.batch().lost_before() == 0 &&
+           stored.update.batch().step_size() + update.batch().step_size() <= kPointsAtOnce;
+  }
+
+  void Add(const v1::MetricUpdate& stored, const v1::MetricBatch& batch,
+           v1::WatchMetricsResponse& response) {
+    if (response.has_update()) {
+      Append(batch, *response.mutable_update()->mutable_batch());
+    } else {
+      response.mutable_update()->set_attempt(stored.attempt());
+      response.mutable_update()->set_rank(stored.rank());
+      *response.mutable_update()->mutable_batch() = batch;
+    }
+    response.set_cursor(MakeCursor(kCursor, after_));
+  }
+
   // Nothing is left to send now: perhaps for ever.
   Next AtEnd(v1::WatchMetricsResponse& response) {
     if (end_sent_) return Next::kEnd;
@@ -114,6 +203,9 @@ class MetricsSource final : public StreamSource<v1::WatchMetricsResponse> {
   BatchReader& reader_;
   int64_t job_;
   std::vector<std::string> names_;
+  std::chrono::milliseconds interval_;
+  Looks looks_;
+  std::optional<std::chrono::milliseconds> poll_;
   int64_t after_ = 0;
   BatchReader::Batches batches_;
   size_t next_ = 0;

@@ -237,6 +237,57 @@ TEST_F(StreamTest, AWatchOfMetricsSendsBatchesUntilTheJobHasEnded) {
   EXPECT_THAT(Say(stream->Finish()), StartsWith("OUT_OF_RANGE CURSOR_TOO_OLD: "));
 }
 
+TEST_F(StreamTest, AWatchWithAnIntervalGetsWhatHasComeMeanwhileAsOneBatch) {
+  Start();
+  const int64_t job = AddJob(server.store);
+  Context context;
+  v1::WatchMetricsRequest request;
+  request.set_job("jobs/1");
+  request.add_names("m1*");
+  request.mutable_interval()->set_seconds(1);
+  auto stream = metrics->WatchMetrics(&context, request);
+  v1::WatchMetricsResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_bookmark());
+  int64_t points = 0, messages = 0, steps = 0;
+  const auto read = [&] {
+    if (!stream->Read(&response) || !response.has_update()) return false;
+    const v1::MetricBatch& batch = response.update().batch();
+    EXPECT_THAT(batch.names(), ElementsAre("m1"));
+    EXPECT_EQ(batch.value_size(), batch.step_size());
+    EXPECT_EQ(batch.time_us_size(), batch.step_size());
+    EXPECT_EQ(batch.name_index_size(), batch.step_size());
+    for (const int64_t step : batch.step()) EXPECT_EQ(step, steps++);
+    points += batch.step_size();
+    ++messages;
+    return true;
+  };
+  // Half of the points are named m1.
+  constexpr int kBatches = 50;
+  for (int i = 0; i < kBatches; ++i) AddPoints(job, 1 + 4 * i, 4);
+  while (points < 2 * kBatches) ASSERT_TRUE(read());
+  EXPECT_LT(messages, kBatches / 4);
+  // What comes while it does not look is not lost, and its end neither.
+  AddPoints(job, 1 + 4 * kBatches, 4);
+  ASSERT_TRUE(read());
+  EXPECT_EQ(points, 2 * kBatches + 2);
+  AddPoints(job, 5 + 4 * kBatches, 4);
+  Finish(job);
+  ASSERT_TRUE(read());
+  EXPECT_EQ(points, 2 * kBatches + 4);
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_end());
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(Say(stream->Finish()), "OK");
+
+  Context wrong;
+  request.mutable_interval()->set_seconds(11);
+  stream = metrics->WatchMetrics(&wrong, request);
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(Say(stream->Finish()),
+            "INVALID_ARGUMENT FIELD_INVALID: interval is 11s; it can be 0.001s to 10s");
+}
+
 TEST_F(StreamTest, SeriesAndQueriesAreAnsweredAndTheirMistakesNamed) {
   Start();
   const int64_t job = AddJob(server.store);

@@ -8,6 +8,7 @@ import { Series, addUpdate, order } from './series.js';
 import { number, timeOf } from './format.js';
 
 const BUCKETS = 400, AT_FIRST = 4;
+const INTERVAL = '0.25s';  // at which curves grow
 const FIRST = ['train/loss', 'test/accuracy', 'train/accuracy', 'test/loss', 'train/learning_rate', 'train/gradient_norm', 'train/images_per_second'];
 const PHASES = [['compute', 'time/compute_ms'], ['statistics', 'time/statistics_ms'], ['gradients', 'time/gradients_ms'], ['data', 'time/data_ms']];
 
@@ -97,10 +98,10 @@ export async function showCurves(view, name, body, state) {
     watched = names.join();
     endWatch();
     endWatch = follow({ metrics: {
-      method: 'MetricsService/WatchMetrics', request: () => ({ job: name, names, cursor }),
+      method: 'MetricsService/WatchMetrics', request: () => ({ job: name, names, cursor, interval: INTERVAL }),
       message: (message) => {
         if (message.update) {
-          const grown = addUpdate(message.update, message.cursor, known);
+          const grown = addUpdate(message.update, cursor, message.cursor, known);
           for (const series of grown) charts.get(series)?.changed();
           for (const series of grown) newest.set(series, known.get(series).newest);
           if ([...grown].some((series) => series.startsWith('time/'))) fill(step, phases(newest));

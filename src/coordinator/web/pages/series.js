@@ -18,6 +18,7 @@ export class Series {
     this.high = (answer.max ?? []).map(Number);
     this.count = (answer.count ?? []).map(Number);
     this.time = (answer.time_us ?? []).map((us) => Number(us) / 1000);
+    this.until = last(this.time) ?? 0;
   }
 
   get length() { return this.step.length; }
@@ -60,15 +61,18 @@ export function order(cursor) {
   return Number((cursor ?? '').replace(/^\D*/, '')) || 0;
 }
 
-// Adds a MetricUpdate to the series that it is about (a Map by name); the names that have grown.
-export function addUpdate(update, cursor, known) {
+// Adds a MetricUpdate to the series that it is about (a Map by name); the names that have grown. It holds
+// what came between the two cursors. A series that was asked for in between has a part of it: by the time.
+export function addUpdate(update, previous, cursor, known) {
   const grown = new Set();
   const batch = update.batch ?? {};
-  const at = order(cursor);
+  const from = order(previous), to = order(cursor);
   (batch.name_index ?? []).forEach((index, i) => {
     const series = known.get(batch.names[index]);
-    if (!series || series.since >= at || (update.rank ?? 0) !== series.rank) return;
-    series.add(Number(batch.step[i]), Number(batch.value[i]), Number(batch.time_us[i]) / 1000);
+    if (!series || series.since >= to || (update.rank ?? 0) !== series.rank) return;
+    const time = Number(batch.time_us[i]) / 1000;
+    if (series.since > from && time <= series.until) return;
+    series.add(Number(batch.step[i]), Number(batch.value[i]), time);
     grown.add(series.name);
   });
   return grown;
