@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -439,6 +440,32 @@ class JobsTest(unittest.TestCase):
         self.assertIn("one process and two have the same losses", done.stdout)
         self.assertRegex(done.stdout, r"128 +2 +16 ")
         self.assertTrue("no plot" in done.stdout or os.path.getsize(os.path.join(FOLDER, "plot.svg")) > 1000)
+
+    def test_the_lines_of_the_readme(self):
+        with open(os.path.join(PACKAGE, "README.md")) as file:
+            code = re.search(r"(?s)```python\n(.*?)```", file.read()).group(1)
+        folder = os.path.join(FOLDER, "readme")
+        os.mkdir(folder)
+        files = {"run.json": json.dumps(STUDY["run"]), "study.json": json.dumps({
+            **STUDY, "axes": [{"name": "normalization batch", "path": "model.norm.batch", "values": [2, 16]}],
+            "forms": [{"name": "quick", "no_verdicts": True}]})}
+        for name, text in files.items():
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(text)
+        # Its own coordinator, smaller runs, the program that was built, and no plot where matplotlib is missing.
+        changes = [('"localhost:7700"', repr(self.client.address)), ('"configs/shapes-demo.yaml"', '"run.json"'),
+                   ('"configs/studies/norm-batch.yaml"', '"study.json"'),
+                   ('"studies/norm-batch")', f'"out", program={PROGRAM!r})')]
+        if importlib.util.find_spec("matplotlib") is None:
+            changes.append(('.plot(x="step", y="train/loss")', '[["step", "train/loss"]]'))
+        for old, new in changes:
+            self.assertEqual(code.count(old), 1, old)
+            code = code.replace(old, new)
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": SITE}, cwd=folder, text=True,
+                              capture_output=True, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("to_state='SUCCEEDED'", done.stdout)
+        self.assertTrue(os.path.exists(os.path.join(folder, "out", "report.html")))
 
     def test_the_environment_is_that_of_the_commands(self):
         script = "import syncbn; print(len(syncbn.Client().jobs(limit=1)))"
