@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "coordinator/control/spool_ingest.h"
 #include "coordinator/launch/attempt_folder.h"
+#include "coordinator/launch/kubernetes/kubernetes_launcher.h"
 #include "coordinator/launch/process.h"
 #include "coordinator/launch/slurm_launcher.h"
 #include "coordinator/launch/supervised_launcher.h"
@@ -94,6 +95,7 @@ class Coordinator {
 
  private:
   void ChooseLauncher();
+  std::unique_ptr<Launcher> MakeKubernetesLauncher() const;
   Controller::Options ControllerOptions();
   // Workers must be able to find this server.
   void CheckAdvertised();
@@ -239,6 +241,9 @@ void Coordinator::ChooseLauncher() {
     slurm.settings.supervise = {own.string(), "supervise"};
     slurm.settings.program = own.string();
     launcher_ = std::make_unique<SlurmLauncher>(std::move(slurm));
+  } else if (name == "kubernetes") {
+    cluster_.program = options_.kube_job.program;
+    launcher_ = MakeKubernetesLauncher();
   } else {
     launcher_ = std::make_unique<SupervisedLauncher>(
         SupervisedLauncher::Options{.name = name,
@@ -249,10 +254,32 @@ void Coordinator::ChooseLauncher() {
   RequireTools(*launcher_);
 }
 
+std::unique_ptr<Launcher> Coordinator::MakeKubernetesLauncher() const {
+  KubernetesLauncher::Options kubernetes{.access = options_.kube_access,
+                                         .job = options_.kube_job,
+                                         .store_id = store_.id()};
+  KubeAccess& access = kubernetes.access;
+  if (access.server.empty()) {
+    const std::string wanted = access.name_space;
+    access = AccessOfPod();
+    if (!wanted.empty()) access.name_space = wanted;
+  }
+  kubernetes.job.name_space = access.name_space;
+  if (options_.kube_patch_file) {
+    kubernetes.job.patch = KubeAnswer::Parse(ReadFile(*options_.kube_patch_file));
+    if (!kubernetes.job.patch.is_object()) {
+      throw Error(ErrorCode::kInvalidArgument, "--kube-patch " + options_.kube_patch_file->string() +
+                                                   " must hold a JSON object (RFC 7386)");
+    }
+  }
+  ValidateSettings(kubernetes.job, options_.data);
+  return std::make_unique<KubernetesLauncher>(std::move(kubernetes));
+}
+
 Controller::Options Coordinator::ControllerOptions() {
   return {.store = &store_,
           .launcher = launcher_.get(),
-          .places = launcher_->Name() != "slurm",
+          .places = !launcher_->ChoosesHosts(),
           .hosts = cluster_.hosts,
           .output_root = options_.output_root,
           .make_launch =
@@ -313,6 +340,7 @@ void Coordinator::CheckAdvertised() {
 
 std::string Coordinator::OtherMachines() const {
   if (launcher_->Name() == "slurm") return "the nodes of Slurm";
+  if (launcher_->Name() == "kubernetes") return "the pods of Kubernetes";
   std::vector<Share> all;
   for (const HostCapacity& host : cluster_.hosts) all.push_back({.host = host.name, .processes = 1});
   std::vector<std::string> others = RemoteHosts(all);

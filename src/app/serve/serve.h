@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "coordinator/control/controller.h"
+#include "coordinator/launch/kubernetes/kubernetes_launcher.h"
 #include "coordinator/launch/slurm_commands.h"
 #include "coordinator/service/call_gate.h"
 #include "coordinator/service/event_log.h"
@@ -20,7 +21,7 @@ struct ServeOptions {
   coordinator::Server::Options server;
   // Port 0: a free one.
   std::string http = "127.0.0.1:7701";
-  // "local", "hosts" or "slurm"; empty: hosts with a hosts file, else local.
+  // "local", "hosts", "slurm" or "kubernetes"; empty: hosts with a hosts file, else local.
   std::string launcher;
   std::optional<std::filesystem::path> hosts_file;
   // Of this machine where there is no hosts file; 0: its cores.
@@ -44,6 +45,10 @@ struct ServeOptions {
   coordinator::RetentionPolicy retention;
   coordinator::StopLadder::Times ladder;
   coordinator::SlurmSettings slurm;
+  // Without a server: what a pod finds of its service account.
+  coordinator::KubeAccess kube_access;
+  coordinator::KubeJobSettings kube_job;
+  std::optional<std::filesystem::path> kube_patch_file;
   coordinator::EventLog::Options log;
   double calls_per_second = 100;
   coordinator::OwnershipPolicy ownership;

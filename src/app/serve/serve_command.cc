@@ -19,6 +19,7 @@ struct Arguments {
   std::string tls_certificate, tls_key, tls_client_ca;
   std::string log_format = "text";
   std::vector<std::string> teams;  // names joined by commas
+  std::vector<std::string> claims;  // of Kubernetes: NAME:PATH
   int64_t mib_per_user = ServeOptions().submitter.bytes >> 20;
 };
 
@@ -90,8 +91,8 @@ void AddMain(Command command, ServeOptions& options) {
   command->add_option("--hosts", options.hosts_file, "the machines, in YAML")->type_name("FILE");
   command
       ->add_option("--launcher", options.launcher,
-                   "local, hosts or slurm (default: hosts with --hosts, else local)")
-      ->is_member({"local", "hosts", "slurm"});
+                   "local, hosts, slurm or kubernetes (default: hosts with --hosts, else local)")
+      ->is_member({"local", "hosts", "slurm", "kubernetes"});
   command
       ->add_option("--slots", options.slots,
                    "slots of this machine, with the launcher local (default: its cores)")
@@ -208,6 +209,72 @@ void AddSecurity(Command command, Arguments& arguments) {
       ->group(group);
 }
 
+// NAME:PATH
+coordinator::KubeClaim ClaimIn(const std::string& text) {
+  const size_t colon = text.find(':');
+  if (colon == 0 || colon == std::string::npos || text.compare(colon + 1, 1, "/") != 0) return {};
+  return {.name = text.substr(0, colon), .path = text.substr(colon + 1)};
+}
+
+void AddKubernetes(Command command, Arguments& arguments) {
+  const char* group = "Kubernetes";
+  ServeOptions& options = arguments.options;
+  coordinator::KubeAccess& access = options.kube_access;
+  coordinator::KubeJobSettings& job = options.kube_job;
+  command->add_option("--kube-image", job.image, "image in which jobs run, with syncbn and Open MPI")
+      ->type_name("IMAGE")
+      ->group(group);
+  command
+      ->add_option("--kube-claim", arguments.claims,
+                   "a claim that pods mount at PATH, where this process has it, too; may be\n"
+                   "repeated; one must hold --data")
+      ->type_name("NAME:PATH")
+      ->allow_extra_args(false)
+      ->check([](const std::string& text) {
+        return ClaimIn(text).name.empty() ? "expected NAME:/PATH, found " + text : std::string();
+      })
+      ->group(group);
+  command
+      ->add_option("--kube-processes", job.processes_per_pod, "processes of a job in one pod, at most")
+      ->type_name("N")
+      ->range(1, 1024)
+      ->capture_default_str()
+      ->group(group);
+  command->add_option("--kube-gpus", job.gpus_per_process, "nvidia.com/gpu of each process")
+      ->type_name("N")
+      ->range(0, 64)
+      ->capture_default_str()
+      ->group(group);
+  command->add_option("--kube-queue", job.queue, "queue of Kueue's that lets MPIJobs begin")
+      ->type_name("NAME")
+      ->group(group);
+  command
+      ->add_option("--kube-patch", options.kube_patch_file,
+                   "JSON that is merged into every MPIJob (RFC 7386): tolerations, pull secrets")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--kube-program", job.program, "path of syncbn in the image")
+      ->type_name("PATH")
+      ->capture_default_str()
+      ->group(group);
+  command->add_option("--kube-namespace", access.name_space, "of jobs (default: that of this pod)")
+      ->type_name("NAME")
+      ->group(group);
+  command
+      ->add_option("--kube-api", access.server,
+                   "API server, outside of the cluster (default: what this pod has)")
+      ->type_name("URL")
+      ->group(group);
+  command
+      ->add_option("--kube-token", access.token_file,
+                   "bearer token for it; read again at every call")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--kube-ca", access.ca_file, "whom to trust there, PEM")
+      ->type_name("FILE")
+      ->group(group);
+}
+
 void AddAdvanced(Command command, Arguments& arguments) {
   ServeOptions& options = arguments.options;
   coordinator::JobPolicy& policy = options.job_policy;
@@ -308,6 +375,8 @@ void Complete(Arguments& arguments) {
   } else if (!arguments.tls_client_ca.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "--tls-client-ca needs --tls-cert and --tls-key");
   }
+  for (const std::string& claim : arguments.claims)
+    options.kube_job.claims.push_back(ClaimIn(claim));
   for (const std::string& team : arguments.teams) options.ownership.teams.push_back(NamesIn(team));
   options.submitter.bytes = arguments.mib_per_user << 20;
   if (arguments.log_format == "json") options.log.format = coordinator::EventLog::Format::kJson;
@@ -328,6 +397,7 @@ void AddServeCommand(CommandLine& line) {
       "  syncbn serve --data /var/lib/syncbn --data-root /data");
   AddMain(command, arguments->options);
   AddSecurity(command, *arguments);
+  AddKubernetes(command, *arguments);
   AddAdvanced(command, *arguments);
   command->callback([arguments, &line] {
     Complete(*arguments);

@@ -139,11 +139,13 @@ Failure FromVerdict(const LauncherVerdict& verdict, const v1::ExitRecord& exit) 
 std::optional<Failure> FromBatchState(const v1::ExitRecord& exit) {
   const std::string& state = exit.batch_state();
   if (state.empty()) return std::nullopt;
-  const FailureClass failure_class = state == "OUT_OF_MEMORY" ? FailureClass::kOom
-                                     : state == "TIMEOUT" || state == "DEADLINE"
-                                         ? FailureClass::kTimeout
-                                     : state == "CANCELLED" ? FailureClass::kCancelled
-                                                            : FailureClass::kInfra;
+  // In the words of Slurm, and of Kubernetes.
+  const FailureClass failure_class =
+      state == "OUT_OF_MEMORY" || state == "OOMKilled" ? FailureClass::kOom
+      : state == "TIMEOUT" || state == "DEADLINE" || state == "DeadlineExceeded"
+          ? FailureClass::kTimeout
+      : state == "CANCELLED" || state == "Deleted" ? FailureClass::kCancelled
+                                                   : FailureClass::kInfra;
   return Failure{.failure_class = failure_class, .message = exit.message()};
 }
 
@@ -187,6 +189,8 @@ Failure Guess(const v1::ExitRecord& exit, const std::vector<RankReport>& reports
   // A rank that knows its own error knows better than the launcher. One that only suffered from
   // another's does not: then the launcher says who died, or a lost daemon why they all did.
   if (report != nullptr && !report->exit.caused_by_peer()) return FromReport(*report, exit);
+  // A pod that ran out of memory is gone with its daemon: what the launcher sees is that alone.
+  if (exit.batch_state() == "OOMKilled") return *FromBatchState(exit);
   if (verdict) return FromVerdict(*verdict, exit);
   if (report != nullptr) return FromReport(*report, exit);
   if (auto failure = FromBatchState(exit)) return *std::move(failure);
@@ -263,7 +267,10 @@ Verdict Classify(const v1::ExitRecord& exit, const std::vector<RankReport>& repo
   } else if (!any_failed && !NamesAFailure(exit) &&
              (any_stopped || exit.exit_code() == kExitStopped ||
               exit.exit_code() == kExitSuperseded)) {
-    return {.outcome = AttemptOutcome::kStopped};
+    // Who told its ranks to leave, where the batch system says so.
+    auto failure = FromBatchState(exit);
+    if (failure) failure->attempt = attempt;
+    return {.outcome = AttemptOutcome::kStopped, .failure = std::move(failure)};
   }
 
   Verdict result{.outcome = AttemptOutcome::kFailed, .failure = Guess(exit, reports)};

@@ -1,5 +1,5 @@
 // How attempts are started, looked at and ended: the interface behind which are mpirun on this
-// machine, mpirun over ssh, and Slurm.
+// machine, mpirun over ssh, Slurm, and Kubernetes.
 //
 // Whatever is under way belongs to the attempt's folder and its supervisor, not to this object: a
 // coordinator that is started anew makes a new launcher and observes the same attempts. Calls block
@@ -35,7 +35,7 @@ struct LaunchRequest {
   // "{store id}/jobs/17/attempts/2": carried by every process of the attempt.
   std::string marker;
   SlotRequest request;
-  Placement placement;  // empty where the launcher places by itself (Slurm)
+  Placement placement;  // empty where the launcher chooses hosts itself (Slurm, Kubernetes)
   // The worker: an absolute path and its arguments; every rank runs it.
   std::vector<std::string> program;
   // Variables of the workers, `NAME=value` each.
@@ -73,8 +73,12 @@ class Launcher {
  public:
   virtual ~Launcher() = default;
 
-  // "local", "hosts" or "slurm".
+  // "local", "hosts", "slurm" or "kubernetes".
   virtual std::string Name() const = 0;
+
+  // A batch system or a cluster behind it keeps the queue and finds the hosts: attempts are handed
+  // to it at once, and wait there.
+  virtual bool ChoosesHosts() const { return false; }
 
   // Programs of this machine without which no attempt can be started: names to be found on the PATH,
   // or paths.

@@ -42,6 +42,7 @@ class SlurmLauncher : public Launcher {
   explicit SlurmLauncher(Options options) : options_(std::move(options)) {}
 
   std::string Name() const override { return "slurm"; }
+  bool ChoosesHosts() const override { return true; }
   std::vector<std::string> Tools() const override {
     return {options_.settings.sbatch, options_.settings.squeue, options_.settings.scancel};
   }

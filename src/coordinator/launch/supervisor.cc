@@ -37,6 +37,16 @@ int Supervise(const AttemptFolder& folder, int ready) {
       throw Error(ErrorCode::kFailedPrecondition,
                   "the attempt in " + folder.path().string() + " is over");
     }
+    // A cluster may start a pod a second time, where the first is gone without a word.
+    std::string damage;
+    const auto former = ReadOrNote([&] { return folder.Supervisor(); }, damage);
+    if (former || !damage.empty()) {
+      throw Error(ErrorCode::kFailedPrecondition,
+                  "the attempt in " + folder.path().string() + " was started before" +
+                      (former ? ", by process " + std::to_string(former->pid()) + " on " + former->host()
+                              : "") +
+                      ": no attempt is started twice");
+    }
     attempt.emplace(folder);
     attempt->WriteIdentity();
   } catch (const std::exception& error) {

@@ -330,6 +330,29 @@ TEST(Classify, SlurmsWordsAreUnderstood) {
   }
 }
 
+TEST(Classify, KubernetesWordsAreUnderstood) {
+  v1::ExitRecord exit;
+  exit.set_cause(v1::ExitRecord::SUPERVISOR_LOST);
+  for (const auto& [state, expected] :
+       {std::pair("OOMKilled", "FAILED OOM"), std::pair("DeadlineExceeded", "FAILED TIMEOUT"),
+        std::pair("Evicted", "FAILED INFRA"), std::pair("NodeLost", "FAILED INFRA"),
+        std::pair("Suspended", "FAILED INFRA"), std::pair("Deleted", "FAILED CANCELLED")}) {
+    exit.set_batch_state(state);
+    exit.set_message(std::string("pod x: ") + state);
+    EXPECT_EQ(Of(exit), std::string(expected) + " pod x: " + state);
+  }
+  // mpirun sees a daemon that is gone, and does not know why.
+  exit = Ended(1, "ORTE has lost communication with a remote daemon.\n");
+  exit.set_batch_state("OOMKilled");
+  exit.set_message("pod x ran out of memory");
+  EXPECT_EQ(Of(exit), "FAILED OOM pod x ran out of memory");
+  // A node that is drained: its ranks were told to leave.
+  exit = Ended(kExitStopped, "");
+  exit.set_batch_state("Evicted");
+  exit.set_message("pod x was taken away");
+  EXPECT_EQ(Of(exit), "STOPPED INFRA pod x was taken away");
+}
+
 TEST(Classify, RanksThatLeaveBecauseAnotherDiedDoNotMakeItAStop) {
   const std::string text =
       "srun: error: n1: task 1: Killed\nsrun: error: n1: task 0: Exited with exit code 75\n";

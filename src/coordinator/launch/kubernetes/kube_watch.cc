@@ -1,0 +1,190 @@
+#include "coordinator/launch/kubernetes/kube_watch.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace syncbn::coordinator {
+namespace {
+
+constexpr int kGone = 410;
+// Objects in one answer to a list.
+constexpr int kPage = 500;
+
+std::string NameOf(const nlohmann::json& object) {
+  return object.at("metadata").at("name").get<std::string>();
+}
+
+std::string VersionOf(const nlohmann::json& object) {
+  return object.at("metadata").value("resourceVersion", "");
+}
+
+}  // namespace
+
+KubeWatch::KubeWatch(Options options) : options_(std::move(options)) {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+KubeWatch::~KubeWatch() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+std::string KubeWatch::Trouble(std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, patience, [this] { return asked_; });
+  return trouble_;
+}
+
+std::optional<nlohmann::json> KubeWatch::Find(const std::string& name) const {
+  std::lock_guard lock(mutex_);
+  const auto found = objects_.find(name);
+  if (found == objects_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<nlohmann::json> KubeWatch::Select(const std::string& label,
+                                              const std::string& value) const {
+  std::vector<nlohmann::json> selected;
+  for (nlohmann::json& object : All()) {
+    const nlohmann::json& meta = object["metadata"];
+    const auto labels = meta.find("labels");
+    if (labels != meta.end() && labels->is_object() && labels->value(label, "") == value)
+      selected.push_back(std::move(object));
+  }
+  return selected;
+}
+
+std::vector<nlohmann::json> KubeWatch::All() const {
+  std::lock_guard lock(mutex_);
+  std::vector<nlohmann::json> all;
+  for (const auto& [name, object] : objects_) all.push_back(object);
+  return all;
+}
+
+int KubeWatch::lists() const {
+  std::lock_guard lock(mutex_);
+  return lists_;
+}
+
+void KubeWatch::SetTrouble(const std::string& trouble) {
+  {
+    std::lock_guard lock(mutex_);
+    trouble_ = trouble;
+    asked_ = true;
+  }
+  changed_.notify_all();
+}
+
+void KubeWatch::Loop() {
+  auto wait = options_.retry;
+  while (true) {
+    {
+      std::lock_guard lock(mutex_);
+      if (stop_) return;
+    }
+    try {
+      if (version_.empty()) List();
+      const auto begin = std::chrono::steady_clock::now();
+      if (!Watch()) version_.clear();
+      wait = options_.retry;
+      // One that is ended as soon as it has begun is not begun again without a rest.
+      std::unique_lock lock(mutex_);
+      changed_.wait_until(lock, begin + wait, [this] { return stop_; });
+    } catch (const std::exception& error) {
+      SetTrouble(error.what());
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, wait, [this] { return stop_; });
+      wait = std::min(2 * wait, 16 * options_.retry);
+    }
+  }
+}
+
+void KubeWatch::List() {
+  std::map<std::string, nlohmann::json> found;
+  std::string next, version;
+  do {
+    std::string path = options_.path + "?limit=" + std::to_string(kPage) +
+                       "&labelSelector=" + UrlEncode(options_.selector);
+    if (!next.empty()) path += "&continue=" + UrlEncode(next);
+    const KubeAnswer answer = options_.client->Call("GET", path);
+    if (answer.status == kGone && !next.empty()) {  // the pages took too long: from the first again
+      found.clear();
+      next.clear();
+      continue;
+    }
+    if (!answer.ok()) {
+      KubeRequest request = options_.request;
+      request.verb = "list";
+      throw Error(ErrorCode::kUnavailable, MeaningOf(answer, request).words);
+    }
+    const nlohmann::json list = answer.Json();
+    for (const nlohmann::json& object : list.at("items")) found[NameOf(object)] = object;
+    version = VersionOf(list);
+    next = list.at("metadata").value("continue", "");
+  } while (!next.empty());
+  {
+    std::lock_guard lock(mutex_);
+    objects_ = std::move(found);
+    ++lists_;
+    version_ = version;
+  }
+  SetTrouble("");
+}
+
+bool KubeWatch::Watch() {
+  const std::string path = options_.path + "?watch=true&allowWatchBookmarks=true&timeoutSeconds=" +
+                           std::to_string(options_.watch_time.count()) +
+                           "&resourceVersion=" + UrlEncode(version_) +
+                           "&labelSelector=" + UrlEncode(options_.selector);
+  bool forgotten = false;
+  std::string said;
+  const KubeAnswer answer = options_.client->Stream(
+      path, options_.watch_time, [this] { SetTrouble(""); },
+      [&](const std::string& line) {
+        const nlohmann::json event = KubeAnswer::Parse(line);
+        if (!event.is_object() || !event.contains("object")) {
+          said = "the watch of " + options_.request.resource + " sends what is no event: " +
+                 line.substr(0, 200);
+          return false;
+        }
+        if (event.value("type", "") == "ERROR") {
+          const nlohmann::json& status = event["object"];
+          forgotten = status.value("code", 0) == kGone;
+          if (!forgotten) said = "the watch of " + options_.request.resource + " ended: " + status.value("message", "");
+          return false;
+        }
+        Take(event);
+        return true;
+      },
+      [this] {
+        std::lock_guard lock(mutex_);
+        return stop_;
+      });
+  if (answer.status == kGone) return false;
+  if (!answer.ok()) {
+    KubeRequest request = options_.request;
+    request.verb = "watch";
+    throw Error(ErrorCode::kUnavailable, MeaningOf(answer, request).words);
+  }
+  if (!said.empty()) throw Error(ErrorCode::kUnavailable, said);
+  return !forgotten;
+}
+
+void KubeWatch::Take(const nlohmann::json& event) {
+  const std::string type = event.value("type", "");
+  const nlohmann::json& object = event.at("object");
+  std::lock_guard lock(mutex_);
+  version_ = VersionOf(object);
+  if (type == "DELETED") {
+    objects_.erase(NameOf(object));
+  } else if (type == "ADDED" || type == "MODIFIED") {
+    objects_[NameOf(object)] = object;
+  }
+}
+
+}  // namespace syncbn::coordinator

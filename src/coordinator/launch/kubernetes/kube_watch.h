@@ -1,0 +1,70 @@
+// All objects of one kind that carry a label, kept up to date by a list and a watch: so that looking
+// at a job costs the API server nothing, however many jobs there are and however often they are
+// looked at.
+//
+// A thread lists, then watches from the list's version on, for a minute at a time, so that a
+// connection that is dead without a word is found within that and the time of an answer. It goes on
+// from the last version it has seen (objects and bookmarks tell it); when the server has forgotten
+// that one (410) it lists again. What it holds is for what may change the next moment: of what is
+// final, an end, a disappearance, the caller asks the server itself.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "coordinator/launch/kubernetes/kube_answers.h"
+
+namespace syncbn::coordinator {
+
+class KubeWatch {
+ public:
+  struct Options {
+    KubeClient* client = nullptr;
+    // "/api/v1/namespaces/training/pods"
+    std::string path;
+    std::string selector;  // of labels: "syncbn.org/store=1a2b3c4d"
+    KubeRequest request;   // for what is said of refusals; the verb is filled in
+    std::chrono::seconds watch_time{60};
+    // After something went wrong, at first; doubles up to sixteen times that.
+    std::chrono::milliseconds retry = std::chrono::milliseconds(500);
+  };
+
+  explicit KubeWatch(Options options);
+  ~KubeWatch();
+
+  // Why what is held cannot be trusted now; empty: it can. At the beginning waits for the first list,
+  // or what comes in its place, at most `patience`.
+  std::string Trouble(std::chrono::milliseconds patience);
+
+  std::optional<nlohmann::json> Find(const std::string& name) const;
+  // Those with that label.
+  std::vector<nlohmann::json> Select(const std::string& label, const std::string& value) const;
+  std::vector<nlohmann::json> All() const;
+  // How often all were listed; for tests.
+  int lists() const;
+
+ private:
+  void Loop();
+  // Throws an Error with what is to be said of it.
+  void List();
+  // Until the server ends it. False: what it knows begins after our version.
+  bool Watch();
+  void Take(const nlohmann::json& event);
+  void SetTrouble(const std::string& trouble);
+
+  Options options_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stop_ = false;
+  std::string trouble_ = "not asked yet";
+  bool asked_ = false;
+  int lists_ = 0;
+  std::string version_;
+  std::map<std::string, nlohmann::json> objects_;
+  std::thread thread_;
+};
+
+}  // namespace syncbn::coordinator
