@@ -1,5 +1,6 @@
-// Jobs of a coordinator with the launcher kubernetes, from their submission to their end, in the stand-in of a
-// cluster (tests/kubernetes): its pods are processes of this machine, so what trains there is the program itself.
+// Jobs of a coordinator with the launcher kubernetes, from their submission to their end, in the
+// stand-in of a cluster (tests/kubernetes): its pods are processes of this machine, so what trains
+// there is the program itself.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -11,8 +12,8 @@ namespace syncbn {
 namespace {
 
 using coordinator::KubeStandIn;
-using ::testing::HasSubstr;
 using nlohmann::json;
+using ::testing::HasSubstr;
 
 class ServeKubernetesTest : public ServeTest {
  protected:
@@ -20,11 +21,14 @@ class ServeKubernetesTest : public ServeTest {
   void Begin(const std::vector<std::string>& extra = {}) {
     cluster.emplace(KubeStandIn::Options{.tls = true, .token = "of the coordinator"});
     const auto access = cluster->access();
-    std::vector<std::string> options = {
-        "--launcher=kubernetes",        "--kube-api=" + access.server,
-        "--kube-namespace=training",    "--kube-token=" + access.token_file.string(),
-        "--kube-ca=" + access.ca_file.string(), "--kube-image=registry/syncbn:1",
-        "--kube-claim=shared:" + data().parent_path().string(), "--kube-program=" + SyncbnProgram()};
+    std::vector<std::string> options = {"--launcher=kubernetes",
+                                        "--kube-api=" + access.server,
+                                        "--kube-namespace=training",
+                                        "--kube-token=" + access.token_file.string(),
+                                        "--kube-ca=" + access.ca_file.string(),
+                                        "--kube-image=registry/syncbn:1",
+                                        "--kube-claim=shared:" + data().parent_path().string(),
+                                        "--kube-program=" + SyncbnProgram()};
     options.insert(options.end(), extra.begin(), extra.end());
     Serve(options);
   }
@@ -76,8 +80,8 @@ TEST_F(ServeKubernetesTest, AJobSucceedsWithTheDigestOfAnyOtherLauncherInOnePodA
   const TempFolder folder;
   WriteFileAtomically(folder.path() / "run.yaml", TinyRun());
   const ProcessResult local =
-      RunProcess(UnderMpirun(2, {SyncbnProgram(), "train", (folder.path() / "run.yaml").string(), "--out",
-                                 (folder.path() / "out").string()}));
+      RunProcess(UnderMpirun(2, {SyncbnProgram(), "train", (folder.path() / "run.yaml").string(),
+                                 "--out", (folder.path() / "out").string()}));
   ASSERT_EQ(local.status, 0) << local.out << local.err;
   EXPECT_EQ(json::parse(ReadFile(folder.path() / "out" / "summary.json"))["digest"], digests[0]);
 }
@@ -133,10 +137,12 @@ TEST_F(ServeKubernetesTest, TheApiServerAndTheCoordinatorMayBothGoAndTheJobDoesN
 
 TEST_F(ServeKubernetesTest, AJobThatNoNodeTakesSaysWhyHoldsNoTimeAndRunsWhenThereIsRoom) {
   Begin({"--start-limit=3"});
-  cluster->Control({{"cluster", {{"unschedulable", "0/3 nodes are available: 3 Insufficient cpu."}}}});
+  cluster->Control(
+      {{"cluster", {{"unschedulable", "0/3 nodes are available: 3 Insufficient cpu."}}}});
   const std::string name = Submit(MakeJob(TinyRun(), 2)).name();
   WaitFor(name, "the scheduler's words", [](const v1::Job& job) {
-    return job.pending().message().find("0/3 nodes are available: 3 Insufficient cpu.") != std::string::npos;
+    return job.pending().message().find("0/3 nodes are available: 3 Insufficient cpu.") !=
+           std::string::npos;
   });
   std::this_thread::sleep_for(std::chrono::seconds(4));
   EXPECT_EQ(Get(name).state(), v1::Job::STARTING);
@@ -167,15 +173,17 @@ TEST_F(ServeKubernetesTest, AnMpiJobThatSomebodyDeletesEndsItsJob) {
   WaitForSteps(name, 5);
   cluster->Control({{"remove", cluster->All("mpijobs").at(0)["metadata"]["name"]}});
   const v1::Job job = WaitForEnd(name);
-  EXPECT_THAT(job.failure().message(), HasSubstr("was deleted, by somebody else")) << Describe(name);
+  EXPECT_THAT(job.failure().message(), HasSubstr("was deleted, by somebody else"))
+      << Describe(name);
   EXPECT_EQ(Attempts(name).size(), 1u);
   EXPECT_FALSE(std::filesystem::is_empty(OutputOf(name) / "checkpoints"));
 }
 
 TEST_F(ServeKubernetesTest, OptionsThatCannotWorkAreRefusedAtTheStart) {
   const auto refusal = [&](std::vector<std::string> options) {
-    options.insert(options.begin(), {SyncbnProgram(), "serve", "--data", data().string(), "--http=off",
-                                     "--listen=127.0.0.1:0", "--launcher=kubernetes"});
+    options.insert(options.begin(),
+                   {SyncbnProgram(), "serve", "--data", data().string(), "--http=off",
+                    "--listen=127.0.0.1:0", "--launcher=kubernetes"});
     const ProcessResult result = RunProcess({.argv = options});
     EXPECT_NE(result.status, 0);
     return result.err;
@@ -183,10 +191,13 @@ TEST_F(ServeKubernetesTest, OptionsThatCannotWorkAreRefusedAtTheStart) {
   EXPECT_THAT(refusal({}), HasSubstr("this is no pod with a service account"));
   const std::vector<std::string> api = {"--kube-api=http://127.0.0.1:1", "--kube-namespace=n"};
   EXPECT_THAT(refusal(api), HasSubstr("needs --kube-image IMAGE"));
-  EXPECT_THAT(refusal({api[0], api[1], "--kube-image=x"}), HasSubstr("needs --kube-claim NAME:PATH"));
-  EXPECT_THAT(refusal({api[0], api[1], "--kube-claim=shared"}), HasSubstr("expected NAME:/PATH, found shared"));
-  EXPECT_THAT(refusal({api[0], "--kube-image=x", "--kube-claim=shared:" + data().parent_path().string()}),
-              HasSubstr("--kube-namespace NAME is needed"));
+  EXPECT_THAT(refusal({api[0], api[1], "--kube-image=x"}),
+              HasSubstr("needs --kube-claim NAME:PATH"));
+  EXPECT_THAT(refusal({api[0], api[1], "--kube-claim=shared"}),
+              HasSubstr("expected NAME:/PATH, found shared"));
+  EXPECT_THAT(
+      refusal({api[0], "--kube-image=x", "--kube-claim=shared:" + data().parent_path().string()}),
+      HasSubstr("--kube-namespace NAME is needed"));
 }
 
 }  // namespace

@@ -74,10 +74,10 @@ std::vector<nlohmann::json> KubeStandIn::All(const std::string& kind) {
   const std::string path = (kind == "mpijobs" ? "/apis/kubeflow.org/v2beta1" : "/api/v1");
   std::string next;
   do {
-    const nlohmann::json list =
-        client_
-            ->Call("GET", path + "/namespaces/training/" + kind + (next.empty() ? "" : "?continue=" + next))
-            .Json();
+    const nlohmann::json list = client_
+                                    ->Call("GET", path + "/namespaces/training/" + kind +
+                                                      (next.empty() ? "" : "?continue=" + next))
+                                    .Json();
     if (!list.contains("items")) break;
     for (const nlohmann::json& item : list["items"]) all.push_back(item);
     next = list["metadata"].value("continue", "");
@@ -107,7 +107,9 @@ std::string ProblemsOf(const nlohmann::json& mpi_job, const std::string& schema)
   WriteFileAtomically(file, mpi_job.dump());
   const ProcessResult result =
       RunProcess({.argv = {"/usr/bin/python3", "-B", kFolder + "/schema.py", schema, file}});
-  return result.status == 0 ? "" : result.out + result.err + "(status " + std::to_string(result.status) + ")";
+  return result.status == 0
+             ? ""
+             : result.out + result.err + "(status " + std::to_string(result.status) + ")";
 }
 
 }  // namespace syncbn::coordinator

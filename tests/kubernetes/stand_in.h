@@ -33,8 +33,8 @@ class KubeStandIn {
   std::filesystem::path token_file() const { return folder_.path() / "token"; }
   std::filesystem::path ca_file() const { return folder_.path() / "cert.pem"; }
 
-  // Makes something go wrong, or right again: Control in stand_in.py. Returns what was asked so far:
-  // "create mpijobs", ...
+  // Makes something go wrong, or right again: Control in stand_in.py. Returns what was asked so
+  // far: "create mpijobs", ...
   std::vector<std::string> Control(const nlohmann::json& orders);
   // How often that was asked.
   int Asked(const std::string& what);
@@ -53,8 +53,8 @@ class KubeStandIn {
   std::string server_;
 };
 
-// What is wrong with an MPIJob by tests/kubernetes/mpijob.json, or by the CRD that SYNCBN_TEST_MPIJOB_CRD
-// names; empty: nothing.
+// What is wrong with an MPIJob by tests/kubernetes/mpijob.json, or by the CRD that
+// SYNCBN_TEST_MPIJOB_CRD names; empty: nothing.
 std::string ProblemsOf(const nlohmann::json& mpi_job, const std::string& schema);
 
 }  // namespace syncbn::coordinator

@@ -255,9 +255,8 @@ void Coordinator::ChooseLauncher() {
 }
 
 std::unique_ptr<Launcher> Coordinator::MakeKubernetesLauncher() const {
-  KubernetesLauncher::Options kubernetes{.access = options_.kube_access,
-                                         .job = options_.kube_job,
-                                         .store_id = store_.id()};
+  KubernetesLauncher::Options kubernetes{
+      .access = options_.kube_access, .job = options_.kube_job, .store_id = store_.id()};
   KubeAccess& access = kubernetes.access;
   if (access.server.empty()) {
     const std::string wanted = access.name_space;
@@ -268,7 +267,8 @@ std::unique_ptr<Launcher> Coordinator::MakeKubernetesLauncher() const {
   if (options_.kube_patch_file) {
     kubernetes.job.patch = KubeAnswer::Parse(ReadFile(*options_.kube_patch_file));
     if (!kubernetes.job.patch.is_object()) {
-      throw Error(ErrorCode::kInvalidArgument, "--kube-patch " + options_.kube_patch_file->string() +
+      throw Error(ErrorCode::kInvalidArgument, "--kube-patch " +
+                                                   options_.kube_patch_file->string() +
                                                    " must hold a JSON object (RFC 7386)");
     }
   }

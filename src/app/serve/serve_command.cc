@@ -221,7 +221,8 @@ void AddKubernetes(Command command, Arguments& arguments) {
   ServeOptions& options = arguments.options;
   coordinator::KubeAccess& access = options.kube_access;
   coordinator::KubeJobSettings& job = options.kube_job;
-  command->add_option("--kube-image", job.image, "image in which jobs run, with syncbn and Open MPI")
+  command
+      ->add_option("--kube-image", job.image, "image in which jobs run, with syncbn and Open MPI")
       ->type_name("IMAGE")
       ->group(group);
   command
@@ -235,7 +236,8 @@ void AddKubernetes(Command command, Arguments& arguments) {
       })
       ->group(group);
   command
-      ->add_option("--kube-processes", job.processes_per_pod, "processes of a job in one pod, at most")
+      ->add_option("--kube-processes", job.processes_per_pod,
+                   "processes of a job in one pod, at most")
       ->type_name("N")
       ->range(1, 1024)
       ->capture_default_str()

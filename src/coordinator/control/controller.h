@@ -70,7 +70,8 @@ class Controller {
   struct Options {
     Store* store = nullptr;
     Launcher* launcher = nullptr;
-    // False where the launcher chooses hosts itself (Launcher::ChoosesHosts): jobs are handed to it at once.
+    // False where the launcher chooses hosts itself (Launcher::ChoosesHosts): jobs are handed to it
+    // at once.
     bool places = true;
     std::vector<HostCapacity> hosts;
     // Where a job writes that does not say where: a folder below this one, named after the job.

@@ -41,11 +41,12 @@ int Supervise(const AttemptFolder& folder, int ready) {
     std::string damage;
     const auto former = ReadOrNote([&] { return folder.Supervisor(); }, damage);
     if (former || !damage.empty()) {
-      throw Error(ErrorCode::kFailedPrecondition,
-                  "the attempt in " + folder.path().string() + " was started before" +
-                      (former ? ", by process " + std::to_string(former->pid()) + " on " + former->host()
-                              : "") +
-                      ": no attempt is started twice");
+      throw Error(
+          ErrorCode::kFailedPrecondition,
+          "the attempt in " + folder.path().string() + " was started before" +
+              (former ? ", by process " + std::to_string(former->pid()) + " on " + former->host()
+                      : "") +
+              ": no attempt is started twice");
     }
     attempt.emplace(folder);
     attempt->WriteIdentity();

@@ -31,9 +31,10 @@ KubeRefusal MeaningOf(const KubeAnswer& answer, const KubeRequest& request) {
   const std::string reason = Field(answer.Json(), "reason");
   switch (answer.status) {
     case 401:
-      return {.words = "the API server does not know who asks (401): " + words +
-                       "; look at the service account, or at --kube-token (its file is read again at "
-                       "every try)"};
+      return {.words =
+                  "the API server does not know who asks (401): " + words +
+                  "; look at the service account, or at --kube-token (its file is read again at "
+                  "every try)"};
     case 403:
       // The same status says that there is no room, or that a policy of the cluster forbids it.
       if (words.find("exceeded quota") != std::string::npos) return {.words = words};
@@ -46,14 +47,17 @@ KubeRefusal MeaningOf(const KubeAnswer& answer, const KubeRequest& request) {
                        "' (launch/kubernetes/access.yaml has all that is needed)"};
     case 404:
       if (reason == "NotFound" && words.find("namespaces \"") != std::string::npos) {
-        return {.words = "the namespace " + request.name_space + " does not exist: kubectl create "
-                         "namespace " + request.name_space};
+        return {.words = "the namespace " + request.name_space +
+                         " does not exist: kubectl create "
+                         "namespace " +
+                         request.name_space};
       }
       if (request.group == "kubeflow.org") {
-        return {.words = "the cluster has no MPIJob of kubeflow.org/v2beta1: the MPI operator is not "
-                         "installed. Install version 0.6 or later: kubectl apply --server-side -f "
-                         "https://raw.githubusercontent.com/kubeflow/mpi-operator/v0.8.2/deploy/"
-                         "v2beta1/mpi-operator.yaml"};
+        return {.words =
+                    "the cluster has no MPIJob of kubeflow.org/v2beta1: the MPI operator is not "
+                    "installed. Install version 0.6 or later: kubectl apply --server-side -f "
+                    "https://raw.githubusercontent.com/kubeflow/mpi-operator/v0.8.2/deploy/"
+                    "v2beta1/mpi-operator.yaml"};
       }
       return {.words = "not found (404): " + words};
     case 400:
@@ -67,8 +71,8 @@ KubeRefusal MeaningOf(const KubeAnswer& answer, const KubeRequest& request) {
     case 429:
       return {.words = "the API server has too much to do (429): " + words};
     default:
-      return {.words = "the API server answers with status " + std::to_string(answer.status) + ": " +
-                       words};
+      return {.words = "the API server answers with status " + std::to_string(answer.status) +
+                       ": " + words};
   }
 }
 

@@ -16,8 +16,8 @@ struct KubeRequest {
 };
 
 struct KubeRefusal {
-  // The same request will be refused again until it is changed. Otherwise another try may do better:
-  // somebody can grant a right, make room, install the operator.
+  // The same request will be refused again until it is changed. Otherwise another try may do
+  // better: somebody can grant a right, make room, install the operator.
   bool final = false;
   std::string words;
 };

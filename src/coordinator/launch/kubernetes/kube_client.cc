@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <exception>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -29,6 +30,17 @@ bool IsLoopback(const std::string& server) {
   return false;
 }
 
+// A header, or nothing.
+std::string AuthorizationOf(const KubeAccess& access) {
+  if (access.token_file.empty()) return "";
+  try {
+    return "Authorization: Bearer " + Trimmed(ReadFile(access.token_file));
+  } catch (const Error& error) {
+    // It may be on its way: tokens of service accounts are replaced.
+    throw Error(ErrorCode::kUnavailable, "the token for Kubernetes: " + error.message());
+  }
+}
+
 // Once for the process, before any of its threads uses curl.
 void InitializeCurl() {
   static const CURLcode result = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -41,12 +53,13 @@ KubeAccess AccessOfPod(const std::filesystem::path& account) {
   const char* host = std::getenv("KUBERNETES_SERVICE_HOST");
   const char* port = std::getenv("KUBERNETES_SERVICE_PORT");
   if (host == nullptr || port == nullptr || !std::filesystem::exists(account / "token")) {
-    throw Error(ErrorCode::kFailedPrecondition,
-                "this is no pod with a service account (KUBERNETES_SERVICE_HOST and " +
-                    (account / "token").string() +
-                    "): say with --kube-api, --kube-token, --kube-ca and --kube-namespace where the "
-                    "API server is (a kubeconfig is not read; `kubectl config view --raw` shows what "
-                    "is in it, and --kube-api http://127.0.0.1:8001 goes through `kubectl proxy`)");
+    throw Error(
+        ErrorCode::kFailedPrecondition,
+        "this is no pod with a service account (KUBERNETES_SERVICE_HOST and " +
+            (account / "token").string() +
+            "): say with --kube-api, --kube-token, --kube-ca and --kube-namespace where the "
+            "API server is (a kubeconfig is not read; `kubectl config view --raw` shows what "
+            "is in it, and --kube-api http://127.0.0.1:8001 goes through `kubectl proxy`)");
   }
   const std::string name = host;
   return {.server = "https://" + (name.find(':') == std::string::npos ? name : "[" + name + "]") +
@@ -97,7 +110,10 @@ std::string UrlEncode(const std::string& text) {
 class KubeClient::Transfer {
  public:
   Transfer(KubeClient& client, const std::string& method, const std::string& path)
-      : client_(client), curl_(client.TakeHandle()), what_(method + " " + path) {
+      : client_(client),
+        authorization_(AuthorizationOf(client.access_)),
+        curl_(client.TakeHandle()),
+        what_(method + " " + path) {
     const KubeAccess& access = client.access_;
     Set(CURLOPT_URL, (access.server + path).c_str());
     Set(CURLOPT_CUSTOMREQUEST, method.c_str());
@@ -114,8 +130,7 @@ class KubeClient::Transfer {
     Set(CURLOPT_HEADERDATA, this);
     Set(CURLOPT_HEADERFUNCTION, &Transfer::OnHeader);
     AddHeader("Accept: application/json");
-    if (!access.token_file.empty())
-      AddHeader("Authorization: Bearer " + Trimmed(ReadFile(access.token_file)));
+    if (!authorization_.empty()) AddHeader(authorization_);
   }
   ~Transfer() {
     curl_slist_free_all(headers_);
@@ -133,6 +148,7 @@ class KubeClient::Transfer {
     long status = 0;
     curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &status);
     answer_.status = static_cast<int>(status);
+    if (thrown_) std::rethrow_exception(thrown_);
     if (result == CURLE_OK || ended_) return std::move(answer_);
     // A stream that the server's side breaks off has said what it had to say.
     if (on_line && begun_ && (result == CURLE_PARTIAL_FILE || result == CURLE_RECV_ERROR))
@@ -153,9 +169,22 @@ class KubeClient::Transfer {
   }
 
  private:
+  // Nothing may be thrown through curl.
   static size_t OnHeader(const char* text, size_t size, size_t count, void* self) {
-    Transfer& transfer = *static_cast<Transfer*>(self);
-    const std::string_view line(text, size * count);
+    return static_cast<Transfer*>(self)->Guarded(&Transfer::TakeHeader, {text, size * count});
+  }
+  static size_t OnBytes(const char* bytes, size_t size, size_t count, void* self) {
+    return static_cast<Transfer*>(self)->Guarded(&Transfer::TakeBytes, {bytes, size * count});
+  }
+  size_t Guarded(bool (Transfer::*take)(std::string_view), std::string_view bytes) {
+    try {
+      return (this->*take)(bytes) ? bytes.size() : 0;
+    } catch (...) {
+      thrown_ = std::current_exception();
+      return 0;
+    }
+  }
+  bool TakeHeader(std::string_view line) {
     constexpr std::string_view kRetry = "retry-after:";
     std::string name(line.substr(0, kRetry.size()));
     for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -163,12 +192,11 @@ class KubeClient::Transfer {
       const std::string value = Trimmed(std::string(line.substr(kRetry.size())));
       int seconds = 0;
       const auto [rest, code] = std::from_chars(value.data(), value.data() + value.size(), seconds);
-      if (code == std::errc() && seconds >= 0)
-        transfer.answer_.retry_after = std::chrono::seconds(seconds);
+      if (code == std::errc() && seconds >= 0) answer_.retry_after = std::chrono::seconds(seconds);
     }
     // The empty line behind them.
-    if ((line == "\r\n" || line == "\n") && transfer.on_line) transfer.Begin();
-    return line.size();
+    if ((line == "\r\n" || line == "\n") && on_line) Begin();
+    return true;
   }
   void Begin() {
     long status = 0;
@@ -176,24 +204,23 @@ class KubeClient::Transfer {
     begun_ = status >= 200 && status < 300;
     if (begun_ && on_begin) on_begin();
   }
-  static size_t OnBytes(const char* bytes, size_t size, size_t count, void* self) {
-    Transfer& transfer = *static_cast<Transfer*>(self);
-    const size_t length = size * count;
-    std::string& body = transfer.answer_.body;
-    if (body.size() + length > kMostBytes) return 0;
-    body.append(bytes, length);
-    if (!transfer.begun_) return length;
+  bool TakeBytes(std::string_view bytes) {
+    std::string& body = answer_.body;
+    if (body.size() + bytes.size() > kMostBytes) return false;
+    body.append(bytes);
+    if (!begun_) return true;
     size_t at = 0;
     for (size_t end; (end = body.find('\n', at)) != std::string::npos; at = end + 1) {
-      if (end == at || transfer.on_line(body.substr(at, end - at))) continue;
-      transfer.ended_ = true;
-      return 0;
+      if (end == at || on_line(body.substr(at, end - at))) continue;
+      ended_ = true;
+      return false;
     }
     body.erase(0, at);
-    return length;
+    return true;
   }
 
   KubeClient& client_;
+  const std::string authorization_;
   CURL* curl_;
   std::string what_;
   curl_slist* headers_ = nullptr;
@@ -201,10 +228,10 @@ class KubeClient::Transfer {
   KubeAnswer answer_;
   bool begun_ = false;
   bool ended_ = false;  // by us
+  std::exception_ptr thrown_;
 };
 
-KubeClient::KubeClient(KubeAccess access, Times times)
-    : access_(std::move(access)), times_(times) {
+KubeClient::KubeClient(KubeAccess access, Times times) : access_(std::move(access)), times_(times) {
   InitializeCurl();
 }
 
@@ -222,7 +249,8 @@ void* KubeClient::TakeHandle() {
     }
   }
   void* handle = curl_easy_init();
-  if (handle == nullptr) throw Error(ErrorCode::kResourceExhausted, "libcurl: no memory for a handle");
+  if (handle == nullptr)
+    throw Error(ErrorCode::kResourceExhausted, "libcurl: no memory for a handle");
   return handle;
 }
 

@@ -1,8 +1,8 @@
 // The REST of a Kubernetes API server: one call at a time, and streams of lines (watches). Knows
 // nothing of what the objects are.
 //
-// Connections are kept and used again. The token is read from its file at every call, since those of
-// service accounts are replaced every hour. Thread-safe.
+// Connections are kept and used again. The token is read from its file at every call, since those
+// of service accounts are replaced every hour. Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -29,8 +29,8 @@ struct KubeAccess {
 
 // What a pod finds of its service account. FAILED_PRECONDITION, with what to give instead, outside
 // of one.
-KubeAccess AccessOfPod(const std::filesystem::path& account =
-                           "/var/run/secrets/kubernetes.io/serviceaccount");
+KubeAccess AccessOfPod(
+    const std::filesystem::path& account = "/var/run/secrets/kubernetes.io/serviceaccount");
 
 // INVALID_ARGUMENT for what cannot work: a URL that is none, a token over a network in the open,
 // files that are not there.
@@ -71,8 +71,8 @@ class KubeClient {
 
   // GETs what comes in lines for as long as `time`, the server's own end of it included. begun() is
   // called once the server has agreed; on_line() gets each whole line and returns false to end it,
-  // and so does stopped(), which is asked several times a second. The answer has the body only where
-  // the server refuses. UNAVAILABLE as above; an end by the server is none.
+  // and so does stopped(), which is asked several times a second. The answer has the body only
+  // where the server refuses. UNAVAILABLE as above; an end by the server is none.
   KubeAnswer Stream(const std::string& path, std::chrono::seconds time,
                     const std::function<void()>& begun,
                     const std::function<bool(const std::string&)>& on_line,

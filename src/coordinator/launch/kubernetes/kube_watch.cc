@@ -148,14 +148,16 @@ bool KubeWatch::Watch() {
       [&](const std::string& line) {
         const nlohmann::json event = KubeAnswer::Parse(line);
         if (!event.is_object() || !event.contains("object")) {
-          said = "the watch of " + options_.request.resource + " sends what is no event: " +
-                 line.substr(0, 200);
+          said = "the watch of " + options_.request.resource +
+                 " sends what is no event: " + line.substr(0, 200);
           return false;
         }
         if (event.value("type", "") == "ERROR") {
           const nlohmann::json& status = event["object"];
           forgotten = status.value("code", 0) == kGone;
-          if (!forgotten) said = "the watch of " + options_.request.resource + " ended: " + status.value("message", "");
+          if (!forgotten)
+            said = "the watch of " + options_.request.resource +
+                   " ended: " + status.value("message", "");
           return false;
         }
         Take(event);

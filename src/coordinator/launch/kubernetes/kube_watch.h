@@ -1,6 +1,6 @@
-// All objects of one kind that carry a label, kept up to date by a list and a watch: so that looking
-// at a job costs the API server nothing, however many jobs there are and however often they are
-// looked at.
+// All objects of one kind that carry a label, kept up to date by a list and a watch: so that
+// looking at a job costs the API server nothing, however many jobs there are and however often they
+// are looked at.
 //
 // A thread lists, then watches from the list's version on, for a minute at a time, so that a
 // connection that is dead without a word is found within that and the time of an answer. It goes on
@@ -35,8 +35,8 @@ class KubeWatch {
   explicit KubeWatch(Options options);
   ~KubeWatch();
 
-  // Why what is held cannot be trusted now; empty: it can. At the beginning waits for the first list,
-  // or what comes in its place, at most `patience`.
+  // Why what is held cannot be trusted now; empty: it can. At the beginning waits for the first
+  // list, or what comes in its place, at most `patience`.
   std::string Trouble(std::chrono::milliseconds patience);
 
   std::optional<nlohmann::json> Find(const std::string& name) const;

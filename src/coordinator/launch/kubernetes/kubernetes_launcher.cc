@@ -18,7 +18,6 @@ using std::chrono::milliseconds;
 
 // For the first list of a new launcher.
 constexpr milliseconds kFirstList = std::chrono::seconds(5);
-constexpr milliseconds kTidyEvery = std::chrono::seconds(30);
 constexpr milliseconds kEventsEvery = std::chrono::seconds(15);
 // Of the logs of a pod that are kept.
 constexpr int kLogLines = 100;
@@ -49,7 +48,8 @@ v1::ExitRecord NewRecord(v1::ExitRecord::Cause cause, const std::string& message
 
 // Nothing that Kubernetes could say of it would change what it means.
 bool IsFinal(const v1::ExitRecord& exit) {
-  const bool clean = exit.cause() == v1::ExitRecord::ENDED && exit.exit_code() == 0 && exit.signal() == 0;
+  const bool clean =
+      exit.cause() == v1::ExitRecord::ENDED && exit.exit_code() == 0 && exit.signal() == 0;
   return clean || !exit.batch_state().empty() || exit.cause() == v1::ExitRecord::STOPPED ||
          exit.cause() == v1::ExitRecord::NEVER_RAN || exit.cause() == v1::ExitRecord::NOT_STARTED ||
          exit.cause() == v1::ExitRecord::SUPERVISOR_LOST;
@@ -71,7 +71,8 @@ void AddWords(v1::ExitRecord& exit, const std::string& words) {
 
 std::string LabelOf(const json& object, const char* label) {
   const json::json_pointer labels("/metadata/labels");
-  return object.contains(labels) && object[labels].is_object() ? object[labels].value(label, "") : "";
+  return object.contains(labels) && object[labels].is_object() ? object[labels].value(label, "")
+                                                               : "";
 }
 
 }  // namespace
@@ -98,7 +99,8 @@ std::string KubernetesLauncher::PodsPath() const {
   return "/api/v1/namespaces/" + options_.access.name_space + "/pods";
 }
 
-KubeRequest KubernetesLauncher::Request(const std::string& verb, const std::string& resource) const {
+KubeRequest KubernetesLauncher::Request(const std::string& verb,
+                                        const std::string& resource) const {
   return {.verb = verb,
           .group = resource == "mpijobs" ? "kubeflow.org" : "",
           .resource = resource,
@@ -146,12 +148,12 @@ std::optional<KubeRefusal> KubernetesLauncher::Submit(const AttemptFolder& folde
     const json object = answer.Json();
     for (const char* label : {kStoreLabel, kJobLabel, kAttemptLabel}) {
       if (LabelOf(object, label) == LabelOf(body, label)) continue;
-      return refuse({.final = true,
-                     .words = "there is an MPIJob " + name + " in the namespace " +
-                              options_.access.name_space +
-                              " that is not this attempt's (its label " + label +
-                              " differs): delete or rename it"},
-                    {});
+      return refuse(
+          {.final = true,
+           .words = "there is an MPIJob " + name + " in the namespace " +
+                    options_.access.name_space + " that is not this attempt's (its label " + label +
+                    " differs): delete or rename it"},
+          {});
     }
     if (!object.value("/spec/runLauncherAsWorker"_json_pointer, false)) {
       DeleteQuietly(name);
@@ -209,13 +211,13 @@ std::optional<KubeJobState> KubernetesLauncher::Find(const std::string& name, bo
 }
 
 void KubernetesLauncher::Delete(const std::string& name) {
-  const KubeAnswer answer =
-      client_.Call("DELETE", JobsPath() + "/" + name,
-                   {{"kind", "DeleteOptions"},
-                    {"apiVersion", "v1"},
-                    // It is there until its pods are not.
-                    {"propagationPolicy", "Foreground"}});
-  if (!answer.ok() && answer.status != 404 && answer.status != 409) Refuse(answer, "delete", "mpijobs");
+  const KubeAnswer answer = client_.Call("DELETE", JobsPath() + "/" + name,
+                                         {{"kind", "DeleteOptions"},
+                                          {"apiVersion", "v1"},
+                                          // It is there until its pods are not.
+                                          {"propagationPolicy", "Foreground"}});
+  if (!answer.ok() && answer.status != 404 && answer.status != 409)
+    Refuse(answer, "delete", "mpijobs");
 }
 
 void KubernetesLauncher::DeleteQuietly(const std::string& name) {
@@ -231,7 +233,7 @@ void KubernetesLauncher::Tidy() {
     const MonotonicTime now = Clock::System().Monotonic();
     std::lock_guard lock(mutex_);
     if (now < next_tidy_) return;
-    next_tidy_ = now + kTidyEvery;
+    next_tidy_ = now + options_.tidy_every;
   }
   for (const json& object : jobs_.All()) {
     const json::json_pointer folder_at("/metadata/annotations/syncbn.org~1folder");
@@ -241,7 +243,8 @@ void KubernetesLauncher::Tidy() {
     std::error_code none;
     const auto written = std::filesystem::last_write_time(exit, none);
     // Long ago: whoever asks why it ended has had the answer.
-    if (none || std::filesystem::file_time_type::clock::now() - written < options_.delete_time) continue;
+    if (none || std::filesystem::file_time_type::clock::now() - written < options_.delete_time)
+      continue;
     DeleteQuietly(object.value("/metadata/name"_json_pointer, ""));
   }
 }
@@ -293,7 +296,8 @@ Observation KubernetesLauncher::Look(const AttemptRef& attempt) {
   if (exit) return ObserveEnding(folder, name, *std::move(exit), state);
   if (!state && !IsTaken(folder.path()) && damage.empty()) {
     // It was never handed in.
-    v1::ExitRecord record = NewRecord(v1::ExitRecord::NEVER_RAN, "Kubernetes was never given the job");
+    v1::ExitRecord record =
+        NewRecord(v1::ExitRecord::NEVER_RAN, "Kubernetes was never given the job");
     std::filesystem::create_directories(folder.path());
     folder.WriteExit(record);
     return Ended(folder, name, std::move(record));
@@ -303,7 +307,9 @@ Observation KubernetesLauncher::Look(const AttemptRef& attempt) {
   if (state->deleting && Since(name, "deleting") >= options_.delete_time)
     return ObserveUnexplained(folder, name, state, damage);
   if (state->deleting)
-    return {.kind = Observation::Kind::kAlive, .detail = "is being deleted", .written = folder.Written()};
+    return {.kind = Observation::Kind::kAlive,
+            .detail = "is being deleted",
+            .written = folder.Written()};
   if (state->phase == KubePhase::kRunning) {
     Forget(name);
     return {.kind = Observation::Kind::kAlive, .detail = state->nodes, .written = folder.Written()};
@@ -392,9 +398,11 @@ Observation KubernetesLauncher::ObserveEnding(const AttemptFolder& folder, const
   }
   const bool gone = !state || state->deleting;
   // Its ranks were told to leave, and not by an order.
-  const bool told = exit.cause() == v1::ExitRecord::HOST_SHUTDOWN || exit.exit_code() == kExitStopped;
+  const bool told =
+      exit.cause() == v1::ExitRecord::HOST_SHUTDOWN || exit.exit_code() == kExitStopped;
   if (told && gone) {
-    end = KubeEnd{"Deleted", "the MPIJob " + name + " was deleted, by somebody else than the coordinator"};
+    end = KubeEnd{"Deleted",
+                  "the MPIJob " + name + " was deleted, by somebody else than the coordinator"};
   } else if (told && state->suspended) {
     end = KubeEnd{"Suspended", "the MPIJob was " + state->words};
   }
@@ -438,12 +446,12 @@ Observation KubernetesLauncher::ObserveUnexplained(const AttemptFolder& folder,
       return {.kind = Observation::Kind::kAlive, .detail = "has written its exit record"};
   }
   const bool ran = supervised || lost_folder || !damage.empty();
-  v1::ExitRecord record =
-      NewRecord(ran       ? v1::ExitRecord::SUPERVISOR_LOST
-                : stopped ? v1::ExitRecord::STOPPED
-                          : v1::ExitRecord::NOT_STARTED,
-                state ? "Kubernetes: " + (state->words.empty() ? "the MPIJob is being deleted" : state->words)
-                      : "the MPIJob " + name + " is not in Kubernetes any more: somebody has deleted it");
+  v1::ExitRecord record = NewRecord(
+      ran       ? v1::ExitRecord::SUPERVISOR_LOST
+      : stopped ? v1::ExitRecord::STOPPED
+                : v1::ExitRecord::NOT_STARTED,
+      state ? "Kubernetes: " + (state->words.empty() ? "the MPIJob is being deleted" : state->words)
+            : "the MPIJob " + name + " is not in Kubernetes any more: somebody has deleted it");
   if (!damage.empty()) AddWords(record, damage);
   if (state && state->suspended) {
     record.set_batch_state("Suspended");
@@ -471,9 +479,9 @@ std::string KubernetesLauncher::LogsOf(const std::vector<std::string>& pods) {
   std::string text;
   for (size_t i = 0; i < pods.size() && i < kMostLogs; ++i) {
     try {
-      const KubeAnswer answer =
-          client_.Call("GET", PodsPath() + "/" + pods[i] + "/log?tailLines=" + std::to_string(kLogLines) +
-                                  "&limitBytes=" + std::to_string(kLogBytes));
+      const KubeAnswer answer = client_.Call(
+          "GET", PodsPath() + "/" + pods[i] + "/log?tailLines=" + std::to_string(kLogLines) +
+                     "&limitBytes=" + std::to_string(kLogBytes));
       const std::string& lines = answer.ok() ? answer.body : "";
       if (lines.empty()) continue;
       text += "log of pod " + pods[i] + ":\n" + lines + (lines.ends_with('\n') ? "" : "\n");
@@ -497,9 +505,10 @@ std::string KubernetesLauncher::EventsOf(const std::string& name) {
   try {
     // The operator's of the MPIJob, the Job controller's of its launcher.
     for (const std::string& object : {name, name + "-launcher"}) {
-      const KubeAnswer answer = client_.Call(
-          "GET", "/api/v1/namespaces/" + options_.access.name_space + "/events?limit=50&fieldSelector=" +
-                     UrlEncode("involvedObject.name=" + object + ",type=Warning"));
+      const KubeAnswer answer =
+          client_.Call("GET", "/api/v1/namespaces/" + options_.access.name_space +
+                                  "/events?limit=50&fieldSelector=" +
+                                  UrlEncode("involvedObject.name=" + object + ",type=Warning"));
       if (!answer.ok()) continue;  // a help only; the role may not allow it
       const json list = answer.Json();
       if (!list.contains("items")) continue;
@@ -519,7 +528,8 @@ std::string KubernetesLauncher::EventsOf(const std::string& name) {
   return events_[name] = words;
 }
 
-void KubernetesLauncher::Stop(const AttemptRef& attempt, StopLevel level, const std::string& reason) {
+void KubernetesLauncher::Stop(const AttemptRef& attempt, StopLevel level,
+                              const std::string& reason) {
   v1::StopOrder order;
   order.set_level(static_cast<v1::StopLevel>(level));
   order.set_reason(reason);
@@ -538,16 +548,17 @@ std::optional<RankActivity> KubernetesLauncher::LookAtRanks(const AttemptRef& at
 
 Observation KubernetesLauncher::Force(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder, attempt.marker);
-  if (!IsTaken(folder.path()) && std::filesystem::exists(BodyFile(folder.path()))) return Observe(attempt);
+  if (!IsTaken(folder.path()) && std::filesystem::exists(BodyFile(folder.path())))
+    return Observe(attempt);
   const std::string name =
       MpiJobName(attempt.marker.empty() ? folder.Spec().marker() : attempt.marker);
   try {
     Delete(name);
     for (const json& pod : pods_.Select(kMpiJobLabel, name)) {
       // A second, and not none: so the pod is there until its node says that nothing of it is.
-      const KubeAnswer answer =
-          client_.Call("DELETE", PodsPath() + "/" + pod.value("/metadata/name"_json_pointer, ""),
-                       {{"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"gracePeriodSeconds", 1}});
+      const KubeAnswer answer = client_.Call(
+          "DELETE", PodsPath() + "/" + pod.value("/metadata/name"_json_pointer, ""),
+          {{"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"gracePeriodSeconds", 1}});
       if (!answer.ok() && answer.status != 404) Refuse(answer, "delete", "pods");
     }
   } catch (const Error& error) {

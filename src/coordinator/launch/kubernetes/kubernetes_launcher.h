@@ -1,30 +1,34 @@
-// The launcher `kubernetes`: an attempt is an MPIJob of Kubeflow's MPI operator (v2beta1). The cluster
-// chooses the nodes and keeps the queue.
+// The launcher `kubernetes`: an attempt is an MPIJob of Kubeflow's MPI operator (v2beta1). The
+// cluster chooses the nodes and keeps the queue.
 //
 //   coordinator ── REST, watches ── API server ── MPI operator ── pods
 //        └───────────── the attempt's folder, on a shared volume ───────┘
 //
-// - The supervisor is the container of the launcher's pod, and does there what it does elsewhere: it
-//   starts mpirun, keeps the output, follows orders to stop, writes the exit record. So the log, the
-//   spools, a checkpoint before the end and the classes of failures are those of the other launchers,
-//   and the folder is on a volume that coordinator and pods have at the same path (a claim that is
-//   ReadWriteMany, on a file system with locks: NFS 4, CephFS).
-// - An object is named after store, job and attempt (MpiJobName), so that it is created once however
+// - The supervisor is the container of the launcher's pod, and does there what it does elsewhere:
+// it
+//   starts mpirun, keeps the output, follows orders to stop, writes the exit record. So the log,
+//   the spools, a checkpoint before the end and the classes of failures are those of the other
+//   launchers, and the folder is on a volume that coordinator and pods have at the same path (a
+//   claim that is ReadWriteMany, on a file system with locks: NFS 4, CephFS).
+// - An object is named after store, job and attempt (MpiJobName), so that it is created once
+// however
 //   often it is asked for: an answer that did not come is asked for again, and 409 means that it is
 //   there. A supervisor that finds that another was there before it does not start (Kubernetes may
 //   start a pod twice).
-// - What the server does not take now (no right, no room, no operator, no answer) is handed in again,
-//   as a job in a queue; what it says is the reason for which the job waits. What it will never take
-//   (422) fails the job.
+// - What the server does not take now (no right, no room, no operator, no answer) is handed in
+// again,
+//   as a job in a queue; what it says is the reason for which the job waits. What it will never
+//   take (422) fails the job.
 // - State comes from the MPIJob's conditions and its pods, by two watches for all jobs together
-//   (kube_watch.h). That something has ended, or is gone, is believed only of the server's own answer
-//   to a GET. As long as the server cannot be asked an attempt is in no known state, never failed; if
-//   its supervisor has written that it ended well, it has.
+//   (kube_watch.h). That something has ended, or is gone, is believed only of the server's own
+//   answer to a GET. As long as the server cannot be asked an attempt is in no known state, never
+//   failed; if its supervisor has written that it ended well, it has.
 // - Where the supervisor left no word, the pods' logs are fetched, and their reasons (OOMKilled,
 //   Evicted, the image that could not be pulled, ...) are part of the exit record.
-// - To stop, the order in the folder is enough once there is a supervisor; before, and by force, the
-//   MPIJob is deleted, and its pods with it. Objects of attempts that are over are deleted: their logs
-//   are in the folder. One whose deletion failed goes at a later look (Tidy).
+// - To stop, the order in the folder is enough once there is a supervisor; before, and by force,
+// the
+//   MPIJob is deleted, and its pods with it. Objects of attempts that are over are deleted: their
+//   logs are in the folder. One whose deletion failed goes at a later look (Tidy).
 //
 // Rights: create, get, list, watch, delete mpijobs.kubeflow.org; list, watch, delete pods; get
 // pods/log; list events (launch/kubernetes/access.yaml).
@@ -53,13 +57,15 @@ class KubernetesLauncher : public Launcher {
     std::chrono::seconds watch_time{60};
     // Between two tries to hand in what was not taken.
     std::chrono::milliseconds retry_time = std::chrono::seconds(10);
-    // Between the end in Kubernetes' eyes and the end of the wait for an exit record, which may take a
-    // while to be seen on a shared file system; and the other way round, for what pods say.
+    // Between the end in Kubernetes' eyes and the end of the wait for an exit record, which may
+    // take a while to be seen on a shared file system; and the other way round, for what pods say.
     std::chrono::milliseconds record_time = std::chrono::seconds(15);
     // A pod that cannot begin (no image, no secret) is given so long.
     std::chrono::milliseconds obstacle_time = std::chrono::minutes(5);
     // After that an object that is being deleted counts as gone, and its nodes as not verified.
     std::chrono::milliseconds delete_time = std::chrono::minutes(3);
+    // Between two looks for objects whose attempts are long over.
+    std::chrono::milliseconds tidy_every = std::chrono::seconds(30);
   };
 
   // INVALID_ARGUMENT for settings that cannot work. Asks nothing yet.
@@ -83,16 +89,18 @@ class KubernetesLauncher : public Launcher {
   Observation ObserveWaiting(const AttemptFolder& folder, const std::string& name,
                              const KubeJobState& state);
   // Of an attempt whose supervisor has written how it ended, other than well.
-  Observation ObserveEnding(const AttemptFolder& folder, const std::string& name, v1::ExitRecord exit,
-                            const std::optional<KubeJobState>& state);
+  Observation ObserveEnding(const AttemptFolder& folder, const std::string& name,
+                            v1::ExitRecord exit, const std::optional<KubeJobState>& state);
   // Of one that is over, or gone, without an exit record.
   Observation ObserveUnexplained(const AttemptFolder& folder, const std::string& name,
-                                 const std::optional<KubeJobState>& state, const std::string& damage);
+                                 const std::optional<KubeJobState>& state,
+                                 const std::string& damage);
   Observation Ended(const AttemptFolder& folder, const std::string& name, v1::ExitRecord exit);
 
   // Hands the attempt in. Nothing when the server has it.
   std::optional<KubeRefusal> Submit(const AttemptFolder& folder, const std::string& name);
-  // Nothing where the server says that there is no such MPIJob. UNAVAILABLE while it cannot be asked.
+  // Nothing where the server says that there is no such MPIJob. UNAVAILABLE while it cannot be
+  // asked.
   std::optional<KubeJobState> Find(const std::string& name, bool surely);
   // With all it has made. True when it is gone, or on its way. UNAVAILABLE like Find.
   void Delete(const std::string& name);
@@ -122,9 +130,9 @@ class KubernetesLauncher : public Launcher {
     MonotonicTime next_try;
     std::string words;
   };
-  std::map<std::string, Refused> refused_;      // by MPIJob
-  std::map<std::string, std::string> events_;   // the last words, by MPIJob
-  std::map<std::string, KubeEnd> ends_;         // what pods said first, by MPIJob
+  std::map<std::string, Refused> refused_;     // by MPIJob
+  std::map<std::string, std::string> events_;  // the last words, by MPIJob
+  std::map<std::string, KubeEnd> ends_;        // what pods said first, by MPIJob
   MonotonicTime next_tidy_{};
   // Last: their threads use the client.
   KubeWatch jobs_, pods_;

@@ -65,7 +65,8 @@ int64_t GraceSeconds(const LaunchRequest& request) {
 // `tag`, or `tag=value`, is a label of nodes.
 json NodeAffinity(const SlotRequest& slots) {
   json terms = json::array();
-  auto add = [&](const std::string& key, const char* relation, const std::vector<std::string>& values) {
+  auto add = [&](const std::string& key, const char* relation,
+                 const std::vector<std::string>& values) {
     json term = {{"key", key}, {"operator", relation}};
     if (!values.empty()) term["values"] = values;
     terms.push_back(std::move(term));
@@ -137,12 +138,9 @@ json PodTemplate(const KubeJobSettings& settings, const LaunchRequest& request,
   mounts.push_back({{"name", "shm"}, {"mountPath", "/dev/shm"}});
   volumes.push_back({{"name", "shm"}, {"emptyDir", {{"medium", "Memory"}}}});
 
-  json container = {{"name", "syncbn"},
-                    {"image", settings.image},
-                    {"command", command},
-                    {"resources", Resources(settings, request.request)},
-                    {"volumeMounts", mounts},
-                    {"securityContext", ContainerSecurity()}};
+  json container = {{"name", "syncbn"},       {"image", settings.image},
+                    {"command", command},     {"resources", Resources(settings, request.request)},
+                    {"volumeMounts", mounts}, {"securityContext", ContainerSecurity()}};
   json spec = {{"containers", json::array({container})},
                {"volumes", volumes},
                {"securityContext", PodSecurity()},
@@ -165,7 +163,8 @@ std::vector<std::string> LauncherCommand(const KubeJobSettings& settings,
   std::string script = "n=0; for host in";
   for (const std::string& worker : workers) script += " " + worker;
   script += "; do until getent hosts \"$host\" >/dev/null || [ $n -ge " +
-            std::to_string(2 * kNameSeconds) + " ]; do n=$((n+1)); sleep 0.5; done; done; exec \"$@\"";
+            std::to_string(2 * kNameSeconds) +
+            " ]; do n=$((n+1)); sleep 0.5; done; done; exec \"$@\"";
   std::vector<std::string> command = {"/bin/sh", "-c", script, "sh"};
   command.insert(command.end(), supervise.begin(), supervise.end());
   return command;
@@ -176,11 +175,13 @@ std::vector<std::string> LauncherCommand(const KubeJobSettings& settings,
 std::vector<std::string> WorkerCommand() {
   const std::string ssh = SshFolder();
   const std::string script =
-      "umask 077; own=$(mktemp -d) && cp " + ssh + "/id_rsa \"$own/key\" && "
+      "umask 077; own=$(mktemp -d) && cp " + ssh +
+      "/id_rsa \"$own/key\" && "
       "{ [ \"$(id -u)\" != 0 ] || mkdir -p /run/sshd; } && "
       "sshd=$(command -v sshd || echo /usr/sbin/sshd) && "
-      "exec \"$sshd\" -D -e -f /dev/null -p " + std::to_string(kSshPort) +
-      " -h \"$own/key\" -o AuthorizedKeysFile=" + ssh + "/authorized_keys"
+      "exec \"$sshd\" -D -e -f /dev/null -p " +
+      std::to_string(kSshPort) + " -h \"$own/key\" -o AuthorizedKeysFile=" + ssh +
+      "/authorized_keys"
       " -o PidFile=none -o StrictModes=no -o UsePAM=no -o AuthenticationMethods=publickey"
       " -o PermitRootLogin=prohibit-password -o X11Forwarding=no -o AllowTcpForwarding=no"
       " -o AllowAgentForwarding=no -o PrintMotd=no"
@@ -200,8 +201,8 @@ json WaitForRanks(const KubeJobSettings& settings, const LaunchRequest& request)
   return {{"preStop", {{"exec", exec}}}};
 }
 
-// The operator's settings of communication libraries for all jobs, by value: the pods' own processes
-// do not have this process's environment.
+// The operator's settings of communication libraries for all jobs, by value: the pods' own
+// processes do not have this process's environment.
 std::vector<std::string> SettingsOfOperator() {
   std::vector<std::string> settings;
   for (const std::string& entry : BaseEnvironment()) {
@@ -217,8 +218,9 @@ std::vector<std::string> SettingsOfOperator() {
 void ValidateSettings(const KubeJobSettings& settings, const std::filesystem::path& data) {
   auto refuse = [](const std::string& why) { throw Error(ErrorCode::kInvalidArgument, why); };
   if (settings.image.empty())
-    refuse("--launcher kubernetes needs --kube-image IMAGE, in which jobs run (docker/Dockerfile "
-           "makes one)");
+    refuse(
+        "--launcher kubernetes needs --kube-image IMAGE, in which jobs run (docker/Dockerfile "
+        "makes one)");
   if (!IsPlainWord(settings.program) || settings.program[0] != '/')
     refuse("--kube-program must be an absolute path of plain characters, found '" +
            settings.program + "'");
@@ -232,7 +234,8 @@ void ValidateSettings(const KubeJobSettings& settings, const std::filesystem::pa
            data.string() + "): coordinator and pods share that volume, at the same path");
   }
   if (!IsPlainWord(data.string()))
-    refuse("--data " + data.string() + " must be a path of plain characters with the launcher "
+    refuse("--data " + data.string() +
+           " must be a path of plain characters with the launcher "
            "kubernetes: ssh hands it to a shell");
   if (settings.patch.is_null()) return;
   if (!settings.patch.is_object()) refuse("--kube-patch must hold a JSON object");
@@ -274,17 +277,23 @@ std::filesystem::path SshConfigOf(const std::filesystem::path& folder) {
 std::string SshConfigText() {
   const std::string ssh = SshFolder();
   return "Host *\n"
-         "  Port " + std::to_string(kSshPort) + "\n"
+         "  Port " +
+         std::to_string(kSshPort) +
+         "\n"
          "  BatchMode yes\n"
          "  ConnectTimeout 5\n"
          "  ConnectionAttempts 10\n"
          "  ServerAliveInterval 15\n"
-         "  IdentityFile " + ssh + "/id_rsa\n"
+         "  IdentityFile " +
+         ssh +
+         "/id_rsa\n"
          "  IdentitiesOnly yes\n"
          // Every pod of the MPIJob shows its key pair, and nobody else has it.
          "  UserKnownHostsFile /dev/null\n"
          "  GlobalKnownHostsFile /dev/null\n"
-         "  KnownHostsCommand /bin/sed \"s|^|%H |\" " + ssh + "/id_rsa.pub\n"
+         "  KnownHostsCommand /bin/sed \"s|^|%H |\" " +
+         ssh +
+         "/id_rsa.pub\n"
          "  StrictHostKeyChecking yes\n"
          "  LogLevel ERROR\n";
 }
@@ -295,7 +304,8 @@ v1::AttemptSpec PodAttemptSpec(const KubeJobSettings& settings, const LaunchRequ
   MpirunSettings mpirun{.mca = settings.mca, .exports = settings.exports};
   mpirun.launch_agent = {"ssh", "-F", SshConfigOf(request.attempt.folder).string()};
   v1::AttemptSpec spec = MakeAttemptSpec(placed);
-  for (std::string& word : MpirunCommand(mpirun, placed, HostfileOf(request.attempt.folder).string()))
+  for (std::string& word :
+       MpirunCommand(mpirun, placed, HostfileOf(request.attempt.folder).string()))
     spec.add_command(std::move(word));
   std::vector<std::string> environment = SettingsOfOperator();
   for (const std::string& entry : request.environment) {
@@ -305,9 +315,9 @@ v1::AttemptSpec PodAttemptSpec(const KubeJobSettings& settings, const LaunchRequ
   // The operator's own file of hosts would be read beside ours.
   SetVariable(environment, "OMPI_MCA_orte_default_hostfile", "none");
   for (std::string& entry : environment) spec.add_environment(std::move(entry));
-  for (const char* name : {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ",
-                           "LD_LIBRARY_PATH", "OPAL_PREFIX", "OMPI_*", "PMIX_*", "UCX_*", "NCCL_*",
-                           "NVIDIA_*", "CUDA_*"}) {
+  for (const char* name :
+       {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "LD_LIBRARY_PATH",
+        "OPAL_PREFIX", "OMPI_*", "PMIX_*", "UCX_*", "NCCL_*", "NVIDIA_*", "CUDA_*"}) {
     spec.add_inherit(name);
   }
   for (std::string& host : RemoteHosts(placed.placement)) spec.add_remote_hosts(std::move(host));

@@ -1,14 +1,14 @@
-// The MPIJob (kubeflow.org/v2beta1) of an attempt, and what its supervisor runs in its pods. Pure: no
-// server is asked here.
+// The MPIJob (kubeflow.org/v2beta1) of an attempt, and what its supervisor runs in its pods. Pure:
+// no server is asked here.
 //
 // An attempt of P processes has ceil(P / processes_per_pod) pods, all of one size. The first is the
 // MPIJob's Launcher, which is a worker, too (runLauncherAsWorker): its one container is the
-// supervisor, which starts mpirun. The others are its Workers: an sshd each, on a port that needs no
-// privilege, for the one key pair that the operator has made for the MPIJob; the sshd shows the same
-// key, so the launcher knows whom it speaks to. A job of one pod needs no ssh at all.
+// supervisor, which starts mpirun. The others are its Workers: an sshd each, on a port that needs
+// no privilege, for the one key pair that the operator has made for the MPIJob; the sshd shows the
+// same key, so the launcher knows whom it speaks to. A job of one pod needs no ssh at all.
 //
-// Nothing of the attempt is in the object but its name and where it is: its token and its command are
-// in attempt.json on the shared volume, which only the coordinator's user can read.
+// Nothing of the attempt is in the object but its name and where it is: its token and its command
+// are in attempt.json on the shared volume, which only the coordinator's user can read.
 #pragma once
 
 #include <filesystem>
@@ -30,7 +30,8 @@ struct KubeClaim {
 
 struct KubeJobSettings {
   std::string name_space;
-  // Holds syncbn, Open MPI, and, for jobs of several pods, ssh and sshd: docker/Dockerfile makes one.
+  // Holds syncbn, Open MPI, and, for jobs of several pods, ssh and sshd: docker/Dockerfile makes
+  // one.
   std::string image;
   std::vector<KubeClaim> claims;
   // syncbn in the image: an absolute path.
@@ -50,8 +51,8 @@ struct KubeJobSettings {
 // folder, which a claim must hold.
 void ValidateSettings(const KubeJobSettings& settings, const std::filesystem::path& data);
 
-// "syncbn-1a2b3c4d-17-2": of the store and the attempt, so that whoever creates it twice has created
-// it once. Room is left for what the operator appends ("-worker-1023").
+// "syncbn-1a2b3c4d-17-2": of the store and the attempt, so that whoever creates it twice has
+// created it once. Room is left for what the operator appends ("-worker-1023").
 std::string MpiJobName(const std::string& marker);
 
 // Labels of everything that an attempt has, and of everything of a store.
@@ -63,8 +64,8 @@ inline constexpr const char* kFolderAnnotation = "syncbn.org/folder";
 // The operator's own, on pods.
 inline constexpr const char* kMpiJobLabel = "training.kubeflow.org/job-name";
 
-// Where the processes go: "localhost" for those of the launcher's pod, then the workers by the names
-// that the operator's Service gives them.
+// Where the processes go: "localhost" for those of the launcher's pod, then the workers by the
+// names that the operator's Service gives them.
 Placement PodsOf(const KubeJobSettings& settings, const LaunchRequest& request);
 
 // Files beside attempt.json: the hosts for mpirun, and how ssh reaches them.

@@ -62,16 +62,16 @@ bool IsLauncher(const json& pod) {
   return Text(At(At(pod, "metadata"), "labels"), "training.kubeflow.org/job-role") == "launcher";
 }
 
-// Reasons of a container that waits and will not begin by itself. Nobody mends the first ones but by
-// another job.
+// Reasons of a container that waits and will not begin by itself. Nobody mends the first ones but
+// by another job.
 bool IsHopeless(const std::string& reason) {
   return reason == "InvalidImageName" || reason == "ErrImageNeverPull";
 }
 bool IsObstacle(const std::string& reason) {
   static const std::set<std::string> kReasons = {
-      "ErrImagePull",         "ImagePullBackOff",           "ImageInspectError",
-      "RegistryUnavailable",  "CreateContainerConfigError", "CreateContainerError",
-      "RunContainerError",    "CrashLoopBackOff",           "SignatureValidationFailed"};
+      "ErrImagePull",        "ImagePullBackOff",           "ImageInspectError",
+      "RegistryUnavailable", "CreateContainerConfigError", "CreateContainerError",
+      "RunContainerError",   "CrashLoopBackOff",           "SignatureValidationFailed"};
   return IsHopeless(reason) || kReasons.contains(reason);
 }
 
@@ -223,8 +223,9 @@ KubeJobState ReadMpiJob(const nlohmann::json& job, const std::vector<nlohmann::j
   } else if (!pending.empty()) {
     state.words = pending;
   } else if (!Holds(job, "Created")) {
-    state.words = "the MPI operator has not taken the MPIJob up yet (does it run? kubectl get pods "
-                  "--namespace mpi-operator)";
+    state.words =
+        "the MPI operator has not taken the MPIJob up yet (does it run? kubectl get pods "
+        "--namespace mpi-operator)";
   } else {
     state.words = pods.empty() ? "its pods are not made yet" : "its launcher is not made yet";
   }

@@ -14,8 +14,8 @@ enum class KubePhase {
   kEnded,    // nothing of it will run any more
 };
 
-// A pod that cannot begin as it is. Somebody may still mend it (push the image, make the secret), so
-// that it is given some time; what can never work is `hopeless`.
+// A pod that cannot begin as it is. Somebody may still mend it (push the image, make the secret),
+// so that it is given some time; what can never work is `hopeless`.
 struct KubeObstacle {
   std::string pod;
   std::string words;

@@ -22,7 +22,7 @@ constexpr const char* kPods = "/api/v1/namespaces/training/pods";
 
 json Pod(const std::string& name, const std::string& store, const std::string& phase) {
   json pod = {{"metadata", {{"name", name}}}, {"status", {{"phase", phase}}}};
-  pod["metadata"]["labels"][ "syncbn.org/store"] = store;
+  pod["metadata"]["labels"]["syncbn.org/store"] = store;
   return pod;
 }
 
@@ -31,7 +31,8 @@ class KubeWatchTest : public ::testing::Test {
   void Begin(KubeStandIn::Options options = {.pods = false}) {
     options.pods = false;
     server.emplace(options);
-    client.emplace(server->access(), KubeClient::Times{.connect = seconds(2), .answer = seconds(2)});
+    client.emplace(server->access(),
+                   KubeClient::Times{.connect = seconds(2), .answer = seconds(2)});
   }
   void Watch(seconds time = seconds(60)) {
     watch.emplace(KubeWatch::Options{.client = &*client,
@@ -120,14 +121,16 @@ TEST_F(KubeWatchTest, SaysWhyItCannotBeTrustedAndRecovers) {
   ASSERT_EQ(watch->Trouble(seconds(10)), "");
   server->Control({{"down", 1.0}});
   Expect("trouble", [&] { return !watch->Trouble(milliseconds(0)).empty(); });
-  EXPECT_THAT(watch->Trouble(milliseconds(0)), HasSubstr("the API server of Kubernetes at http://127.0.0.1:"));
+  EXPECT_THAT(watch->Trouble(milliseconds(0)),
+              HasSubstr("the API server of Kubernetes at http://127.0.0.1:"));
   Expect("an end of it", [&] { return watch->Trouble(milliseconds(0)).empty(); });
   Put(Pod("a", "mine", "Pending"));
   ExpectPhase("a", "Pending");
   // A right that somebody takes away.
   server->Control({{"deny", {"watch pods", "list pods"}}, {"cut", true}});
   Expect("a refusal", [&] { return !watch->Trouble(milliseconds(0)).empty(); });
-  EXPECT_THAT(watch->Trouble(milliseconds(0)), HasSubstr("the role needs the verb 'watch' on 'pods' of the group ''"));
+  EXPECT_THAT(watch->Trouble(milliseconds(0)),
+              HasSubstr("the role needs the verb 'watch' on 'pods' of the group ''"));
   server->Control({{"clear", true}});
   Expect("an end of it", [&] { return watch->Trouble(milliseconds(0)).empty(); });
 }
@@ -148,7 +151,11 @@ TEST_F(KubeWatchTest, AServerThatHangsIsWaitedForNoLongerThanItsTime) {
 
 TEST_F(KubeWatchTest, RetryAfterIsHeard) {
   Begin();
-  server->Control({{"fault", {{"verb", "get"}, {"resource", "pods"}, {"status", 429}, {"headers", {{"Retry-After", "7"}}}}}});
+  server->Control({{"fault",
+                    {{"verb", "get"},
+                     {"resource", "pods"},
+                     {"status", 429},
+                     {"headers", {{"Retry-After", "7"}}}}}});
   EXPECT_EQ(client->Call("GET", std::string(kPods) + "/a").retry_after, seconds(7));
   EXPECT_EQ(client->Call("GET", std::string(kPods) + "/a").status, 404);
 }
@@ -159,6 +166,15 @@ TEST_F(KubeWatchTest, TheTokenIsReadAnewAndShownOverTlsToTheRightServerAlone) {
   // Both ends read it again.
   WriteFileAtomically(server->token_file(), "second\n");
   EXPECT_EQ(client->Call("GET", kPods).status, 200);
+  std::filesystem::rename(server->token_file(), server->token_file().string() + ".away");
+  try {
+    client->Call("GET", kPods);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnavailable) << "it may come back";
+    EXPECT_THAT(error.message(), HasSubstr("the token for Kubernetes: "));
+  }
+  std::filesystem::rename(server->token_file().string() + ".away", server->token_file());
   KubeAccess access = server->access();
   access.token_file.clear();
   EXPECT_EQ(KubeClient(access, {}).Call("GET", kPods).status, 401);
@@ -180,11 +196,16 @@ TEST(KubeAccess, WhatCannotWorkIsRefused) {
   EXPECT_EQ(refusal({.server = "https://10.0.0.1:6443", .name_space = "n"}), "");
   EXPECT_EQ(refusal({.server = "http://127.0.0.1:8001", .name_space = "n"}), "");
   EXPECT_THAT(refusal({.server = "10.0.0.1", .name_space = "n"}), HasSubstr("must be a URL"));
-  EXPECT_THAT(refusal({.server = "https://10.0.0.1/api", .name_space = "n"}), HasSubstr("without a path"));
-  EXPECT_THAT(refusal({.server = "http://10.0.0.1", .name_space = "n"}), HasSubstr("neither https nor on this machine"));
-  EXPECT_THAT(refusal({.server = "http://127.0.0.1", .token_file = "/x", .name_space = "n"}), HasSubstr("in the open"));
-  EXPECT_THAT(refusal({.server = "https://10.0.0.1"}), HasSubstr("--kube-namespace NAME is needed"));
-  EXPECT_THAT(refusal({.server = "https://10.0.0.1", .ca_file = "/no/such", .name_space = "n"}), HasSubstr("/no/such"));
+  EXPECT_THAT(refusal({.server = "https://10.0.0.1/api", .name_space = "n"}),
+              HasSubstr("without a path"));
+  EXPECT_THAT(refusal({.server = "http://10.0.0.1", .name_space = "n"}),
+              HasSubstr("neither https nor on this machine"));
+  EXPECT_THAT(refusal({.server = "http://127.0.0.1", .token_file = "/x", .name_space = "n"}),
+              HasSubstr("in the open"));
+  EXPECT_THAT(refusal({.server = "https://10.0.0.1"}),
+              HasSubstr("--kube-namespace NAME is needed"));
+  EXPECT_THAT(refusal({.server = "https://10.0.0.1", .ca_file = "/no/such", .name_space = "n"}),
+              HasSubstr("/no/such"));
 }
 
 TEST(KubeAccess, IsThatOfThePodsServiceAccount) {
@@ -207,7 +228,8 @@ TEST(KubeAccess, OutsideOfAPodItSaysWhatToGive) {
     AccessOfPod("/no/such/account");
     FAIL();
   } catch (const Error& error) {
-    EXPECT_THAT(error.message(), HasSubstr("--kube-api, --kube-token, --kube-ca and --kube-namespace"));
+    EXPECT_THAT(error.message(),
+                HasSubstr("--kube-api, --kube-token, --kube-ca and --kube-namespace"));
   }
 }
 

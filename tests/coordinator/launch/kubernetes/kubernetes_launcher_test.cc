@@ -1,4 +1,5 @@
-// The launcher `kubernetes` with the stand-in of a cluster, whose pods are processes of this machine.
+// The launcher `kubernetes` with the stand-in of a cluster, whose pods are processes of this
+// machine.
 #include "coordinator/launch/kubernetes/kubernetes_launcher.h"
 
 #include <gmock/gmock.h>
@@ -33,7 +34,8 @@ struct Attempt {
     ++count;
     store = "kube" + std::to_string(::getpid());
     request.marker = store + "/" + AttemptName(count, 1);
-    request.attempt = {.id = {count, 1}, .folder = folder / ("job-" + std::to_string(count)),
+    request.attempt = {.id = {count, 1},
+                       .folder = folder / ("job-" + std::to_string(count)),
                        .marker = request.marker};
     request.request = {.job = count, .processes = processes};
     request.program = {kWorker};
@@ -66,7 +68,8 @@ class KubernetesLauncherTest : public ::testing::Test {
   void TearDown() override {
     launcher_.reset();
     for (const std::string& marker : markers_) {
-      for (const MarkedProcess& left : FindMarked(marker)) ADD_FAILURE() << "was left: " << left.command;
+      for (const MarkedProcess& left : FindMarked(marker))
+        ADD_FAILURE() << "was left: " << left.command;
       Sweep(marker, seconds(3));
     }
   }
@@ -87,6 +90,8 @@ class KubernetesLauncherTest : public ::testing::Test {
                                         .retry_time = milliseconds(300),
                                         .record_time = seconds(2),
                                         .obstacle_time = obstacle_time};
+    options.delete_time = delete_time;
+    options.tidy_every = milliseconds(100);
     options.times = {.connect = seconds(2), .answer = seconds(3)};
     launcher_ = std::make_unique<KubernetesLauncher>(options);
   }
@@ -144,7 +149,7 @@ class KubernetesLauncherTest : public ::testing::Test {
   TempFolder folder;
   KubeStandIn cluster{{}};
   KubeAccess access;  // of another cluster
-  milliseconds obstacle_time = seconds(1);
+  milliseconds obstacle_time = seconds(1), delete_time = std::chrono::minutes(3);
 
  private:
   std::unique_ptr<KubernetesLauncher> launcher_;
@@ -191,11 +196,13 @@ TEST_F(KubernetesLauncherTest, AStopLeavesTimeForACheckpoint) {
 }
 
 TEST_F(KubernetesLauncherTest, WhatWaitsForANodeSaysSoAndIsStoppedWithoutHavingRun) {
-  cluster.Control({{"cluster", {{"unschedulable", "0/3 nodes are available: 3 Insufficient cpu."}}}});
+  cluster.Control(
+      {{"cluster", {{"unschedulable", "0/3 nodes are available: 3 Insufficient cpu."}}}});
   const Attempt attempt = Make({"ok"});
   Launcher().Start(attempt.request);
   WaitFor(attempt, Kind::kWaiting,
-          "Kubernetes: no node takes pod " + attempt.worker() + ": Unschedulable: 0/3 nodes are available");
+          "Kubernetes: no node takes pod " + attempt.worker() +
+              ": Unschedulable: 0/3 nodes are available");
   Launcher().Stop(attempt.request.attempt, StopLevel::kGraceful, "cancelled by anna");
   const v1::ExitRecord exit = WaitForEnd(attempt);
   EXPECT_EQ(exit.cause(), v1::ExitRecord::STOPPED);
@@ -204,7 +211,9 @@ TEST_F(KubernetesLauncherTest, WhatWaitsForANodeSaysSoAndIsStoppedWithoutHavingR
 }
 
 TEST_F(KubernetesLauncherTest, AQuotaAndAQueueLetAJobWaitWithTheirWords) {
-  cluster.Control({{"cluster", {{"quota", "exceeded quota: team, requested: cpu=1, used: cpu=8, limited: cpu=8"}}}});
+  cluster.Control(
+      {{"cluster",
+        {{"quota", "exceeded quota: team, requested: cpu=1, used: cpu=8, limited: cpu=8"}}}});
   const Attempt attempt = Make({"ok"}, 1);
   Launcher().Start(attempt.request);
   WaitFor(attempt, Kind::kWaiting, "is forbidden: exceeded quota: team");
@@ -221,7 +230,8 @@ TEST_F(KubernetesLauncherTest, AnImageThatStaysAwayFailsTheJobAndOneThatComesDoe
   WaitFor(attempt, Kind::kWaiting, "cannot begin: ImagePullBackOff");
   const Verdict verdict = VerdictOf(attempt);
   EXPECT_EQ(verdict.failure->failure_class, FailureClass::kConfig);
-  EXPECT_THAT(verdict.failure->message, HasSubstr("(image registry/syncbn:1: is --kube-image right"));
+  EXPECT_THAT(verdict.failure->message,
+              HasSubstr("(image registry/syncbn:1: is --kube-image right"));
   ExpectGone(attempt);
 
   cluster.Control({{"cluster", {{"image", "ErrImagePull"}}}});
@@ -242,7 +252,8 @@ TEST_F(KubernetesLauncherTest, AWorkersPodThatIsKilledIsTheMachinerysAndOneOutOf
     WaitForLog(attempt, "rank 1 of 2 is up");
     cluster.Control({{"kill", {{"pod", attempt.worker()}, {"reason", reason}}}});
     const Verdict verdict = VerdictOf(attempt);
-    EXPECT_EQ(verdict.failure->failure_class, expected) << verdict.failure->message << attempt.Logs();
+    EXPECT_EQ(verdict.failure->failure_class, expected)
+        << verdict.failure->message << attempt.Logs();
     EXPECT_EQ(WaitForEnd(attempt).batch_state(), reason);
   }
 }
@@ -255,7 +266,8 @@ TEST_F(KubernetesLauncherTest, ALaunchersPodThatDiesWithoutAWordIsExplainedByIts
   const v1::ExitRecord exit = WaitForEnd(attempt);
   EXPECT_EQ(exit.cause(), v1::ExitRecord::SUPERVISOR_LOST);
   EXPECT_EQ(exit.batch_state(), "Evicted");
-  EXPECT_THAT(exit.message(), HasSubstr("pod " + attempt.launcher() + " on node-p: Evicted: The node was low"));
+  EXPECT_THAT(exit.message(),
+              HasSubstr("pod " + attempt.launcher() + " on node-p: Evicted: The node was low"));
   EXPECT_EQ(Classify(exit, {}, 1, 1).failure->failure_class, FailureClass::kInfra);
 }
 
@@ -265,9 +277,11 @@ TEST_F(KubernetesLauncherTest, WhatAPodSaysThatCannotBeginIsInTheJobsLog) {
   // What it was to do is lost before it begins.
   std::filesystem::remove(attempt.request.attempt.folder / "attempt.json");
   const v1::ExitRecord exit = WaitForEnd(attempt);
-  EXPECT_THAT(exit.message(), HasSubstr("pod " + attempt.launcher() + " on node-p left with exit code 1"));
+  EXPECT_THAT(exit.message(),
+              HasSubstr("pod " + attempt.launcher() + " on node-p left with exit code 1"));
   EXPECT_THAT(exit.output_tail(), HasSubstr("there is no attempt in "));
-  EXPECT_THAT(ReadFile(attempt.Folder().output_log()), HasSubstr("-: syncbn supervise: there is no attempt in "));
+  EXPECT_THAT(ReadFile(attempt.Folder().output_log()),
+              HasSubstr("-: syncbn supervise: there is no attempt in "));
 }
 
 TEST_F(KubernetesLauncherTest, AJobThatSomebodyDeletesIsNotStartedAgain) {
@@ -305,6 +319,31 @@ TEST_F(KubernetesLauncherTest, ANodeThatIsDrainedLeavesTimeForACheckpoint) {
   EXPECT_THAT(verdict.failure->message, HasSubstr("was taken away: EvictionByEvictionAPI"));
 }
 
+TEST_F(KubernetesLauncherTest, AnObjectWhoseDeletionFailedGoesAtALaterLook) {
+  const Attempt attempt = Make({"ok"}, 1);
+  Launcher().Start(attempt.request);
+  cluster.Control({{"deny", {"delete mpijobs"}}});
+  EXPECT_EQ(WaitForEnd(attempt).exit_code(), 0) << attempt.Logs();
+  EXPECT_EQ(cluster.All("mpijobs").size(), 1u);
+  cluster.Control({{"clear", true}});
+  // As another coordinator, while it looks at another attempt, which is left alone.
+  delete_time = milliseconds(100);
+  Restart();
+  const Attempt second = Make({"wait"}, 1);
+  Launcher().Start(second.request);
+  const auto end = std::chrono::steady_clock::now() + seconds(20);
+  while (cluster.All("mpijobs").size() != 1 ||
+         cluster.All("mpijobs")[0]["metadata"]["name"] != second.name()) {
+    ASSERT_TRUE(std::chrono::steady_clock::now() < end);
+    Launcher().Observe(second.request.attempt);
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+  delete_time = std::chrono::minutes(3);
+  Restart();
+  Launcher().Stop(second.request.attempt, StopLevel::kKill, "seen enough");
+  EXPECT_EQ(WaitForEnd(second).cause(), v1::ExitRecord::STOPPED);
+}
+
 TEST_F(KubernetesLauncherTest, AServerThatIsAwayFailsNothing) {
   const Attempt attempt = Make({"wait"});
   Launcher().Start(attempt.request);
@@ -320,7 +359,8 @@ TEST_F(KubernetesLauncherTest, AServerThatIsAwayFailsNothing) {
   // One that is handed in meanwhile waits, and runs then.
   const Attempt second = Make({"ok"}, 1);
   Launcher().Start(second.request);
-  WaitFor(second, Kind::kWaiting, "Kubernetes does not take the job now: the API server of Kubernetes at");
+  WaitFor(second, Kind::kWaiting,
+          "Kubernetes does not take the job now: the API server of Kubernetes at");
   EXPECT_EQ(WaitForEnd(second).exit_code(), 0) << second.Logs();
 }
 
@@ -328,9 +368,11 @@ TEST_F(KubernetesLauncherTest, WithoutAnOperatorOrARightAJobWaitsForThem) {
   cluster.Control({{"cluster", {{"operator", false}}}});
   const Attempt attempt = Make({"ok"}, 1);
   Launcher().Start(attempt.request);
-  WaitFor(attempt, Kind::kWaiting, "the MPI operator is not installed. Install version 0.6 or later");
+  WaitFor(attempt, Kind::kWaiting,
+          "the MPI operator is not installed. Install version 0.6 or later");
   cluster.Control({{"cluster", {{"operator", true}}}, {"deny", {"create mpijobs"}}});
-  WaitFor(attempt, Kind::kWaiting, "the role needs the verb 'create' on 'mpijobs' of the group 'kubeflow.org'");
+  WaitFor(attempt, Kind::kWaiting,
+          "the role needs the verb 'create' on 'mpijobs' of the group 'kubeflow.org'");
   cluster.Control({{"clear", true}});
   EXPECT_EQ(WaitForEnd(attempt).exit_code(), 0) << attempt.Logs();
 
@@ -342,16 +384,21 @@ TEST_F(KubernetesLauncherTest, WithoutAnOperatorOrARightAJobWaitsForThem) {
 }
 
 TEST_F(KubernetesLauncherTest, WhatTheServerWillNeverTakeIsRefusedWithItsWords) {
-  cluster.Control({{"fault", {{"verb", "create"}, {"resource", "mpijobs"}, {"status", 422}, {"reason", "Invalid"},
-                              {"message", "MPIJob \"x\" is invalid: spec.slotsPerWorker: must be less"}}}});
+  cluster.Control({{"fault",
+                    {{"verb", "create"},
+                     {"resource", "mpijobs"},
+                     {"status", 422},
+                     {"reason", "Invalid"},
+                     {"message", "MPIJob \"x\" is invalid: spec.slotsPerWorker: must be less"}}}});
   const Attempt attempt = Make({"ok"});
   try {
     Launcher().Start(attempt.request);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_EQ(error.message(),
-              "Kubernetes refused the job: MPIJob \"x\" is invalid: spec.slotsPerWorker: must be less");
+    EXPECT_EQ(
+        error.message(),
+        "Kubernetes refused the job: MPIJob \"x\" is invalid: spec.slotsPerWorker: must be less");
   }
   EXPECT_EQ(Launcher().Observe(attempt.request.attempt).exit->cause(), v1::ExitRecord::NEVER_RAN);
 }
@@ -377,8 +424,8 @@ TEST_F(KubernetesLauncherTest, AFrozenSupervisorIsEndedByForceWithAllItHolds) {
   ExpectGone(attempt);
 }
 
-// With access.yaml as it stands: a quota (events), a pod without a word (its log), force (pods), an answer that is
-// lost (get).
+// With access.yaml as it stands: a quota (events), a pod without a word (its log), force (pods), an
+// answer that is lost (get).
 TEST_F(KubernetesLauncherTest, TheRightsOfTheManifestAreEnoughAndAllUsed) {
   if (RunProcess({.argv = {"/usr/bin/python3", "-c", "import yaml"}}).status != 0)
     GTEST_SKIP() << "python3-yaml is not installed";
@@ -402,9 +449,9 @@ TEST_F(KubernetesLauncherTest, TheRightsOfTheManifestAreEnoughAndAllUsed) {
   WaitForEnd(second);
   const std::vector<std::string> log = strict.Control(json::object());
   EXPECT_EQ(std::set<std::string>(log.begin(), log.end()),
-            (std::set<std::string>{"create mpijobs", "delete mpijobs", "get mpijobs", "list mpijobs",
-                                   "watch mpijobs", "delete pods", "list pods", "watch pods",
-                                   "get pods/log", "list events"}));
+            (std::set<std::string>{"create mpijobs", "delete mpijobs", "get mpijobs",
+                                   "list mpijobs", "watch mpijobs", "delete pods", "list pods",
+                                   "watch pods", "get pods/log", "list events"}));
 }
 
 TEST_F(KubernetesLauncherTest, APodThatIsStartedTwiceDoesNotStartTheAttemptTwice) {
@@ -412,8 +459,8 @@ TEST_F(KubernetesLauncherTest, APodThatIsStartedTwiceDoesNotStartTheAttemptTwice
   Launcher().Start(attempt.request);
   EXPECT_EQ(WaitForEnd(attempt).exit_code(), 0) << attempt.Logs();
   std::filesystem::remove(attempt.request.attempt.folder / "exit.json");
-  const ProcessResult again = RunProcess(
-      {.argv = {kTool, "supervise", "--foreground", "--folder", attempt.request.attempt.folder.string()}});
+  const ProcessResult again = RunProcess({.argv = {kTool, "supervise", "--foreground", "--folder",
+                                                   attempt.request.attempt.folder.string()}});
   EXPECT_EQ(again.status, 1);
   EXPECT_THAT(again.err, HasSubstr("was started before, by process "));
 }

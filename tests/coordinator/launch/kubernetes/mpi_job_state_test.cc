@@ -41,7 +41,9 @@ json Terminated(const std::string& reason, int code) {
   return {{"phase", "Failed"}, {"containerStatuses", json::array({status})}};
 }
 
-KubeJobState Read(const json& job, const std::vector<json>& pods = {}) { return ReadMpiJob(job, pods); }
+KubeJobState Read(const json& job, const std::vector<json>& pods = {}) {
+  return ReadMpiJob(job, pods);
+}
 
 TEST(MpiJobState, AJobWaitsWithTheWordsOfWhoKeepsIt) {
   const auto created = Job({{"Created", "MPIJobCreated", "created"}});
@@ -49,12 +51,15 @@ TEST(MpiJobState, AJobWaitsWithTheWordsOfWhoKeepsIt) {
   EXPECT_THAT(Read(Job({})).words, HasSubstr("the MPI operator has not taken the MPIJob up yet"));
   EXPECT_EQ(Read(created).words, "its pods are not made yet");
   EXPECT_TRUE(Read(created).without_pods);
-  EXPECT_EQ(Read(Job({{"Created", "", ""}, {"Suspended", "MPIJobSuspended", "MPIJob suspended"}})).words,
-            "suspended: MPIJobSuspended: MPIJob suspended");
+  EXPECT_EQ(
+      Read(Job({{"Created", "", ""}, {"Suspended", "MPIJobSuspended", "MPIJob suspended"}})).words,
+      "suspended: MPIJobSuspended: MPIJob suspended");
   json pod = Pod("worker", {{"phase", "Pending"}});
-  pod["status"]["conditions"] = json::array(
-      {{{"type", "PodScheduled"}, {"status", "False"}, {"reason", "Unschedulable"},
-        {"message", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."}}});
+  pod["status"]["conditions"] =
+      json::array({{{"type", "PodScheduled"},
+                    {"status", "False"},
+                    {"reason", "Unschedulable"},
+                    {"message", "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."}}});
   const KubeJobState state = Read(created, {pod});
   EXPECT_EQ(state.phase, KubePhase::kWaiting);
   EXPECT_EQ(state.words,
@@ -68,9 +73,10 @@ TEST(MpiJobState, APodWithoutItsImageIsAnObstacleAndAWrongNameHopeless) {
   const KubeJobState state = Read(created, {Pod("launcher", Waiting("ImagePullBackOff"))});
   ASSERT_TRUE(state.obstacle);
   EXPECT_FALSE(state.obstacle->hopeless);
-  EXPECT_EQ(state.words,
-            "pod j-launcher cannot begin: ImagePullBackOff: no such image (image registry/syncbn:9: is "
-            "--kube-image right, and does the namespace have the secret to pull it?)");
+  EXPECT_EQ(
+      state.words,
+      "pod j-launcher cannot begin: ImagePullBackOff: no such image (image registry/syncbn:9: is "
+      "--kube-image right, and does the namespace have the secret to pull it?)");
   EXPECT_TRUE(Read(created, {Pod("launcher", Waiting("InvalidImageName"))}).obstacle->hopeless);
   EXPECT_TRUE(Read(created, {Pod("launcher", Waiting("CreateContainerConfigError"))}).obstacle);
   EXPECT_FALSE(Read(created, {Pod("launcher", Waiting("ContainerCreating"))}).obstacle);
@@ -94,12 +100,14 @@ TEST(MpiJobState, AnEndHasItsReason) {
     return state.end ? state.end->reason : "";
   };
   EXPECT_EQ(reason(Pod("worker", Terminated("OOMKilled", 137))), "OOMKilled");
-  EXPECT_EQ(reason(Pod("worker", {{"phase", "Failed"}, {"reason", "Evicted"}, {"message", "low on memory"}})),
+  EXPECT_EQ(reason(Pod("worker",
+                       {{"phase", "Failed"}, {"reason", "Evicted"}, {"message", "low on memory"}})),
             "Evicted");
   EXPECT_EQ(reason(Pod("worker", {{"phase", "Running"}})), "");
-  for (const auto& [cause, expected] : std::map<std::string, std::string>{
-           {"PreemptionByScheduler", "Preempted"}, {"DeletionByTaintManager", "NodeLost"},
-           {"EvictionByEvictionAPI", "Evicted"}}) {
+  for (const auto& [cause, expected] :
+       std::map<std::string, std::string>{{"PreemptionByScheduler", "Preempted"},
+                                          {"DeletionByTaintManager", "NodeLost"},
+                                          {"EvictionByEvictionAPI", "Evicted"}}) {
     json pod = Pod("worker", {{"phase", "Failed"}});
     pod["status"]["conditions"] =
         json::array({{{"type", "DisruptionTarget"}, {"status", "True"}, {"reason", cause}}});
@@ -107,14 +115,18 @@ TEST(MpiJobState, AnEndHasItsReason) {
   }
   EXPECT_THAT(Read(failed, {Pod("launcher", Terminated("Error", 127))}).words,
               HasSubstr("pod j-launcher on n1 left with exit code 127"));
-  EXPECT_EQ(Read(Job({{"Failed", "BackoffLimitExceeded/DeadlineExceeded", "was active too long"}})).end->reason,
+  EXPECT_EQ(Read(Job({{"Failed", "BackoffLimitExceeded/DeadlineExceeded", "was active too long"}}))
+                .end->reason,
             "DeadlineExceeded");
 }
 
-KubeAnswer Answer(int status, const std::string& reason, const std::string& message, const json& details = {}) {
-  return {.status = status,
-          .body = json{{"kind", "Status"}, {"reason", reason}, {"message", message}, {"details", details}}
-                      .dump()};
+KubeAnswer Answer(int status, const std::string& reason, const std::string& message,
+                  const json& details = {}) {
+  return {
+      .status = status,
+      .body =
+          json{{"kind", "Status"}, {"reason", reason}, {"message", message}, {"details", details}}
+              .dump()};
 }
 
 TEST(KubeAnswers, ARefusalSaysWhatToDo) {
@@ -124,19 +136,23 @@ TEST(KubeAnswers, ARefusalSaysWhatToDo) {
     EXPECT_FALSE(refusal.final) << refusal.words;
     return refusal.words;
   };
-  EXPECT_THAT(words(Answer(403, "Forbidden", "User \"x\" cannot create resource \"mpijobs\"")),
-              HasSubstr("the role needs the verb 'create' on 'mpijobs' of the group 'kubeflow.org'"));
+  EXPECT_THAT(
+      words(Answer(403, "Forbidden", "User \"x\" cannot create resource \"mpijobs\"")),
+      HasSubstr("the role needs the verb 'create' on 'mpijobs' of the group 'kubeflow.org'"));
   EXPECT_EQ(words(Answer(403, "Forbidden", "exceeded quota: q, used: mpijobs=5")),
             "exceeded quota: q, used: mpijobs=5");
-  EXPECT_THAT(words({.status = 404, .body = "404 page not found\n"}),
-              HasSubstr("the MPI operator is not installed. Install version 0.6 or later: kubectl apply"));
-  EXPECT_THAT(words(Answer(404, "NotFound", "namespaces \"training\" not found")),
-              HasSubstr("the namespace training does not exist: kubectl create namespace training"));
-  EXPECT_THAT(words(Answer(401, "Unauthorized", "Unauthorized")), HasSubstr("does not know who asks (401)"));
+  EXPECT_THAT(
+      words({.status = 404, .body = "404 page not found\n"}),
+      HasSubstr("the MPI operator is not installed. Install version 0.6 or later: kubectl apply"));
+  EXPECT_THAT(
+      words(Answer(404, "NotFound", "namespaces \"training\" not found")),
+      HasSubstr("the namespace training does not exist: kubectl create namespace training"));
+  EXPECT_THAT(words(Answer(401, "Unauthorized", "Unauthorized")),
+              HasSubstr("does not know who asks (401)"));
   EXPECT_THAT(words(Answer(429, "TooManyRequests", "slow down")), HasSubstr("(429): slow down"));
   EXPECT_THAT(words({.status = 500, .body = "oops\n"}), HasSubstr("status 500: oops"));
-  const KubeRefusal invalid =
-      MeaningOf(Answer(422, "Invalid", "MPIJob \"x\" is invalid: spec.slotsPerWorker: must be 1"), create);
+  const KubeRefusal invalid = MeaningOf(
+      Answer(422, "Invalid", "MPIJob \"x\" is invalid: spec.slotsPerWorker: must be 1"), create);
   EXPECT_TRUE(invalid.final);
   EXPECT_EQ(invalid.words, "MPIJob \"x\" is invalid: spec.slotsPerWorker: must be 1");
 }

@@ -45,7 +45,8 @@ LaunchRequest Request(int processes) {
 }
 
 void ExpectValid(const json& job) {
-  EXPECT_EQ(ProblemsOf(job, std::string(KUBERNETES_TEST_FOLDER) + "/mpijob.json"), "") << job.dump(1);
+  EXPECT_EQ(ProblemsOf(job, std::string(KUBERNETES_TEST_FOLDER) + "/mpijob.json"), "")
+      << job.dump(1);
   if (const char* crd = std::getenv("SYNCBN_TEST_MPIJOB_CRD")) {
     EXPECT_EQ(ProblemsOf(job, crd), "") << job.dump(1);
   }
@@ -55,7 +56,8 @@ const json& Container(const json& job, const std::string& role) {
   return job["spec"]["mpiReplicaSpecs"][role]["template"]["spec"]["containers"][0];
 }
 
-std::string RefusalOf(const KubeJobSettings& settings, const std::string& data = "/var/lib/syncbn") {
+std::string RefusalOf(const KubeJobSettings& settings,
+                      const std::string& data = "/var/lib/syncbn") {
   try {
     ValidateSettings(settings, data);
   } catch (const Error& error) {
@@ -94,9 +96,9 @@ TEST(MpiJob, TheSchemaFindsWhatIsWrong) {
   job["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["container"] = 1;
   job["metadata"]["labels"]["syncbn.org/job"] = "jobs/17";
   const std::string problems = ProblemsOf(job, schema);
-  for (const char* part :
-       {".spec.runPolicy.cleanPodPolicy: must be one of", ".Worker.replicas: must be of type integer",
-        "unknown field container", ".metadata.labels.syncbn.org/job: 'jobs/17' does not match"}) {
+  for (const char* part : {".spec.runPolicy.cleanPodPolicy: must be one of",
+                           ".Worker.replicas: must be of type integer", "unknown field container",
+                           ".metadata.labels.syncbn.org/job: 'jobs/17' does not match"}) {
     EXPECT_THAT(problems, HasSubstr(part));
   }
 }
@@ -104,13 +106,15 @@ TEST(MpiJob, TheSchemaFindsWhatIsWrong) {
 TEST(MpiJob, IsNamedAndLabelledAfterStoreJobAndAttempt) {
   const json job = MpiJob(Settings(), Request(3));
   EXPECT_EQ(job["metadata"]["name"], "syncbn-1a2b3c4d-17-2");
-  EXPECT_EQ(job["metadata"]["annotations"][kFolderAnnotation], "/var/lib/syncbn/jobs/17/attempts/2");
+  EXPECT_EQ(job["metadata"]["annotations"][kFolderAnnotation],
+            "/var/lib/syncbn/jobs/17/attempts/2");
   const json labels = job["metadata"]["labels"];
   EXPECT_EQ(labels[kStoreLabel], "1a2b3c4d5e6f7081");
   EXPECT_EQ(labels[kJobLabel], "17");
   EXPECT_EQ(labels[kAttemptLabel], "2");
   for (const char* role : {"Launcher", "Worker"})
-    EXPECT_EQ(job["spec"]["mpiReplicaSpecs"][role]["template"]["metadata"]["labels"], labels) << role;
+    EXPECT_EQ(job["spec"]["mpiReplicaSpecs"][role]["template"]["metadata"]["labels"], labels)
+        << role;
   // A patch cannot take them away.
   KubeJobSettings settings = Settings();
   settings.patch = {{"metadata", {{"labels", {{kStoreLabel, nullptr}, {"team", "vision"}}}}}};
@@ -146,10 +150,13 @@ TEST(MpiJob, AttemptsAreTriedOnceAndPodsAreGivenWhatTheirProcessesNeed) {
 
 TEST(MpiJob, ATimeLimitIsTheLaunchersPodsLastResort) {
   LaunchRequest request = Request(1);
-  EXPECT_FALSE(MpiJob(Settings(), request).dump().find("activeDeadlineSeconds") != std::string::npos);
+  EXPECT_FALSE(MpiJob(Settings(), request).dump().find("activeDeadlineSeconds") !=
+               std::string::npos);
   request.time_limit = std::chrono::seconds(1000);
-  const json spec = MpiJob(Settings(), request)["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"];
-  EXPECT_GT(spec["activeDeadlineSeconds"].get<int>(), 1000 + 120) << "behind our own limit and the ladder";
+  const json spec =
+      MpiJob(Settings(), request)["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"];
+  EXPECT_GT(spec["activeDeadlineSeconds"].get<int>(), 1000 + 120)
+      << "behind our own limit and the ladder";
   EXPECT_GT(spec["terminationGracePeriodSeconds"].get<int>(), 30 + 10) << "time for a checkpoint";
 }
 
@@ -165,7 +172,8 @@ TEST(MpiJob, TheLaunchersPodRunsTheSupervisorAndItsRanksAreThereAndOnTheWorkers)
   EXPECT_THAT(command, Contains("--foreground"));
   EXPECT_EQ(command.back(), "/var/lib/syncbn/jobs/17/attempts/2");
   EXPECT_THAT(command[2], HasSubstr(pods[1].host)) << "it waits for the workers' names";
-  const std::vector<std::string> alone = Container(MpiJob(Settings(), Request(1)), "Launcher")["command"];
+  const std::vector<std::string> alone =
+      Container(MpiJob(Settings(), Request(1)), "Launcher")["command"];
   EXPECT_THAT(alone, ElementsAre("/usr/local/bin/syncbn", "supervise", "--foreground", "--folder",
                                  "/var/lib/syncbn/jobs/17/attempts/2"));
 
@@ -174,7 +182,8 @@ TEST(MpiJob, TheLaunchersPodRunsTheSupervisorAndItsRanksAreThereAndOnTheWorkers)
   EXPECT_EQ(spec.launch_agent(2), "/var/lib/syncbn/jobs/17/attempts/2/ssh_config");
   EXPECT_THAT(std::vector<std::string>(spec.environment().begin(), spec.environment().end()),
               Contains("SYNCBN_TOKEN=secret"));
-  EXPECT_THAT(std::vector<std::string>(spec.command().begin(), spec.command().end()), Contains("-np"));
+  EXPECT_THAT(std::vector<std::string>(spec.command().begin(), spec.command().end()),
+              Contains("-np"));
 }
 
 // With a real sshd: the worker's command, and the launcher's ssh_config, around one key pair.
@@ -182,12 +191,14 @@ TEST(MpiJob, AWorkersSshdTakesTheMpiJobsKeyAloneAndTheLauncherTakesNoOtherSshd) 
   if (!FindProgram("sshd") && !std::filesystem::exists("/usr/sbin/sshd"))
     GTEST_SKIP() << "sshd is not installed: apt-get install --no-install-recommends openssh-server";
   const TempFolder folder;
-  const std::string keys = (folder.path() / "keys").string(), other = (folder.path() / "other").string();
+  const std::string keys = (folder.path() / "keys").string(),
+                    other = (folder.path() / "other").string();
   const std::string port = std::to_string(20000 + ::getpid() % 10000);
   std::filesystem::create_directories(keys);
   for (const std::string& key : {keys + "/id_rsa", other}) {
     // As the operator makes them.
-    ASSERT_EQ(RunProcess({.argv = {"ssh-keygen", "-q", "-t", "ecdsa", "-b", "521", "-m", "PEM", "-N", "", "-f", key}})
+    ASSERT_EQ(RunProcess({.argv = {"ssh-keygen", "-q", "-t", "ecdsa", "-b", "521", "-m", "PEM",
+                                   "-N", "", "-f", key}})
                   .status,
               0);
   }
@@ -195,7 +206,8 @@ TEST(MpiJob, AWorkersSshdTakesTheMpiJobsKeyAloneAndTheLauncherTakesNoOtherSshd) 
   const json job = MpiJob(Settings(), Request(3));
   const std::string mounted = job["spec"]["sshAuthMountPath"];
   const auto here = [&](std::string text) {
-    for (const auto& [from, to] : {std::pair(mounted, keys), std::pair(std::string("2222"), port)}) {
+    for (const auto& [from, to] :
+         {std::pair(mounted, keys), std::pair(std::string("2222"), port)}) {
       for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
         text.replace(at, from.size(), to);
     }
@@ -204,7 +216,9 @@ TEST(MpiJob, AWorkersSshdTakesTheMpiJobsKeyAloneAndTheLauncherTakesNoOtherSshd) 
   std::vector<std::string> command = Container(job, "Worker")["command"];
   for (std::string& word : command) word = here(word);
   const char* path = std::getenv("PATH");
-  Process sshd({.argv = command, .environment = {{"LD_LIBRARY_PATH", "/somewhere"}, {"PATH", std::string(path) + ":/usr/sbin"}}});
+  Process sshd({.argv = command,
+                .environment = {{"LD_LIBRARY_PATH", "/somewhere"},
+                                {"PATH", std::string(path) + ":/usr/sbin"}}});
   ASSERT_TRUE(sshd.WaitForText("listening on", std::chrono::seconds(20))) << sshd.Err();
   const std::string config = (folder.path() / "config").string();
   WriteFileAtomically(config, here(SshConfigText()));
@@ -215,13 +229,14 @@ TEST(MpiJob, AWorkersSshdTakesTheMpiJobsKeyAloneAndTheLauncherTakesNoOtherSshd) 
   EXPECT_EQ(good.out, "/somewhere\n") << good.err << sshd.Err();
   // A server that shows another key, and a client that does.
   std::string text = here(SshConfigText());
-  WriteFileAtomically(config + "2", text.replace(text.find(keys + "/id_rsa.pub"), keys.size() + 11, other + ".pub"));
+  WriteFileAtomically(config + "2", text.replace(text.find(keys + "/id_rsa.pub"), keys.size() + 11,
+                                                 other + ".pub"));
   const ProcessResult stranger = ask(config + "2");
   EXPECT_EQ(stranger.status, 255);
   EXPECT_THAT(stranger.err, HasSubstr("Host key verification failed"));
   text = here(SshConfigText());
-  WriteFileAtomically(config + "3", text.replace(text.find("IdentityFile " + keys + "/id_rsa"), 13 + keys.size() + 7,
-                                                 "IdentityFile " + other));
+  WriteFileAtomically(config + "3", text.replace(text.find("IdentityFile " + keys + "/id_rsa"),
+                                                 13 + keys.size() + 7, "IdentityFile " + other));
   EXPECT_THAT(ask(config + "3").err, HasSubstr("Permission denied (publickey)"));
   sshd.Signal(SIGTERM);
 }
@@ -233,7 +248,8 @@ TEST(MpiJob, SettingsThatCannotWorkAreRefusedWithTheOptionThatSaysThem) {
   EXPECT_THAT(RefusalOf(settings), HasSubstr("needs --kube-image IMAGE"));
   settings = Settings();
   settings.claims.erase(settings.claims.begin());
-  EXPECT_THAT(RefusalOf(settings), HasSubstr("--kube-claim NAME:PATH with a PATH that holds --data (/var/lib/syncbn)"));
+  EXPECT_THAT(RefusalOf(settings),
+              HasSubstr("--kube-claim NAME:PATH with a PATH that holds --data (/var/lib/syncbn)"));
   EXPECT_THAT(RefusalOf(Settings(), "/var/lib/other"), HasSubstr("--kube-claim"));
   EXPECT_THAT(RefusalOf(Settings(), "/var/lib/syncbn/my data"), HasSubstr("plain characters"));
   settings = Settings();
