@@ -24,9 +24,7 @@ std::string ResourceText(const KubeRequest& request) {
   return request.resource + (request.group.empty() ? "" : "." + request.group);
 }
 
-}  // namespace
-
-KubeRefusal MeaningOf(const KubeAnswer& answer, const KubeRequest& request) {
+KubeRefusal Meaning(const KubeAnswer& answer, const KubeRequest& request) {
   const std::string words = WordsOf(answer);
   const std::string reason = Field(answer.Json(), "reason");
   switch (answer.status) {
@@ -74,6 +72,14 @@ KubeRefusal MeaningOf(const KubeAnswer& answer, const KubeRequest& request) {
       return {.words = "the API server answers with status " + std::to_string(answer.status) +
                        ": " + words};
   }
+}
+
+}  // namespace
+
+KubeRefusal MeaningOf(const KubeAnswer& answer, const KubeRequest& request) {
+  KubeRefusal refusal = Meaning(answer, request);
+  refusal.wait = answer.retry_after.value_or(refusal.wait);
+  return refusal;
 }
 
 bool IsObjectMissing(const KubeAnswer& answer) {

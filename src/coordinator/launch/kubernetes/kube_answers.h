@@ -20,6 +20,8 @@ struct KubeRefusal {
   // better: somebody can grant a right, make room, install the operator.
   bool final = false;
   std::string words;
+  // The server's own wish before the next try.
+  std::chrono::seconds wait{0};
 };
 
 // Of an answer that is no success.

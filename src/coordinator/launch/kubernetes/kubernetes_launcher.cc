@@ -16,20 +16,12 @@ namespace {
 using nlohmann::json;
 using std::chrono::milliseconds;
 
-// For the first list of a new launcher.
-constexpr milliseconds kFirstList = std::chrono::seconds(5);
-constexpr milliseconds kEventsEvery = std::chrono::seconds(15);
-// Of the logs of a pod that are kept.
-constexpr int kLogLines = 100;
-constexpr int kLogBytes = 8192;
-constexpr size_t kMostLogs = 4;
-
 // What the server is to be given, for the next try.
 std::filesystem::path BodyFile(const std::filesystem::path& folder) {
   return folder / "mpijob.json";
 }
 
-// There once the server has it: its uid.
+// There once the server has it.
 std::filesystem::path TakenFile(const std::filesystem::path& folder) {
   return folder / "mpijob";
 }
@@ -69,49 +61,19 @@ void AddWords(v1::ExitRecord& exit, const std::string& words) {
   exit.set_message(exit.message() + (exit.message().empty() ? "" : "; ") + words);
 }
 
-std::string LabelOf(const json& object, const char* label) {
-  const json::json_pointer labels("/metadata/labels");
-  return object.contains(labels) && object[labels].is_object() ? object[labels].value(label, "")
-                                                               : "";
+std::string NameOf(const AttemptRef& attempt, const AttemptFolder& folder) {
+  return MpiJobName(attempt.marker.empty() ? folder.Spec().marker() : attempt.marker);
+}
+
+json BodyOf(const AttemptFolder& folder) {
+  return KubeAnswer::Parse(ReadFile(BodyFile(folder.path())));
 }
 
 }  // namespace
 
 KubernetesLauncher::KubernetesLauncher(Options options)
     : options_(std::move(options)),
-      client_((ValidateAccess(options_.access), options_.access), options_.times),
-      jobs_({.client = &client_,
-             .path = JobsPath(),
-             .selector = std::string(kStoreLabel) + "=" + options_.store_id,
-             .request = Request("list", "mpijobs"),
-             .watch_time = options_.watch_time}),
-      pods_({.client = &client_,
-             .path = PodsPath(),
-             .selector = std::string(kStoreLabel) + "=" + options_.store_id,
-             .request = Request("list", "pods"),
-             .watch_time = options_.watch_time}) {}
-
-std::string KubernetesLauncher::JobsPath() const {
-  return "/apis/kubeflow.org/v2beta1/namespaces/" + options_.access.name_space + "/mpijobs";
-}
-
-std::string KubernetesLauncher::PodsPath() const {
-  return "/api/v1/namespaces/" + options_.access.name_space + "/pods";
-}
-
-KubeRequest KubernetesLauncher::Request(const std::string& verb,
-                                        const std::string& resource) const {
-  return {.verb = verb,
-          .group = resource == "mpijobs" ? "kubeflow.org" : "",
-          .resource = resource,
-          .name_space = options_.access.name_space};
-}
-
-void KubernetesLauncher::Refuse(const KubeAnswer& answer, const std::string& verb,
-                                const std::string& resource) const {
-  const KubeRefusal refusal = MeaningOf(answer, Request(verb, resource));
-  throw Error(refusal.final ? ErrorCode::kInvalidArgument : ErrorCode::kUnavailable, refusal.words);
-}
+      jobs_(options_.access, options_.store_id, options_.times, options_.watch_time) {}
 
 void KubernetesLauncher::Start(const LaunchRequest& asked) {
   LaunchRequest request = asked;
@@ -132,100 +94,15 @@ void KubernetesLauncher::Start(const LaunchRequest& asked) {
 
 std::optional<KubeRefusal> KubernetesLauncher::Submit(const AttemptFolder& folder,
                                                       const std::string& name) {
-  const auto refuse = [&](KubeRefusal refusal, std::optional<std::chrono::seconds> after) {
-    std::lock_guard lock(mutex_);
-    const milliseconds wait =
-        std::max(options_.retry_time, milliseconds(after.value_or(std::chrono::seconds(0))));
-    refused_[name] = {.next_try = Clock::System().Monotonic() + wait, .words = refusal.words};
-    return refusal;
-  };
-  try {
-    const json body = KubeAnswer::Parse(ReadFile(BodyFile(folder.path())));
-    KubeAnswer answer = client_.Call("POST", JobsPath(), body);
-    if (IsAlreadyThere(answer)) answer = client_.Call("GET", JobsPath() + "/" + name);
-    if (!answer.ok())
-      return refuse(MeaningOf(answer, Request("create", "mpijobs")), answer.retry_after);
-    const json object = answer.Json();
-    for (const char* label : {kStoreLabel, kJobLabel, kAttemptLabel}) {
-      if (LabelOf(object, label) == LabelOf(body, label)) continue;
-      return refuse(
-          {.final = true,
-           .words = "there is an MPIJob " + name + " in the namespace " +
-                    options_.access.name_space + " that is not this attempt's (its label " + label +
-                    " differs): delete or rename it"},
-          {});
-    }
-    if (!object.value("/spec/runLauncherAsWorker"_json_pointer, false)) {
-      DeleteQuietly(name);
-      return refuse({.final = true,
-                     .words = "the MPI operator of the cluster is too old (it has dropped "
-                              "spec.runLauncherAsWorker): install version 0.6 or later"},
-                    {});
-    }
-    WriteFileAtomically(TakenFile(folder.path()),
-                        object.value("/metadata/uid"_json_pointer, "") + "\n");
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kUnavailable) throw;
-    // It may have been heard: then the next try finds it.
-    return refuse({.words = error.message()}, {});
-  }
+  const std::optional<KubeRefusal> refusal = jobs_.Create(BodyOf(folder));
+  if (!refusal) WriteFileAtomically(TakenFile(folder.path()), name + "\n");
   std::lock_guard lock(mutex_);
   refused_.erase(name);
-  return std::nullopt;
-}
-
-std::optional<KubeJobState> KubernetesLauncher::Find(const std::string& name, bool surely) {
-  for (KubeWatch* watch : {&jobs_, &pods_}) {
-    const std::string trouble = watch->Trouble(kFirstList);
-    if (!trouble.empty()) throw Error(ErrorCode::kUnavailable, trouble);
+  if (refusal) {
+    const milliseconds wait = std::max(options_.retry_time, milliseconds(refusal->wait));
+    refused_[name] = {.next_try = Clock::System().Monotonic() + wait, .words = refusal->words};
   }
-  const std::vector<json> pods = pods_.Select(kMpiJobLabel, name);
-  // Pods that are taken away are gone soon, and their reasons with them.
-  std::optional<KubeEnd> end = EndOfPods(pods);
-  {
-    std::lock_guard lock(mutex_);
-    if (end) {
-      KubeEnd& known = ends_[name];
-      if (known.reason != "OOMKilled") known = *end;
-      end = known;
-    } else if (const auto known = ends_.find(name); known != ends_.end()) {
-      end = known->second;
-    }
-  }
-  const auto read = [&](const json& job) {
-    KubeJobState state = ReadMpiJob(job, pods);
-    if (end) state.end = end;
-    return state;
-  };
-  if (!surely) {
-    if (const auto job = jobs_.Find(name)) {
-      KubeJobState state = read(*job);
-      if (state.phase != KubePhase::kEnded) return state;
-    }
-  }
-  const KubeAnswer answer = client_.Call("GET", JobsPath() + "/" + name);
-  if (IsObjectMissing(answer)) return std::nullopt;
-  if (!answer.ok())
-    throw Error(ErrorCode::kUnavailable, MeaningOf(answer, Request("get", "mpijobs")).words);
-  return read(answer.Json());
-}
-
-void KubernetesLauncher::Delete(const std::string& name) {
-  const KubeAnswer answer = client_.Call("DELETE", JobsPath() + "/" + name,
-                                         {{"kind", "DeleteOptions"},
-                                          {"apiVersion", "v1"},
-                                          // It is there until its pods are not.
-                                          {"propagationPolicy", "Foreground"}});
-  if (!answer.ok() && answer.status != 404 && answer.status != 409)
-    Refuse(answer, "delete", "mpijobs");
-}
-
-void KubernetesLauncher::DeleteQuietly(const std::string& name) {
-  try {
-    Delete(name);
-  } catch (const Error&) {
-    // Tidy() finds it.
-  }
+  return refusal;
 }
 
 void KubernetesLauncher::Tidy() {
@@ -235,17 +112,12 @@ void KubernetesLauncher::Tidy() {
     if (now < next_tidy_) return;
     next_tidy_ = now + options_.tidy_every;
   }
-  for (const json& object : jobs_.All()) {
-    const json::json_pointer folder_at("/metadata/annotations/syncbn.org~1folder");
-    if (object.contains("/metadata/deletionTimestamp"_json_pointer) || !object.contains(folder_at))
-      continue;
-    const auto exit = std::filesystem::path(object[folder_at].get<std::string>()) / "exit.json";
+  for (const auto& [name, folder] : jobs_.Folders()) {
     std::error_code none;
-    const auto written = std::filesystem::last_write_time(exit, none);
+    const auto written = std::filesystem::last_write_time(folder / "exit.json", none);
     // Long ago: whoever asks why it ended has had the answer.
-    if (none || std::filesystem::file_time_type::clock::now() - written < options_.delete_time)
-      continue;
-    DeleteQuietly(object.value("/metadata/name"_json_pointer, ""));
+    if (!none && std::filesystem::file_time_type::clock::now() - written >= options_.delete_time)
+      jobs_.DeleteQuietly(name);
   }
 }
 
@@ -256,12 +128,11 @@ Observation KubernetesLauncher::Observe(const AttemptRef& attempt) {
 
 Observation KubernetesLauncher::Ended(const AttemptFolder& folder, const std::string& name,
                                       v1::ExitRecord exit) {
-  if (IsTaken(folder.path())) DeleteQuietly(name);
+  if (IsTaken(folder.path())) jobs_.DeleteQuietly(name);
+  jobs_.Forget(name);
   std::lock_guard lock(mutex_);
   since_.erase(name);
   refused_.erase(name);
-  events_.erase(name);
-  ends_.erase(name);
   return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
 }
 
@@ -272,15 +143,9 @@ milliseconds KubernetesLauncher::Since(const std::string& name, const std::strin
   return std::chrono::duration_cast<milliseconds>(now - since->second);
 }
 
-void KubernetesLauncher::Forget(const std::string& name) {
-  std::lock_guard lock(mutex_);
-  since_.erase(name);
-}
-
 Observation KubernetesLauncher::Look(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder, attempt.marker);
-  const std::string name =
-      MpiJobName(attempt.marker.empty() ? folder.Spec().marker() : attempt.marker);
+  const std::string name = NameOf(attempt, folder);
   std::string damage;
   auto exit = ReadOrNote([&] { return folder.Exit(); }, damage);
   if (exit && IsFinal(*exit)) return Ended(folder, name, *std::move(exit));
@@ -288,7 +153,7 @@ Observation KubernetesLauncher::Look(const AttemptRef& attempt) {
     return ObserveUntaken(attempt);
   std::optional<KubeJobState> state;
   try {
-    state = Find(name, exit.has_value());
+    state = jobs_.Find(name, exit.has_value());
   } catch (const Error& error) {
     if (exit && Since(name, "record") >= options_.delete_time) return Ended(folder, name, *exit);
     return {.kind = Observation::Kind::kUnknown, .detail = error.message()};
@@ -311,7 +176,8 @@ Observation KubernetesLauncher::Look(const AttemptRef& attempt) {
             .detail = "is being deleted",
             .written = folder.Written()};
   if (state->phase == KubePhase::kRunning) {
-    Forget(name);
+    std::lock_guard lock(mutex_);
+    since_.erase(name);
     return {.kind = Observation::Kind::kAlive, .detail = state->nodes, .written = folder.Written()};
   }
   return ObserveWaiting(folder, name, *state);
@@ -319,8 +185,7 @@ Observation KubernetesLauncher::Look(const AttemptRef& attempt) {
 
 Observation KubernetesLauncher::ObserveUntaken(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder, attempt.marker);
-  const std::string name =
-      MpiJobName(attempt.marker.empty() ? folder.Spec().marker() : attempt.marker);
+  const std::string name = NameOf(attempt, folder);
   const auto end = [&](v1::ExitRecord::Cause cause, const std::string& words) {
     v1::ExitRecord record = NewRecord(cause, words);
     folder.WriteExit(record);
@@ -334,17 +199,12 @@ Observation KubernetesLauncher::ObserveUntaken(const AttemptRef& attempt) {
   }
   if (IsStopped(folder)) {
     try {
-      const KubeAnswer answer = client_.Call("GET", JobsPath() + "/" + name);
-      if (answer.ok()) {
-        WriteFileAtomically(TakenFile(folder.path()), "\n");
-        return Look(attempt);
-      }
-      // Without the operator, or without its namespace, it is not there either.
-      if (answer.status == 404) return end(v1::ExitRecord::NEVER_RAN, waits + last.words);
-      Refuse(answer, "get", "mpijobs");
+      if (!jobs_.Has(BodyOf(folder))) return end(v1::ExitRecord::NEVER_RAN, waits + last.words);
+      WriteFileAtomically(TakenFile(folder.path()), name + "\n");
     } catch (const Error& error) {
       return {.kind = Observation::Kind::kUnknown, .detail = error.message()};
     }
+    return Look(attempt);
   }
   if (Clock::System().Monotonic() < last.next_try)
     return {.kind = Observation::Kind::kWaiting, .detail = waits + last.words};
@@ -364,7 +224,7 @@ Observation KubernetesLauncher::ObserveWaiting(const AttemptFolder& folder, cons
     return {.kind = Observation::Kind::kAlive, .detail = state.words, .written = folder.Written()};
   }
   if (IsStopped(folder)) {
-    DeleteQuietly(name);
+    jobs_.DeleteQuietly(name);
     return {.kind = Observation::Kind::kWaiting, .detail = "Kubernetes: is being deleted"};
   }
   if (state.obstacle) {
@@ -380,8 +240,8 @@ Observation KubernetesLauncher::ObserveWaiting(const AttemptFolder& folder, cons
   }
   std::string words = state.words;
   if (state.without_pods && !state.suspended) {
-    const std::string events = EventsOf(name);
-    if (!events.empty()) words += ": " + events;
+    const std::string warnings = jobs_.WarningsOf(name);
+    if (!warnings.empty()) words += ": " + warnings;
   }
   return {.kind = Observation::Kind::kWaiting, .detail = "Kubernetes: " + words};
 }
@@ -389,13 +249,7 @@ Observation KubernetesLauncher::ObserveWaiting(const AttemptFolder& folder, cons
 Observation KubernetesLauncher::ObserveEnding(const AttemptFolder& folder, const std::string& name,
                                               v1::ExitRecord exit,
                                               const std::optional<KubeJobState>& state) {
-  std::optional<KubeEnd> end;
-  if (state) {
-    end = state->end;
-  } else {
-    std::lock_guard lock(mutex_);
-    if (const auto known = ends_.find(name); known != ends_.end()) end = known->second;
-  }
+  std::optional<KubeEnd> end = state ? state->end : jobs_.EndOf(name);
   const bool gone = !state || state->deleting;
   // Its ranks were told to leave, and not by an order.
   const bool told =
@@ -462,7 +316,7 @@ Observation KubernetesLauncher::ObserveUnexplained(const AttemptFolder& folder,
   }
   if (state && state->deleting && !state->nodes.empty()) record.add_unverified_hosts(state->nodes);
   if (state && !stopped) {
-    const std::string logs = LogsOf(state->telling_pods);
+    const std::string logs = jobs_.LogsOf(state->telling_pods);
     record.set_output_tail(logs);
     if (!logs.empty()) {
       // For who reads the job's log; behind what its supervisor may have written.
@@ -473,59 +327,6 @@ Observation KubernetesLauncher::ObserveUnexplained(const AttemptFolder& folder,
   }
   folder.WriteExit(record);
   return Ended(folder, name, std::move(record));
-}
-
-std::string KubernetesLauncher::LogsOf(const std::vector<std::string>& pods) {
-  std::string text;
-  for (size_t i = 0; i < pods.size() && i < kMostLogs; ++i) {
-    try {
-      const KubeAnswer answer = client_.Call(
-          "GET", PodsPath() + "/" + pods[i] + "/log?tailLines=" + std::to_string(kLogLines) +
-                     "&limitBytes=" + std::to_string(kLogBytes));
-      const std::string& lines = answer.ok() ? answer.body : "";
-      if (lines.empty()) continue;
-      text += "log of pod " + pods[i] + ":\n" + lines + (lines.ends_with('\n') ? "" : "\n");
-    } catch (const Error&) {
-      // What happened is known without it.
-    }
-  }
-  return text;
-}
-
-std::string KubernetesLauncher::EventsOf(const std::string& name) {
-  const MonotonicTime now = Clock::System().Monotonic();
-  {
-    std::lock_guard lock(mutex_);
-    auto& since = since_[name];
-    const auto asked = since.find("events");
-    if (asked != since.end() && now - asked->second < kEventsEvery) return events_[name];
-    since["events"] = now;
-  }
-  std::string newest, words;
-  try {
-    // The operator's of the MPIJob, the Job controller's of its launcher.
-    for (const std::string& object : {name, name + "-launcher"}) {
-      const KubeAnswer answer =
-          client_.Call("GET", "/api/v1/namespaces/" + options_.access.name_space +
-                                  "/events?limit=50&fieldSelector=" +
-                                  UrlEncode("involvedObject.name=" + object + ",type=Warning"));
-      if (!answer.ok()) continue;  // a help only; the role may not allow it
-      const json list = answer.Json();
-      if (!list.contains("items")) continue;
-      for (const json& event : list["items"]) {
-        const json& time = event.value("lastTimestamp", json());
-        const std::string when = time.is_string() ? time.get<std::string>() : "";
-        if (when < newest) continue;
-        newest = when;
-        words = event.value("message", "");
-      }
-    }
-  } catch (const Error&) {
-    return "";
-  }
-  std::replace(words.begin(), words.end(), '\n', ' ');
-  std::lock_guard lock(mutex_);
-  return events_[name] = words;
 }
 
 void KubernetesLauncher::Stop(const AttemptRef& attempt, StopLevel level,
@@ -539,7 +340,7 @@ void KubernetesLauncher::Stop(const AttemptRef& attempt, StopLevel level,
   // One that the server has not taken is closed by the next look at it; without a supervisor nobody
   // reads the order.
   if (!IsTaken(folder.path()) || HasSupervisor(folder)) return;
-  Delete(MpiJobName(attempt.marker.empty() ? folder.Spec().marker() : attempt.marker));
+  jobs_.Delete(NameOf(attempt, folder));
 }
 
 std::optional<RankActivity> KubernetesLauncher::LookAtRanks(const AttemptRef& attempt) {
@@ -550,17 +351,10 @@ Observation KubernetesLauncher::Force(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder, attempt.marker);
   if (!IsTaken(folder.path()) && std::filesystem::exists(BodyFile(folder.path())))
     return Observe(attempt);
-  const std::string name =
-      MpiJobName(attempt.marker.empty() ? folder.Spec().marker() : attempt.marker);
+  const std::string name = NameOf(attempt, folder);
   try {
-    Delete(name);
-    for (const json& pod : pods_.Select(kMpiJobLabel, name)) {
-      // A second, and not none: so the pod is there until its node says that nothing of it is.
-      const KubeAnswer answer = client_.Call(
-          "DELETE", PodsPath() + "/" + pod.value("/metadata/name"_json_pointer, ""),
-          {{"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"gracePeriodSeconds", 1}});
-      if (!answer.ok() && answer.status != 404) Refuse(answer, "delete", "pods");
-    }
+    jobs_.Delete(name);
+    jobs_.KillPods(name);
   } catch (const Error& error) {
     return {.kind = Observation::Kind::kUnknown, .detail = error.message()};
   }

@@ -1,34 +1,35 @@
 // The launcher `kubernetes`: an attempt is an MPIJob of Kubeflow's MPI operator (v2beta1). The
 // cluster chooses the nodes and keeps the queue.
 //
-//   coordinator ── REST, watches ── API server ── MPI operator ── pods
-//        └───────────── the attempt's folder, on a shared volume ───────┘
+//   coordinator -- REST, watches -- API server -- MPI operator -- pods
+//        \___________ the attempt's folder, on a shared volume __/
 //
-// - The supervisor is the container of the launcher's pod, and does there what it does elsewhere:
-// it
-//   starts mpirun, keeps the output, follows orders to stop, writes the exit record. So the log,
-//   the spools, a checkpoint before the end and the classes of failures are those of the other
-//   launchers, and the folder is on a volume that coordinator and pods have at the same path (a
-//   claim that is ReadWriteMany, on a file system with locks: NFS 4, CephFS).
-// - An object is named after store, job and attempt (MpiJobName), so that it is created once
-// however
-//   often it is asked for: an answer that did not come is asked for again, and 409 means that it is
-//   there. A supervisor that finds that another was there before it does not start (Kubernetes may
-//   start a pod twice).
-// - What the server does not take now (no right, no room, no operator, no answer) is handed in
-// again,
-//   as a job in a queue; what it says is the reason for which the job waits. What it will never
-//   take (422) fails the job.
-// - State comes from the MPIJob's conditions and its pods, by two watches for all jobs together
-//   (kube_watch.h). That something has ended, or is gone, is believed only of the server's own
-//   answer to a GET. As long as the server cannot be asked an attempt is in no known state, never
-//   failed; if its supervisor has written that it ended well, it has.
-// - Where the supervisor left no word, the pods' logs are fetched, and their reasons (OOMKilled,
-//   Evicted, the image that could not be pulled, ...) are part of the exit record.
-// - To stop, the order in the folder is enough once there is a supervisor; before, and by force,
-// the
-//   MPIJob is deleted, and its pods with it. Objects of attempts that are over are deleted: their
-//   logs are in the folder. One whose deletion failed goes at a later look (Tidy).
+// The supervisor is the container of the launcher's pod, and does there what it does elsewhere: it
+// starts mpirun, keeps the output, follows orders to stop, writes the exit record. So the log, the
+// spools, a checkpoint before the end and the classes of failures are those of the other launchers.
+// The folder is on a volume that coordinator and pods have at the same path: a claim that is
+// ReadWriteMany, on a file system with locks (NFS 4, CephFS).
+//
+// An object is named after store, job and attempt (MpiJobName), so that it is created once however
+// often it is asked for: an answer that did not come is asked for again, and 409 means that it is
+// there. A supervisor that finds that another was there before it does not start, since Kubernetes
+// may start a pod twice.
+//
+// What the server does not take now (no right, no room, no operator, no answer) is handed in again,
+// as a job in a queue; what it says is the reason for which the job waits. What it will never take
+// (422) fails the job.
+//
+// State comes from the MPIJob's conditions and its pods, by two watches for all jobs together. That
+// something has ended, or is gone, is believed only of the server's own answer to a GET. As long as
+// the server cannot be asked an attempt is in no known state, never failed; if its supervisor has
+// written that it ended well, it has.
+//
+// Where the supervisor left no word, the pods' logs are fetched, and their reasons (OOMKilled,
+// Evicted, the image that could not be pulled, ...) are part of the exit record.
+//
+// To stop, the order in the folder is enough once there is a supervisor; before, and by force, the
+// MPIJob is deleted, and its pods with it. Objects of attempts that are over are deleted: their logs
+// are in the folder. One whose deletion failed goes at a later look (Tidy).
 //
 // Rights: create, get, list, watch, delete mpijobs.kubeflow.org; list, watch, delete pods; get
 // pods/log; list events (launch/kubernetes/access.yaml).
@@ -36,12 +37,10 @@
 
 #include <map>
 #include <mutex>
-#include <set>
 
 #include "coordinator/launch/attempt_folder.h"
-#include "coordinator/launch/kubernetes/kube_watch.h"
 #include "coordinator/launch/kubernetes/mpi_job.h"
-#include "coordinator/launch/kubernetes/mpi_job_state.h"
+#include "coordinator/launch/kubernetes/mpi_jobs.h"
 #include "coordinator/launch/launcher.h"
 
 namespace syncbn::coordinator {
@@ -80,9 +79,6 @@ class KubernetesLauncher : public Launcher {
   std::optional<RankActivity> LookAtRanks(const AttemptRef& attempt) override;
   Observation Force(const AttemptRef& attempt) override;
 
-  // How often the server was asked for a list of all objects; for tests.
-  int lists() const { return jobs_.lists(); }
-
  private:
   Observation Look(const AttemptRef& attempt);
   Observation ObserveUntaken(const AttemptRef& attempt);
@@ -99,43 +95,21 @@ class KubernetesLauncher : public Launcher {
 
   // Hands the attempt in. Nothing when the server has it.
   std::optional<KubeRefusal> Submit(const AttemptFolder& folder, const std::string& name);
-  // Nothing where the server says that there is no such MPIJob. UNAVAILABLE while it cannot be
-  // asked.
-  std::optional<KubeJobState> Find(const std::string& name, bool surely);
-  // With all it has made. True when it is gone, or on its way. UNAVAILABLE like Find.
-  void Delete(const std::string& name);
-  void DeleteQuietly(const std::string& name);
-  // Deletes what is left of attempts that are over.
+  // Deletes what is left of attempts that are long over.
   void Tidy();
-  // What the events of an MPIJob without pods say; empty: nothing, or not asked again yet.
-  std::string EventsOf(const std::string& name);
-  // The last lines of pods, each led by its name.
-  std::string LogsOf(const std::vector<std::string>& pods);
   // How long ago `what` was first asked about for this attempt.
   std::chrono::milliseconds Since(const std::string& name, const std::string& what);
-  void Forget(const std::string& name);
-
-  std::string JobsPath() const;
-  std::string PodsPath() const;
-  KubeRequest Request(const std::string& verb, const std::string& resource) const;
-  // INVALID_ARGUMENT or UNAVAILABLE with what the answer means.
-  [[noreturn]] void Refuse(const KubeAnswer& answer, const std::string& verb,
-                           const std::string& resource) const;
 
   const Options options_;
-  KubeClient client_;
   std::mutex mutex_;
   std::map<std::string, std::map<std::string, MonotonicTime>> since_;  // by MPIJob and what
   struct Refused {
     MonotonicTime next_try;
     std::string words;
   };
-  std::map<std::string, Refused> refused_;     // by MPIJob
-  std::map<std::string, std::string> events_;  // the last words, by MPIJob
-  std::map<std::string, KubeEnd> ends_;        // what pods said first, by MPIJob
+  std::map<std::string, Refused> refused_;  // by MPIJob
   MonotonicTime next_tidy_{};
-  // Last: their threads use the client.
-  KubeWatch jobs_, pods_;
+  MpiJobs jobs_;
 };
 
 }  // namespace syncbn::coordinator
