@@ -91,7 +91,7 @@ void AddMain(Command command, ServeOptions& options) {
   command->add_option("--hosts", options.hosts_file, "the machines, in YAML")->type_name("FILE");
   command
       ->add_option("--launcher", options.launcher,
-                   "local, hosts, slurm or kubernetes (default: hosts with --hosts, else local)")
+                   "local, hosts, slurm or kubernetes\n(default: hosts with --hosts, else local)")
       ->is_member({"local", "hosts", "slurm", "kubernetes"});
   command
       ->add_option("--slots", options.slots,
@@ -252,7 +252,7 @@ void AddKubernetes(Command command, Arguments& arguments) {
       ->group(group);
   command
       ->add_option("--kube-patch", options.kube_patch_file,
-                   "JSON that is merged into every MPIJob (RFC 7386): tolerations, pull secrets")
+                   "JSON that is merged into every MPIJob (RFC 7386), for tolerations and the like")
       ->type_name("FILE")
       ->group(group);
   command->add_option("--kube-program", job.program, "path of syncbn in the image")
