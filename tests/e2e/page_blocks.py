@@ -52,6 +52,15 @@ if [[ $* == *' exec coordinator '* ]]; then
   grep -q '^  coordinator:' $TREE/docker/compose.yaml || { echo 'no such service' >&2; exit 1; }
 fi
 """
+# Its `exec` shows the token of a coordinator that runs here.
+KUBECTL = """for word in "$@"; do
+  case $word in
+    https://*) ;;
+    */*.yaml) [[ -e $TREE/$word ]] || { echo "there is no $word" >&2; exit 1; } ;;
+  esac
+done
+if [[ $* == *' exec syncbn-0 -- cat '* ]]; then cat $TREE/runs/token; fi
+"""
 # A PNG of one pixel.
 IMAGE = ("echo iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg== "
          "| base64 -d > image.png")
@@ -117,6 +126,14 @@ syncbn status && { echo 'answers without a token'; exit 1; } || echo refused wit
         changes=[("DIR", "runs/slurm --listen $SYNCBN_SERVER --http off & until syncbn status; do sleep 0.2; done")],
         stand_ins={"sbatch": LOOKS, "squeue": "", "scancel": "", "srun": ""},
         says=["sbatch --ntasks=8 launch/syncbn.sbatch " + DEMO]),
+    ("launch/kubernetes/README.md", "What it needs", 1): Block(
+        stand_ins={"kubectl": KUBECTL}, says=["kubectl apply --server-side -f https://"]),
+    ("launch/kubernetes/README.md", "Set up, submit, see, remove", 1): Block(
+        changes=[(DEMO, SMALL)], stand_ins={"kubectl": KUBECTL},
+        before="""syncbn serve --data runs/coordinator --admin-token-file runs/token --listen $SYNCBN_SERVER --http off &
+until syncbn status --token-file runs/token >/dev/null 2>&1; do sleep 0.1; done""",
+        after="grep REGISTRY launch/kubernetes/coordinator.yaml launch/kubernetes/submit.yaml",
+        says=["SUCCEEDED", "kubectl create -f launch/kubernetes/submit.yaml", "image: REGISTRY/syncbn:1", "&image REGISTRY/syncbn:1"]),
     ("launch/README.md", "Reading a stall report", 1): Block(
         says=["ended with 5", " doubles, moments), reduction ", "; who is missing:\n  rank 1 on ",
               " has not been heard of for ", "\n  in layer "]),
