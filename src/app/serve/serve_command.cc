@@ -252,7 +252,7 @@ void AddKubernetes(Command command, Arguments& arguments) {
       ->group(group);
   command
       ->add_option("--kube-patch", options.kube_patch_file,
-                   "JSON that is merged into every MPIJob (RFC 7386), for tolerations and the like")
+                   "JSON that is merged into every MPIJob (RFC 7386): tolerations, labels")
       ->type_name("FILE")
       ->group(group);
   command->add_option("--kube-program", job.program, "path of syncbn in the image")
