@@ -62,10 +62,21 @@ void CompleteEvaluation(v1::RunSpec& spec, const Origins& origins) {
   if (!HasEffect(evaluate, samples)) SetDefault(evaluate, samples);
 }
 
+// Of images of a folder: as models trained on ImageNet with torchvision's recipes take them.
+void CompleteImageFolder(v1::DataSpec& data) {
+  if (!data.has_resize_size()) {
+    data.set_resize_size(static_cast<int32_t>((int64_t{data.image_size()} * 256 + 112) / 224));
+  }
+  if (!data.standardize() || !data.mean().empty() || !data.std().empty()) return;
+  for (const double mean : {0.485, 0.456, 0.406}) data.add_mean(mean);
+  for (const double std : {0.229, 0.224, 0.225}) data.add_std(std);
+}
+
 }  // namespace
 
 void CompleteRunSpec(v1::RunSpec& spec, const Origins& origins) {
   CompleteLayers(*spec.mutable_model()->mutable_layers());
+  if (spec.data().dataset() == v1::DATASET_IMAGE_FOLDER) CompleteImageFolder(*spec.mutable_data());
   v1::OptimizerSpec& optimizer = *spec.mutable_train()->mutable_optimizer();
   if (optimizer.weight_decay_mode() == v1::WEIGHT_DECAY_MODE_UNSPECIFIED) {
     optimizer.set_weight_decay_mode(optimizer.kind() == v1::OPTIMIZER_KIND_ADAMW

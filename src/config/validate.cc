@@ -7,7 +7,6 @@
 
 #include "base/home.h"
 #include "base/text.h"
-#include "base/unknown_value.h"
 #include "config/norm_kind.h"
 #include "config/schema.h"
 
@@ -27,40 +26,12 @@ void ValidateName(const RunCheck& check) {
   }
 }
 
-// A `~` is for shells: a run file may be read on another machine, as another user. False when it
-// was reported.
-bool CheckWholePath(const RunCheck& check, const std::string& key, const std::string& path) {
-  const std::string whole = ExpandHome(path);
-  if (whole == path) return true;
-  check.Report(
-      key,
-      "begins with `~`, which only a shell reads as a home folder: a run file may be read on "
-      "another machine, as another user",
-      "Write the whole path, for example " + whole + ".");
-  return false;
-}
-
 void ValidateInitialWeights(const RunCheck& check) {
   const std::string key = "model.init.from";
   if (!check.Readable({key})) return;
   const std::string& path = check.spec.model().init().from();
   if (!CheckWholePath(check, key, path) || !path.empty() || !check.origins.Given(key)) return;
   check.Report(key, "is empty: expected a safetensors file", "Leave it out for drawn weights.");
-}
-
-void ValidateData(const RunCheck& check) {
-  const v1::DataSpec& data = check.spec.data();
-  if (!check.Readable({"data.dataset", "data.path"})) return;
-  if (!CheckWholePath(check, "data.path", data.path())) return;
-  if (data.dataset() == v1::DATASET_SHAPES || !data.path().empty()) return;
-  if (check.origins.Given("data.path")) {
-    check.Report("data.path", "is empty: expected the folder that holds the data set's files");
-    return;
-  }
-  const std::string name = EnumText(*v1::Dataset_descriptor()->FindValueByNumber(data.dataset()));
-  check.Report("data.path",
-               "is missing: `dataset: " + name + "` needs the folder that holds its files",
-               "Add `path: FOLDER` to `data`, or give --set data.path=FOLDER.");
 }
 
 void ValidateCluster(const RunCheck& check) {
@@ -167,45 +138,21 @@ void RunCheck::ReportKey(const std::string& path, std::string message, std::stri
   diagnostics.Add(origins.KeyLocation(path), path, std::move(message), std::move(hint));
 }
 
+bool CheckWholePath(const RunCheck& check, const std::string& key, const std::string& path) {
+  const std::string whole = ExpandHome(path);
+  if (whole == path) return true;
+  check.Report(
+      key,
+      "begins with `~`, which only a shell reads as a home folder: a run file may be read on "
+      "another machine, as another user",
+      "Write the whole path, for example " + whole + ".");
+  return false;
+}
+
 bool ZeroLastGammaFits(const v1::ModelSpec& model) {
   if (model.architecture().empty()) return SomeBodyEndsInScale(model.layers());
   return model.architecture().starts_with("resnet") && HasScale(model.norm()) &&
          !IsAfterActivation(model.norm().placement());
-}
-
-KnownData KnownDataOf(const v1::DataSpec& data) {
-  switch (data.dataset()) {
-    case v1::DATASET_MNIST:
-    case v1::DATASET_FASHION_MNIST:
-      return {.height = 28,
-              .width = 28,
-              .channels = 1,
-              .classes = 10,
-              .train_samples = 60000,
-              .test_samples = 10000};
-    case v1::DATASET_SHAPES:
-      return {.height = 32,
-              .width = 32,
-              .channels = 3,
-              .classes = 10,
-              .train_samples = data.shapes().train_samples(),
-              .test_samples = data.shapes().test_samples()};
-    case v1::DATASET_CIFAR10:
-    case v1::DATASET_CIFAR100:
-      return {.height = 32,
-              .width = 32,
-              .channels = 3,
-              .classes = data.dataset() == v1::DATASET_CIFAR10 ? 10 : 100,
-              .train_samples = 50000,
-              .test_samples = 10000};
-    case v1::DATASET_CIFAR_BINARY:
-      return {.height = 32, .width = 32, .channels = 3};
-    case v1::DATASET_UNSPECIFIED:
-    case v1::DATASET_IDX:
-      return {};
-    default:
-      ThrowUnknownValue("data.dataset", static_cast<int>(data.dataset()));
-  }
 }
 
 void ValidateRunSpec(const v1::RunSpec& spec, const Origins& origins, Diagnostics& diagnostics,

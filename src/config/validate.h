@@ -44,6 +44,8 @@ struct RunCheck {
   void ReportKey(const std::string& path, std::string message, std::string hint = "") const;
 };
 
+// The data set: where it lies, the size of its images, what is done to them.
+void ValidateData(const RunCheck& check);
 // model.norm and the norms of hand-written layers: the normalization batch, running statistics.
 void ValidateNorms(const RunCheck& check);
 // Norms of a model by name that are over a single number, or before a mean that undoes them.
@@ -55,6 +57,9 @@ void ValidateRecurrent(const RunCheck& check);
 // The optimizer, the learning rate, evaluation, probes.
 void ValidateTraining(const RunCheck& check);
 
+// Reports a path at `key` that begins with `~`: that is for shells, and a run file may be read on
+// another machine, as another user. False when it did.
+bool CheckWholePath(const RunCheck& check, const std::string& key, const std::string& path);
 // Reports a norm at `path` over one number a channel and sample, of which some statistic would be
 // over a single number in a whole batch; `where` names its input, `other_kinds` what could stand
 // there. False when it did.

@@ -1,11 +1,19 @@
 #include "data/augment.h"
 
+#include "base/error.h"
 #include "base/rng.h"
 #include "syncbn/v1/run.pb.h"
 
 namespace syncbn::data {
 
 AugmentOptions AugmentOptions::From(const v1::AugmentSpec& spec) {
+  const v1::ColorJitterSpec& jitter = spec.color_jitter();
+  if (!spec.random_resized_crop().scale().empty() || jitter.brightness() != 0 ||
+      jitter.contrast() != 0 || jitter.saturation() != 0 || jitter.hue() != 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "data.augment has random_resized_crop or color_jitter, which this version does not "
+                "make yet");
+  }
   return {.crop_padding = spec.random_crop_padding(), .horizontal_flip = spec.horizontal_flip()};
 }
 

@@ -40,17 +40,15 @@ std::vector<float> ValueTable(int64_t channels, const ChannelStatistics& statist
 }  // namespace
 
 BatchMaker::Options BatchMaker::Options::ForTraining(const v1::RunSpec& run,
-                                                     const ChannelStatistics& statistics) {
-  Options options = ForEvaluation(run, statistics);
+                                                     ChannelStatistics standardize) {
+  Options options = ForEvaluation(run, std::move(standardize));
   options.augment = AugmentOptions::From(run.data().augment());
   return options;
 }
 
 BatchMaker::Options BatchMaker::Options::ForEvaluation(const v1::RunSpec& run,
-                                                       const ChannelStatistics& statistics) {
-  return {.augment = {},
-          .seed = run.seed(),
-          .standardize = run.data().standardize() ? statistics : ChannelStatistics{}};
+                                                       ChannelStatistics standardize) {
+  return {.augment = {}, .seed = run.seed(), .standardize = std::move(standardize)};
 }
 
 BatchMaker::BatchMaker(const Dataset& dataset, Options options)

@@ -30,10 +30,10 @@ class BatchMaker {
     // with std 0 is only shifted.
     ChannelStatistics standardize;
 
-    // Of a run: `statistics` are those of the training split, and used if the run standardizes.
-    static Options ForTraining(const v1::RunSpec& run, const ChannelStatistics& statistics);
+    // Of a run, with what it standardizes by (LoadedDataset::StandardizationOf).
+    static Options ForTraining(const v1::RunSpec& run, ChannelStatistics standardize);
     // The same without augmentation.
-    static Options ForEvaluation(const v1::RunSpec& run, const ChannelStatistics& statistics);
+    static Options ForEvaluation(const v1::RunSpec& run, ChannelStatistics standardize);
   };
 
   BatchMaker(const Dataset& dataset, Options options);

@@ -52,6 +52,7 @@ std::span<const std::string_view> KnownNames(v1::Dataset dataset) {
     case v1::DATASET_MNIST:  // its classes are numbers
     case v1::DATASET_IDX:
     case v1::DATASET_CIFAR_BINARY:
+    case v1::DATASET_IMAGE_FOLDER:  // its folders' names, which are not known here
       return {};
     default:
       ThrowUnknownValue("data.dataset", static_cast<int>(dataset));

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/error.h"
 #include "syncbn/v1/run.pb.h"
 
 namespace syncbn::data {
@@ -14,6 +15,8 @@ namespace {
 std::string KeyOf(v1::DataSpec spec, uint64_t seed) {
   spec.clear_augment();
   spec.clear_standardize();
+  spec.clear_mean();
+  spec.clear_std();
   spec.clear_shuffle();
   spec.clear_last_batch();
   spec.clear_prefetch();
@@ -33,6 +36,23 @@ std::string KeyOf(v1::DataSpec spec, uint64_t seed) {
 
 LoadedDataset::LoadedDataset(DatasetPair splits)
     : splits_(std::move(splits)), statistics_(splits_.train->ComputeStatistics()) {}
+
+ChannelStatistics LoadedDataset::StandardizationOf(const v1::DataSpec& spec) const {
+  if (!spec.standardize()) return {};
+  if (spec.mean().empty()) return statistics();
+  ChannelStatistics given{.mean = {spec.mean().begin(), spec.mean().end()},
+                          .std = {spec.std().begin(), spec.std().end()}};
+  const auto channels = static_cast<size_t>(train().image_shape().channels);
+  for (const auto& [key, values] : {std::pair("mean", &given.mean), std::pair("std", &given.std)}) {
+    if (values->size() == 1) values->resize(channels, values->front());
+    if (values->size() == channels) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                "data." + std::string(key) + " has " + std::to_string(values->size()) +
+                    " numbers, but the images of " + train().name() + " are " +
+                    train().image_shape().ToString() + ": give one for each channel");
+  }
+  return given;
+}
 
 const LoadedDataset::Digests& LoadedDataset::digests() const {
   std::call_once(digested_, [this] {

@@ -22,6 +22,10 @@ class LoadedDataset {
   // Of the training split.
   const ChannelStatistics& statistics() const { return statistics_; }
 
+  // What a run whose data are `spec` standardizes images by: its `mean` and `std`, else the
+  // statistics; empty if it does not.
+  ChannelStatistics StandardizationOf(const v1::DataSpec& spec) const;
+
   struct Digests {
     Digest train, test;
   };

@@ -71,6 +71,9 @@ std::optional<Files> FilesOf(const v1::DataSpec& spec) {
       return Files{Downloadable(spec, "cifar100"), Cifar100Layout()};
     case v1::DATASET_CIFAR_BINARY:
       return Files{Own(spec, "cifar_binary"), AnyCifarLayout()};
+    case v1::DATASET_IMAGE_FOLDER:
+      throw Error(ErrorCode::kInvalidArgument,
+                  "data.dataset is image_folder, which this version does not read yet");
     default:
       throw Error(ErrorCode::kInvalidArgument,
                   "data.dataset is not given; expected shapes, mnist, fashion_mnist, cifar10, "

@@ -58,8 +58,7 @@ ModelInput InputOf(const train::PreparedRun& run) {
   const data::Dataset& train = run.data().train();
   return {.image = train.image_shape(),
           .classes = data::ClassNames(run.spec().data(), train.classes()),
-          .standardize = run.spec().data().standardize() ? run.data().statistics()
-                                                         : data::ChannelStatistics{}};
+          .standardize = run.data().StandardizationOf(run.spec().data())};
 }
 
 }  // namespace syncbn::interchange

@@ -20,7 +20,9 @@ PreparedRun::PreparedRun(v1::RunSpec spec, data::DatasetCache& datasets)
     : spec_(std::move(spec)),
       data_(datasets.Get(spec_.data(), spec_.seed())),
       model_(BuildModelFor(spec_, data_->train())),
-      train_(data_->train(), data::BatchMaker::Options::ForTraining(spec_, data_->statistics())),
-      test_(data_->test(), data::BatchMaker::Options::ForEvaluation(spec_, data_->statistics())) {}
+      train_(data_->train(),
+             data::BatchMaker::Options::ForTraining(spec_, data_->StandardizationOf(spec_.data()))),
+      test_(data_->test(), data::BatchMaker::Options::ForEvaluation(
+                               spec_, data_->StandardizationOf(spec_.data()))) {}
 
 }  // namespace syncbn::train

@@ -88,7 +88,7 @@ TEST(Explain, AMappingListsItsKeys) {
   EXPECT_THAT(text, HasSubstr("short form        its `kind`\n"));
   EXPECT_THAT(text, HasSubstr("\n  kind            Which normalization. [batch]\n"));
   EXPECT_THAT(Explain(), HasSubstr("\n  train      How it is trained.\n"));
-  EXPECT_THAT(Explain("data"), HasSubstr("\n  dataset      The data set. Must be given.\n"));
+  EXPECT_THAT(Explain("data"), HasSubstr("\n  dataset        The data set. Must be given.\n"));
 }
 
 TEST(Explain, WhatDoesNotChangeTheResultSaysSo) {
@@ -167,6 +167,8 @@ TEST(Schema, ItsRulesFitItsFields) {
                   for (const std::string& value : condition.values()) {
                     if (by->enum_type() != nullptr) {
                       EXPECT_NE(FindEnumValue(*by->enum_type(), value), nullptr) << value;
+                    } else if (by->cpp_type() == FieldDescriptor::CPPTYPE_BOOL) {
+                      EXPECT_TRUE(value == "true" || value == "false") << value;
                     } else {
                       const auto& texts = RulesOf(*by).one_of();
                       EXPECT_NE(std::find(texts.begin(), texts.end(), value), texts.end()) << value;
@@ -177,11 +179,15 @@ TEST(Schema, ItsRulesFitItsFields) {
                 // by itself.
                 if (!IsMessage(field) && !rules.required() && rules.default_value().empty() &&
                     rules.default_text().empty()) {
-                  const std::set<std::string> absent = {
-                      "syncbn.v1.DataSpec.path", "syncbn.v1.ModelSpec.architecture",
-                      "syncbn.v1.NormBatch.samples", "syncbn.v1.LearningRateSpec.milestones",
-                      "syncbn.v1.InitSpec.from", "syncbn.v1.InitSpec.except",
-                      "syncbn.v1.RunningSpec.frozen", "syncbn.v1.TrainSpec.freeze"};
+                  const std::set<std::string> absent = {"syncbn.v1.DataSpec.path",
+                                                        "syncbn.v1.RandomResizedCropSpec.scale",
+                                                        "syncbn.v1.ModelSpec.architecture",
+                                                        "syncbn.v1.NormBatch.samples",
+                                                        "syncbn.v1.LearningRateSpec.milestones",
+                                                        "syncbn.v1.InitSpec.from",
+                                                        "syncbn.v1.InitSpec.except",
+                                                        "syncbn.v1.RunningSpec.frozen",
+                                                        "syncbn.v1.TrainSpec.freeze"};
                   EXPECT_TRUE(absent.contains(field.full_name()))
                       << "give it a default, or add it here when its absence has a meaning";
                 }

@@ -160,7 +160,6 @@ TEST(DrawChange, NothingHappensWithoutOptions) {
 TEST(BatchMakerOptions, ComeFromTheRunFile) {
   v1::RunSpec run;
   run.set_seed(17);
-  run.mutable_data()->set_standardize(true);
   run.mutable_data()->mutable_augment()->set_random_crop_padding(4);
   run.mutable_data()->mutable_augment()->set_horizontal_flip(true);
   const ChannelStatistics statistics{{0.1}, {0.2}};
@@ -173,8 +172,6 @@ TEST(BatchMakerOptions, ComeFromTheRunFile) {
   EXPECT_EQ(evaluation.augment.crop_padding, 0);
   EXPECT_FALSE(evaluation.augment.horizontal_flip);
   EXPECT_EQ(evaluation.standardize.std, statistics.std);
-  run.mutable_data()->set_standardize(false);
-  EXPECT_TRUE(BatchMaker::Options::ForEvaluation(run, statistics).standardize.mean.empty());
 }
 
 }  // namespace

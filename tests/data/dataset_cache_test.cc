@@ -112,6 +112,22 @@ TEST(DatasetCache, HasTheStatisticsAndDigestsOfItsSplits) {
   EXPECT_EQ(loaded->digests().test, loaded->test().ComputeDigest());
 }
 
+TEST(DatasetCache, StandardizesByWhatTheRunFileGivesElseByTheTrainingSplit) {
+  DatasetCache cache;
+  v1::DataSpec spec = Shapes(20);
+  const auto loaded = cache.Get(spec, 1);
+  EXPECT_TRUE(loaded->StandardizationOf(spec).mean.empty());
+  spec.set_standardize(true);
+  EXPECT_EQ(loaded->StandardizationOf(spec).mean, loaded->statistics().mean);
+  spec.add_mean(0.5);
+  for (const double std : {0.1, 0.2, 0.3}) spec.add_std(std);
+  EXPECT_EQ(cache.Get(spec, 1), loaded);
+  EXPECT_EQ(loaded->StandardizationOf(spec).mean, (std::vector<double>{0.5, 0.5, 0.5}));
+  EXPECT_EQ(loaded->StandardizationOf(spec).std, (std::vector<double>{0.1, 0.2, 0.3}));
+  spec.add_std(0.4);
+  EXPECT_THROW(loaded->StandardizationOf(spec), Error);
+}
+
 TEST(DatasetCache, ALoadThatFailedIsTriedAgain) {
   int calls = 0;
   DatasetCache cache([&](const v1::DataSpec& spec, uint64_t seed) {

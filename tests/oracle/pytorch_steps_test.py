@@ -201,7 +201,7 @@ def not_covered(folder, specs):
             text += file.read()
     # Decide nothing inside a step, or are other data; precisions other than float32 are for GPUs alone, and
     # compared with the reference operation by operation on the emulated one.
-    others = ("Dataset", "EvaluationMode", "InitKind", "Precision", "ResumeOn")
+    others = ("DamagedFiles", "Dataset", "EvaluationMode", "InitKind", "Precision", "ResumeOn")
     seen = set().union(*map(values_of, specs))
     missing = set()
     for enum, body in re.findall(r"^enum (\w+) \{(.*?)^\}", text, re.M | re.S):
