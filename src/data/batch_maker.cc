@@ -60,7 +60,28 @@ BatchMaker::BatchMaker(const Dataset& dataset, Options options)
               ValueTable(dataset.image_shape().channels, options_.standardize)) {}
 
 backend::ImageChange BatchMaker::ChangeOf(uint64_t sample, int64_t epoch) const {
-  return DrawChange(options_.augment, options_.seed, epoch, sample);
+  return DrawChange(options_.augment, AugmentKey(options_.seed, epoch, sample));
+}
+
+std::span<const uint8_t> BatchMaker::PixelsOf(uint64_t sample, int64_t epoch,
+                                              std::vector<uint8_t>& made) const {
+  const auto index = static_cast<int64_t>(sample);
+  const AugmentOptions& augment = options_.augment;
+  if (dataset_.in_memory() && !augment.ChangesPixels()) return dataset_.Image(index);
+  const RandomKey key = AugmentKey(options_.seed, epoch, sample);
+  ChooseCrop crop;
+  if (augment.resized_crop) {
+    crop = [&](int64_t height, int64_t width) {
+      return DrawResizedCrop(*augment.resized_crop, key, height, width);
+    };
+  }
+  const ImageShape& shape = dataset_.image_shape();
+  made.resize(static_cast<size_t>(shape.elements()));
+  dataset_.Write(index, crop, made);
+  for (const ColorChange& change : DrawColorChanges(augment.color_jitter, key)) {
+    ChangeColor(change, shape.channels, made);
+  }
+  return made;
 }
 
 size_t BatchMaker::BatchBytes(int64_t samples) const {
@@ -84,10 +105,10 @@ Batch BatchMaker::Make(std::span<const uint64_t> sample_ids, int64_t epoch,
   batch.sample_ids.assign(sample_ids.begin(), sample_ids.end());
   float* out = batch.images.Data<float>();
   int32_t* label = batch.labels.Data<int32_t>();
+  std::vector<uint8_t> made;
   for (uint64_t sample : sample_ids) {
-    const auto index = static_cast<int64_t>(sample);
-    *label++ = dataset_.Label(index);
-    writer_.Write(ChangeOf(sample, epoch), dataset_.Image(index).data(), out);
+    *label++ = dataset_.Label(static_cast<int64_t>(sample));
+    writer_.Write(ChangeOf(sample, epoch), PixelsOf(sample, epoch, made).data(), out);
     out += image.elements();
   }
   return batch;
@@ -128,10 +149,10 @@ Batch BatchMaker::MakeFor(backend::Stream& stream, std::span<const uint64_t> sam
   uint8_t* pixels = here.raw.pixels.Data<uint8_t>();
   int32_t* drawn = here.raw.changes.Data<int32_t>();
   int32_t* label = here.labels.Data<int32_t>();
+  std::vector<uint8_t> made;
   for (uint64_t sample : sample_ids) {
-    const auto index = static_cast<int64_t>(sample);
-    *label++ = dataset_.Label(index);
-    std::memcpy(pixels, dataset_.Image(index).data(), elements);
+    *label++ = dataset_.Label(static_cast<int64_t>(sample));
+    std::memcpy(pixels, PixelsOf(sample, epoch, made).data(), elements);
     pixels += elements;
     const backend::ImageChange change = ChangeOf(sample, epoch);
     for (const int64_t number : {change.dy, change.dx, int64_t{change.flip}}) {

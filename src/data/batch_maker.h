@@ -58,6 +58,9 @@ class BatchMaker {
 
  private:
   backend::ImageChange ChangeOf(uint64_t sample, int64_t epoch) const;
+  // The bytes of which the change makes the image: the data set's own, or made in `made`.
+  std::span<const uint8_t> PixelsOf(uint64_t sample, int64_t epoch,
+                                    std::vector<uint8_t>& made) const;
   // The parts of a raw batch of `samples`, one behind the other in `block`, U8; and how long that
   // is.
   Batch RawIn(const Tensor& block, int64_t samples) const;

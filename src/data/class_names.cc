@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/unknown_value.h"
+#include "data/dataset.h"
 #include "syncbn/v1/data.pb.h"
 
 namespace syncbn::data {
@@ -52,7 +53,7 @@ std::span<const std::string_view> KnownNames(v1::Dataset dataset) {
     case v1::DATASET_MNIST:  // its classes are numbers
     case v1::DATASET_IDX:
     case v1::DATASET_CIFAR_BINARY:
-    case v1::DATASET_IMAGE_FOLDER:  // its folders' names, which are not known here
+    case v1::DATASET_IMAGE_FOLDER:  // its folders' names
       return {};
     default:
       ThrowUnknownValue("data.dataset", static_cast<int>(dataset));
@@ -61,7 +62,9 @@ std::span<const std::string_view> KnownNames(v1::Dataset dataset) {
 
 }  // namespace
 
-std::vector<std::string> ClassNames(const v1::DataSpec& spec, int classes) {
+std::vector<std::string> ClassNames(const v1::DataSpec& spec, const Dataset& dataset) {
+  if (!dataset.class_names().empty()) return dataset.class_names();
+  const int classes = dataset.classes();
   const std::span<const std::string_view> known = KnownNames(spec.dataset());
   if (known.size() == static_cast<size_t>(classes)) return {known.begin(), known.end()};
   std::vector<std::string> numbers;

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "data/pixel_source.h"
+#include "data/resample.h"
 
 namespace syncbn::data {
 
@@ -20,7 +22,8 @@ std::string ImageShape::ToString() const {
 Dataset::Dataset(Content content) : content_(std::move(content)) {
   SYNCBN_CHECK(content_.image.height > 0 && content_.image.width > 0 && content_.image.channels > 0)
       << "image shape " << content_.image.ToString() << " of " << content_.name;
-  SYNCBN_CHECK_EQ(static_cast<int64_t>(content_.images.size()), size() * content_.image.elements())
+  SYNCBN_CHECK_EQ(static_cast<int64_t>(content_.images.size()),
+                  in_memory() ? size() * content_.image.elements() : 0)
       << "bytes of the images of " << content_.name;
   SYNCBN_CHECK_GT(content_.classes, 0) << "classes of " << content_.name;
   for (int32_t label : content_.labels) {
@@ -40,13 +43,41 @@ int32_t Dataset::Label(int64_t index) const {
   return content_.labels[static_cast<size_t>(index)];
 }
 
+std::vector<std::string> Dataset::Damaged() const {
+  return in_memory() ? std::vector<std::string>() : content_.source->Damaged();
+}
+
 std::span<const uint8_t> Dataset::Image(int64_t index) const {
   CheckIndex(index);
+  SYNCBN_CHECK(in_memory()) << "images of " << name();
   const auto bytes = static_cast<size_t>(content_.image.elements());
   return {content_.images.data() + static_cast<size_t>(index) * bytes, bytes};
 }
 
+void Dataset::Write(int64_t index, const ChooseCrop& crop, std::span<uint8_t> out) const {
+  CheckIndex(index);
+  const ImageShape& shape = content_.image;
+  SYNCBN_CHECK_EQ(static_cast<int64_t>(out.size()), shape.elements());
+  if (!in_memory()) return content_.source->Write(index, crop, out.data());
+  const std::span<const uint8_t> image = Image(index);
+  if (!crop) {
+    std::ranges::copy(image, out.begin());
+    return;
+  }
+  const Region part = crop(shape.height, shape.width);
+  const int64_t line = shape.width * shape.channels;
+  Resample({.pixels = image.data() + part.top * line + part.left * shape.channels,
+            .height = part.height,
+            .width = part.width,
+            .channels = shape.channels,
+            .row_bytes = line},
+           {.end = static_cast<double>(part.height), .length = shape.height, .count = shape.height},
+           {.end = static_cast<double>(part.width), .length = shape.width, .count = shape.width},
+           out.data());
+}
+
 ChannelStatistics Dataset::ComputeStatistics() const {
+  SYNCBN_CHECK(in_memory()) << "statistics of " << name();
   const auto channels = static_cast<size_t>(content_.image.channels);
   std::vector<std::array<uint64_t, 256>> histograms(channels);
   const uint8_t* pixel = content_.images.data();
@@ -81,7 +112,11 @@ Digest Dataset::ComputeDigest() const {
                                          content_.classes};
   digester.Add(std::as_bytes(std::span(header)));
   digester.Add(std::as_bytes(std::span(content_.labels)));
-  digester.Add(std::as_bytes(std::span(content_.images)));
+  if (in_memory()) {
+    digester.Add(std::as_bytes(std::span(content_.images)));
+  } else {
+    digester.Add(content_.source->ContentDigest().Hex());
+  }
   return digester.Finish();
 }
 

@@ -35,7 +35,9 @@ std::string KeyOf(v1::DataSpec spec, uint64_t seed) {
 }  // namespace
 
 LoadedDataset::LoadedDataset(DatasetPair splits)
-    : splits_(std::move(splits)), statistics_(splits_.train->ComputeStatistics()) {}
+    : splits_(std::move(splits)),
+      statistics_(splits_.train->in_memory() ? splits_.train->ComputeStatistics()
+                                             : ChannelStatistics()) {}
 
 ChannelStatistics LoadedDataset::StandardizationOf(const v1::DataSpec& spec) const {
   if (!spec.standardize()) return {};

@@ -19,7 +19,7 @@ class LoadedDataset {
 
   const Dataset& train() const { return *splits_.train; }
   const Dataset& test() const { return *splits_.test; }
-  // Of the training split.
+  // Of the training split; empty where its images are not in memory.
   const ChannelStatistics& statistics() const { return statistics_; }
 
   // What a run whose data are `spec` standardizes images by: its `mean` and `std`, else the

@@ -5,7 +5,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/image_shape.h"
+#include "data/resample.h"
 
 namespace syncbn::data {
 
@@ -14,20 +15,33 @@ struct Image {
   std::vector<uint8_t> pixels;  // H W C
 };
 
-// Reads a PNG or a JPEG, whatever its name says. What is transparent lies on white; 16 bits become
-// 8; the orientation that a camera notes is not looked at. Throws NOT_FOUND or PERMISSION_DENIED,
-// INVALID_ARGUMENT for a file of another format, or with more than 2^27 pixels, DATA_LOSS "PATH is
-// damaged: WHAT".
+// Reads a JPEG, a PNG or a WebP, whatever its name says (decode_image.h). Throws NOT_FOUND or
+// PERMISSION_DENIED, INVALID_ARGUMENT for a file of another format, or with more than 2^27 pixels,
+// DATA_LOSS "PATH is damaged: WHAT".
 Image ReadImage(const std::filesystem::path& path);
 
-// With so many channels, 1 or 3: grey is (19595 R + 38470 G + 7471 B + 2^15) / 2^16 (ITU-R 601, as
-// PIL's mode L).
+// ITU-R 601, as PIL's mode L.
+constexpr uint8_t GreyOf(uint32_t red, uint32_t green, uint32_t blue) {
+  return static_cast<uint8_t>((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16);
+}
+
+// With so many channels, 1 or 3: GreyOf, or grey three times.
 Image WithChannels(const Image& image, int64_t channels);
 
-// In another height and width, whatever the proportions were: every pixel is the mean of those
-// below it, weighted by a triangle as wide as a pixel of the smaller side, in double, rounded once
-// (PIL's BILINEAR, but for its rounding between rows and columns). The same size gives the same
-// image.
+// In another height and width, whatever the proportions were (resample.h).
 Image Resized(const Image& image, int64_t height, int64_t width);
+
+// How an image is brought to the size that a model takes: its shorter side is made `shorter_side`
+// pixels (the longer one in proportion, rounded down), and height x width of its middle are cut
+// out. torchvision's Resize and CenterCrop.
+struct MiddleCrop {
+  int64_t shorter_side = 0;
+  int64_t height = 0, width = 0;
+
+  // Of an image of this size: what Resample makes.
+  Span1d Vertical(int64_t image_height, int64_t image_width) const;
+  Span1d Horizontal(int64_t image_height, int64_t image_width) const;
+};
+Image Middle(const Image& image, const MiddleCrop& crop);
 
 }  // namespace syncbn::data

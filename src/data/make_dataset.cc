@@ -9,6 +9,7 @@
 #include "data/dataset.h"
 #include "data/dataset_files.h"
 #include "data/idx.h"
+#include "data/image_folder.h"
 #include "data/shapes.h"
 #include "syncbn/v1/run.pb.h"
 
@@ -48,7 +49,7 @@ SplitContents GenerateShapes(const v1::DataSpec& spec, uint64_t seed) {
   return {MakeShapes(seed, Split::kTrain, train), MakeShapes(seed, Split::kTest, test)};
 }
 
-// Where the files of a data set lie, and what they must be.
+// Where the files of a data set that is kept in memory lie, and what they must be.
 struct Files {
   Source source;
   std::variant<IdxExpectation, CifarLayout> kind;
@@ -71,13 +72,10 @@ std::optional<Files> FilesOf(const v1::DataSpec& spec) {
       return Files{Downloadable(spec, "cifar100"), Cifar100Layout()};
     case v1::DATASET_CIFAR_BINARY:
       return Files{Own(spec, "cifar_binary"), AnyCifarLayout()};
-    case v1::DATASET_IMAGE_FOLDER:
-      throw Error(ErrorCode::kInvalidArgument,
-                  "data.dataset is image_folder, which this version does not read yet");
     default:
       throw Error(ErrorCode::kInvalidArgument,
                   "data.dataset is not given; expected shapes, mnist, fashion_mnist, cifar10, "
-                  "cifar100, idx or cifar_binary");
+                  "cifar100, idx, cifar_binary or image_folder");
   }
 }
 
@@ -92,6 +90,7 @@ SplitContents Read(const v1::DataSpec& spec, uint64_t seed) {
 }  // namespace
 
 void CheckDatasetFiles(const v1::DataSpec& spec) {
+  if (spec.dataset() == v1::DATASET_IMAGE_FOLDER) return FindImageFolder(spec);
   const std::optional<Files> files = FilesOf(spec);
   if (!files) return;
   if (const auto* layout = std::get_if<CifarLayout>(&files->kind)) {
@@ -102,6 +101,7 @@ void CheckDatasetFiles(const v1::DataSpec& spec) {
 }
 
 DatasetPair MakeDataset(const v1::DataSpec& spec, uint64_t seed) {
+  if (spec.dataset() == v1::DATASET_IMAGE_FOLDER) return OpenImageFolder(spec);
   SplitContents contents = Read(spec, seed);
   Limit(contents.train, spec.train_limit());
   Limit(contents.test, spec.test_limit());

@@ -1,5 +1,6 @@
 #include "interchange/model_input.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,7 @@ std::string ModelInput::ToJson() const {
   json["height"] = image.height;
   json["width"] = image.width;
   json["channels"] = image.channels;
+  json["middle_of"] = middle_of;
   json["mean"] = standardize.mean;
   json["std"] = standardize.std;
   json["classes"] = classes;
@@ -36,7 +38,9 @@ ModelInput ModelInput::FromJson(const std::string& text, const std::string& sour
                        .channels = json.at("channels")},
              .classes = json.at("classes").get<std::vector<std::string>>(),
              .standardize = {.mean = json.at("mean").get<std::vector<double>>(),
-                             .std = json.at("std").get<std::vector<double>>()}};
+                             .std = json.at("std").get<std::vector<double>>()},
+             // Runs of versions that knew no images of other sizes have none.
+             .middle_of = json.value("middle_of", int64_t{0})};
   } catch (const nlohmann::json::parse_error& error) {
     damaged("it is not JSON (at byte " + std::to_string(error.byte) + ")");
   } catch (const nlohmann::json::exception&) {
@@ -46,6 +50,9 @@ ModelInput ModelInput::FromJson(const std::string& text, const std::string& sour
   if (image.height <= 0 || image.width <= 0 || image.channels <= 0 || input.classes.empty()) {
     damaged("images of " + image.ToString() + " in " + std::to_string(input.classes.size()) +
             " classes");
+  }
+  if (input.middle_of != 0 && input.middle_of < std::max(image.height, image.width)) {
+    damaged("the middle of images whose shorter side is " + std::to_string(input.middle_of));
   }
   const auto channels = static_cast<size_t>(image.channels);
   const size_t means = input.standardize.mean.size(), stds = input.standardize.std.size();
@@ -57,8 +64,9 @@ ModelInput ModelInput::FromJson(const std::string& text, const std::string& sour
 ModelInput InputOf(const train::PreparedRun& run) {
   const data::Dataset& train = run.data().train();
   return {.image = train.image_shape(),
-          .classes = data::ClassNames(run.spec().data(), train.classes()),
-          .standardize = run.data().StandardizationOf(run.spec().data())};
+          .classes = data::ClassNames(run.spec().data(), train),
+          .standardize = run.data().StandardizationOf(run.spec().data()),
+          .middle_of = train.middle_of()};
 }
 
 }  // namespace syncbn::interchange

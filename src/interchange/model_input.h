@@ -15,8 +15,11 @@ struct ModelInput {
   data::ImageShape image;
   // Names in the order of the labels.
   std::vector<std::string> classes;
-  // Of the training split, as training images are standardized; empty: pixels become value / 255.
+  // As training images are standardized; empty: pixels become value / 255.
   data::ChannelStatistics standardize;
+  // The image is the middle of one whose shorter side was made so many pixels; 0: all of it,
+  // whatever its proportions are.
+  int64_t middle_of = 0;
 
   std::string ToJson() const;
   // The inverse, to the bit. Throws DATA_LOSS "SOURCE is damaged: WHAT".

@@ -51,8 +51,12 @@ Predictor::~Predictor() = default;
 
 std::vector<double> Predictor::Logits(const data::Image& image) {
   const data::ImageShape& shape = input_.image;
-  data::Image fitted =
-      data::Resized(data::WithChannels(image, shape.channels), shape.height, shape.width);
+  const data::Image colours = data::WithChannels(image, shape.channels);
+  data::Image fitted = input_.middle_of == 0
+                           ? data::Resized(colours, shape.height, shape.width)
+                           : data::Middle(colours, {.shorter_side = input_.middle_of,
+                                                    .height = shape.height,
+                                                    .width = shape.width});
   const data::Dataset one({.name = "an image",
                            .split = data::Split::kTest,
                            .image = shape,

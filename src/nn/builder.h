@@ -139,8 +139,8 @@ class Chain {
   // what is around, NORM.dropout or ACTIVATION.dropout, where the model has it there.
   void NormalizeAndActivate(const std::string& norm, const std::string& activation);
   void Activate(const std::string& name);
-  // `dropout`, before the last linear layers, where the model has it there.
-  void DropLast();
+  // Dropout before the last linear layers, where the model has it there.
+  void DropLast(const std::string& name = "dropout");
 
   std::unique_ptr<Sequential> Finish(const std::string& name);
 

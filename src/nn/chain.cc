@@ -222,12 +222,12 @@ void Chain::DropAt(v1::DropoutPlace place, const std::string& name) {
   }
 }
 
-void Chain::DropLast() {
+void Chain::DropLast(const std::string& name) {
   const v1::ModelSpec& spec = builder_->spec();
   switch (spec.dropout_place()) {
     case v1::DROPOUT_PLACE_UNSPECIFIED:
     case v1::DROPOUT_PLACE_LAST_LAYERS:
-      if (spec.dropout() > 0) Dropout("dropout", spec.dropout());
+      if (spec.dropout() > 0) Dropout(name, spec.dropout());
       return;
     case v1::DROPOUT_PLACE_BEFORE_NORM:
     case v1::DROPOUT_PLACE_AFTER_ACTIVATION:

@@ -1,9 +1,52 @@
+#include <algorithm>
 #include <string>
 
+#include "base/error.h"
 #include "config/norm_kind.h"
 #include "nn/architectures.h"
 
 namespace syncbn::nn {
+namespace {
+
+// Height and width to which torchvision's adaptive pool brings the features.
+constexpr int64_t kPooled = 7;
+constexpr int64_t kHidden = 4096;
+
+// The three linear layers of the paper. Behind the mean over windows of the features that make them
+// 7 x 7: none of 224 pixels, 2 x 2 of 448.
+void AddLargeHead(Chain& chain, int64_t classes) {
+  const int64_t height = chain.shape()[1], width = chain.shape()[2];
+  if (height % kPooled != 0 || height != width) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "VGG's linear layers take 7 x 7 features, and images of this size give " +
+                    std::to_string(height) + " x " + std::to_string(width) +
+                    ": they must be 224 x 224, or a multiple of it, or smaller (with one linear "
+                    "layer, behind the mean)");
+  }
+  if (height > kPooled) {
+    const int64_t window = height / kPooled;
+    chain.Pool("avgpool",
+               {.kind = backend::PoolKind::kAverage, .kernel = window, .stride = window});
+  }
+  chain.Flatten("flatten");
+  const int64_t hidden = chain.builder().Scaled(kHidden);
+  chain.Linear("classifier.0", hidden, {});
+  chain.Activate("classifier.1");
+  chain.DropLast("classifier.2");
+  chain.Linear("classifier.3", hidden, {});
+  chain.Activate("classifier.4");
+  chain.DropLast("classifier.5");
+  chain.Linear("classifier.6", classes, {});
+}
+
+void AddHead(Chain& chain, int64_t classes) {
+  if (std::min(chain.shape()[1], chain.shape()[2]) >= kPooled) return AddLargeHead(chain, classes);
+  chain.GlobalAveragePool("avgpool");
+  chain.DropLast();
+  chain.Linear("classifier", classes, {});
+}
+
+}  // namespace
 
 void AddVgg(Chain& chain, const std::vector<std::vector<int64_t>>& stages, int64_t classes) {
   const ModelBuilder& builder = chain.builder();
@@ -31,9 +74,7 @@ void AddVgg(Chain& chain, const std::vector<std::vector<int64_t>>& stages, int64
     if (chain.shape()[1] > 1 && chain.shape()[2] > 1) chain.Pool(feature(number), {});
     ++number;
   }
-  chain.GlobalAveragePool("avgpool");
-  chain.DropLast();
-  chain.Linear("classifier", classes, {});
+  AddHead(chain, classes);
 }
 
 }  // namespace syncbn::nn

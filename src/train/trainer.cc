@@ -113,6 +113,7 @@ Summary Trainer::Run() {
         data::Loader::Options{.first_replica = engine_.first_replica(),
                               .replicas = engine_.local_replicas(),
                               .prefetch = spec_.data().prefetch(),
+                              .threads = options_.loader_threads,
                               .epoch = counters.step / plan_.steps_per_epoch(),
                               .step = counters.step % plan_.steps_per_epoch(),
                               .copies = FedTo()});

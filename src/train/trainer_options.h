@@ -39,6 +39,8 @@ struct TrainerOptions {
   // Stop when this many steps are done, without counting that as the end of the run (replay).
   std::optional<int64_t> stop_at;
   bool evaluate = true;
+  // Threads that prepare batches. Changes no result.
+  int loader_threads = 1;
   // Looked at before each step, in every process. A request in one of them ends the run in all, after
   // that step and with a checkpoint.
   std::stop_token stop;

@@ -121,6 +121,10 @@ void TrainingRun::AssembleAlone() {
                                                    .recorder = environment_.recorder,
                                                    .on_stuck = environment_.on_stuck},
                                      run_.model(), backend, *reducer_);
+  // Files are decoded by as many threads as replicas compute at once; bytes in memory need one.
+  if (!run_.data().train().in_memory()) {
+    environment_.training.loader_threads = environment_.concurrency;
+  }
   trainer_ = std::make_unique<Trainer>(run_.spec(), *engine_, run_.train(), run_.test(),
                                        std::move(environment_.training));
 }

@@ -115,7 +115,7 @@ TEST(BatchMaker, PaddingIsBlackBeforeStandardization) {
       const BatchMaker maker(dataset, {.augment = augment, .seed = 3, .standardize = {mean, std}});
       for (uint64_t sample = 0; sample < 60; ++sample) {
         const Batch batch = maker.Make(std::vector<uint64_t>{sample}, 4);
-        const ImageChange change = DrawChange(augment, 3, 4, sample);
+        const ImageChange change = DrawChange(augment, AugmentKey(3, 4, sample));
         ASSERT_EQ(Pixels(batch.images, 0), Changed(dataset, static_cast<int64_t>(sample), change))
             << change.dy << " " << change.dx << " " << change.flip;
       }
@@ -143,7 +143,7 @@ TEST(DrawChange, EveryCropAndFlipIsEquallyLikely) {
   std::map<std::tuple<int64_t, int64_t, bool>, int> counts;
   constexpr int kDraws = 18000;
   for (int sample = 0; sample < kDraws; ++sample) {
-    const ImageChange change = DrawChange(options, 8, 0, static_cast<uint64_t>(sample));
+    const ImageChange change = DrawChange(options, AugmentKey(8, 0, static_cast<uint64_t>(sample)));
     ++counts[{change.dy, change.dx, change.flip}];
   }
   ASSERT_EQ(counts.size(), 18u);
@@ -153,7 +153,7 @@ TEST(DrawChange, EveryCropAndFlipIsEquallyLikely) {
 
 TEST(DrawChange, NothingHappensWithoutOptions) {
   for (uint64_t sample = 0; sample < 100; ++sample) {
-    EXPECT_EQ(DrawChange({}, 8, 0, sample), ImageChange{});
+    EXPECT_EQ(DrawChange({}, AugmentKey(8, 0, sample)), ImageChange{});
   }
 }
 

@@ -5,15 +5,12 @@
 #include <gtest/gtest.h>
 #include <png.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 
-// After <cstdio>, whose types it takes for granted.
-#include <jpeglib.h>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "tests/data/image_files.h"
 #include "tests/support/temp_folder.h"
 
 namespace syncbn::data {
@@ -21,54 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-
-void WritePng(const fs::path& path, const Image& image, uint32_t format) {
-  png_image png{};
-  png.version = PNG_IMAGE_VERSION;
-  png.width = static_cast<uint32_t>(image.shape.width);
-  png.height = static_cast<uint32_t>(image.shape.height);
-  png.format = format;
-  ASSERT_NE(png_image_write_to_file(&png, path.c_str(), 0, image.pixels.data(), 0, nullptr), 0)
-      << png.message;
-}
-
-void WriteJpeg(const fs::path& path, const Image& image) {
-  jpeg_compress_struct info{};
-  jpeg_error_mgr errors{};
-  info.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&info);
-  std::FILE* const file = std::fopen(path.c_str(), "wb");
-  ASSERT_NE(file, nullptr);
-  jpeg_stdio_dest(&info, file);
-  info.image_width = static_cast<unsigned>(image.shape.width);
-  info.image_height = static_cast<unsigned>(image.shape.height);
-  info.input_components = static_cast<int>(image.shape.channels);
-  info.in_color_space = image.shape.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
-  jpeg_set_defaults(&info);
-  jpeg_set_quality(&info, 95, TRUE);
-  jpeg_start_compress(&info, TRUE);
-  const auto line = static_cast<size_t>(image.shape.width * image.shape.channels);
-  while (info.next_scanline < info.image_height) {
-    auto* row = const_cast<JSAMPROW>(image.pixels.data() + line * info.next_scanline);
-    jpeg_write_scanlines(&info, &row, 1);
-  }
-  jpeg_finish_compress(&info);
-  jpeg_destroy_compress(&info);
-  std::fclose(file);
-}
-
-// Smooth, so that a JPEG is near it.
-Image Ramp(int64_t height, int64_t width, int64_t channels) {
-  Image image{.shape = {height, width, channels}, .pixels = {}};
-  for (int64_t y = 0; y < height; ++y) {
-    for (int64_t x = 0; x < width; ++x) {
-      for (int64_t c = 0; c < channels; ++c) {
-        image.pixels.push_back(static_cast<uint8_t>(c == 2 ? 100 : 40 + 3 * (c == 0 ? x : y)));
-      }
-    }
-  }
-  return image;
-}
 
 TEST(ImageFile, APngIsReadToTheBit) {
   const TempFolder folder;
@@ -100,18 +49,34 @@ TEST(ImageFile, AJpegIsReadNearly) {
   }
 }
 
+TEST(ImageFile, AWebpIsReadToTheBit) {
+  const TempFolder folder;
+  const fs::path path = folder.path() / "x.webp";
+  const Image image = Ramp(24, 40, 3);
+  WriteWebp(path, image);
+  const Image read = ReadImage(path);
+  EXPECT_EQ(read.shape, image.shape);
+  EXPECT_EQ(read.pixels, image.pixels);
+}
+
 TEST(ImageFile, EveryCutFileIsToldAndNamed) {
   const TempFolder folder;
   const fs::path whole = folder.path() / "whole", cut = folder.path() / "cut";
-  for (const bool jpeg : {false, true}) {
-    SCOPED_TRACE(jpeg);
-    if (jpeg) {
-      WriteJpeg(whole, Ramp(24, 40, 3));
-    } else {
-      WritePng(whole, Ramp(24, 40, 3), PNG_FORMAT_RGB);
+  const Image image = Ramp(24, 40, 3);
+  for (const char* format : {"png", "jpeg", "webp"}) {
+    SCOPED_TRACE(format);
+    switch (*format) {
+      case 'p':
+        WritePng(whole, image);
+        break;
+      case 'j':
+        WriteJpeg(whole, image);
+        break;
+      default:
+        WriteWebp(whole, image);
     }
     const std::string bytes = ReadFile(whole);
-    for (size_t size = 4; size + 16 < bytes.size(); size += 1 + bytes.size() / 40) {
+    for (size_t size = 12; size + 16 < bytes.size(); size += 1 + bytes.size() / 40) {
       std::ofstream(cut, std::ios::binary) << bytes.substr(0, size);
       try {
         ReadImage(cut);
@@ -128,7 +93,7 @@ TEST(ImageFile, EveryCutFileIsToldAndNamed) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-    EXPECT_THAT(error.message(), HasSubstr("neither a PNG nor a JPEG"));
+    EXPECT_THAT(error.message(), HasSubstr("neither a JPEG nor a PNG nor a WebP"));
   }
   EXPECT_THROW(ReadImage(folder.path() / "none.png"), Error);
 }
@@ -181,6 +146,20 @@ TEST(Image, ResizedAreMeansUnderATriangle) {
   // Twice as wide: 3/4 of the nearest and 1/4 of the next.
   EXPECT_EQ(Resized({.shape = {1, 2, 1}, .pixels = {0, 100}}, 1, 4).pixels,
             (std::vector<uint8_t>{0, 25, 75, 100}));
+}
+
+TEST(Image, TheMiddleIsCutOutOfTheResizedImage) {
+  const Image image = Ramp(30, 50, 3);
+  // 30 x 50 becomes 12 x 20, of which 8 x 8 lie in rows 2 to 9 and columns 6 to 13.
+  const Image resized = Resized(image, 12, 20);
+  const Image middle = Middle(image, {.shorter_side = 12, .height = 8, .width = 8});
+  ASSERT_EQ(middle.shape, (ImageShape{8, 8, 3}));
+  for (int64_t y = 0; y < 8; ++y) {
+    for (int64_t i = 0; i < 24; ++i) {
+      EXPECT_EQ(middle.pixels[static_cast<size_t>(y * 24 + i)],
+                resized.pixels[static_cast<size_t>((y + 2) * 60 + 18 + i)]);
+    }
+  }
 }
 
 }  // namespace

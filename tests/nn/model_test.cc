@@ -67,6 +67,15 @@ INSTANTIATE_TEST_SUITE_P(
         CountCase{Named("vgg13", "norm {kind: NORM_KIND_NONE}"), kCifar, 9404992 + kVggHead},
         CountCase{Named("vgg16", "norm {kind: NORM_KIND_NONE}"), kCifar, 14714688 + kVggHead},
         CountCase{Named("vgg19", "norm {kind: NORM_KIND_NONE}"), kCifar, 20024384 + kVggHead},
+        // torchvision.models.vgg11 and so on; of vgg11_bn the biases before norms are left out.
+        CountCase{Named("vgg11", "norm {kind: NORM_KIND_NONE}"), kImageNet, 132863336},
+        CountCase{Named("vgg13", "norm {kind: NORM_KIND_NONE}"), kImageNet, 133047848},
+        CountCase{Named("vgg16", "norm {kind: NORM_KIND_NONE}"), kImageNet, 138357544},
+        CountCase{Named("vgg19", "norm {kind: NORM_KIND_NONE}"), kImageNet, 143667240},
+        CountCase{Named("vgg11"), kImageNet, 132868840 - 2752},
+        CountCase{Named("vgg13"), kImageNet, 133053736 - 2944},
+        CountCase{Named("vgg16"), kImageNet, 138365992 - 4224},
+        CountCase{Named("vgg19"), kImageNet, 143678248 - 5504},
         // 2752 biases less, 2752 scales and shifts more.
         CountCase{Named("vgg11"), kCifar, 9220480 + 2752 + kVggHead},
         CountCase{Named("lenet", "norm {kind: NORM_KIND_NONE}"), {28, 28, 1, 10}, 431080},
@@ -201,6 +210,28 @@ TEST(Vgg11, IsNumberedAsTorchvisionsWithAndWithoutNorm) {
 TEST(Vgg16, TakesImagesTooSmallForFivePools) {
   const auto model = MakeModel(Named("vgg16", "width: 0.1"), {28, 28, 1, 10});
   EXPECT_EQ(Find(*model, "features.40.weight").shape, (Shape{51, 51, 3, 3})) << "numbers stay";
+}
+
+TEST(Vgg11, EndsInTorchvisionsLinearLayersForLargeImages) {
+  const std::string text = "width: 0.125 dropout: 0.5";
+  const auto model = MakeModel(Named("vgg11", text), kImageNet);
+  EXPECT_EQ(Find(*model, "classifier.0.weight").shape, (Shape{512, 64 * 49}));
+  EXPECT_EQ(Find(*model, "classifier.3.weight").shape, (Shape{512, 512}));
+  EXPECT_EQ(Find(*model, "classifier.6.weight").shape, (Shape{1000, 512}));
+  ASSERT_EQ(model->dropouts().size(), 2u);
+  EXPECT_EQ(model->dropouts()[0].layer, "classifier.2");
+  EXPECT_EQ(model->dropouts()[1].layer, "classifier.5");
+  // Twice as large: the same parameters, behind means of 2 x 2.
+  EXPECT_EQ(MakeModel(Named("vgg11", text), {448, 448, 3, 1000})->parameters().elements(),
+            model->parameters().elements());
+  try {
+    MakeModel(Named("vgg11", text), {256, 256, 3, 1000});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.message(), HasSubstr("give 8 x 8: they must be 224 x 224"));
+  }
+  EXPECT_EQ(Find(*MakeModel(Named("vgg11", text), {192, 192, 3, 1000}), "classifier.weight").shape,
+            (Shape{1000, 64}));
 }
 
 TEST(Models, StartTheArmsOfAStudyFromTheSameWeights) {

@@ -120,7 +120,7 @@ void AddPredictCommand(CommandLine& line) {
       "says.\n\n"
       "  syncbn predict runs/r20 cat.png dog.jpg --format json");
   command->add_option("RUN", arguments->run, "output folder of the run")->required();
-  command->add_option("IMAGE", arguments->images, "PNG and JPEG files")->required();
+  command->add_option("IMAGE", arguments->images, "JPEG, PNG and WebP files")->required();
   command->add_option("--format", arguments->format, "table, csv, or json (one object a line)")
       ->type_name("NAME")
       ->is_member({"table", "csv", "json"})

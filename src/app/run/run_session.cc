@@ -138,6 +138,8 @@ class Session {
   // Shows, writes and reports how the run has ended; the exit code. Collective.
   int Finish(train::Summary summary);
   void Introduce(const comm::ReplicaMap& map) const;
+  // What this process has met while it trained and evaluated.
+  void TellDamagedFiles() const;
 
   const RunRequest& request_;
   const config::RunFile& file_;
@@ -370,10 +372,24 @@ int Session::Finish(train::Summary summary) {
     if (!request_.quiet) PrintSummary(summary, out_, config::HasBatchNorm(run_.spec().model()));
     LeaveSummary(out_ / "summary.json", summary);
   }
+  TellDamagedFiles();
   AgreeOnEnd(communicator_, summary);
   report_.Finish(summary);
   if (root_) SayEnd(summary, observer_.saved());
   return ExitCodeOf(summary.end);
+}
+
+void Session::TellDamagedFiles() const {
+  for (const data::Dataset* split : {&run_.data().train(), &run_.data().test()}) {
+    const std::vector<std::string> files = split->Damaged();
+    if (files.empty()) continue;
+    std::string text = Plural(static_cast<int64_t>(files.size()), "file") +
+                       " could not be decoded whole, and what was missing was grey:";
+    constexpr size_t kMost = 20;
+    for (size_t i = 0; i < std::min(files.size(), kMost); ++i) text += "\n  " + files[i];
+    if (files.size() > kMost) text += "\n  and " + std::to_string(files.size() - kMost) + " more";
+    Say(stderr, "syncbn: warning: rank %d: %s\n", communicator_.rank(), text.c_str());
+  }
 }
 
 void Session::Introduce(const comm::ReplicaMap& map) const {
@@ -391,6 +407,11 @@ void Session::Introduce(const comm::ReplicaMap& map) const {
   PrintNotes(
       NotesOf(run_.spec(), &run_.model(),
               {.train = run_.train().dataset().size(), .test = run_.test().dataset().size()}));
+  for (const data::Dataset* split : {&run_.data().train(), &run_.data().test()}) {
+    for (const std::string& note : split->notes()) {
+      Say(stderr, "syncbn: warning: %s\n", note.c_str());
+    }
+  }
   const int cores = AvailableCores(), local = map.OfProcess(0).size();
   if (cores == 1 && local > 1) {
     Say(stderr,

@@ -1,0 +1,74 @@
+// Image files' bytes to pixels: JPEG (libjpeg-turbo), PNG (libpng), WebP (libwebp), told by how
+// they begin. Pure functions of their arguments; thread-safe.
+//
+// The result is red, green and blue whatever the file holds: grey three times; CMYK as PIL takes it
+// (inverted, as all programs write it into a JPEG); 16 bits become 8; what is transparent lies on
+// white. The orientation that a camera notes is not looked at, as torchvision's ImageFolder does
+// not.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "data/image_shape.h"
+#include "data/resample.h"
+
+namespace syncbn::data {
+
+// A part of an image, and the size to which it is going to be made: a JPEG is decoded in a half, a
+// quarter or an eighth of its size where that is still twice as large.
+struct WantedRegion {
+  Region region;
+  int64_t height = 0, width = 0;
+};
+
+// What is wanted of an image of this size.
+using ChooseRegion = std::function<WantedRegion(int64_t height, int64_t width)>;
+
+struct ImageDamage {
+  ErrorCode code = ErrorCode::kDataLoss;  // INVALID_ARGUMENT: a file of another kind
+  std::string what;                       // "is damaged: Premature end of JPEG file"
+};
+
+struct DecodedImage {
+  // Of the whole image; 0 where that could not be told, and there are no pixels then.
+  int64_t height = 0, width = 0;
+  // Of the file's pixels, or of its smaller version's, at least those of the region.
+  ImageShape shape;
+  std::vector<uint8_t> pixels;
+  // The region in units of those pixels.
+  double top = 0, left = 0, bottom = 0, right = 0;
+  // What could not be decoded is grey.
+  std::optional<ImageDamage> damage;
+
+  // The region's pixels made to `vertical.length` x `horizontal.length`, of which a part is made:
+  // begin and end are set here.
+  void Resample(Span1d vertical, Span1d horizontal, uint8_t* out) const;
+};
+
+DecodedImage DecodeImage(std::span<const std::byte> bytes, const ChooseRegion& choose);
+
+// All of it, in its own size.
+WantedRegion WholeImage(int64_t height, int64_t width);
+
+namespace internal {
+
+// -- The decoders of the formats ------------------------------------------------------------------
+
+DecodedImage DecodeJpeg(std::span<const std::byte> bytes, const ChooseRegion& choose);
+DecodedImage DecodePng(std::span<const std::byte> bytes, const ChooseRegion& choose);
+DecodedImage DecodeWebp(std::span<const std::byte> bytes, const ChooseRegion& choose);
+
+// Whether pixels of an image of this size can be taken: `image` says why not, else has them all,
+// grey, and the whole region that is wanted.
+bool BeginImage(DecodedImage& image, int64_t height, int64_t width);
+void SetDamage(DecodedImage& image, const std::string& what);
+
+}  // namespace internal
+}  // namespace syncbn::data

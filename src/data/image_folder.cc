@@ -1,0 +1,317 @@
+#include "data/image_folder.h"
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <set>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/printable.h"
+#include "base/text.h"
+#include "data/decode_image.h"
+#include "data/image_file.h"
+#include "data/image_index.h"
+#include "data/pixel_source.h"
+#include "data/source.h"
+#include "syncbn/v1/run.pb.h"
+
+namespace syncbn::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kName = "image_folder";
+// Of the damaged files of a folder, and of the lines about them.
+constexpr size_t kMostNamed = 20;
+
+struct Splits {
+  fs::path train, test;
+};
+
+Source SourceOf(const v1::DataSpec& spec) {
+  return {.name = std::string(kName),
+          .folder = spec.path(),
+          .advice =
+              "it needs a folder with a folder for each class to train on, and one to "
+              "evaluate on (data.train_folder, data.test_folder)"};
+}
+
+bool IsFolder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+Splits FindSplits(const v1::DataSpec& spec) {
+  const Source source = SourceOf(spec);
+  source.CheckFolder();
+  Splits splits{.train = source.folder / spec.train_folder()};
+  if (!IsFolder(splits.train)) {
+    source.Fail(ErrorCode::kNotFound, splits.train, "no such folder (data.train_folder)");
+  }
+  if (!spec.test_folder().empty()) {
+    splits.test = source.folder / spec.test_folder();
+    if (IsFolder(splits.test)) return splits;
+    source.Fail(ErrorCode::kNotFound, splits.test, "no such folder (data.test_folder)");
+  }
+  for (const char* name : {"val", "valid", "validation", "test"}) {
+    splits.test = source.folder / name;
+    if (IsFolder(splits.test)) return splits;
+  }
+  source.Fail(ErrorCode::kNotFound, source.folder,
+              "has none of the folders val, valid, validation and test");
+}
+
+// "cat/1.jpg is damaged: ...", of the first.
+std::vector<std::string> NamesOf(const ImageIndex& index, const fs::path& folder) {
+  std::vector<std::string> lines;
+  for (const IndexedDamage& damage : index.damaged) {
+    if (lines.size() == kMostNamed) break;
+    const std::string path = (folder / index.Name(index.images[damage.image])).string();
+    lines.push_back(OneLine(path + " " + damage.what));
+  }
+  return lines;
+}
+
+// "3 of 1,000 files in FOLDER are damaged or no images", and their names.
+std::string DamageText(const ImageIndex& index, const fs::path& folder) {
+  const size_t count = index.damaged.size();
+  std::string text = std::to_string(count) + " of " +
+                     Plural(static_cast<int64_t>(index.images.size()), "file") + " in " +
+                     folder.string() + (count == 1 ? " is" : " are") + " damaged or no image" +
+                     (count == 1 ? "" : "s") + ":";
+  const std::vector<std::string> lines = NamesOf(index, folder);
+  for (const std::string& line : lines) text += "\n  " + line;
+  if (lines.size() < count) text += "\n  and " + std::to_string(count - lines.size()) + " more";
+  return text;
+}
+
+// One split, in the order of its samples.
+class FolderImages : public PixelSource {
+ public:
+  struct Sample {
+    const IndexedImage* image = nullptr;
+    int32_t label = 0;  // of the training split's classes
+    Digest order;
+  };
+
+  FolderImages(fs::path folder, ImageIndex index, const v1::DataSpec& spec)
+      : folder_(std::move(folder)),
+        index_(std::move(index)),
+        side_(spec.image_size()),
+        middle_{.shorter_side = spec.resize_size(), .height = side_, .width = side_},
+        leave_out_(spec.damaged_files() == v1::DAMAGED_FILES_LEAVE_OUT) {}
+
+  const ImageIndex& index() const { return index_; }
+  const fs::path& folder() const { return folder_; }
+
+  // Its labels, for classes with these names.
+  std::vector<int32_t> Choose(const std::vector<std::string>& classes, int64_t limit);
+
+  void Write(int64_t index, const ChooseCrop& crop, uint8_t* out) const override;
+  Digest ContentDigest() const override;
+  std::vector<std::string> Damaged() const override {
+    std::lock_guard lock(mutex_);
+    return {damaged_.begin(), damaged_.end()};
+  }
+
+ private:
+  void TakeDamage(const fs::path& path, ErrorCode code, const std::string& what) const;
+
+  const fs::path folder_;
+  const ImageIndex index_;
+  const int64_t side_;
+  const MiddleCrop middle_;
+  const bool leave_out_;
+  std::vector<Sample> samples_;
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> damaged_;
+};
+
+std::vector<int32_t> FolderImages::Choose(const std::vector<std::string>& classes, int64_t limit) {
+  std::vector<int32_t> labels;
+  for (const std::string& name : index_.classes) {
+    const auto place = std::ranges::lower_bound(classes, name);
+    labels.push_back(static_cast<int32_t>(place - classes.begin()));
+  }
+  auto damage = index_.damaged.begin();
+  for (size_t i = 0; i < index_.images.size(); ++i) {
+    if (damage != index_.damaged.end() && damage->image == i) {
+      ++damage;
+      continue;
+    }
+    const IndexedImage& image = index_.images[i];
+    const std::string_view name = index_.Name(image);
+    samples_.push_back({.image = &image,
+                        .label = labels[static_cast<size_t>(image.label)],
+                        .order = DigestOf(std::as_bytes(std::span(name)))});
+  }
+  std::ranges::sort(samples_, [&](const Sample& a, const Sample& b) {
+    if (a.order.high != b.order.high) return a.order.high < b.order.high;
+    if (a.order.low != b.order.low) return a.order.low < b.order.low;
+    return index_.Name(*a.image) < index_.Name(*b.image);
+  });
+  if (limit > 0 && limit < static_cast<int64_t>(samples_.size())) {
+    samples_.resize(static_cast<size_t>(limit));
+  }
+  std::vector<int32_t> chosen;
+  for (const Sample& sample : samples_) chosen.push_back(sample.label);
+  return chosen;
+}
+
+void FolderImages::TakeDamage(const fs::path& path, ErrorCode code, const std::string& what) const {
+  const std::string text = path.string() + " " + what;
+  if (!leave_out_) {
+    throw Error(code,
+                text +
+                    "; mend or remove it, or set data.damaged_files to leave_out, which trains "
+                    "on what can be decoded");
+  }
+  std::lock_guard lock(mutex_);
+  damaged_.insert(OneLine(text));
+}
+
+void FolderImages::Write(int64_t index, const ChooseCrop& crop, uint8_t* out) const {
+  const fs::path path = folder_ / index_.Name(*samples_[static_cast<size_t>(index)].image);
+  DecodedImage image;
+  try {
+    image = DecodeImage(ReadFileBytes(path), [&](int64_t height, int64_t width) -> WantedRegion {
+      if (crop) return {.region = crop(height, width), .height = side_, .width = side_};
+      WantedRegion whole = WholeImage(height, width);
+      whole.height = middle_.Vertical(height, width).length;
+      whole.width = middle_.Horizontal(height, width).length;
+      return whole;
+    });
+    if (image.damage) TakeDamage(path, image.damage->code, image.damage->what);
+  } catch (const Error& error) {
+    if (!leave_out_) throw;
+    TakeDamage(path, error.code(), "cannot be read: " + error.message());
+  }
+  if (image.pixels.empty()) {
+    std::fill_n(out, 3 * side_ * side_, uint8_t{128});
+  } else if (crop) {
+    const Span1d side{.length = side_, .count = side_};
+    image.Resample(side, side, out);
+  } else {
+    image.Resample(middle_.Vertical(image.height, image.width),
+                   middle_.Horizontal(image.height, image.width), out);
+  }
+}
+
+Digest FolderImages::ContentDigest() const {
+  Digester digester;
+  for (const Sample& sample : samples_) {
+    digester.Add(index_.Name(*sample.image));
+    const std::array<uint64_t, 3> numbers = {static_cast<uint64_t>(sample.label),
+                                             static_cast<uint64_t>(sample.image->bytes),
+                                             sample.image->fingerprint};
+    digester.Add(std::as_bytes(std::span(numbers)));
+  }
+  const std::array<int64_t, 2> size = {side_, middle_.shorter_side};
+  digester.Add(std::as_bytes(std::span(size)));
+  return digester.Finish();
+}
+
+// The classes of the training split: a model has an output for each.
+void CheckTrainedClasses(const FolderImages& train) {
+  const ImageIndex& index = train.index();
+  if (index.classes.empty()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                train.folder().string() + " has no folders; expected one for each class");
+  }
+  std::vector<bool> has_images(index.classes.size());
+  std::vector<bool> damaged(index.images.size());
+  for (const IndexedDamage& damage : index.damaged) damaged[damage.image] = true;
+  for (size_t i = 0; i < index.images.size(); ++i) {
+    if (!damaged[i]) has_images[static_cast<size_t>(index.images[i].label)] = true;
+  }
+  std::vector<std::string> empty;
+  for (size_t label = 0; label < has_images.size(); ++label) {
+    const std::string& name = index.classes[label];
+    if (!IsUtf8(name)) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  Printable((train.folder() / name).string()) +
+                      " has a name that is not UTF-8, as names of classes must be: rename it");
+    }
+    if (!has_images[label] && empty.size() < kMostNamed) empty.push_back(name);
+  }
+  if (empty.empty()) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              train.folder().string() + " has classes without an image (JPEG, PNG or WebP): " +
+                  Join(empty, ", ") + "; remove these folders, or put images into them");
+}
+
+void CheckTestedClasses(const FolderImages& test, const std::vector<std::string>& classes) {
+  std::vector<std::string> unknown;
+  for (const std::string& name : test.index().classes) {
+    if (std::ranges::binary_search(classes, name)) continue;
+    if (unknown.size() < kMostNamed) unknown.push_back(Printable(name));
+  }
+  if (unknown.empty()) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              test.folder().string() + " has classes that are not trained on: " +
+                  Join(unknown, ", ") + "; give them images to train on, or remove them");
+}
+
+std::unique_ptr<const Dataset> DatasetOf(std::shared_ptr<FolderImages> images, Split split,
+                                         const v1::DataSpec& spec,
+                                         const std::vector<std::string>& classes) {
+  const int64_t limit = split == Split::kTrain ? spec.train_limit() : spec.test_limit();
+  Dataset::Content content{.name = std::string(kName),
+                           .split = split,
+                           .image = {spec.image_size(), spec.image_size(), 3},
+                           .classes = static_cast<int>(classes.size()),
+                           .images = {},
+                           .labels = images->Choose(classes, limit),
+                           .class_names = classes,
+                           .middle_of = spec.resize_size()};
+  if (content.labels.empty()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                images->folder().string() + " has no images (JPEG, PNG or WebP)");
+  }
+  const ImageIndex& index = images->index();
+  if (!index.damaged.empty()) {
+    content.notes.push_back(DamageText(index, images->folder()) + "\nThey are left out.");
+  }
+  if (index.other_files > 0) {
+    content.notes.push_back(images->folder().string() + " has " +
+                            Plural(index.other_files, "file") +
+                            " of other kinds, which are not looked at");
+  }
+  content.source = std::move(images);
+  return std::make_unique<const Dataset>(std::move(content));
+}
+
+}  // namespace
+
+void FindImageFolder(const v1::DataSpec& spec) {
+  FindSplits(spec);
+}
+
+DatasetPair OpenImageFolder(const v1::DataSpec& spec) {
+  const Splits splits = FindSplits(spec);
+  const auto train = std::make_shared<FolderImages>(splits.train, IndexOf(splits.train), spec);
+  const auto test = std::make_shared<FolderImages>(splits.test, IndexOf(splits.test), spec);
+  if (spec.damaged_files() != v1::DAMAGED_FILES_LEAVE_OUT) {
+    std::string text;
+    for (const auto& split : {train, test}) {
+      if (!split->index().damaged.empty()) {
+        text += DamageText(split->index(), split->folder()) + "\n";
+      }
+    }
+    if (!text.empty()) {
+      throw Error(ErrorCode::kDataLoss,
+                  text + "mend or remove them, or set data.damaged_files to leave_out");
+    }
+  }
+  CheckTrainedClasses(*train);
+  const std::vector<std::string> classes = train->index().classes;
+  CheckTestedClasses(*test, classes);
+  return {.train = DatasetOf(train, Split::kTrain, spec, classes),
+          .test = DatasetOf(test, Split::kTest, spec, classes)};
+}
+
+}  // namespace syncbn::data

@@ -1,0 +1,80 @@
+// What lies in a folder of images that has a folder for each class, found once and kept in a file.
+//
+// A start over a million files looks at the times of the folders, not at the files: while no folder
+// has changed (a file was added, removed or renamed), what the index says holds. A file that was
+// written again under its old name is seen only when something else in its folder changes; to have
+// all looked at again, remove the index.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace syncbn::data {
+
+struct IndexedImage {
+  uint64_t name_begin = 0;  // in ImageIndex::names
+  uint32_t name_bytes = 0;
+  int32_t label = 0;  // in ImageIndex::classes
+  int64_t bytes = 0;
+  int64_t modified = 0;      // nanoseconds since 1970
+  uint64_t fingerprint = 0;  // see ScannedFile
+
+  bool operator==(const IndexedImage&) const = default;
+};
+
+struct IndexedFolder {
+  std::string path;  // in the folder; "" is itself
+  int64_t modified = 0;
+
+  bool operator==(const IndexedFolder&) const = default;
+};
+
+struct IndexedDamage {
+  uint64_t image = 0;  // its number in ImageIndex::images
+  std::string what;
+
+  bool operator==(const IndexedDamage&) const = default;
+};
+
+struct ImageIndex {
+  // Names of the folders, by their bytes.
+  std::vector<std::string> classes;
+  std::vector<IndexedFolder> folders;
+  // By class, then by path.
+  std::vector<IndexedImage> images;
+  std::string names;                   // paths in the folder, one after another: "cat/1.jpg"
+  std::vector<IndexedDamage> damaged;  // in the order of `images`
+  int64_t other_files = 0;             // that are not named as images are
+  int64_t begun = 0;                   // when the scan began: nanoseconds since 1970
+
+  std::string_view Name(const IndexedImage& image) const {
+    return std::string_view(names).substr(image.name_begin, image.name_bytes);
+  }
+  bool operator==(const ImageIndex&) const = default;
+};
+
+// Files named *.jpg, *.jpeg, *.jpe, *.jfif, *.png and *.webp, in any case, at any depth below the
+// folder of a class; folders and files behind symbolic links are taken in, hidden ones (.*) are
+// not. What `known` says of files that have not changed is taken over, the others are scanned by
+// several threads. Throws NOT_FOUND or PERMISSION_DENIED where a folder cannot be read.
+ImageIndex ScanImageFolder(const std::filesystem::path& folder, const ImageIndex& known = {});
+
+// The same through the index file: FOLDER/../.NAME.syncbn-index, or, where that cannot be written,
+// one in the user's cache ($XDG_CACHE_HOME/syncbn, ~/.cache/syncbn); written whole or not at all.
+// Where several processes ask at once, one scans, and the others take what it found.
+ImageIndex IndexOf(const std::filesystem::path& folder);
+
+// -- Parts of IndexOf -----------------------------------------------------------------------------
+
+std::string ToBytes(const ImageIndex& index);
+// The inverse; throws DATA_LOSS.
+ImageIndex FromBytes(std::string_view bytes);
+// Whether no folder has changed since.
+bool IsCurrent(const ImageIndex& index, const std::filesystem::path& folder);
+// Where it may lie, the best place first.
+std::vector<std::filesystem::path> IndexFiles(const std::filesystem::path& folder);
+
+}  // namespace syncbn::data

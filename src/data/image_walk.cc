@@ -1,0 +1,205 @@
+// The scan of a folder of images: which files there are, and a look at each.
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cctype>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/image_index.h"
+#include "data/image_scan.h"
+
+namespace syncbn::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsNamedAsImage(std::string_view name) {
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return false;
+  std::string ending(name.substr(dot + 1));
+  for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  constexpr std::array<std::string_view, 6> kEndings = {"jpg",  "jpeg", "jpe",
+                                                        "jfif", "png",  "webp"};
+  return std::ranges::find(kEndings, ending) != kEndings.end();
+}
+
+int64_t Nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+struct Entries {
+  std::vector<std::string> folders, files;  // by their bytes
+};
+
+// Of one folder, but for hidden ones. What is behind a link that leads nowhere is taken for a file,
+// which the scan then names.
+Entries EntriesOf(const fs::path& folder) {
+  const std::unique_ptr<DIR, decltype([](DIR* open) { ::closedir(open); })> open(
+      ::opendir(folder.c_str()));
+  if (open == nullptr) ThrowErrno("open the folder", folder);
+  Entries entries;
+  errno = 0;
+  for (const dirent* entry = ::readdir(open.get()); entry != nullptr;
+       errno = 0, entry = ::readdir(open.get())) {
+    std::string name = entry->d_name;
+    if (name.starts_with('.')) continue;
+    bool is_folder = entry->d_type == DT_DIR;
+    if (entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) {
+      struct stat info;
+      is_folder = ::stat((folder / name).c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+    }
+    (is_folder ? entries.folders : entries.files).push_back(std::move(name));
+  }
+  if (errno != 0) ThrowErrno("read the folder", folder);
+  std::ranges::sort(entries.folders);
+  std::ranges::sort(entries.files);
+  return entries;
+}
+
+class Walk {
+ public:
+  Walk(const fs::path& root, ImageIndex& index) : root_(root), index_(index) {}
+
+  void Run() {
+    const Entries entries = Enter("");
+    index_.other_files += static_cast<int64_t>(entries.files.size());
+    index_.classes = entries.folders;
+    for (size_t label = 0; label < entries.folders.size(); ++label) {
+      Descend(entries.folders[label], static_cast<int32_t>(label));
+    }
+  }
+
+ private:
+  using Identity = std::pair<dev_t, ino_t>;
+
+  // The time of a folder is taken before its entries: what is added between counts as a change.
+  Entries Enter(const std::string& path) {
+    const fs::path folder = path.empty() ? root_ : root_ / path;
+    struct stat info;
+    if (::stat(folder.c_str(), &info) != 0) ThrowErrno("look at the folder", folder);
+    above_.push_back({info.st_dev, info.st_ino});
+    index_.folders.push_back({.path = path, .modified = Nanoseconds(info.st_mtim)});
+    return EntriesOf(folder);
+  }
+
+  void Descend(const std::string& path, int32_t label) {
+    struct stat info;
+    // A link to a folder that it lies in.
+    if (::stat((root_ / path).c_str(), &info) == 0 &&
+        std::ranges::find(above_, Identity(info.st_dev, info.st_ino)) != above_.end()) {
+      return;
+    }
+    const Entries entries = Enter(path);
+    for (const std::string& name : entries.files) {
+      if (!IsNamedAsImage(name)) {
+        ++index_.other_files;
+        continue;
+      }
+      const std::string file = path + "/" + name;
+      index_.images.push_back({.name_begin = index_.names.size(),
+                               .name_bytes = static_cast<uint32_t>(file.size()),
+                               .label = label});
+      index_.names += file;
+    }
+    for (const std::string& name : entries.folders) Descend(path + "/" + name, label);
+    above_.pop_back();
+  }
+
+  const fs::path& root_;
+  ImageIndex& index_;
+  std::vector<Identity> above_;
+};
+
+// Looks at the files, of which `known` may know some.
+class Looks {
+ public:
+  Looks(const fs::path& root, const ImageIndex& known, ImageIndex& index)
+      : root_(root), index_(index), damage_(index.images.size()) {
+    by_name_.reserve(known.images.size());
+    for (const IndexedImage& image : known.images) by_name_.emplace(known.Name(image), &image);
+    // What is damaged is looked at again: perhaps it only could not be read.
+    for (const IndexedDamage& damage : known.damaged) {
+      by_name_.erase(known.Name(known.images[damage.image]));
+    }
+  }
+
+  void Run() {
+    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    // More than cores: a look waits for the disk, too.
+    const size_t threads = std::clamp<size_t>(index_.images.size() / 256, 1, 2 * cores);
+    {
+      std::vector<std::jthread> others;
+      for (size_t i = 1; i < threads; ++i) others.emplace_back([this] { Work(); });
+      Work();
+    }
+    for (size_t i = 0; i < damage_.size(); ++i) {
+      if (!damage_[i].empty()) index_.damaged.push_back({.image = i, .what = damage_[i]});
+    }
+  }
+
+ private:
+  void Work() {
+    constexpr size_t kAtOnce = 64;
+    const size_t count = index_.images.size();
+    for (size_t begin = next_.fetch_add(kAtOnce); begin < count; begin = next_.fetch_add(kAtOnce)) {
+      for (size_t i = begin; i < std::min(count, begin + kAtOnce); ++i) Look(i);
+    }
+  }
+
+  void Look(size_t number) {
+    IndexedImage& image = index_.images[number];
+    const std::string_view name = index_.Name(image);
+    const fs::path path = root_ / name;
+    struct stat info;
+    if (::stat(path.c_str(), &info) != 0) {
+      damage_[number] = std::string("cannot be read: ") + std::strerror(errno);
+      return;
+    }
+    image.bytes = info.st_size;
+    image.modified = Nanoseconds(info.st_mtim);
+    if (!S_ISREG(info.st_mode)) {
+      damage_[number] = "is no file";
+      return;
+    }
+    const auto old = by_name_.find(name);
+    if (old != by_name_.end() && old->second->bytes == image.bytes &&
+        old->second->modified == image.modified) {
+      image.fingerprint = old->second->fingerprint;
+      return;
+    }
+    ScannedFile scanned = ScanImageFile(path, image.bytes);
+    image.fingerprint = scanned.fingerprint;
+    damage_[number] = std::move(scanned.damage);
+  }
+
+  const fs::path& root_;
+  ImageIndex& index_;
+  std::unordered_map<std::string_view, const IndexedImage*> by_name_;
+  std::vector<std::string> damage_;
+  std::atomic<size_t> next_{0};
+};
+
+}  // namespace
+
+ImageIndex ScanImageFolder(const fs::path& folder, const ImageIndex& known) {
+  ImageIndex index;
+  index.begun = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                    std::chrono::system_clock::now().time_since_epoch())
+                    .count();
+  Walk(folder, index).Run();
+  Looks(folder, known, index).Run();
+  return index;
+}
+
+}  // namespace syncbn::data

@@ -1,0 +1,23 @@
+// Image files for tests.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "data/image_file.h"
+
+namespace syncbn::data {
+
+// `format` as libpng's PNG_FORMAT_*: image has as many channels.
+void WritePng(const std::filesystem::path& path, const Image& image, uint32_t format);
+// Of colours.
+void WritePng(const std::filesystem::path& path, const Image& image);
+// Of 1 or 3 channels, quality 95.
+void WriteJpeg(const std::filesystem::path& path, const Image& image);
+// Lossless, of 3 channels.
+void WriteWebp(const std::filesystem::path& path, const Image& image);
+
+// Smooth, so that a JPEG is near it; `shift` makes another one.
+Image Ramp(int64_t height, int64_t width, int64_t channels, int shift = 0);
+
+}  // namespace syncbn::data

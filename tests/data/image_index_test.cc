@@ -1,0 +1,194 @@
+// The index of a folder of images: what is in it, and when it holds.
+#include "data/image_index.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "tests/data/image_files.h"
+#include "tests/support/temp_folder.h"
+
+namespace syncbn::data {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+std::vector<std::string> NamesOf(const ImageIndex& index) {
+  std::vector<std::string> names;
+  for (const IndexedImage& image : index.images) names.emplace_back(index.Name(image));
+  return names;
+}
+
+void Touch(const fs::path& path, std::chrono::seconds ago) {
+  fs::last_write_time(path, fs::file_time_type::clock::now() - ago);
+}
+
+class ImageIndexTest : public ::testing::Test {
+ protected:
+  ImageIndexTest() {
+    ::setenv("XDG_CACHE_HOME", (folder_.path() / "cache").c_str(), 1);
+    Add("cat/1.png");
+    Add("dog/1.png");
+  }
+  ~ImageIndexTest() override { ::unsetenv("XDG_CACHE_HOME"); }
+
+  fs::path train() const { return folder_.path() / "train"; }
+  void Add(const fs::path& name, int shift = 0) const {
+    fs::create_directories((train() / name).parent_path());
+    WritePng(train() / name, Ramp(8, 8, 3, shift));
+  }
+  // As if nothing had been written for a minute.
+  void Settle() const {
+    for (const auto& entry : fs::recursive_directory_iterator(train())) {
+      if (entry.is_directory()) Touch(entry.path(), std::chrono::seconds(60));
+    }
+    Touch(train(), std::chrono::seconds(60));
+  }
+
+  const TempFolder folder_;
+};
+
+TEST_F(ImageIndexTest, HasWhatIsNamedAsImagesByClassAndPath) {
+  Add("cat/deep/er/2.PNG");
+  Add("cat/.hidden.png");
+  Add(".git/3.png");
+  Add("cat/._1.png");
+  Add("dog/\xc3\xa9t\xc3\xa9.png");
+  Add("dog/bad\xff.png");
+  Add("dog/line\nend.png");
+  fs::create_directories(train() / "empty");
+  std::ofstream(train() / "cat/Thumbs.db") << "x";
+  std::ofstream(train() / "README") << "x";
+  // Links to a file, to a folder, and to a folder that holds it.
+  Add("../elsewhere/4.png");
+  fs::create_symlink(folder_.path() / "elsewhere/4.png", train() / "dog/linked.jpg");
+  fs::create_directory_symlink(folder_.path() / "elsewhere", train() / "fox");
+  fs::create_directory_symlink("..", train() / "dog/loop");
+  const ImageIndex index = ScanImageFolder(train());
+  EXPECT_THAT(index.classes, ElementsAre("cat", "dog", "empty", "fox"));
+  EXPECT_THAT(NamesOf(index), ElementsAre("cat/1.png", "cat/deep/er/2.PNG", "dog/1.png",
+                                          "dog/bad\xff.png", "dog/line\nend.png", "dog/linked.jpg",
+                                          "dog/\xc3\xa9t\xc3\xa9.png", "fox/4.png"));
+  EXPECT_EQ(index.other_files, 2);
+  EXPECT_THAT(index.damaged, IsEmpty());
+  for (const IndexedImage& image : index.images) {
+    EXPECT_EQ(index.Name(image).substr(0, 3),
+              index.classes[static_cast<size_t>(image.label)].substr(0, 3));
+    EXPECT_GT(image.bytes, 0);
+    EXPECT_NE(image.fingerprint, 0u);
+  }
+}
+
+TEST_F(ImageIndexTest, IsReadAsItWasWrittenAndNotOtherwise) {
+  std::ofstream(train() / "cat/0.jpg") << "no image";
+  const ImageIndex index = ScanImageFolder(train());
+  ASSERT_THAT(index.damaged, SizeIs(1));
+  const std::string bytes = ToBytes(index);
+  EXPECT_EQ(FromBytes(bytes), index);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_THROW(FromBytes(bytes.substr(0, size)), Error) << size;
+  }
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    std::string wrong = bytes;
+    wrong[at] = static_cast<char>(wrong[at] ^ 0x20);
+    EXPECT_THROW(FromBytes(wrong), Error) << at;
+  }
+}
+
+TEST_F(ImageIndexTest, HoldsUntilAFolderChanges) {
+  EXPECT_FALSE(IsCurrent(ScanImageFolder(train()), train())) << "written a moment ago";
+  Settle();
+  const ImageIndex index = ScanImageFolder(train());
+  EXPECT_TRUE(IsCurrent(index, train()));
+  EXPECT_FALSE(IsCurrent(ImageIndex(), train()));
+  for (const char* change : {"cat/2.png", "new/1.png"}) {
+    Add(change);
+    EXPECT_FALSE(IsCurrent(index, train())) << change;
+    Settle();
+    fs::remove_all(change[0] == 'n' ? train() / "new" : train() / change);
+  }
+}
+
+TEST_F(ImageIndexTest, IsKeptBesideTheFolderAndUsedAgain) {
+  Settle();
+  const ImageIndex first = IndexOf(train());
+  const fs::path file = folder_.path() / ".train.syncbn-index";
+  ASSERT_TRUE(fs::exists(file));
+  EXPECT_EQ(FromBytes(ReadFile(file)), first);
+  EXPECT_EQ(IndexOf(train()), first) << "also the time of the scan: there was no other";
+  EXPECT_EQ(IndexOf(folder_.path() / "./train/"), first);
+  // What is damaged in it is made anew.
+  std::ofstream(file) << "syncbn images 1\nsomething";
+  EXPECT_EQ(NamesOf(IndexOf(train())), NamesOf(first));
+  EXPECT_NO_THROW(FromBytes(ReadFile(file)));
+}
+
+TEST_F(ImageIndexTest, LiesInTheCacheWhereTheDataCannotBeWrittenBeside) {
+  Settle();
+  // Even root cannot put a file in the place of a folder that is not empty.
+  fs::create_directories(folder_.path() / ".train.syncbn-index/full");
+  const ImageIndex first = IndexOf(train());
+  const std::vector<fs::path> places = IndexFiles(fs::canonical(train()));
+  ASSERT_THAT(places, SizeIs(2));
+  EXPECT_TRUE(places[1].string().starts_with((folder_.path() / "cache/syncbn").string()));
+  EXPECT_EQ(FromBytes(ReadFile(places[1])), first);
+  EXPECT_EQ(IndexOf(train()), first);
+}
+
+TEST_F(ImageIndexTest, OnlyNewAndChangedFilesAreLookedAtAgain) {
+  Settle();
+  const ImageIndex first = ScanImageFolder(train());
+  // Other bytes of the same size under an old time: known, and not read again.
+  const fs::path cat = train() / "cat/1.png";
+  const auto time = fs::last_write_time(cat);
+  std::string bytes = ReadFile(cat);
+  const std::string whole = bytes;
+  std::fill(bytes.begin() + 40, bytes.end(), 'x');
+  std::ofstream(cat, std::ios::binary) << bytes;
+  fs::last_write_time(cat, time);
+  Add("dog/2.png");
+  const ImageIndex second = ScanImageFolder(train(), first);
+  EXPECT_THAT(NamesOf(second), ElementsAre("cat/1.png", "dog/1.png", "dog/2.png"));
+  EXPECT_EQ(second.images[0].fingerprint, first.images[0].fingerprint);
+  EXPECT_THAT(second.damaged, IsEmpty());
+  // With another time it is read.
+  Touch(cat, std::chrono::seconds(5));
+  const ImageIndex third = ScanImageFolder(train(), second);
+  EXPECT_NE(third.images[0].fingerprint, first.images[0].fingerprint);
+  ASSERT_THAT(third.damaged, SizeIs(1));
+  // What is damaged is looked at every time.
+  std::ofstream(cat, std::ios::binary) << whole;
+  Touch(cat, std::chrono::seconds(5));
+  EXPECT_THAT(ScanImageFolder(train(), third).damaged, IsEmpty());
+}
+
+TEST_F(ImageIndexTest, SeveralWhoAskAtOnceGetTheSame) {
+  for (int i = 0; i < 600; ++i) Add("cat/" + std::to_string(i) + ".png", i);
+  Settle();
+  constexpr size_t kThreads = 4;
+  std::vector<ImageIndex> got(kThreads);
+  {
+    std::vector<std::jthread> threads;
+    for (ImageIndex& index : got) threads.emplace_back([&] { index = IndexOf(train()); });
+  }
+  EXPECT_THAT(got[0].images, SizeIs(601));
+  // One has scanned: the others have the time of its scan.
+  for (const ImageIndex& index : got) EXPECT_EQ(index, got[0]);
+}
+
+TEST_F(ImageIndexTest, AFolderThatIsNotThereIsTold) {
+  EXPECT_THROW(ScanImageFolder(folder_.path() / "none"), Error);
+}
+
+}  // namespace
+}  // namespace syncbn::data
