@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 namespace syncbn {
 namespace {
@@ -23,9 +24,16 @@ std::string OneLine(std::string text) {
 class Reporter : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo& test) override {
     test_ = std::string(test.test_suite_name()) + "." + test.name();
+    failed_ = false;
   }
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (result.skipped()) text_ += "skipped: " + test_ + ": " + OneLine(result.message()) + "\n";
+    // What failed first; the rest often follows from it.
+    if (!result.failed() || std::exchange(failed_, true)) return;
+    const std::string file = result.file_name() == nullptr ? "" : result.file_name();
+    text_ += "failed: " + test_ + ": " + file.substr(file.rfind('/') + 1) + ":" +
+             std::to_string(result.line_number()) + ": " +
+             OneLine(result.message()).substr(0, kLongest) + "\n";
   }
   void OnTestProgramEnd(const testing::UnitTest& all) override {
     const char* path = std::getenv("SYNCBN_TEST_RESULTS");
@@ -42,7 +50,9 @@ class Reporter : public testing::EmptyTestEventListener {
     if (file >= 0) ::close(file);
   }
 
+  static constexpr size_t kLongest = 300;
   std::string test_, text_;
+  bool failed_ = false;
 };
 
 }  // namespace
