@@ -82,6 +82,13 @@ void WriteFileAtomically(const std::filesystem::path& path, std::string_view con
 
 void WriteFileAtomically(const std::filesystem::path& path,
                          std::span<const std::span<const std::byte>> pieces) {
+  // A device, a pipe or a socket would be gone afterwards, with a file in its place.
+  struct stat there = {};
+  if (::lstat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode) &&
+      !S_ISDIR(there.st_mode)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                path.string() + " is a device, a pipe or a socket: give the name of a file");
+  }
   std::filesystem::path temporary = path;
   temporary += ".tmp." + std::to_string(::getpid());
   Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));

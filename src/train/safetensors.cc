@@ -57,6 +57,7 @@ class Source {
     size_ = static_cast<uint64_t>(status.st_size);
   }
 
+  std::string name() const { return path_.string(); }
   uint64_t size() const { return size_; }
 
   // The next bytes, all of them.
@@ -118,6 +119,13 @@ std::optional<DType> ParseDType(const std::string& name) {
   return std::nullopt;
 }
 
+// The other element types of safetensors files.
+bool IsOfFormat(std::string_view name) {
+  constexpr std::string_view kOthers[] = {"F16", "F8_E4M3", "F8_E5M2", "BOOL", "I8",
+                                          "I16", "U16",     "U32",     "U64",  "C64"};
+  return std::ranges::find(kOthers, name) != std::end(kOthers);
+}
+
 // Bytes of a tensor; nothing when that does not fit 63 bits.
 std::optional<uint64_t> BytesOf(std::span<const int64_t> extents, DType dtype) {
   int64_t bytes = static_cast<int64_t>(SizeOf(dtype));
@@ -149,6 +157,11 @@ Entry ParseEntry(const std::string& name, const nlohmann::json& value, uint64_t 
                        &offsets = value["data_offsets"];
   const std::optional<DType> known =
       dtype.is_string() ? ParseDType(dtype.get<std::string>()) : std::nullopt;
+  if (!known && dtype.is_string() && IsOfFormat(dtype.get<std::string>())) {
+    throw Error(ErrorCode::kInvalidArgument,
+                source.name() + ": tensor '" + name + "' is of " + dtype.get<std::string>() +
+                    ", which is not read: convert it to F32 (or F64, I32, I64, U8, BF16)");
+  }
   if (!known) damaged("unknown element type " + dtype.dump() + " (F32, F64, I32, I64, U8 or BF16)");
   entry.dtype = *known;
 

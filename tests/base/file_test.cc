@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 
@@ -36,6 +37,22 @@ TEST(WriteFileAtomically, FullDiskLeavesTheOldContent) {
     EXPECT_EQ(error.message(), "cannot write " + path.string() + ": No space left on device");
   }
   EXPECT_EQ(ReadFile(path), "old");
+}
+
+TEST(WriteFileAtomically, PutsNothingInThePlaceOfAPipeOrADevice) {
+  TempFolder folder;
+  const auto path = folder.path() / "pipe";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  try {
+    WriteFileAtomically(path, "new");
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(error.message(),
+              path.string() + " is a device, a pipe or a socket: give the name of a file");
+  }
+  EXPECT_TRUE(std::filesystem::is_fifo(path));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
 TEST(ReadFile, MissingFileIsNamed) {

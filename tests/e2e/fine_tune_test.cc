@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <png.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -204,6 +205,28 @@ TEST_F(FineTune, EvaluateSaysWhatTheRunHasSaidAndExportRefusesWhatOnnxHasNot) {
   }
   EXPECT_THAT(Ok({"evaluate", "run", "--with", "batch"}), HasSubstr("batch "));
   EXPECT_EQ(Syncbn({"evaluate", "run", "--with", "best"}).status, 2);
+
+  // Data that have moved since; and a model for which all ways are the same.
+  std::filesystem::create_directory(folder_.path() / "cifar");
+  for (const char* name : {"cifar/a.bin", "cifar/test.bin"})
+    Write(name, std::string(3073 * 40, '\1'));
+  Write("moved.yaml",
+        "data: {dataset: cifar_binary, path: cifar}\n"
+        "model: {architecture: cnn_small, norm: layer}\ntrain: {max_steps: 1}\n");
+  Ok({"train", "moved.yaml", "--out", "moved", "--quiet"});
+  std::filesystem::rename(folder_.path() / "cifar", folder_.path() / "elsewhere");
+  EXPECT_EQ(Syncbn({"evaluate", "moved"}).status, 2);
+  const auto same = nlohmann::json::parse(Ok(
+      {"evaluate", "moved", "--data", "elsewhere", "--with", "running,precise,batch", "--json"}));
+  EXPECT_EQ(same.at("precise"), same.at("running"));
+  EXPECT_EQ(same.at("batch"), same.at("running"));
+  Write("elsewhere/a.bin", std::string(3073 * 40, '\2'));
+  EXPECT_EQ(Syncbn({"evaluate", "moved", "--data", "elsewhere"}).status, 2) << "other data";
+
+  // A pipe is not made a file.
+  ASSERT_EQ(::mkfifo((folder_.path() / "pipe").c_str(), 0600), 0);
+  EXPECT_EQ(Syncbn({"export", "run", "--format", "torch", "--out", "pipe"}).status, 2);
+  EXPECT_TRUE(std::filesystem::is_fifo(folder_.path() / "pipe"));
   const ProcessResult step = Syncbn({"export", "run", "--format", "torch", "--step", "99"});
   EXPECT_EQ(step.status, 2);
   EXPECT_THAT(step.err, HasSubstr("has no checkpoint after step 99; there are some after 4"));

@@ -140,6 +140,15 @@ TEST_F(SafetensorsTest, DuplicateNamesAreRefused) {
             "the name 'dtype' is in its header twice");
 }
 
+TEST_F(SafetensorsTest, ATypeThatIsNotReadIsNoDamage) {
+  WritePlainly(path_,
+               FileOf(R"({"w":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}})", "12345678"));
+  EXPECT_EQ(ErrorOf([&] { ReadSafetensors(path_); }),
+            "INVALID_ARGUMENT: " + path_.string() +
+                ": tensor 'w' is of F16, which is not read: convert it to F32 (or F64, I32, I64, "
+                "U8, BF16)");
+}
+
 TEST_F(SafetensorsTest, DamageOfAnEntryIsNamed) {
   auto entry = [&](const std::string& value, const std::string& data = "12345678") {
     return DamageOf(FileOf("{\"w\":" + value + "}", data));
@@ -148,8 +157,8 @@ TEST_F(SafetensorsTest, DamageOfAnEntryIsNamed) {
   EXPECT_EQ(entry(R"({"dtype":"F32","shape":[2]})"), "tensor 'w': its entry has no data_offsets");
   EXPECT_EQ(entry(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8],"extra":1})"),
             "tensor 'w': its entry has more than dtype, shape and data_offsets");
-  EXPECT_EQ(entry(R"({"dtype":"F16","shape":[4],"data_offsets":[0,8]})"),
-            "tensor 'w': unknown element type \"F16\" (F32, F64, I32, I64, U8 or BF16)");
+  EXPECT_EQ(entry(R"({"dtype":"F17","shape":[4],"data_offsets":[0,8]})"),
+            "tensor 'w': unknown element type \"F17\" (F32, F64, I32, I64, U8 or BF16)");
   EXPECT_EQ(entry(R"({"dtype":4,"shape":[2],"data_offsets":[0,8]})"),
             "tensor 'w': unknown element type 4 (F32, F64, I32, I64, U8 or BF16)");
   for (const char* shape : {"[-2]", "[2.0]", "\"2\"", "[9223372036854775808]", "[[2]]"}) {

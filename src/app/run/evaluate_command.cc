@@ -22,25 +22,24 @@ namespace syncbn::app {
 namespace {
 
 struct Arguments {
-  std::string run;
+  std::string run, data;
   std::vector<std::string> with = {"running"};
   std::string backend = "cpu";
   int64_t step = -1, precise_samples = -1;
   bool json = false;
 };
 
+// Without batch normalization all ways are the same, and one is taken for all.
 v1::EvaluationMode ModeOf(const std::string& name, const v1::ModelSpec& model) {
   for (const v1::EvaluationMode mode :
        {v1::EVALUATION_MODE_RUNNING, v1::EVALUATION_MODE_PRECISE, v1::EVALUATION_MODE_BATCH}) {
     if (name != train::EvaluationName(mode)) continue;
     if (config::EvaluationFits(model, mode)) return mode;
+    if (!config::HasBatchNorm(model)) return v1::EVALUATION_MODE_RUNNING;
     throw Error(
         ErrorCode::kInvalidArgument,
         "--with " + name +
-            (config::HasBatchNorm(model)
-                 ? ": the model keeps no running statistics (norm.running: none); give --with batch"
-                 : ": the model has no batch normalization, and all ways of evaluating it are the "
-                   "same; give --with running"));
+            ": the model keeps no running statistics (norm.running: none); give --with batch");
   }
   throw Error(ErrorCode::kInvalidArgument,
               "--with " + name + ": expected running, precise or batch");
@@ -49,7 +48,8 @@ v1::EvaluationMode ModeOf(const std::string& name, const v1::ModelSpec& model) {
 void Evaluate(const Arguments& arguments) {
   const TrainedRun run = OpenTrainedRun(
       arguments.run, arguments.step < 0 ? std::nullopt : std::optional(arguments.step));
-  const v1::RunSpec& spec = run.file.spec;
+  v1::RunSpec spec = run.file.spec;
+  if (!arguments.data.empty()) spec.mutable_data()->set_path(arguments.data);
   train::CheckpointEvaluationOptions options{
       .modes = {},
       .precise_samples = arguments.precise_samples > 0 ? arguments.precise_samples
@@ -57,6 +57,8 @@ void Evaluate(const Arguments& arguments) {
       .concurrency = AvailableCores()};
   for (const std::string& name : arguments.with)
     options.modes.push_back(ModeOf(name, spec.model()));
+  const bool batch_norm = config::HasBatchNorm(spec.model());
+  if (!batch_norm) options.modes.resize(1);
   const auto backend = MakeBackend(arguments.backend);
   data::DatasetCache datasets;
   const train::PreparedRun prepared(spec, datasets);
@@ -65,13 +67,16 @@ void Evaluate(const Arguments& arguments) {
       train::EvaluateCheckpoint(prepared, *backend, run.checkpoint, options);
   std::vector<std::vector<std::string>> rows = {{"statistics", "loss", "accuracy", "samples"}};
   nlohmann::ordered_json json = {{"step", run.checkpoint.manifest.counters.step}};
-  for (size_t i = 0; i < results.size(); ++i) {
-    const std::string name = train::EvaluationName(options.modes[i]);
-    json[name] = {{"loss", results[i].loss},
-                  {"accuracy", results[i].accuracy},
-                  {"samples", results[i].samples}};
-    rows.push_back({name, Fixed(results[i].loss, 4), Fixed(results[i].accuracy, 4),
-                    std::to_string(results[i].samples)});
+  for (size_t i = 0; i < arguments.with.size(); ++i) {
+    const std::string& name = arguments.with[i];
+    const train::EvaluationResult& result = results[batch_norm ? i : 0];
+    json[name] = {
+        {"loss", result.loss}, {"accuracy", result.accuracy}, {"samples", result.samples}};
+    rows.push_back(
+        {name, Fixed(result.loss, 4), Fixed(result.accuracy, 4), std::to_string(result.samples)});
+  }
+  if (!batch_norm && arguments.with.size() > 1) {
+    Say(stderr, "note: without batch normalization all ways of evaluating are the same\n");
   }
   if (arguments.json) {
     Say(stdout, "%s\n", json.dump().c_str());
@@ -92,11 +97,16 @@ void AddEvaluateCommand(CommandLine& line) {
       "samples at\n"
       "the weights of the checkpoint. batch: those of each test batch, in the groups of "
       "training.\n\n"
-      "  syncbn evaluate runs/r20 --with running,precise,batch");
+      "  syncbn evaluate runs/r20 --with running,precise,batch\n"
+      "  syncbn evaluate /archive/r20 --data /archive/cifar-10-batches-bin");
   command->add_option("RUN", arguments->run, "output folder of the run")->required();
   command->add_option("--with", arguments->with, "running, precise, batch (default: running)")
       ->type_name("NAMES")
       ->delimiter(',');
+  command
+      ->add_option("--data", arguments->data,
+                   "the folder that holds the data now (default: data.path of the run)")
+      ->type_name("DIR");
   command
       ->add_option("--precise-samples", arguments->precise_samples,
                    "training samples of `precise` (default: as the run file says)")

@@ -52,8 +52,9 @@ void Export(const Arguments& arguments) {
       {"syncbn.step", step},
       {"syncbn.state_digest", run.checkpoint.manifest.state_digest.Hex()},
       {"syncbn.input", nlohmann::json::parse(input.ToJson()).dump()}};
-  const fs::path path =
-      arguments.out.empty() ? run.out / FileNameOf(arguments.format) : fs::path(arguments.out);
+  // What a link leads to is replaced, not the link (/dev/stdout is one).
+  const fs::path path = fs::weakly_canonical(
+      arguments.out.empty() ? run.out / FileNameOf(arguments.format) : fs::path(arguments.out));
   if (arguments.format == "onnx") {
     WriteFileAtomically(path, interchange::OnnxModel(*model, weights,
                                                      {.fold_batch_norms = arguments.fold,
