@@ -1,5 +1,6 @@
 """How each block of shell commands of the pages is run by pages_test.py: (page, heading, number below it)."""
 import dataclasses
+import sys
 
 
 @dataclasses.dataclass
@@ -11,6 +12,7 @@ class Block:
     says: list = dataclasses.field(default_factory=list)     # words of its output, or of how stand-ins were called
     leaves: list = dataclasses.field(default_factory=list)   # files that are there afterwards
     tools: list = dataclasses.field(default_factory=list)
+    modules: list = dataclasses.field(default_factory=list)  # of the Python that runs this
     needs_data: bool = False
     seconds: int = 100
 
@@ -85,6 +87,12 @@ TEXT
 syncbn study run counted.yaml --out studies/batch --quiet
 """
 
+# Real installations by pip, which has to find all it needs here; the distribution's Python, whatever is first in PATH.
+NO_NETWORK = "export PIP_NO_INDEX=1 PYTHONDONTWRITEBYTECODE=1; unset PYTHONPATH\n"
+THIS_PYTHON = {"python3": f'exec {sys.executable} "$@"\n'}
+STUB_TOOLS = ["protoc", "grpc_python_plugin"]
+PYTHON_LIBRARIES = ["grpc", "google.protobuf", "yaml", "pandas", "setuptools", "wheel"]
+
 BLOCKS = {
     ("README.md", "syncbn", 1): Block(
         changes=[("launch/demo ", "launch/demo --set data.shapes.train_samples=256 --set train.epochs=1 ")],
@@ -140,6 +148,10 @@ until syncbn status --token-file runs/token >/dev/null 2>&1; do sleep 0.1; done"
     # Where there is no GPU every part says so; tests/gpu/script_test.py has the others.
     ("src/backend/cuda/README.md", "On a GPU", 1): Block(says=["conformance", "no GPU"]),
     ("src/client/python/README.md", "syncbn from Python", 1): Block(
-        stand_ins={"pip": "[[ -e $TREE/${2#./}/pyproject.toml ]]"}, says=["pip install ./src/client/python"]),
+        before=NO_NETWORK, stand_ins=THIS_PYTHON, tools=STUB_TOOLS, modules=["ensurepip", *PYTHON_LIBRARIES],
+        says=["Successfully installed syncbn-"], leaves=["build/python/bin/activate"]),
+    ("src/client/python/README.md", "syncbn from Python", 2): Block(
+        before=NO_NETWORK, stand_ins=THIS_PYTHON, tools=STUB_TOOLS, modules=["pip", *PYTHON_LIBRARIES],
+        says=["Successfully installed syncbn-"], leaves=["build/site/syncbn/v1/job_pb2.py"]),
     ("tests/README.md", "Tests and figures", 1): Block(says=["test \n", "test --image\n", "test -R config\n", "test --sanitize\n"]),
 }

@@ -4,6 +4,7 @@ A block that is not listed here is a failure, and so are links that lead nowhere
 
 pages_test.py PROGRAM SOURCE [PAGE ...]    77 where what all of it needs is missing
 """
+import importlib.util
 import os
 import re
 import shutil
@@ -141,7 +142,7 @@ class Tree:
         for name in ("build/bin", "bin", "data"):
             os.makedirs(os.path.join(folder, name))
         shutil.copytree(os.path.join(source, "launch"), os.path.join(folder, "launch"))
-        for name in ("configs", "proto", "src", "docker", "tests"):
+        for name in ("configs", "proto", "src", "docker", "tests", "CMakeLists.txt"):
             os.symlink(os.path.join(source, name), os.path.join(folder, name))
         built = os.path.dirname(os.path.abspath(program))
         for name in os.listdir(built):
@@ -169,12 +170,22 @@ class Tree:
         return open(self.calls).read() if os.path.exists(self.calls) else ""
 
 
+def has_module(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
+
+
 def run_block(program, source, commands, block):
     if block.needs_data and not os.environ.get("SYNCBN_TEST_DATA"):
         raise Skipped("SYNCBN_TEST_DATA names no folder with real data")
     for tool in block.tools:
         if not shutil.which(tool):
             raise Skipped(f"{tool} is not installed")
+    for module in block.modules:
+        if not has_module(module):
+            raise Skipped(f"Python has no {module}")
     for old, new in block.changes:
         expect(old in commands, f"its change of '{old}' changes nothing any more")
         commands = commands.replace(old, new)

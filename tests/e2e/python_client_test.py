@@ -4,8 +4,10 @@ is also killed, asks for tokens and speaks TLS; its types are checked, and its e
 Usage: python_client_test.py SYNCBN SOURCE_FOLDER [TEST...]
 """
 import contextlib
+import datetime
 import importlib.util
 import json
+import math
 import os
 import re
 import shutil
@@ -16,6 +18,8 @@ import tempfile
 import threading
 import time
 import unittest
+import warnings
+from unittest import mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import test_report  # noqa: E402
@@ -25,6 +29,8 @@ PROGRAM, SOURCE = (os.path.abspath(path) for path in sys.argv[1:3])
 PACKAGE = os.path.join(SOURCE, "src", "client", "python")
 FOLDER = tempfile.mkdtemp(prefix="syncbn-python-")
 SITE = os.path.join(FOLDER, "site")
+
+CHECKOUT = os.path.join(FOLDER, "checkout")
 
 RUN_FILE = """\
 # comments travel with the job
@@ -64,17 +70,20 @@ def install():
         missing.append("protobuf-compiler-grpc")
     if missing:
         test_report.skip("install " + ", ".join(missing))
-    copy = os.path.join(FOLDER, "checkout")
-    shutil.copytree(PACKAGE, os.path.join(copy, "src", "client", "python"),
+    shutil.copytree(PACKAGE, os.path.join(CHECKOUT, "src", "client", "python"),
                     ignore=shutil.ignore_patterns("build", "*.egg-info", "v1"))
-    shutil.copytree(os.path.join(SOURCE, "proto"), os.path.join(copy, "proto"))
-    shutil.copy(os.path.join(SOURCE, "CMakeLists.txt"), copy)
+    shutil.copytree(os.path.join(SOURCE, "proto"), os.path.join(CHECKOUT, "proto"))
+    shutil.copy(os.path.join(SOURCE, "CMakeLists.txt"), CHECKOUT)
+    pip_install(SITE)
+    sys.path.insert(0, SITE)
+
+
+def pip_install(target):
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--target", SITE,
-         "./src/client/python"], cwd=copy, capture_output=True, text=True, timeout=PATIENCE)
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--target", target,
+         "./src/client/python"], cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode != 0:
         raise SystemExit(done.stdout + done.stderr)
-    sys.path.insert(0, SITE)
 
 
 class Coordinator:
@@ -137,6 +146,35 @@ def await_step(job, step):
         time.sleep(0.05)
 
 
+class InstallTest(unittest.TestCase):
+    def test_what_an_earlier_build_has_left_is_not_installed(self):
+        package = os.path.join(CHECKOUT, "src", "client", "python")
+
+        def tree():
+            return sorted(os.path.join(folder, name) for folder, _, names in os.walk(package) for name in names
+                          if not name.endswith(".pyc"))
+        self.assertEqual([path for path in tree() if "/build/" in path or ".egg-info" in path], [])
+        for folder in ("build/lib/syncbn", "syncbn/v1"):
+            os.makedirs(os.path.join(package, folder))
+            with open(os.path.join(package, folder, "gone.py"), "w"):
+                pass
+        before, site = tree(), os.path.join(FOLDER, "site-again")
+        try:
+            pip_install(site)
+            self.assertEqual(tree(), before)
+        finally:
+            for folder in ("build", "syncbn/v1"):
+                shutil.rmtree(os.path.join(package, folder))
+        installed = os.listdir(os.path.join(site, "syncbn")) + os.listdir(os.path.join(site, "syncbn", "v1"))
+        self.assertIn("job_pb2.py", installed)
+        self.assertNotIn("gone.py", installed)
+
+    def test_version_is_that_of_the_program(self):
+        said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+        self.assertRegex(syncbn.__version__, r"^\d+\.\d+\.\d+$")
+        self.assertIn(syncbn.__version__, said)
+
+
 class TypesTest(unittest.TestCase):
     def mypy(self, *arguments):
         return subprocess.run(
@@ -176,8 +214,14 @@ class TextsTest(unittest.TestCase):
         from syncbn import files
         self.assertEqual(files.overrides({"a": numpy.float64(0.5), "b": numpy.arange(3), "c": "x y", "d": True}),
                          ["a=0.5", "b=[0, 1, 2]", 'c="x y"', "d=true"])
-        with self.assertRaises(ValueError):
-            files.overrides({"a": float("nan")})
+        within = {}
+        within["itself"] = within
+        for wrong, place in (({"a": math.nan}, r"overrides\['a'\]: nan"), ({"a": {"b": [1, math.inf]}}, r"'a'\]\.b\[1\]: inf"),
+                             ({"a": {"b": {1}}}, r"'a'\]\.b: \{1\}, a set"), ({"a": within}, "levels deep"),
+                             ({"a": "\ud800"}, "half a character"), ({1: 2}, "a key of overrides: 1"),
+                             (["a=1"], "overrides: .* expected a dict")):
+            with self.assertRaisesRegex(syncbn.InvalidArgument, place):
+                files.overrides(wrong)
 
     def test_tables_are_escaped(self):
         from syncbn import html
@@ -193,6 +237,72 @@ class TextsTest(unittest.TestCase):
             syncbn.Client("localhost:1", ca=__file__)
         with self.assertRaisesRegex(syncbn.InvalidRequest, "no coordinator serves"):
             syncbn.Client.of_data_folder(FOLDER)
+
+    def test_an_argument_is_named_as_its_caller_wrote_it(self):
+        client = syncbn.Client("127.0.0.1:1", tries=1)
+        job = syncbn.Job(client._connection, None)
+        nan, empty, latin = math.nan, os.path.join(FOLDER, "empty"), os.path.join(FOLDER, "latin")
+        open(empty, "w").close()
+        with open(latin, "wb") as file:
+            file.write(b"\xff")
+        submit, wrong = (lambda **more: lambda: client.submit(RUN_FILE, **more)), []
+        for argument, values in {
+                "processes": ["2", 2 ** 40, 0, 1.5, True], "threads": [0, None], "memory_mib": [-1, 2 ** 70],
+                "priority": ["high", -2 ** 40], "max_retries": [-1, "3"], "processes_per_host": [-1],
+                "time_limit": ["2x", "", "1h30", "5 h", nan, math.inf, 0, -1, 1e300, [], datetime.timedelta(0)],
+                "name": ["\ud800", 5], "hosts": ["node1", [1]], "host_tags": [None], "labels": [["a"], {"a": "\ud800"}, {1: 2}],
+                "environment": [{"A": 1}], "output_folder": [None], "request_id": [7], "overrides": [["a=1"]]}.items():
+            wrong += [(argument, submit(**{argument: value})) for value in values]
+        for value in ("", FOLDER, 5, None, b"run.yaml", os.path.join(FOLDER, "none"), latin, "a\0b", "\ud800\n"):
+            wrong.append(("run: .*YAML text|run: .*UTF-8", lambda value=value: client.submit(value)))
+        wrong += [
+            (r"run\.train\.learning_rate\.base: nan", lambda: client.submit({"train": {"learning_rate": {"base": nan}}})),
+            ("study: ", lambda: client.submit_study("")), ("form", lambda: client.submit_study(STUDY, form=1)),
+            ("at_once", lambda: client.submit_study(STUDY, at_once=-1)), ("limit", lambda: client.jobs(limit=-1)),
+            ("limit", lambda: client.studies(limit="3")), ("filter", lambda: client.jobs(3)),
+            ("labels", lambda: client.jobs(labels={"a": '" OR "'})), ("name", lambda: client.job("\u00b2")),
+            ("timeout", lambda: job.wait("2h")), ("timeout", lambda: job.wait(nan)), ("timeout", lambda: job.wait(1e300)),
+            ("rank", lambda: job.log(attempt=1, rank=-1)),
+            ("address", lambda: syncbn.Client("localhost:99999")), ("address", lambda: syncbn.Client("\ud800:1")),
+            ("deadline", lambda: syncbn.Client(deadline=nan)), ("tries", lambda: syncbn.Client(tries=0)),
+            ("ca: there is no file", lambda: syncbn.Client(ca="no.pem")), ("ca: .* is a folder", lambda: syncbn.Client(ca=FOLDER)),
+            ("token_file: there is no file", lambda: syncbn.Client(token_file="no.token")),
+            ("token_file: .* is empty", lambda: syncbn.Client(token_file=empty)),
+            ("token_file: .*UTF-8", lambda: syncbn.Client(token_file=latin))]
+        with mock.patch.object(syncbn.Job, "name", "jobs/1"):
+            for number, (words, call) in enumerate(wrong):
+                with self.subTest(number=number, words=words):
+                    with self.assertRaisesRegex(syncbn.InvalidArgument, "^(.* )?(" + words + ")") as caught:
+                        call()
+                    error = caught.exception
+                    self.assertIsInstance(error, ValueError)
+                    self.assertIsInstance(error, syncbn.Error)
+                    self.assertEqual(error.code, "INVALID_ARGUMENT")
+                    self.assertTrue(str(error).startswith(error.argument + ": ") and "; expected " + error.expected in str(error))
+
+    def test_time_limits_are_those_of_the_command_line(self):
+        from syncbn import arguments
+        for value, seconds in (("2h", 7200), ("30m", 1800), ("45s", 45), ("90", 90), ("1h30m", 5400), ("1d", 86400),
+                               ("1.5h", 5400), (600, 600), (2.5, 2.5), (datetime.timedelta(minutes=2), 120)):
+            self.assertEqual(arguments.time_limit(value).total_seconds(), seconds, value)
+        self.assertIsNone(arguments.time_limit(None))
+
+    def test_a_token_that_no_header_holds_is_not_printed(self):
+        token_file = os.path.join(FOLDER, "wrong.token")
+        with open(token_file, "w") as file:
+            file.write("SECRET\u00fc")
+        script = ("import sys, syncbn\n"
+                  "for options in ({'token': 'SECRET\u00fc'}, {'token': 'SECRET x'}, {'token': 'SECRET\\n'}, {'token': b'SECRET'},\n"
+                  "                {'token_file': sys.argv[1]}, {}):\n"
+                  "    try: syncbn.Client('127.0.0.1:1', tries=1, **options).jobs()\n"
+                  "    except syncbn.InvalidArgument as error: print(error)")
+        done = subprocess.run(
+            [sys.executable, "-c", script, token_file], text=True, capture_output=True, timeout=PATIENCE,
+            env={**os.environ, "PYTHONPATH": SITE, "SYNCBN_USER_TOKEN": "SECRET\u00fc", "PYTHONUTF8": "1"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("SECRET", done.stdout + done.stderr)
+        self.assertEqual([line.partition(":")[0] for line in done.stdout.splitlines()],
+                         ["token"] * 4 + ["token_file", "SYNCBN_USER_TOKEN"])
 
     def test_pandas_is_asked_for_only_by_frames(self):
         script = ("import sys; sys.modules['pandas'] = None; import syncbn\n"
@@ -229,7 +339,7 @@ class JobsTest(unittest.TestCase):
         path = os.path.join(FOLDER, "run.yaml")
         with open(path, "w") as file:
             file.write(RUN_FILE)
-        job = self.client.submit(path, processes=2, labels={"from": "python", "try": 1}, priority=3, time_limit=600)
+        job = self.client.submit(path, processes=2, labels={"from": "python", "try": 1}, priority=3, time_limit="10m")
         events = list(job.follow(log=True))
         states = [event.to_state for event in events if isinstance(event, syncbn.StateChange)]
         self.assertEqual(states[-2:], ["RUNNING", "SUCCEEDED"])
@@ -274,7 +384,16 @@ class JobsTest(unittest.TestCase):
         self.assertEqual(evaluated["test/accuracy"].to_list(), [one["accuracy"] for one in test])
         self.assertEqual(list(job.metrics("test/*").columns), ["step", "epoch", "test/accuracy", "test/loss"])
         self.assertEqual(job.metrics(["train/loss"], points=2)["step"].to_list(), [0, 4])
-        self.assertEqual(list(job.metrics("no/such").columns), ["step", "epoch"])
+        for call in (job.metrics, syncbn.Jobs([job, job]).metrics):
+            for names, unfit in (("no/such", "'no/such'"), ("[[", "'[['"), (["train/loss", "zzz/*"], "'zzz/*'")):
+                with self.assertRaises(syncbn.NotFound) as caught:
+                    call(names)
+                self.assertEqual(caught.exception.reason, "SERIES_NOT_FOUND")
+                self.assertIn(f" no series that fits {unfit}; there are ", str(caught.exception))
+                self.assertIn("test/accuracy, test/loss, ", str(caught.exception))
+        for argument, value in (("points", 0), ("rank", -1), ("attempt", 0)):
+            with self.assertRaisesRegex(syncbn.InvalidArgument, f"^{argument}: "):
+                job.metrics(**{argument: value})
         several = syncbn.Jobs([job, job]).metrics("train/loss")
         self.assertEqual(list(several.columns), ["job", "name", "processes", "step", "epoch", "train/loss"])
         self.assertEqual(len(several), 16)
@@ -325,8 +444,20 @@ class JobsTest(unittest.TestCase):
         self.assertEqual([one.name for one in self.client.jobs(labels={"lost": 1})], [job.name])
 
     def test_checked_only(self):
-        self.client.submit(RUN_FILE, check=True, labels={"checked": 1})
+        job = self.client.submit(RUN_FILE, check=True, labels={"checked": 1})
         self.assertEqual(self.client.jobs(labels={"checked": 1}), [])
+        study = self.client.submit_study(STUDY, check=True)
+        self.assertEqual((repr(job), repr(study)), ("<job 'python-client': checked, not submitted>",
+                                                    "<study 'rates': checked, not submitted>"))
+        for one in (job, study):
+            self.assertIn("checked, not submitted", one._repr_html_())
+            for call in (one.wait, one.cancel, one.refresh, one.delete, lambda: one.state, lambda: one.id):
+                with self.assertRaisesRegex(syncbn.WrongState, "was checked, not submitted"):
+                    call()
+        for call in (job.metrics, job.log, job.follow, lambda: job.result, job.run_file, study.trials, study.jobs,
+                     lambda: study.report(FOLDER, program=PROGRAM)):
+            with self.assertRaisesRegex(syncbn.WrongState, "was checked, not submitted"):
+                call()
 
     def test_an_unknown_job(self):
         with self.assertRaises(syncbn.NotFound) as caught:
@@ -337,6 +468,7 @@ class JobsTest(unittest.TestCase):
             self.client.job("studies/1")
         with self.assertRaises(syncbn.InvalidRequest):
             self.client.jobs("no such field = 1")
+        self.assertEqual(self.client.jobs(limit=0), [])
 
     def test_paused_resumed_cancelled_and_retried(self):
         job = self.client.submit(RUN_FILE, overrides=ENDLESS, name="endless")
@@ -344,6 +476,11 @@ class JobsTest(unittest.TestCase):
         with self.assertRaisesRegex(syncbn.WrongState, "no result yet"):
             job.result
         await_step(job, 5)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            self.assertEqual(len(job.metrics("test/no-such")), 0)
+        self.assertIn("has no series that fits 'test/no-such' by now; there are ", str(caught[0].message))
+        self.assertEqual(caught[0].filename, __file__)
         with self.assertRaises(TimeoutError):
             job.wait(0.2)
         job.pause(reason="for a test")
@@ -446,16 +583,21 @@ class JobsTest(unittest.TestCase):
             code = re.search(r"(?s)```python\n(.*?)```", file.read()).group(1)
         folder = os.path.join(FOLDER, "readme")
         os.mkdir(folder)
-        files = {"run.json": json.dumps(STUDY["run"]), "study.json": json.dumps({
-            **STUDY, "axes": [{"name": "normalization batch", "path": "model.norm.batch", "values": [2, 16]}],
-            "forms": [{"name": "quick", "no_verdicts": True}]})}
-        for name, text in files.items():
-            with open(os.path.join(folder, name), "w") as file:
-                file.write(text)
-        # Its own coordinator, smaller runs, the program that was built, and no plot where matplotlib is missing.
-        changes = [('"localhost:7700"', repr(self.client.address)), ('"configs/shapes-demo.yaml"', '"run.json"'),
-                   ('"configs/studies/norm-batch.yaml"', '"study.json"'),
-                   ('"studies/norm-batch")', f'"out", program={PROGRAM!r})')]
+        os.symlink(os.path.join(SOURCE, "configs"), os.path.join(folder, "configs"))
+        # The page's own files; of the study with fewer seeds and samples.
+        with open(os.path.join(folder, "configs", "studies", "norm-batch.yaml")) as file:
+            study = file.read()
+        for pattern, new in ((r"(?m)^seeds: \d+", "seeds: 2"), (r"train_samples: \d+, test_samples: \d+",
+                                                               "train_samples: 256, test_samples: 64"),
+                             (r"epochs: \d+", "epochs: 1")):
+            study, count = re.subn(pattern, new, study)
+            self.assertEqual(count, 1, pattern)
+        with open(os.path.join(folder, "fewer.yaml"), "w") as file:
+            file.write(study)
+        # Its own coordinator, the program that was built, and no plot where matplotlib is missing.
+        changes = [('"localhost:7700"', repr(self.client.address)), ('"configs/studies/norm-batch.yaml"', '"fewer.yaml"'),
+                   ('{"train.epochs": 1}', '{"train.epochs": 1, "data.shapes.train_samples": 256, "data.shapes.test_samples": 64}'),
+                   ('"studies/norm-batch")', f'"studies/norm-batch", program={PROGRAM!r})')]
         if importlib.util.find_spec("matplotlib") is None:
             changes.append(('.plot(x="step", y="train/loss")', '[["step", "train/loss"]]'))
         for old, new in changes:
@@ -465,7 +607,7 @@ class JobsTest(unittest.TestCase):
                               capture_output=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("to_state='SUCCEEDED'", done.stdout)
-        self.assertTrue(os.path.exists(os.path.join(folder, "out", "report.html")))
+        self.assertTrue(os.path.exists(os.path.join(folder, "studies", "norm-batch", "report.html")))
 
     def test_the_environment_is_that_of_the_commands(self):
         script = "import syncbn; print(len(syncbn.Client().jobs(limit=1)))"

@@ -1,11 +1,13 @@
 """Generates the messages and stubs of proto/syncbn/v1 into the package: with protoc and grpc_python_plugin where they
 are installed (Debian: protobuf-compiler, protobuf-compiler-grpc), else with grpc_tools, which pip then installs for the
 build. So they fit the libraries of this machine, and no generated file is kept in the source."""
+import atexit
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
@@ -13,6 +15,9 @@ from setuptools.command.build_py import build_py
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
 PROTOS = os.path.join(ROOT, "proto")
+# Each build is one of its own: what an earlier one has left, of modules that are gone, would be installed again.
+SCRATCH = tempfile.mkdtemp(prefix="syncbn-build-")
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 PROTOC, PLUGIN = shutil.which("protoc"), shutil.which("grpc_python_plugin")
 
 
@@ -44,7 +49,8 @@ class BuildWithStubs(build_py):
         # `pip install --editable` imports what lies in the source.
         target = HERE if getattr(self, "editable_mode", False) else self.build_lib
         package = os.path.join(target, "syncbn", "v1")
-        os.makedirs(package, exist_ok=True)
+        shutil.rmtree(package, ignore_errors=True)
+        os.makedirs(package)
         names = sorted(name for name in os.listdir(os.path.join(PROTOS, "syncbn", "v1")) if name.endswith(".proto"))
         subprocess.run(
             generator() + [f"-I{PROTOS}", f"--python_out={target}", f"--pyi_out={target}",
@@ -56,6 +62,7 @@ class BuildWithStubs(build_py):
 setup(
     version=version(),
     cmdclass={"build_py": BuildWithStubs},
+    options={"build": {"build_base": SCRATCH}, "egg_info": {"egg_base": SCRATCH}},
     # Its newest code refuses libraries older than itself; 1.62 is the last for protobuf 4.
     setup_requires=[] if PROTOC and PLUGIN else [
         "grpcio-tools~=1.62.0; python_version < '3.13'", "grpcio-tools>=1.66; python_version >= '3.13'"],

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence, Union
 
-from syncbn import files
-from syncbn.connection import Connection, PathLike
-from syncbn.errors import InvalidRequest
+from syncbn import arguments, files
+from syncbn.arguments import PathLike, TimeLimit
+from syncbn.connection import Connection
+from syncbn.errors import InvalidArgument
 from syncbn.files import RunSource
 from syncbn.jobs import Job, Jobs
-from syncbn.resources import TimeLimit, filter_of, resource_name, resources_of, texts_of
+from syncbn.resources import filter_of, resource_name, resources_of, texts_of
 from syncbn.studies import Studies, Study
 from syncbn.v1 import job_pb2, study_service_pb2
 
@@ -33,26 +34,33 @@ class Client:
                  token_file: Optional[PathLike] = None, ca: Optional[PathLike] = None, cert: Optional[PathLike] = None,
                  key: Optional[PathLike] = None, deadline: float = 30, tries: int = 4) -> None:
         if token is not None and token_file is not None:
-            raise InvalidRequest("token and token_file exclude each other", code="INVALID_ARGUMENT")
+            raise InvalidArgument("token and token_file", "both are given", "one of them")
         if token_file is not None:
-            token = Path(token_file).read_text().strip()
+            token = arguments.token("token_file", arguments.file_text("token_file", token_file).strip())
             if not token:
-                raise InvalidRequest(f"the token file {os.fspath(token_file)} is empty", code="INVALID_ARGUMENT")
+                raise InvalidArgument("token_file", f"{os.fspath(token_file)} is empty", "a file with a token")
+        elif token is not None:
+            token = arguments.token("token", token)
+        else:
+            token = arguments.token("SYNCBN_USER_TOKEN", os.environ.get("SYNCBN_USER_TOKEN", ""))
         self._connection = Connection(
             address or os.environ.get("SYNCBN_SERVER") or "127.0.0.1:7700",
-            token=token if token is not None else os.environ.get("SYNCBN_USER_TOKEN"),
-            ca=ca if ca is not None else os.environ.get("SYNCBN_TLS_CA") or None, cert=cert, key=key,
+            token=token, ca=ca if ca is not None else os.environ.get("SYNCBN_TLS_CA") or None, cert=cert, key=key,
             deadline=deadline, tries=tries)
 
     @classmethod
     def of_data_folder(cls, folder: PathLike, **options: Any) -> "Client":
         """The coordinator that serves this folder (`syncbn serve --data FOLDER`) on this machine."""
+        if not isinstance(folder, (str, os.PathLike)):
+            raise InvalidArgument("folder", f"a {type(folder).__name__}", "the path of a folder")
         file = Path(folder) / "server.json"
         try:
             address = json.loads(file.read_text())["grpc"]
-        except FileNotFoundError:
-            raise InvalidRequest(f"there is no {file}: no coordinator serves this folder", code="INVALID_ARGUMENT",
-                                 hint=f"syncbn serve --data {os.fspath(folder)}") from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise InvalidArgument("folder", f"there is no {file}: no coordinator serves this folder", "one that is served",
+                                  hint=f"syncbn serve --data {os.fspath(folder)}") from None
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise InvalidArgument("folder", f"{file} cannot be read ({error})", "what a coordinator writes there") from None
         return cls(address, **options)
 
     @property
@@ -72,20 +80,24 @@ class Client:
         processes   1 to the run file's replicas; the result does not depend on them, to the last bit
         threads, memory_mib   of each process
         priority    higher runs first, -1000 to 1000
-        time_limit  seconds or a timedelta
+        time_limit  of running: "2h", "30m", "1h30m", a number of seconds, or a timedelta
         request_id  the same id again gives the same job; by default a new one with each call
-        check       checks all and submits nothing: the job has no name then
+        check       checks all and submits nothing: what comes back has a title and labels, and says so if asked for more
         """
         text, file_name = files.read(run, "run")
-        changes = files.overrides({**(overrides or {}), **({} if name is None else {"name": name})})
+        named = {} if name is None else {"name": arguments.text("name", name)}
+        changes = files.overrides({**arguments.mapping("overrides", overrides), **named})
         job = job_pb2.Job(
             run_file=text, run_file_name=file_name, overrides=changes + files.absolute_inputs(text, changes),
-            labels=texts_of(labels), environment=dict(environment or {}), output_folder=output_folder,
+            labels=texts_of(labels), output_folder=arguments.text("output_folder", output_folder),
+            environment={key: arguments.text(f"environment[{key!r}]", value)
+                         for key, value in arguments.mapping("environment", environment).items()},
             resources=resources_of(
                 processes=processes, threads=threads, memory_mib=memory_mib, priority=priority, time_limit=time_limit,
                 max_retries=max_retries, host_tags=host_tags, hosts=hosts, excluded_hosts=excluded_hosts,
                 processes_per_host=processes_per_host))
-        request = job_pb2.CreateJobRequest(job=job, request_id=request_id, validate_only=check)
+        request = job_pb2.CreateJobRequest(job=job, request_id=arguments.text("request_id", request_id),
+                                           validate_only=bool(check))
         return Job(self._connection, self._connection.call(self._connection.jobs.CreateJob, request))
 
     def job(self, name: Union[int, str]) -> Job:
@@ -112,8 +124,9 @@ class Client:
         file says, else as many as there are slots. Resources are of each trial. The rest is as in submit()."""
         text, file_name = files.read(study, "study")
         message = study_service_pb2.Study(
-            study_file=text, study_file_name=file_name, overrides=files.overrides(overrides), form=form,
-            at_once=at_once, labels=texts_of(labels), data_folder=os.getcwd(),
+            study_file=text, study_file_name=file_name, overrides=files.overrides(overrides),
+            form=arguments.text("form", form), at_once=arguments.whole("at_once", at_once, 0),
+            labels=texts_of(labels), data_folder=os.getcwd(),
             resources=resources_of(
                 threads=threads, memory_mib=memory_mib, priority=priority, time_limit=time_limit,
                 max_retries=max_retries, host_tags=host_tags, hosts=hosts, excluded_hosts=excluded_hosts,
@@ -121,7 +134,8 @@ class Client:
         run = files.run_of_study(text, file_name, message.overrides)
         if run is not None:
             message.run_file, message.run_file_name = run
-        request = study_service_pb2.CreateStudyRequest(study=message, request_id=request_id, validate_only=check)
+        request = study_service_pb2.CreateStudyRequest(
+            study=message, request_id=arguments.text("request_id", request_id), validate_only=bool(check))
         return Study(self._connection, self._connection.call(self._connection.studies.CreateStudy, request))
 
     def study(self, name: Union[int, str]) -> Study:

@@ -2,20 +2,19 @@
 they were cut."""
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
 import uuid
-from pathlib import Path
-from typing import Any, Callable, Generic, Iterator, List, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, Generic, Iterator, List, Optional, Tuple, TypeVar
 
 import grpc
 
-from syncbn.errors import InvalidRequest, error_of, is_lost_connection
+from syncbn import arguments
+from syncbn.arguments import PathLike
+from syncbn.errors import InvalidArgument, error_of, is_lost_connection
 from syncbn.v1 import job_pb2_grpc, log_pb2_grpc, metrics_pb2_grpc, study_service_pb2_grpc
 
-PathLike = Union[str, "os.PathLike[str]"]
 R = TypeVar("R")
 
 _CHANNEL_OPTIONS = [
@@ -37,12 +36,11 @@ class Connection:
 
     def __init__(self, address: str, *, token: Optional[str], ca: Optional[PathLike], cert: Optional[PathLike],
                  key: Optional[PathLike], deadline: float, tries: int) -> None:
-        if not re.fullmatch(r"unix:/.+|[^\s/]+:\d{1,5}", address):
-            raise InvalidRequest(f"the coordinator's address {address!r} is not HOST:PORT, e.g. 127.0.0.1:7700, nor "
-                                 "unix:/PATH", code="INVALID_ARGUMENT")
-        if token is not None and re.search(r"[\r\n]", token):
-            raise InvalidRequest("the token has a line break in it", code="INVALID_ARGUMENT")
-        self.address, self.token, self.deadline, self.tries = address, token, deadline, tries
+        port = re.fullmatch(r"unix:/.+|[^\s/]+:([0-9]{1,5})", arguments.text("address", address))
+        if port is None or int(port.group(1) or 0) > 65535:
+            raise InvalidArgument("address", repr(address), "HOST:PORT, e.g. 127.0.0.1:7700, or unix:/PATH")
+        self.address, self.token = address, token
+        self.deadline, self.tries = arguments.seconds("deadline", deadline, low=0.001), arguments.whole("tries", tries, 1)
         self.ca, self.cert, self.key = ca, cert, key
         self.channel: Any = self._open()
         self.jobs = self._stub(job_pb2_grpc.JobServiceStub)
@@ -69,6 +67,8 @@ class Connection:
     def pages(self, method: Any, request: Any, field: str, limit: Optional[int] = None) -> List[Any]:
         """The elements of a list in pages, at most `limit`."""
         found: List[Any] = []
+        if arguments.optional_whole("limit", limit, 0) == 0:
+            return found
         while True:
             if limit is not None:
                 request.page_size = min(1000, limit - len(found))
@@ -111,17 +111,22 @@ class Connection:
     def _open(self) -> Any:
         if self.ca is None:
             if self.cert is not None or self.key is not None:
-                raise InvalidRequest("cert and key need ca as well", code="INVALID_ARGUMENT")
+                raise InvalidArgument("cert and key", "given without ca", "ca as well")
             return grpc.insecure_channel(self.address, _CHANNEL_OPTIONS)
         if (self.cert is None) != (self.key is None):
-            raise InvalidRequest("cert and key go together: one is missing", code="INVALID_ARGUMENT")
-        pem = [None if path is None else Path(path).read_bytes() for path in (self.ca, self.key, self.cert)]
-        for path, text in zip((self.ca, self.key, self.cert), pem):
-            if text is not None and b"-----BEGIN" not in text:
-                raise InvalidRequest(f"{path} is no PEM file", code="INVALID_ARGUMENT")
+            raise InvalidArgument("cert and key", "one is missing", "both")
+        pem = [None if path is None else _pem(name, path)
+               for name, path in (("ca", self.ca), ("key", self.key), ("cert", self.cert))]
         credentials = grpc.ssl_channel_credentials(root_certificates=pem[0], private_key=pem[1],
                                                    certificate_chain=pem[2])
         return grpc.secure_channel(self.address, credentials, _CHANNEL_OPTIONS)
+
+
+def _pem(name: str, path: PathLike) -> bytes:
+    text = arguments.file_bytes(name, path)
+    if b"-----BEGIN" not in text:
+        raise InvalidArgument(name, f"{path} is no PEM file", "one that begins with -----BEGIN")
+    return text
 
 
 class Stream(Generic[R]):

@@ -31,6 +31,14 @@ class InvalidRequest(Error):
     """Something of the request is wrong; it is wrong however often it is sent."""
 
 
+class InvalidArgument(InvalidRequest, ValueError):
+    """An argument that cannot be right; nothing was sent. `argument` is its name, `expected` what it should be."""
+
+    def __init__(self, argument: str, problem: str, expected: str, *, hint: str = "") -> None:
+        super().__init__(f"{argument}: {problem}; expected {expected}", code="INVALID_ARGUMENT", hint=hint)
+        self.argument, self.expected = argument, expected
+
+
 @dataclass(frozen=True)
 class Fault:
     """One mistake in a run file or study file. Lines and columns count from 1; 0: none."""

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import yaml
 
-from syncbn.errors import InvalidRequest
+from syncbn import arguments
+from syncbn.errors import InvalidArgument
 
 RunSource = Union[str, "os.PathLike[str]", Mapping[str, Any]]
 
@@ -17,21 +18,17 @@ def read(source: RunSource, kind: str) -> Tuple[str, str]:
     """The text, and its name in messages. A str with a line break is YAML text, any other the path of a file; a dict
     becomes JSON, which is YAML, too."""
     if isinstance(source, Mapping):
-        return _json(source, indent=2) + "\n", kind + ".json"
+        return _json(kind, source, indent=2) + "\n", kind + ".json"
     if isinstance(source, str) and "\n" in source:
-        return source, kind + ".yaml"
-    try:
-        return Path(source).read_text(encoding="utf-8"), os.fspath(source)
-    except FileNotFoundError:
-        raise InvalidRequest(f"there is no file {os.fspath(source)!r}", code="INVALID_ARGUMENT",
-                             hint="give a path, a dict, or YAML text of more than one line") from None
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{os.fspath(source)!r} is not UTF-8 text", code="INVALID_ARGUMENT") from None
+        return arguments.text(kind, source), kind + ".yaml"
+    expected = f"a {kind} file: its path, a dict, or YAML text of more than one line"
+    return arguments.file_text(kind, source, expected), os.fspath(source)
 
 
 def overrides(settings: Optional[Mapping[str, Any]]) -> List[str]:
     """`path=value` each, the value in JSON, which is YAML, too."""
-    return [f"{path}={_json(value)}" for path, value in (settings or {}).items()]
+    return [f"{path}={_json(f'overrides[{path!r}]', value)}"
+            for path, value in arguments.mapping("overrides", settings).items()]
 
 
 def absolute_inputs(text: str, changes: List[str]) -> List[str]:
@@ -54,7 +51,7 @@ def run_of_study(text: str, name: str, changes: Iterable[str]) -> Optional[Tuple
     if not isinstance(run, str):
         return None
     path = os.path.normpath(os.path.join(os.path.dirname(name), run))
-    return read(Path(path), "run")
+    return arguments.file_text("run of the study", path), path
 
 
 def _changed(text: str, changes: Iterable[str]) -> Dict[str, Any]:
@@ -75,20 +72,37 @@ def _changed(text: str, changes: Iterable[str]) -> Dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: the 31st of February
         return None
 
 
-def _json(value: Any, indent: Optional[int] = None) -> str:
-    return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False, default=_plain)
+def _json(name: str, value: Any, indent: Optional[int] = None) -> str:
+    return json.dumps(_plain(name, value, 0), indent=indent, allow_nan=False, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
-    """What json does not know: numbers and arrays of NumPy, paths, mappings."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, Mapping):
-        return dict(value)
+def _plain(name: str, value: Any, depth: int) -> Any:
+    """What JSON knows of what it does not: numbers and arrays of NumPy, paths, mappings. `name` is where it stands."""
+    if depth > 100:
+        raise InvalidArgument(name, "this is more than 100 levels deep, or within itself", "a few levels")
     if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{value!r} cannot stand in a run file")
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str):
+        return arguments.text(name, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidArgument(name, str(value), "a finite number")
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {_key(name, key): _plain(f"{name}.{key}", below, depth + 1) for key, below in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(f"{name}[{at}]", below, depth + 1) for at, below in enumerate(value)]
+    raise InvalidArgument(name, f"{value!r}, a {type(value).__name__}",
+                          "what YAML can hold: texts, numbers, truth values, lists and dicts")
+
+
+def _key(name: str, key: Any) -> Any:
+    if not isinstance(key, (str, int, float)):
+        raise InvalidArgument(name, f"the key {key!r}, a {type(key).__name__}", "keys that are texts or numbers")
+    return arguments.text(f"a key of {name}", key) if isinstance(key, str) else key

@@ -1,10 +1,12 @@
 """Figures as pandas frames. pandas is imported when the first one is asked for."""
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
 
+from syncbn import arguments
 from syncbn.connection import Connection
-from syncbn.errors import MissingPackage
+from syncbn.errors import MissingPackage, NotFound
 from syncbn.v1 import metrics_pb2
 
 if TYPE_CHECKING:
@@ -28,16 +30,38 @@ def load_pandas() -> Any:
 
 
 def name_list(names: Names) -> List[str]:
-    return [] if names is None else [names] if isinstance(names, str) else list(names)
+    return [] if names is None else [arguments.text("names", names)] if isinstance(names, str) else \
+        arguments.texts("names", names)
 
 
-def metrics_frame(connection: Connection, job: str, *, names: Names, rank: Optional[int], attempt: Optional[int],
-                  points: Optional[int], steps_per_epoch: Optional[int]) -> "pandas.DataFrame":
-    """See Job.metrics."""
+def series_of(connection: Connection, job: str) -> List[metrics_pb2.SeriesInfo]:
+    return list(connection.call(connection.metrics.ListSeries, metrics_pb2.ListSeriesRequest(job=job)).series)
+
+
+def check_fit(names: Names, series: Sequence[metrics_pb2.SeriesInfo], of: str, ended: bool) -> None:
+    """Says so where a name fits no series, and which there are: as NotFound where all has been reported, as a warning
+    while another may still come."""
+    there = sorted({one.name for one in series})
+    unfit = [name for name in name_list(names) if not any(_matches(one, name) for one in there)]
+    if not unfit:
+        return
+    most = 30
+    known = ", ".join(there[:most]) + (f" and {len(there) - most} more" if len(there) > most else "")
+    message = (f"{of} no series that fits " + " or ".join(repr(name) for name in unfit) + ("" if ended else " by now")
+               + (f"; there are {known}" if there else "; there is none at all"))
+    if ended:
+        raise NotFound(message, code="NOT_FOUND", reason="SERIES_NOT_FOUND",
+                       hint="a * at the end of a name stands for all that begin so")
+    warnings.warn(message, stacklevel=3)
+
+
+def metrics_frame(connection: Connection, job: str, there: Sequence[metrics_pb2.SeriesInfo], *, names: Names,
+                  rank: Optional[int], attempt: Optional[int], points: Optional[int],
+                  steps_per_epoch: Optional[int]) -> "pandas.DataFrame":
+    """See Job.metrics; `there` are all its series."""
     pandas = load_pandas()
     wanted = name_list(names)
-    answer = connection.call(connection.metrics.ListSeries, metrics_pb2.ListSeriesRequest(job=job))
-    found = [one for one in answer.series if not wanted or any(_matches(one.name, name) for name in wanted)]
+    found = [one for one in there if not wanted or any(_matches(one.name, name) for name in wanted)]
     columns: Dict[str, Tuple[List[int], List[float]]] = {one.name: ([], []) for one in found}
     for request in _requests(found, job, points):
         if rank is not None:

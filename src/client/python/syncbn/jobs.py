@@ -7,13 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Literal, Mapping, Optional, Union, cast
 
+from syncbn import arguments
 from syncbn import follow as following
 from syncbn import html
 from syncbn.connection import Connection, Stream
 from syncbn.errors import JobCancelled, JobFailed, NotFound, WaitTimeout, WrongState
-from syncbn.frames import Names, load_pandas, metrics_frame, name_list
-from syncbn.resources import time_of
-from syncbn.v1 import job_pb2, log_pb2
+from syncbn.frames import Names, check_fit, load_pandas, metrics_frame, name_list, series_of
+from syncbn.resources import submitted_name, time_of
+from syncbn.v1 import job_pb2, log_pb2, metrics_pb2
 
 if TYPE_CHECKING:
     import pandas
@@ -59,7 +60,8 @@ class JobResult:
 
 class Job:
     """Made by Client.submit, Client.job and Client.jobs. What can change (state, progress, ...) is asked of the
-    coordinator when it is read, until the job has been seen to have ended; refresh() asks in any case."""
+    coordinator when it is read, until the job has been seen to have ended; refresh() asks in any case. One of
+    Client.submit(check=True) has a title and labels, and no more: all else raises WrongState."""
 
     def __init__(self, connection: Connection, message: job_pb2.Job) -> None:
         self._connection, self._message = connection, message
@@ -67,7 +69,7 @@ class Job:
     @property
     def name(self) -> str:
         """`jobs/17`."""
-        return str(self._message.name)
+        return submitted_name(self._message, "job")
 
     @property
     def id(self) -> int:
@@ -140,6 +142,8 @@ class Job:
         """Until it has ended; a coordinator that is being restarted meanwhile is waited for. Ctrl-C leaves the job
         running. Raises WaitTimeout after `timeout` seconds, and, unless `check` is false, JobFailed or JobCancelled
         where it did not succeed."""
+        if timeout is not None:
+            arguments.seconds("timeout", timeout)
         stream = self._watch()
         timer = threading.Timer(timeout, stream.close) if timeout is not None else None
         if timer is not None:
@@ -175,21 +179,23 @@ class Job:
         """A frame with the columns step, epoch (where it is known) and one for each series, NaN where a series has no
         value at a step or one that is not finite. Steps and epochs count from 0. Of all steps; with `points` each
         series is thinned out to so many means, at the first step of each. Where two attempts did the same step, the
-        later one counts, unless `attempt` says which."""
-        progress = self._current().progress
-        per_epoch = round(progress.step / progress.epoch) if progress.step and progress.epoch else None
-        return metrics_frame(self._connection, self.name, names=names, rank=rank, attempt=attempt, points=points,
-                             steps_per_epoch=per_epoch)
+        later one counts, unless `attempt` says which. A name that fits no series of a job that has ended raises
+        NotFound, which lists those that there are; while the job goes on that is a warning."""
+        load_pandas()
+        job = self._current()
+        there = series_of(self._connection, self.name)
+        check_fit(names, there, f"{self.name} has", _state_of(job) in ENDED)
+        return self._frame(there, names, rank=rank, attempt=attempt, points=points)
 
     def log(self, *, attempt: Optional[int] = None, rank: Optional[int] = None) -> str:
         """What the processes of an attempt, by default the last, have printed by now, each line led by its rank
         ("3: text"). Empty where none was started."""
-        number = attempt if attempt is not None else self._current().attempt
+        number = arguments.optional_whole("attempt", attempt, 1) or self._current().attempt
         if not number:
             return ""
         request = log_pb2.ReadLogRequest(name=f"{self.name}/attempts/{number}/logs/output", max_bytes=3 << 20)
         if rank is not None:
-            request.rank = rank
+            request.rank = arguments.whole("rank", rank, 0)
         data = b""
         while True:
             chunk = self._connection.call(self._connection.logs.ReadLog, request)
@@ -201,32 +207,35 @@ class Job:
     def cancel(self, *, kill: bool = False, reason: str = "") -> "Job":
         """Ends it for good: with a checkpoint, or with `kill` at once. Returns before it has ended."""
         return self._act(self._connection.jobs.CancelJob,
-                         job_pb2.CancelJobRequest(name=self.name, kill=kill, reason=reason))
+                         job_pb2.CancelJobRequest(name=self.name, kill=bool(kill), reason=arguments.text("reason", reason)))
 
     def pause(self, *, reason: str = "") -> "Job":
         """Ends its attempt with a checkpoint and gives its slots back."""
-        return self._act(self._connection.jobs.PauseJob, job_pb2.PauseJobRequest(name=self.name, reason=reason))
+        return self._act(self._connection.jobs.PauseJob,
+                         job_pb2.PauseJobRequest(name=self.name, reason=arguments.text("reason", reason)))
 
     def resume(self, *, processes: Optional[int] = None, reason: str = "") -> "Job":
         """Queues a paused job again; it goes on from its last checkpoint, with the same bits on any number of
         processes."""
         return self._again(self._connection.jobs.ResumeJob,
-                           job_pb2.ResumeJobRequest(name=self.name, reason=reason), processes)
+                           job_pb2.ResumeJobRequest(name=self.name, reason=arguments.text("reason", reason)), processes)
 
     def retry(self, *, processes: Optional[int] = None, reason: str = "") -> "Job":
         """Queues a job that has failed or was cancelled again, from its last checkpoint."""
         return self._again(self._connection.jobs.RetryJob,
-                           job_pb2.RetryJobRequest(name=self.name, reason=reason), processes)
+                           job_pb2.RetryJobRequest(name=self.name, reason=arguments.text("reason", reason)), processes)
 
     def delete(self) -> None:
         """Forgets a job that has ended, with its metrics, log and history; its output folder stays."""
         self._connection.call(self._connection.jobs.DeleteJob, job_pb2.DeleteJobRequest(name=self.name))
 
     def __repr__(self) -> str:
+        if not self._message.name:
+            return f"<job {self.title!r}: checked, not submitted>"
         return f"<{self.name} {self.title!r} {_state_of(self._message)}{_progress_text(self._message)}>"
 
     def _repr_html_(self) -> str:
-        return html.table(["job", "name", "state", "step", "test accuracy"], [job_row(self._message)])
+        return html.table(_COLUMNS, [job_row(self._message)])
 
     def _current(self) -> job_pb2.Job:
         if _state_of(self._message) not in ENDED:
@@ -237,8 +246,18 @@ class Job:
         self._message = self._connection.call(method, request)
         return self
 
+    def _frame(self, there: List[metrics_pb2.SeriesInfo], names: Names, *, points: Optional[int],
+               rank: Optional[int] = None, attempt: Optional[int] = None) -> "pandas.DataFrame":
+        progress = self._message.progress
+        per_epoch = round(progress.step / progress.epoch) if progress.step and progress.epoch else None
+        return metrics_frame(self._connection, self.name, there, names=names,
+                             rank=arguments.optional_whole("rank", rank, 0),
+                             attempt=arguments.optional_whole("attempt", attempt, 1),
+                             points=arguments.optional_whole("points", points, 1), steps_per_epoch=per_epoch)
+
     def _again(self, method: Any, request: Any, processes: Optional[int]) -> "Job":
         if processes is not None:
+            arguments.whole("processes", processes, 1)
             # All of its resources are replaced; the etag keeps them from being those of before somebody else's change.
             job = self._connection.call(self._connection.jobs.GetJob, job_pb2.GetJobRequest(name=self.name))
             request.resources.CopyFrom(job.resources)
@@ -277,7 +296,7 @@ class Jobs(List[Job]):
 
     def wait(self, timeout: Optional[float] = None, *, check: bool = True) -> "Jobs":
         """Until all have ended; see Job.wait. `timeout` is for all together."""
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else time.monotonic() + arguments.seconds("timeout", timeout)
         for job in self:
             job.wait(None if end is None else max(0.0, end - time.monotonic()), check=check)
         return self
@@ -290,12 +309,17 @@ class Jobs(List[Job]):
 
     def metrics(self, names: Names = None, *, points: Optional[int] = None) -> "pandas.DataFrame":
         """The frames of Job.metrics below one another, with the columns job, name, processes and `label.KEY` before
-        them."""
+        them. A name has to fit a series of one of them."""
         pandas = load_pandas()
         keys = sorted({key for job in self for key in job.labels})
+        states = [_state_of(job._current()) for job in self]
+        there = [series_of(job._connection, job.name) for job in self]
+        if self:
+            check_fit(names, [one for of_job in there for one in of_job],
+                      f"{self[0].name} has" if len(self) == 1 else "these jobs have", all(state in ENDED for state in states))
         frames = []
-        for job in self:
-            frame = job.metrics(names, points=points)
+        for job, of_job in zip(self, there):
+            frame = job._frame(of_job, names, points=points)
             leading: Mapping[str, object] = {"job": job.id, "name": job.title, "processes": job.processes,
                                              **{"label." + key: job.labels.get(key) for key in keys}}
             for position, (column, value) in enumerate(leading.items()):
@@ -304,10 +328,15 @@ class Jobs(List[Job]):
         return pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame()
 
     def _repr_html_(self) -> str:
-        return html.table(["job", "name", "state", "step", "test accuracy"], [job_row(job._message) for job in self])
+        return html.table(_COLUMNS, [job_row(job._message) for job in self])
+
+
+_COLUMNS = ["job", "name", "state", "step", "test accuracy"]
 
 
 def job_row(job: job_pb2.Job) -> List[str]:
+    if not job.name:
+        return ["", str(job.display_name), "checked, not submitted", "", ""]
     evaluation = job.evaluation
     accuracy = f"{evaluation.accuracy:.2%}" if evaluation.HasField("accuracy") else ""
     return [str(job.name), str(job.display_name), _state_of(job), _steps_text(job), accuracy]

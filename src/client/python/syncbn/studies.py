@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, cast
 
-from syncbn import html
-from syncbn.connection import Connection, PathLike
+from syncbn import arguments, html
+from syncbn.arguments import PathLike
+from syncbn.connection import Connection
 from syncbn.errors import Error, MissingPackage, StudyFailed, Unreachable, WaitTimeout
 from syncbn.frames import load_pandas
 from syncbn.jobs import Job, Jobs
-from syncbn.resources import filter_of
+from syncbn.resources import filter_of, submitted_name
 from syncbn.v1 import job_pb2, study_service_pb2
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class StudyProgress:
 
 
 class Study:
-    """Made by Client.submit_study, Client.study and Client.studies."""
+    """Made by Client.submit_study, Client.study and Client.studies. One of Client.submit_study(check=True) has a title
+    and notes, and no more: all else raises WrongState."""
 
     def __init__(self, connection: Connection, message: study_service_pb2.Study) -> None:
         self._connection, self._message = connection, message
@@ -49,7 +51,7 @@ class Study:
     @property
     def name(self) -> str:
         """`studies/3`."""
-        return str(self._message.name)
+        return submitted_name(self._message, "study")
 
     @property
     def id(self) -> int:
@@ -87,6 +89,9 @@ class Study:
     def wait(self, timeout: Optional[float] = None, *, check: bool = True, patience: float = 600) -> "Study":
         """Until it has ended; a coordinator that is away is waited for, for `patience` seconds. Raises WaitTimeout
         after `timeout` seconds, and, unless `check` is false, StudyFailed where it did not succeed."""
+        if timeout is not None:
+            arguments.seconds("timeout", timeout)
+        arguments.seconds("patience", patience)
         begin = heard = time.monotonic()
         while True:
             try:
@@ -185,6 +190,8 @@ class Study:
                               study_service_pb2.DeleteStudyRequest(name=self.name))
 
     def __repr__(self) -> str:
+        if not self._message.name:
+            return f"<study {self.title!r}: checked, not submitted>"
         progress = self._message.progress
         return f"<{self.name} {self.title!r} {_state_of(self._message)}, {progress.done} of {progress.known} trials>"
 
@@ -216,6 +223,8 @@ def _state_of(study: study_service_pb2.Study) -> StudyState:
 
 
 def _table_row(study: study_service_pb2.Study) -> List[str]:
+    if not study.name:
+        return ["", str(study.display_name), "checked, not submitted", "", "", ""]
     progress = study.progress
     best = f"{progress.best.test_accuracy:.2%}: {progress.best.description}" if progress.HasField("best") else ""
     return [str(study.name), str(study.display_name), _state_of(study), f"{progress.done} of {progress.known}",
