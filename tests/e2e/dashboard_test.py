@@ -30,6 +30,12 @@ model:
 cluster: {replicas: 2, batch_per_replica: 16}
 train: {epochs: 100000, max_steps: %d, learning_rate: {base: 0.05}}
 """
+STUDY = """name: norm-batch
+run: run.yaml
+axes:
+  - {path: model.norm.batch, values: [replica, global]}
+seeds: 2
+"""
 ENDLESS = 1_000_000
 # Text that has become markup, script, an attribute, a header, a terminal's command or other letters elsewhere.
 HOSTILE = [
@@ -142,6 +148,11 @@ def look(page, name, pictures):
             time.sleep(0.4)
             wide = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
             expect(wide[0] <= wide[1], f"{name} is {wide[0]} wide in a window of {wide[1]}")
+            cut = page.evaluate("""[...document.querySelectorAll('table')].filter((table) => {
+              const around = table.closest('.scroll') ?? table.parentElement;
+              return table.scrollWidth > around.clientWidth + 1 && (%s || getComputedStyle(around).backgroundImage === 'none');
+            }).map((table) => table.caption?.textContent ?? '?')""" % ("true" if width == 390 else "false"))
+            expect(not cut, f"{name}: tables are cut in a window of {width} and do not show it: {cut}")
             if pictures:
                 page.screenshot(os.path.join(pictures, f"{name}-{width}-{'dark' if dark else 'light'}.png"), whole=False)
     page.look(1280)
@@ -230,6 +241,82 @@ def compares(page, server, pictures):
                "what has the focus does not show it")
     expect({"Jobs", "Hosts", "New job", "Running", "filter"} <= reached, f"keys reach {reached} only")
     page.pdf(os.path.join(server.folder, "jobs.pdf"))
+
+
+def tells_trials_apart(page, server, pictures):
+    server.call("StudyService/CreateStudy", {"study": {
+        "study_file": STUDY, "study_file_name": "study.yaml", "run_file": RUN % ("trial", 1, 20), "run_file_name": "run.yaml"}})
+    deadline = time.monotonic() + 120
+    while server.call("StudyService/GetStudy", {"name": "studies/1"})["state"] != "SUCCEEDED":
+        expect(time.monotonic() < deadline, "the study does not end")
+        time.sleep(0.2)
+    page.open(server.url + "/studies/1", 1280)
+    page.wait("document.querySelectorAll('table').length === 2", "results and trials")
+    columns = page.evaluate("[...[...document.querySelectorAll('table')].pop().querySelectorAll('thead th')].map((e) => e.textContent)")
+    expect("batch" in columns and "Seed" in columns, f"the trials' columns are {columns}")
+    expect(page.evaluate("document.body.innerText.includes('Best:')"), "a study that has ended has a best trial so far")
+    look(page, "study", pictures)
+    job = server.submit("tagged", 1, 20, labels={"team": "vision"}, overrides=["train.learning_rate.base=0.02"])
+    server.wait_for(job, ["SUCCEEDED"])
+    page.open(server.url + "/jobs", 1280)
+    page.wait("document.querySelectorAll('tr[data-job]').length >= 5", "the trials")
+    names = page.evaluate("[...document.querySelectorAll('tr[data-job] th')].map((e) => e.innerText.replace(/^#\\d+/, '').replace(/\\s+/g, ' '))")
+    for words in ("batch global seed 1", "batch global seed 2", "batch replica seed 1", "batch replica seed 2", "base=0.02 team vision"):
+        expect(sum(words in name for name in names) == 1, f"{words} is not one of {names}")
+    look(page, "trials", pictures)
+    quiet(page, "trials")
+
+
+def keeps_the_focus_as_jobs_come(page, server):
+    page.open(server.url + "/", 1280)
+    page.wait("document.querySelectorAll('tr[data-job] input').length >= 3", "jobs")
+    name = page.evaluate("(() => { const one = document.querySelectorAll('tr[data-job] input')[1]; one.focus(); return one.getAttribute('aria-label'); })()")
+    job = server.submit("arrives", 1, 10)
+    page.wait(f"document.querySelector('tr[data-job=\"{job}\"]') !== null", "the job that arrives")
+    server.wait_for(job, ["SUCCEEDED"])
+    page.wait(f"document.querySelector('tr[data-job=\"{job}\"] .badge').textContent === 'Succeeded'", "its end")
+    expect(page.evaluate("document.activeElement.getAttribute('aria-label')") == name, "the focus is lost as a job arrives")
+
+
+def counts_no_pauses(page, server):
+    job = server.submit("pauses", 1, ENDLESS)
+    server.wait_for(job, ["RUNNING"])
+    server.call("JobService/PauseJob", {"name": job})
+    server.wait_for(job, ["PAUSED"])
+    time.sleep(5)
+    used = float(server.call("JobService/GetJob", {"name": job})["used_time"].rstrip("s"))
+    expect(used < 55, f"a machine that takes {used} s to start and pause a job")
+    page.open(server.url + "/" + job, 1280)
+    time_of = "[...document.querySelectorAll('.facts div')].find((e) => e.firstChild.textContent === 'Time')?.lastChild.textContent"
+    shown = page.wait(time_of, "how long it has been at it")
+    expect(abs(float(shown.split()[0]) - used) <= 1, f"it has run for {used} s and the page says {shown}")
+    server.call("JobService/CancelJob", {"name": job})
+
+
+def compares_those_that_are_there(page, server):
+    page.open(server.url + "/compare?jobs=2,99999,abc", 1280)
+    page.wait("document.querySelectorAll('figure.chart canvas').length > 0", "the curves of the job that is there")
+    words = page.evaluate("document.querySelector('main .panel').innerText")
+    expect("99999" in words and "abc" in words, f"what is missing is not said: {words}")
+
+
+def prints_every_curve(page, server):
+    page.open(server.url + "/jobs/2", 1280)
+    page.wait("document.querySelectorAll('figure.chart').length > 8 && document.querySelector('figure.chart canvas') !== null", "curves")
+    time.sleep(2)
+    expect(page.evaluate("[...document.querySelectorAll('figure.chart')].some((e) => !e.querySelector('canvas'))"),
+           "all curves are drawn before they are near the window")
+    page.pdf(os.path.join(server.folder, "job.pdf"))
+    empty = page.evaluate("[...document.querySelectorAll('figure.chart')].filter((e) => !e.querySelector('canvas')).map((e) => e.dataset.series)")
+    expect(not empty, f"curves that are not printed: {empty}")
+
+
+def marks_what_is_not_finite(page, server):
+    job = server.submit("diverges", 1, 60, overrides=["train.learning_rate.base=1000", "train.optimizer.weight_decay=1"])
+    server.wait_for(job, ["FAILED"])
+    page.open(server.url + "/" + job, 1280)
+    chart = "document.querySelector('[data-series=\"test/loss\"]')"
+    page.wait(f"{chart}?.querySelector('.readout').textContent.includes('not finite, the first at step')", "steps that are not finite")
 
 
 def shows_hostile_text_as_text(page, server):
@@ -322,6 +409,12 @@ def main():
         with Coordinator(program, folder) as server, browser.Browser() as page:
             submits_watches_and_cancels(page, server, pictures)
             compares(page, server, pictures)
+            tells_trials_apart(page, server, pictures)
+            keeps_the_focus_as_jobs_come(page, server)
+            counts_no_pauses(page, server)
+            compares_those_that_are_there(page, server)
+            prints_every_curve(page, server)
+            marks_what_is_not_finite(page, server)
             shows_hostile_text_as_text(page, server)
             asks_for_tokens(page, server, pictures)
     except (Failed, TimeoutError, RuntimeError) as failed:

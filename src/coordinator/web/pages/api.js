@@ -31,7 +31,10 @@ function post(path, body, signal, token) {
   const secret = token ?? sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
   const headers = { 'Content-Type': 'application/json' };
   if (secret) headers.Authorization = `Bearer ${secret}`;
-  return fetch(PREFIX + path, { method: 'POST', headers, body: JSON.stringify(body), signal, credentials: 'omit', cache: 'no-store' });
+  return fetch(PREFIX + path, { method: 'POST', headers, body: JSON.stringify(body), signal, credentials: 'omit', cache: 'no-store' }).catch((error) => {
+    if (error.name === 'AbortError') throw error;
+    throw new CallError(0, { message: 'The coordinator cannot be reached. Try again when it answers.', code: 'UNAVAILABLE' });
+  });
 }
 
 async function check(response, tried) {

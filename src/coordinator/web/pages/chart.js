@@ -2,7 +2,7 @@
 // to the greatest of what a bucket holds. The library gets numbers only; names stand beside it.
 import { h, fill } from './dom.js';
 import { current, note } from './address.js';
-import { number, clock, duration } from './format.js';
+import { number, clock, duration, plural } from './format.js';
 
 export const COLORS = 6;
 const DASHES = [null, [7, 3], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4]];
@@ -19,7 +19,7 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redrawAll)
 for (const [event, on] of [['beforeprint', true], ['afterprint', false]]) {
   window.addEventListener(event, () => {
     document.documentElement.toggleAttribute('data-print', on);
-    charts.forEach((chart) => chart.recolor());
+    charts.forEach((chart) => { if (on && chart.lines.length > 0 && !chart.dygraph) chart.draw(); else chart.recolor(); });
   });
 }
 
@@ -61,11 +61,12 @@ export class Chart {
     this.title = title;
     this.lines = [];
     this.log = false;
+    this.wrong = new Set();  // where a line is not finite
     this.plot = h('div', { class: 'plot', tabindex: '0', role: 'img' });
     this.legend = h('div', { class: 'legend' });
-    this.readout = h('output', { class: 'readout' });
+    this.readout = h('output', { class: 'readout', title: 'Steps count from 0' });
     this.reset = h('button', { type: 'button', class: 'small', hidden: true, onclick: () => this.dygraph?.resetZoom() }, 'Whole');
-    this.scale = h('button', { type: 'button', class: 'small', 'aria-pressed': 'false', onclick: () => this.setLog(!this.log) }, 'log');
+    this.scale = h('button', { type: 'button', class: 'small', 'aria-pressed': 'false', title: 'Logarithmic scale', 'aria-label': 'log scale', onclick: () => this.setLog(!this.log) }, 'log');
     this.element = h('figure', { class: 'chart' },
       h('figcaption', {}, h('span', { class: 'title' }, title), this.readout, h('span', { class: 'tools' }, this.reset, this.scale)),
       this.legend, this.plot);
@@ -80,9 +81,14 @@ export class Chart {
   }
 
   setLines(lines) {
+    this.hold(lines);
+    this.draw();
+  }
+
+  // Lines that are drawn when the chart is printed, or given ones to draw.
+  hold(lines) {
     this.lines = lines;
     this.shape = null;
-    this.draw();
   }
 
   // Draws what the lines hold now, at the next frame.
@@ -99,6 +105,7 @@ export class Chart {
     const { of } = AXES[this.chosen.axis];
     const width = this.lines.length;
     const byX = new Map();
+    this.wrong.clear();
     this.lines.forEach(({ series, run }, line) => {
       const mean = this.chosen.smooth > 0 ? smoothed(series.mean, this.chosen.smooth) : series.mean;
       for (let i = 0; i < series.length; ++i) {
@@ -107,6 +114,7 @@ export class Chart {
         let row = byX.get(x);
         if (!row) byX.set(x, row = [x, ...Array(width).fill(null)]);
         row[line + 1] = Number.isFinite(mean[i]) ? [series.low[i], mean[i], series.high[i]] : [null, null, null];
+        if (series.bad[i] > 0) this.wrong.add(x);
       }
     });
     return [...byX.values()].sort((a, b) => a[0] - b[0]);
@@ -140,7 +148,8 @@ export class Chart {
       strokeWidth: 1.7, fillAlpha: 0.16, highlightCircleSize: 4, xRangePad: 4, yRangePad: 8, axisLabelFontSize: 11,
       rightGap: 8,
       axes: { x: { axisLabelFormatter: (x) => plain(text(x)), pixelsPerLabel: 64 },
-        y: { axisLabelFormatter: (y) => plain(number(y, 3)), axisLabelWidth: 52, pixelsPerLabel: 32 } },
+        y: { axisLabelFormatter: (y, granularity, of, dygraph) => plain(number(y, this.digits(dygraph))), axisLabelWidth: 52, pixelsPerLabel: 32 } },
+      underlayCallback: (context, area, dygraph) => this.mark(context, area, dygraph),
       highlightCallback: (event, x, points, row) => this.show(row),
       unhighlightCallback: () => this.describe(),
       zoomCallback: () => { this.reset.hidden = !this.dygraph.isZoomed(); },
@@ -149,6 +158,22 @@ export class Chart {
 
   looks() {
     return { colors: this.lines.map((line) => css(`--c${line.color % COLORS}`)), gridLineColor: css('--rule'), axisLineColor: css('--axis') };
+  }
+
+  // Digits by which the labels of the vertical axis differ.
+  digits(dygraph) {
+    const [low, high] = dygraph.yAxisRange();
+    const parts = 10 * Math.max(Math.abs(low), Math.abs(high)) / (high - low);
+    return this.log || !Number.isFinite(parts) ? 3 : Math.max(3, Math.min(7, Math.ceil(Math.log10(parts)) + 1));
+  }
+
+  // Where points are infinite or not a number: a line from the bottom, as they have no height.
+  mark(context, area, dygraph) {
+    context.fillStyle = css('--bad');
+    for (const x of this.wrong) {
+      const at = dygraph.toDomXCoord(x);
+      if (at >= area.x && at <= area.x + area.w) context.fillRect(at - 0.75, area.y + area.h - 14, 1.5, 14);
+    }
   }
 
   recolor() {
@@ -174,7 +199,8 @@ export class Chart {
   describe() {
     const parts = this.lines.filter((line) => line.series.length > 0).map((line) => {
       const { series } = line;
-      const text = `${number(series.newest)} at step ${number(series.step[series.length - 1], 7)}`;
+      const bad = series.bad.reduce((sum, n) => sum + n, 0);
+      const text = `${number(series.newest)} at step ${number(series.step[series.length - 1], 7)}${bad > 0 ? `; ${plural(bad, 'point')} not finite, the first at step ${series.step[series.bad.findIndex((n) => n > 0)]}` : ''}`;
       return this.lines.length > 1 ? `${line.label}: ${text}` : text;
     });
     this.readout.textContent = this.lines.length === 1 ? parts[0] ?? '' : '';
@@ -189,6 +215,7 @@ export class Chart {
     this.row = row;
     const values = this.lines.map((line, i) => {
       const bar = found[i + 1];
+      if (bar && bar[1] === null && this.wrong.has(found[0])) return `${this.lines.length > 1 ? `${line.label} ` : ''}not finite`;
       if (!bar || bar[1] === null) return null;
       const spread = bar[0] === bar[2] ? '' : ` (${number(bar[0])} to ${number(bar[2])})`;
       return `${this.lines.length > 1 ? `${line.label} ` : ''}${number(bar[1])}${spread}`;

@@ -1,6 +1,6 @@
 // Any number of runs beside each other: curves, what differs between their run files, and results over
 // seeds.
-import { h, fill } from './dom.js';
+import { h, fill, table } from './dom.js';
 import { all, call } from './api.js';
 import { current, note } from './address.js';
 import { Chart, chooser } from './chart.js';
@@ -19,14 +19,29 @@ async function forEach(items, work) {
   }));
 }
 
-// The runs that the address names: numbers, or a filter of jobs.
+// What somebody has written to name jobs, apart: "12, jobs/13 #17".
+const namesIn = (text) => [...new Set((text ?? '').split(/[\s,]+/).map((one) => one.replace(/^(jobs\/|#)/, '')).filter(Boolean))];
+
+// The runs that the address names, by numbers or a filter of jobs, and in sentences what of it is not there.
 async function jobsOf(query, signal) {
-  const filter = query.get('filter');
-  if (filter) return (await all('JobService/ListJobs', { filter, page_size: 200, view: 'JOB_VIEW_FULL' }, 'jobs', { signal })).slice(0, MOST_RUNS).reverse();
-  const numbers = (query.get('jobs') ?? '').split(',').filter((one) => /^\d+$/.test(one)).slice(0, MOST_RUNS);
-  const jobs = [];
-  await forEach([...new Set(numbers)], async (number) => jobs.push(await call('JobService/GetJob', { name: `jobs/${number}` }, { signal })));
-  return jobs.sort((a, b) => numbers.indexOf(a.name.slice(5)) - numbers.indexOf(b.name.slice(5)));
+  const filter = query.get('filter'), notes = [];
+  const cut = (found) => {
+    if (found.length > MOST_RUNS) notes.push(`These are ${MOST_RUNS} of ${found.length} jobs.`);
+    return found.slice(0, MOST_RUNS);
+  };
+  if (filter) return { jobs: cut(await all('JobService/ListJobs', { filter, page_size: 200, view: 'JOB_VIEW_FULL' }, 'jobs', { signal })).reverse(), notes };
+  const names = namesIn(query.get('jobs'));
+  for (const name of names.filter((one) => !/^\d+$/.test(one))) notes.push(`“${name.slice(0, 40)}” is not the number of a job.`);
+  const numbers = cut(names.filter((one) => /^\d+$/.test(one))), jobs = [];
+  await forEach(numbers, async (number) => {
+    try {
+      jobs.push(await call('JobService/GetJob', { name: `jobs/${number}` }, { signal }));
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 400) throw error;
+      notes.push(`${shortName(number)}: ${error.message}`);
+    }
+  });
+  return { jobs: jobs.sort((a, b) => numbers.indexOf(a.name.slice(5)) - numbers.indexOf(b.name.slice(5))), notes };
 }
 
 // Short names that tell runs apart: by what differs, where that is little.
@@ -42,16 +57,17 @@ export async function showCompare(view) {
   const add = h('input', { type: 'text', inputmode: 'numeric', value: query.get('jobs') ?? '', 'aria-label': 'Numbers of jobs', placeholder: 'numbers of jobs: 12, 13, 17', spellcheck: 'false' });
   const form = h('form', { class: 'filter', onsubmit: (event) => {
     event.preventDefault();
-    note({ jobs: add.value.replace(/[^\d,]/g, ''), filter: '' });
+    note({ jobs: namesIn(add.value).join(','), filter: '' });
     view.ended.abort();
     window.dispatchEvent(new PopStateEvent('popstate'));
   } }, add, h('button', { type: 'submit' }, 'Compare'));
   const head = h('div', { class: 'head' }, h('h1', {}, 'Compare'), form);
   const body = h('div', {});
   fill(view.main, head, body);
-  const jobs = await jobsOf(query, view.signal);
+  const { jobs, notes } = await jobsOf(query, view.signal);
+  const missing = notes.length > 0 && h('div', { class: 'panel bad', role: 'status' }, notes.map((one) => h('p', {}, one)));
   if (jobs.length === 0) {
-    fill(body, h('p', { class: 'quiet' }, 'Choose jobs in the ', h('a', { href: '/jobs' }, 'list of jobs'), ', or give their numbers.'));
+    fill(body, missing, h('p', { class: 'quiet' }, 'Choose jobs in the ', h('a', { href: '/jobs' }, 'list of jobs'), ', or give their numbers.'));
     return;
   }
   for (const job of jobs) job.settings = settingsOf(job.effective_run_file ?? '');
@@ -65,7 +81,7 @@ export async function showCompare(view) {
   const choice = chooser(() => charts.forEach((chart) => chart.changed()));
   const shown = new Set((query.get('series') ?? '').split(',').filter(Boolean));
   const picks = h('div', { class: 'chips', role: 'group', 'aria-label': 'Series' }), grid = h('div', { class: 'charts' }), tables = h('div', {});
-  fill(body, h('div', { class: 'bar' }, choice.elements, picks), grid, tables);
+  fill(body, missing, h('div', { class: 'bar' }, choice.elements, picks), grid, tables);
   view.onEnd(() => charts.forEach((chart) => chart.destroy()));
 
   function drawPicks() {
@@ -95,10 +111,8 @@ export async function showCompare(view) {
   }
 
   function differencesTable() {
-    return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'What differs' }, h('table', {},
-      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Setting'), jobs.map((job) => h('th', { scope: 'col' }, h('a', { href: `/${job.name}` }, shortName(job.name)))))),
-      h('tbody', {}, differing.map((path) => h('tr', {}, h('th', { scope: 'row' }, h('code', {}, path)),
-        jobs.map((job) => h('td', {}, job.settings.get(path) ?? h('span', { class: 'quiet' }, '–'))))))));
+    return table('What differs', ['Setting', ...jobs.map((job) => h('a', { href: `/${job.name}` }, shortName(job.name)))], differing.map((path) =>
+      [h('code', {}, path), ...jobs.map((job) => job.settings.get(path) ?? h('span', { class: 'quiet' }, '–'))]));
   }
 
   async function load(of) {

@@ -59,6 +59,12 @@ export function svg(tag, properties, ...children) {
   return element;
 }
 
+// How an element that holds the focus is found again among those that take its place.
+function nameOf(element) {
+  const name = ['data-key', 'href', 'aria-label'].find((one) => element.hasAttribute(one));
+  return name ? `${element.tagName.toLowerCase()}[${name}="${CSS.escape(element.getAttribute(name))}"]` : null;
+}
+
 // Puts `children` into the element, in the place of all that was there, unless it is the same.
 export function fill(element, ...children) {
   const fresh = document.createDocumentFragment();
@@ -66,24 +72,32 @@ export function fill(element, ...children) {
   const same = element.childNodes.length === fresh.childNodes.length &&
     [...fresh.childNodes].every((node, i) => node.isEqualNode(element.childNodes[i]));
   // What holds the focus is put in the place of what held it.
-  const held = element.contains(document.activeElement) ? document.activeElement.getAttribute('data-key') : null;
+  const held = element.contains(document.activeElement) ? nameOf(document.activeElement) : null;
   if (!same) element.replaceChildren(fresh);
   if (held && !element.contains(document.activeElement)) {
-    element.querySelector(`[data-key="${CSS.escape(held)}"]`)?.focus();
+    element.querySelector(held)?.focus();
   }
   return element;
 }
 
-// A table: rows of cells, each text, node, or { class, content }. The wrapper scrolls sideways.
+// Gives an element the children of a fresh one: those that are the same stay, with their focus and state.
+export function update(element, fresh) {
+  [...fresh.childNodes].forEach((child, i) => {
+    if (!element.childNodes[i].isEqualNode(child)) element.childNodes[i].replaceWith(child);
+  });
+  return element;
+}
+
+// A table: rows of cells, each text, node, or { class, content }. In a narrow window its rows are cards, whose cells
+// are named by their columns; in a wide one the wrapper scrolls sideways, and shows that there is more.
 export function table(caption, columns, rows, properties) {
-  const cell = (tag, content, scope) => {
-    const known = content && typeof content === 'object' && !(content instanceof Node) && !Array.isArray(content);
-    return h(tag, { scope, class: known ? content.class : null, 'data-label': known ? content.label : null },
-      known ? content.content : content);
-  };
+  const isCell = (content) => content && typeof content === 'object' && !(content instanceof Node) && !Array.isArray(content);
+  const inside = (content) => (isCell(content) ? content.content : content);
+  const cell = (tag, content, properties) => h(tag, { ...properties, class: isCell(content) ? content.class : null }, inside(content));
+  const words = columns.map((column) => h('span', {}, inside(column)).textContent || null);
   return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
     h('table', properties ?? {}, h('caption', { class: 'unseen' }, caption),
-      h('thead', {}, h('tr', {}, columns.map((column) => cell('th', column, 'col')))),
+      h('thead', {}, h('tr', {}, columns.map((column) => cell('th', column, { scope: 'col' })))),
       h('tbody', {}, rows.map((row) => row instanceof Node ? row :
-        h('tr', {}, row.map((content, i) => cell(i === 0 ? 'th' : 'td', content, i === 0 ? 'row' : null)))))));
+        h('tr', {}, row.map((content, i) => cell(i === 0 ? 'th' : 'td', content, { scope: i === 0 ? 'row' : null, 'data-label': words[i] })))))));
 }

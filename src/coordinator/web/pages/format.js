@@ -17,7 +17,7 @@ export function number(value, digits = 4) {
   if (n === 0) return '0';
   const size = Math.abs(n);
   const text = size >= 1e6 || size < 1e-4 ? n.toExponential(Math.max(0, digits - 2))
-    : Number.isInteger(n) && size < 1e6 ? String(n) : n.toPrecision(digits).replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
+    : Number.isInteger(n) ? String(n) : String(Number(n.toPrecision(digits)));
   return text.replace('-', '−').replace('e+', 'e').replace('e−', 'e−');
 }
 
@@ -47,11 +47,8 @@ export function clock(text) {
     : `${d.getFullYear()}-${twoDigits(d.getMonth() + 1)}-${twoDigits(d.getDate())} ${time.slice(0, 5)}`;
 }
 
-// How long a job has been at it: from its first start to its end, or to now.
-export function spent(job) {
-  const begin = timeOf(job.start_time);
-  return (Number.isFinite(timeOf(job.end_time)) ? timeOf(job.end_time) : Date.now()) / 1000 - begin / 1000;
-}
+// How long a job has been at it over all attempts, without pauses; NaN: not yet.
+export const spent = (job) => secondsOf(job.used_time) || NaN;
 
 export function plural(count, word) {
   return `${count} ${word}${count === 1 ? '' : word.endsWith('y') ? '' : 's'}`;

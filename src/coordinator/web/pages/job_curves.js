@@ -5,9 +5,10 @@ import { note, current } from './address.js';
 import { follow } from './live.js';
 import { Chart, chooser } from './chart.js';
 import { Series, addUpdate, order } from './series.js';
-import { number, timeOf } from './format.js';
+import { hasEnded, number, timeOf } from './format.js';
 
 const BUCKETS = 400, AT_FIRST = 4;
+const AT_A_TIME = 24, HELD_FOR = 15_000;  // of the curves that are not near the window
 const INTERVAL = '0.25s';  // at which curves grow
 const FIRST = ['train/loss', 'test/accuracy', 'train/accuracy', 'test/loss', 'train/learning_rate', 'train/gradient_norm', 'train/images_per_second'];
 const PHASES = [['compute', 'time/compute_ms'], ['statistics', 'time/statistics_ms'], ['gradients', 'time/gradients_ms'], ['data', 'time/data_ms']];
@@ -91,6 +92,20 @@ export async function showCurves(view, name, body, state) {
     watch();
   }
 
+  // The others are there when the page is printed, which does not wait for them: asked for a few at a time, and
+  // not watched.
+  let held = '';
+  async function hold() {
+    const names = inOrder(charts.keys()).filter((series) => !wanted.has(series));
+    for (let at = 0; at < names.length; at += AT_A_TIME) {
+      const answer = await call('MetricsService/QueryMetrics', { job: name, names: names.slice(at, at + AT_A_TIME), max_buckets: BUCKETS }, { signal: view.signal });
+      for (const one of answer.series ?? []) {
+        if (!wanted.has(one.name)) charts.get(one.name)?.hold([{ label: one.name, series: new Series(one, answer.cursor), color: 0, run: run() }]);
+      }
+    }
+    held = state.job?.state;
+  }
+
   // One stream for all that is shown; it begins anew when more is.
   function watch() {
     const names = [...known.keys()].sort();
@@ -123,8 +138,10 @@ export async function showCurves(view, name, body, state) {
     fill(step, phases(newest));
     place([...newest.keys()]);
   }
-  view.every(3000, () => { if (!['SUCCEEDED', 'FAILED', 'CANCELLED'].includes(state.job?.state) || charts.size === 0) look().catch(() => {}); });
+  view.every(3000, () => { if (!hasEnded(state.job?.state) || charts.size === 0) look().catch(() => {}); });
+  view.every(HELD_FOR, () => { if (!hasEnded(state.job?.state)) hold().catch(() => {}); });
   state.onChange(() => {
+    if (hasEnded(state.job?.state) && held !== state.job.state) hold().catch(() => {});
     // Of a job that has just begun neither is known.
     for (const chart of charts.values()) for (const line of chart.lines) Object.assign(line.run, run());
   });
@@ -132,4 +149,5 @@ export async function showCurves(view, name, body, state) {
   // Those that are seen at once; the others are asked for when they come near.
   const first = inOrder(newest.keys()).slice(0, AT_FIRST).filter((series) => !wanted.has(series));
   if (first.length > 0) await load(first);
+  await hold();
 }

@@ -1,8 +1,9 @@
 // All jobs: newest first, with what they are at, why they wait, and how good they are.
-import { h, fill } from './dom.js';
+import { h, fill, update } from './dom.js';
 import { call } from './api.js';
 import * as address from './address.js';
 import { follow } from './live.js';
+import { jobTags } from './job_tags.js';
 import { STATES, clock, duration, hasEnded, percent, plural, shortName, spent, whole } from './format.js';
 
 const PAGE = 100;
@@ -73,7 +74,7 @@ export async function showJobs(view) {
     return h('tr', { 'data-job': job.name },
       h('td', { class: 'pick' }, h('input', { type: 'checkbox', 'aria-label': `Compare ${id}`, checked: chosen.has(job.name),
         onchange: (event) => choose(job.name, event.target.checked) })),
-      h('th', { scope: 'row' }, h('a', { href: address.jobAddress(job.name) }, h('span', { class: 'quiet' }, `${id} `), job.display_name || 'without a name')),
+      h('th', { scope: 'row' }, h('a', { href: address.jobAddress(job.name) }, h('span', { class: 'quiet' }, `${id} `), job.display_name || 'without a name'), jobTags(job)),
       h('td', {}, badge(job)),
       h('td', { class: 'what' }, what(job)),
       h('td', { class: 'figure', 'data-label': 'best accuracy' }, best === undefined ? '' : percent(best)),
@@ -83,8 +84,16 @@ export async function showJobs(view) {
   }
 
   const inOrder = () => [...jobs.values()].sort((a, b) => Number(b.name.slice(5)) - Number(a.name.slice(5)));
+  // Rows that are there stay, so that what holds the focus in them keeps it; their order never changes.
   function draw() {
-    rows.replaceChildren(...inOrder().map(row));
+    const there = new Map([...rows.children].map((element) => [element.dataset.job, element]));
+    for (const [name, element] of there) if (!jobs.has(name)) element.remove();
+    let after = rows.firstElementChild;
+    for (const job of inOrder()) {
+      const element = there.get(job.name);
+      if (element) after = update(element, row(job)).nextElementSibling;
+      else rows.insertBefore(row(job), after);
+    }
     count.textContent = jobs.size === 0 ? (shown ? 'No job matches.' : 'No job yet.') : `${plural(jobs.size, 'job')}${next ? ', and more' : ''}`;
     more.hidden = !next;
   }
@@ -97,11 +106,7 @@ export async function showJobs(view) {
       return;
     }
     jobs.set(job.name, job);
-    if (!place) return;
-    const focus = place.contains(document.activeElement) ? document.activeElement.tagName : null;
-    const changed = row(job);
-    place.replaceWith(changed);
-    if (focus) changed.querySelector(focus.toLowerCase())?.focus();
+    if (place) update(place, row(job));
   }
 
   async function load(goOn) {

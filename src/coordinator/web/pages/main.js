@@ -53,7 +53,7 @@ function drawTop(chosen) {
 
 function showError(main, error) {
   fill(main, h('div', { class: 'panel bad' }, h('h1', {}, error.status === 404 ? 'There is no such thing' : 'This cannot be shown'),
-    h('p', {}, error.message), h('p', {}, h('a', { href: '/jobs' }, 'All jobs'))));
+    h('p', {}, error.message), h('p', {}, location.pathname.startsWith('/studies') ? h('a', { href: '/studies' }, 'All studies') : h('a', { href: '/jobs' }, 'All jobs'))));
 }
 
 async function signIn(why) {

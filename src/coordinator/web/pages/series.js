@@ -17,6 +17,7 @@ export class Series {
     this.low = (answer.min ?? []).map(Number);
     this.high = (answer.max ?? []).map(Number);
     this.count = (answer.count ?? []).map(Number);
+    this.bad = (answer.non_finite ?? []).map(Number);  // points that are infinite or not a number
     this.time = (answer.time_us ?? []).map((us) => Number(us) / 1000);
     this.until = last(this.time) ?? 0;
   }
@@ -24,7 +25,6 @@ export class Series {
   get length() { return this.step.length; }
   get newest() { return last(this.mean); }
 
-  // False: it was known before.
   add(step, value, milliseconds) {
     // A later attempt did these steps again: what it reports counts.
     while (this.step.length > 0 && last(this.step) >= step) {
@@ -36,23 +36,26 @@ export class Series {
     this.low.push(value);
     this.high.push(value);
     this.count.push(1);
+    this.bad.push(Number.isFinite(value) ? 0 : 1);
     this.time.push(milliseconds);
     if (this.step.length > 2 * MOST) this.thin();
   }
 
-  columns() { return [this.first, this.step, this.mean, this.low, this.high, this.count, this.time]; }
+  columns() { return [this.first, this.step, this.mean, this.low, this.high, this.count, this.bad, this.time]; }
 
   // Two neighbours become one; the newest stay as they are.
   thin() {
     const kept = this.columns().map(() => []);
     for (let i = 0; i < this.step.length; i += 2) {
       const j = Math.min(i + 1, this.step.length - 1);
-      const n = this.count[i] + (j > i ? this.count[j] : 0);
-      const mean = j > i ? (this.mean[i] * this.count[i] + this.mean[j] * this.count[j]) / n : this.mean[i];
-      [this.first[i], this.step[j], mean, Math.min(this.low[i], this.low[j]), Math.max(this.high[i], this.high[j]), n,
-        this.time[j]].forEach((value, k) => kept[k].push(value));
+      const both = [...new Set([i, j])], finite = both.filter((k) => Number.isFinite(this.mean[k]));
+      const sum = (column) => both.reduce((all, k) => all + column[k], 0);
+      const weight = finite.reduce((all, k) => all + this.count[k] - this.bad[k], 0);
+      const mean = finite.reduce((all, k) => all + this.mean[k] * (this.count[k] - this.bad[k]), 0) / weight;
+      [this.first[i], this.step[j], mean, Math.min(...finite.map((k) => this.low[k])), Math.max(...finite.map((k) => this.high[k])), sum(this.count),
+        sum(this.bad), this.time[j]].forEach((value, k) => kept[k].push(value));
     }
-    [this.first, this.step, this.mean, this.low, this.high, this.count, this.time] = kept;
+    [this.first, this.step, this.mean, this.low, this.high, this.count, this.bad, this.time] = kept;
   }
 }
 

@@ -2,13 +2,14 @@
 import { h, fill, table } from './dom.js';
 import { all, call, change } from './api.js';
 import { clock, percent, shortName, statistics } from './format.js';
+import { axisLabels } from './job_tags.js';
 import { ask } from './job_actions.js';
 import { badge, progressBar } from './jobs.js';
 import { studyBadge, studyProgress } from './studies.js';
 
+const ENDED = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED']);
 const VERBS = [['Pause', 'PauseStudy', ['RUNNING']], ['Resume', 'ResumeStudy', ['PAUSING', 'PAUSED']], ['Retry', 'RetryStudy', ['SUCCEEDED', 'FAILED', 'RUNNING', 'PAUSED']],
   ['Cancel', 'CancelStudy', ['RUNNING', 'PAUSING', 'PAUSED'], 'ends for good; the results so far stay.']];
-const OWN = new Set(['study', 'trial', 'seed', 'tuned']);
 const compareTrials = (study, labels = {}) => `/compare?${new URLSearchParams({ filter: [`labels.study = ${study.name.slice(8)}`,
   ...Object.entries(labels).map(([key, value]) => `labels.${key} = "${value}"`)].join(' AND ') })}`;
 
@@ -26,30 +27,41 @@ function actions(view, study, changed) {
     } }, word)));
 }
 
+const axesOf = (jobs) => [...new Set(jobs.flatMap((job) => Object.keys(axisLabels(job))))].sort();
+const figure = (content) => ({ class: 'figure', content });
+
 // Trials that differ in their seeds alone are one cell.
 function cells(study, jobs) {
   const found = new Map();
   for (const job of jobs) {
-    const labels = Object.fromEntries(Object.entries(job.labels ?? {}).filter(([key]) => !OWN.has(key)));
+    const labels = axisLabels(job);
     const key = JSON.stringify(Object.entries(labels).sort());
     if (!found.has(key)) found.set(key, { labels, jobs: [] });
     found.get(key).jobs.push(job);
   }
-  const axes = [...new Set([...found.values()].flatMap((cell) => Object.keys(cell.labels)))];
+  const axes = axesOf(jobs);
   const rows = [...found.values()].map((cell) => {
     const values = cell.jobs.map((job) => Number(job.evaluation?.accuracy ?? NaN)).filter(Number.isFinite);
     const { mean, spread, least, greatest } = statistics(values);
     const best = Math.max(...cell.jobs.map((job) => Number(job.evaluation?.best_accuracy ?? NaN)).filter(Number.isFinite));
     return { mean: values.length > 0 ? mean : -Infinity, row: [...axes.map((axis) => cell.labels[axis] ?? '–'), ...(axes.length === 0 ? ['all'] : []),
-      { class: 'figure', content: `${values.length} / ${cell.jobs.length}` },
+      figure(`${values.length} / ${cell.jobs.length}`),
       { class: 'figure', content: values.length === 0 ? '–' : [percent(mean), values.length > 1 ? h('span', { class: 'quiet' }, ` ± ${percent(spread)}`) : ''] },
       { class: 'figure', content: values.length === 0 ? '–' : `${percent(least)} – ${percent(greatest)}` },
       { class: 'figure', content: Number.isFinite(best) ? percent(best) : '–' },
       h('a', { href: compareTrials(study, cell.labels) }, 'curves')] };
   });
   rows.sort((a, b) => b.mean - a.mean);
-  const figure = (content) => ({ class: 'figure', content });
   return table('Results', [...(axes.length > 0 ? axes : ['Trials']), figure('Seeds'), figure('Test accuracy'), figure('Range'), figure('Best'), ''], rows.map(({ row }) => row));
+}
+
+// Every trial, by what it differs in from the others.
+function trialsTable(jobs) {
+  const axes = axesOf(jobs);
+  if (jobs.some((job) => job.labels?.tuned)) axes.push('tuned');
+  return table('Trials', ['Job', ...axes, figure('Seed'), 'State', 'Progress', figure('Accuracy')], jobs.map((job) => [
+    h('a', { href: `/${job.name}` }, shortName(job.name)), ...axes.map((axis) => job.labels?.[axis] ?? '–'), figure(job.labels?.seed ?? ''),
+    badge(job), progressBar(job) ?? (job.pending?.message ?? ''), figure(job.evaluation?.accuracy === undefined ? '' : percent(job.evaluation.accuracy))]));
 }
 
 export async function showStudy(view, name) {
@@ -62,13 +74,11 @@ export async function showStudy(view, name) {
     fill(head, h('h1', {}, h('span', { class: 'quiet' }, `${shortName(name)} `), study.display_name || 'without a name', ' ', studyBadge(study)), studyProgress(study), actions(view, study, load));
     const best = study.progress?.best;
     fill(facts, study.reason && h('div', { class: `panel ${study.state === 'FAILED' ? 'bad' : 'wait'}` }, h('p', {}, study.reason)),
-      best && h('p', {}, 'Best so far: ', h('b', {}, percent(best.test_accuracy)), ` with ${best.description}.`),
+      best && h('p', {}, ENDED.has(study.state) ? 'Best: ' : 'Best so far: ', h('b', {}, percent(best.test_accuracy)), ` with ${best.description}.`),
       (study.notes ?? []).map((one) => h('p', { class: 'quiet' }, one)),
       h('p', { class: 'quiet' }, `By ${study.submitter}, ${clock(study.create_time)}. Report with verdicts and plots: `, h('code', {}, `syncbn study fetch ${name.slice(8)} FOLDER`)));
     fill(results, jobs.length > 0 ? cells(study, jobs) : h('p', { class: 'quiet' }, 'None yet.'));
-    fill(trials, jobs.length > 0 && table('Trials', ['Job', 'State', 'Progress', { class: 'figure', content: 'Seed' }, { class: 'figure', content: 'Accuracy' }], jobs.map((job) => [
-      h('a', { href: `/${job.name}` }, `${shortName(job.name)} ${job.display_name ?? ''}`), badge(job), progressBar(job) ?? (job.pending?.message ?? ''),
-      { class: 'figure', content: job.labels?.seed ?? '' }, { class: 'figure', content: job.evaluation?.accuracy === undefined ? '' : percent(job.evaluation.accuracy) }])));
+    fill(trials, jobs.length > 0 && trialsTable(jobs));
     fill(file, h('details', {}, h('summary', {}, `Study file${study.study_file_name ? ` (${study.study_file_name})` : ''}`), h('pre', { class: 'file', tabindex: '0' }, study.study_file ?? '')),
       study.run_file && h('details', {}, h('summary', {}, `Run file${study.run_file_name ? ` (${study.run_file_name})` : ''}`), h('pre', { class: 'file', tabindex: '0' }, study.run_file)));
   }
