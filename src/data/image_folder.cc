@@ -45,6 +45,12 @@ bool IsFolder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
+// By links, too.
+bool AreOne(const fs::path& one, const fs::path& other) {
+  std::error_code ignored;
+  return fs::equivalent(one, other, ignored);
+}
+
 Splits FindSplits(const v1::DataSpec& spec) {
   const Source source = SourceOf(spec);
   source.CheckFolder();
@@ -54,15 +60,22 @@ Splits FindSplits(const v1::DataSpec& spec) {
   }
   if (!spec.test_folder().empty()) {
     splits.test = source.folder / spec.test_folder();
-    if (IsFolder(splits.test)) return splits;
-    source.Fail(ErrorCode::kNotFound, splits.test, "no such folder (data.test_folder)");
+    if (!IsFolder(splits.test)) {
+      source.Fail(ErrorCode::kNotFound, splits.test, "no such folder (data.test_folder)");
+    }
+    if (AreOne(splits.train, splits.test)) {
+      source.Fail(ErrorCode::kInvalidArgument, splits.test,
+                  "is the folder that is trained on, too (data.train_folder, data.test_folder)");
+    }
+    return splits;
   }
   for (const char* name : {"val", "valid", "validation", "test"}) {
     splits.test = source.folder / name;
-    if (IsFolder(splits.test)) return splits;
+    if (IsFolder(splits.test) && !AreOne(splits.train, splits.test)) return splits;
   }
   source.Fail(ErrorCode::kNotFound, source.folder,
-              "has none of the folders val, valid, validation and test");
+              "has none of the folders val, valid, validation and test beside " +
+                  spec.train_folder() + ": name one in data.test_folder");
 }
 
 // "cat/1.jpg is damaged: ...", of the first.

@@ -198,19 +198,25 @@ std::vector<fs::path> IndexFiles(const fs::path& folder) {
   return files;
 }
 
+// What was damaged may be mended by now, in place, or could not be read for a moment: no index says
+// so for ever.
+bool Holds(const std::optional<ImageIndex>& index, const fs::path& folder) {
+  return index && index->damaged.empty() && IsCurrent(*index, folder);
+}
+
 ImageIndex IndexOf(const fs::path& given) {
   std::error_code failed;
   const fs::path found = fs::canonical(given, failed), folder = failed ? given : found;
   const std::vector<fs::path> files = IndexFiles(folder);
   std::optional<ImageIndex> index = FindIndex(folder, files);
-  if (index && IsCurrent(*index, folder)) return std::move(*index);
+  if (Holds(index, folder)) return std::move(*index);
   // One process of a host scans. Where the file system has no locks, each does.
   const Descriptor lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (lock.get() >= 0) {
     while (::flock(lock.get(), LOCK_EX) != 0 && errno == EINTR) {
     }
     index = FindIndex(folder, files);
-    if (index && IsCurrent(*index, folder)) return std::move(*index);
+    if (Holds(index, folder)) return std::move(*index);
   }
   ImageIndex fresh = ScanImageFolder(folder, index.value_or(ImageIndex()));
   KeepIndex(fresh, files);

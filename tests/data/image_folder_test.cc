@@ -114,6 +114,15 @@ TEST_F(ImageFolderTest, EvaluatesOnTheFirstFolderThereIsOrTheOneAskedFor) {
   spec_.set_test_folder("exam");
   EXPECT_THAT(Refusal(ErrorCode::kNotFound), HasSubstr("exam: no such folder (data.test_folder)"));
   EXPECT_THROW(CheckDatasetFiles(spec_), Error);
+  // Never on what is trained on.
+  spec_.set_train_folder("val");
+  spec_.clear_test_folder();
+  EXPECT_EQ(MakeDataset(spec_, 1).test->size(), 1);
+  fs::create_directory_symlink("val", root() / "other");
+  spec_.set_test_folder("other");
+  EXPECT_THAT(Refusal(ErrorCode::kInvalidArgument), HasSubstr("is the folder that is trained on"));
+  fs::remove(root() / "other");
+  spec_.set_train_folder("train");
   spec_.clear_test_folder();
   EXPECT_NO_THROW(CheckDatasetFiles(spec_));
   fs::remove_all(root() / "val");

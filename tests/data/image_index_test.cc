@@ -172,6 +172,18 @@ TEST_F(ImageIndexTest, OnlyNewAndChangedFilesAreLookedAtAgain) {
   EXPECT_THAT(ScanImageFolder(train(), third).damaged, IsEmpty());
 }
 
+TEST_F(ImageIndexTest, AFileThatIsMendedInItsPlaceIsFoundWhole) {
+  const fs::path cat = train() / "cat/1.png";
+  const std::string whole = ReadFile(cat);
+  std::ofstream(cat, std::ios::binary) << whole.substr(0, whole.size() / 2);
+  Settle();
+  ASSERT_THAT(IndexOf(train()).damaged, SizeIs(1));
+  const auto folder = fs::last_write_time(train() / "cat");
+  std::ofstream(cat, std::ios::binary) << whole;
+  ASSERT_EQ(fs::last_write_time(train() / "cat"), folder) << "no folder tells of it";
+  EXPECT_THAT(IndexOf(train()).damaged, IsEmpty());
+}
+
 TEST_F(ImageIndexTest, SeveralWhoAskAtOnceGetTheSame) {
   for (int i = 0; i < 600; ++i) Add("cat/" + std::to_string(i) + ".png", i);
   Settle();

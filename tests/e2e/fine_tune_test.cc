@@ -185,7 +185,7 @@ TEST_F(FineTune, ImagesAreToldApartWhateverOthersAreGivenAndInEveryFormat) {
       Syncbn({"predict", "run", "broken.png", "a.png", "run.yaml", "--format", "json"});
   EXPECT_EQ(mixed.status, 7);
   EXPECT_THAT(mixed.err, AllOf(HasSubstr("broken.png is damaged"),
-                               HasSubstr("run.yaml is neither a PNG nor a JPEG")));
+                               HasSubstr("run.yaml is neither a JPEG nor a PNG nor a WebP")));
   EXPECT_THAT(mixed.out, HasSubstr("\"a.png\""));
   EXPECT_EQ(Syncbn({"predict", "nowhere", "a.png"}).status, 2);
 }

@@ -173,6 +173,9 @@ class Handler(BaseHTTPRequestHandler):
         for fault in list(control.faults):
             if fault["verb"] != verb or fault["resource"] != resource:
                 continue
+            if fault.get("skip", 0) > 0:  # not the first of them
+                fault["skip"] -= 1
+                return False
             fault["count"] = fault.get("count", 1) - 1
             if fault["count"] <= 0:
                 control.faults.remove(fault)

@@ -104,11 +104,9 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       std::lock_guard lock(mutex_);
       const auto found = open_.find(id.job);
       if (found == open_.end() || found->second.record.status.state != JobState::kStarting) return;
-      // The time in a batch system's queue is not that of a start, nor of the job's time limit.
       found->second.waiting = observation.detail;
-      JobStatus& status = found->second.record.status;
-      status.attempt_start = Now().durable;
-      status.deadline = *status.attempt_start + options_.job_policy.start_limit;
+      found->second.in_queue = true;
+      found->second.BeginStartAt(Now().durable, options_.job_policy.start_limit);
       break;
     }
     case Observation::Kind::kAlive: {
@@ -117,6 +115,7 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       if (found == open_.end() || found->second.record.status.attempt != id.attempt) return;
       OpenJob& open = found->second;
       open.waiting.clear();
+      open.in_queue = false;
       open.unseen.clear();
       if (open.written != 0 && open.written != observation.written)
         open.last_written = options_.clock->Monotonic();
@@ -126,8 +125,13 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
     case Observation::Kind::kUnknown: {
       std::lock_guard lock(mutex_);
       const auto found = open_.find(id.job);
+      if (found == open_.end()) return;
+      // Its queue does not become a start because nobody can ask.
+      if (found->second.in_queue && found->second.record.status.state == JobState::kStarting) {
+        found->second.BeginStartAt(Now().durable, options_.job_policy.start_limit);
+      }
       // Once, not at every look.
-      if (found == open_.end() || found->second.unseen == observation.detail) return;
+      if (found->second.unseen == observation.detail) return;
       found->second.unseen = observation.detail;
       if (found->second.record.status.state == JobState::kStarting)
         found->second.waiting = observation.detail;

@@ -39,6 +39,7 @@ void Controller::OpenJob::ForgetAttempt() {
   started = false;
   start_failure.reset();
   waiting.clear();
+  in_queue = false;
   unheard.clear();
   unseen.clear();
   written = 0;

@@ -17,12 +17,20 @@ struct Controller::OpenJob {
   std::optional<Failure> start_failure;
   bool progress_changed = false;
   std::string waiting;  // what a batch system says while it has it in its queue
+  bool in_queue = false;  // it did when it was last heard
   std::string unheard;  // STARTING for longer than it should take, and why it goes on
   std::string unseen;   // why it could not be observed the last time, as logged
   int64_t written = 0;  // what it had left on disk when it was observed last
   std::optional<MonotonicTime> last_written;  // when that was seen to change
   bool looking = false;                       // its ranks are being looked at
   MonotonicTime last_look{};
+
+  // The time in a batch system's queue is not that of a start, nor of the job's time limit.
+  template <typename Time, typename Limit>
+  void BeginStartAt(Time now, Limit limit) {
+    record.status.attempt_start = now;
+    record.status.deadline = now + limit;
+  }
 
   // Of the live attempt no longer, or not yet.
   void ForgetAttempt();

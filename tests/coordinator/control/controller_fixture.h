@@ -53,6 +53,7 @@ class FakeLauncher : public Launcher {
       kept_[NameOf(attempt)].exit = record;
     }
     const Kept& kept = kept_.at(NameOf(attempt));
+    if (silent) return {.kind = Observation::Kind::kUnknown, .detail = "does not answer"};
     if (!kept.exit && waiting) return {.kind = Observation::Kind::kWaiting, .detail = "PENDING"};
     if (!kept.exit) return {.kind = Observation::Kind::kAlive, .written = written};
     return {.kind = Observation::Kind::kEnded, .exit = kept.exit};
@@ -134,6 +135,7 @@ class FakeLauncher : public Launcher {
   std::function<void(const AttemptRef&)> on_observe;
   std::atomic<bool> obedient = true;      // attempts end when they are told to
   std::atomic<bool> unreachable = false;  // force fails
+  std::atomic<bool> silent = false;       // nobody can say what has become of it
   std::atomic<bool> waiting = false;      // a batch system has what lives in its queue
   std::atomic<int64_t> written = 1;       // by what lives
   std::optional<RankActivity> activity;

@@ -124,6 +124,16 @@ TEST_F(WatchTest, TheTimeInABatchSystemsQueueIsNotThatOfTheJob) {
     LetItLook();
     EXPECT_EQ(StateOf(job), JobState::kStarting);
   }
+  // Nor does it become a start because the batch system cannot be asked.
+  launcher.silent = true;
+  for (int i = 0; i < 3; ++i) {
+    LetItLook();
+    clock.Advance(minutes(110));
+    LetItLook();
+    EXPECT_EQ(StateOf(job), JobState::kStarting);
+  }
+  launcher.silent = false;
+  LetItLook();
   // The next coordinator does not count it either.
   End();
   clock.Advance(hours(2));

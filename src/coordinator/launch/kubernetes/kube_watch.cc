@@ -107,7 +107,7 @@ void KubeWatch::Loop() {
 void KubeWatch::List() {
   std::map<std::string, nlohmann::json> found;
   std::string next, version;
-  do {
+  for (bool more = true; more;) {
     std::string path = options_.path + "?limit=" + std::to_string(kPage) +
                        "&labelSelector=" + UrlEncode(options_.selector);
     if (!next.empty()) path += "&continue=" + UrlEncode(next);
@@ -126,7 +126,8 @@ void KubeWatch::List() {
     for (const nlohmann::json& object : list.at("items")) found[NameOf(object)] = object;
     version = VersionOf(list);
     next = list.at("metadata").value("continue", "");
-  } while (!next.empty());
+    more = !next.empty();
+  }
   {
     std::lock_guard lock(mutex_);
     objects_ = std::move(found);

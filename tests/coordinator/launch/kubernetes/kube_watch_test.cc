@@ -102,6 +102,17 @@ TEST_F(KubeWatchTest, GoesOnWhereAWatchWasCutAndListsAgainWhenTheServerHasForgot
   EXPECT_GT(watch->lists(), 1);
 }
 
+TEST_F(KubeWatchTest, PagesThatTookTooLongAreAskedForFromTheFirst) {
+  Begin();
+  for (int i = 0; i < 5; ++i) Put(Pod("old-" + std::to_string(i), "mine", "Pending"));
+  server->Control(
+      {{"fault", {{"verb", "list"}, {"resource", "pods"}, {"skip", 1}, {"status", 410}}}});
+  Watch();
+  EXPECT_EQ(watch->Trouble(seconds(10)), "");
+  EXPECT_EQ(watch->All().size(), 5u);
+  EXPECT_EQ(server->Asked("list pods"), 5) << "two pages, and all three again";
+}
+
 TEST_F(KubeWatchTest, ALongQuietTimeDoesNotMakeItListAgain) {
   Begin();
   Watch(seconds(1));
