@@ -128,7 +128,7 @@ TEST_F(WatchTest, TheTimeInABatchSystemsQueueIsNotThatOfTheJob) {
   launcher.silent = true;
   for (int i = 0; i < 3; ++i) {
     LetItLook();
-    clock.Advance(minutes(110));
+    clock.Advance(minutes(50));
     LetItLook();
     EXPECT_EQ(StateOf(job), JobState::kStarting);
   }
