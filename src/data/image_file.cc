@@ -48,13 +48,15 @@ int64_t Scaled(int64_t side, int64_t height, int64_t width, int64_t shorter) {
                                               static_cast<double>(least));
 }
 
+void ThrowDamage(const DecodedImage& image, const std::filesystem::path& path) {
+  if (image.damage) throw Error(image.damage->code, path.string() + " " + image.damage->what);
+}
+
 }  // namespace
 
 Image ReadImage(const std::filesystem::path& path) {
   DecodedImage decoded = DecodeImage(ReadFileBytes(path), WholeImage);
-  if (decoded.damage) {
-    throw Error(decoded.damage->code, path.string() + " " + decoded.damage->what);
-  }
+  ThrowDamage(decoded, path);
   return {.shape = decoded.shape, .pixels = std::move(decoded.pixels)};
 }
 
@@ -85,6 +87,25 @@ Span1d MiddleCrop::Vertical(int64_t image_height, int64_t image_width) const {
 
 Span1d MiddleCrop::Horizontal(int64_t image_height, int64_t image_width) const {
   return MiddleOf(Scaled(image_width, image_height, image_width, shorter_side), width);
+}
+
+WantedRegion MiddleCrop::Wanted(int64_t image_height, int64_t image_width) const {
+  WantedRegion whole = WholeImage(image_height, image_width);
+  whole.height = Vertical(image_height, image_width).length;
+  whole.width = Horizontal(image_height, image_width).length;
+  return whole;
+}
+
+Image ReadMiddle(const std::filesystem::path& path, const MiddleCrop& crop) {
+  const DecodedImage decoded = DecodeImage(ReadFileBytes(path), [&](int64_t height, int64_t width) {
+    return crop.Wanted(height, width);
+  });
+  ThrowDamage(decoded, path);
+  Image image{.shape = {.height = crop.height, .width = crop.width, .channels = 3}};
+  image.pixels.resize(static_cast<size_t>(image.shape.elements()));
+  decoded.Resample(crop.Vertical(decoded.height, decoded.width),
+                   crop.Horizontal(decoded.height, decoded.width), image.pixels.data());
+  return image;
 }
 
 Image Middle(const Image& image, const MiddleCrop& crop) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "data/decode_image.h"
 #include "data/image_shape.h"
 #include "data/resample.h"
 
@@ -41,7 +42,12 @@ struct MiddleCrop {
   // Of an image of this size: what Resample makes.
   Span1d Vertical(int64_t image_height, int64_t image_width) const;
   Span1d Horizontal(int64_t image_height, int64_t image_width) const;
+  // And what it is made of.
+  WantedRegion Wanted(int64_t image_height, int64_t image_width) const;
 };
 Image Middle(const Image& image, const MiddleCrop& crop);
+// Of the image of a file, read as ReadImage does, in colours, and for evaluation: a JPEG of more
+// than four times that size is decoded in a smaller one (decode_image.h), which makes other pixels.
+Image ReadMiddle(const std::filesystem::path& path, const MiddleCrop& crop);
 
 }  // namespace syncbn::data

@@ -193,10 +193,7 @@ void FolderImages::Write(int64_t index, const ChooseCrop& crop, uint8_t* out) co
   try {
     image = DecodeImage(ReadFileBytes(path), [&](int64_t height, int64_t width) -> WantedRegion {
       if (crop) return {.region = crop(height, width), .height = side_, .width = side_};
-      WantedRegion whole = WholeImage(height, width);
-      whole.height = middle_.Vertical(height, width).length;
-      whole.width = middle_.Horizontal(height, width).length;
-      return whole;
+      return middle_.Wanted(height, width);
     });
     if (image.damage) TakeDamage(path, image.damage->code, image.damage->what);
   } catch (const Error& error) {

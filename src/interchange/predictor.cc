@@ -49,17 +49,27 @@ Predictor::Predictor(const backend::Backend& backend, const v1::RunSpec& run, Mo
 
 Predictor::~Predictor() = default;
 
+data::MiddleCrop Predictor::Crop() const {
+  return {
+      .shorter_side = input_.middle_of, .height = input_.image.height, .width = input_.image.width};
+}
+
 std::vector<double> Predictor::Logits(const data::Image& image) {
   const data::ImageShape& shape = input_.image;
   const data::Image colours = data::WithChannels(image, shape.channels);
-  data::Image fitted = input_.middle_of == 0
-                           ? data::Resized(colours, shape.height, shape.width)
-                           : data::Middle(colours, {.shorter_side = input_.middle_of,
-                                                    .height = shape.height,
-                                                    .width = shape.width});
+  return LogitsOfFitted(input_.middle_of == 0 ? data::Resized(colours, shape.height, shape.width)
+                                              : data::Middle(colours, Crop()));
+}
+
+std::vector<double> Predictor::Logits(const std::filesystem::path& file) {
+  if (input_.middle_of == 0) return Logits(data::ReadImage(file));
+  return LogitsOfFitted(data::WithChannels(data::ReadMiddle(file, Crop()), input_.image.channels));
+}
+
+std::vector<double> Predictor::LogitsOfFitted(data::Image fitted) {
   const data::Dataset one({.name = "an image",
                            .split = data::Split::kTest,
-                           .image = shape,
+                           .image = input_.image,
                            .classes = 1,
                            .images = std::move(fitted.pixels),
                            .labels = {0}});

@@ -1,6 +1,7 @@
 // A trained model at work on single images.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -29,10 +30,16 @@ class Predictor {
   // The logits of an image, brought to the model's size and channels and standardized as in
   // training. Every image is a pass of its own: the bits do not depend on others.
   std::vector<double> Logits(const data::Image& image);
+  // Of a file's, made as evaluation makes those of an image folder. Throws as data::ReadImage does.
+  std::vector<double> Logits(const std::filesystem::path& file);
 
   const ModelInput& input() const { return input_; }
 
  private:
+  data::MiddleCrop Crop() const;
+  // Of an image that has the model's size and channels.
+  std::vector<double> LogitsOfFitted(data::Image image);
+
   const ModelInput input_;
   const std::unique_ptr<const nn::Model> model_;
   const std::unique_ptr<backend::Executor> executor_;

@@ -94,7 +94,7 @@ int Predict(const Arguments& arguments) {
   int code = kSuccess;
   for (const std::string& path : arguments.images) {
     try {
-      const std::vector<double> logits = predictor.Logits(data::ReadImage(path));
+      const std::vector<double> logits = predictor.Logits(std::filesystem::path(path));
       answers.Add(path, interchange::MostLikely(logits, static_cast<size_t>(arguments.top)),
                   arguments.logits ? &logits : nullptr);
     } catch (const Error& error) {
