@@ -14,7 +14,7 @@ class Block:
     tools: list = dataclasses.field(default_factory=list)
     modules: list = dataclasses.field(default_factory=list)  # of the Python that runs this
     needs_data: bool = False
-    seconds: int = 100
+    seconds: int = 240
 
 
 # Words behind `syncbn` that are no subcommands.
