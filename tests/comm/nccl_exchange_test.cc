@@ -260,17 +260,18 @@ TEST_F(NcclExchangeTest, AKernelThatNeverEndsIsEnded) {
 }
 
 TEST_F(NcclExchangeTest, AGpuThatStandsIsToldApartFromThoseThatWaitForIt) {
-  std::atomic<int> failed{0};
+  std::atomic<int> ended{0};
   const auto errors = Run(Options(3, 1s), 3, [&](ReplicaLink link, backend::Stream& stream) {
     Sum(link, stream, {0, 3}, "first");
     link.reducer->board().SetProcess(Activity::kDevice, 1);
     if (link.replica == 1) emulation::HoldDevice(1);
-    // Released when all three have failed: a device that goes on at the first one's failure may
-    // end the reduction before another rank has heard of it.
+    // Released when all three have failed (or, should the test fail, ended): a device that goes on
+    // at the first one's failure may end the reduction before another rank has heard of it. The
+    // end of this rank's sum, which asks the thread to stop, is therefore no reason to release.
     const std::jthread release([&](const std::stop_token& over) {
       while (!link.reducer->failed() && !over.stop_requested()) std::this_thread::sleep_for(1ms);
-      ++failed;
-      while (failed < 3 && !over.stop_requested()) std::this_thread::sleep_for(1ms);
+      ++ended;
+      while (ended < 3) std::this_thread::sleep_for(1ms);
       emulation::HoldDevice(-1);
     });
     Sum(link, stream, {0, 3}, "second");
