@@ -114,7 +114,7 @@ const std::vector<std::string>& ResultMeasures() {
 
 const std::vector<std::string>& TimeMeasures() {
   static const std::vector<std::string> kNames = {"step_ms", "samples_per_second",
-                                                  "statistics_share", "seconds"};
+                                                  "statistics_share", "seconds", "tensor_bytes"};
   return kNames;
 }
 
@@ -148,6 +148,7 @@ double Accuracy(const std::string& measure, const TrialRecord& record) {
 double Time(const std::string& measure, const TrialRecord& record) {
   if (measure == "seconds") return TimeOf(record, "seconds");
   if (measure == "samples_per_second") return TimeOf(record, "images_per_second");
+  if (measure == "tensor_bytes") return TimeOf(record, measure);
   double sum = 0;
   for (const char* part : {"ms_compute", "ms_statistics", "ms_gradients", "ms_data"}) {
     sum += TimeOf(record, part);

@@ -92,7 +92,7 @@ std::vector<std::string> KnownMeasures(const v1::StudySpec& study);
 // "step_reductions", "step_messages", "step_bytes": what a step of the first process waits for, and
 // sends to others.
 const std::vector<std::string>& SizeMeasures();
-// A time of this machine, never equal twice.
+// A time of this machine, or the memory that its executors took: never equal twice.
 bool IsTime(const std::string& measure);
 // The probe's name, where the measure is one of its figures: "landscape".
 std::optional<std::string> ProbeOf(const std::string& measure);

@@ -48,6 +48,12 @@ void ExecutorPool::BeginRound() {
   next_ = 0;
 }
 
+size_t ExecutorPool::PeakBytes() const {
+  size_t bytes = main_->Memory().peak;
+  for (const auto& executor : executors_) bytes += executor->Memory().peak;
+  return bytes;
+}
+
 void ExecutorPool::Break(std::function<void()> fail) {
   {
     std::lock_guard lock(mutex_);

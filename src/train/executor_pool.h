@@ -49,6 +49,8 @@ class ExecutorPool {
 
   // For work outside a pass, on the thread that drives the replicas.
   backend::Executor& main() { return *main_; }
+  // The sum of the peaks of all of them, the main one included (backend::MemoryUse).
+  size_t PeakBytes() const;
   int size() const { return static_cast<int>(executors_.size()); }
   // The replicas' workspaces, for figures about their memory. Only between rounds.
   const std::vector<std::unique_ptr<backend::Executor>>& executors() const { return executors_; }

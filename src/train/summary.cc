@@ -56,6 +56,7 @@ std::string Summary::ToJson() const {
                      {"reductions", traffic.reductions},
                      {"messages", traffic.messages},
                      {"bytes", traffic.bytes}};
+  json["tensor_bytes"] = tensor_bytes;
   // An argument of the command line need not be UTF-8, which JSON must be.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -73,6 +73,9 @@ struct Summary {
   MetricRecord::Milliseconds milliseconds;
   // Likewise, of this process.
   Traffic traffic;
+  // The most that the executors of this process had in use, each at its own time: parameters, gradients, optimizer
+  // state and activations, in bytes. 0 where the back end does not count.
+  int64_t tensor_bytes = 0;
 
   std::string ToJson() const;
 };

@@ -165,6 +165,7 @@ Summary Trainer::Run() {
   }
   summary.milliseconds = spent_;
   summary.traffic = traffic_;
+  summary.tensor_bytes = static_cast<int64_t>(engine_.executors().PeakBytes());
   return summary;
 }
 

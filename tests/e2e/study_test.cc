@@ -399,6 +399,7 @@ claims:
   - {text: Same bits, compare: same_bits, arm: {processes: 1}, against: {processes: 2}}
   - {text: Other bits, compare: same_bits, arm: {rate: 0.1}, against: {rate: 0.01}, control: refuted}
   - {text: Two exchange messages, measure: step_messages, arm: {processes: 2}, against: {processes: 1}, supported: {above: 0}}
+  - {text: Less memory, measure: tensor_bytes, compare: ratio, arm: {processes: 2}, against: {processes: 1}, supported: {below: 1}}
   - {text: Time, measure: step_ms, arm: {processes: 2}, against: {processes: 1}, supported: {below: 0}}
 )");
   const ProcessResult run = RunProcess(RunInto("out"));
@@ -413,6 +414,8 @@ claims:
   for (size_t at = 0; (at = results.find(parameters, at)) != std::string::npos; ++at) ++with;
   EXPECT_EQ(with, 8u) << results;
   EXPECT_THAT(Read("out/report.md"), HasSubstr("**Supported**: Two exchange messages"));
+  // A process with one of the two replicas has the activations of one.
+  EXPECT_THAT(Read("out/report.md"), HasSubstr("**Supported**: Less memory"));
   const ProcessResult overview = RunProcess(Command(
       {"overview", (folder_.path() / "out").string(), (folder_.path() / "out").string(), "--out",
        (folder_.path() / "page").string()}));

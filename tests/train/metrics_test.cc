@@ -408,7 +408,8 @@ TEST_F(MetricsTest, TheSummaryHoldsTheFiguresOfTheRun) {
                         .seconds = 12.5,
                         .images_per_second = 1024,
                         .milliseconds = {.compute = 1, .statistics = 2, .gradients = 3, .data = 4},
-                        .traffic = {.steps = 7, .reductions = 8, .messages = 9, .bytes = 11}};
+                        .traffic = {.steps = 7, .reductions = 8, .messages = 9, .bytes = 11},
+                        .tensor_bytes = 4096};
   WriteSummary(folder_.path() / "summary.json", summary);
   const auto json = nlohmann::json::parse(ReadFile(folder_.path() / "summary.json"));
   EXPECT_EQ(json, nlohmann::json::parse(R"({
@@ -419,7 +420,7 @@ TEST_F(MetricsTest, TheSummaryHoldsTheFiguresOfTheRun) {
       "digest": "00000000000000010000000000000002", "replicas": 8, "processes": 2,
       "hosts": ["n1", "n2"], "processor": "p", "cores": 4, "attempt": 2, "command": ["syncbn", "train", "a b.yaml"],
       "versions": {"oneDNN": "2.6.3"}, "back_end": "cpu: vectors", "classes": 10, "parameters": 30, "running_numbers": 5,
-      "traffic": {"steps": 7, "reductions": 8, "messages": 9, "bytes": 11}, "started": "s", "finished": "f", "seconds": 12.5,
+      "traffic": {"steps": 7, "reductions": 8, "messages": 9, "bytes": 11}, "tensor_bytes": 4096, "started": "s", "finished": "f", "seconds": 12.5,
       "images_per_second": 1024.0,
       "ms": {"compute": 1.0, "statistics": 2.0, "gradients": 3.0, "data": 4.0}})"));
 }

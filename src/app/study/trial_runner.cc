@@ -89,6 +89,7 @@ std::optional<study::TrialRecord> LocalTrialRunner::RunHere(const v1::RunSpec& r
     record.sizes = study::SizesOf(summary.parameters, summary.running_numbers, summary.traffic);
     record.timings = {{"seconds", summary.seconds},
                       {"images_per_second", summary.images_per_second},
+                      {"tensor_bytes", static_cast<double>(summary.tensor_bytes)},
                       {"ms_compute", summary.milliseconds.compute},
                       {"ms_statistics", summary.milliseconds.statistics},
                       {"ms_gradients", summary.milliseconds.gradients},

@@ -49,6 +49,10 @@ void TakeSummary(const std::filesystem::path& path, TrialRecord& record) {
   }
   record.timings = {{"seconds", summary.at("seconds").get<double>()},
                     {"images_per_second", summary.at("images_per_second").get<double>()}};
+  // Likewise.
+  if (summary.contains("tensor_bytes")) {
+    record.timings["tensor_bytes"] = summary["tensor_bytes"].get<double>();
+  }
   for (const char* part : {"compute", "statistics", "gradients", "data"}) {
     record.timings[std::string("ms_") + part] = summary.at("ms").at(part).get<double>();
   }
