@@ -1,10 +1,14 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "base/descriptor.h"
@@ -34,11 +38,12 @@ Container ReadWhole(const std::filesystem::path& path) {
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) ThrowErrno("stat", path);
   Container content;
-  content.resize(static_cast<size_t>(status.st_size));
+  // One more: the read behind the last byte says so.
+  content.resize(static_cast<size_t>(status.st_size) + 1);
   size_t done = 0;
   while (true) {
     // Files in /proc report size 0, and a file may grow: read until the end, not until st_size.
-    if (done == content.size()) content.resize(done + 4096);
+    if (done == content.size()) content.resize(std::max<size_t>(4096, 2 * done));
     const ssize_t count = ::read(file.get(), content.data() + done, content.size() - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) ThrowErrno("read", path);
@@ -47,6 +52,25 @@ Container ReadWhole(const std::filesystem::path& path) {
   }
   content.resize(done);
   return content;
+}
+
+// A new file beside `path`, whose name nobody can know before: another user who may write to the
+// folder has put neither a file nor a link in its place.
+Descriptor CreateBeside(const std::filesystem::path& path, std::filesystem::path& name) {
+  while (true) {
+    uint64_t number = 0;
+    if (::getrandom(&number, sizeof(number), 0) != ssize_t{sizeof(number)}) {
+      ThrowErrno("get random bytes to write", path);
+    }
+    std::array<char, 17> digits{};
+    std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(number));
+    name = path;
+    name += std::string(".tmp.") + digits.data();
+    Descriptor file(
+        ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+    if (file.get() >= 0) return file;
+    if (errno != EEXIST) ThrowErrno("create", name);
+  }
 }
 
 bool WriteAll(int fd, std::span<const std::byte> bytes) {
@@ -89,10 +113,8 @@ void WriteFileAtomically(const std::filesystem::path& path,
     throw Error(ErrorCode::kInvalidArgument,
                 path.string() + " is a device, a pipe or a socket: give the name of a file");
   }
-  std::filesystem::path temporary = path;
-  temporary += ".tmp." + std::to_string(::getpid());
-  Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (file.get() < 0) ThrowErrno("create", temporary);
+  std::filesystem::path temporary;
+  Descriptor file = CreateBeside(path, temporary);
   auto fail = [&](const char* operation) {
     const int error = errno;
     ::unlink(temporary.c_str());

@@ -1,9 +1,15 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdlib>
+#include <fstream>
+#include <thread>
 
 #include "base/error.h"
 #include "base/home.h"
@@ -21,22 +27,60 @@ TEST(WriteFileAtomically, ReplacesTheContentAndLeavesNothingElse) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
-TEST(WriteFileAtomically, FullDiskLeavesTheOldContent) {
-  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+TEST(WriteFileAtomically, ADiskThatIsFullLeavesTheOldContentAndNothingElse) {
   TempFolder folder;
-  // The temporary name is predictable on purpose here: a link to /dev/full stands for a full disk.
   const auto path = folder.path() / "a";
   WriteFileAtomically(path, "old");
-  std::filesystem::create_symlink("/dev/full", path.string() + ".tmp." + std::to_string(getpid()));
+  // No file may be longer, as on a disk without room.
+  struct rlimit limit {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const struct rlimit small { .rlim_cur = 4096, .rlim_max = limit.rlim_max };
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  std::string message;
+  bool told_apart = false;
   try {
-    WriteFileAtomically(path, "new");
-    FAIL() << "nothing was thrown";
+    WriteFileAtomically(path, std::string(10000, 'n'));
+  } catch (const Error& error) {
+    message = error.message();
+    told_apart = error.code() == ErrorCode::kResourceExhausted &&
+                 dynamic_cast<const StorageError*>(&error) != nullptr;
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(message, "cannot write " + path.string() + ": File too large");
+  EXPECT_TRUE(told_apart) << "from other wants";
+  EXPECT_EQ(ReadFile(path), "old");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(ThrowErrno, TellsAFullDiskFromOtherWants) {
+  for (const int reason : {ENOSPC, EDQUOT, EFBIG}) {
+    errno = reason;
+    EXPECT_THROW(ThrowErrno("write", "a"), StorageError);
+  }
+  errno = EMFILE;
+  try {
+    ThrowErrno("open", "a");
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted);
-    EXPECT_NE(dynamic_cast<const StorageError*>(&error), nullptr) << "told apart from other wants";
-    EXPECT_EQ(error.message(), "cannot write " + path.string() + ": No space left on device");
+    EXPECT_EQ(dynamic_cast<const StorageError*>(&error), nullptr);
   }
-  EXPECT_EQ(ReadFile(path), "old");
+}
+
+// Another user of a folder that all may write to knows the name of the file, and of the process.
+TEST(WriteFileAtomically, FollowsNoLinkThatIsPlantedBesideTheFile) {
+  TempFolder folder;
+  const auto path = folder.path() / "a", victim = folder.path() / "victim";
+  WriteFileAtomically(victim, "precious");
+  const std::string temporary = path.string() + ".tmp.";
+  for (int number = ::getpid() - 3; number <= ::getpid() + 3; ++number) {
+    std::filesystem::create_symlink(victim, temporary + std::to_string(number));
+  }
+  WriteFileAtomically(path, "new");
+  EXPECT_EQ(ReadFile(path), "new");
+  EXPECT_FALSE(std::filesystem::is_symlink(path));
+  EXPECT_EQ(ReadFile(victim), "precious");
 }
 
 TEST(WriteFileAtomically, PutsNothingInThePlaceOfAPipeOrADevice) {
@@ -53,6 +97,16 @@ TEST(WriteFileAtomically, PutsNothingInThePlaceOfAPipeOrADevice) {
   }
   EXPECT_TRUE(std::filesystem::is_fifo(path));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(ReadFile, ReadsWhatHasNoSize) {
+  TempFolder folder;
+  const auto path = folder.path() / "pipe";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  std::string text;
+  for (int i = 0; i < 100000; ++i) text += std::to_string(i);
+  std::jthread writer([&] { std::ofstream(path, std::ios::binary) << text; });
+  EXPECT_EQ(ReadFile(path), text);
 }
 
 TEST(ReadFile, MissingFileIsNamed) {

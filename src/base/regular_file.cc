@@ -1,0 +1,66 @@
+#include "base/regular_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "base/file.h"
+
+namespace syncbn {
+namespace {
+
+void CheckIsRegular(const std::filesystem::path& path, const struct stat& status) {
+  if (S_ISREG(status.st_mode)) return;
+  throw UnfitFile(path, "is " + std::string(FileKindName(status.st_mode)) + ", not a file");
+}
+
+}  // namespace
+
+std::string_view FileKindName(mode_t mode) {
+  if (S_ISREG(mode)) return "a file";
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+RegularFile OpenRegularFile(const std::filesystem::path& path) {
+  struct stat status {};
+  // Before it is opened: to open some devices does something.
+  if (::stat(path.c_str(), &status) != 0) ThrowErrno("open", path);
+  CheckIsRegular(path, status);
+  // O_NONBLOCK: something else may lie there by now.
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOCTTY;
+  Descriptor file(::open(path.c_str(), kFlags | O_NONBLOCK));
+  // Somebody holds a lease on it (fcntl(2)), and is asked to give it back: that is waited for.
+  if (file.get() < 0 && errno == EWOULDBLOCK) file = Descriptor(::open(path.c_str(), kFlags));
+  if (file.get() < 0) ThrowErrno("open", path);
+  if (::fstat(file.get(), &status) != 0) ThrowErrno("stat", path);
+  CheckIsRegular(path, status);
+  return {.descriptor = std::move(file), .bytes = int64_t{status.st_size}};
+}
+
+std::vector<std::byte> ReadRegularFile(const std::filesystem::path& path, int64_t most) {
+  const RegularFile file = OpenRegularFile(path);
+  if (file.bytes > most) {
+    throw UnfitFile(
+        path, "has " + std::to_string(file.bytes) + " bytes, more than " + std::to_string(most));
+  }
+  std::vector<std::byte> content(static_cast<size_t>(file.bytes));
+  size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t count =
+        ::read(file.descriptor.get(), content.data() + done, content.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) ThrowErrno("read", path);
+    if (count == 0) break;  // cut meanwhile
+    done += static_cast<size_t>(count);
+  }
+  content.resize(done);
+  return content;
+}
+
+}  // namespace syncbn

@@ -1,0 +1,46 @@
+// Files that somebody else has put where they lie: a pipe in the place of one would make whoever
+// opens it wait for ever, a device might do anything, and one of a terabyte does not fit memory.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/descriptor.h"
+#include "base/error.h"
+
+namespace syncbn {
+
+// INVALID_ARGUMENT "PATH WHY": "is a pipe, not a file", "has 5 bytes, more than 4".
+class UnfitFile : public Error {
+ public:
+  UnfitFile(const std::filesystem::path& path, const std::string& why)
+      : Error(ErrorCode::kInvalidArgument, path.string() + " " + why), why_(why) {}
+
+  const std::string& why() const { return why_; }
+
+ private:
+  std::string why_;
+};
+
+struct RegularFile {
+  Descriptor descriptor;  // to read
+  int64_t bytes = 0;
+};
+
+// Opens a file that is one, by links too, and does not wait for one that is none. Throws as
+// ReadFile does, and UnfitFile.
+RegularFile OpenRegularFile(const std::filesystem::path& path);
+
+// The whole content; UnfitFile where that is more than `most` bytes, without reading them.
+std::vector<std::byte> ReadRegularFile(const std::filesystem::path& path, int64_t most);
+
+// "a pipe", "a socket", "a device", "a folder"; "a file" of a regular one.
+std::string_view FileKindName(mode_t mode);
+
+}  // namespace syncbn
