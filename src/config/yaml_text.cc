@@ -136,6 +136,17 @@ std::optional<size_t> FindOpenQuote(std::string_view text, size_t begin) {
   return std::nullopt;
 }
 
+std::optional<size_t> FindAlias(const std::string& yaml_message, std::string_view text, size_t at) {
+  namespace Msg = YAML::ErrorMsg;
+  // The last is followed by the name.
+  if (yaml_message != Msg::ALIAS_NOT_FOUND && yaml_message != Msg::CHAR_IN_ALIAS &&
+      yaml_message != Msg::INVALID_ALIAS && !yaml_message.starts_with(Msg::UNKNOWN_ANCHOR)) {
+    return std::nullopt;
+  }
+  const size_t star = text.rfind('*', at);
+  return star == std::string_view::npos ? std::nullopt : std::optional(star);
+}
+
 SyntaxFault DescribeSyntaxFault(const std::string& yaml_message, std::string_view text, size_t at) {
   namespace Msg = YAML::ErrorMsg;
   const auto is = [&](const char* message) { return yaml_message == message; };

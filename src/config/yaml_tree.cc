@@ -48,6 +48,15 @@ class TreeBuilder : public YAML::EventHandler {
       ReportQuote(FindOpenQuote(text_, last_position_).value_or(at));
       return;
     }
+    if (const std::optional<size_t> star = FindAlias(error.msg, text_, at)) {
+      const std::string word(text_.substr(*star, text_.find_first_of(" ,]}\r\n", *star) - *star));
+      diagnostics_.Add(At(*star), "", "`" + word + "` is an alias in YAML, and there is none here",
+                       "A text that begins with `*` is put in quotation marks: '" + word + "'." +
+                           (begin_ > 0 ? " A shell takes those away: with others around the whole, "
+                                         "--set \"KEY='" + word + "'\"."
+                                       : ""));
+      return;
+    }
     const SyntaxFault fault = DescribeSyntaxFault(error.msg, text_, at);
     if (!stack_.empty() && IsFlow(stack_.back().position)) {
       const size_t opened = stack_.back().position;
