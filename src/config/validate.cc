@@ -76,6 +76,23 @@ void ValidateDropoutPlace(const RunCheck& check) {
                "Use `after_activation` or `last_layers`, or another norm.");
 }
 
+// VGG's linear layers want 7 x 7 features, to which torchvision pools; ours does where the windows
+// of that are alike (nn/vgg.cc). Said here, before the images are looked for.
+void ValidateVggSize(const RunCheck& check) {
+  if (!check.Readable({"data.dataset", "data.image_size"})) return;
+  const v1::DataSpec& data = check.spec.data();
+  const std::string& name = check.spec.model().architecture();
+  if (!name.starts_with("vgg1") || data.dataset() != v1::DATASET_IMAGE_FOLDER) return;
+  const int side = data.image_size() / 32;
+  if (side < 7 || side % 7 <= 1) return;
+  const std::string features = std::to_string(side);
+  check.Report("data.image_size",
+               "gives " + name + " " + features + " x " + features +
+                   " features, which cannot be pooled evenly to the 7 x 7 of its linear layers",
+               "Take a multiple of 224 or up to 63 more (224 to 287, 448 to 511), or less than 224 "
+               "(one linear layer, behind the mean).");
+}
+
 // What a model by name and a model by hand have of their own.
 void ValidateModel(const RunCheck& check) {
   if (!check.Readable({"model.architecture", "model.layers"})) return;
@@ -89,6 +106,7 @@ void ValidateModel(const RunCheck& check) {
                     "For example: `architecture: resnet20`.");
   }
   ValidateDropoutPlace(check);
+  ValidateVggSize(check);
   if (!check.Readable({"model.init", "model.norm"}) || !model.init().zero_last_gamma()) return;
   const std::string path = "model.init.zero_last_gamma";
   if (by_name && !model.architecture().starts_with("resnet")) {

@@ -62,7 +62,9 @@ std::vector<FlatNorm> FlatNormsOf(const RunCheck& check) {
 // Channels of the last norm of a residual network.
 int64_t LastResNetChannels(const v1::ModelSpec& model) {
   const std::string& name = model.architecture();
-  if (name == "resnet50") return 4 * ScaledChannels(512, model.width());
+  if (name == "resnet50" || name == "resnet101" || name == "resnet152") {
+    return 4 * ScaledChannels(512, model.width());
+  }
   const bool large = name == "resnet18" || name == "resnet34";
   return ScaledChannels(large ? 512 : 64, model.width());
 }

@@ -10,11 +10,13 @@
 namespace syncbn::nn {
 
 // VGG (Simonyan and Zisserman 2015) as torchvision numbers it: `features.N` of vgg11 without a
-// norm, of vgg11_bn with one. Of images of 224 pixels on, whose features are 7 x 7, it has
-// torchvision's three linear layers, `classifier.0`, `.3` and `.6`, with dropout before the last
-// two. Of small ones a maximum pool is left out (its number stays) where height or width is 1
-// already, and one linear layer, `classifier`, follows the mean over what is left, as is usual for
-// CIFAR-10. A stage is a list of the output channels of its convolutions.
+// norm, of vgg11_bn with one. Of images of 224 pixels on, whose features are 7 x 7 or are pooled to
+// that as by torchvision's adaptive pool (of a multiple of 224 pixels and up to 63 more; other
+// sizes are INVALID_ARGUMENT), it has torchvision's three linear layers, `classifier.0`, `.3` and
+// `.6`, with dropout before the last two. Of small ones a maximum pool is left out (its number
+// stays) where height or width is 1 already, and one linear layer, `classifier`, follows the mean
+// over what is left, as is usual for CIFAR-10. A stage is a list of the output channels of its
+// convolutions.
 void AddVgg(Chain& chain, const std::vector<std::vector<int64_t>>& stages, int64_t classes);
 
 // The ResNets for CIFAR-10 (He et al. 2015, section 4.2): depth 6n + 2, 16, 32 and 64 channels.

@@ -45,6 +45,8 @@ const std::map<std::string, Architecture, std::less<>>& Architectures() {
       {"resnet18", resnet(BlockKind::kBasic, {2, 2, 2, 2})},
       {"resnet34", resnet(BlockKind::kBasic, {3, 4, 6, 3})},
       {"resnet50", resnet(BlockKind::kBottleneck, {3, 4, 6, 3})},
+      {"resnet101", resnet(BlockKind::kBottleneck, {3, 4, 23, 3})},
+      {"resnet152", resnet(BlockKind::kBottleneck, {3, 8, 36, 3})},
       {"lenet", AddLeNet},
       {"rnn", [](Chain& chain, int64_t classes) { AddRecurrent(chain, false, classes); }},
       {"lstm", [](Chain& chain, int64_t classes) { AddRecurrent(chain, true, classes); }},

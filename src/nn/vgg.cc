@@ -12,21 +12,23 @@ namespace {
 constexpr int64_t kPooled = 7;
 constexpr int64_t kHidden = 4096;
 
-// The three linear layers of the paper. Behind the mean over windows of the features that make them
-// 7 x 7: none of 224 pixels, 2 x 2 of 448.
+// The three linear layers of the paper, behind torchvision's adaptive pool, whose windows are alike
+// where height and width are a multiple of 7 (they do not overlap) or one more (by one pixel).
 void AddLargeHead(Chain& chain, int64_t classes) {
   const int64_t height = chain.shape()[1], width = chain.shape()[2];
-  if (height % kPooled != 0 || height != width) {
+  if (height % kPooled > 1 || height != width) {
     throw Error(ErrorCode::kInvalidArgument,
                 "VGG's linear layers take 7 x 7 features, and images of this size give " +
                     std::to_string(height) + " x " + std::to_string(width) +
-                    ": they must be 224 x 224, or a multiple of it, or smaller (with one linear "
-                    "layer, behind the mean)");
+                    ": they must be square, of a multiple of 224 pixels or up to 63 more (224 to "
+                    "287, 448 to 511), or smaller than 224 (with one linear layer, behind the "
+                    "mean)");
   }
   if (height > kPooled) {
-    const int64_t window = height / kPooled;
-    chain.Pool("avgpool",
-               {.kind = backend::PoolKind::kAverage, .kernel = window, .stride = window});
+    const int64_t stride = height / kPooled;
+    chain.Pool("avgpool", {.kind = backend::PoolKind::kAverage,
+                           .kernel = stride + height % kPooled,
+                           .stride = stride});
   }
   chain.Flatten("flatten");
   const int64_t hidden = chain.builder().Scaled(kHidden);

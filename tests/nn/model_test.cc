@@ -58,6 +58,8 @@ INSTANTIATE_TEST_SUITE_P(
         CountCase{Named("resnet18"), kImageNet, 11689512},
         CountCase{Named("resnet34"), kImageNet, 21797672},
         CountCase{Named("resnet50"), kImageNet, 25557032},
+        CountCase{Named("resnet101"), kImageNet, 44549160},
+        CountCase{Named("resnet152"), kImageNet, 60192808},
         CountCase{Named("resnet20"), kCifar, 269722 + kProjections},
         CountCase{Named("resnet32"), kCifar, 464154 + kProjections},
         CountCase{Named("resnet44"), kCifar, 658586 + kProjections},
@@ -221,14 +223,17 @@ TEST(Vgg11, EndsInTorchvisionsLinearLayersForLargeImages) {
   ASSERT_EQ(model->dropouts().size(), 2u);
   EXPECT_EQ(model->dropouts()[0].layer, "classifier.2");
   EXPECT_EQ(model->dropouts()[1].layer, "classifier.5");
-  // Twice as large: the same parameters, behind means of 2 x 2.
-  EXPECT_EQ(MakeModel(Named("vgg11", text), {448, 448, 3, 1000})->parameters().elements(),
-            model->parameters().elements());
+  // Larger: the same parameters, behind means of 2 x 2, of which two share a pixel in 8 x 8.
+  for (const int64_t side : {448, 256}) {
+    EXPECT_EQ(MakeModel(Named("vgg11", text), {side, side, 3, 1000})->parameters().elements(),
+              model->parameters().elements());
+  }
   try {
-    MakeModel(Named("vgg11", text), {256, 256, 3, 1000});
+    MakeModel(Named("vgg11", text), {288, 288, 3, 1000});
     FAIL();
   } catch (const Error& error) {
-    EXPECT_THAT(error.message(), HasSubstr("give 8 x 8: they must be 224 x 224"));
+    EXPECT_THAT(error.message(),
+                HasSubstr("give 9 x 9: they must be square, of a multiple of 224"));
   }
   EXPECT_EQ(Find(*MakeModel(Named("vgg11", text), {192, 192, 3, 1000}), "classifier.weight").shape,
             (Shape{1000, 64}));
