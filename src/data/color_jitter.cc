@@ -57,77 +57,121 @@ void Saturate(std::span<uint8_t> pixels, float factor) {
   }
 }
 
-// PIL's conversion to HSV, for a pixel that is not grey: its hue and saturation.
-std::pair<uint8_t, uint8_t> HueAndSaturation(int red, int green, int blue, int most, int least) {
-  const auto range = static_cast<float>(most - least);
-  const float to_red = static_cast<float>(most - red) / range,
-              to_green = static_cast<float>(most - green) / range,
-              to_blue = static_cast<float>(most - blue) / range;
+// Which channel is the largest and which the smallest, as the answers to three questions.
+unsigned OrderOf(int red, int green, int blue) {
+  return unsigned{red >= green} << 2 | unsigned{red >= blue} << 1 | unsigned{green >= blue};
+}
+
+// PIL's hue of a pixel: `order` says which channel is the largest, `range` is that less the
+// smallest, and `down` that less the one between.
+uint8_t HueOf(unsigned order, int range, int down) {
+  const float between = static_cast<float>(down) / static_cast<float>(range);
   float hue = 0;
-  if (red == most) {
-    hue = to_blue - to_green;
-  } else if (green == most) {
-    hue = static_cast<float>(2.0 + static_cast<double>(to_red) - static_cast<double>(to_blue));
-  } else {
-    hue = static_cast<float>(4.0 + static_cast<double>(to_green) - static_cast<double>(to_red));
+  switch (order) {
+    case 0b111:
+      hue = 1.0F - between;
+      break;  // red > green > blue
+    case 0b110:
+      hue = between - 1.0F;
+      break;  // red > blue > green
+    case 0b011:
+      hue = static_cast<float>(2.0 + static_cast<double>(between) - 1.0);
+      break;
+    case 0b001:
+      hue = static_cast<float>(2.0 + 1.0 - static_cast<double>(between));
+      break;
+    case 0b000:
+      hue = static_cast<float>(4.0 + static_cast<double>(between) - 1.0);
+      break;
+    case 0b100:
+      hue = static_cast<float>(4.0 + 1.0 - static_cast<double>(between));
+      break;
+    default:
+      break;  // no pixel answers so
   }
   // fmod(x, 1): x is from 0.8 to 1.9.
   const double turned = static_cast<double>(hue) / 6.0 + 1.0;
   hue = static_cast<float>(turned < 1.0 ? turned : turned - 1.0);
-  const float saturation = range / static_cast<float>(most);
-  return {static_cast<uint8_t>(static_cast<double>(hue) * 255.0),
-          static_cast<uint8_t>(static_cast<double>(saturation) * 255.0)};
+  return static_cast<uint8_t>(static_cast<double>(hue) * 255.0);
 }
 
-// What of a hue does not depend on the pixel.
-struct Sector {
-  int number = 0;  // 0 to 5
-  float part = 0;  // in [0, 1)
+// Where the hues of a range begin among those of all.
+constexpr size_t BeginOf(size_t range) {
+  return range * (range + 1) / 2;
+}
+
+// All that of PIL's conversions to HSV and back can be looked up.
+struct HueTables {
+  HueTables();
+
+  std::array<std::array<uint8_t, BeginOf(256)>, 8> hues{};         // by order, range and down
+  std::array<std::array<uint8_t, 256>, 256> saturations{};  // by the largest and range
+  std::array<double, 256> shares{};                         // of a saturation
+  // Of a hue: how far it lies into its sixth of the circle (from behind in every other one), and
+  // where the largest channel, the smallest and the one between go.
+  struct Place {
+    double part = 0;
+    uint8_t most = 0, least = 0, between = 0;
+  };
+  std::array<Place, 256> places{};
 };
 
-std::array<Sector, 256> Sectors() {
-  std::array<Sector, 256> sectors;
+HueTables::HueTables() {
+  for (int range = 1; range < 256; ++range) {
+    for (unsigned order = 0; order < 8; ++order) {
+      for (int down = 0; down <= range; ++down) {
+        hues[order][BeginOf(static_cast<size_t>(range)) + static_cast<size_t>(down)] =
+            HueOf(order, range, down);
+      }
+    }
+    for (int most = range; most < 256; ++most) {
+      const float saturation = static_cast<float>(range) / static_cast<float>(most);
+      saturations[static_cast<size_t>(most)][static_cast<size_t>(range)] =
+          static_cast<uint8_t>(static_cast<double>(saturation) * 255.0);
+    }
+  }
+  constexpr std::array<std::array<uint8_t, 3>, 6> kPlaces = {
+      {{0, 2, 1}, {1, 2, 0}, {1, 0, 2}, {2, 0, 1}, {2, 1, 0}, {0, 1, 2}}};
   for (int hue = 0; hue < 256; ++hue) {
+    shares[static_cast<size_t>(hue)] = static_cast<double>(static_cast<float>(hue / 255.0));
     const double place = static_cast<double>(static_cast<float>(hue)) * 6.0 / 255.0;
     const int number = static_cast<int>(std::floor(place));
-    sectors[static_cast<size_t>(hue)] = {
-        .number = number % 6,
-        .part = static_cast<float>(place - static_cast<double>(static_cast<float>(number)))};
+    const auto part = static_cast<double>(
+        static_cast<float>(place - static_cast<double>(static_cast<float>(number))));
+    const auto sixth = static_cast<size_t>(number % 6);
+    const auto [most, least, between] = kPlaces[sixth];
+    places[static_cast<size_t>(hue)] = {.part = sixth % 2 == 0 ? 1.0 - part : part,
+                                        .most = most,
+                                        .least = least,
+                                        .between = between};
   }
-  return sectors;
 }
 
 // Of [0, 255].
 uint8_t Rounded(double value) {
-  return static_cast<uint8_t>(value + 0.5);
+  return static_cast<uint8_t>(static_cast<int>(value + 0.5));
 }
 
-void WriteHsv(const Sector& sector, uint8_t saturation, int value, uint8_t* pixel) {
-  const auto part = static_cast<double>(sector.part);
-  const auto share = static_cast<double>(static_cast<float>(saturation / 255.0));
-  const auto full = static_cast<double>(value);
-  const auto v = static_cast<uint8_t>(value);
-  const uint8_t p = Rounded(full * (1.0 - share)), q = Rounded(full * (1.0 - share * part)),
-                t = Rounded(full * (1.0 - share * (1.0 - part)));
-  const std::array<std::array<uint8_t, 3>, 6> colours = {
-      {{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}}};
-  std::ranges::copy(colours[static_cast<size_t>(sector.number)], pixel);
-}
-
+// Without a branch: neighbours of a photograph answer differently. A grey pixel has the saturation
+// 0, with which all three channels become the largest.
 void TurnHue(std::span<uint8_t> pixels, double share) {
-  static const std::array<Sector, 256> sectors = Sectors();
+  static const HueTables tables;
   // As a byte wraps around; towards zero as C rounds.
   const auto turn = static_cast<uint8_t>(static_cast<int>(share * 255));
   for (size_t i = 0; i < pixels.size(); i += 3) {
-    const int red = pixels[i], green = pixels[i + 1], blue = pixels[i + 2];
-    const int most = std::max({red, green, blue}), least = std::min({red, green, blue});
-    if (most == least) continue;
-    const auto [hue, saturation] = HueAndSaturation(red, green, blue, most, least);
-    if (saturation == 0) {
-      std::fill_n(&pixels[i], 3, static_cast<uint8_t>(most));
-    } else {
-      WriteHsv(sectors[static_cast<uint8_t>(hue + turn)], saturation, most, &pixels[i]);
-    }
+    uint8_t* const pixel = &pixels[i];
+    const int red = pixel[0], green = pixel[1], blue = pixel[2];
+    const int most = std::max(std::max(red, green), blue),
+              least = std::min(std::min(red, green), blue);
+    const auto range = static_cast<size_t>(most - least),
+               down = static_cast<size_t>(2 * most + least - red - green - blue);
+    const uint8_t hue = tables.hues[OrderOf(red, green, blue)][BeginOf(range) + down];
+    const double saturation = tables.shares[tables.saturations[static_cast<size_t>(most)][range]];
+    const HueTables::Place& place = tables.places[static_cast<uint8_t>(hue + turn)];
+    const auto full = static_cast<double>(most);
+    pixel[place.most] = static_cast<uint8_t>(most);
+    pixel[place.least] = Rounded(full * (1.0 - saturation));
+    pixel[place.between] = Rounded(full * (1.0 - saturation * place.part));
   }
 }
 

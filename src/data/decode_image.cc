@@ -1,18 +1,16 @@
 #include "data/decode_image.h"
 
-#include <png.h>
 #include <webp/decode.h>
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <string_view>
+
+#include "base/regular_file.h"
 
 namespace syncbn::data {
 namespace internal {
-namespace {
-
-// A small file may claim to be huge.
-constexpr int64_t kMostPixels = int64_t{1} << 27;
 
 void SetRegion(DecodedImage& image, const Region& region) {
   image.top = static_cast<double>(region.top);
@@ -21,22 +19,21 @@ void SetRegion(DecodedImage& image, const Region& region) {
   image.right = static_cast<double>(region.left + region.width);
 }
 
-void AllGrey(DecodedImage& image, int64_t height, int64_t width) {
-  image.shape = {.height = height, .width = width, .channels = 3};
+void AllGrey(DecodedImage& image) {
+  image.shape = {.height = image.height, .width = image.width, .channels = 3};
   image.pixels.assign(static_cast<size_t>(image.shape.elements()), 128);
 }
-
-}  // namespace
 
 bool BeginImage(DecodedImage& image, int64_t height, int64_t width) {
   if (height <= 0 || width <= 0) {
     SetDamage(image, "it has no pixels");
     return false;
   }
-  if (height > kMostPixels / width) {
+  if (!IsDecodedSize(height, width)) {
     image.damage = {.code = ErrorCode::kInvalidArgument,
                     .what = "has " + std::to_string(height) + " x " + std::to_string(width) +
-                            " pixels, more than " + std::to_string(kMostPixels)};
+                            " pixels, more than " + std::to_string(kMostPixels) +
+                            ": it is taken for a decompression bomb, as by PIL"};
     return false;
   }
   image.height = height;
@@ -46,33 +43,6 @@ bool BeginImage(DecodedImage& image, int64_t height, int64_t width) {
 
 void SetDamage(DecodedImage& image, const std::string& what) {
   image.damage = {.code = ErrorCode::kDataLoss, .what = "is damaged: " + what};
-}
-
-DecodedImage DecodePng(std::span<const std::byte> bytes, const ChooseRegion& choose) {
-  DecodedImage image;
-  png_image png{};
-  png.version = PNG_IMAGE_VERSION;
-  // Frees what the library holds, whatever is thrown.
-  struct Free {
-    png_image* png;
-    ~Free() { png_image_free(png); }
-  } free{&png};
-  if (png_image_begin_read_from_memory(&png, bytes.data(), bytes.size()) == 0) {
-    SetDamage(image, png.message);
-    return image;
-  }
-  if (!BeginImage(image, png.height, png.width)) return image;
-  SetRegion(image, choose(image.height, image.width).region);
-  AllGrey(image, image.height, image.width);
-  png.format = PNG_FORMAT_RGB;
-  // Else values of 16 bits that say nothing of it were taken for linear light.
-  png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
-  const png_color white{.red = 255, .green = 255, .blue = 255};
-  if (png_image_finish_read(&png, &white, image.pixels.data(), 0, nullptr) == 0) {
-    AllGrey(image, image.height, image.width);  // rows that were read may be wrong
-    SetDamage(image, png.message);
-  }
-  return image;
 }
 
 DecodedImage DecodeWebp(std::span<const std::byte> bytes, const ChooseRegion& choose) {
@@ -89,26 +59,18 @@ DecodedImage DecodeWebp(std::span<const std::byte> bytes, const ChooseRegion& ch
   }
   if (!BeginImage(image, features.height, features.width)) return image;
   SetRegion(image, choose(image.height, image.width).region);
-  AllGrey(image, image.height, image.width);
-  const auto pixels = static_cast<size_t>(image.height * image.width);
-  const size_t samples = features.has_alpha != 0 ? 4 : 3;
-  std::vector<uint8_t> raw(pixels * samples);
-  const int line = static_cast<int>(samples) * features.width;
-  const uint8_t* decoded =
-      samples == 4 ? WebPDecodeRGBAInto(data, bytes.size(), raw.data(), raw.size(), line)
-                   : WebPDecodeRGBInto(data, bytes.size(), raw.data(), raw.size(), line);
-  if (decoded == nullptr) {
+  AllGrey(image);
+  WebPDecoderConfig config;
+  if (WebPInitDecoderConfig(&config) == 0) throw std::bad_alloc();
+  config.output.colorspace = MODE_RGB;  // also of what has a channel of transparency
+  config.output.is_external_memory = 1;
+  config.output.u.RGBA = {
+      .rgba = image.pixels.data(), .stride = 3 * features.width, .size = image.pixels.size()};
+  const VP8StatusCode status = WebPDecode(data, bytes.size(), &config);
+  if (status == VP8_STATUS_OUT_OF_MEMORY) throw std::bad_alloc();
+  if (status != VP8_STATUS_OK) {
+    AllGrey(image);
     SetDamage(image, "its WebP data are cut off or wrong");
-  } else if (samples == 3) {
-    image.pixels = std::move(raw);
-  } else {
-    for (size_t i = 0; i < pixels; ++i) {
-      const uint32_t alpha = raw[4 * i + 3];
-      for (size_t c = 0; c < 3; ++c) {
-        image.pixels[3 * i + c] =
-            static_cast<uint8_t>((raw[4 * i + c] * alpha + 255 * (255 - alpha) + 127) / 255);
-      }
-    }
   }
   return image;
 }
@@ -149,6 +111,22 @@ DecodedImage DecodeImage(std::span<const std::byte> bytes, const ChooseRegion& c
                    .what = "is neither a JPEG nor a PNG nor a WebP"};
   }
   return none;
+}
+
+DecodedImage DecodeImageFile(const std::filesystem::path& path, const ChooseRegion& choose) {
+  std::vector<std::byte> bytes;
+  try {
+    bytes = ReadRegularFile(path, kMostFileBytes);
+    return DecodeImage(bytes, choose);
+  } catch (const UnfitFile& unfit) {
+    DecodedImage none;
+    none.damage = {.code = unfit.code(), .what = unfit.why()};
+    return none;
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::kResourceExhausted, "there is no memory to decode " + path.string() +
+                                                   ", of " + std::to_string(bytes.size()) +
+                                                   " bytes");
+  }
 }
 
 WantedRegion WholeImage(int64_t height, int64_t width) {

@@ -1,14 +1,18 @@
 // Image files' bytes to pixels: JPEG (libjpeg-turbo), PNG (libpng), WebP (libwebp), told by how
 // they begin. Pure functions of their arguments; thread-safe.
 //
-// The result is red, green and blue whatever the file holds: grey three times; CMYK as PIL takes it
-// (inverted, as all programs write it into a JPEG); 16 bits become 8; what is transparent lies on
-// white. The orientation that a camera notes is not looked at, as torchvision's ImageFolder does
-// not.
+// The result is red, green and blue whatever the file holds, as PIL's convert("RGB") has them: grey
+// three times; CMYK inverted, as all programs write it into a JPEG; of 16 bits the upper 8;
+// transparency, gamma and profiles of colours are not looked at, nor is the orientation that a
+// camera notes. Greys of 16 bits alone are others than PIL's, which makes those above 255 white.
+//
+// A file that is cut off or of which a part is wrong is damaged. What the libraries merely wonder
+// at (bytes too many between two markers, a mark of a future version) is not, as for PIL.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <span>
@@ -31,8 +35,21 @@ struct WantedRegion {
 // What is wanted of an image of this size.
 using ChooseRegion = std::function<WantedRegion(int64_t height, int64_t width)>;
 
+// PIL's: from twice as many on as those of which it warns it takes a file for a bomb, a small file
+// that fills the memory.
+constexpr int64_t kMostPixels = 178'956'970;
+// So many pixels of 6 bytes each, not compressed.
+constexpr int64_t kMostFileBytes = int64_t{1} << 30;
+// Of a progressive JPEG, each of which goes over all of the image: libjpeg-turbo's advice.
+constexpr int kMostScans = 500;
+
+constexpr bool IsDecodedSize(int64_t height, int64_t width) {
+  return height > 0 && width > 0 && height <= kMostPixels / width;
+}
+
 struct ImageDamage {
-  ErrorCode code = ErrorCode::kDataLoss;  // INVALID_ARGUMENT: a file of another kind
+  // INVALID_ARGUMENT: a file of another kind, or that is too large.
+  ErrorCode code = ErrorCode::kDataLoss;
   std::string what;                       // "is damaged: Premature end of JPEG file"
 };
 
@@ -54,6 +71,10 @@ struct DecodedImage {
 
 DecodedImage DecodeImage(std::span<const std::byte> bytes, const ChooseRegion& choose);
 
+// Of a file's content. What is no file or too large is damaged, too; throws as base/file.h does
+// where it cannot be read, and RESOURCE_EXHAUSTED where there is no memory for it.
+DecodedImage DecodeImageFile(const std::filesystem::path& path, const ChooseRegion& choose);
+
 // All of it, in its own size.
 WantedRegion WholeImage(int64_t height, int64_t width);
 
@@ -68,6 +89,8 @@ DecodedImage DecodeWebp(std::span<const std::byte> bytes, const ChooseRegion& ch
 // Whether pixels of an image of this size can be taken: `image` says why not, else has them all,
 // grey, and the whole region that is wanted.
 bool BeginImage(DecodedImage& image, int64_t height, int64_t width);
+void SetRegion(DecodedImage& image, const Region& region);
+void AllGrey(DecodedImage& image);
 void SetDamage(DecodedImage& image, const std::string& what);
 
 }  // namespace internal

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <csetjmp>
 #include <cstdio>
+#include <new>
 
 // After <cstdio>, whose types it takes for granted.
 #include <jerror.h>
@@ -21,8 +22,9 @@ constexpr int64_t kMargin = 8;
 // What libjpeg calls where it cannot go on: it must not return.
 struct JpegState {
   jpeg_error_mgr manager;
+  jpeg_progress_mgr progress;
   std::jmp_buf back;
-  bool damaged = false;
+  bool damaged = false, unfit = false, no_memory = false;
   char message[JMSG_LENGTH_MAX];  // the first
 };
 
@@ -33,15 +35,48 @@ void Note(j_common_ptr info) {
   info->err->format_message(info, state->message);
 }
 
-void LeaveJpeg(j_common_ptr info) {
-  Note(info);
-  std::longjmp(reinterpret_cast<JpegState*>(info->err)->back, 1);
+// Whole files all the same.
+bool IsOfAnotherKind(int error) {
+  return error == JERR_BAD_PRECISION || error == JERR_SOF_UNSUPPORTED ||
+         error == JERR_ARITH_NOTIMPL || error == JERR_NOT_COMPILED ||
+         error == JERR_CONVERSION_NOTIMPL || error == JERR_COMPONENT_COUNT ||
+         error == JERR_FRACT_SAMPLE_NOTIMPL || error == JERR_CCIR601_NOTIMPL;
 }
 
-// Warnings are of data that is missing or wrong: what is left of the picture is not what somebody
-// took. Bytes too many between two markers are common, and cost nothing of it.
+void LeaveJpeg(j_common_ptr info) {
+  auto* state = reinterpret_cast<JpegState*>(info->err);
+  if (!state->damaged) state->unfit = IsOfAnotherKind(info->err->msg_code);
+  state->no_memory = info->err->msg_code == JERR_OUT_OF_MEMORY;
+  Note(info);
+  std::longjmp(state->back, 1);
+}
+
+// Some warnings are of data that is missing or wrong: what is left of the picture is not what
+// somebody took. The others cost nothing of it.
 void TakeWarning(j_common_ptr info, int level) {
-  if (level < 0 && info->err->msg_code != JWRN_EXTRANEOUS_DATA) Note(info);
+  if (level >= 0) return;
+  switch (info->err->msg_code) {
+    case JWRN_EXTRANEOUS_DATA:
+    case JWRN_ADOBE_XFORM:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_BOGUS_PROGRESSION:
+    case JWRN_NOT_SEQUENTIAL:
+    case JWRN_TOO_MUCH_DATA:
+      return;
+    default:
+      return Note(info);
+  }
+}
+
+// A few bytes are a scan, of which each costs as much as the image is large.
+void CountScans(j_common_ptr info) {
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kMostScans) return;
+  auto* state = reinterpret_cast<JpegState*>(info->err);
+  state->damaged = state->unfit = true;
+  std::snprintf(state->message, sizeof(state->message),
+                "more than %d scans, which nobody needs: it is taken for a decompression bomb",
+                kMostScans);
+  std::longjmp(state->back, 1);
 }
 
 // Decodes in steps, between which nothing that has a destructor comes to life: longjmp passes none.
@@ -52,6 +87,7 @@ class JpegDecoder {
     info_.err = jpeg_std_error(&state_.manager);
     state_.manager.error_exit = LeaveJpeg;
     state_.manager.emit_message = TakeWarning;
+    state_.progress.progress_monitor = CountScans;
   }
   ~JpegDecoder() { jpeg_destroy_decompress(&info_); }
   JpegDecoder(const JpegDecoder&) = delete;
@@ -60,6 +96,7 @@ class JpegDecoder {
   bool Begin() {
     if (setjmp(state_.back) != 0) return false;
     jpeg_create_decompress(&info_);
+    info_.progress = &state_.progress;
     jpeg_mem_src(&info_, reinterpret_cast<const unsigned char*>(bytes_.data()), bytes_.size());
     jpeg_read_header(&info_, TRUE);
     cmyk_ = info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
@@ -104,8 +141,15 @@ class JpegDecoder {
   int64_t output_width() const { return info_.output_width; }
   bool cmyk() const { return cmyk_; }
   int64_t samples() const { return cmyk_ ? 4 : 3; }
-  bool damaged() const { return state_.damaged; }
-  const char* message() const { return state_.message; }
+  // Throws bad_alloc where it was that.
+  void SetDamageOf(DecodedImage& image) const {
+    if (state_.no_memory) throw std::bad_alloc();
+    if (!state_.damaged) return;
+    SetDamage(image, state_.message);
+    if (!state_.unfit) return;
+    image.damage = {.code = ErrorCode::kInvalidArgument,
+                    .what = std::string("is a JPEG that is not decoded: ") + state_.message};
+  }
 
  private:
   std::span<const std::byte> bytes_;
@@ -175,14 +219,14 @@ DecodedImage DecodeJpeg(std::span<const std::byte> bytes, const ChooseRegion& ch
   DecodedImage image;
   JpegDecoder decoder(bytes);
   if (!decoder.Begin()) {
-    SetDamage(image, decoder.message());
+    decoder.SetDamageOf(image);
     return image;
   }
   if (!BeginImage(image, decoder.height(), decoder.width())) return image;
   if (!ReadRegion(decoder, choose(image.height, image.width), image) && image.pixels.empty()) {
     image.height = image.width = 0;
   }
-  if (decoder.damaged()) SetDamage(image, decoder.message());
+  decoder.SetDamageOf(image);
   return image;
 }
 

@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "data/decode_image.h"
 
 namespace syncbn::data {
@@ -55,7 +54,7 @@ void ThrowDamage(const DecodedImage& image, const std::filesystem::path& path) {
 }  // namespace
 
 Image ReadImage(const std::filesystem::path& path) {
-  DecodedImage decoded = DecodeImage(ReadFileBytes(path), WholeImage);
+  DecodedImage decoded = DecodeImageFile(path, WholeImage);
   ThrowDamage(decoded, path);
   return {.shape = decoded.shape, .pixels = std::move(decoded.pixels)};
 }
@@ -97,9 +96,8 @@ WantedRegion MiddleCrop::Wanted(int64_t image_height, int64_t image_width) const
 }
 
 Image ReadMiddle(const std::filesystem::path& path, const MiddleCrop& crop) {
-  const DecodedImage decoded = DecodeImage(ReadFileBytes(path), [&](int64_t height, int64_t width) {
-    return crop.Wanted(height, width);
-  });
+  const DecodedImage decoded = DecodeImageFile(
+      path, [&](int64_t height, int64_t width) { return crop.Wanted(height, width); });
   ThrowDamage(decoded, path);
   Image image{.shape = {.height = crop.height, .width = crop.width, .channels = 3}};
   image.pixels.resize(static_cast<size_t>(image.shape.elements()));

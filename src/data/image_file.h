@@ -17,8 +17,8 @@ struct Image {
 };
 
 // Reads a JPEG, a PNG or a WebP, whatever its name says (decode_image.h). Throws NOT_FOUND or
-// PERMISSION_DENIED, INVALID_ARGUMENT for a file of another format, or with more than 2^27 pixels,
-// DATA_LOSS "PATH is damaged: WHAT".
+// PERMISSION_DENIED, INVALID_ARGUMENT for a file of another format, one that is too large
+// (kMostPixels) or no file, DATA_LOSS "PATH is damaged: WHAT".
 Image ReadImage(const std::filesystem::path& path);
 
 // ITU-R 601, as PIL's mode L.

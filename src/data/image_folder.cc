@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/printable.h"
 #include "base/text.h"
 #include "data/decode_image.h"
@@ -102,6 +101,19 @@ std::string DamageText(const ImageIndex& index, const fs::path& folder) {
   return text;
 }
 
+// What was not taken in, or not again, on the way through links.
+std::string RepeatedText(const ImageIndex& index, const fs::path& folder) {
+  std::string text = Plural(index.repeated_folders, "folder") + " in " + folder.string() +
+                     (index.repeated_folders == 1 ? " is" : " are") +
+                     " not taken in a second time:";
+  for (const std::string& line : index.repeated) text += "\n  " + OneLine(line);
+  const auto named = static_cast<int64_t>(index.repeated.size());
+  if (named < index.repeated_folders) {
+    text += "\n  and " + std::to_string(index.repeated_folders - named) + " more";
+  }
+  return text;
+}
+
 // One split, in the order of its samples.
 class FolderImages : public PixelSource {
  public:
@@ -189,17 +201,12 @@ void FolderImages::TakeDamage(const fs::path& path, ErrorCode code, const std::s
 
 void FolderImages::Write(int64_t index, const ChooseCrop& crop, uint8_t* out) const {
   const fs::path path = folder_ / index_.Name(*samples_[static_cast<size_t>(index)].image);
-  DecodedImage image;
-  try {
-    image = DecodeImage(ReadFileBytes(path), [&](int64_t height, int64_t width) -> WantedRegion {
-      if (crop) return {.region = crop(height, width), .height = side_, .width = side_};
-      return middle_.Wanted(height, width);
-    });
-    if (image.damage) TakeDamage(path, image.damage->code, image.damage->what);
-  } catch (const Error& error) {
-    if (!leave_out_) throw;
-    TakeDamage(path, error.code(), "cannot be read: " + error.message());
-  }
+  const DecodedImage image =
+      DecodeImageFile(path, [&](int64_t height, int64_t width) -> WantedRegion {
+        if (crop) return {.region = crop(height, width), .height = side_, .width = side_};
+        return middle_.Wanted(height, width);
+      });
+  if (image.damage) TakeDamage(path, image.damage->code, image.damage->what);
   if (image.pixels.empty()) {
     std::fill_n(out, 3 * side_ * side_, uint8_t{128});
   } else if (crop) {
@@ -291,6 +298,7 @@ std::unique_ptr<const Dataset> DatasetOf(std::shared_ptr<FolderImages> images, S
                             Plural(index.other_files, "file") +
                             " of other kinds, which are not looked at");
   }
+  if (index.repeated_folders > 0) content.notes.push_back(RepeatedText(index, images->folder()));
   content.source = std::move(images);
   return std::make_unique<const Dataset>(std::move(content));
 }
@@ -301,10 +309,12 @@ void FindImageFolder(const v1::DataSpec& spec) {
   FindSplits(spec);
 }
 
-DatasetPair OpenImageFolder(const v1::DataSpec& spec) {
+DatasetPair OpenImageFolder(const v1::DataSpec& spec, const Say& say) {
   const Splits splits = FindSplits(spec);
-  const auto train = std::make_shared<FolderImages>(splits.train, IndexOf(splits.train), spec);
-  const auto test = std::make_shared<FolderImages>(splits.test, IndexOf(splits.test), spec);
+  const auto open = [&](const fs::path& folder) {
+    return std::make_shared<FolderImages>(folder, IndexOf(folder, {.say = say}), spec);
+  };
+  const auto train = open(splits.train), test = open(splits.test);
   if (spec.damaged_files() != v1::DAMAGED_FILES_LEAVE_OUT) {
     std::string text;
     for (const auto& split : {train, test}) {

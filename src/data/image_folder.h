@@ -6,13 +6,15 @@
 #pragma once
 
 #include "data/dataset.h"
+#include "data/say.h"
 
 namespace syncbn::data {
 
 // Both splits, cut to the limits. Throws NOT_FOUND or INVALID_ARGUMENT for folders that are
 // missing, classes without images or that are not trained on; DATA_LOSS with the names of damaged
-// files where these are refused.
-DatasetPair OpenImageFolder(const v1::DataSpec& spec);
+// files where these are refused. A file that cannot be read is not damaged: that is thrown as
+// base/file.h does, here or by Dataset::Write.
+DatasetPair OpenImageFolder(const v1::DataSpec& spec, const Say& say = {});
 
 // Throws as that does where a folder is missing.
 void FindImageFolder(const v1::DataSpec& spec);

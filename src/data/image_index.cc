@@ -1,101 +1,72 @@
 #include "data/image_index.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <span>
-#include <type_traits>
 #include <utility>
 
-#include "base/descriptor.h"
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/home.h"
+#include "base/printable.h"
+#include "base/regular_file.h"
+#include "data/index_lock.h"
 
 namespace syncbn::data {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kMagic = "syncbn images 1\n";
 // Folders that changed so shortly before the scan may have changed again within the same tick of
 // their file system's clock.
 constexpr int64_t kTick = 2'000'000'000;
 
-static_assert(sizeof(IndexedImage) == 40 && std::is_trivially_copyable_v<IndexedImage>);
-
-void Add(std::string& bytes, uint64_t number) {
-  bytes.append(reinterpret_cast<const char*>(&number), sizeof(number));
+int64_t Nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
-
-void Add(std::string& bytes, std::string_view text) {
-  Add(bytes, text.size());
-  bytes += text;
-}
-
-// Takes what Add has added.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-
-  uint64_t Number() {
-    uint64_t number = 0;
-    std::memcpy(&number, Take(sizeof(number)).data(), sizeof(number));
-    return number;
-  }
-  int64_t Signed() { return static_cast<int64_t>(Number()); }
-  // Of a list of parts that are `least` bytes long each.
-  size_t Count(size_t least) {
-    const uint64_t count = Number();
-    if (count > bytes_.size() / least) Fail();
-    return count;
-  }
-  std::string_view Take(uint64_t size) {
-    if (size > bytes_.size()) Fail();
-    const std::string_view taken = bytes_.substr(0, size);
-    bytes_.remove_prefix(size);
-    return taken;
-  }
-  std::string Text() { return std::string(Take(Number())); }
-  [[noreturn]] static void Fail() {
-    throw Error(ErrorCode::kDataLoss, "an index of images is damaged");
-  }
-
- private:
-  std::string_view bytes_;
-};
 
 int64_t ModifiedOf(const fs::path& path) {
   struct stat info;
-  if (::stat(path.c_str(), &info) != 0) return -1;
-  return int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+  return ::stat(path.c_str(), &info) != 0 ? -1 : Nanoseconds(info.st_mtim);
 }
 
-std::optional<ImageIndex> ReadIndex(const fs::path& file) {
+// Where a file that is no index leads to no more than this being read.
+constexpr int64_t kMostBytes = int64_t{1} << 32;
+
+// What is wrong with those that there are is added to `wrong`.
+std::optional<ImageIndex> ReadIndex(const fs::path& file, std::vector<std::string>& wrong) {
   try {
-    return FromBytes(ReadFile(file));
-  } catch (const Error&) {
-    return std::nullopt;  // none yet, or one that does not hold: it is made anew
+    const std::vector<std::byte> bytes = ReadRegularFile(file, kMostBytes);
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (text.starts_with("syncbn images 1\n")) return std::nullopt;  // of an older version
+    return FromBytes(text);
+  } catch (const UnfitFile& error) {
+    wrong.push_back(error.message());
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNotFound) return std::nullopt;
+    wrong.push_back("the index " + file.string() + " does not hold (" + error.message() + ")");
   }
+  return std::nullopt;
 }
 
-// A current one, else the newest there is.
-std::optional<ImageIndex> FindIndex(const fs::path& folder, const std::vector<fs::path>& files) {
-  std::optional<ImageIndex> newest;
+struct Found {
+  std::optional<ImageIndex> index;  // a current one, else the newest there is
+  std::vector<std::string> wrong;
+};
+
+Found FindIndex(const fs::path& folder, const std::vector<fs::path>& files) {
+  Found found;
   for (const fs::path& file : files) {
-    std::optional<ImageIndex> index = ReadIndex(file);
+    std::optional<ImageIndex> index = ReadIndex(file, found.wrong);
     if (!index) continue;
-    if (IsCurrent(*index, folder)) return index;
-    if (!newest || newest->begun < index->begun) newest = std::move(index);
+    if (IsCurrent(*index, folder)) return {.index = std::move(index), .wrong = {}};
+    if (!found.index || found.index->begun < index->begun) found.index = std::move(index);
   }
-  return newest;
+  return found;
 }
 
 void KeepIndex(const ImageIndex& index, const std::vector<fs::path>& files) {
@@ -111,76 +82,29 @@ void KeepIndex(const ImageIndex& index, const std::vector<fs::path>& files) {
   }
 }
 
-}  // namespace
-
-std::string ToBytes(const ImageIndex& index) {
-  std::string bytes(kMagic);
-  Add(bytes, static_cast<uint64_t>(index.begun));
-  Add(bytes, static_cast<uint64_t>(index.other_files));
-  Add(bytes, index.classes.size());
-  for (const std::string& name : index.classes) Add(bytes, name);
-  Add(bytes, index.folders.size());
-  for (const IndexedFolder& folder : index.folders) {
-    Add(bytes, folder.path);
-    Add(bytes, static_cast<uint64_t>(folder.modified));
-  }
-  Add(bytes, index.damaged.size());
-  for (const IndexedDamage& damage : index.damaged) {
-    Add(bytes, damage.image);
-    Add(bytes, damage.what);
-  }
-  Add(bytes, index.names);
-  Add(bytes, index.images.size());
-  bytes.append(reinterpret_cast<const char*>(index.images.data()),
-               index.images.size() * sizeof(IndexedImage));
-  return bytes += DigestOf(std::as_bytes(std::span(bytes))).Hex();
-}
-
-ImageIndex FromBytes(std::string_view bytes) {
-  constexpr size_t kDigest = 32;
-  if (!bytes.starts_with(kMagic) || bytes.size() < kMagic.size() + kDigest) Reader::Fail();
-  const std::string_view digest = bytes.substr(bytes.size() - kDigest);
-  bytes.remove_suffix(kDigest);
-  if (DigestOf(std::as_bytes(std::span(bytes))).Hex() != digest) Reader::Fail();
-  Reader reader(bytes.substr(kMagic.size()));
-  ImageIndex index;
-  index.begun = reader.Signed();
-  index.other_files = reader.Signed();
-  index.classes.resize(reader.Count(8));
-  for (std::string& name : index.classes) name = reader.Text();
-  index.folders.resize(reader.Count(16));
-  for (IndexedFolder& folder : index.folders) {
-    folder.path = reader.Text();
-    folder.modified = reader.Signed();
-  }
-  index.damaged.resize(reader.Count(16));
-  for (IndexedDamage& damage : index.damaged) {
-    damage.image = reader.Number();
-    damage.what = reader.Text();
-  }
-  index.names = reader.Text();
-  index.images.resize(reader.Count(sizeof(IndexedImage)));
-  const std::string_view images = reader.Take(index.images.size() * sizeof(IndexedImage));
-  if (!images.empty()) std::memcpy(index.images.data(), images.data(), images.size());
-  const auto classes = static_cast<int64_t>(index.classes.size());
-  for (const IndexedImage& image : index.images) {
-    if (image.name_begin > index.names.size() ||
-        image.name_bytes > index.names.size() - image.name_begin || image.label < 0 ||
-        image.label >= classes) {
-      Reader::Fail();
-    }
-  }
-  for (const IndexedDamage& damage : index.damaged) {
-    if (damage.image >= index.images.size()) Reader::Fail();
-  }
-  return index;
-}
-
-bool IsCurrent(const ImageIndex& index, const fs::path& folder) {
+bool IsUnchanged(const ImageIndex& index, const fs::path& folder) {
   return !index.folders.empty() &&
          std::ranges::all_of(index.folders, [&](const IndexedFolder& known) {
-           return known.modified + kTick <= index.begun &&
-                  ModifiedOf(known.path.empty() ? folder : folder / known.path) == known.modified;
+           return ModifiedOf(known.path.empty() ? folder : folder / known.path) == known.modified;
+         });
+}
+
+// Files that are mended in their places change no folder.
+bool IsDamagedAsBefore(const ImageIndex& index, const fs::path& folder) {
+  return std::ranges::all_of(index.damaged, [&](const IndexedDamage& damage) {
+    const IndexedImage& image = index.images[damage.image];
+    struct stat info;
+    if (::stat((folder / index.Name(image)).c_str(), &info) != 0) return image.modified == 0;
+    return int64_t{info.st_size} == image.bytes && Nanoseconds(info.st_mtim) == image.modified;
+  });
+}
+
+}  // namespace
+
+bool IsCurrent(const ImageIndex& index, const fs::path& folder) {
+  return IsUnchanged(index, folder) && IsDamagedAsBefore(index, folder) &&
+         std::ranges::all_of(index.folders, [&](const IndexedFolder& known) {
+           return known.modified + kTick <= index.begun;
          });
 }
 
@@ -198,27 +122,27 @@ std::vector<fs::path> IndexFiles(const fs::path& folder) {
   return files;
 }
 
-// What was damaged may be mended by now, in place, or could not be read for a moment: no index says
-// so for ever.
-bool Holds(const std::optional<ImageIndex>& index, const fs::path& folder) {
-  return index && index->damaged.empty() && IsCurrent(*index, folder);
-}
-
-ImageIndex IndexOf(const fs::path& given) {
+ImageIndex IndexOf(const fs::path& given, const IndexOptions& options) {
   std::error_code failed;
-  const fs::path found = fs::canonical(given, failed), folder = failed ? given : found;
+  const fs::path canonical = fs::canonical(given, failed), folder = failed ? given : canonical;
   const std::vector<fs::path> files = IndexFiles(folder);
-  std::optional<ImageIndex> index = FindIndex(folder, files);
-  if (Holds(index, folder)) return std::move(*index);
-  // One process of a host scans. Where the file system has no locks, each does.
-  const Descriptor lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (lock.get() >= 0) {
-    while (::flock(lock.get(), LOCK_EX) != 0 && errno == EINTR) {
+  Found found = FindIndex(folder, files);
+  if (found.index && IsCurrent(*found.index, folder)) return std::move(*found.index);
+  const int64_t before = found.index ? found.index->begun : 0;
+  const IndexLock lock(files, folder, options);
+  found = FindIndex(folder, files);
+  if (found.index) {
+    // What somebody found who looked while this process waited is new enough, though a folder may
+    // have changed too shortly before for the next start.
+    const bool just_made = lock.waited() && found.index->begun != before;
+    if (IsCurrent(*found.index, folder) || (just_made && IsUnchanged(*found.index, folder))) {
+      return std::move(*found.index);
     }
-    index = FindIndex(folder, files);
-    if (Holds(index, folder)) return std::move(*index);
   }
-  ImageIndex fresh = ScanImageFolder(folder, index.value_or(ImageIndex()));
+  for (const std::string& wrong : found.wrong) {
+    if (options.say) options.say(OneLine(wrong) + ": the images are looked at anew");
+  }
+  ImageIndex fresh = ScanImageFolder(folder, found.index.value_or(ImageIndex()));
   KeepIndex(fresh, files);
   return fresh;
 }

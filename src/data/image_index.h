@@ -1,16 +1,19 @@
 // What lies in a folder of images that has a folder for each class, found once and kept in a file.
 //
 // A start over a million files looks at the times of the folders, not at the files: while no folder
-// has changed (a file was added, removed or renamed), what the index says holds. A file that was
-// written again under its old name is seen only when something else in its folder changes; to have
-// all looked at again, remove the index.
+// has changed (a file was added, removed or renamed), and no file that was damaged, what the index
+// says holds. Another file that was written again under its old name is seen only when something
+// else in its folder changes; to have all looked at again, remove the index.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "data/say.h"
 
 namespace syncbn::data {
 
@@ -48,7 +51,11 @@ struct ImageIndex {
   std::string names;                   // paths in the folder, one after another: "cat/1.jpg"
   std::vector<IndexedDamage> damaged;  // in the order of `images`
   int64_t other_files = 0;             // that are not named as images are
-  int64_t begun = 0;                   // when the scan began: nanoseconds since 1970
+  // Folders that are not taken in, or not again: how many, and of the first 20 "cat/loop leads back
+  // to a folder that it lies in".
+  int64_t repeated_folders = 0;
+  std::vector<std::string> repeated;
+  int64_t begun = 0;  // when the scan began: nanoseconds since 1970
 
   std::string_view Name(const IndexedImage& image) const {
     return std::string_view(names).substr(image.name_begin, image.name_bytes);
@@ -57,22 +64,32 @@ struct ImageIndex {
 };
 
 // Files named *.jpg, *.jpeg, *.jpe, *.jfif, *.png and *.webp, in any case, at any depth below the
-// folder of a class; folders and files behind symbolic links are taken in, hidden ones (.*) are
-// not. What `known` says of files that have not changed is taken over, the others are scanned by
-// several threads. Throws NOT_FOUND or PERMISSION_DENIED where a folder cannot be read.
+// folder of a class; hidden ones (.*) are not. Symbolic links are followed: a file counts as often
+// as it is named. A folder is taken in once in a class, and that of another class not by a link in
+// a class's folder, so that there is an end, and that of the same order as the files.
+//
+// What `known` says of files that have not changed is taken over, the others are scanned by several
+// threads. Throws as base/file.h does where a folder or a file cannot be read.
 ImageIndex ScanImageFolder(const std::filesystem::path& folder, const ImageIndex& known = {});
+
+struct IndexOptions {
+  Say say = {};
+  // A process that scans shows so often that it lives, and is waited for so long without that.
+  std::chrono::milliseconds beat{5000}, patience{120000};
+};
 
 // The same through the index file: FOLDER/../.NAME.syncbn-index, or, where that cannot be written,
 // one in the user's cache ($XDG_CACHE_HOME/syncbn, ~/.cache/syncbn); written whole or not at all.
-// Where several processes ask at once, one scans, and the others take what it found.
-ImageIndex IndexOf(const std::filesystem::path& folder);
+// One that is damaged, or that names what cannot lie in the folder, is made anew. Where several
+// processes ask at once, one scans, and the others take what it found (index_lock.h).
+ImageIndex IndexOf(const std::filesystem::path& folder, const IndexOptions& options = {});
 
 // -- Parts of IndexOf -----------------------------------------------------------------------------
 
 std::string ToBytes(const ImageIndex& index);
-// The inverse; throws DATA_LOSS.
+// The inverse. Throws DATA_LOSS, also where a path is not below the folder of its class.
 ImageIndex FromBytes(std::string_view bytes);
-// Whether no folder has changed since.
+// Whether no folder has changed since, nor a file that is damaged.
 bool IsCurrent(const ImageIndex& index, const std::filesystem::path& folder);
 // Where it may lie, the best place first.
 std::vector<std::filesystem::path> IndexFiles(const std::filesystem::path& folder);

@@ -15,9 +15,10 @@ struct ScannedFile {
 };
 
 // Reads the beginning and the end of a file of `bytes` bytes. Where these are not those of a whole
-// JPEG, PNG or WebP the file is decoded, and what comes of that is believed: a file that is named
-// here cannot be trained on, and one that is cut off or no image is named; what is wrong in the
-// middle of a file shows when it is decoded. Thread-safe.
+// JPEG, PNG or WebP of a kind and a size that are decoded, the file is, and what comes of that is
+// believed: a file that is named here cannot be trained on, and one that is cut off or no image is
+// named; what is wrong in the middle of a file shows when it is decoded. Throws as reading a file
+// does: what cannot be read is not damaged. Thread-safe.
 ScannedFile ScanImageFile(const std::filesystem::path& path, int64_t bytes);
 
 }  // namespace syncbn::data

@@ -8,14 +8,16 @@
 #include <cctype>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
+#include <exception>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <utility>
 
-#include "base/error.h"
 #include "base/file.h"
+#include "base/regular_file.h"
 #include "data/image_index.h"
 #include "data/image_scan.h"
 
@@ -67,40 +69,63 @@ Entries EntriesOf(const fs::path& folder) {
   return entries;
 }
 
+// Of folders that are not taken in again.
+constexpr size_t kMostNamed = 20;
+
 class Walk {
  public:
   Walk(const fs::path& root, ImageIndex& index) : root_(root), index_(index) {}
 
   void Run() {
-    const Entries entries = Enter("");
+    const Entries entries = Enter("", IdentityOf(""));
     index_.other_files += static_cast<int64_t>(entries.files.size());
     index_.classes = entries.folders;
+    for (const std::string& name : entries.folders) class_folders_.emplace(IdentityOf(name), name);
     for (size_t label = 0; label < entries.folders.size(); ++label) {
-      Descend(entries.folders[label], static_cast<int32_t>(label));
+      taken_in_.clear();
+      const size_t begin = index_.images.size();
+      Descend(entries.folders[label], static_cast<int32_t>(label), /*by_link=*/false);
+      std::sort(index_.images.begin() + static_cast<int64_t>(begin), index_.images.end(),
+                [&](const IndexedImage& a, const IndexedImage& b) {
+                  return index_.Name(a) < index_.Name(b);
+                });
     }
   }
 
  private:
   using Identity = std::pair<dev_t, ino_t>;
 
+  fs::path PathOf(const std::string& path) const { return path.empty() ? root_ : root_ / path; }
+
+  Identity IdentityOf(const std::string& path) const {
+    struct stat info;
+    if (::stat(PathOf(path).c_str(), &info) != 0) ThrowErrno("look at the folder", PathOf(path));
+    return {info.st_dev, info.st_ino};
+  }
+
   // The time of a folder is taken before its entries: what is added between counts as a change.
-  Entries Enter(const std::string& path) {
-    const fs::path folder = path.empty() ? root_ : root_ / path;
+  Entries Enter(const std::string& path, const Identity& identity) {
+    const fs::path folder = PathOf(path);
     struct stat info;
     if (::stat(folder.c_str(), &info) != 0) ThrowErrno("look at the folder", folder);
-    above_.push_back({info.st_dev, info.st_ino});
+    above_.push_back(identity);
     index_.folders.push_back({.path = path, .modified = Nanoseconds(info.st_mtim)});
     return EntriesOf(folder);
   }
 
-  void Descend(const std::string& path, int32_t label) {
-    struct stat info;
-    // A link to a folder that it lies in.
-    if (::stat((root_ / path).c_str(), &info) == 0 &&
-        std::ranges::find(above_, Identity(info.st_dev, info.st_ino)) != above_.end()) {
-      return;
+  // `by_link`: below a link in the folder of the class.
+  void Descend(const std::string& path, int32_t label, bool by_link) {
+    const Identity identity = IdentityOf(path);
+    if (std::ranges::find(above_, identity) != above_.end()) {
+      return LeaveOut(path + " leads back to a folder that it lies in");
     }
-    const Entries entries = Enter(path);
+    if (const auto found = class_folders_.find(identity);
+        by_link && found != class_folders_.end()) {
+      return LeaveOut(path + " leads to the folder of the class " + found->second);
+    }
+    const auto [known, is_new] = taken_in_.emplace(identity, path);
+    if (!is_new) return LeaveOut(path + " is the folder " + known->second);
+    const Entries entries = Enter(path, identity);
     for (const std::string& name : entries.files) {
       if (!IsNamedAsImage(name)) {
         ++index_.other_files;
@@ -112,13 +137,24 @@ class Walk {
                                .label = label});
       index_.names += file;
     }
-    for (const std::string& name : entries.folders) Descend(path + "/" + name, label);
+    for (const std::string& name : entries.folders) {
+      const std::string below = path + "/" + name;
+      std::error_code ignored;
+      Descend(below, label, by_link || fs::is_symlink(root_ / below, ignored));
+    }
     above_.pop_back();
+  }
+
+  void LeaveOut(const std::string& line) {
+    ++index_.repeated_folders;
+    if (index_.repeated.size() < kMostNamed) index_.repeated.push_back(line);
   }
 
   const fs::path& root_;
   ImageIndex& index_;
   std::vector<Identity> above_;
+  std::map<Identity, std::string> class_folders_;
+  std::map<Identity, std::string> taken_in_;  // of the class
 };
 
 // Looks at the files, of which `known` may know some.
@@ -128,7 +164,7 @@ class Looks {
       : root_(root), index_(index), damage_(index.images.size()) {
     by_name_.reserve(known.images.size());
     for (const IndexedImage& image : known.images) by_name_.emplace(known.Name(image), &image);
-    // What is damaged is looked at again: perhaps it only could not be read.
+    // What was damaged is looked at again.
     for (const IndexedDamage& damage : known.damaged) {
       by_name_.erase(known.Name(known.images[damage.image]));
     }
@@ -143,6 +179,7 @@ class Looks {
       for (size_t i = 1; i < threads; ++i) others.emplace_back([this] { Work(); });
       Work();
     }
+    if (failure_) std::rethrow_exception(failure_);
     for (size_t i = 0; i < damage_.size(); ++i) {
       if (!damage_[i].empty()) index_.damaged.push_back({.image = i, .what = damage_[i]});
     }
@@ -152,8 +189,15 @@ class Looks {
   void Work() {
     constexpr size_t kAtOnce = 64;
     const size_t count = index_.images.size();
-    for (size_t begin = next_.fetch_add(kAtOnce); begin < count; begin = next_.fetch_add(kAtOnce)) {
-      for (size_t i = begin; i < std::min(count, begin + kAtOnce); ++i) Look(i);
+    try {
+      for (size_t begin = next_.fetch_add(kAtOnce); begin < count;
+           begin = next_.fetch_add(kAtOnce)) {
+        for (size_t i = begin; i < std::min(count, begin + kAtOnce); ++i) Look(i);
+      }
+    } catch (...) {
+      next_ = count;  // the others end
+      std::lock_guard lock(mutex_);
+      if (!failure_) failure_ = std::current_exception();
     }
   }
 
@@ -163,13 +207,19 @@ class Looks {
     const fs::path path = root_ / name;
     struct stat info;
     if (::stat(path.c_str(), &info) != 0) {
-      damage_[number] = std::string("cannot be read: ") + std::strerror(errno);
+      const int reason = errno;
+      std::error_code ignored;
+      const bool leads_nowhere = (reason == ENOENT || reason == ENOTDIR || reason == ELOOP) &&
+                                 fs::is_symlink(path, ignored);
+      errno = reason;
+      if (!leads_nowhere) ThrowErrno("look at", path);
+      damage_[number] = "is a link that leads nowhere";
       return;
     }
     image.bytes = info.st_size;
     image.modified = Nanoseconds(info.st_mtim);
     if (!S_ISREG(info.st_mode)) {
-      damage_[number] = "is no file";
+      damage_[number] = "is " + std::string(FileKindName(info.st_mode)) + ", not a file";
       return;
     }
     const auto old = by_name_.find(name);
@@ -188,6 +238,8 @@ class Looks {
   std::unordered_map<std::string_view, const IndexedImage*> by_name_;
   std::vector<std::string> damage_;
   std::atomic<size_t> next_{0};
+  std::mutex mutex_;
+  std::exception_ptr failure_;  // the first
 };
 
 }  // namespace

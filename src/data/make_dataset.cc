@@ -101,7 +101,11 @@ void CheckDatasetFiles(const v1::DataSpec& spec) {
 }
 
 DatasetPair MakeDataset(const v1::DataSpec& spec, uint64_t seed) {
-  if (spec.dataset() == v1::DATASET_IMAGE_FOLDER) return OpenImageFolder(spec);
+  return OpenDataset(spec, seed, {});
+}
+
+DatasetPair OpenDataset(const v1::DataSpec& spec, uint64_t seed, const Say& say) {
+  if (spec.dataset() == v1::DATASET_IMAGE_FOLDER) return OpenImageFolder(spec, say);
   SplitContents contents = Read(spec, seed);
   Limit(contents.train, spec.train_limit());
   Limit(contents.test, spec.test_limit());

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <png.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -30,9 +31,9 @@ TEST(ImageFile, APngIsReadToTheBit) {
   const Image grey = Ramp(9, 14, 1);
   WritePng(path, grey, PNG_FORMAT_GRAY);
   EXPECT_EQ(WithChannels(ReadImage(path), 1).pixels, grey.pixels);
-  // What is transparent lies on white.
-  WritePng(path, {.shape = {1, 2, 4}, .pixels = {10, 20, 30, 255, 10, 20, 30, 0}}, PNG_FORMAT_RGBA);
-  EXPECT_EQ(ReadImage(path).pixels, (std::vector<uint8_t>{10, 20, 30, 255, 255, 255}));
+  // As PIL's convert("RGB"): transparency is not looked at.
+  WritePng(path, {.shape = {1, 2, 4}, .pixels = {10, 20, 30, 255, 40, 50, 60, 0}}, PNG_FORMAT_RGBA);
+  EXPECT_EQ(ReadImage(path).pixels, (std::vector<uint8_t>{10, 20, 30, 40, 50, 60}));
 }
 
 TEST(ImageFile, AJpegIsReadNearly) {
@@ -98,6 +99,84 @@ TEST(ImageFile, EveryCutFileIsToldAndNamed) {
   EXPECT_THROW(ReadImage(folder.path() / "none.png"), Error);
 }
 
+// The message of what reading throws; empty where it does not.
+std::string Refusal(const fs::path& path, ErrorCode code) {
+  try {
+    ReadImage(path);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.message();
+    return error.message();
+  }
+  return "";
+}
+
+TEST(ImageFile, WhatALibraryMerelyWondersAtIsNoDamage) {
+  const TempFolder folder;
+  const fs::path whole = folder.path() / "whole.jpg", odd = folder.path() / "odd.jpg";
+  WriteJpeg(whole, Ramp(24, 40, 3));
+  const std::string bytes = ReadFile(whole);
+  const std::vector<uint8_t> pixels = ReadImage(whole).pixels;
+  std::string future = bytes;
+  future.at(future.find("JFIF") + 5) = 9;  // JFIF 9.01
+  std::string more = bytes;
+  more.insert(bytes.find("\xff\xda"), 5, '\0');
+  for (const std::string& text : {future, more}) {
+    std::ofstream(odd, std::ios::binary) << text;
+    EXPECT_EQ(ReadImage(odd).pixels, pixels);
+  }
+  // But a mark of the end that is missing is, and zeros in its place are.
+  for (const std::string& end : {std::string(), std::string(4000, '\0')}) {
+    std::ofstream(odd, std::ios::binary) << bytes.substr(0, bytes.size() - 2) << end;
+    EXPECT_THAT(Refusal(odd, ErrorCode::kDataLoss), HasSubstr("is damaged: Premature end"));
+  }
+  // So is a scan that is missing.
+  WriteProgressiveJpeg(whole, Ramp(24, 40, 3));
+  const std::string progressive = ReadFile(whole);
+  ReadImage(whole);
+  std::ofstream(odd, std::ios::binary) << progressive.substr(0, progressive.rfind("\xff\xda"));
+  EXPECT_THAT(Refusal(odd, ErrorCode::kDataLoss), HasSubstr("is damaged: Premature end"));
+}
+
+TEST(ImageFile, AJpegOfThousandsOfScansIsRefused) {
+  const TempFolder folder;
+  const fs::path path = folder.path() / "bomb.jpg";
+  WriteProgressiveJpeg(path, Ramp(64, 64, 3));
+  const std::string bytes = ReadFile(path);
+  // The last scan of all three channels: one bit of each block's mean.
+  const size_t scan = bytes.rfind(std::string("\xff\xda\x00\x0c\x03", 5));
+  const size_t length = bytes.find("\xff\xc4", scan) - scan, end = bytes.rfind("\xff\xd9");
+  const auto with = [&](int scans) {
+    std::string text = bytes.substr(0, end);
+    for (int i = 0; i < scans; ++i) text += bytes.substr(scan, length);
+    std::ofstream(path, std::ios::binary) << text << bytes.substr(end);
+  };
+  with(100);
+  EXPECT_EQ(Refusal(path, ErrorCode::kInvalidArgument), "");
+  with(600);
+  EXPECT_THAT(Refusal(path, ErrorCode::kInvalidArgument), HasSubstr("more than 500 scans"));
+}
+
+TEST(ImageFile, AJpegOfAnotherKindIsNotCalledDamaged) {
+  const TempFolder folder;
+  const fs::path path = folder.path() / "x.jpg";
+  WriteJpeg(path, Ramp(24, 40, 3));
+  const std::string deep = WithFrame(ReadFile(path), 0, 12);
+  std::ofstream(path, std::ios::binary) << deep;
+  EXPECT_THAT(Refusal(path, ErrorCode::kInvalidArgument),
+              HasSubstr("x.jpg is a JPEG that is not decoded: Unsupported JPEG data precision 12"));
+}
+
+TEST(ImageFile, WhatIsNoFileIsNotWaitedFor) {
+  const TempFolder folder;
+  const fs::path pipe = folder.path() / "pipe.png", large = folder.path() / "large.png";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(Refusal(pipe, ErrorCode::kInvalidArgument), pipe.string() + " is a pipe, not a file");
+  std::ofstream(large) << "x";
+  fs::resize_file(large, uintmax_t{1} << 40);  // a hole
+  EXPECT_EQ(Refusal(large, ErrorCode::kInvalidArgument),
+            large.string() + " has 1099511627776 bytes, more than 1073741824");
+}
+
 TEST(ImageFile, AFileThatClaimsToBeHugeIsRefused) {
   const TempFolder folder;
   const fs::path path = folder.path() / "x.png";
@@ -120,8 +199,15 @@ TEST(ImageFile, AFileThatClaimsToBeHugeIsRefused) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.message(), HasSubstr("x.png"));
-    EXPECT_THAT(error.message(), HasSubstr("983040 x 983040 pixels"));
+    EXPECT_THAT(error.message(),
+                HasSubstr("983040 x 983040 pixels, more than 178956970: it is taken for a "
+                          "decompression bomb"));
   }
+  const fs::path jpeg = folder.path() / "x.jpg";
+  WriteJpeg(jpeg, Ramp(4, 4, 3));
+  const std::string huge = WithFrame(WithFrame(ReadFile(jpeg), 1, 65500), 3, 65500);
+  std::ofstream(jpeg, std::ios::binary) << huge;
+  EXPECT_THAT(Refusal(jpeg, ErrorCode::kInvalidArgument), HasSubstr("65500 x 65500 pixels"));
 }
 
 TEST(Image, GreyIsLumaAndGreyAsColoursIsItself) {

@@ -26,7 +26,9 @@ void WritePng(const std::filesystem::path& path, const Image& image) {
   WritePng(path, image, PNG_FORMAT_RGB);
 }
 
-void WriteJpeg(const std::filesystem::path& path, const Image& image) {
+namespace {
+
+void WriteJpeg(const std::filesystem::path& path, const Image& image, bool progressive) {
   jpeg_compress_struct info{};
   jpeg_error_mgr errors{};
   info.err = jpeg_std_error(&errors);
@@ -40,6 +42,7 @@ void WriteJpeg(const std::filesystem::path& path, const Image& image) {
   info.in_color_space = image.shape.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
   jpeg_set_defaults(&info);
   jpeg_set_quality(&info, 95, TRUE);
+  if (progressive) jpeg_simple_progression(&info);
   jpeg_start_compress(&info, TRUE);
   const auto line = static_cast<size_t>(image.shape.width * image.shape.channels);
   while (info.next_scanline < info.image_height) {
@@ -49,6 +52,24 @@ void WriteJpeg(const std::filesystem::path& path, const Image& image) {
   jpeg_finish_compress(&info);
   jpeg_destroy_compress(&info);
   std::fclose(file);
+}
+
+}  // namespace
+
+void WriteJpeg(const std::filesystem::path& path, const Image& image) {
+  WriteJpeg(path, image, false);
+}
+
+void WriteProgressiveJpeg(const std::filesystem::path& path, const Image& image) {
+  WriteJpeg(path, image, true);
+}
+
+std::string WithFrame(std::string jpeg, size_t offset, int value) {
+  // Marker, length, bits of a sample, height, width.
+  const size_t frame = jpeg.find(std::string("\xff\xc0\x00\x11", 4)) + 4;
+  if (offset > 0) jpeg.at(frame + offset++) = static_cast<char>(value >> 8);
+  jpeg.at(frame + offset) = static_cast<char>(value & 0xff);
+  return jpeg;
 }
 
 void WriteWebp(const std::filesystem::path& path, const Image& image) {

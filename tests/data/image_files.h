@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 #include "data/image_file.h"
 
@@ -16,6 +17,12 @@ void WritePng(const std::filesystem::path& path, const Image& image);
 void WriteJpeg(const std::filesystem::path& path, const Image& image);
 // Lossless, of 3 channels.
 void WriteWebp(const std::filesystem::path& path, const Image& image);
+
+// The same in the order of a progressive one: several scans over the image.
+void WriteProgressiveJpeg(const std::filesystem::path& path, const Image& image);
+// With the 16 bits of a JPEG's frame at `offset` (1: height, 3: width) or its 8 bits at 0, of a
+// sample, set to `value`.
+std::string WithFrame(std::string jpeg, size_t offset, int value);
 
 // Smooth, so that a JPEG is near it; `shift` makes another one.
 Image Ramp(int64_t height, int64_t width, int64_t channels, int shift = 0);

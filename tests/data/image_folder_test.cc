@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <fstream>
@@ -169,7 +171,7 @@ TEST_F(ImageFolderTest, DamagedFilesAreNamedBeforeTrainingOrLeftOut) {
        {"cat/empty.jpg is damaged: it is empty\n", "cat/cut.jpg is damaged: Premature end of JPEG",
         "cat/filled.jpg is damaged: ", "cat/header.jpg is damaged: ",
         "cat/text.jpg is neither a JPEG nor a PNG nor a WebP\n", "dog/cut.png is damaged: ",
-        "dog/cut.webp is damaged: ", "dog/lost.png cannot be read: No such file"}) {
+        "dog/cut.webp is damaged: ", "dog/lost.png is a link that leads nowhere"}) {
     EXPECT_THAT(text, HasSubstr("  " + (root() / "train").string() + "/" + line));
   }
   EXPECT_THAT(text, HasSubstr("set data.damaged_files to leave_out"));
@@ -217,10 +219,87 @@ TEST_F(ImageFolderTest, DamageInTheMiddleShowsWhenAFileIsDecodedAndIsNamed) {
   const int64_t dog = lenient.train->Label(0) == 1 ? 0 : 1;
   lenient.train->Write(dog, {}, pixels);
   EXPECT_EQ(pixels, std::vector<uint8_t>(pixels.size(), 128));
-  // A file that is gone since.
-  fs::remove(root() / "train/cat/whole.png");
-  lenient.train->Write(1 - dog, {}, pixels);
-  EXPECT_THAT(lenient.train->Damaged(), SizeIs(2));
+}
+
+// What a header says is known before training: the scan passes nothing that decoding refuses.
+TEST_F(ImageFolderTest, WhatAHeaderSaysIsKnownBeforeTraining) {
+  const std::string jpeg = ReadFile(root() / "train/cat/0.jpg"),
+                    png = ReadFile(root() / "train/dog/0.png");
+  Write("train/cat/deep.jpg", WithFrame(jpeg, 0, 12));
+  // Behind a preview that is longer than what is read of the beginning.
+  std::string behind = WithFrame(jpeg, 0, 12);
+  behind.insert(2, std::string("\xff\xe1\xea\x60", 4) + std::string(0xea60 - 2, 'x'));
+  Write("train/cat/behind.jpg", behind);
+  std::string whole = jpeg;
+  whole.insert(2, std::string("\xff\xe1\xea\x60", 4) + std::string(0xea60 - 2, 'x'));
+  Write("train/cat/preview.jpg", whole);
+  Write("train/cat/huge.jpg", WithFrame(WithFrame(jpeg, 1, 65500), 3, 65500));
+  std::string checksum = png;
+  checksum.at(24) = 4;  // bits of a sample
+  Write("train/dog/header.png", checksum);
+  const std::string text = Refusal(ErrorCode::kDataLoss);
+  EXPECT_THAT(text, HasSubstr("4 of 17 files"));
+  for (const char* line :
+       {"cat/deep.jpg is a JPEG that is not decoded: Unsupported JPEG data precision 12",
+        "cat/behind.jpg is a JPEG that is not decoded", "cat/huge.jpg has 65500 x 65500 pixels",
+        "dog/header.png is damaged: "}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST_F(ImageFolderTest, WhatIsNoFileIsNamedAndNotWaitedFor) {
+  ASSERT_EQ(::mkfifo((root() / "train/cat/pipe.jpg").c_str(), 0600), 0);
+  EXPECT_THAT(Refusal(ErrorCode::kDataLoss), HasSubstr("cat/pipe.jpg is a pipe, not a file"));
+  spec_.set_damaged_files(v1::DAMAGED_FILES_LEAVE_OUT);
+  const DatasetPair pair = OpenImageFolder(spec_);
+  EXPECT_EQ(pair.train->size(), 12);
+  // One that has become a pipe since.
+  fs::remove(root() / "train/cat/0.jpg");
+  ASSERT_EQ(::mkfifo((root() / "train/cat/0.jpg").c_str(), 0600), 0);
+  std::vector<uint8_t> pixels(16 * 16 * 3);
+  for (int64_t i = 0; i < pair.train->size(); ++i) pair.train->Write(i, {}, pixels);
+  ASSERT_THAT(pair.train->Damaged(), SizeIs(1));
+  EXPECT_THAT(pair.train->Damaged()[0], HasSubstr("cat/0.jpg is a pipe, not a file"));
+}
+
+// So that no run goes on upon grey images because a disk is gone.
+TEST_F(ImageFolderTest, WhatCannotBeReadIsNotDamagedAndEndsARunThatLeavesDamageOut) {
+  spec_.set_damaged_files(v1::DAMAGED_FILES_LEAVE_OUT);
+  const DatasetPair pair = OpenImageFolder(spec_);
+  std::vector<uint8_t> pixels(16 * 16 * 3);
+  const auto refusal = [&](ErrorCode code) -> std::string {
+    try {
+      for (int64_t i = 0; i < pair.train->size(); ++i) pair.train->Write(i, {}, pixels);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code) << error.message();
+      return error.message();
+    }
+    return "";
+  };
+  // No file can be opened any more.
+  struct rlimit limit {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const struct rlimit none { .rlim_cur = 0, .rlim_max = limit.rlim_max };
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const std::string many = refusal(ErrorCode::kResourceExhausted);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_THAT(many, AllOf(HasSubstr("cannot open " + (root() / "train").string()),
+                          HasSubstr("Too many open files")));
+  fs::remove(root() / "train/cat/0.jpg");
+  EXPECT_THAT(refusal(ErrorCode::kNotFound), HasSubstr("cat/0.jpg: No such file"));
+  EXPECT_THAT(pair.train->Damaged(), IsEmpty());
+}
+
+// Unless the links are those of a folder with itself.
+TEST_F(ImageFolderTest, FoldersThatAreNotTakenInAgainAreTold) {
+  fs::create_directory_symlink("..", root() / "train/cat/loop");
+  const DatasetPair pair = OpenImageFolder(spec_);
+  EXPECT_EQ(pair.train->size(), 12);
+  ASSERT_THAT(pair.train->notes(), SizeIs(1));
+  EXPECT_THAT(pair.train->notes()[0],
+              AllOf(HasSubstr("1 folder in "), HasSubstr("is not taken in a second time:\n  "
+                                                         "cat/loop leads back to a folder that "
+                                                         "it lies in")));
 }
 
 TEST_F(ImageFolderTest, TheDigestIsThatOfNamesLabelsAndContents) {

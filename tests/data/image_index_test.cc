@@ -1,17 +1,23 @@
 // The index of a folder of images: what is in it, and when it holds.
 #include "data/image_index.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <thread>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "data/index_lock.h"
 #include "tests/data/image_files.h"
 #include "tests/support/temp_folder.h"
 
@@ -19,7 +25,9 @@ namespace syncbn::data {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -56,6 +64,8 @@ class ImageIndexTest : public ::testing::Test {
   }
 
   const TempFolder folder_;
+  std::vector<std::string> said_;
+  IndexOptions options_{.say = [this](const std::string& line) { said_.push_back(line); }};
 };
 
 TEST_F(ImageIndexTest, HasWhatIsNamedAsImagesByClassAndPath) {
@@ -76,6 +86,8 @@ TEST_F(ImageIndexTest, HasWhatIsNamedAsImagesByClassAndPath) {
   fs::create_directory_symlink("..", train() / "dog/loop");
   const ImageIndex index = ScanImageFolder(train());
   EXPECT_THAT(index.classes, ElementsAre("cat", "dog", "empty", "fox"));
+  EXPECT_THAT(index.repeated, ElementsAre("dog/loop leads back to a folder that it lies in"));
+  EXPECT_EQ(index.repeated_folders, 1);
   EXPECT_THAT(NamesOf(index), ElementsAre("cat/1.png", "cat/deep/er/2.PNG", "dog/1.png",
                                           "dog/bad\xff.png", "dog/line\nend.png", "dog/linked.jpg",
                                           "dog/\xc3\xa9t\xc3\xa9.png", "fox/4.png"));
@@ -87,6 +99,126 @@ TEST_F(ImageIndexTest, HasWhatIsNamedAsImagesByClassAndPath) {
     EXPECT_GT(image.bytes, 0);
     EXPECT_NE(image.fingerprint, 0u);
   }
+}
+
+TEST_F(ImageIndexTest, LinksMultiplyNoFolderAndEnd) {
+  // Twelve folders, in each of which is a link to every one: 12! ways through them.
+  for (int i = 0; i < 12; ++i) {
+    const fs::path folder = train() / "cat" / ("part" + std::to_string(i));
+    fs::create_directories(folder);
+    for (int k = 0; k < 12; ++k) {
+      fs::create_directory_symlink("../part" + std::to_string(k),
+                                   folder / ("to" + std::to_string(k)));
+    }
+    WritePng(folder / "1.png", Ramp(8, 8, 3, i));
+  }
+  // The folder of another class, a file by two names.
+  fs::create_directory_symlink("../dog", train() / "cat/zoo");
+  fs::create_symlink("1.png", train() / "cat/again.png");
+  const ImageIndex index = ScanImageFolder(train());
+  EXPECT_THAT(index.images, SizeIs(2 + 12 + 1));
+  EXPECT_THAT(index.repeated, ::testing::SizeIs(20));
+  EXPECT_EQ(index.repeated_folders, 12 * 12 + 1);
+  EXPECT_TRUE(index.repeated.back().starts_with("cat/part"));
+  EXPECT_THAT(NamesOf(index), ::testing::Contains("cat/again.png"));
+  EXPECT_THAT(NamesOf(index), ::testing::Not(::testing::Contains("cat/zoo/1.png")));
+}
+
+// Whoever may write beside the folder may write an index.
+TEST_F(ImageIndexTest, OneThatNamesWhatAFolderCannotHaveDoesNotHold) {
+  Settle();
+  const ImageIndex good = ScanImageFolder(train());
+  ASSERT_EQ(FromBytes(ToBytes(good)), good);
+  const auto refused = [&](const auto& change) {
+    ImageIndex index = good;
+    change(index);
+    EXPECT_THROW(FromBytes(ToBytes(index)), Error);
+  };
+  const auto renamed = [](ImageIndex& index, const std::string& name) {
+    index.images[0].name_begin = index.names.size();
+    index.images[0].name_bytes = static_cast<uint32_t>(name.size());
+    index.names += name;
+  };
+  for (const char* name :
+       {"/etc/shadow", "../secret.png", "cat/../../secret.png", "cat//1.png", "cat/./1.png",
+        "cat/.hidden", "cat/", "cat", "dog/1.png", "cats/1.png", ""}) {
+    SCOPED_TRACE(name);
+    refused([&](ImageIndex& index) { renamed(index, name); });
+  }
+  refused([&](ImageIndex& index) { renamed(index, std::string("cat/1\0.png", 10)); });
+  refused([](ImageIndex& index) { index.classes = {"dog", "cat"}; });
+  refused([](ImageIndex& index) { index.classes = {"cat", "cat"}; });
+  refused([](ImageIndex& index) { index.classes[1] = "../dog"; });
+  refused([](ImageIndex& index) { index.images.insert(index.images.begin(), index.images[0]); });
+  refused([](ImageIndex& index) { std::swap(index.images[0], index.images[1]); });
+  refused([](ImageIndex& index) { index.folders[1].path = "../../elsewhere"; });
+  refused([](ImageIndex& index) { index.damaged = {{.image = 1}, {.image = 1}}; });
+  refused([](ImageIndex& index) { index.damaged = {{.image = 2}}; });
+  // It is made anew, which is said.
+  const fs::path file = folder_.path() / ".train.syncbn-index";
+  ImageIndex bad = good;
+  renamed(bad, "cat/../../secret.png");
+  std::ofstream(file, std::ios::binary) << ToBytes(bad);
+  EXPECT_EQ(NamesOf(IndexOf(train(), options_)), NamesOf(good));
+  EXPECT_THAT(said_, ElementsAre(AllOf(HasSubstr(file.string() + " does not hold"),
+                                       HasSubstr("does not lie in the folder of its class"),
+                                       HasSubstr("looked at anew"))));
+  IndexOf(train(), options_);
+  EXPECT_THAT(said_, SizeIs(1)) << "once";
+}
+
+TEST_F(ImageIndexTest, WhatLiesInItsPlaceIsNotWaitedFor) {
+  Settle();
+  const fs::path file = folder_.path() / ".train.syncbn-index";
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+  ASSERT_EQ(::mkfifo((file.string() + ".lock").c_str(), 0600), 0);
+  const ImageIndex index = IndexOf(train(), options_);
+  EXPECT_THAT(index.images, SizeIs(2));
+  EXPECT_THAT(said_, ElementsAre(HasSubstr(file.string() + " is a pipe, not a file")));
+  EXPECT_EQ(IndexOf(train()), index) << "kept in the cache";
+}
+
+// By a stranger, who shows no sign of life, on the folder of the data or in the place of the lock.
+TEST_F(ImageIndexTest, AStrangersLocksAreNotWaitedForForEver) {
+  Settle();
+  const fs::path lock = folder_.path() / ".train.syncbn-index.lock";
+  std::ofstream(lock) << "x";
+  const Descriptor folder(::open(train().c_str(), O_RDONLY)), file(::open(lock.c_str(), O_RDONLY));
+  ASSERT_EQ(::flock(folder.get(), LOCK_EX), 0);
+  ASSERT_EQ(::flock(file.get(), LOCK_EX), 0);
+  options_.patience = std::chrono::milliseconds(300);
+  EXPECT_THAT(IndexOf(train(), options_).images, SizeIs(2));
+  EXPECT_THAT(said_, ElementsAre(HasSubstr("shows no sign of life")));
+}
+
+// As it is held by one that lives.
+TEST_F(ImageIndexTest, WhoLooksIsWaitedForAndHasAllThatIsNeeded) {
+  std::ofstream(train() / "cat/bad.png") << "no image";
+  Settle();
+  options_.patience = std::chrono::milliseconds(4000);
+  options_.beat = std::chrono::milliseconds(50);
+  const std::vector<fs::path> files = IndexFiles(fs::canonical(train()));
+  std::optional<IndexLock> other(std::in_place, files, train(), options_);
+  ImageIndex got;
+  std::jthread waiting([&] { got = IndexOf(train(), options_); });
+  std::this_thread::sleep_for(std::chrono::seconds(6));
+  // With a file that is damaged, and a folder that has only just changed.
+  Touch(train() / "cat", std::chrono::seconds(0));
+  const ImageIndex found = ScanImageFolder(train());
+  WriteFileAtomically(files[0], ToBytes(found));
+  other.reset();
+  waiting.join();
+  EXPECT_EQ(got, found) << "another look has another time";
+  EXPECT_THAT(said_, ElementsAre(HasSubstr("waiting for another process")));
+  EXPECT_FALSE(fs::exists(files[0].string() + ".lock"));
+}
+
+TEST_F(ImageIndexTest, DamageHoldsWhileTheFileIsTheSame) {
+  std::ofstream(train() / "cat/bad.png") << "no image";
+  Settle();
+  const ImageIndex first = IndexOf(train());
+  ASSERT_THAT(first.damaged, SizeIs(1));
+  EXPECT_EQ(IndexOf(train()), first) << "not looked at again";
 }
 
 TEST_F(ImageIndexTest, IsReadAsItWasWrittenAndNotOtherwise) {

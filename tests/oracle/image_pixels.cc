@@ -8,7 +8,6 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "data/color_jitter.h"
 #include "data/decode_image.h"
 #include "data/image_file.h"
@@ -20,8 +19,7 @@ Image RegionOf(const std::string& path, std::istream& words) {
   WantedRegion wanted;
   Region& part = wanted.region;
   words >> part.top >> part.left >> part.height >> part.width >> wanted.height >> wanted.width;
-  const DecodedImage decoded =
-      DecodeImage(ReadFileBytes(path), [&](int64_t, int64_t) { return wanted; });
+  const DecodedImage decoded = DecodeImageFile(path, [&](int64_t, int64_t) { return wanted; });
   if (decoded.damage) throw Error(decoded.damage->code, decoded.damage->what);
   Image image{.shape = {wanted.height, wanted.width, 3}};
   image.pixels.resize(static_cast<size_t>(image.shape.elements()));

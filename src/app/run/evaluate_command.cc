@@ -8,6 +8,7 @@
 #include "app/console.h"
 #include "app/run/backend_program.h"
 #include "app/run/continuation.h"
+#include "app/run/load_dataset.h"
 #include "app/run/run_facts.h"
 #include "app/run/trained_run.h"
 #include "app/terminal.h"
@@ -60,7 +61,7 @@ void Evaluate(const Arguments& arguments) {
   const bool batch_norm = config::HasBatchNorm(spec.model());
   if (!batch_norm) options.modes.resize(1);
   const auto backend = MakeBackend(arguments.backend);
-  data::DatasetCache datasets;
+  data::DatasetCache datasets{LoadDataset};
   const train::PreparedRun prepared(spec, datasets);
   CheckDataContinues(run.checkpoint, FactsOf(prepared, *backend));
   const std::vector<train::EvaluationResult> results =

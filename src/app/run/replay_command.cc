@@ -10,6 +10,7 @@
 #include "app/exit_code.h"
 #include "app/run/backend_program.h"
 #include "app/run/continuation.h"
+#include "app/run/load_dataset.h"
 #include "app/run/output_folder.h"
 #include "app/run/range_report.h"
 #include "app/run/run_facts.h"
@@ -136,7 +137,7 @@ int Replay(const Arguments& arguments) {
   const fs::path out = arguments.out;
   const config::RunFile file = StoredRunFileOf(out);
   const auto backend = MakeBackend(arguments.backend);
-  data::DatasetCache datasets;
+  data::DatasetCache datasets{LoadDataset};
   const train::PreparedRun run(file.spec, datasets);
   const fs::path dump = arguments.dump.empty() ? out / "replay" : fs::path(arguments.dump);
   MakeOutputFolder(dump, "--dump");

@@ -13,6 +13,7 @@
 #include "app/run/continuation.h"
 #include "app/run/exchange_choice.h"
 #include "app/run/histogram_probe.h"
+#include "app/run/load_dataset.h"
 #include "app/run/memory_advice.h"
 #include "app/run/output_folder.h"
 #include "app/run/profile_report.h"
@@ -94,7 +95,7 @@ struct RunInput {
 
   config::RunFile file;
   std::unique_ptr<backend::Backend> backend;
-  data::DatasetCache datasets;
+  data::DatasetCache datasets{LoadDataset};
   train::PreparedRun run;
 };
 

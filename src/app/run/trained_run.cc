@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "app/run/load_dataset.h"
 #include "app/terminal.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -52,7 +53,7 @@ TrainedRun OpenTrainedRun(const fs::path& out, std::optional<int64_t> step) {
 interchange::ModelInput InputOfRun(const TrainedRun& run) {
   const fs::path path = run.out / interchange::kModelInputFile;
   if (fs::exists(path)) return interchange::ModelInput::FromJson(ReadFile(path), path.string());
-  data::DatasetCache datasets;
+  data::DatasetCache datasets{LoadDataset};
   return interchange::InputOf(train::PreparedRun(run.file.spec, datasets));
 }
 

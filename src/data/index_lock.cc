@@ -1,0 +1,120 @@
+#include "data/index_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+namespace syncbn::data {
+namespace {
+
+namespace fs = std::filesystem;
+using SteadyClock = std::chrono::steady_clock;
+
+// Before it is said that somebody else is waited for.
+constexpr std::chrono::seconds kUnsaid{1};
+constexpr std::chrono::milliseconds kLook{50};
+
+bool IsAt(int descriptor, const fs::path& file) {
+  struct stat open, there;
+  return ::fstat(descriptor, &open) == 0 && ::lstat(file.c_str(), &there) == 0 &&
+         open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+}
+
+}  // namespace
+
+IndexLock::IndexLock(const std::vector<fs::path>& files, const fs::path& folder,
+                     const IndexOptions& options)
+    : folder_(folder), options_(options) {
+  for (const fs::path& index : files) {
+    std::error_code ignored;
+    if (index != files.front()) fs::create_directories(index.parent_path(), ignored);
+    fs::path file = index;
+    file += ".lock";
+    Attempt attempt = Attempt::kAgain;
+    while (attempt == Attempt::kAgain) attempt = TryAt(file);
+    if (attempt == Attempt::kElsewhere) continue;
+    if (attempt == Attempt::kLocked) {
+      file_ = file;
+      beat_ = std::jthread([this](const std::stop_token& stop) { Beat(stop); });
+    }
+    return;
+  }
+}
+
+IndexLock::~IndexLock() {
+  if (descriptor_.get() < 0) return;
+  beat_ = {};
+  // While it is locked: whoever waits sees that the file which it then gets is not there.
+  ::unlink(file_.c_str());
+}
+
+IndexLock::Attempt IndexLock::TryAt(const fs::path& file) {
+  Descriptor open(
+      ::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666));
+  struct stat info;
+  if (open.get() < 0 || ::fstat(open.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return Attempt::kElsewhere;
+  }
+  while (::flock(open.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) return Attempt::kElsewhere;  // a file system without locks
+    if (!WaitFor(open)) return Attempt::kWithout;
+    return Attempt::kAgain;
+  }
+  if (!IsAt(open.get(), file)) return Attempt::kAgain;
+  descriptor_ = std::move(open);
+  return Attempt::kLocked;
+}
+
+// Until it may be free; false: nobody lives who has it.
+bool IndexLock::WaitFor(const Descriptor& descriptor) {
+  waited_ = true;
+  const auto say = [&](const std::string& line) {
+    if (options_.say) options_.say(line);
+  };
+  const SteadyClock::time_point begin = SteadyClock::now();
+  SteadyClock::time_point sign = begin;
+  bool said = false;
+  for (timespec last{};;) {
+    struct stat info;
+    if (::fstat(descriptor.get(), &info) != 0) return true;
+    const SteadyClock::time_point now = SteadyClock::now();
+    if (std::pair(info.st_mtim.tv_sec, info.st_mtim.tv_nsec) !=
+        std::pair(last.tv_sec, last.tv_nsec)) {
+      last = info.st_mtim;
+      sign = now;
+    }
+    if (now - sign > options_.patience) {
+      say("who looks at the images of " + folder_.string() +
+          " shows no sign of life: they are looked at here");
+      return false;
+    }
+    if (!said && now - begin > kUnsaid) {
+      said = true;
+      say("waiting for another process, which looks at the images of " + folder_.string());
+    }
+    if (::flock(descriptor.get(), LOCK_EX | LOCK_NB) == 0) {
+      // It is let go with the descriptor, and asked for anew.
+      return true;
+    }
+    std::this_thread::sleep_for(kLook);
+  }
+}
+
+void IndexLock::Beat(const std::stop_token& stop) const {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  while (!wake.wait_for(lock, stop, options_.beat, [&] { return stop.stop_requested(); })) {
+    ::futimens(descriptor_.get(), nullptr);
+  }
+}
+
+}  // namespace syncbn::data

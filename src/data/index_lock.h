@@ -1,0 +1,44 @@
+// Of several processes that want a folder looked at, one does it: the lock is a file of our own
+// beside the index (INDEX.lock), locked by flock(2), and gone when it is done.
+//
+// Whoever holds it shows that it lives by the file's time, so that neither a process that stands
+// nor a stranger who has locked the file is waited for for ever.
+#pragma once
+
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+#include "base/descriptor.h"
+#include "data/image_index.h"
+
+namespace syncbn::data {
+
+class IndexLock {
+ public:
+  // Beside the first of `files` where that is possible; where it is nowhere, without a lock. Waits
+  // while somebody else has it, and says so.
+  IndexLock(const std::vector<std::filesystem::path>& files, const std::filesystem::path& folder,
+            const IndexOptions& options);
+  ~IndexLock();
+  IndexLock(const IndexLock&) = delete;
+  IndexLock& operator=(const IndexLock&) = delete;
+
+  // Whether somebody else had it meanwhile.
+  bool waited() const { return waited_; }
+
+ private:
+  enum class Attempt { kLocked, kElsewhere, kAgain, kWithout };
+  Attempt TryAt(const std::filesystem::path& file);
+  bool WaitFor(const Descriptor& descriptor);
+  void Beat(const std::stop_token& stop) const;
+
+  const std::filesystem::path& folder_;
+  const IndexOptions& options_;
+  bool waited_ = false;
+  Descriptor descriptor_;
+  std::filesystem::path file_;
+  std::jthread beat_;
+};
+
+}  // namespace syncbn::data
