@@ -28,7 +28,7 @@ fi
 exec env -i PATH="$PATH" HOME="$HOME" {pod}="$pod" /bin/sh -c "$*"
 """
 SSHD = "#!/bin/sh\nexec sleep 100000\n"
-GETENT = "#!/bin/bash\n# getent hosts NAME\n[[ -e {folder}/running/${{2%%.*}} ]]\n"
+GETENT = "#!/bin/bash\n# getent hosts NAME\n[[ ! -e {folder}/no-names && -e {folder}/running/${{2%%.*}} ]]\n"
 
 
 def processes_of(pod, root=None):
@@ -76,6 +76,7 @@ class Cluster:
         self.folder = folder
         self.environment = dict(os.environ, PATH=f"{folder}/bin:{path}")
         self.containers = {}  # by pod: {"process", "stopping", "kill_at", "reason"}
+        self.lost = set()     # pods whose nodes do not answer
         self.lock = threading.RLock()
         # What a test wants to go wrong.
         self.operator = True
@@ -203,6 +204,8 @@ class Cluster:
 
     def sync_pod(self, pod):
         name = pod["metadata"]["name"]
+        if name in self.lost:
+            return
         container = self.containers.get(name)
         if container and container["process"].poll() is not None:
             self.end_container(pod, container)
@@ -278,12 +281,13 @@ class Cluster:
         pod = self.objects.get("pods", name)
         if pod is None:
             return
-        self.objects.update("pods", name,
-                            lambda item: item["metadata"].setdefault("deletionTimestamp", now()))
-        container = self.containers.get(name)
-        if container is None:
-            return
         seconds = pod["spec"].get("terminationGracePeriodSeconds", 30) if grace is None else grace
+        # When it is to be gone.
+        self.objects.update("pods", name,
+                            lambda item: item["metadata"].setdefault("deletionTimestamp", now(seconds)))
+        container = self.containers.get(name)
+        if container is None or name in self.lost:
+            return
         kill_at = time.time() + seconds
         container["kill_at"] = min(kill_at, container["kill_at"] or kill_at)
         if container["stopping"]:
@@ -314,6 +318,18 @@ class Cluster:
         self.status(name, conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
                                        "message": "Eviction API: evicting"}])
         self.delete_pod(name)
+
+    def lose_pod(self, name, status):
+        """Its node does not answer, and nothing on it goes on; `status` is what others say of it."""
+        self.lost.add(name)
+        for pid in processes_of(name, self.containers[name]["process"].pid):
+            os.kill(pid, signal.SIGSTOP)
+        self.status(name, **status)
+
+    def find_pod(self, name):
+        """Its node is back, and has been restarted."""
+        kill_all(name, self.containers[name]["process"].pid)
+        self.lost.discard(name)
 
     def end(self):
         for name, container in list(self.containers.items()):

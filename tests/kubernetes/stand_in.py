@@ -64,9 +64,29 @@ class Control:
         with self.server.cluster.lock:
             self.server.cluster.evict_pod(value)
 
+    def lose(self, value):
+        with self.server.cluster.lock:
+            self.server.cluster.lose_pod(value["pod"], value["status"])
+
+    def find(self, value):
+        with self.server.cluster.lock:
+            self.server.cluster.find_pod(value)
+
+    def names(self, value):
+        """Whether pods find each other's names."""
+        file = f"{self.server.cluster.folder}/no-names"
+        if value and os.path.exists(file):
+            os.unlink(file)
+        elif not value:
+            open(file, "w", encoding="utf-8").close()
+
     def remove(self, value):
         """Somebody else's `kubectl delete mpijob`."""
         delete_job(self.server, value)
+
+    def gone(self, value):
+        """An object, at once."""
+        self.server.objects.remove(value["kind"], value["name"])
 
     def put(self, value):
         """An object of any kind, or a new state of it, as it stands."""

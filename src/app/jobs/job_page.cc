@@ -220,6 +220,8 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
       waits += "; starts by " + LocalTime(job.pending().latest_start());
     }
     out.Row("waits", waits);
+  } else if (job.has_pending()) {
+    out.Row("trouble", job.pending().message());
   }
   if (!HasEnded(job.state()) && job.desired_state() > v1::Job::RUN) {
     out.Row("asked to", job.desired_state() == v1::Job::PAUSE ? "pause"

@@ -130,6 +130,7 @@ std::string NoteOf(const v1::Job& job, WallTime now) {
   switch (job.state()) {
     case v1::Job::QUEUED:
     case v1::Job::STARTING:  // where a batch system lets it wait
+    case v1::Job::RUNNING:   // where its node does not answer
       if (job.has_pending()) notes.push_back(job.pending().message());
       break;
     case v1::Job::RECOVERING: {

@@ -183,9 +183,7 @@ Coordinator::Coordinator(ServeOptions options)
     job_launch_.tls_certificate = fs::absolute(*options_.worker_certificate);
     job_launch_.tls_key = fs::absolute(*options_.worker_key);
   }
-  // The supervisor's ladder has its time before force is used.
-  options_.job_policy.stop_limit =
-      LongestEnd({.ladder = options_.ladder}) + std::chrono::seconds(5);
+  options_.job_policy = WithTimeToEnd(options_.job_policy, options_.ladder, launcher_->Delays());
   controller_ = std::make_unique<Controller>(ControllerOptions());
   watcher_ = std::make_unique<JobWatcher>(
       store_, gate_, followers_,

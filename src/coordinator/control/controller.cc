@@ -208,7 +208,9 @@ void Controller::Delete(int64_t job, const std::string& etag, const RequestInfo&
 v1::Job Controller::View(const JobRecord& record) const {
   std::lock_guard lock(mutex_);
   const Moment now = Now();
-  v1::Job job = ToProto(record, now);
+  JobRecord newest = record;
+  OverlaySignsOfLife(newest);
+  v1::Job job = ToProto(newest, now);
   const auto open = open_.find(record.id);
   if (open != open_.end()) {
     *job.mutable_progress() = open->second.record.progress;

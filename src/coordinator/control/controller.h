@@ -6,6 +6,10 @@
 // death at any moment leaves a store from which Start() can go on: it looks at every attempt that
 // may be alive, adopts it or closes it, and gives again what orders may have been lost.
 //
+// An attempt that could not be ended in time is given up: the job goes on without it. It is tried
+// again to end it until the launcher knows that nothing of it is left, over restarts, too
+// (controller_strays.cc).
+//
 // Thread-safe. One thread of its own watches timers, silence and the queue; a few run the
 // launcher's calls, which block.
 #pragma once
@@ -97,6 +101,8 @@ class Controller {
     std::chrono::milliseconds observe_every = std::chrono::milliseconds(500);
     std::chrono::milliseconds store_progress_every = std::chrono::seconds(2);
     std::chrono::milliseconds retention_every = std::chrono::minutes(10);
+    // Between two tries to end an attempt that was given up.
+    std::chrono::milliseconds stray_every = std::chrono::seconds(30);
     // A longer time between two ticks is one in which this process was stopped, or starved:
     // nobody's silence in it counts.
     std::chrono::milliseconds longest_tick = std::chrono::seconds(5);
@@ -197,8 +203,9 @@ class Controller {
   // The same as a write of its own, then carries out the effects.
   Outcome ApplyEvent(int64_t job, const Event& event, TransitionCause cause,
                      const Extra& extra = {});
-  // Deadlines that signs of life have moved are newer here than in the store.
-  // True when its progress is newer, too.
+  // Deadlines that signs of life have moved are newer here than in the store, and so is the
+  // beginning of an attempt that waited in a queue. True when its progress is newer, too. mutex_
+  // held.
   bool OverlaySignsOfLife(JobRecord& record) const;
   // After the commit: what is remembered, and the effects.
   void OnCommit(const Applied& applied);
@@ -233,7 +240,19 @@ class Controller {
   void HandleObservation(AttemptId id, const Observation& observation);
   void Close(AttemptId id, const v1::ExitRecord& exit);
   void Adopt(AttemptId id);
-  void EndUnknownAttempts();
+
+  // Attempts of which no job hears any more and that may have something left all the same: those
+  // that were given up, and those that the store does not know. That one of them has no exit record
+  // is how the next coordinator knows.
+  struct Stray {
+    bool known = false;  // to the store
+    bool told = false;   // by order
+    MonotonicTime next_try{};
+  };
+  void FindStrays();
+  // Tries again to end those that are due, until the launcher says that they have ended.
+  void EndStrays(MonotonicTime now);
+  void EndStray(AttemptId id, bool known);
 
   v1::Job InsertJob(const v1::Job& spec, const RunFileText& run_file, const RequestInfo& info,
                     Moment now, const AlsoStore& also);
@@ -262,6 +281,7 @@ class Controller {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::map<int64_t, OpenJob> open_;
+  std::map<std::pair<int64_t, int>, Stray> strays_;  // by job and attempt
   std::map<std::string, int64_t> taken_outputs_;  // of jobs that are being stored
   NewestRevisions revisions_;
   std::vector<Schedule::Wait> waits_;

@@ -106,7 +106,7 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       if (found == open_.end() || found->second.record.status.state != JobState::kStarting) return;
       found->second.waiting = observation.detail;
       found->second.in_queue = true;
-      found->second.BeginStartAt(Now().durable, options_.job_policy.start_limit);
+      found->second.WaitsInQueue(Now(), observation.begin, options_.job_policy.start_limit);
       break;
     }
     case Observation::Kind::kAlive: {
@@ -114,8 +114,12 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       const auto found = open_.find(id.job);
       if (found == open_.end() || found->second.record.status.attempt != id.attempt) return;
       OpenJob& open = found->second;
-      open.waiting.clear();
+      if (!observation.trouble.empty() && open.waiting != observation.trouble)
+        options_.log(AttemptName(id.job, id.attempt) + ": " + observation.trouble);
+      open.waiting = observation.trouble;
       open.in_queue = false;
+      if (observation.begin && open.record.status.attempt_live)
+        open.BeganAt(Now(), *observation.begin);
       open.unseen.clear();
       if (open.written != 0 && open.written != observation.written)
         open.last_written = options_.clock->Monotonic();
@@ -126,9 +130,11 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       std::lock_guard lock(mutex_);
       const auto found = open_.find(id.job);
       if (found == open_.end()) return;
-      // Its queue does not become a start because nobody can ask.
-      if (found->second.in_queue && found->second.record.status.state == JobState::kStarting) {
-        found->second.BeginStartAt(Now().durable, options_.job_policy.start_limit);
+      // Its queue does not become a start because nobody can ask, nor because this coordinator is
+      // another than the one that last could.
+      const bool in_queue = found->second.in_queue || (!options_.places && !observation.begin);
+      if (in_queue && found->second.record.status.state == JobState::kStarting) {
+        found->second.WaitsInQueue(Now(), observation.begin, options_.job_policy.start_limit);
       }
       // Once, not at every look.
       if (found->second.unseen == observation.detail) return;
@@ -177,6 +183,12 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
   if (exit.has_run_time()) {
     run_time = std::chrono::microseconds(
         google::protobuf::util::TimeUtil::DurationToMicroseconds(exit.run_time()));
+  } else if (!options_.places && exit.has_start_time() && exit.has_end_time()) {
+    run_time = std::max(std::chrono::microseconds(0),
+                        FromProto(exit.end_time()) - FromProto(exit.start_time()));
+  } else if (!options_.places && (exit.cause() == v1::ExitRecord::NEVER_RAN ||
+                                  exit.cause() == v1::ExitRecord::NOT_STARTED)) {
+    run_time = std::chrono::microseconds(0);  // all of it in somebody else's queue
   }
   Verdict verdict = Classify(exit, reports, processes, id.attempt);
   Event event{.kind = EventKind::kEnded,
@@ -186,13 +198,17 @@ void Controller::Close(AttemptId id, const v1::ExitRecord& exit) {
               .end_time = end_time,
               .run_time = run_time};
   if (verdict.never_ran) {
-    event = {.kind = EventKind::kNotStarted, .attempt = id.attempt, .end_time = end_time};
+    event = {.kind = EventKind::kNotStarted,
+             .attempt = id.attempt,
+             .end_time = end_time,
+             .run_time = run_time};
     if (start_failure) {
       event = {.kind = EventKind::kEnded,
                .attempt = id.attempt,
                .outcome = AttemptOutcome::kFailed,
                .failure = start_failure,
-               .end_time = end_time};
+               .end_time = end_time,
+               .run_time = run_time};
     }
   }
   std::vector<HostHealth> changed;

@@ -15,6 +15,7 @@ namespace {
 
 // Tasks that are of no job.
 constexpr int64_t kHousekeeping = 0;
+constexpr int64_t kTidying = -2;
 // Only after another start of the machine is the mark's own age of any weight.
 constexpr std::chrono::minutes kMarkEvery{1};
 
@@ -79,7 +80,11 @@ Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event
                                         const TransitionCause& cause, const Extra& extra) {
   const Moment now = Now();
   Applied applied{.record = tables.jobs.Get(job)};
-  const bool moved = OverlaySignsOfLife(applied.record);
+  bool moved = false;
+  {
+    std::lock_guard lock(mutex_);
+    moved = OverlaySignsOfLife(applied.record);
+  }
   applied.outcome =
       Apply(applied.record.status, event, PolicyOf(applied.record, options_.job_policy), now);
   // A sign of life that changes nothing else is no entry of the history.
@@ -110,7 +115,6 @@ Controller::Applied Controller::ApplyIn(Tables& tables, int64_t job, const Event
 }
 
 bool Controller::OverlaySignsOfLife(JobRecord& record) const {
-  std::lock_guard lock(mutex_);
   const auto found = open_.find(record.id);
   if (found == open_.end()) return false;
   const bool moved = found->second.progress_changed;
@@ -121,9 +125,8 @@ bool Controller::OverlaySignsOfLife(JobRecord& record) const {
     record.status.deadline = std::max(*known.deadline, *record.status.deadline);
   }
   // The time in a batch system's queue is not that of the attempt.
-  if (known.attempt_start && record.status.attempt_start) {
-    record.status.attempt_start = std::max(*known.attempt_start, *record.status.attempt_start);
-  }
+  if (known.attempt_start && record.status.attempt_start)
+    record.status.attempt_start = known.attempt_start;
   return moved;
 }
 
@@ -167,6 +170,7 @@ void Controller::Remember(const JobRecord& record) {
   if (!record.status.attempt_live) {
     open.placement.clear();
   } else if (!open.monitor) {
+    open.placed = *record.status.attempt_start;
     open.monitor.emplace(RequestOf(record.id, record.spec.resources()).processes,
                          MonitorPolicyOf(record.spec, options_.monitor),
                          options_.clock->Monotonic());
@@ -200,6 +204,7 @@ void Controller::PerformEffect(const JobRecord& record, const Effect& effect,
       break;
     case Effect::Kind::kAbandon:
       options_.log(name + " was given up; its hosts may hold processes");
+      strays_[{id.job, id.attempt}] = {.known = true};
       break;
   }
 }
@@ -217,6 +222,7 @@ void Controller::Start() {
       if (!record.status.attempt_live) continue;
       const v1::Attempt attempt = tables.attempts.Get({record.id, record.status.attempt});
       open.placement = PlacementOf(attempt);
+      open.placed = *record.status.attempt_start;
       open.monitor.emplace(RequestOf(record.id, record.spec.resources()).processes,
                            MonitorPolicyOf(record.spec, options_.monitor),
                            options_.clock->Monotonic());
@@ -240,32 +246,12 @@ void Controller::Start() {
     });
   }
   looked_at.wait();
-  EndUnknownAttempts();
+  FindStrays();
   Guarded("storing the time", [&] { StoreClock(); });
   const MonotonicTime now = options_.clock->Monotonic();
   last_tick_ = last_schedule_ = last_observation_ = last_progress_ = last_retention_ = last_mark_ =
       now;
   thread_ = std::thread([this] { Loop(); });
-}
-
-void Controller::EndUnknownAttempts() {
-  for (const AttemptId id : UnendedAttempts(options_.store->folder())) {
-    const bool known = options_.store->Read([&](Tables& tables) { return tables.attempts.Has(id); });
-    if (known) continue;
-    pool_->Post(id.job, [this, id] {
-      const std::string name = AttemptName(id.job, id.attempt);
-      Guarded("ending " + name + ", which the store does not know", [&] {
-        // Of whatever store it is: only its folder knows what its processes carry.
-        const AttemptRef attempt{.id = id, .folder = FolderOf(id)};
-        if (Observe(attempt).kind == Observation::Kind::kEnded) return;
-        options_.log(name + " is under way, but the store does not know it (was a backup from before "
-                            "it restored?): it is being ended");
-        // Its workers are strangers here: the supervisor alone can tell them.
-        options_.launcher->Stop(attempt, StopLevel::kTerminate,
-                                "the coordinator's store does not know this attempt");
-      });
-    });
-  }
 }
 
 void Controller::Adopt(AttemptId id) {
@@ -323,6 +309,9 @@ void Controller::Tick() {
     last_observation_ = monotonic;
     Guarded("the data folder", [&] { options_.store->CheckInPlace(); });
     ObserveAll();
+    EndStrays(monotonic);
+    if (pool_->IsIdle(kTidying))
+      pool_->Post(kTidying, [this] { Guarded("tidying up", [&] { options_.launcher->Tidy(); }); });
   }
   if (monotonic - last_progress_ >= options_.store_progress_every) {
     last_progress_ = monotonic;

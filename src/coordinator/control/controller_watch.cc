@@ -49,6 +49,19 @@ void Controller::OpenJob::ForgetAttempt() {
   lost_points.clear();
 }
 
+void Controller::OpenJob::BeganAt(Moment now, WallTime begin) {
+  // By the clock of another host, but never before it was placed. Where nobody could be asked for a
+  // while it may have begun earlier than was thought.
+  const DurableTime start = now.durable - (now.wall - begin);
+  record.status.attempt_start = std::clamp(start, std::min(placed, now.durable), now.durable);
+}
+
+void Controller::OpenJob::WaitsInQueue(Moment now, std::optional<WallTime> begin,
+                                       JobPolicy::Time start_limit) {
+  BeganAt(now, begin.value_or(now.wall));
+  record.status.deadline = now.durable + start_limit;
+}
+
 bool Controller::ExcuseOwnPause(MonotonicTime now) {
   const auto gap = now - last_tick_;
   last_tick_ = now;

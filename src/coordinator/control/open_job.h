@@ -11,6 +11,7 @@ struct Controller::OpenJob {
   // Of the live attempt:
   std::optional<RankMonitor> monitor;
   Placement placement;
+  DurableTime placed{};  // as far as this coordinator knows: when it took it over at the latest
   std::string token;     // until it is launched
   bool started = false;  // the launcher has it: it can be observed
   // Why the launcher could not start it; it may live all the same.
@@ -25,12 +26,10 @@ struct Controller::OpenJob {
   bool looking = false;                       // its ranks are being looked at
   MonotonicTime last_look{};
 
-  // The time in a batch system's queue is not that of a start, nor of the job's time limit.
-  template <typename Time, typename Limit>
-  void BeginStartAt(Time now, Limit limit) {
-    record.status.attempt_start = now;
-    record.status.deadline = now + limit;
-  }
+  // The time in a batch system's queue is not that of a start, nor of the job's time limit: it is
+  // used from `begin` on, where that is known.
+  void WaitsInQueue(Moment now, std::optional<WallTime> begin, JobPolicy::Time start_limit);
+  void BeganAt(Moment now, WallTime begin);
 
   // Of the live attempt no longer, or not yet.
   void ForgetAttempt();

@@ -35,7 +35,9 @@ void SetAside(const std::filesystem::path& path, int number, off_t bytes) {
   if (file.get() >= 0 && ::posix_fallocate(file.get(), 0, bytes) != 0) ::unlink(spare.c_str());
 }
 
-bool WriteIntoSpare(const std::filesystem::path& path, const std::string& text) {
+// Into a file that was set aside for `path`, which is called `name` then.
+bool WriteIntoSpare(const std::filesystem::path& path, const std::filesystem::path& name,
+                    const std::string& text) {
   for (int number = 1; number <= kSpares; ++number) {
     const std::filesystem::path spare = SpareOf(path, number);
     const Descriptor file(::open(spare.c_str(), O_WRONLY | O_CLOEXEC));
@@ -46,15 +48,34 @@ bool WriteIntoSpare(const std::filesystem::path& path, const std::string& text) 
     }
     if (::pwrite(file.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
         ::ftruncate(file.get(), static_cast<off_t>(text.size())) == 0 && ::fsync(file.get()) == 0 &&
-        ::rename(spare.c_str(), path.c_str()) == 0) {
+        ::rename(spare.c_str(), name.c_str()) == 0) {
       return true;
     }
   }
   return false;
 }
 
+// Gives a file that is whole its name; false where something has that name. For everybody who
+// shares the folder, whatever this host has seen of it.
+bool NameOnce(const std::filesystem::path& file, const std::filesystem::path& path) {
+  if (::renameat2(AT_FDCWD, file.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0)
+    return true;
+  if (errno == EEXIST) return false;
+  // NFS does not know that flag; a link it makes once.
+  if (::link(file.c_str(), path.c_str()) == 0) {
+    ::unlink(file.c_str());
+    return true;
+  }
+  if (errno == EEXIST) return false;
+  // No links either: what is left is the caller's lock.
+  std::error_code none;
+  if (std::filesystem::exists(std::filesystem::symlink_status(path, none))) return false;
+  if (::rename(file.c_str(), path.c_str()) != 0) ThrowErrno("rename to", path);
+  return true;
+}
+
 template <typename Message>
-void Write(const std::filesystem::path& path, const Message& message) {
+std::string TextOf(const std::filesystem::path& path, const Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;
@@ -63,6 +84,29 @@ void Write(const std::filesystem::path& path, const Message& message) {
   if (!status.ok()) {
     throw Error(ErrorCode::kInternal, "cannot write " + path.string() + ": " + status.ToString());
   }
+  return text;
+}
+
+// False where something is there already.
+template <typename Message>
+bool WriteOnce(const std::filesystem::path& path, const Message& message) {
+  std::filesystem::path next = path;
+  next += ".of-" + HostName() + "-" + std::to_string(::getpid());
+  const std::string text = TextOf(path, message);
+  try {
+    WriteFileAtomically(next, text);
+  } catch (const Error&) {
+    if (!WriteIntoSpare(path, next, text)) throw;
+  }
+  const bool named = NameOnce(next, path);
+  if (!named) ::unlink(next.c_str());
+  SyncFolder(path.parent_path());
+  return named;
+}
+
+template <typename Message>
+void Write(const std::filesystem::path& path, const Message& message) {
+  const std::string text = TextOf(path, message);
   // A folder in its place could not be replaced.
   std::error_code none;
   if (std::filesystem::is_directory(path, none)) {
@@ -74,7 +118,7 @@ void Write(const std::filesystem::path& path, const Message& message) {
   try {
     WriteFileAtomically(path, text);
   } catch (const Error&) {
-    if (!WriteIntoSpare(path, text)) throw;
+    if (!WriteIntoSpare(path, path, text)) throw;
   }
 }
 
@@ -156,12 +200,24 @@ std::optional<v1::StopOrder> AttemptFolder::Stop() const {
   return Read<v1::StopOrder>(path_ / "stop.json");
 }
 
-void AttemptFolder::WriteExit(const v1::ExitRecord& record) const {
-  Write(path_ / "exit.json", record);
-  for (const char* file : {"stop.json", "exit.json"}) {
-    for (int number = 1; number <= kSpares; ++number)
-      ::unlink(SpareOf(path_ / file, number).c_str());
+bool AttemptFolder::WriteExit(const v1::ExitRecord& record) const {
+  const std::filesystem::path file = path_ / "exit.json";
+  if (!WriteOnce(file, record)) {
+    std::string damage;
+    const AttemptFolder own(path_, record.marker().empty() ? marker_ : record.marker());
+    // One that cannot be read, or is another attempt's, nobody will write again.
+    if (ReadOrNote([&] { return own.Exit(); }, damage) || damage.empty()) return false;
+    Write(file, record);
   }
+  for (const char* name : {"stop.json", "exit.json"}) {
+    for (int number = 1; number <= kSpares; ++number)
+      ::unlink(SpareOf(path_ / name, number).c_str());
+  }
+  return true;
+}
+
+void AttemptFolder::AmendExit(const v1::ExitRecord& record) const {
+  Write(path_ / "exit.json", record);
 }
 
 std::optional<v1::ExitRecord> AttemptFolder::Exit() const {

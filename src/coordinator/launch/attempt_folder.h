@@ -51,8 +51,12 @@ class AttemptFolder {
   void WriteStop(const v1::StopOrder& order) const;
   std::optional<v1::StopOrder> Stop() const;
 
-  // Final: whoever holds the lock writes it, once. What is left of the space set aside is free then.
-  void WriteExit(const v1::ExitRecord& record) const;
+  // Final: whoever holds the lock writes it, once. False where a record is there that can be read,
+  // whoever wrote it, even if this host does not see it yet: that one stays. What is left of the
+  // space set aside is free then.
+  bool WriteExit(const v1::ExitRecord& record) const;
+  // Puts a record with what was learnt since in the place of the one that was read.
+  void AmendExit(const v1::ExitRecord& record) const;
   std::optional<v1::ExitRecord> Exit() const;
 
   // Bytes in output.log and in the spools now.

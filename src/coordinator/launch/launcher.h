@@ -50,8 +50,7 @@ struct LaunchRequest {
       time_limit;  // for batch systems; nothing is ended by it here
 };
 
-// The longest that a supervisor takes from a graceful order to its exit record;
-// JobPolicy::stop_limit must be longer.
+// The longest that a supervisor takes from a graceful order to its exit record.
 std::chrono::microseconds LongestEnd(const LaunchRequest& request);
 
 struct Observation {
@@ -67,6 +66,20 @@ struct Observation {
   // Of one that is alive: how much it has left in its log and its spools so far. Changes when a
   // rank says something, whether or not the coordinator hears it.
   int64_t written = 0;
+  // Of a batch system's attempt that has not ended, in whatever kind: when the first of it began to
+  // run, by the clock of the host where it did. Before that it costs nobody any time.
+  std::optional<WallTime> begin = {};
+  // Of one that is alive as far as is known: why it may not be, with the host's name.
+  std::string trouble = {};
+};
+
+// How long a launcher may have to wait for others.
+struct LauncherDelays {
+  // Until what one side leaves in the attempt's folder is seen by the other: a file system of many
+  // hosts shows each of them what it saw a while ago.
+  std::chrono::milliseconds word{0};
+  // From Force on until the attempt has ended or is known not to be to be had.
+  std::chrono::milliseconds force{0};
 };
 
 class Launcher {
@@ -83,6 +96,8 @@ class Launcher {
   // Programs of this machine without which no attempt can be started: names to be found on the PATH,
   // or paths.
   virtual std::vector<std::string> Tools() const { return {}; }
+
+  virtual LauncherDelays Delays() const { return {}; }
 
   // Starts the attempt's supervisor, which starts the rest. When it returns the attempt can be
   // observed. Throws why it could not be started: INVALID_ARGUMENT when it never can be,
@@ -103,8 +118,18 @@ class Launcher {
     return std::nullopt;
   }
 
-  // Ends it without its supervisor's help, and its supervisor.
+  // Ends it without its supervisor's help, and its supervisor. May be called again, as long as it
+  // has not ended.
   virtual Observation Force(const AttemptRef& attempt) = 0;
+
+  // Clears away what attempts that are over have left elsewhere and could not be cleared away at
+  // their end. Called every now and then, also while no attempt is under way.
+  virtual void Tidy() {}
 };
+
+// With limits in which the supervisor's ladder, whoever hears of it late, and then force come to
+// their end: before that nothing harsher is of any use.
+JobPolicy WithTimeToEnd(JobPolicy policy, const StopLadder::Times& ladder,
+                        const LauncherDelays& delays);
 
 }  // namespace syncbn::coordinator

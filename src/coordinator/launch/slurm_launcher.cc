@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <sstream>
-#include <thread>
 
 #include "base/environment.h"
 #include "base/error.h"
@@ -127,6 +126,7 @@ void SlurmLauncher::Start(const LaunchRequest& asked) {
     command += word + '\0';
   WriteFileAtomically(CommandFile(folder.path()), command);
   if (const auto refusal = Submit(folder); refusal && refusal->kind == SlurmRefusal::kFinal) {
+    // No supervisor has been asked for.
     folder.WriteExit(NeverRan(refusal->words));
     throw Error(ErrorCode::kInvalidArgument, "Slurm refused the job: " + refusal->words);
   }
@@ -168,10 +168,6 @@ std::optional<SlurmLauncher::Refusal> SlurmLauncher::Submit(const AttemptFolder&
 
 Observation SlurmLauncher::ObserveRefused(const AttemptRef& attempt, const Refusal& refusal) {
   const AttemptFolder folder(attempt.folder);
-  auto end = [&](v1::ExitRecord record) {
-    folder.WriteExit(record);
-    return Observation{.kind = Observation::Kind::kEnded, .exit = std::move(record)};
-  };
   const std::string waits = "Slurm does not take the job now: " + refusal.words;
   std::string unused;
   const bool stopped = ReadOrNote([&] { return folder.Stop(); }, unused).has_value();
@@ -188,12 +184,12 @@ Observation SlurmLauncher::ObserveRefused(const AttemptRef& attempt, const Refus
               .detail = waits + "; " + error.message()};
     }
   }
-  if (stopped) return end(NeverRan(waits));
+  if (stopped) return Close(folder, NeverRan(waits));
   const std::optional<Refusal> again = Submit(folder);
   if (again && again->kind == SlurmRefusal::kFinal) {
     v1::ExitRecord record = NeverRan("Slurm refused the job: " + again->words);
     record.set_cause(v1::ExitRecord::NOT_STARTED);
-    return end(std::move(record));
+    return Close(folder, std::move(record));
   }
   return {.kind = Observation::Kind::kWaiting,
           .detail = again ? "Slurm does not take the job now: " + again->words : "Slurm has taken it"};
@@ -234,9 +230,26 @@ Observation SlurmLauncher::Observe(const AttemptRef& attempt) {
   Observation seen = Look(attempt);
   if (seen.kind == Observation::Kind::kEnded) {
     std::lock_guard lock(mutex_);
-    clearing_since_.erase(attempt.folder);
+    since_.erase(attempt.folder);
+    return seen;
   }
+  std::string unused;
+  const auto supervisor =
+      ReadOrNote([&] { return AttemptFolder(attempt.folder).Supervisor(); }, unused);
+  if (supervisor && supervisor->has_start_time()) seen.begin = FromProto(supervisor->start_time());
   return seen;
+}
+
+Observation SlurmLauncher::Close(const AttemptFolder& folder, v1::ExitRecord record) {
+  std::filesystem::create_directories(folder.path());
+  std::string unused;
+  const auto supervisor = ReadOrNote([&] { return folder.Supervisor(); }, unused);
+  if (supervisor && supervisor->has_start_time())
+    *record.mutable_start_time() = supervisor->start_time();
+  if (folder.WriteExit(record))
+    return {.kind = Observation::Kind::kEnded, .exit = std::move(record)};
+  // Not to be read yet, perhaps.
+  return {.kind = Observation::Kind::kAlive, .detail = "has written its exit record"};
 }
 
 Observation SlurmLauncher::Look(const AttemptRef& attempt) {
@@ -253,7 +266,7 @@ Observation SlurmLauncher::Look(const AttemptRef& attempt) {
   try {
     job = Find(attempt);
   } catch (const Error& error) {
-    if (exit && !MayWait(folder)) return {.kind = Observation::Kind::kEnded, .exit = exit};
+    if (exit && !MayClear(folder)) return {.kind = Observation::Kind::kEnded, .exit = exit};
     return {.kind = Observation::Kind::kUnknown, .detail = error.message()};
   }
   if (exit) return ObserveEnding(folder, *exit, job);
@@ -264,20 +277,21 @@ Observation SlurmLauncher::Look(const AttemptRef& attempt) {
   if (job && job->phase == SlurmPhase::kRunning) {
     return {.kind = Observation::Kind::kAlive, .detail = job->nodes, .written = folder.Written()};
   }
-  const auto end = std::chrono::steady_clock::now() + options_.record_time;
   std::string unused;
   const bool supervised =
       ReadOrNote([&] { return folder.Supervisor(); }, unused) || !unused.empty();
-  // A damaged record was the last that its supervisor wrote.
-  while (std::chrono::steady_clock::now() < end && supervised && damage.empty()) {
-    if (auto record = ReadOrNote([&] { return folder.Exit(); }, damage))
-      return {.kind = Observation::Kind::kEnded, .exit = std::move(record)};
-    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const bool stopped = ReadOrNote([&] { return folder.Stop(); }, unused).has_value();
+  // A damaged record was the last that its supervisor wrote. What it wrote at all may not be seen
+  // yet.
+  if ((supervised || (job && !stopped)) && damage.empty() &&
+      Since(folder, "record") < options_.record_time) {
+    return {.kind = Observation::Kind::kAlive,
+            .detail = "has ended in Slurm; its exit record is waited for",
+            .written = folder.Written()};
   }
   // Slurm has ended what was left of it.
   v1::ExitRecord record;
   const bool ran = supervised || !damage.empty();
-  const bool stopped = ReadOrNote([&] { return folder.Stop(); }, unused).has_value();
   record.set_cause(ran       ? v1::ExitRecord::SUPERVISOR_LOST
                    : stopped ? v1::ExitRecord::STOPPED
                    : job     ? v1::ExitRecord::NOT_STARTED
@@ -286,22 +300,25 @@ Observation SlurmLauncher::Look(const AttemptRef& attempt) {
   record.set_message((job ? EndOf(*job) : "Slurm does not know the job") +
                      (damage.empty() ? "" : "; " + damage));
   *record.mutable_end_time() = ToProto(Clock::System().Now());
-  std::filesystem::create_directories(folder.path());
-  folder.WriteExit(record);
-  return {.kind = Observation::Kind::kEnded, .exit = record};
+  return Close(folder, std::move(record));
 }
 
-bool SlurmLauncher::MayWait(const AttemptFolder& folder) {
+std::chrono::milliseconds SlurmLauncher::Since(const AttemptFolder& folder,
+                                               const std::string& what) {
   const MonotonicTime now = Clock::System().Monotonic();
   std::lock_guard lock(mutex_);
-  const auto [since, first] = clearing_since_.emplace(folder.path(), now);
-  return now - since->second < options_.clear_time;
+  const auto [since, first] = since_[folder.path()].emplace(what, now);
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now - since->second);
+}
+
+bool SlurmLauncher::MayClear(const AttemptFolder& folder) {
+  return Since(folder, "clearing") < options_.clear_time;
 }
 
 Observation SlurmLauncher::ObserveEnding(const AttemptFolder& folder, v1::ExitRecord exit,
                                          const std::optional<SlurmJob>& job) {
   if (job && job->phase != SlurmPhase::kEnded) {
-    if (MayWait(folder)) {
+    if (MayClear(folder)) {
       return {.kind = Observation::Kind::kAlive, .detail = "Slurm clears up on " + job->nodes};
     }
     exit.add_unverified_hosts(job->nodes);
@@ -310,7 +327,7 @@ Observation SlurmLauncher::ObserveEnding(const AttemptFolder& folder, v1::ExitRe
     exit.set_batch_state(job->state);
     if (exit.cause() == v1::ExitRecord::HOST_SHUTDOWN) exit.set_message(EndOf(*job));
     // Kept: Slurm forgets its jobs after some minutes.
-    folder.WriteExit(exit);
+    folder.AmendExit(exit);
   }
   return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
 }

@@ -28,8 +28,8 @@ class SlurmLauncher : public Launcher {
     SlurmSettings settings;
     std::chrono::milliseconds command_time = std::chrono::seconds(30);
     // Between the end of a job in Slurm's eyes and the end of the wait for its exit record, which
-    // may take a while to be seen on a shared file system.
-    std::chrono::milliseconds record_time = std::chrono::seconds(10);
+    // may take a while to be seen on a shared file system (NFS: 60 s, and more by its options).
+    std::chrono::milliseconds record_time = std::chrono::minutes(2);
     // Between an exit record and the end of the job in Slurm's eyes: until then there may be
     // processes on other nodes. After that they are named as not verified.
     std::chrono::milliseconds clear_time = std::chrono::seconds(60);
@@ -43,6 +43,9 @@ class SlurmLauncher : public Launcher {
 
   std::string Name() const override { return "slurm"; }
   bool ChoosesHosts() const override { return true; }
+  LauncherDelays Delays() const override {
+    return {.word = options_.record_time, .force = options_.clear_time + options_.record_time};
+  }
   std::vector<std::string> Tools() const override {
     return {options_.settings.sbatch, options_.settings.squeue, options_.settings.scancel};
   }
@@ -67,9 +70,13 @@ class SlurmLauncher : public Launcher {
   // Of an attempt whose supervisor has written how it ended, other than well.
   Observation ObserveEnding(const AttemptFolder& folder, v1::ExitRecord exit,
                             const std::optional<SlurmJob>& job);
-  // Slurm still has time to clear up. By this machine's clock and from the first look on: the
-  // record's time is another host's.
-  bool MayWait(const AttemptFolder& folder);
+  // How long ago `what` was first asked about for this attempt. By this machine's clock: the time
+  // in a record is another host's.
+  std::chrono::milliseconds Since(const AttemptFolder& folder, const std::string& what);
+  // Slurm still has time to clear up.
+  bool MayClear(const AttemptFolder& folder);
+  // Writes the record, unless there is one: the one that is there counts.
+  Observation Close(const AttemptFolder& folder, v1::ExitRecord record);
   // Throws UNAVAILABLE for a tool that does not answer or cannot be started.
   CommandResult Run(const std::vector<std::string>& command);
   // Of the ranks on all nodes; nothing where not all of these answer.
@@ -79,8 +86,7 @@ class SlurmLauncher : public Launcher {
 
   Options options_;
   std::mutex mutex_;
-  // Of attempts that Slurm clears up after: when their record was seen first.
-  std::map<std::filesystem::path, MonotonicTime> clearing_since_;
+  std::map<std::filesystem::path, std::map<std::string, MonotonicTime>> since_;
 };
 
 }  // namespace syncbn::coordinator

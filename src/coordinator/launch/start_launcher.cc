@@ -1,5 +1,6 @@
-// SupervisedAttempt::StartLauncher: from the attempt's file to a running mpirun.
+// SupervisedAttempt::MayBegin and StartLauncher: from the attempt's file to a running mpirun.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <cstring>
 
 #include "base/environment.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "coordinator/launch/supervised_attempt.h"
 
@@ -33,7 +35,48 @@ void AddInherited(const google::protobuf::RepeatedPtrField<std::string>& names,
   }
 }
 
+bool HasName(const std::string& host) {
+  // Not in this process: a resolver that does not answer would keep it from hearing signals.
+  constexpr std::chrono::seconds kLookUp{5};
+  try {
+    const CommandResult result = RunCommand({"getent", "hosts", host}, kLookUp);
+    return !result.timed_out && result.exit_code == 0;
+  } catch (const Error&) {
+    return true;  // without the tool nothing is waited for
+  }
+}
+
 }  // namespace
+
+bool SupervisedAttempt::IsToldToEnd() {
+  ReadSignals();
+  ReadOrders();
+  if (!ladder_.Advance(Clock::System().Monotonic())) return false;
+  exit_.set_cause(host_shutdown_ && ordered_level_ == 0 ? v1::ExitRecord::HOST_SHUTDOWN
+                                                        : v1::ExitRecord::STOPPED);
+  exit_.set_message("it was told to end before " + spec_.command(0) + " was started");
+  Note(exit_.message());
+  return true;
+}
+
+bool SupervisedAttempt::MayBegin() {
+  const auto end = Clock::System().Monotonic() +
+                   std::chrono::microseconds(static_cast<int64_t>(spec_.name_seconds() * 1e6));
+  if (spec_.name_seconds() > 0) {
+    for (const std::string& host : spec_.remote_hosts()) {
+      while (!HasName(host)) {
+        if (IsToldToEnd()) return false;
+        if (Clock::System().Monotonic() >= end) {
+          Warn("the host " + host + " has no name here after " +
+               std::to_string(static_cast<int>(spec_.name_seconds())) + " s");
+          return !IsToldToEnd();
+        }
+        ::poll(nullptr, 0, 500);
+      }
+    }
+  }
+  return !IsToldToEnd();
+}
 
 bool SupervisedAttempt::StartLauncher() {
   std::vector<std::string> command(spec_.command().begin(), spec_.command().end());

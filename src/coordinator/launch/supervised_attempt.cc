@@ -122,7 +122,7 @@ void SupervisedAttempt::Run() {
         .tagged = spec_.tagged_output()});
     scratch_ = MakeScratch(spec_.marker());
     if (!scratch_.warning.empty()) Warn(scratch_.warning);
-    if (StartLauncher()) {
+    if (MayBegin() && StartLauncher()) {
       WatchLauncher();
       ClearUp();
     }
@@ -372,8 +372,8 @@ void SupervisedAttempt::WriteExit() {
   // The disk may be full now and not later; the coordinator waits for this file.
   for (int wait = 1;; wait = std::min(wait * 2, 60)) {
     try {
-      folder_.WriteExit(exit_);
-      Note("wrote exit.json");
+      Note(folder_.WriteExit(exit_) ? "wrote exit.json"
+                                    : "exit.json is there already: the attempt was given up");
       return;
     } catch (const std::exception& error) {
       Note(std::string("cannot write exit.json: ") + error.what());

@@ -30,6 +30,10 @@ class SupervisedAttempt {
   void Run();
 
  private:
+  // Waits for the names of other hosts, where it is to. False when it is told to end meanwhile, or
+  // was before; that is in exit_ then.
+  bool MayBegin();
+  bool IsToldToEnd();
   // Starts the launcher; false when it cannot be, with the reason in exit_.
   bool StartLauncher();
   void WatchLauncher();

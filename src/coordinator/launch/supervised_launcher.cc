@@ -49,6 +49,12 @@ std::string LauncherLines(const std::string& log) {
   return lines;
 }
 
+// The record that counts: the one that was there first.
+v1::ExitRecord WrittenOnce(const AttemptFolder& folder, v1::ExitRecord record) {
+  if (folder.WriteExit(record)) return record;
+  return folder.Exit().value_or(std::move(record));
+}
+
 ProcessIdentity IdentityOf(const v1::SupervisorRecord& supervisor) {
   return {supervisor.pid(), supervisor.start_ticks(), supervisor.boot_id()};
 }
@@ -93,6 +99,15 @@ std::chrono::microseconds LongestEnd(const LaunchRequest& request) {
   // Killed processes are waited for twice.
   return ladder.ask + ladder.checkpoint + ladder.terminate + ladder.launcher +
          2 * request.kill_time + 4 * request.remote_time + std::chrono::seconds(2);
+}
+
+JobPolicy WithTimeToEnd(JobPolicy policy, const StopLadder::Times& ladder,
+                        const LauncherDelays& delays) {
+  // The order is seen late, and so is the record of the end.
+  policy.stop_limit = LongestEnd({.ladder = ladder}) + 2 * delays.word + std::chrono::seconds(5);
+  policy.force_limit =
+      std::max<JobPolicy::Time>(policy.force_limit, delays.force + std::chrono::seconds(15));
+  return policy;
 }
 
 v1::AttemptSpec MakeAttemptSpec(const LaunchRequest& request) {
@@ -145,8 +160,7 @@ v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, const v1::Att
     record.set_cause(v1::ExitRecord::NEVER_RAN);
     add_problem("its supervisor was never started");
     std::filesystem::create_directories(folder.path());
-    folder.WriteExit(record);
-    return record;
+    return WrittenOnce(folder, std::move(record));
   }
   record.set_cause(v1::ExitRecord::SUPERVISOR_LOST);
   add_problem(supervisor ? "its supervisor (process " + std::to_string(supervisor->pid()) + " on " +
@@ -176,8 +190,7 @@ v1::ExitRecord CloseWithoutSupervisor(const AttemptFolder& folder, const v1::Att
   if (!marker.empty()) RemoveScratch(marker);
   record.set_output_tail(Tail(folder.output_log()));
   record.set_launcher_text(LauncherLines(record.output_tail()));
-  folder.WriteExit(record);
-  return record;
+  return WrittenOnce(folder, std::move(record));
 }
 
 SupervisedLauncher::SupervisedLauncher(Options options) : options_(std::move(options)) {

@@ -45,7 +45,7 @@ int Supervise(const AttemptFolder& folder, int ready) {
           ErrorCode::kFailedPrecondition,
           "the attempt in " + folder.path().string() + " was started before" +
               (former ? ", by process " + std::to_string(former->pid()) + " on " + former->host()
-                      : "") +
+                      : " (" + damage + ")") +
               ": no attempt is started twice");
     }
     attempt.emplace(folder);

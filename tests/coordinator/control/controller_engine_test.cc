@@ -333,6 +333,40 @@ TEST_F(ControllerTest, AnAttemptThatDoesNotEndIsForcedThenGivenUpAndItsHostNamed
   EXPECT_THAT(AttemptOf(job, 1).possibly_held_hosts(), ElementsAre("node1"));
 }
 
+TEST_F(ControllerTest, AnAttemptThatWasGivenUpIsEndedAsSoonAsItCanBeAlsoByTheNextCoordinator) {
+  launcher.obedient = false;
+  launcher.unreachable = true;
+  for (const bool restarted : {false, true}) {
+    launcher.unreachable = true;
+    const int64_t job = SubmitRunning();
+    AttemptFolder(store.folder() / AttemptName(job, 1)).Create({});
+    Act(job, EventKind::kCancel);
+    WaitUntil("it is told", [&] { return !launcher.Get({job, 1}).stops.empty(); });
+    clock.Advance(std::chrono::minutes(4));
+    WaitUntil("force is tried", [&] { return launcher.Get({job, 1}).forced == 1; });
+    clock.Advance(seconds(31));
+    WaitForState(job, JobState::kCancelled);
+    WaitUntil("it is tried again", [&] { return launcher.Get({job, 1}).forced == 2; });
+    EXPECT_TRUE(launcher.IsAlive({job, 1}));
+    if (restarted) {
+      End();
+      controller();
+      WaitUntil("the next one tries, too", [&] { return launcher.Get({job, 1}).forced == 3; });
+    }
+    launcher.unreachable = false;
+    clock.Advance(seconds(31));
+    WaitUntil("it is ended", [&] { return !launcher.IsAlive({job, 1}); });
+    EXPECT_EQ(StateOf(job), JobState::kCancelled);
+    AttemptFolder(store.folder() / AttemptName(job, 1)).WriteExit(FakeLauncher::Stopped());
+    const int forced = launcher.Get({job, 1}).forced;
+    clock.Advance(seconds(61));
+    const int64_t other = SubmitRunning();
+    EXPECT_EQ(launcher.Get({job, 1}).forced, forced) << "and that was all";
+    launcher.End({other, 1}, FakeLauncher::Ended(0));
+    WaitForState(other, JobState::kSucceeded);
+  }
+}
+
 TEST_F(ControllerTest, AStartThatNeverCanWorkFailsTheJobAndOneThatMayIsTriedAgain) {
   std::atomic<int> tries = 0;
   launcher.on_start = [&](const LaunchRequest& request) {

@@ -53,9 +53,18 @@ class FakeLauncher : public Launcher {
       kept_[NameOf(attempt)].exit = record;
     }
     const Kept& kept = kept_.at(NameOf(attempt));
-    if (silent) return {.kind = Observation::Kind::kUnknown, .detail = "does not answer"};
-    if (!kept.exit && waiting) return {.kind = Observation::Kind::kWaiting, .detail = "PENDING"};
-    if (!kept.exit) return {.kind = Observation::Kind::kAlive, .written = written};
+    std::optional<WallTime> begin;
+    if (began != 0) begin = WallTime(std::chrono::microseconds(began));
+    if (silent)
+      return {.kind = Observation::Kind::kUnknown, .detail = "does not answer", .begin = begin};
+    if (!kept.exit && waiting)
+      return {.kind = Observation::Kind::kWaiting, .detail = "PENDING", .begin = begin};
+    if (!kept.exit) {
+      return {.kind = Observation::Kind::kAlive,
+              .written = written,
+              .begin = begin,
+              .trouble = lost ? "the node n1 does not answer" : ""};
+    }
     return {.kind = Observation::Kind::kEnded, .exit = kept.exit};
   }
   std::optional<RankActivity> LookAtRanks(const AttemptRef&) override {
@@ -137,6 +146,8 @@ class FakeLauncher : public Launcher {
   std::atomic<bool> unreachable = false;  // force fails
   std::atomic<bool> silent = false;       // nobody can say what has become of it
   std::atomic<bool> waiting = false;      // a batch system has what lives in its queue
+  std::atomic<bool> lost = false;         // its node does not answer
+  std::atomic<int64_t> began = 0;  // when the first of it ran, by the calendar; 0: nobody says
   std::atomic<int64_t> written = 1;       // by what lives
   std::optional<RankActivity> activity;
 

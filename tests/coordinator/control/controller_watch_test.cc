@@ -123,6 +123,7 @@ TEST_F(WatchTest, TheTimeInABatchSystemsQueueIsNotThatOfTheJob) {
     clock.Advance(minutes(50));
     LetItLook();
     EXPECT_EQ(StateOf(job), JobState::kStarting);
+    EXPECT_EQ(View(job).used_time().seconds(), 0) << "nor does it look like that";
   }
   // Nor does it become a start because the batch system cannot be asked.
   launcher.silent = true;
@@ -144,6 +145,56 @@ TEST_F(WatchTest, TheTimeInABatchSystemsQueueIsNotThatOfTheJob) {
   LetItLook();
   Register({job, 1});
   EXPECT_EQ(StateOf(job), JobState::kRunning);
+  EXPECT_EQ(View(job).used_time().seconds(), 0);
+}
+
+TEST_F(WatchTest, AQueueThatCannotBeAskedAfterARestartEndsNoStartAndItsTimeIsNotUsed) {
+  options.places = false;
+  launcher.waiting = true;
+  options.job_policy.start_limit = hours(2);
+  const int64_t job = Submit(WithLimit(hours(1)));
+  WaitForAttempt(job, 1);
+  LetItLook();
+  End();
+  launcher.silent = true;
+  clock.Advance(hours(3));
+  controller();
+  for (int i = 0; i < 5; ++i) {
+    clock.Advance(minutes(50));
+    LetItLook();
+    EXPECT_EQ(StateOf(job), JobState::kStarting);
+  }
+  // It began meanwhile, as is seen when the queue can be asked again: the job has used that time.
+  launcher.began = (clock.Now() - minutes(20)).time_since_epoch().count();
+  launcher.silent = launcher.waiting = false;
+  LetItLook();
+  EXPECT_EQ(View(job).used_time().seconds(), 20 * 60);
+  Register({job, 1});
+  launcher.lost = true;
+  WaitUntil("it is said",
+            [&] { return View(job).pending().message() == "the node n1 does not answer"; });
+  EXPECT_EQ(StateOf(job), JobState::kRunning);
+  launcher.lost = false;
+  WaitUntil("and taken back", [&] { return View(job).pending().message().empty(); });
+  launcher.End({job, 1}, FakeLauncher::Ended(0));
+  WaitForState(job, JobState::kSucceeded);
+  EXPECT_EQ(View(job).used_time().seconds(), 20 * 60);
+}
+
+TEST_F(WatchTest, WhatNeverLeftTheQueueHasUsedNothing) {
+  options.places = false;
+  launcher.waiting = true;
+  const int64_t job = Submit();
+  WaitForAttempt(job, 1);
+  LetItLook();
+  End();
+  clock.Advance(hours(3));
+  v1::ExitRecord refused;
+  refused.set_cause(v1::ExitRecord::NOT_STARTED);
+  *refused.mutable_end_time() = ToProto(clock.Now());
+  launcher.End({job, 1}, refused);
+  controller();
+  WaitForState(job, JobState::kFailed);
   EXPECT_EQ(View(job).used_time().seconds(), 0);
 }
 

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -69,6 +72,47 @@ TEST(AttemptFolderTest, WhatEndsAnAttemptIsWrittenOnAFullDisk) {
     left.push_back(entry.path().filename().string());
   EXPECT_THAT(left,
               ::testing::UnorderedElementsAre("attempt.json", "stop.json", "exit.json", "spool"));
+}
+
+TEST(AttemptFolderTest, TheFirstRecordOfAnEndStaysAndOneThatCannotBeReadDoesNot) {
+  const TempFolder folder;
+  const AttemptFolder attempt(folder.path() / "attempt");
+  attempt.Create({});
+  v1::ExitRecord first, second;
+  first.set_cause(v1::ExitRecord::ENDED);
+  second.set_cause(v1::ExitRecord::NOT_STARTED);
+  EXPECT_TRUE(attempt.WriteExit(first));
+  EXPECT_FALSE(attempt.WriteExit(second));
+  EXPECT_EQ(attempt.Exit()->cause(), v1::ExitRecord::ENDED);
+  attempt.AmendExit(second);
+  EXPECT_EQ(attempt.Exit()->cause(), v1::ExitRecord::NOT_STARTED);
+  WriteFileAtomically(attempt.path() / "exit.json", "{");
+  EXPECT_TRUE(attempt.WriteExit(first));
+  EXPECT_EQ(attempt.Exit()->cause(), v1::ExitRecord::ENDED);
+  first.set_marker("store/jobs/1/attempts/1");
+  EXPECT_FALSE(attempt.WriteExit(first));
+  second.set_marker("store/jobs/1/attempts/9");
+  attempt.AmendExit(second);
+  EXPECT_TRUE(attempt.WriteExit(first)) << "another attempt's is no record of this one";
+  EXPECT_EQ(attempt.Exit()->marker(), first.marker());
+  // Of many at once one has written it.
+  std::filesystem::remove(attempt.path() / "exit.json");
+  std::vector<pid_t> children(8);
+  for (pid_t& child : children) {
+    child = ::fork();
+    if (child == 0) ::_exit(attempt.WriteExit(first) ? 1 : 0);
+  }
+  int written = 0;
+  for (const pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    written += WEXITSTATUS(status);
+  }
+  EXPECT_EQ(written, 1);
+  std::vector<std::string> left;
+  for (const auto& entry : std::filesystem::directory_iterator(attempt.path()))
+    left.push_back(entry.path().filename().string());
+  EXPECT_THAT(left, ::testing::UnorderedElementsAre("attempt.json", "exit.json", "spool"));
 }
 
 TEST_F(DamagedFolderTest, AnAttemptWhoseFilesAreDamagedEndsWhenItsSupervisorIsDead) {

@@ -28,6 +28,21 @@ TEST(MpirunCommand, OnThisMachineNothingIsBoundAndNothingIsRefused) {
             "/opt/syncbn/bin/syncbn train run~file.yaml --set train.epochs=3;~rm~-rf~/"));
 }
 
+TEST(WithTimeToEnd, ForceIsGivenUpOnlyWhenTheLauncherHasHadItsTimeAndUsedWhenTheLadderHas) {
+  using std::chrono::seconds;
+  const StopLadder::Times ladder{.ask = seconds(100)};
+  const JobPolicy here = WithTimeToEnd({}, ladder, {});
+  EXPECT_GT(here.stop_limit, LongestEnd({.ladder = ladder}));
+  EXPECT_EQ(here.force_limit, JobPolicy().force_limit);
+  const LauncherDelays slow{.word = seconds(120), .force = seconds(180)};
+  const JobPolicy there = WithTimeToEnd({}, ladder, slow);
+  EXPECT_EQ(there.stop_limit, here.stop_limit + seconds(240)) << "an order, and the answer";
+  EXPECT_GT(there.force_limit, seconds(180));
+  JobPolicy patient;
+  patient.force_limit = std::chrono::hours(1);
+  EXPECT_EQ(WithTimeToEnd(patient, ladder, slow).force_limit, std::chrono::hours(1));
+}
+
 TEST(MpirunCommand, ProcessesThatOutnumberTheCoresYield) {
   const MpirunSettings settings{.hosts = {{.name = "localhost", .slots = 8, .cores = 2}}};
   const auto command = MpirunCommand(settings, MakeRequest({{"localhost", 3}}), "/d/hostfile");

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "coordinator/job/classify.h"
@@ -82,6 +84,15 @@ class SlurmLauncherTest : public ::testing::Test {
                               return CommandResult{.output = "2\n"};
                             return command[0] == "squeue" ? queue : answer;
                           }});
+  }
+  // Until its record has been waited for.
+  static Observation ObserveEnd(SlurmLauncher& launcher, const AttemptRef& attempt) {
+    Observation seen = launcher.Observe(attempt);
+    for (int i = 0; i < 500 && seen.kind == Observation::Kind::kAlive; ++i) {
+      std::this_thread::sleep_for(milliseconds(10));
+      seen = launcher.Observe(attempt);
+    }
+    return seen;
   }
   LaunchRequest Request() {
     LaunchRequest request = MakeRequest({});
@@ -170,12 +181,30 @@ TEST_F(SlurmLauncherTest, AJobThatSlurmEndedIsClosedWithSlurmsWord) {
   launcher.Start(Request());
   AttemptFolder(folder.path() / "2").WriteSupervisor({});
   queue.output = "55|OUT_OF_MEMORY|None|n1\n";
-  Observation seen = launcher.Observe(Attempt());
+  EXPECT_EQ(launcher.Observe(Attempt()).detail,
+            "has ended in Slurm; its exit record is waited for");
+  Observation seen = ObserveEnd(launcher, Attempt());
   ASSERT_EQ(seen.kind, Observation::Kind::kEnded);
   EXPECT_EQ(seen.exit->cause(), v1::ExitRecord::SUPERVISOR_LOST);
   EXPECT_EQ(seen.exit->batch_state(), "OUT_OF_MEMORY");
   EXPECT_EQ(launcher.Observe(Attempt()).exit->message(),
             "Slurm ended the job: OUT_OF_MEMORY (None)");
+}
+
+TEST_F(SlurmLauncherTest, ARecordThatIsSeenLateIsWaitedForAsLongAsANetworkMayHideIt) {
+  EXPECT_GE(SlurmLauncher::Options().record_time, std::chrono::seconds(90));
+  SlurmLauncher launcher = MakeLauncher();
+  launcher.Start(Request());
+  AttemptFolder(folder.path() / "2").WriteSupervisor({});
+  queue.output = "55|COMPLETED|None|n1\n";
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(launcher.Observe(Attempt()).kind, Observation::Kind::kAlive);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(250)) << "without blocking";
+  v1::ExitRecord exit;
+  exit.set_cause(v1::ExitRecord::ENDED);
+  exit.set_exit_code(0);
+  AttemptFolder(folder.path() / "2").WriteExit(exit);
+  EXPECT_EQ(launcher.Observe(Attempt()).exit->cause(), v1::ExitRecord::ENDED);
 }
 
 TEST_F(SlurmLauncherTest, AJobThatSlurmHasForgottenOrNeverGotNeverRan) {
@@ -194,7 +223,7 @@ TEST_F(SlurmLauncherTest, AJobWithDamagedFilesThatSlurmHasEndedIsLost) {
     AttemptFolder(folder.path() / "2").WriteSupervisor({});
     WriteFileAtomically(folder.path() / "2" / file, "{");
     queue = {.exit_code = 1, .error_output = "slurm_load_jobs error: Invalid job id specified\n"};
-    const Observation seen = launcher.Observe(Attempt());
+    const Observation seen = ObserveEnd(launcher, Attempt());
     ASSERT_EQ(seen.kind, Observation::Kind::kEnded) << file;
     EXPECT_EQ(seen.exit->cause(), v1::ExitRecord::SUPERVISOR_LOST) << file;
     std::filesystem::remove_all(folder.path() / "2");

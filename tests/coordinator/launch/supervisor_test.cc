@@ -183,6 +183,45 @@ TEST_F(SupervisorTest, AnAttemptThatIsFencedBeforeItsSupervisorStartsNeverRuns) 
   EXPECT_EQ(attempt.Exit()->cause(), v1::ExitRecord::NEVER_RAN);
 }
 
+TEST_F(SupervisorTest, AnOrderThatIsThereAlreadyEndsTheAttemptBeforeAnythingRuns) {
+  Script("touch ran; sleep 60");
+  attempt.Create(spec);
+  Order(v1::STOP_LEVEL_TERMINATE);
+  EXPECT_EQ(Again().exit_code, 0);
+  const v1::ExitRecord exit = WaitForExit();
+  EXPECT_EQ(exit.cause(), v1::ExitRecord::STOPPED);
+  EXPECT_EQ(exit.message(), "it was told to end before /bin/sh was started");
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "ran"));
+}
+
+TEST_F(SupervisorTest, OneThatWaitsForNamesHearsSignalsAndStartsWhenItHasThem) {
+  Script("touch ran");
+  spec.add_remote_hosts("no-such-name.invalid");
+  spec.set_name_seconds(60);
+  Supervise();
+  ::kill(static_cast<pid_t>(SupervisorPid()), SIGTERM);
+  const v1::ExitRecord exit = WaitForExit();
+  EXPECT_EQ(exit.cause(), v1::ExitRecord::HOST_SHUTDOWN);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "ran"));
+  std::filesystem::remove_all(attempt.path());
+  spec.set_remote_hosts(0, "localhost");
+  spec.add_launch_agent("false");
+  Supervise();
+  EXPECT_EQ(WaitForExit().cause(), v1::ExitRecord::ENDED);
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "ran"));
+}
+
+TEST_F(SupervisorTest, AnAttemptWhoseFormerSupervisorCannotBeReadIsRefusedWithWhatIsWrong) {
+  Script("touch ran");
+  attempt.Create(spec);
+  WriteFileAtomically(attempt.path() / "supervisor.json", "{");
+  const CommandResult result = Again();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.error_output, HasSubstr("was started before ("));
+  EXPECT_THAT(result.error_output, HasSubstr("supervisor.json is damaged: its 1 byte"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "ran"));
+}
+
 TEST_F(SupervisorTest, ALauncherThatCannotBeStartedIsSaidWithTheReason) {
   spec.add_command("no-such-mpirun");
   Supervise();

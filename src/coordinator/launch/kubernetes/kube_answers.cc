@@ -50,6 +50,7 @@ KubeRefusal Meaning(const KubeAnswer& answer, const KubeRequest& request) {
                          "namespace " +
                          request.name_space};
       }
+      if (IsObjectMissing(answer)) return {.words = "it is not there (404): " + words};
       if (request.group == "kubeflow.org") {
         return {.words =
                     "the cluster has no MPIJob of kubeflow.org/v2beta1: the MPI operator is not "

@@ -1,5 +1,6 @@
 #include "coordinator/launch/kubernetes/kube_client.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 
 #include <charconv>
@@ -23,11 +24,31 @@ std::string Trimmed(std::string text) {
   return text.substr(begin);
 }
 
-bool IsLoopback(const std::string& server) {
-  for (const char* host : {"http://127.", "http://localhost", "http://[::1]"}) {
-    if (server.starts_with(host)) return true;
-  }
-  return false;
+// A part of a URL as curl reads it, which is who will use it; empty where it has none. Nothing
+// where the URL is none.
+std::optional<std::string> PartOf(const std::string& url, CURLUPart part) {
+  const std::unique_ptr<CURLU, void (*)(CURLU*)> parsed(curl_url(), curl_url_cleanup);
+  if (curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return std::nullopt;
+  char* text = nullptr;
+  if (curl_url_get(parsed.get(), part, &text, 0) != CURLUE_OK) return "";
+  const std::string value = text;
+  curl_free(text);
+  return value;
+}
+
+// An address of this machine alone, or its name. Names that only look like one are anybody's.
+bool IsOnThisMachine(const std::string& url) {
+  const std::string host = PartOf(url, CURLUPART_HOST).value_or("");
+  if (host == "localhost" || host == "[::1]") return true;
+  in_addr address{};
+  return ::inet_pton(AF_INET, host.c_str(), &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
+}
+
+// The server's side has ended the connection, or this stream of it, before it was through: it was
+// restarted, or it wants its clients elsewhere.
+bool EndedEarly(CURLcode result) {
+  return result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING ||
+         result == CURLE_PARTIAL_FILE || result == CURLE_HTTP2 || result == CURLE_HTTP2_STREAM;
 }
 
 // A header, or nothing.
@@ -72,13 +93,19 @@ KubeAccess AccessOfPod(const std::filesystem::path& account) {
 void ValidateAccess(const KubeAccess& access) {
   auto refuse = [](const std::string& why) { throw Error(ErrorCode::kInvalidArgument, why); };
   const bool secure = access.server.starts_with("https://");
-  if (!secure && !access.server.starts_with("http://"))
+  if ((!secure && !access.server.starts_with("http://")) ||
+      PartOf(access.server, CURLUPART_HOST).value_or("").empty())
     refuse("--kube-api must be a URL such as https://10.0.0.1:6443, found '" + access.server + "'");
   if (access.server.find('/', access.server.find("//") + 2) != std::string::npos)
     refuse("--kube-api must be a URL without a path, found '" + access.server + "'");
+  for (const CURLUPart part :
+       {CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY, CURLUPART_FRAGMENT}) {
+    if (!PartOf(access.server, part)->empty())
+      refuse("--kube-api must be a URL of a host and a port alone, found '" + access.server + "'");
+  }
   if (!secure && !access.token_file.empty())
     refuse("--kube-token with " + access.server + " would send the token in the open: use https");
-  if (!secure && !IsLoopback(access.server))
+  if (!secure && !IsOnThisMachine(access.server))
     refuse("--kube-api " + access.server + " is neither https nor on this machine");
   if (access.name_space.empty()) refuse("--kube-namespace NAME is needed with --kube-api");
   for (const auto& file : {access.token_file, access.ca_file}) {
@@ -123,6 +150,7 @@ class KubeClient::Transfer {
     Set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(client.times_.connect.count()));
     // A redirect would take the token elsewhere; the API server makes none.
     Set(CURLOPT_FOLLOWLOCATION, 0L);
+    if (access.server.starts_with("http://")) Set(CURLOPT_PROXY, "");
     if (!access.ca_file.empty()) Set(CURLOPT_CAINFO, access.ca_file.c_str());
     Set(CURLOPT_ERRORBUFFER, error_);
     Set(CURLOPT_WRITEDATA, this);
@@ -151,12 +179,15 @@ class KubeClient::Transfer {
     if (thrown_) std::rethrow_exception(thrown_);
     if (result == CURLE_OK || ended_) return std::move(answer_);
     // A stream that the server's side breaks off has said what it had to say.
-    if (on_line && begun_ && (result == CURLE_PARTIAL_FILE || result == CURLE_RECV_ERROR))
-      return std::move(answer_);
+    if (on_line && begun_ && EndedEarly(result)) return std::move(answer_);
+    ended_early_ = EndedEarly(result);
     throw Error(ErrorCode::kUnavailable,
                 "the API server of Kubernetes at " + client_.access_.server + " does not answer: " +
                     (error_[0] != '\0' ? error_ : curl_easy_strerror(result)) + " (" + what_ + ")");
   }
+
+  // Why Perform() has thrown.
+  bool ended_early() const { return ended_early_; }
 
   std::function<void()> on_begin;
   std::function<bool(const std::string&)> on_line;  // of streams
@@ -228,6 +259,7 @@ class KubeClient::Transfer {
   KubeAnswer answer_;
   bool begun_ = false;
   bool ended_ = false;  // by us
+  bool ended_early_ = false;  // by the other side
   std::exception_ptr thrown_;
 };
 
@@ -260,33 +292,55 @@ void KubeClient::ReturnHandle(void* handle) {
   idle_.push_back(handle);
 }
 
+KubeAnswer KubeClient::Perform(const std::function<std::unique_ptr<Transfer>()>& make, bool again) {
+  {
+    const std::unique_ptr<Transfer> first = make();
+    try {
+      return first->Perform();
+    } catch (const Error&) {
+      if (!again || !first->ended_early()) throw;
+    }
+  }
+  const std::unique_ptr<Transfer> second = make();
+  second->Set(CURLOPT_FRESH_CONNECT, 1L);
+  return second->Perform();
+}
+
 KubeAnswer KubeClient::Call(const std::string& method, const std::string& path,
                             const nlohmann::json& body) {
-  Transfer transfer(*this, method, path);
   const std::string text = body.is_null() ? "" : body.dump();
-  if (!body.is_null()) {
-    transfer.AddHeader("Content-Type: application/json");
-    transfer.Set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(text.size()));
-    transfer.Set(CURLOPT_POSTFIELDS, text.c_str());
-  }
-  transfer.Set(CURLOPT_TIMEOUT_MS, static_cast<long>(times_.answer.count()));
-  return transfer.Perform();
+  return Perform(
+      [&] {
+        auto transfer = std::make_unique<Transfer>(*this, method, path);
+        if (!body.is_null()) {
+          transfer->AddHeader("Content-Type: application/json");
+          transfer->Set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(text.size()));
+          transfer->Set(CURLOPT_POSTFIELDS, text.c_str());
+        }
+        transfer->Set(CURLOPT_TIMEOUT_MS, static_cast<long>(times_.answer.count()));
+        return transfer;
+      },
+      method == "GET" || method == "DELETE");
 }
 
 KubeAnswer KubeClient::Stream(const std::string& path, std::chrono::seconds time,
                               const std::function<void()>& begun,
                               const std::function<bool(const std::string&)>& on_line,
                               const std::function<bool()>& stopped) {
-  Transfer transfer(*this, "GET", path);
-  transfer.on_begin = begun;
-  transfer.on_line = on_line;
-  transfer.stopped = stopped;
-  transfer.Set(CURLOPT_NOPROGRESS, 0L);
-  transfer.Set(CURLOPT_XFERINFODATA, &transfer);
-  transfer.Set(CURLOPT_XFERINFOFUNCTION, &Transfer::OnProgress);
-  const auto longest = std::chrono::milliseconds(time) + times_.answer;
-  transfer.Set(CURLOPT_TIMEOUT_MS, static_cast<long>(longest.count()));
-  return transfer.Perform();
+  return Perform(
+      [&] {
+        auto transfer = std::make_unique<Transfer>(*this, "GET", path);
+        transfer->on_begin = begun;
+        transfer->on_line = on_line;
+        transfer->stopped = stopped;
+        transfer->Set(CURLOPT_NOPROGRESS, 0L);
+        transfer->Set(CURLOPT_XFERINFODATA, transfer.get());
+        transfer->Set(CURLOPT_XFERINFOFUNCTION, &Transfer::OnProgress);
+        const auto longest = std::chrono::milliseconds(time) + times_.answer;
+        transfer->Set(CURLOPT_TIMEOUT_MS, static_cast<long>(longest.count()));
+        return transfer;
+      },
+      true);
 }
 
 }  // namespace syncbn::coordinator

@@ -1,13 +1,19 @@
 // The REST of a Kubernetes API server: one call at a time, and streams of lines (watches). Knows
 // nothing of what the objects are.
 //
-// Connections are kept and used again. The token is read from its file at every call, since those
-// of service accounts are replaced every hour. Thread-safe.
+// Connections are kept and used again. One that the server's side ends early, as it does when it is
+// told to go elsewhere (GOAWAY) or is restarted, is no answer: what may be asked twice is asked
+// once more over a new one. The token is read from its file at every call, since those of service
+// accounts are replaced every hour. Thread-safe.
+//
+// Of the environment HTTPS_PROXY and NO_PROXY are honoured, as kubectl does: the token goes through
+// a proxy under TLS. What is asked without TLS, on this machine, goes through none.
 #pragma once
 
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -32,8 +38,8 @@ struct KubeAccess {
 KubeAccess AccessOfPod(
     const std::filesystem::path& account = "/var/run/secrets/kubernetes.io/serviceaccount");
 
-// INVALID_ARGUMENT for what cannot work: a URL that is none, a token over a network in the open,
-// files that are not there.
+// INVALID_ARGUMENT for what cannot work: a URL that is none or says more than a host and a port, a
+// token over a network in the open, files that are not there.
 void ValidateAccess(const KubeAccess& access);
 
 struct KubeAnswer {
@@ -65,7 +71,8 @@ class KubeClient {
   const KubeAccess& access() const { return access_; }
 
   // `path` with its query. UNAVAILABLE where no whole answer came, with what curl says and where:
-  // the server may have done what it was asked for all the same.
+  // the server may have done what it was asked for all the same. GET and DELETE are asked again
+  // where a connection ended early.
   KubeAnswer Call(const std::string& method, const std::string& path,
                   const nlohmann::json& body = nullptr);
 
@@ -80,6 +87,8 @@ class KubeClient {
 
  private:
   class Transfer;
+  // Makes a transfer and performs it; once more where its connection ended early and `again`.
+  KubeAnswer Perform(const std::function<std::unique_ptr<Transfer>()>& make, bool again);
   void* TakeHandle();
   void ReturnHandle(void* handle);
 

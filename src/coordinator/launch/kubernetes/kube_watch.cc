@@ -15,6 +15,12 @@ std::string NameOf(const nlohmann::json& object) {
   return object.at("metadata").at("name").get<std::string>();
 }
 
+std::string LabelOf(const nlohmann::json& object, const std::string& label) {
+  const nlohmann::json& meta = object.at("metadata");
+  const auto labels = meta.find("labels");
+  return labels != meta.end() && labels->is_object() ? labels->value(label, "") : "";
+}
+
 std::string VersionOf(const nlohmann::json& object) {
   return object.at("metadata").value("resourceVersion", "");
 }
@@ -40,30 +46,44 @@ std::string KubeWatch::Trouble(std::chrono::milliseconds patience) {
   return trouble_;
 }
 
-std::optional<nlohmann::json> KubeWatch::Find(const std::string& name) const {
+KubeObject KubeWatch::Find(const std::string& name) const {
   std::lock_guard lock(mutex_);
   const auto found = objects_.find(name);
-  if (found == objects_.end()) return std::nullopt;
-  return found->second;
+  return found == objects_.end() ? nullptr : found->second;
 }
 
-std::vector<nlohmann::json> KubeWatch::Select(const std::string& label,
-                                              const std::string& value) const {
-  std::vector<nlohmann::json> selected;
-  for (nlohmann::json& object : All()) {
-    const nlohmann::json& meta = object["metadata"];
-    const auto labels = meta.find("labels");
-    if (labels != meta.end() && labels->is_object() && labels->value(label, "") == value)
-      selected.push_back(std::move(object));
+std::vector<KubeObject> KubeWatch::Select(const std::string& value) const {
+  std::lock_guard lock(mutex_);
+  std::vector<KubeObject> selected;
+  if (const auto found = by_key_.find(value); found != by_key_.end()) {
+    for (const auto& [name, object] : found->second) selected.push_back(object);
   }
   return selected;
 }
 
-std::vector<nlohmann::json> KubeWatch::All() const {
+std::vector<KubeObject> KubeWatch::All() const {
   std::lock_guard lock(mutex_);
-  std::vector<nlohmann::json> all;
+  std::vector<KubeObject> all;
   for (const auto& [name, object] : objects_) all.push_back(object);
   return all;
+}
+
+void KubeWatch::Put(KubeObject object) {
+  const std::string name = NameOf(*object);
+  Remove(name);  // it may have had another label
+  if (!options_.key.empty()) by_key_[LabelOf(*object, options_.key)][name] = object;
+  objects_[name] = std::move(object);
+}
+
+void KubeWatch::Remove(const std::string& name) {
+  const auto found = objects_.find(name);
+  if (found == objects_.end()) return;
+  if (!options_.key.empty()) {
+    const auto group = by_key_.find(LabelOf(*found->second, options_.key));
+    group->second.erase(name);
+    if (group->second.empty()) by_key_.erase(group);
+  }
+  objects_.erase(found);
 }
 
 int KubeWatch::lists() const {
@@ -90,11 +110,14 @@ void KubeWatch::Loop() {
     try {
       if (version_.empty()) List();
       const auto begin = std::chrono::steady_clock::now();
-      if (!Watch()) version_.clear();
-      wait = options_.retry;
+      const bool goes_on = Watch();
+      if (goes_on) wait = options_.retry;
       // One that is ended as soon as it has begun is not begun again without a rest.
       std::unique_lock lock(mutex_);
       changed_.wait_until(lock, begin + wait, [this] { return stop_; });
+      if (goes_on) continue;
+      version_.clear();
+      wait = std::min(2 * wait, 16 * options_.retry);
     } catch (const std::exception& error) {
       SetTrouble(error.what());
       std::unique_lock lock(mutex_);
@@ -105,7 +128,7 @@ void KubeWatch::Loop() {
 }
 
 void KubeWatch::List() {
-  std::map<std::string, nlohmann::json> found;
+  std::map<std::string, KubeObject> found;
   std::string next, version;
   for (bool more = true; more;) {
     std::string path = options_.path + "?limit=" + std::to_string(kPage) +
@@ -123,18 +146,21 @@ void KubeWatch::List() {
       throw Error(ErrorCode::kUnavailable, MeaningOf(answer, request).words);
     }
     const nlohmann::json list = answer.Json();
-    for (const nlohmann::json& object : list.at("items")) found[NameOf(object)] = object;
+    for (const nlohmann::json& object : list.at("items"))
+      found[NameOf(object)] = std::make_shared<const nlohmann::json>(object);
     version = VersionOf(list);
     next = list.at("metadata").value("continue", "");
     more = !next.empty();
   }
   {
     std::lock_guard lock(mutex_);
-    objects_ = std::move(found);
+    objects_.clear();
+    by_key_.clear();
+    for (auto& [name, object] : found) Put(std::move(object));
     ++lists_;
     version_ = version;
   }
-  SetTrouble("");
+  if (!watch_refused_) SetTrouble("");
 }
 
 bool KubeWatch::Watch() {
@@ -144,8 +170,18 @@ bool KubeWatch::Watch() {
                            "&labelSelector=" + UrlEncode(options_.selector);
   bool forgotten = false;
   std::string said;
+  // Whatever is wrong but for the network: from a list on again.
+  const auto refuse = [this](const std::string& why) {
+    version_.clear();
+    watch_refused_ = true;
+    throw Error(ErrorCode::kUnavailable, why);
+  };
   const KubeAnswer answer = options_.client->Stream(
-      path, options_.watch_time, [this] { SetTrouble(""); },
+      path, options_.watch_time,
+      [this] {
+        watch_refused_ = false;
+        SetTrouble("");
+      },
       [&](const std::string& line) {
         const nlohmann::json event = KubeAnswer::Parse(line);
         if (!event.is_object() || !event.contains("object")) {
@@ -161,7 +197,13 @@ bool KubeWatch::Watch() {
                    " ended: " + status.value("message", "");
           return false;
         }
-        Take(event);
+        try {
+          Take(event);
+        } catch (const nlohmann::json::exception& error) {
+          said = "the watch of " + options_.request.resource +
+                 " sends what is no object: " + error.what();
+          return false;
+        }
         return true;
       },
       [this] {
@@ -172,9 +214,9 @@ bool KubeWatch::Watch() {
   if (!answer.ok()) {
     KubeRequest request = options_.request;
     request.verb = "watch";
-    throw Error(ErrorCode::kUnavailable, MeaningOf(answer, request).words);
+    refuse(MeaningOf(answer, request).words);
   }
-  if (!said.empty()) throw Error(ErrorCode::kUnavailable, said);
+  if (!said.empty()) refuse(said);
   return !forgotten;
 }
 
@@ -184,9 +226,9 @@ void KubeWatch::Take(const nlohmann::json& event) {
   std::lock_guard lock(mutex_);
   version_ = VersionOf(object);
   if (type == "DELETED") {
-    objects_.erase(NameOf(object));
+    Remove(NameOf(object));
   } else if (type == "ADDED" || type == "MODIFIED") {
-    objects_[NameOf(object)] = object;
+    Put(std::make_shared<const nlohmann::json>(object));
   }
 }
 

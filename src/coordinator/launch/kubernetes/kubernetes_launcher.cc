@@ -57,6 +57,14 @@ bool HasSupervisor(const AttemptFolder& folder) {
   return ReadOrNote([&] { return folder.Supervisor(); }, damage).has_value() || !damage.empty();
 }
 
+// When its supervisor began, by its own word.
+std::optional<WallTime> SupervisedSince(const AttemptFolder& folder) {
+  std::string damage;
+  const auto supervisor = ReadOrNote([&] { return folder.Supervisor(); }, damage);
+  if (!supervisor || !supervisor->has_start_time()) return std::nullopt;
+  return FromProto(supervisor->start_time());
+}
+
 void AddWords(v1::ExitRecord& exit, const std::string& words) {
   exit.set_message(exit.message() + (exit.message().empty() ? "" : "; ") + words);
 }
@@ -88,6 +96,7 @@ void KubernetesLauncher::Start(const LaunchRequest& asked) {
   WriteFileAtomically(BodyFile(folder.path()), MpiJob(job, request).dump(2) + "\n");
   const auto refusal = Submit(folder, MpiJobName(request.marker));
   if (!refusal || !refusal->final) return;
+  // No supervisor has been asked for.
   folder.WriteExit(NewRecord(v1::ExitRecord::NEVER_RAN, refusal->words));
   throw Error(ErrorCode::kInvalidArgument, "Kubernetes refused the job: " + refusal->words);
 }
@@ -116,14 +125,27 @@ void KubernetesLauncher::Tidy() {
     std::error_code none;
     const auto written = std::filesystem::last_write_time(folder / "exit.json", none);
     // Long ago: whoever asks why it ended has had the answer.
-    if (!none && std::filesystem::file_time_type::clock::now() - written >= options_.delete_time)
+    const bool over =
+        !none && std::filesystem::file_time_type::clock::now() - written >= options_.delete_time;
+    // Its job was deleted. A volume that is away takes more than the folder with it.
+    const std::filesystem::path all = folder.parent_path().parent_path().parent_path();
+    const bool deleted = !std::filesystem::exists(folder, none) && !none &&
+                         std::filesystem::exists(all, none) && !none;
+    if (!deleted) ForgetSince(name, "deleted");
+    if (over || (deleted && Since(name, "deleted") >= options_.delete_time)) {
       jobs_.DeleteQuietly(name);
+      std::lock_guard lock(mutex_);
+      since_.erase(name);
+    }
   }
 }
 
 Observation KubernetesLauncher::Observe(const AttemptRef& attempt) {
-  Tidy();
-  return Look(attempt);
+  Observation seen = Look(attempt);
+  ForgetSince(NameOf(attempt, AttemptFolder(attempt.folder)), "deleted");
+  if (seen.kind != Observation::Kind::kEnded && !seen.begin)
+    seen.begin = SupervisedSince(AttemptFolder(attempt.folder, attempt.marker));
+  return seen;
 }
 
 Observation KubernetesLauncher::Ended(const AttemptFolder& folder, const std::string& name,
@@ -133,7 +155,24 @@ Observation KubernetesLauncher::Ended(const AttemptFolder& folder, const std::st
   std::lock_guard lock(mutex_);
   since_.erase(name);
   refused_.erase(name);
+  written_.erase(name);
   return {.kind = Observation::Kind::kEnded, .exit = std::move(exit)};
+}
+
+Observation KubernetesLauncher::Close(const AttemptFolder& folder, const std::string& name,
+                                      v1::ExitRecord record, bool surely) {
+  std::filesystem::create_directories(folder.path());
+  const auto lock = folder.TryLock();
+  if (!lock && !surely) {
+    return {.kind = Observation::Kind::kAlive,
+            .detail = "its supervisor lives",
+            .written = folder.Written()};
+  }
+  if (const auto began = SupervisedSince(folder); began && !record.has_start_time())
+    *record.mutable_start_time() = ToProto(*began);
+  if (folder.WriteExit(record)) return Ended(folder, name, std::move(record));
+  // Not to be read yet, perhaps.
+  return {.kind = Observation::Kind::kAlive, .detail = "has written its exit record"};
 }
 
 milliseconds KubernetesLauncher::Since(const std::string& name, const std::string& what) {
@@ -141,6 +180,11 @@ milliseconds KubernetesLauncher::Since(const std::string& name, const std::strin
   std::lock_guard lock(mutex_);
   const auto [since, first] = since_[name].emplace(what, now);
   return std::chrono::duration_cast<milliseconds>(now - since->second);
+}
+
+void KubernetesLauncher::ForgetSince(const std::string& name, const std::string& what) {
+  std::lock_guard lock(mutex_);
+  if (const auto known = since_.find(name); known != since_.end()) known->second.erase(what);
 }
 
 Observation KubernetesLauncher::Look(const AttemptRef& attempt) {
@@ -161,35 +205,72 @@ Observation KubernetesLauncher::Look(const AttemptRef& attempt) {
   if (exit) return ObserveEnding(folder, name, *std::move(exit), state);
   if (!state && !IsTaken(folder.path()) && damage.empty()) {
     // It was never handed in.
-    v1::ExitRecord record =
-        NewRecord(v1::ExitRecord::NEVER_RAN, "Kubernetes was never given the job");
-    std::filesystem::create_directories(folder.path());
-    folder.WriteExit(record);
-    return Ended(folder, name, std::move(record));
+    return Close(folder, name,
+                 NewRecord(v1::ExitRecord::NEVER_RAN, "Kubernetes was never given the job"));
   }
   if (!state || state->phase == KubePhase::kEnded)
     return ObserveUnexplained(folder, name, state, damage);
   if (state->deleting && Since(name, "deleting") >= options_.delete_time)
     return ObserveUnexplained(folder, name, state, damage);
-  if (state->deleting)
+  if (state->deleting) {
     return {.kind = Observation::Kind::kAlive,
             .detail = "is being deleted",
-            .written = folder.Written()};
+            .written = folder.Written(),
+            .begin = state->begin,
+            .trouble = state->lost ? state->lost->words : ""};
+  }
+  if (state->lost) return ObserveLost(folder, name, *state);
+  ForgetSince(name, "lost");
   if (state->phase == KubePhase::kRunning) {
     std::lock_guard lock(mutex_);
     since_.erase(name);
-    return {.kind = Observation::Kind::kAlive, .detail = state->nodes, .written = folder.Written()};
+    return {.kind = Observation::Kind::kAlive,
+            .detail = state->nodes,
+            .written = folder.Written(),
+            .begin = state->begin};
   }
-  return ObserveWaiting(folder, name, *state);
+  Observation seen = ObserveWaiting(folder, name, *state);
+  seen.begin = state->begin;
+  return seen;
+}
+
+Observation KubernetesLauncher::ObserveLost(const AttemptFolder& folder, const std::string& name,
+                                            const KubeJobState& state) {
+  const int64_t written = folder.Written();
+  bool writes = false;
+  {
+    std::lock_guard lock(mutex_);
+    const auto [known, first] = written_.emplace(name, written);
+    writes = !first && known->second != written;
+    known->second = written;
+  }
+  // What writes is alive: it is Kubernetes alone that cannot reach its node.
+  if (writes) ForgetSince(name, "lost");
+  const bool waits = state.phase == KubePhase::kWaiting && !HasSupervisor(folder);
+  if (Since(name, "lost") < options_.node_time) {
+    return {.kind = waits ? Observation::Kind::kWaiting : Observation::Kind::kAlive,
+            .detail = state.lost->words,
+            .written = written,
+            .begin = state.begin,
+            .trouble = state.lost->words};
+  }
+  // Should something of it live on, it ends as soon as it can be told.
+  v1::StopOrder order;
+  order.set_level(v1::STOP_LEVEL_KILL);
+  order.set_reason(state.lost->words);
+  *order.mutable_time() = ToProto(Clock::System().Now());
+  folder.WriteStop(order);
+  v1::ExitRecord record = NewRecord(v1::ExitRecord::SUPERVISOR_LOST, state.lost->words);
+  record.set_batch_state(state.lost->reason);
+  for (const std::string& node : state.lost_nodes) record.add_unverified_hosts(node);
+  return Close(folder, name, std::move(record), /*surely=*/true);
 }
 
 Observation KubernetesLauncher::ObserveUntaken(const AttemptRef& attempt) {
   const AttemptFolder folder(attempt.folder, attempt.marker);
   const std::string name = NameOf(attempt, folder);
   const auto end = [&](v1::ExitRecord::Cause cause, const std::string& words) {
-    v1::ExitRecord record = NewRecord(cause, words);
-    folder.WriteExit(record);
-    return Ended(folder, name, std::move(record));
+    return Close(folder, name, NewRecord(cause, words));
   };
   const std::string waits = "Kubernetes does not take the job now: ";
   Refused last{.words = "it was not heard"};
@@ -230,14 +311,10 @@ Observation KubernetesLauncher::ObserveWaiting(const AttemptFolder& folder, cons
   if (state.obstacle) {
     if (!state.obstacle->hopeless && Since(name, "obstacle") < options_.obstacle_time)
       return {.kind = Observation::Kind::kWaiting, .detail = "Kubernetes: " + state.words};
-    v1::ExitRecord record = NewRecord(v1::ExitRecord::NOT_STARTED, "Kubernetes: " + state.words);
-    folder.WriteExit(record);
-    return Ended(folder, name, std::move(record));
+    return Close(folder, name,
+                 NewRecord(v1::ExitRecord::NOT_STARTED, "Kubernetes: " + state.words));
   }
-  {
-    std::lock_guard lock(mutex_);
-    since_[name].erase("obstacle");
-  }
+  ForgetSince(name, "obstacle");
   std::string words = state.words;
   if (state.without_pods && !state.suspended) {
     const std::string warnings = jobs_.WarningsOf(name);
@@ -262,13 +339,13 @@ Observation KubernetesLauncher::ObserveEnding(const AttemptFolder& folder, const
   }
   // What became of its pods is known a moment after the launcher's has ended.
   const bool settled = end || gone || state->phase == KubePhase::kEnded;
-  if (!settled && Since(name, "record") < options_.record_time)
+  if (!settled && Since(name, "record") < options_.settle_time)
     return {.kind = Observation::Kind::kAlive, .detail = "Kubernetes clears up"};
   if (end) {
     exit.set_batch_state(end->reason);
     AddWords(exit, end->words);
     // Kept: the pods go.
-    folder.WriteExit(exit);
+    folder.AmendExit(exit);
   }
   return Ended(folder, name, std::move(exit));
 }
@@ -279,25 +356,23 @@ Observation KubernetesLauncher::ObserveUnexplained(const AttemptFolder& folder,
                                                    const std::string& damage) {
   const bool supervised = HasSupervisor(folder), stopped = IsStopped(folder);
   const bool over = !supervised && stopped;
+  // It has been waited for, too, as long as the object did not go.
+  const milliseconds waited = std::max(
+      Since(name, "record"), state && state->deleting ? Since(name, "deleting") : milliseconds(0));
   // A damaged record was the last that its supervisor wrote.
-  if (!over && damage.empty() && Since(name, "record") < options_.record_time) {
+  if (!over && damage.empty() && waited < options_.record_time) {
     return {.kind = Observation::Kind::kAlive,
             .detail = "has ended in Kubernetes; its exit record is waited for",
             .written = folder.Written()};
   }
   const bool lost_folder = !std::filesystem::exists(folder.path() / "attempt.json");
   std::filesystem::create_directories(folder.path());
-  // From now on no supervisor can begin. One that lives on, on a node that nobody hears, holds it.
-  const auto lock = folder.TryLock();
-  if (!lock && Since(name, "record") < options_.delete_time) {
+  // A supervisor that lives on, on a node that nobody hears, holds the lock.
+  const bool surely = waited >= options_.delete_time;
+  if (!surely && !folder.TryLock()) {
     return {.kind = Observation::Kind::kAlive,
             .detail = "is gone from Kubernetes, but its supervisor lives",
             .written = folder.Written()};
-  }
-  if (lock) {
-    std::string unused;
-    if (auto exit = ReadOrNote([&] { return folder.Exit(); }, unused))
-      return {.kind = Observation::Kind::kAlive, .detail = "has written its exit record"};
   }
   const bool ran = supervised || lost_folder || !damage.empty();
   v1::ExitRecord record = NewRecord(
@@ -311,22 +386,26 @@ Observation KubernetesLauncher::ObserveUnexplained(const AttemptFolder& folder,
     record.set_batch_state("Suspended");
   } else if (state && state->end) {
     record.set_batch_state(state->end->reason);
+  } else if (state && state->lost) {
+    record.set_batch_state(state->lost->reason);
+    AddWords(record, state->lost->words);
   } else if (!stopped && (!state || state->deleting)) {
     record.set_batch_state("Deleted");
   }
   if (state && state->deleting && !state->nodes.empty()) record.add_unverified_hosts(state->nodes);
+  std::string logs;
   if (state && !stopped) {
-    const std::string logs = jobs_.LogsOf(state->telling_pods);
+    logs = jobs_.LogsOf(state->telling_pods);
     record.set_output_tail(logs);
-    if (!logs.empty()) {
-      // For who reads the job's log; behind what its supervisor may have written.
-      OutputLog log({.path = folder.output_log(), .tagged = true});
-      log.Add(0, logs);
-      log.Finish();
-    }
   }
-  folder.WriteExit(record);
-  return Ended(folder, name, std::move(record));
+  Observation seen = Close(folder, name, std::move(record), surely);
+  if (seen.kind == Observation::Kind::kEnded && !logs.empty()) {
+    // For who reads the job's log; behind what its supervisor may have written.
+    OutputLog log({.path = folder.output_log(), .tagged = true});
+    log.Add(0, logs);
+    log.Finish();
+  }
+  return seen;
 }
 
 void KubernetesLauncher::Stop(const AttemptRef& attempt, StopLevel level,

@@ -24,7 +24,7 @@ constexpr int kSshPort = 2222;
 // For the supervisor, mpirun and its daemons, beside what the processes of a pod are given.
 constexpr int64_t kOverheadMib = 192;
 // Names are found by the cluster's DNS some time after the pods are ready.
-constexpr int kNameSeconds = 60;
+constexpr double kNameSeconds = 60;
 
 int PerPod(const KubeJobSettings& settings, const SlotRequest& slots) {
   const int most = slots.max_per_host > 0 ? slots.max_per_host : settings.processes_per_pod;
@@ -87,6 +87,16 @@ json NodeAffinity(const SlotRequest& slots) {
   return {{"nodeAffinity", {{"requiredDuringSchedulingIgnoredDuringExecution", selector}}}};
 }
 
+// A pod has no more processes than a host may have; two on one node might.
+json OnePodANode(const LaunchRequest& request) {
+  json labels = LabelsOf(request);
+  json term;
+  for (const char* label : {kStoreLabel, kJobLabel, kAttemptLabel})
+    term["labelSelector"]["matchLabels"][label] = labels[label];
+  term["topologyKey"] = "kubernetes.io/hostname";
+  return {{"requiredDuringSchedulingIgnoredDuringExecution", json::array({term})}};
+}
+
 json Resources(const KubeJobSettings& settings, const SlotRequest& slots) {
   const int per_pod = PerPod(settings, slots);
   // No limit of processors: it would only hold processes up that nobody is in the way of.
@@ -147,27 +157,12 @@ json PodTemplate(const KubeJobSettings& settings, const LaunchRequest& request,
                // What runs here has no business with the API server.
                {"automountServiceAccountToken", false},
                {"terminationGracePeriodSeconds", GraceSeconds(request)}};
-  if (json affinity = NodeAffinity(request.request); !affinity.is_null())
-    spec["affinity"] = std::move(affinity);
+  json affinity = NodeAffinity(request.request);
+  if (request.request.max_per_host > 0 && PodCount(settings, request.request) > 1)
+    affinity["podAntiAffinity"] = OnePodANode(request);
+  if (!affinity.is_null()) spec["affinity"] = std::move(affinity);
   json metadata = {{"labels", LabelsOf(request)}};
   return {{"metadata", metadata}, {"spec", spec}};
-}
-
-// Waits for the workers' names, then becomes the supervisor, as the container's first process.
-std::vector<std::string> LauncherCommand(const KubeJobSettings& settings,
-                                         const LaunchRequest& request) {
-  std::vector<std::string> supervise = {settings.program, "supervise", "--foreground", "--folder",
-                                        request.attempt.folder.string()};
-  const std::vector<std::string> workers = RemoteHosts(PodsOf(settings, request));
-  if (workers.empty()) return supervise;
-  std::string script = "n=0; for host in";
-  for (const std::string& worker : workers) script += " " + worker;
-  script += "; do until getent hosts \"$host\" >/dev/null || [ $n -ge " +
-            std::to_string(2 * kNameSeconds) +
-            " ]; do n=$((n+1)); sleep 0.5; done; done; exec \"$@\"";
-  std::vector<std::string> command = {"/bin/sh", "-c", script, "sh"};
-  command.insert(command.end(), supervise.begin(), supervise.end());
-  return command;
 }
 
 // An sshd that takes the MPIJob's key alone and shows it, too. A key that others can read, as the
@@ -321,6 +316,7 @@ v1::AttemptSpec PodAttemptSpec(const KubeJobSettings& settings, const LaunchRequ
     spec.add_inherit(name);
   }
   for (std::string& host : RemoteHosts(placed.placement)) spec.add_remote_hosts(std::move(host));
+  spec.set_name_seconds(kNameSeconds);
   for (const std::string& word : mpirun.launch_agent) spec.add_launch_agent(word);
   spec.set_remote_program(settings.program);
   spec.set_tagged_output(true);
@@ -330,7 +326,9 @@ v1::AttemptSpec PodAttemptSpec(const KubeJobSettings& settings, const LaunchRequ
 nlohmann::json MpiJob(const KubeJobSettings& settings, const LaunchRequest& request) {
   const SlotRequest& slots = request.request;
   const int pods = PodCount(settings, slots);
-  json launcher = PodTemplate(settings, request, LauncherCommand(settings, request));
+  json launcher = PodTemplate(
+      settings, request,
+      {settings.program, "supervise", "--foreground", "--folder", request.attempt.folder.string()});
   if (request.time_limit) {
     // The last resort, behind the coordinator's own limit and the whole ladder. Of the pod, not of
     // the MPIJob's runPolicy, whose time also runs while no node takes the pod.

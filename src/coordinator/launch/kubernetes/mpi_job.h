@@ -3,9 +3,11 @@
 //
 // An attempt of P processes has ceil(P / processes_per_pod) pods, all of one size. The first is the
 // MPIJob's Launcher, which is a worker, too (runLauncherAsWorker): its one container is the
-// supervisor, which starts mpirun. The others are its Workers: an sshd each, on a port that needs
-// no privilege, for the one key pair that the operator has made for the MPIJob; the sshd shows the
-// same key, so the launcher knows whom it speaks to. A job of one pod needs no ssh at all.
+// supervisor, which waits for the workers' names and starts mpirun. The others are its Workers: an
+// sshd each, on a port that needs no privilege, for the one key pair that the operator has made for
+// the MPIJob; the sshd shows the same key, so the launcher knows whom it speaks to. A job of one
+// pod needs no ssh at all. Where a job says how many processes a host may have, no two of its pods
+// are on one node.
 //
 // Nothing of the attempt is in the object but its name and where it is: its token and its command
 // are in attempt.json on the shared volume, which only the coordinator's user can read.

@@ -1,5 +1,7 @@
 #include "coordinator/launch/kubernetes/mpi_job_state.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <algorithm>
 #include <set>
 
@@ -146,23 +148,61 @@ std::string ExitText(const json& pod) {
   return "";
 }
 
+std::optional<WallTime> TimeIn(const json& object, const char* name) {
+  google::protobuf::Timestamp time;
+  if (!google::protobuf::util::TimeUtil::FromString(Text(object, name), &time)) return std::nullopt;
+  return WallTime(
+      std::chrono::microseconds(google::protobuf::util::TimeUtil::TimestampToMicroseconds(time)));
+}
+
+std::optional<WallTime> BeginOf(const json& pod) {
+  std::optional<WallTime> first;
+  for (const json& container : At(At(pod, "status"), "containerStatuses")) {
+    for (const char* state : {"running", "terminated"}) {
+      const auto begin = TimeIn(At(At(container, "state"), state), "startedAt");
+      if (begin && (!first || *begin < *first)) first = begin;
+    }
+  }
+  return first;
+}
+
+// Why its node cannot be there any more; empty: it may be.
+std::string WhyLost(const json& pod, WallTime now) {
+  // Clocks differ, and a node needs a while to clear up and to say so.
+  constexpr std::chrono::seconds kLate{30};
+  const json& status = At(pod, "status");
+  const std::string phase = Text(status, "phase");
+  if (Text(At(pod, "spec"), "nodeName").empty() || phase == "Succeeded" || phase == "Failed")
+    return "";
+  if (phase == "Unknown") return "the phase of " + NameOf(pod) + " is Unknown";
+  if (Text(status, "reason") == "NodeLost") return NameOf(pod) + ": " + Reasons(status);
+  const auto until = TimeIn(At(pod, "metadata"), "deletionTimestamp");
+  if (until && now - *until > kLate)
+    return NameOf(pod) + " was to be gone at " + Text(At(pod, "metadata"), "deletionTimestamp");
+  if (phase == "Running" && Text(ConditionOf(pod, "Ready"), "status") == "False" &&
+      Holds(pod, "ContainersReady")) {
+    return NameOf(pod) + " was ready when it was last heard and is not called so any more";
+  }
+  return "";
+}
+
 bool HasFailed(const json& pod) {
   return Text(At(pod, "status"), "phase") == "Failed";
 }
 
 }  // namespace
 
-std::optional<KubeEnd> EndOfPods(const std::vector<nlohmann::json>& pods) {
+std::optional<KubeEnd> EndOfPods(const KubePods& pods) {
   std::optional<KubeEnd> found;
-  for (const json& pod : pods) {
-    auto end = EndOf(pod);
+  for (const auto& pod : pods) {
+    auto end = EndOf(*pod);
     // Memory that ran out says more than that a pod was ended because of another.
     if (end && (!found || end->reason == "OOMKilled")) found = std::move(end);
   }
   return found;
 }
 
-KubeJobState ReadMpiJob(const nlohmann::json& job, const std::vector<nlohmann::json>& pods) {
+KubeJobState ReadMpiJob(const nlohmann::json& job, const KubePods& pods, WallTime now) {
   if (Text(job, "kind") != "MPIJob" && !At(job, "spec").contains("mpiReplicaSpecs"))
     throw Error(ErrorCode::kInvalidArgument, "the API server sends what is no MPIJob");
   KubeJobState state{.deleting = !Text(At(job, "metadata"), "deletionTimestamp").empty(),
@@ -173,12 +213,25 @@ KubeJobState ReadMpiJob(const nlohmann::json& job, const std::vector<nlohmann::j
   bool launcher_runs = false;
   std::string pending, exit_text;
   std::vector<std::string> failed;
-  for (const json& pod : pods) {
+  for (const auto& one : pods) {
+    const json& pod = *one;
     const std::string phase = Text(At(pod, "status"), "phase");
     const std::string node = Text(At(pod, "spec"), "nodeName");
     if (!node.empty()) nodes.insert(node);
+    if (const auto begin = BeginOf(pod); begin && (!state.begin || *begin < *state.begin))
+      state.begin = begin;
+    if (const std::string why = WhyLost(pod, now); !why.empty()) {
+      if (!state.lost) {
+        state.lost = KubeEnd{
+            "NodeLost", "the node " + node + " does not answer Kubernetes any more (" + why + ")"};
+      }
+      if (std::find(state.lost_nodes.begin(), state.lost_nodes.end(), node) ==
+          state.lost_nodes.end())
+        state.lost_nodes.push_back(node);
+    }
     if (IsLauncher(pod)) {
-      launcher_runs = launcher_runs || phase == "Running";
+      // Of one that nobody hears it is not known that it has ended.
+      launcher_runs = launcher_runs || phase == "Running" || phase == "Unknown";
       exit_text = ExitText(pod);
       state.telling_pods.push_back(NameOf(pod));
     } else if (HasFailed(pod)) {

@@ -55,6 +55,7 @@ MpiJobs::MpiJobs(const KubeAccess& access, const std::string& store_id, KubeClie
       pods_({.client = &client_,
              .path = PodsPath(),
              .selector = std::string(kStoreLabel) + "=" + store_id,
+             .key = kMpiJobLabel,
              .request = Request("list", "pods"),
              .watch_time = watch_time}) {}
 
@@ -84,7 +85,13 @@ std::optional<KubeRefusal> MpiJobs::Create(const json& job) {
   json object;
   try {
     KubeAnswer answer = client_.Call("POST", JobsPath(), job);
-    if (IsAlreadyThere(answer)) answer = client_.Call("GET", JobsPath() + "/" + name);
+    if (IsAlreadyThere(answer)) {
+      answer = client_.Call("GET", JobsPath() + "/" + name);
+      if (IsObjectMissing(answer)) {
+        return KubeRefusal{.words = "there was an MPIJob " + name +
+                                    ", and it is gone the next moment: it is created anew"};
+      }
+    }
     if (!answer.ok()) return MeaningOf(answer, Request("create", "mpijobs"));
     object = answer.Json();
   } catch (const Error& error) {
@@ -119,19 +126,19 @@ std::optional<KubeJobState> MpiJobs::Find(const std::string& name, bool surely) 
     const std::string trouble = watch->Trouble(kFirstList);
     if (!trouble.empty()) throw Error(ErrorCode::kUnavailable, trouble);
   }
-  const std::vector<json> pods = pods_.Select(kMpiJobLabel, name);
+  const KubePods pods = pods_.Select(name);
   if (const auto end = EndOfPods(pods)) {
     std::lock_guard lock(mutex_);
     KubeEnd& known = ends_[name];
     if (known.reason != "OOMKilled") known = *end;
   }
   const auto read = [&](const json& job) {
-    KubeJobState state = ReadMpiJob(job, pods);
+    KubeJobState state = ReadMpiJob(job, pods, Clock::System().Now());
     if (auto end = EndOf(name)) state.end = std::move(end);
     return state;
   };
   if (!surely) {
-    if (const auto job = jobs_.Find(name)) {
+    if (const KubeObject job = jobs_.Find(name)) {
       KubeJobState state = read(*job);
       if (state.phase != KubePhase::kEnded) return state;
     }
@@ -174,18 +181,19 @@ void MpiJobs::DeleteQuietly(const std::string& name) {
 }
 
 void MpiJobs::KillPods(const std::string& name) {
-  for (const json& pod : pods_.Select(kMpiJobLabel, name)) {
+  for (const KubeObject& pod : pods_.Select(name)) {
     // A second, and not none: so the pod is there until its node says that nothing of it is.
-    const KubeAnswer answer = client_.Call(
-        "DELETE", PodsPath() + "/" + NameOf(pod),
-        {{"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"gracePeriodSeconds", 1}});
+    const KubeAnswer answer =
+        client_.Call("DELETE", PodsPath() + "/" + NameOf(*pod),
+                     {{"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"gracePeriodSeconds", 1}});
     if (!answer.ok() && answer.status != 404) Refuse(answer, "delete", "pods");
   }
 }
 
 std::map<std::string, std::filesystem::path> MpiJobs::Folders() const {
   std::map<std::string, std::filesystem::path> folders;
-  for (const json& object : jobs_.All()) {
+  for (const KubeObject& one : jobs_.All()) {
+    const json& object = *one;
     const json::json_pointer folder("/metadata/annotations/syncbn.org~1folder");
     if (object.contains("/metadata/deletionTimestamp"_json_pointer) || !object.contains(folder))
       continue;

@@ -1,8 +1,8 @@
 // The MPIJobs of a store on an API server: what a launcher does with them, by their names. Knows
 // nothing of attempts' folders.
 //
-// Two watches, of MPIJobs and of pods, keep what is there (kube_watch.h). Thread-safe. What cannot be
-// asked now is UNAVAILABLE, with the reason and what to do.
+// Two watches, of MPIJobs and of pods, keep what is there (kube_watch.h), pods by their MPIJob.
+// Thread-safe. What cannot be asked now is UNAVAILABLE, with the reason and what to do.
 #pragma once
 
 #include <map>

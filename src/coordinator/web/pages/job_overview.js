@@ -21,6 +21,8 @@ function trouble(job) {
       before.length > 0 && h('p', {}, 'Before it: ', before.map((name, i) => [i ? ', ' : '', h('a', { href: `/${name}` }, name)])),
       latest && h('p', {}, `Starts by ${clock(latest)} at the latest.`));
   }
+  if (job.state === 'RUNNING' && job.pending?.message)
+    return h('div', { class: 'panel wait' }, h('h2', {}, 'May be in trouble'), h('p', {}, job.pending.message));
   const failure = job.failure;
   if (!failure?.message || job.state === 'SUCCEEDED') return null;
   return h('div', { class: 'panel bad' },

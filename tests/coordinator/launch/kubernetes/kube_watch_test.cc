@@ -20,8 +20,10 @@ using ::testing::HasSubstr;
 
 constexpr const char* kPods = "/api/v1/namespaces/training/pods";
 
-json Pod(const std::string& name, const std::string& store, const std::string& phase) {
+json Pod(const std::string& name, const std::string& store, const std::string& phase,
+         const std::string& job = "") {
   json pod = {{"metadata", {{"name", name}}}, {"status", {{"phase", phase}}}};
+  if (!job.empty()) pod["metadata"]["labels"]["job"] = job;
   pod["metadata"]["labels"]["syncbn.org/store"] = store;
   return pod;
 }
@@ -38,6 +40,7 @@ class KubeWatchTest : public ::testing::Test {
     watch.emplace(KubeWatch::Options{.client = &*client,
                                      .path = kPods,
                                      .selector = "syncbn.org/store=mine",
+                                     .key = "job",
                                      .request = {"list", "", "pods", "training"},
                                      .watch_time = time,
                                      .retry = milliseconds(50)});
@@ -55,7 +58,7 @@ class KubeWatchTest : public ::testing::Test {
   }
   void ExpectPhase(const std::string& name, const std::string& phase) {
     Expect(name + " " + phase, [&] {
-      const auto pod = watch->Find(name);
+      const KubeObject pod = watch->Find(name);
       return pod ? (*pod)["status"]["phase"] == phase : phase.empty();
     });
   }
@@ -79,7 +82,7 @@ TEST_F(KubeWatchTest, HasWhatWasThereAndWhatChangesWithoutAskingAgain) {
   ExpectPhase("old-3", "Running");
   ExpectPhase("new", "Pending");
   EXPECT_FALSE(watch->Find("another"));
-  EXPECT_EQ(watch->Select("syncbn.org/store", "mine").size(), 6u);
+  EXPECT_EQ(watch->All().size(), 6u);
   const int asked = server->Asked("list pods") + server->Asked("watch pods");
   std::this_thread::sleep_for(milliseconds(300));
   EXPECT_EQ(server->Asked("list pods") + server->Asked("watch pods"), asked);
@@ -100,6 +103,108 @@ TEST_F(KubeWatchTest, GoesOnWhereAWatchWasCutAndListsAgainWhenTheServerHasForgot
   Put(Pod("a", "mine", "Succeeded"));
   ExpectPhase("a", "Succeeded");
   EXPECT_GT(watch->lists(), 1);
+}
+
+TEST_F(KubeWatchTest, AnyRefusalOfAWatchMakesItListAgain) {
+  Begin();
+  Put(Pod("a", "mine", "Pending"));
+  Watch();
+  ExpectPhase("a", "Pending");
+  int lists = 1;
+  for (const int status : {400, 500, 403, 410}) {
+    server->Control(
+        {{"fault", {{"verb", "watch"}, {"resource", "pods"}, {"status", status}}}, {"cut", true}});
+    Expect("another list", [&] { return watch->lists() == lists + 1; });
+    Put(Pod("a", "mine", std::to_string(status)));
+    ExpectPhase("a", std::to_string(status));
+    Expect("no trouble", [&] { return watch->Trouble(milliseconds(0)).empty(); });
+    ++lists;
+  }
+  EXPECT_EQ(watch->lists(), lists);
+  // One that it always refuses is asked for ever more seldom, and what is listed is not trusted.
+  server->Control(
+      {{"fault", {{"verb", "watch"}, {"resource", "pods"}, {"status", 500}, {"count", 1000}}},
+       {"cut", true}});
+  std::this_thread::sleep_for(seconds(2));
+  EXPECT_LE(watch->lists(), lists + 7) << "50, 100, 200, 400, 800 ms";
+  EXPECT_THAT(watch->Trouble(milliseconds(0)), HasSubstr("status 500"));
+}
+
+TEST_F(KubeWatchTest, WhatIsFoundByItsLabelIsNotCopiedAndFollowsIt) {
+  Begin();
+  for (int i = 0; i < 4; ++i) Put(Pod("p-" + std::to_string(i), "mine", "Pending", "one"));
+  Put(Pod("q", "mine", "Pending", "two"));
+  Watch();
+  ExpectPhase("q", "Pending");
+  const std::vector<KubeObject> pods = watch->Select("one");
+  ASSERT_EQ(pods.size(), 4u);
+  EXPECT_EQ(watch->Select("one"), pods) << "the same objects";
+  EXPECT_EQ(watch->Find("p-2"), pods[2]);
+  EXPECT_TRUE(watch->Select("three").empty());
+  // A change is another object; what was handed out stays as it was.
+  Put(Pod("p-2", "mine", "Running", "one"));
+  ExpectPhase("p-2", "Running");
+  EXPECT_EQ((*pods[2])["status"]["phase"], "Pending");
+  EXPECT_EQ((*watch->Select("one")[2])["status"]["phase"], "Running");
+  Put(Pod("p-2", "mine", "Failed", "two"));
+  ExpectPhase("p-2", "Failed");
+  EXPECT_EQ(watch->Select("one").size(), 3u);
+  EXPECT_EQ(watch->Select("two").size(), 2u);
+  client->Call("DELETE", std::string(kPods) + "/q");
+  server->Control({{"gone", {{"kind", "pods"}, {"name", "q"}}}});
+  ExpectPhase("q", "");
+  EXPECT_EQ(watch->Select("two").size(), 1u);
+}
+
+TEST_F(KubeWatchTest, AConnectionThatEndsEarlyIsNoAnswerAndWhatMayBeAskedTwiceIs) {
+  Begin();
+  const auto drop = [&](const char* verb, int count) {
+    server->Control(
+        {{"fault", {{"verb", verb}, {"resource", "pods"}, {"drop", true}, {"count", count}}}});
+  };
+  drop("get", 1);
+  EXPECT_EQ(client->Call("GET", std::string(kPods) + "/a").status, 404);
+  EXPECT_EQ(server->Asked("get pods"), 2);
+  drop("delete", 1);
+  EXPECT_EQ(client->Call("DELETE", std::string(kPods) + "/a").status, 404);
+  drop("get", 1000);
+  EXPECT_THROW(client->Call("GET", std::string(kPods) + "/a"), Error) << "not for ever";
+  // Over a connection of its own: one that was kept may have been closed before it was asked, which
+  // curl finds out by itself.
+  drop("create", 1);
+  EXPECT_THROW(KubeClient(server->access(), {}).Call("POST", kPods, Pod("a", "mine", "Pending")),
+               Error);
+  EXPECT_EQ(server->Asked("create pods"), 1) << "it may have been done";
+}
+
+// Ends with the test.
+class Variable {
+ public:
+  Variable(const char* name, const std::string& value) : name_(name) {
+    ::setenv(name, value.c_str(), 1);
+  }
+  ~Variable() { ::unsetenv(name_); }
+
+ private:
+  const char* name_;
+};
+
+TEST_F(KubeWatchTest, AProxyIsAskedForWhatTlsProtectsAndForNothingElse) {
+  Begin({.tls = true});
+  {
+    const Variable proxy("https_proxy", "http://127.0.0.1:1");
+    try {
+      client->Call("GET", kPods);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_THAT(error.message(), HasSubstr("127.0.0.1 port 1")) << "nobody is there";
+    }
+    const Variable except("no_proxy", "127.0.0.1");
+    EXPECT_EQ(client->Call("GET", kPods).status, 200);
+  }
+  Begin();
+  const Variable proxy("http_proxy", "http://127.0.0.1:1"), all("all_proxy", "http://127.0.0.1:1");
+  EXPECT_EQ(KubeClient(server->access(), {}).Call("GET", kPods).status, 200);
 }
 
 TEST_F(KubeWatchTest, PagesThatTookTooLongAreAskedForFromTheFirst) {
@@ -138,7 +243,7 @@ TEST_F(KubeWatchTest, SaysWhyItCannotBeTrustedAndRecovers) {
   Put(Pod("a", "mine", "Pending"));
   ExpectPhase("a", "Pending");
   // A right that somebody takes away.
-  server->Control({{"deny", {"watch pods", "list pods"}}, {"cut", true}});
+  server->Control({{"deny", {"watch pods"}}, {"cut", true}});
   Expect("a refusal", [&] { return !watch->Trouble(milliseconds(0)).empty(); });
   EXPECT_THAT(watch->Trouble(milliseconds(0)),
               HasSubstr("the role needs the verb 'watch' on 'pods' of the group ''"));
@@ -207,6 +312,17 @@ TEST(KubeAccess, WhatCannotWorkIsRefused) {
   EXPECT_EQ(refusal({.server = "https://10.0.0.1:6443", .name_space = "n"}), "");
   EXPECT_EQ(refusal({.server = "http://127.0.0.1:8001", .name_space = "n"}), "");
   EXPECT_THAT(refusal({.server = "10.0.0.1", .name_space = "n"}), HasSubstr("must be a URL"));
+  for (const char* here :
+       {"http://localhost", "http://localhost:8001", "http://127.1.2.3", "http://[::1]:8001"})
+    EXPECT_EQ(refusal({.server = here, .name_space = "n"}), "") << here;
+  for (const char* elsewhere :
+       {"http://127.evil.example", "http://127.0.0.1.evil.example:80", "http://localhost.example",
+        "http://[::1:2]", "http://[::2]", "http://128.0.0.1", "http://127"})
+    EXPECT_THAT(refusal({.server = elsewhere, .name_space = "n"}), HasSubstr("--kube-api"))
+        << elsewhere;
+  for (const char* more : {"https://127.0.0.1@evil.example", "http://me:word@127.0.0.1",
+                           "https://10.0.0.1?x=1", "https://10.0.0.1#x", "https://"})
+    EXPECT_NE(refusal({.server = more, .name_space = "n"}), "") << more;
   EXPECT_THAT(refusal({.server = "https://10.0.0.1/api", .name_space = "n"}),
               HasSubstr("without a path"));
   EXPECT_THAT(refusal({.server = "http://10.0.0.1", .name_space = "n"}),

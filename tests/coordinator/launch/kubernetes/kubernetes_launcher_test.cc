@@ -91,6 +91,7 @@ class KubernetesLauncherTest : public ::testing::Test {
                                         .record_time = seconds(2),
                                         .obstacle_time = obstacle_time};
     options.delete_time = delete_time;
+    options.node_time = node_time;
     options.tidy_every = milliseconds(100);
     options.times = {.connect = seconds(2), .answer = seconds(3)};
     launcher_ = std::make_unique<KubernetesLauncher>(options);
@@ -149,7 +150,8 @@ class KubernetesLauncherTest : public ::testing::Test {
   TempFolder folder;
   KubeStandIn cluster{{}};
   KubeAccess access;  // of another cluster
-  milliseconds obstacle_time = seconds(1), delete_time = std::chrono::minutes(3);
+  milliseconds obstacle_time = seconds(1), delete_time = std::chrono::minutes(3),
+               node_time = seconds(1);
 
  private:
   std::unique_ptr<KubernetesLauncher> launcher_;
@@ -335,13 +337,111 @@ TEST_F(KubernetesLauncherTest, AnObjectWhoseDeletionFailedGoesAtALaterLook) {
   while (cluster.All("mpijobs").size() != 1 ||
          cluster.All("mpijobs")[0]["metadata"]["name"] != second.name()) {
     ASSERT_TRUE(std::chrono::steady_clock::now() < end);
-    Launcher().Observe(second.request.attempt);
+    Launcher().Tidy();
     std::this_thread::sleep_for(milliseconds(50));
   }
+  // One whose folder is gone with its job, while that of the other is there.
+  const Attempt third = Make({"ok"}, 1);
+  cluster.Control({{"cluster", {{"unschedulable", "no"}}}});
+  Launcher().Start(third.request);
+  std::filesystem::remove_all(third.request.attempt.folder);
+  while (cluster.All("mpijobs").size() != 1) {
+    ASSERT_TRUE(std::chrono::steady_clock::now() < end);
+    Launcher().Tidy();
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+  EXPECT_EQ(cluster.All("mpijobs")[0]["metadata"]["name"], second.name());
   delete_time = std::chrono::minutes(3);
   Restart();
   Launcher().Stop(second.request.attempt, StopLevel::kKill, "seen enough");
   EXPECT_EQ(WaitForEnd(second).cause(), v1::ExitRecord::STOPPED);
+}
+
+TEST_F(KubernetesLauncherTest,
+       ANodeThatDoesNotAnswerIsSaidAndAfterAWhileTheAttemptHasFailedWithIt) {
+  const Attempt attempt = Make({"wait"}, 1);
+  Launcher().Start(attempt.request);
+  WaitForLog(attempt, "rank 0 of 1 is up");
+  EXPECT_TRUE(WaitFor(attempt, Kind::kAlive, "node-p").begin);
+  cluster.Control({{"lose", {{"pod", attempt.launcher()}, {"status", {{"phase", "Unknown"}}}}}});
+  const Observation seen =
+      WaitFor(attempt, Kind::kAlive, "the node node-p does not answer Kubernetes any more");
+  EXPECT_EQ(seen.trouble, seen.detail);
+  const v1::ExitRecord exit = WaitForEnd(attempt);
+  EXPECT_EQ(exit.cause(), v1::ExitRecord::SUPERVISOR_LOST);
+  EXPECT_EQ(exit.batch_state(), "NodeLost");
+  EXPECT_TRUE(exit.has_start_time());
+  ASSERT_EQ(exit.unverified_hosts_size(), 1) << exit.DebugString();
+  EXPECT_EQ(exit.unverified_hosts(0), "node-p");
+  const Verdict verdict = VerdictOf(attempt);
+  EXPECT_EQ(verdict.failure->failure_class, FailureClass::kInfra) << "so it starts again elsewhere";
+  EXPECT_THAT(verdict.failure->message, HasSubstr("the node node-p does not answer"));
+  // It is back.
+  cluster.Control({{"find", attempt.launcher()}});
+  ExpectGone(attempt);
+  EXPECT_EQ(WaitForEnd(attempt).batch_state(), "NodeLost");
+}
+
+TEST_F(KubernetesLauncherTest, WhatStillWritesOnANodeThatKubernetesDoesNotHearLives) {
+  const Attempt attempt = Make({"wait"}, 1);
+  Launcher().Start(attempt.request);
+  WaitForLog(attempt, "rank 0 of 1 is up");
+  const json pod = cluster.WaitForObject("pods", attempt.launcher());
+  json marked = pod;
+  marked["status"]["reason"] = "NodeLost";
+  cluster.Control({{"put", {{"kind", "pods"}, {"object", marked}}}});
+  WaitFor(attempt, Kind::kAlive, "does not answer");
+  const auto end = std::chrono::steady_clock::now() + 3 * node_time;
+  for (int i = 0; std::chrono::steady_clock::now() < end; ++i) {
+    WriteFileAtomically(attempt.Folder().spool() / "points", std::string(100 + i, 'x'));
+    EXPECT_EQ(Launcher().Observe(attempt.request.attempt).kind, Kind::kAlive);
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  cluster.Control({{"put", {{"kind", "pods"}, {"object", pod}}}});
+  EXPECT_EQ(WaitFor(attempt, Kind::kAlive, "node-p").trouble, "");
+  Launcher().Stop(attempt.request.attempt, StopLevel::kKill, "seen enough");
+  EXPECT_EQ(WaitForEnd(attempt).cause(), v1::ExitRecord::STOPPED);
+}
+
+TEST_F(KubernetesLauncherTest, ALaunchersPodThatIsToldToEndBeforeItHasNamesStartsNothing) {
+  cluster.Control({{"names", false}});
+  const Attempt attempt = Make({"wait"});
+  Launcher().Start(attempt.request);
+  const auto end = std::chrono::steady_clock::now() + seconds(30);
+  while (!attempt.Folder().Supervisor()) {
+    ASSERT_TRUE(std::chrono::steady_clock::now() < end) << cluster.LogOf(attempt.launcher());
+    Launcher().Observe(attempt.request.attempt);
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+  cluster.Control({{"evict", attempt.launcher()}});
+  const v1::ExitRecord exit = WaitForEnd(attempt);
+  EXPECT_EQ(exit.cause(), v1::ExitRecord::HOST_SHUTDOWN) << attempt.Logs();
+  EXPECT_EQ(exit.batch_state(), "Evicted");
+  EXPECT_EQ(exit.output_tail(), "");
+  EXPECT_EQ(Classify(exit, {}, 2, 1).failure->failure_class, FailureClass::kInfra);
+}
+
+TEST_F(KubernetesLauncherTest, TheRecordOfAnEndIsWaitedForAndNobodyWritesAnotherOverIt) {
+  const KubernetesLauncher::Options by_default;
+  EXPECT_GE(by_default.record_time, seconds(90)) << "as long as NFS may hide it";
+  EXPECT_GT(Launcher().Delays().force, delete_time);
+  EXPECT_GT(WithTimeToEnd({}, {}, Launcher().Delays()).force_limit, delete_time);
+  cluster.Control({{"cluster", {{"image", "InvalidImageName"}}}});
+  const Attempt attempt = Make({"ok"}, 1);
+  Launcher().Start(attempt.request);
+  {
+    // A supervisor that has just begun.
+    const auto lock = attempt.Folder().TryLock();
+    WaitFor(attempt, Kind::kAlive, "its supervisor lives");
+    std::this_thread::sleep_for(milliseconds(200));
+    EXPECT_FALSE(attempt.Folder().Exit());
+    v1::ExitRecord record;
+    record.set_cause(v1::ExitRecord::ENDED);
+    record.set_exit_code(0);
+    attempt.Folder().WriteExit(record);
+  }
+  EXPECT_EQ(WaitForEnd(attempt).cause(), v1::ExitRecord::ENDED);
+  ExpectGone(attempt);
 }
 
 TEST_F(KubernetesLauncherTest, AServerThatIsAwayFailsNothing) {
@@ -381,6 +481,20 @@ TEST_F(KubernetesLauncherTest, WithoutAnOperatorOrARightAJobWaitsForThem) {
   Launcher().Start(second.request);
   Launcher().Stop(second.request.attempt, StopLevel::kGraceful, "cancelled by anna");
   EXPECT_EQ(WaitForEnd(second).cause(), v1::ExitRecord::NEVER_RAN);
+}
+
+TEST_F(KubernetesLauncherTest, ANameThatWasTakenAndIsFreeTheNextMomentIsNoMissingOperator) {
+  cluster.Control({{"fault",
+                    {{"verb", "create"},
+                     {"resource", "mpijobs"},
+                     {"status", 409},
+                     {"reason", "AlreadyExists"}}}});
+  const Attempt attempt = Make({"ok"}, 1);
+  Launcher().Start(attempt.request);
+  EXPECT_EQ(Launcher().Observe(attempt.request.attempt).detail,
+            "Kubernetes does not take the job now: there was an MPIJob " + attempt.name() +
+                ", and it is gone the next moment: it is created anew");
+  EXPECT_EQ(WaitForEnd(attempt).exit_code(), 0) << attempt.Logs();
 }
 
 TEST_F(KubernetesLauncherTest, WhatTheServerWillNeverTakeIsRefusedWithItsWords) {

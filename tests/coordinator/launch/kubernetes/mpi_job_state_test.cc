@@ -41,8 +41,12 @@ json Terminated(const std::string& reason, int code) {
   return {{"phase", "Failed"}, {"containerStatuses", json::array({status})}};
 }
 
+const WallTime kNow = WallTime(std::chrono::seconds(1'700'000'000));  // 2023-11-14T22:13:20Z
+
 KubeJobState Read(const json& job, const std::vector<json>& pods = {}) {
-  return ReadMpiJob(job, pods);
+  KubePods shared;
+  for (const json& pod : pods) shared.push_back(std::make_shared<const json>(pod));
+  return ReadMpiJob(job, shared, kNow);
 }
 
 TEST(MpiJobState, AJobWaitsWithTheWordsOfWhoKeepsIt) {
@@ -120,6 +124,64 @@ TEST(MpiJobState, AnEndHasItsReason) {
             "DeadlineExceeded");
 }
 
+TEST(MpiJobState, ANodeThatDoesNotAnswerIsNamedWhateverShowsIt) {
+  const json job = Job({{"Running", "", ""}});
+  const json well = Pod("worker", {{"phase", "Running"}});
+  const auto lost = [&](const json& pod) {
+    const KubeJobState state = Read(job, {well, pod});
+    EXPECT_EQ(state.phase, KubePhase::kRunning) << "nobody has seen an end";
+    if (!state.lost) return std::string();
+    EXPECT_EQ(state.lost->reason, "NodeLost");
+    EXPECT_EQ(state.lost_nodes, std::vector<std::string>{"n1"});
+    return state.lost->words;
+  };
+  const std::string begin = "the node n1 does not answer Kubernetes any more (";
+  EXPECT_EQ(lost(Pod("launcher", {{"phase", "Running"}})), "");
+  EXPECT_EQ(lost(Pod("launcher", {{"phase", "Unknown"}})),
+            begin + "the phase of j-launcher is Unknown)");
+  EXPECT_EQ(lost(Pod("launcher", {{"phase", "Running"},
+                                  {"reason", "NodeLost"},
+                                  {"message", "Node n1 is unresponsive"}})),
+            begin + "j-launcher: NodeLost: Node n1 is unresponsive)");
+  json pod = Pod("launcher", {{"phase", "Running"}});
+  const auto conditions = [&](const char* ready, const char* containers) {
+    pod["status"]["conditions"] =
+        json::array({{{"type", "Ready"}, {"status", ready}},
+                     {{"type", "ContainersReady"}, {"status", containers}}});
+    return pod;
+  };
+  EXPECT_EQ(lost(conditions("True", "True")), "");
+  EXPECT_EQ(lost(conditions("False", "False")), "") << "its node says so";
+  EXPECT_EQ(lost(conditions("False", "True")),
+            begin + "j-launcher was ready when it was last heard and is not called so any more)");
+  conditions("True", "True");
+  pod["metadata"]["deletionTimestamp"] = "2023-11-14T22:13:10Z";
+  EXPECT_EQ(lost(pod), "") << "it has ten seconds more than it was given";
+  pod["metadata"]["deletionTimestamp"] = "2023-11-14T22:12:10Z";
+  EXPECT_EQ(lost(pod), begin + "j-launcher was to be gone at 2023-11-14T22:12:10Z)");
+  // One that has ended tells nothing, nor one that no node has.
+  pod["status"]["phase"] = "Failed";
+  EXPECT_FALSE(Read(job, {pod}).lost);
+  pod["status"]["phase"] = "Pending";
+  pod["spec"].erase("nodeName");
+  EXPECT_FALSE(Read(job, {pod}).lost);
+}
+
+TEST(MpiJobState, ItBeginsWithItsFirstContainer) {
+  const auto since = [](const std::string& role, const char* state, const char* time) {
+    json container;
+    container["state"][state]["startedAt"] = time;
+    return Pod(role, {{"phase", "Running"}, {"containerStatuses", json::array({container})}});
+  };
+  EXPECT_FALSE(Read(Job({}), {Pod("worker", Waiting("ContainerCreating"))}).begin);
+  const json late = since("worker", "running", "2023-11-14T22:13:10Z"),
+             early = since("worker", "running", "2023-11-14T22:12:50Z"),
+             ended = since("worker", "terminated", "2023-11-14T22:12:20Z");
+  EXPECT_EQ(Read(Job({}), {late}).begin, kNow - std::chrono::seconds(10));
+  EXPECT_EQ(Read(Job({}), {late, early}).begin, kNow - std::chrono::seconds(30));
+  EXPECT_EQ(Read(Job({}), {early, ended, late}).begin, kNow - std::chrono::seconds(60));
+}
+
 KubeAnswer Answer(int status, const std::string& reason, const std::string& message,
                   const json& details = {}) {
   return {
@@ -147,6 +209,10 @@ TEST(KubeAnswers, ARefusalSaysWhatToDo) {
   EXPECT_THAT(
       words(Answer(404, "NotFound", "namespaces \"training\" not found")),
       HasSubstr("the namespace training does not exist: kubectl create namespace training"));
+  EXPECT_EQ(words(Answer(404, "NotFound", "mpijobs.kubeflow.org \"x\" not found",
+                         {{"name", "x"}, {"kind", "mpijobs"}})),
+            "it is not there (404): mpijobs.kubeflow.org \"x\" not found")
+      << "which says nothing of the operator";
   EXPECT_THAT(words(Answer(401, "Unauthorized", "Unauthorized")),
               HasSubstr("does not know who asks (401)"));
   EXPECT_THAT(words(Answer(429, "TooManyRequests", "slow down")), HasSubstr("(429): slow down"));

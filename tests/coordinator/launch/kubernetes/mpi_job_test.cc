@@ -148,6 +148,38 @@ TEST(MpiJob, AttemptsAreTriedOnceAndPodsAreGivenWhatTheirProcessesNeed) {
   EXPECT_EQ(MpiJob(Settings(), Request(2))["spec"]["mpiReplicaSpecs"].size(), 1u) << "one pod";
 }
 
+TEST(MpiJob, WhereAHostMayHaveSoManyProcessesNoPodHasMoreAndNoNodeTwoPods) {
+  const auto affinity = [](const json& job, const char* role) {
+    const json& spec = job["spec"]["mpiReplicaSpecs"][role]["template"]["spec"];
+    return spec.contains("affinity") ? spec["affinity"] : json();
+  };
+  EXPECT_TRUE(affinity(MpiJob(Settings(), Request(5)), "Worker").is_null()) << "nobody asked";
+  LaunchRequest request = Request(5);
+  for (const int most : {1, 2, 3}) {
+    request.request.max_per_host = most;
+    const json job = MpiJob(Settings(), request);
+    ExpectValid(job);
+    EXPECT_LE(job["spec"]["slotsPerWorker"].get<int>(), most);
+    for (const char* role : {"Launcher", "Worker"}) {
+      const json terms =
+          affinity(job, role)["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+      ASSERT_EQ(terms.size(), 1u) << role;
+      EXPECT_EQ(terms[0]["topologyKey"], "kubernetes.io/hostname");
+      // All pods of this attempt have these, and no other has.
+      const json& wanted = terms[0]["labelSelector"]["matchLabels"];
+      EXPECT_EQ(wanted.size(), 3u);
+      for (const char* other : {"Launcher", "Worker"}) {
+        const json& labels =
+            job["spec"]["mpiReplicaSpecs"][other]["template"]["metadata"]["labels"];
+        for (const auto& [name, value] : wanted.items())
+          EXPECT_EQ(labels.value(name, ""), value.get<std::string>());
+      }
+    }
+  }
+  request.request.hosts = {"node-a"};
+  EXPECT_EQ(affinity(MpiJob(Settings(), request), "Worker").size(), 2u) << "beside the others";
+}
+
 TEST(MpiJob, ATimeLimitIsTheLaunchersPodsLastResort) {
   LaunchRequest request = Request(1);
   EXPECT_FALSE(MpiJob(Settings(), request).dump().find("activeDeadlineSeconds") !=
@@ -171,14 +203,14 @@ TEST(MpiJob, TheLaunchersPodRunsTheSupervisorAndItsRanksAreThereAndOnTheWorkers)
   const std::vector<std::string> command = Container(job, "Launcher")["command"];
   EXPECT_THAT(command, Contains("--foreground"));
   EXPECT_EQ(command.back(), "/var/lib/syncbn/jobs/17/attempts/2");
-  EXPECT_THAT(command[2], HasSubstr(pods[1].host)) << "it waits for the workers' names";
-  const std::vector<std::string> alone =
-      Container(MpiJob(Settings(), Request(1)), "Launcher")["command"];
-  EXPECT_THAT(alone, ElementsAre("/usr/local/bin/syncbn", "supervise", "--foreground", "--folder",
-                                 "/var/lib/syncbn/jobs/17/attempts/2"));
+  // No shell before it, which as the container's first process would not hear of a SIGTERM.
+  EXPECT_THAT(command, ElementsAre("/usr/local/bin/syncbn", "supervise", "--foreground", "--folder",
+                                   "/var/lib/syncbn/jobs/17/attempts/2"));
 
   const v1::AttemptSpec spec = PodAttemptSpec(Settings(), request);
   EXPECT_EQ(spec.remote_hosts_size(), 2);
+  EXPECT_EQ(spec.remote_hosts(0), pods[1].host);
+  EXPECT_GT(spec.name_seconds(), 0) << "it waits for the workers' names";
   EXPECT_EQ(spec.launch_agent(2), "/var/lib/syncbn/jobs/17/attempts/2/ssh_config");
   EXPECT_THAT(std::vector<std::string>(spec.environment().begin(), spec.environment().end()),
               Contains("SYNCBN_TOKEN=secret"));
