@@ -274,10 +274,12 @@ TEST_F(KubernetesLauncherTest, ALaunchersPodThatDiesWithoutAWordIsExplainedByIts
 }
 
 TEST_F(KubernetesLauncherTest, WhatAPodSaysThatCannotBeginIsInTheJobsLog) {
+  cluster.Control({{"cluster", {{"unschedulable", "no"}}}});
   const Attempt attempt = Make({"ok"}, 1);
   Launcher().Start(attempt.request);
   // What it was to do is lost before it begins.
   std::filesystem::remove(attempt.request.attempt.folder / "attempt.json");
+  cluster.Control({{"cluster", {{"unschedulable", ""}}}});
   const v1::ExitRecord exit = WaitForEnd(attempt);
   EXPECT_THAT(exit.message(),
               HasSubstr("pod " + attempt.launcher() + " on node-p left with exit code 1"));
@@ -398,7 +400,12 @@ TEST_F(KubernetesLauncherTest, WhatStillWritesOnANodeThatKubernetesDoesNotHearLi
     std::this_thread::sleep_for(milliseconds(100));
   }
   cluster.Control({{"put", {{"kind", "pods"}, {"object", pod}}}});
-  EXPECT_EQ(WaitFor(attempt, Kind::kAlive, "node-p").trouble, "");
+  Observation seen = Launcher().Observe(attempt.request.attempt);
+  for (int i = 0; i < 1000 && !seen.trouble.empty(); ++i) {
+    std::this_thread::sleep_for(milliseconds(10));
+    seen = Launcher().Observe(attempt.request.attempt);
+  }
+  EXPECT_EQ(seen.trouble, "") << "and it is taken back";
   Launcher().Stop(attempt.request.attempt, StopLevel::kKill, "seen enough");
   EXPECT_EQ(WaitForEnd(attempt).cause(), v1::ExitRecord::STOPPED);
 }
