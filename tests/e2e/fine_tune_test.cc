@@ -1,9 +1,11 @@
 // What was trained, used: weights exported and taken again, frozen parts, images told apart,
 // evaluation by command, as a user does these.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <png.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -118,7 +120,15 @@ TEST_F(FineTune, EqualBitsOnAnyNumberOfProcessesAndReplayedAndGoneOnWithWithoutT
   EXPECT_EQ(digest("half"), digest("whole"));
   // Nor does a step behind a checkpoint need it, but one before does, and the very same.
   EXPECT_THAT(Ok({"replay", "half", "--step", "4"}), HasSubstr("identical to the digest"));
-  EXPECT_EQ(Syncbn({"replay", "half", "--step", "1"}).status, 2);
+  const ProcessResult moved = Syncbn({"replay", "half", "--step", "1"});
+  EXPECT_EQ(moved.status, 2);
+  EXPECT_THAT(moved.err, AllOf(HasSubstr("base.safetensors"), HasSubstr("model.init.from"),
+                               HasSubstr("syncbn replay half --step 1 --weights FILE")));
+  EXPECT_THAT(Ok({"replay", "half", "--step", "1", "--weights", "kept"}),
+              HasSubstr("identical to the digest"));
+  const ProcessResult wrong = Syncbn({"replay", "half", "--step", "1", "--weights", "nowhere"});
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("nowhere"));
   Ok({"export", "whole", "--format", "safetensors", "--out", "base.safetensors"});
   const ProcessResult other = Syncbn({"replay", "half", "--step", "1"});
   EXPECT_EQ(other.status, 2);
@@ -172,7 +182,7 @@ TEST_F(FineTune, ImagesAreToldApartWhateverOthersAreGivenAndInEveryFormat) {
 
   const std::string csv =
       Ok({"predict", "run", names[0], names[2], "--format", "csv", "--top", "1"});
-  EXPECT_THAT(csv, AllOf(HasSubstr("image,rank,label,class,probability\na.png,1,"),
+  EXPECT_THAT(csv, AllOf(HasSubstr("image,rank,label,class,probability,error\na.png,1,"),
                          HasSubstr("," + first + ","),
                          HasSubstr("\n\"comma, and \"\"quotes\"\".png\",1,")));
   EXPECT_EQ(std::ranges::count(csv, '\n'), 3);
@@ -187,7 +197,42 @@ TEST_F(FineTune, ImagesAreToldApartWhateverOthersAreGivenAndInEveryFormat) {
   EXPECT_THAT(mixed.err, AllOf(HasSubstr("broken.png is damaged"),
                                HasSubstr("run.yaml is neither a JPEG nor a PNG nor a WebP")));
   EXPECT_THAT(mixed.out, HasSubstr("\"a.png\""));
+  // A record each, in the order in which they were given.
+  std::istringstream records(mixed.out);
+  std::vector<nlohmann::json> all;
+  while (std::getline(records, line)) all.push_back(nlohmann::json::parse(line));
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[0].at("image"), "broken.png");
+  EXPECT_THAT(all[0].at("error").get<std::string>(), HasSubstr("broken.png is damaged"));
+  EXPECT_FALSE(all[0].contains("top"));
+  EXPECT_FALSE(all[1].contains("error"));
+  EXPECT_THAT(all[2].at("error").get<std::string>(), HasSubstr("run.yaml is neither"));
+  const ProcessResult table =
+      Syncbn({"predict", "run", "broken.png", "a.png", "--format", "csv", "--top", "1"});
+  EXPECT_EQ(table.status, 7);
+  EXPECT_THAT(table.out, AllOf(HasSubstr("error\nbroken.png,,,,,broken.png is damaged"),
+                               HasSubstr("\na.png,1,")));
   EXPECT_EQ(Syncbn({"predict", "nowhere", "a.png"}).status, 2);
+}
+
+TEST_F(FineTune, WhatIsNoFileIsNamedAndNotWaitedFor) {
+  Write("run.yaml",
+        kData + std::string("model: {architecture: cnn_small}\ntrain: {max_steps: 1}\n"));
+  Ok({"train", "run.yaml", "--out", "run", "--quiet"});
+  WriteImage("a.png", 20, 0);
+  ASSERT_EQ(::mkfifo((folder_.path() / "pipe").c_str(), 0600), 0);
+  std::filesystem::create_directory(folder_.path() / "folder");
+  const int large = ::open((folder_.path() / "large.png").c_str(), O_CREAT | O_WRONLY, 0600);
+  ASSERT_EQ(::ftruncate(large, (off_t{1} << 30) + 1), 0);  // a hole, which takes no room
+  ::close(large);
+  const ProcessResult said = Syncbn({"predict", "run", "pipe", "/dev/zero", "folder", "large.png",
+                                     "missing.png", "a.png", "--format", "csv", "--top", "1"});
+  EXPECT_EQ(said.status, 2);
+  EXPECT_THAT(said.err,
+              AllOf(HasSubstr("pipe is a pipe"), HasSubstr("/dev/zero is a device"),
+                    HasSubstr("folder is a folder"), HasSubstr("large.png has 1073741825 bytes"),
+                    HasSubstr("missing.png: No such file")));
+  EXPECT_THAT(said.out, HasSubstr("\na.png,1,"));
 }
 
 TEST_F(FineTune, EvaluateSaysWhatTheRunHasSaidAndExportRefusesWhatOnnxHasNot) {

@@ -13,6 +13,7 @@
 #include "app/terminal.h"
 #include "app/validators.h"
 #include "base/error.h"
+#include "base/regular_file.h"
 #include "base/text.h"
 #include "interchange/predictor.h"
 
@@ -30,6 +31,18 @@ struct Arguments {
 
 using interchange::Guess;
 
+// More than any photograph has.
+constexpr int64_t kMostImageBytes = int64_t{1} << 30;
+
+// Throws what OpenRegularFile does, before the image is read, which would wait for a pipe and read a
+// device without an end; and UnfitFile for what no image is.
+void CheckFile(const std::string& path) {
+  const RegularFile file = OpenRegularFile(path);
+  if (file.bytes <= kMostImageBytes) return;
+  throw UnfitFile(path, "has " + std::to_string(file.bytes) + " bytes, more than any image (" +
+                            std::to_string(kMostImageBytes) + ")");
+}
+
 // RFC 4180.
 std::string Quoted(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
@@ -43,7 +56,7 @@ class Answers {
  public:
   Answers(std::string format, const std::vector<std::string>& classes)
       : format_(std::move(format)), classes_(classes) {
-    if (format_ == "csv") SayExactly("image,rank,label,class,probability\n");
+    if (format_ == "csv") SayExactly("image,rank,label,class,probability,error\n");
   }
 
   // `logits`: told of in JSON; null: not asked for.
@@ -55,7 +68,7 @@ class Answers {
       const std::string& name = classes_[static_cast<size_t>(label)];
       if (format_ == "csv") {
         SayExactly(Quoted(image) + "," + std::to_string(rank + 1) + "," + std::to_string(label) +
-                   "," + Quoted(name) + "," + FormatDouble(probability) + "\n");
+                   "," + Quoted(name) + "," + FormatDouble(probability) + ",\n");
       } else if (format_ == "json") {
         top.push_back({{"label", label}, {"class", name}, {"probability", probability}});
       } else {
@@ -67,7 +80,18 @@ class Answers {
     if (format_ != "json") return;
     nlohmann::ordered_json line = {{"image", image}, {"top", top}};
     if (logits != nullptr) line["logits"] = *logits;
-    SayExactly(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    SayLine(line);
+  }
+
+  // Of an image that could not be read.
+  void AddError(const std::string& image, const std::string& error) {
+    if (format_ == "csv") {
+      SayExactly(Quoted(image) + ",,,,," + Quoted(error) + "\n");
+    } else if (format_ == "json") {
+      SayLine({{"image", image}, {"error", error}});
+    } else {
+      table_.Add({{image}, {"cannot be read"}, {""}});
+    }
   }
 
   void Finish() {
@@ -77,6 +101,10 @@ class Answers {
   }
 
  private:
+  static void SayLine(const nlohmann::ordered_json& line) {
+    SayExactly(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  }
+
   const std::string format_;
   const std::vector<std::string>& classes_;
   Table table_{
@@ -94,10 +122,12 @@ int Predict(const Arguments& arguments) {
   int code = kSuccess;
   for (const std::string& path : arguments.images) {
     try {
+      CheckFile(path);
       const std::vector<double> logits = predictor.Logits(std::filesystem::path(path));
       answers.Add(path, interchange::MostLikely(logits, static_cast<size_t>(arguments.top)),
                   arguments.logits ? &logits : nullptr);
     } catch (const Error& error) {
+      answers.AddError(path, error.message());
       Say(stderr, "syncbn: %s\n", error.what());
       if (code == kSuccess) code = ExitCodeOf(error);
     }
@@ -116,8 +146,8 @@ void AddPredictCommand(CommandLine& line) {
       "Images are brought to the model's size and standardized as in training; norms use their "
       "running\n"
       "statistics. What is said of an image does not depend on the others, to the bit.\n"
-      "Exit codes: 0, or that of the first image that could not be read, as `syncbn train --help` "
-      "says.\n\n"
+      "An image that cannot be read has a record with `error` in JSON and CSV; the others are told of all\n"
+      "the same. Exit codes: 0, or that of the first such image, as `syncbn train --help` says.\n\n"
       "  syncbn predict runs/r20 cat.png dog.jpg --format json");
   command->add_option("RUN", arguments->run, "output folder of the run")->required();
   command->add_option("IMAGE", arguments->images, "JPEG, PNG and WebP files")->required();

@@ -39,6 +39,8 @@ struct Arguments {
   std::string out;
   int64_t step = 0;
   std::string dump;
+  // Where the file of model.init.from lies by now; empty: where it was.
+  std::string weights;
   std::string backend = "cpu";
   bool layers = false;
   bool all = false;
@@ -130,7 +132,27 @@ void CheckInitialWeights(const train::CheckpointStore& store, const train::Weigh
   throw Error(ErrorCode::kFailedPrecondition,
               weights.path.string() + " is not what the run has begun with: its digest is " +
                   digest + ", the run's " + known->second +
-                  "; put the file back, or give a step behind the first checkpoint");
+                  "; put the file back, name it (--weights FILE), or give a step behind the first "
+                  "checkpoint");
+}
+
+// Those with which the run has begun; for a step before its first checkpoint.
+train::WeightsFile ReadInitialWeights(const Arguments& arguments, const std::string& from,
+                                      const train::CheckpointStore& store) {
+  try {
+    train::WeightsFile weights =
+        train::ReadWeights(arguments.weights.empty() ? from : arguments.weights);
+    CheckInitialWeights(store, weights);
+    return weights;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotFound || !arguments.weights.empty()) throw;
+    throw Error(error.code(),
+                "step " + std::to_string(arguments.step) +
+                    " is played from the weights that the run has begun with (model.init.from), for no "
+                    "checkpoint is before it: " + error.message() +
+                    "; if the file has moved, name its new place: syncbn replay " +
+                    arguments.out + " --step " + std::to_string(arguments.step) + " --weights FILE");
+  }
 }
 
 int Replay(const Arguments& arguments) {
@@ -155,8 +177,7 @@ int Replay(const Arguments& arguments) {
     }
     environment.resume_from = std::move(stored);
   } else if (const std::string& from = file.spec.model().init().from(); !from.empty()) {
-    environment.weights = train::ReadWeights(from);
-    CheckInitialWeights(store, *environment.weights);
+    environment.weights = ReadInitialWeights(arguments, from, store);
   }
   train::TrainerOptions& options = environment.training;
   options.observer = &observer;
@@ -233,6 +254,12 @@ void AddReplayCommand(CommandLine& line) {
       ->check(WholeNumberFrom(0, kAnyWhole));
   command->add_option("--dump", arguments->dump, "where to write the step (default: OUT/replay)")
       ->type_name("DIR");
+  command
+      ->add_option("--weights", arguments->weights,
+                   "where the file of model.init.from lies by now, for a step before the first "
+                   "checkpoint")
+      ->type_name("FILE")
+      ->check(NotEmpty());
   command->add_flag("--layers", arguments->layers,
                     "show the range of every layer's output and gradient");
   command->add_flag("--all", arguments->all, "show those of each replica");
