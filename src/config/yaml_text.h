@@ -29,8 +29,8 @@ std::optional<size_t> ClosingQuote(std::string_view text, size_t open);
 // The first quotation mark from `begin` on that opens a text and is not closed on its line.
 std::optional<size_t> FindOpenQuote(std::string_view text, size_t begin);
 
-// Where the `*` stands that yaml-cpp took for an alias, if it complains of one about position `at`: people
-// mean a pattern by it.
+// Where the `*` stands that yaml-cpp took for an alias, if it complains of one about position `at`:
+// people mean a pattern by it.
 std::optional<size_t> FindAlias(const std::string& yaml_message, std::string_view text, size_t at);
 
 struct SyntaxFault {

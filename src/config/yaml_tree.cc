@@ -53,7 +53,8 @@ class TreeBuilder : public YAML::EventHandler {
       diagnostics_.Add(At(*star), "", "`" + word + "` is an alias in YAML, and there is none here",
                        "A text that begins with `*` is put in quotation marks: '" + word + "'." +
                            (begin_ > 0 ? " A shell takes those away: with others around the whole, "
-                                         "--set \"KEY='" + word + "'\"."
+                                         "--set \"KEY='" +
+                                             word + "'\"."
                                        : ""));
       return;
     }

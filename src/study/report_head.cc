@@ -89,4 +89,8 @@ std::vector<std::string> RanOn(std::span<const Outlook* const> studies) {
   return lines;
 }
 
+std::string WrittenLine(WallTime now, const std::string& version) {
+  return "report written " + FormatTime(now).substr(0, 10) + " by syncbn " + version;
+}
+
 }  // namespace syncbn::study

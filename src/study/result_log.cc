@@ -112,25 +112,6 @@ void CheckNumbers(const TrialRecord& record) {
   }
 }
 
-std::map<std::string, TrialRecord> Parse(std::string_view text, const std::filesystem::path& path) {
-  std::map<std::string, TrialRecord> results;
-  int line = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = text.find('\n', begin);
-    ++line;
-    try {
-      auto [id, record] = FromJsonLine(text.substr(begin, end - begin));
-      results.insert_or_assign(std::move(id), std::move(record));
-    } catch (const Error& error) {
-      throw Error(ErrorCode::kDataLoss, path.string() + ":" + std::to_string(line) + ": " +
-                                            error.message() +
-                                            "; remove the line, and its trial runs again");
-    }
-    begin = end + 1;
-  }
-  return results;
-}
-
 std::string TextOf(const std::filesystem::path& path) {
   return std::filesystem::exists(path) ? ReadFile(path) : std::string();
 }
@@ -197,8 +178,27 @@ std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line) {
   }
 }
 
+std::map<std::string, TrialRecord> ParseResults(std::string_view text, const std::string& name) {
+  text = WholeLines(text);
+  std::map<std::string, TrialRecord> results;
+  int line = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
+    ++line;
+    try {
+      auto [id, record] = FromJsonLine(text.substr(begin, end - begin));
+      results.insert_or_assign(std::move(id), std::move(record));
+    } catch (const Error& error) {
+      throw Error(ErrorCode::kDataLoss, name + ":" + std::to_string(line) + ": " + error.message() +
+                                            "; remove the line, and its trial runs again");
+    }
+    begin = end + 1;
+  }
+  return results;
+}
+
 std::map<std::string, TrialRecord> ReadResults(const std::filesystem::path& path) {
-  return Parse(WholeLines(TextOf(path)), path);
+  return ParseResults(TextOf(path), path.string());
 }
 
 const TrialRecord* KeptResults::Find(const std::string& id) const {
@@ -221,7 +221,7 @@ ResultLog::ResultLog(std::filesystem::path path) : path_(std::move(path)) {
     }
     const std::string text = TextOf(path_);
     const std::string_view whole = WholeLines(text);
-    results_ = Parse(whole, path_);
+    results_ = ParseResults(whole, path_.string());
     if (whole.size() < text.size() && ::ftruncate(fd_, static_cast<off_t>(whole.size())) != 0) {
       ThrowErrno("cut", path_);
     }

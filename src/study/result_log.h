@@ -16,7 +16,9 @@ std::string ToJsonLine(const std::string& id, const TrialRecord& record);
 std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line);
 
 // By digest. A torn last line, which a killed process leaves, is left out; another line that is
-// none throws DATA_LOSS naming it. A file that is not there is empty.
+// none throws DATA_LOSS naming it, as one of `name`.
+std::map<std::string, TrialRecord> ParseResults(std::string_view text, const std::string& name);
+// The same of a file. One that is not there is empty.
 std::map<std::string, TrialRecord> ReadResults(const std::filesystem::path& path);
 
 // Where results are kept. Not thread-safe.

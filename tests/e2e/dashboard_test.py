@@ -211,6 +211,37 @@ def submits_watches_and_cancels(page, server, pictures):
     quiet(page, "cancelling")
 
 
+def averages_over_seeds(page, server):
+    """Two runs that differ in their seed are one curve, the mean and the range of what the server has of both."""
+    chart = "document.querySelector('[data-series=\"train/loss\"]')"
+    page.wait(f"{chart}?.querySelector('canvas')", "the curve of train/loss")
+    last = {}
+    for job in ("jobs/2", "jobs/3"):
+        series = server.call("MetricsService/QueryMetrics", {"job": job, "names": ["train/loss"], "max_buckets": 300})["series"][0]
+        last[int(series["last_step"][-1])] = last.get(int(series["last_step"][-1]), []) + [series["mean"][-1]]
+    (values,) = last.values()
+
+    def shown():
+        page.evaluate(f"(() => {{ const plot = {chart}.querySelector('.plot'); plot.focus(); }})()")
+        page.key("End")
+        return page.evaluate(f"{chart}.querySelector('.readout').textContent").replace("−", "-")
+    words = shown()
+    low, high, mean = min(values), max(values), sum(values) / 2
+    for value in (mean, low, high):
+        expect(f"{value:.4g}" in words, f"the mean of {values} with its range is shown as {words}")
+    expect(page.evaluate("location.search").find("seeds=") < 0, "the usual view is in the address")
+    page.evaluate("""(() => { const select = document.querySelector('select[aria-label=Seeds]'); select.value = 'single';
+      select.dispatchEvent(new Event('change', { bubbles: true })); })()""")
+    page.wait(f"{chart}.querySelectorAll('.legend .key').length === 2", "a curve for each run")
+    words = shown()
+    expect("seed 1" in words and "seed 2" in words, f"of single runs {words} is shown")
+    page.open(server.url + page.evaluate("location.pathname + location.search"), 1280)
+    page.wait(f"{chart}?.querySelectorAll('.legend .key').length === 2", "the same from its address")
+    page.evaluate("""(() => { const select = document.querySelector('select[aria-label=Seeds]'); select.value = 'mean';
+      select.dispatchEvent(new Event('change', { bubbles: true })); })()""")
+    page.wait(f"{chart}.querySelectorAll('.legend .key').length === 0", "one curve again")
+
+
 def compares(page, server, pictures):
     jobs = [server.submit("pair", seed, 60) for seed in (1, 2)]
     for job in jobs:
@@ -224,6 +255,7 @@ def compares(page, server, pictures):
     page.wait("document.querySelectorAll('figure.chart canvas').length > 0 && document.body.innerText.includes('±')", "curves and spread")
     expect(page.evaluate("[...document.querySelectorAll('tbody th code')].map((e) => e.textContent).includes('seed')"), "the seeds do not differ")
     expect(page.evaluate("location.search").startswith("?jobs="), "the comparison has no address")
+    averages_over_seeds(page, server)
     look(page, "compare", pictures)
     for path, words in (("/studies", "No study yet"), ("/hosts", "Nothing waits")):
         page.open(server.url + path, 1280)
@@ -243,6 +275,61 @@ def compares(page, server, pictures):
     page.pdf(os.path.join(server.folder, "jobs.pdf"))
 
 
+def in_frame(page, script):
+    """Evaluates where a report is shown: a frame of an origin of its own, which its page cannot look into."""
+    tree = page.call("Page.getFrameTree")["frameTree"]
+    frames = [child["frame"]["id"] for child in tree.get("childFrames", [])]
+    expect(len(frames) == 1, f"the page has {len(frames)} frames")
+    world = page.call("Page.createIsolatedWorld", frameId=frames[0])["executionContextId"]
+    result = page.call("Runtime.evaluate", expression=script, contextId=world, returnByValue=True)
+    expect("exceptionDetails" not in result, str(result))
+    return result["result"].get("value")
+
+
+def shows_the_report(page, server, pictures):
+    page.wait("document.querySelectorAll('.charts canvas').length > 0", "curves of the trials")
+    keys = page.evaluate("[...document.querySelector('[data-series=\"test/accuracy\"] .legend').querySelectorAll('.key')].map((e) => e.textContent)")
+    expect(sorted(keys) == ["batch global (2 seeds)", "batch replica (2 seeds)"], f"curves of cells are called {keys}")
+    frame = "document.querySelector('.report iframe:not(.coming)')"
+    page.wait(f"{frame} && Number({frame}.getAttribute('height')) > 400", "a report with the room that it takes")
+    words = in_frame(page, "document.body.innerText")
+    expect("Results" in words and "batch global" in words and "report written" in words, f"the report says {words[:400]}")
+    # Its script runs and its style is there, and it can reach nothing.
+    expect(in_frame(page, "getComputedStyle(document.querySelector('main')).maxWidth") == "720px", "the report has no style")
+    expect(in_frame(page, "document.querySelector('svg.chart .mark[tabindex]') !== null"), "the report's script does not run")
+    expect(in_frame(page, "window.origin") == "null", "the report has the origin of the dashboard")
+    expect(not page.evaluate(f"{frame}.contentDocument"), "the page can look into the report")
+    quiet(page, "the report")
+    folder = os.path.join(server.folder, "downloads")
+    page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=folder)
+    for words in ("report.md", "trials.csv"):
+        click(page, "button", words)
+        path = os.path.join(folder, "studies-1-" + words)
+        deadline = time.monotonic() + 60
+        while not os.path.exists(path) or os.path.getsize(path) == 0:
+            expect(time.monotonic() < deadline, f"{words} does not come: {os.listdir(folder) if os.path.isdir(folder) else 'nothing'}")
+            time.sleep(0.1)
+    expect(len(open(os.path.join(folder, "studies-1-trials.csv")).read().splitlines()) == 5, "a line for each trial and a head")
+    click(page, "a.button", "Open alone")
+    page.wait("location.pathname === '/studies/1/report'", "an address of the report")
+    page.wait(f"{frame} && Number({frame}.getAttribute('height')) > 400", "the report alone")
+    look(page, "report", pictures)
+    page.open(server.url + "/studies/1/report", 1280)
+    page.wait(f"{frame} && Number({frame}.getAttribute('height')) > 400", "the report by its address")
+    quiet(page, "the report alone")
+    page.open(server.url + "/studies/1", 1280)
+    page.wait(f"{frame} && Number({frame}.getAttribute('height')) > 400", "the report of the study's page")
+
+
+def says_what_is_not_there(page, server, pictures):
+    page.open(server.url + "/zzz", 1280)
+    page.wait("document.querySelector('main h1')?.textContent === 'There is nothing at this address'", "what is not there")
+    expect("/zzz" in page.evaluate("document.querySelector('main').innerText"), "the address is not named")
+    look(page, "nothing", pictures)
+    click(page, "main a", "Jobs")
+    page.wait("location.pathname === '/jobs'", "the way home")
+
+
 def tells_trials_apart(page, server, pictures):
     server.call("StudyService/CreateStudy", {"study": {
         "study_file": STUDY, "study_file_name": "study.yaml", "run_file": RUN % ("trial", 1, 20), "run_file_name": "run.yaml"}})
@@ -255,6 +342,7 @@ def tells_trials_apart(page, server, pictures):
     columns = page.evaluate("[...[...document.querySelectorAll('table')].pop().querySelectorAll('thead th')].map((e) => e.textContent)")
     expect("batch" in columns and "Seed" in columns, f"the trials' columns are {columns}")
     expect(page.evaluate("document.body.innerText.includes('Best:')"), "a study that has ended has a best trial so far")
+    shows_the_report(page, server, pictures)
     look(page, "study", pictures)
     job = server.submit("tagged", 1, 20, labels={"team": "vision"}, overrides=["train.learning_rate.base=0.02"])
     server.wait_for(job, ["SUCCEEDED"])
@@ -410,6 +498,7 @@ def main():
             submits_watches_and_cancels(page, server, pictures)
             compares(page, server, pictures)
             tells_trials_apart(page, server, pictures)
+            says_what_is_not_there(page, server, pictures)
             keeps_the_focus_as_jobs_come(page, server)
             counts_no_pauses(page, server)
             compares_those_that_are_there(page, server)

@@ -169,7 +169,7 @@ class Browser:
 
     def key(self, name):
         self.call("Input.dispatchKeyEvent", type="keyDown" if name == "Enter" else "rawKeyDown", key=name, code=name,
-                  windowsVirtualKeyCode={"Tab": 9, "Enter": 13, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27}[name],
+                  windowsVirtualKeyCode={"Tab": 9, "Enter": 13, "End": 35, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27}[name],
                   **({"text": "\r"} if name == "Enter" else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", key=name, code=name)
 

@@ -34,8 +34,8 @@ using interchange::Guess;
 // More than any photograph has.
 constexpr int64_t kMostImageBytes = int64_t{1} << 30;
 
-// Throws what OpenRegularFile does, before the image is read, which would wait for a pipe and read a
-// device without an end; and UnfitFile for what no image is.
+// Throws what OpenRegularFile does, before the image is read, which would wait for a pipe and read
+// a device without an end; and UnfitFile for what no image is.
 void CheckFile(const std::string& path) {
   const RegularFile file = OpenRegularFile(path);
   if (file.bytes <= kMostImageBytes) return;
@@ -146,7 +146,8 @@ void AddPredictCommand(CommandLine& line) {
       "Images are brought to the model's size and standardized as in training; norms use their "
       "running\n"
       "statistics. What is said of an image does not depend on the others, to the bit.\n"
-      "An image that cannot be read has a record with `error` in JSON and CSV; the others are told of all\n"
+      "An image that cannot be read has a record with `error` in JSON and CSV; the others are told "
+      "of all\n"
       "the same. Exit codes: 0, or that of the first such image, as `syncbn train --help` says.\n\n"
       "  syncbn predict runs/r20 cat.png dog.jpg --format json");
   command->add_option("RUN", arguments->run, "output folder of the run")->required();

@@ -146,12 +146,13 @@ train::WeightsFile ReadInitialWeights(const Arguments& arguments, const std::str
     return weights;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kNotFound || !arguments.weights.empty()) throw;
-    throw Error(error.code(),
-                "step " + std::to_string(arguments.step) +
-                    " is played from the weights that the run has begun with (model.init.from), for no "
-                    "checkpoint is before it: " + error.message() +
-                    "; if the file has moved, name its new place: syncbn replay " +
-                    arguments.out + " --step " + std::to_string(arguments.step) + " --weights FILE");
+    throw Error(
+        error.code(),
+        "step " + std::to_string(arguments.step) +
+            " is played from the weights that the run has begun with (model.init.from), for no "
+            "checkpoint is before it: " +
+            error.message() + "; if the file has moved, name its new place: syncbn replay " +
+            arguments.out + " --step " + std::to_string(arguments.step) + " --weights FILE");
   }
 }
 

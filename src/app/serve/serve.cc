@@ -388,7 +388,8 @@ std::unique_ptr<HttpServer> Coordinator::ListenForHttp() {
                               " without TLS: tokens would travel in the open. Give --tls-cert "
                               "and --tls-key, or listen on 127.0.0.1 (--http)"
                         : "",
-      .allow_local = everybody_here});
+      .allow_local = everybody_here,
+      .version = ProgramVersion()});
   return std::make_unique<HttpServer>(HttpServer::Options{
       .address = options_.http,
       .why_not_ready =

@@ -11,6 +11,7 @@
 #include "app/validators.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "client/fetched_study.h"
 #include "study/result_log.h"
 #include "study/rule_log.h"
 #include "study/study_folder.h"
@@ -23,29 +24,6 @@ namespace fs = std::filesystem;
 struct Arguments {
   std::string study, folder;
 };
-
-std::string ResultsOf(client::Connection& connection, const std::string& study) {
-  v1::ReadStudyResultsRequest request;
-  request.set_name(study);
-  request.set_max_bytes(3 << 20);
-  std::string results;
-  while (true) {
-    const v1::StudyResults part =
-        connection.Call(&v1::StudyService::Stub::ReadStudyResults, request);
-    results += part.data();
-    if (part.end()) return results;
-    request.set_offset(part.next_offset());
-  }
-}
-
-study::StudyFile FileOf(const v1::Study& study, const std::vector<std::string>& overrides) {
-  return study::ParseStudyText(
-      study.study_file(), study.study_file_name(),
-      [&](const std::string&) {
-        return study::NamedText{.name = study.run_file_name(), .text = study.run_file()};
-      },
-      overrides, study.form());
-}
 
 // Results that are there and not of what was fetched: of a study that was run here, perhaps.
 void RefuseOthers(const fs::path& folder, const std::string& results) {
@@ -60,19 +38,25 @@ void RefuseOthers(const fs::path& folder, const std::string& results) {
 
 int Fetch(client::Connection& connection, const ClientOptions& options,
           const Arguments& arguments) {
-  v1::GetStudyRequest get;
-  get.set_name(StudyNameOf(arguments.study));
-  const v1::Study study = connection.Call(&v1::StudyService::Stub::GetStudy, get);
-  const std::string results = ResultsOf(connection, study.name());
-  const std::vector<std::string> overrides(study.overrides().begin(), study.overrides().end());
-  const study::Plan plan(FileOf(study, overrides));
+  const client::FetchedStudy fetched = client::FetchStudy(
+      {.get =
+           [&](const v1::GetStudyRequest& request) {
+             return connection.Call(&v1::StudyService::Stub::GetStudy, request);
+           },
+       .read_results =
+           [&](const v1::ReadStudyResultsRequest& request) {
+             return connection.Call(&v1::StudyService::Stub::ReadStudyResults, request);
+           }},
+      StudyNameOf(arguments.study));
+  const v1::Study& study = fetched.study;
+  const study::Plan plan(fetched.File());
   const fs::path folder = arguments.folder;
   PrepareStudyFolder(folder, plan.file());
   // Nobody runs the study here meanwhile.
   const study::ResultLog held(folder / study::kResultsFile);
-  RefuseOthers(folder, results);
-  study::StoreStudy(folder, plan.file(), overrides);
-  WriteFileAtomically(folder / study::kResultsFile, results);
+  RefuseOthers(folder, fetched.results);
+  study::StoreStudy(folder, plan.file(), fetched.overrides());
+  WriteFileAtomically(folder / study::kResultsFile, fetched.results);
   // They were written before anything ran.
   study::NoteRules(folder / study::kRulesFile, plan.file().spec, 0,
                    google::protobuf::util::TimeUtil::ToString(study.create_time()));

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <memory>
-#include <set>
 
 #include "app/console.h"
 #include "app/terminal.h"
@@ -14,24 +13,19 @@
 #include "base/text.h"
 #include "study/document/write_document.h"
 #include "study/overview.h"
-#include "study/report.h"
 #include "study/report_head.h"
 #include "study/result_log.h"
 #include "study/rule_log.h"
 #include "study/study_folder.h"
-#include "study/trials_csv.h"
+#include "study/study_report.h"
 
 namespace syncbn::app {
 namespace {
 
 namespace fs = std::filesystem;
 
-// What the trials ran on, and apart from it what has written this.
-std::vector<std::string> Subtitle(const std::vector<const study::Outlook*>& studies) {
-  std::vector<std::string> lines = study::RanOn(studies);
-  lines.push_back("report written " + FormatTime(Clock::System().Now()).substr(0, 10) +
-                  " by syncbn " + ProgramVersion());
-  return lines;
+std::string Written() {
+  return study::WrittenLine(Clock::System().Now(), ProgramVersion());
 }
 
 // One of another name; what cannot be read says nothing.
@@ -80,25 +74,12 @@ void PrepareStudyFolder(const fs::path& folder, const study::StudyFile& file) {
 void WriteStudyReport(const study::Plan& plan,
                       const std::map<std::string, study::TrialRecord>& results,
                       const fs::path& folder) {
-  const study::Outlook outlook(plan, results);
-  study::document::Document report = study::MakeReport(plan, outlook, Subtitle({&outlook}));
-  std::set<std::string> by;
-  for (const study::TrialResult& one : outlook.trials()) {
-    if (one.record != nullptr) by.insert(one.record->by);
-  }
-  if (by.size() > 1) {
-    report.answer.push_back(
-        "Results of " + std::to_string(by.size()) +
-        " programs, back ends or instruction sets are mixed; `syncbn study run` counts those of "
-        "one alone.");
-  }
-  const std::string remark = study::RulesRemark(study::ReadRules(folder / study::kRulesFile));
-  if (!remark.empty() && !plan.file().spec.claims().empty() && !plan.file().no_verdicts)
-    report.answer.push_back(remark);
-  WriteFileAtomically(folder / "trials.csv", study::TrialsCsv(plan, outlook));
-  WriteFileAtomically(folder / "timings.csv", study::TimingsCsv(plan, outlook));
-  study::document::WriteDocument(report, folder, "report");
-  for (const std::string& sentence : report.answer) {
+  const study::StudyReport report = study::MakeStudyReport(
+      plan, results, study::ReadRules(folder / study::kRulesFile), Written());
+  WriteFileAtomically(folder / "trials.csv", report.trials_csv);
+  WriteFileAtomically(folder / "timings.csv", report.timings_csv);
+  study::document::WriteDocument(report.document, folder, "report");
+  for (const std::string& sentence : report.document.answer) {
     Say(stdout, "%s\n", Sentences(sentence).c_str());
   }
   Say(stdout, "%s\n",
@@ -138,9 +119,10 @@ void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path&
     parts.push_back({&kept.back()->plan, &kept.back()->outlook, ReportFrom(out, folder)});
     outlooks.push_back(&kept.back()->outlook);
   }
+  std::vector<std::string> head = study::RanOn(outlooks);
+  head.push_back(Written());
   const study::document::Document page = study::MakeOverview(
-      parts, std::to_string(parts.size()) + (parts.size() == 1 ? " study" : " studies"),
-      Subtitle(outlooks));
+      parts, std::to_string(parts.size()) + (parts.size() == 1 ? " study" : " studies"), head);
   std::error_code error;
   if (fs::create_directories(out, error); error) {
     errno = error.value();

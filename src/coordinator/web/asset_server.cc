@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kPage = "index.html";
 constexpr const char* kFolderInPage = "ASSETS";  // where the page names the folder of the files
+constexpr const char* kFiles = "/assets/";
 constexpr std::array kViews = {"/jobs", "/compare", "/studies", "/hosts"};
 
 std::string Hex(const std::string& bytes) {
@@ -54,7 +55,7 @@ AssetServer::File AssetServer::Make(std::string type, std::string text, bool kee
 AssetServer::AssetServer() {
   std::string all;
   for (const Asset& asset : Assets()) all.append(asset.name).append(asset.text);
-  const std::string folder = "/assets/" + Hex(HashSecret(all)).substr(0, 16);
+  const std::string folder = kFiles + Hex(HashSecret(all)).substr(0, 16);
   for (const Asset& asset : Assets()) {
     if (asset.name != kPage) {
       files_.emplace(folder + "/" + std::string(asset.name),
@@ -78,20 +79,21 @@ const AssetServer::File* AssetServer::Find(const std::string& path) const {
   return nullptr;
 }
 
-bool AssetServer::Knows(const std::string& path) const {
-  return Find(path) != nullptr;
-}
-
 HttpAnswer AssetServer::Answer(const HttpRequest& request) const {
   const File* file = Find(request.path);
-  if (file == nullptr) return {.status = 404, .body = "there is no such page\n"};
-  HttpAnswer answer{.type = file->type};
+  const std::string* wants = request.Header("accept");
+  const bool people = wants != nullptr && wants->find("text/html") != std::string::npos;
+  if (file == nullptr && (!people || request.path.starts_with(kFiles)))
+    return {.status = 404, .body = "there is no such page\n"};
+  const bool found = file != nullptr;
+  if (!found) file = &page_;
+  HttpAnswer answer{.status = found ? 200 : 404, .type = file->type};
   answer.headers = {
       {"ETag", file->etag},
       {"Vary", "Accept-Encoding"},
       {"Cache-Control", file->keep ? "public, max-age=31536000, immutable" : "no-cache"}};
   const std::string* known = request.Header("if-none-match");
-  if (known != nullptr && known->find(file->etag) != std::string::npos) {
+  if (found && known != nullptr && known->find(file->etag) != std::string::npos) {
     answer.status = 304;
     return answer;
   }

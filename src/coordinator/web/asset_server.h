@@ -13,8 +13,8 @@ class AssetServer {
  public:
   AssetServer();
 
-  // Whether the path is one of a view ("/jobs/17") or of a file.
-  bool Knows(const std::string& path) const;
+  // The file, or the page, which shows a view ("/jobs/17"). Where there is neither: 404, for a
+  // browser with the page, which says so and leads back.
   HttpAnswer Answer(const HttpRequest& request) const;
 
  private:

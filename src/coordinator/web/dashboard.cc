@@ -13,11 +13,15 @@ namespace {
 // Scripts and styles of our own files alone, no inline ones; and no text becomes HTML: the only
 // policy lets through what has no markup in it (pages/dom.js), which is what the chart library
 // needs.
+// A frame shows a report, whose own policy (report_shelf.h) lets it do nothing.
 constexpr const char* kPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src "
-    "'self'; "
+    "'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types default";
+
+constexpr std::string_view kApi = "/api/";
+constexpr const char* kPolicyHeader = "Content-Security-Policy";
 
 // A host with or without a port, as a header may name it.
 bool IsHost(const std::string& text) {
@@ -42,8 +46,17 @@ bool IsOwnName(const std::string& host) {
   throw ApiError(ErrorCode::kPermissionDenied, reason, message);
 }
 
+bool IsReport(const HttpRequest& request) {
+  return request.path.starts_with(ReportShelf::kPrefix);
+}
+
+bool HasPolicy(const HttpAnswer& answer) {
+  return std::ranges::any_of(answer.headers,
+                             [](const auto& header) { return header.first == kPolicyHeader; });
+}
+
 void AddHeaders(HttpAnswer& answer) {
-  answer.headers.insert(answer.headers.end(), {{"Content-Security-Policy", kPolicy},
+  answer.headers.insert(answer.headers.end(), {{kPolicyHeader, kPolicy},
                                                {"X-Content-Type-Options", "nosniff"},
                                                {"X-Frame-Options", "DENY"},
                                                {"Referrer-Policy", "no-referrer"},
@@ -54,22 +67,29 @@ void AddHeaders(HttpAnswer& answer) {
 }  // namespace
 
 void Dashboard::Answer(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const {
-  if (!request.path.starts_with(Gateway::kPrefix)) {
+  if (!request.path.starts_with(kApi)) {
     HttpAnswer answer = AnswerPage(request);
-    AddHeaders(answer);
+    // A report has a policy of its own.
+    if (!HasPolicy(answer)) AddHeaders(answer);
     reply->Send(answer);
     return;
   }
   try {
     CheckCall(request);
-    gateway_.Answer(request, reply);
+    if (request.path == ReportDesk::kPath) {
+      reports_->Answer(request, reply);
+    } else if (request.path.starts_with(Gateway::kPrefix)) {
+      gateway_.Answer(request, reply);
+    } else {
+      throw ApiError(ErrorCode::kNotFound, "METHOD_NOT_FOUND",
+                     "methods are below " + std::string(Gateway::kPrefix));
+    }
   } catch (...) {
     reply->Send(StatusAnswer(ToStatus(std::current_exception())));
   }
 }
 
 HttpAnswer Dashboard::AnswerPage(const HttpRequest& request) const {
-  if (!assets_.Knows(request.path)) return {.status = 404, .body = "there is no such page\n"};
   if (request.method != "GET" && request.method != "HEAD")
     return {.status = 405, .headers = {{"Allow", "GET, HEAD"}}, .body = "pages are only read\n"};
   if (!options_.why_closed.empty()) return {.status = 403, .body = options_.why_closed + "\n"};
@@ -81,7 +101,7 @@ HttpAnswer Dashboard::AnswerPage(const HttpRequest& request) const {
                                          (request.query.empty() ? "" : "?" + request.query)}},
             .body = "ask by https\n"};
   }
-  return assets_.Answer(request);
+  return IsReport(request) ? reports_->AnswerFile(request) : assets_.Answer(request);
 }
 
 void Dashboard::CheckCall(const HttpRequest& request) const {

@@ -1,5 +1,5 @@
-// What people see of the coordinator in a browser: its pages, and the API that they call
-// (gateway.h).
+// What people see of the coordinator in a browser: its pages, the API that they call (gateway.h),
+// and reports of studies (report_desk.h).
 //
 // A page shows its token in the header `authorization`, never in a cookie: cookies go to every port
 // of a host, also to other users' programs, and with requests that other sites have a browser make.
@@ -18,6 +18,7 @@
 #include "coordinator/service/http_reply.h"
 #include "coordinator/web/asset_server.h"
 #include "coordinator/web/gateway.h"
+#include "coordinator/web/report_desk.h"
 
 namespace syncbn::coordinator {
 
@@ -32,14 +33,21 @@ class Dashboard {
     std::string why_closed;
     // Whoever calls from this machine without a token may be "local".
     bool allow_local = false;
+    // Of the program, for reports.
+    std::string version = {};
   };
 
-  explicit Dashboard(const Options& options) : options_(options), gateway_(options.channel) {}
+  explicit Dashboard(const Options& options)
+      : options_(options),
+        gateway_(options.channel),
+        reports_(std::make_unique<ReportDesk>(
+            ReportDesk::Options{.channel = options.channel, .version = options.version})) {}
 
   // An HttpHandler (http_server.h).
   void Answer(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const;
 
  private:
+  // Pages, the files of pages, and reports of studies.
   HttpAnswer AnswerPage(const HttpRequest& request) const;
   // Throws what refuses a call before anybody looks into it.
   void CheckCall(const HttpRequest& request) const;
@@ -47,6 +55,7 @@ class Dashboard {
   Options options_;
   AssetServer assets_;
   Gateway gateway_;
+  const std::unique_ptr<ReportDesk> reports_;
 };
 
 }  // namespace syncbn::coordinator

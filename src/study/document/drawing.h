@@ -19,6 +19,10 @@ Drawing DrawLineChart(const LineChart& chart, const std::string& interval_kind, 
 Drawing DrawShareChart(const ShareChart& chart, double width);
 Drawing DrawHeatMap(const HeatMap& chart, const std::string& interval_kind, double width);
 
+// The style of its colours, beside chart.css: a class each, since a strict security policy takes no
+// style of an element's own.
+std::string HeatStyle();
+
 // Says that there is nothing, and what is missing.
 Drawing DrawNothing(const std::string& what, double width);
 

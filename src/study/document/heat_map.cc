@@ -18,12 +18,15 @@ namespace {
 constexpr double kLine = 15;
 constexpr double kColourBar = 150;
 constexpr int kColourSteps = 30;
+constexpr long kHeatShades = 100;
 // Text is dark on some colours and light on others; on those between, what the scheme says.
 constexpr double kWeakTo = 0.4;
 constexpr double kStrongFrom = 0.62;
 
-std::string ColourStyle(double fraction) {
-  return "style=\"--f:" + FixedText(100 * fraction, 1) + "%\"";
+// Of the classes of HeatStyle(); a hundredth more or less of a colour nobody sees.
+std::string HeatClass(double fraction) {
+  return "heat h" +
+         std::to_string(std::clamp(std::lround(kHeatShades * fraction), 0L, kHeatShades));
 }
 
 class HeatMapDrawing {
@@ -64,7 +67,7 @@ std::string HeatMapDrawing::ColourBar(double y) const {
   std::string svg = TextElement(left - 6, y + 11, "figure", Anchor::kEnd, low);
   for (int i = 0; i < kColourSteps; ++i) {
     const double step = kColourBar / kColourSteps;
-    svg += "<rect class=\"heat\" " + ColourStyle((i + 0.5) / kColourSteps) + " x=\"" +
+    svg += "<rect class=\"" + HeatClass((i + 0.5) / kColourSteps) + "\" x=\"" +
            Px(left + i * step) + "\" y=\"" + Px(y) + "\" width=\"" + Px(step + 0.4) +
            "\" height=\"14\"/>";
   }
@@ -119,8 +122,8 @@ std::string HeatMapDrawing::CellElements(size_t column, size_t row, double x, do
     const bool on_scale = scale_.At(*cell.value).has_value();
     if (on_scale) {
       const double fraction = scale_.Fraction(*cell.value);
-      inside = "<rect class=\"heat\" " + ColourStyle(fraction) + " x=\"" + Px(x) + "\" y=\"" +
-               Px(y) + "\" width=\"" + Px(width) + "\" height=\"" + Px(height) + "\"/>";
+      inside = "<rect class=\"" + HeatClass(fraction) + "\" x=\"" + Px(x) + "\" y=\"" + Px(y) +
+               "\" width=\"" + Px(width) + "\" height=\"" + Px(height) + "\"/>";
       classes += fraction >= kStrongFrom ? " strong" : fraction > kWeakTo ? " middle" : " weak";
     } else {
       lines.push_back("outside of what the colours can show");
@@ -196,6 +199,15 @@ Drawing DrawHeatMap(const HeatMap& chart, const std::string& interval_kind, doub
       << "cells of a heat map";
   if (chart.cells.empty()) return DrawNothing("there are no cells.", width);
   return HeatMapDrawing(chart, interval_kind, width).Draw();
+}
+
+std::string HeatStyle() {
+  std::string style;
+  for (long shade = 0; shade <= kHeatShades; ++shade) {
+    const std::string number = std::to_string(shade);
+    style += ".h" + number + "{--f:" + number + "%}" + (shade % 10 == 9 ? "\n" : "");
+  }
+  return style + "\n";
 }
 
 }  // namespace syncbn::study::document

@@ -2,6 +2,7 @@
 
 #include <cctype>
 
+#include "study/document/drawing.h"
 #include "study/document/interval_mark.h"
 #include "study/document/markup.h"
 #include "study/document/number_text.h"
@@ -168,8 +169,8 @@ std::string HtmlWriter::Write(const Document& document) {
       "style-src "
       "'unsafe-inline'; script-src 'unsafe-inline'\">\n"
       "<meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n" +
-      Element("title", document.title) + "<style>\n" + std::string(ChartStyle()) +
-      std::string(PageStyle()) + "</style>\n</head>\n<body>\n<main>\n";
+      Element("title", document.title) + "<style>" + PageStyleText() +
+      "</style>\n</head>\n<body>\n<main>\n";
   Header(document);
   Contents(document);
   for (size_t i = 0; i < document.sections.size(); ++i) {
@@ -181,12 +182,23 @@ std::string HtmlWriter::Write(const Document& document) {
     }
     html_ += "</section>\n";
   }
-  html_ += "</main>\n<div id=\"tip\" aria-hidden=\"true\" hidden></div>\n<script>\n" +
-           std::string(PageScript()) + "</script>\n</body>\n</html>\n";
+  html_ += "</main>\n<div id=\"tip\" aria-hidden=\"true\" hidden></div>\n<script>" +
+           PageScriptText() + "</script>\n</body>\n</html>\n";
   return std::move(html_);
 }
 
 }  // namespace
+
+const std::string& PageStyleText() {
+  static const std::string text =
+      "\n" + std::string(ChartStyle()) + HeatStyle() + std::string(PageStyle());
+  return text;
+}
+
+const std::string& PageScriptText() {
+  static const std::string text = "\n" + std::string(PageScript());
+  return text;
+}
 
 std::string Html(const Document& document) {
   return HtmlWriter().Write(document);

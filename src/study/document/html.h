@@ -12,4 +12,9 @@ namespace syncbn::study::document {
 // finger, keyboard and screen reader.
 std::string Html(const Document& document);
 
+// What stands in the <style> and the <script> of every page, to the byte, for the security policy
+// of who serves one; there is no other style or script in it.
+const std::string& PageStyleText();
+const std::string& PageScriptText();
+
 }  // namespace syncbn::study::document

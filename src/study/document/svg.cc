@@ -53,9 +53,9 @@ std::string SvgFile(const Chart& chart, double width) {
                " xmlns=\"http://www.w3.org/2000/svg\" width=\"" + Px(width) + "\" height=\"" +
                    Px(height) + "\"") +
          "<title>" + Escaped(chart.title) + "</title>\n" + Description(drawing) + "<style>\n" +
-         std::string(ChartStyle()) + "</style>\n" + RectElement(0, 0, width, height, "paper") +
-         title + "<g transform=\"translate(" + Px(kMargin) + " " + Px(y) + ")\">\n" + drawing.body +
-         "</g>\n</svg>\n";
+         std::string(ChartStyle()) + HeatStyle() + "</style>\n" +
+         RectElement(0, 0, width, height, "paper") + title + "<g transform=\"translate(" +
+         Px(kMargin) + " " + Px(y) + ")\">\n" + drawing.body + "</g>\n</svg>\n";
 }
 
 }  // namespace syncbn::study::document

@@ -222,6 +222,19 @@ TEST_F(DashboardTest, PagesForbidEveryScriptButTheirOwnFiles) {
   for (const char* path :
        {"/nothing", "/assets/0/main.js", "/jobsx", "/..%2f", "/assets/../jobs.js"})
     EXPECT_EQ(client->Get(path)->status, 404) << path;
+  // Who has come to an address that is none sees the dashboard, which says so; other programs a
+  // line.
+  const httplib::Headers browser = {{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"}};
+  const auto lost = client->Get("/zzz", browser);
+  EXPECT_EQ(lost->status, 404);
+  EXPECT_EQ(lost->get_header_value("Content-Type"), "text/html; charset=utf-8");
+  EXPECT_EQ(lost->body, client->Get("/jobs", browser)->body);
+  EXPECT_THAT(lost->get_header_value("Content-Security-Policy"),
+              HasSubstr("frame-ancestors 'none'"));
+  EXPECT_EQ(client->Get("/zzz")->body, "there is no such page\n");
+  EXPECT_THAT(client->Get("/assets/0/main.js", browser)->get_header_value("Content-Type"),
+              StartsWith("text/plain"));
+  EXPECT_THAT(Call("../zzz", "{}"), AllOf(StartsWith("404 {"), HasSubstr("METHOD_NOT_FOUND")));
   EXPECT_EQ(client->Post("/jobs", "", "text/plain")->status, 405);
 }
 

@@ -3,21 +3,11 @@
 import { h, fill, table } from './dom.js';
 import { all, call } from './api.js';
 import { current, note } from './address.js';
-import { Chart, chooser } from './chart.js';
-import { Series } from './series.js';
 import { hasEnded, plural, shortName } from './format.js';
-import { inOrder, runOf } from './job_curves.js';
-import { differences, inWords, results, settingsOf } from './compare_table.js';
+import { RunCurves, forEach } from './run_curves.js';
+import { differences, groupsOf, inWords, results, settingsOf } from './compare_table.js';
 
-const MOST_RUNS = 200, BUCKETS = 300, AT_ONCE = 8, EVERY = 2000;
-
-// `work` for each of the items, a few at a time.
-async function forEach(items, work) {
-  const left = [...items];
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, left.length) }, async () => {
-    while (left.length > 0) await work(left.shift());
-  }));
-}
+const MOST_RUNS = 200, EVERY = 2000;
 
 // What somebody has written to name jobs, apart: "12, jobs/13 #17".
 const namesIn = (text) => [...new Set((text ?? '').split(/[\s,]+/).map((one) => one.replace(/^(jobs\/|#)/, '')).filter(Boolean))];
@@ -75,40 +65,13 @@ export async function showCompare(view) {
   const labels = labelsOf(jobs, differing);
   view.title(`Compare ${jobs.length} runs`);
 
-  const series = new Map();   // by job: Map of series by name
-  const charts = new Map();   // by name of series
-  let names = [];
-  const choice = chooser(() => charts.forEach((chart) => chart.changed()));
-  const shown = new Set((query.get('series') ?? '').split(',').filter(Boolean));
-  const picks = h('div', { class: 'chips', role: 'group', 'aria-label': 'Series' }), grid = h('div', { class: 'charts' }), tables = h('div', {});
-  fill(body, missing, h('div', { class: 'bar' }, choice.elements, picks), grid, tables);
-  view.onEnd(() => charts.forEach((chart) => chart.destroy()));
+  const curves = new RunCurves(view);
+  curves.setRuns(groupsOf(jobs, differing).map((group) => ({ label: group.words || group.jobs[0].display_name, jobs: group.jobs })), labels);
+  for (const name of (query.get('series') ?? '').split(',').filter(Boolean)) curves.shown.add(name);
+  const picks = h('span', {}), tables = h('div', {});
+  fill(body, missing, h('div', { class: 'bar' }, curves.tools, picks), curves.grid, tables);
 
-  function drawPicks() {
-    fill(picks, names.map((name) => h('button', { type: 'button', 'data-key': name, 'aria-pressed': String(shown.has(name)), onclick: () => {
-      if (!shown.delete(name)) shown.add(name);
-      note({ series: [...shown].join(',') });
-      drawPicks();
-      load(jobs).catch(() => {});
-    } }, name)));
-  }
-
-  function draw() {
-    for (const [name, chart] of charts) {
-      if (shown.has(name)) continue;
-      chart.element.remove();
-      chart.destroy();
-      charts.delete(name);
-    }
-    for (const name of inOrder(shown)) {
-      const lines = jobs.map((job, color) => ({ label: labels.get(job.name), series: series.get(job.name)?.get(name), color, run: runOf(job) })).filter((line) => line.series);
-      let chart = charts.get(name);
-      if (!chart) charts.set(name, chart = new Chart(name, { chosen: choice.chosen }));
-      grid.append(chart.element);
-      if (chart.lines.length === lines.length) { chart.lines = lines; chart.changed(); } else chart.setLines(lines);
-    }
-    fill(tables, results(jobs, differing, series), differing.length > 0 && [h('h2', {}, 'What differs'), differencesTable()]);
-  }
+  const drawTables = () => fill(tables, results(jobs, differing, curves), differing.length > 0 && [h('h2', {}, 'What differs'), differencesTable()]);
 
   function differencesTable() {
     return table('What differs', ['Setting', ...jobs.map((job) => h('a', { href: `/${job.name}` }, shortName(job.name)))], differing.map((path) =>
@@ -116,26 +79,18 @@ export async function showCompare(view) {
   }
 
   async function load(of) {
-    const wanted = [...shown];
-    if (wanted.length > 0) await forEach(of, async (job) => {
-      const answer = await call('MetricsService/QueryMetrics', { job: job.name, names: wanted, max_buckets: BUCKETS }, { signal: view.signal });
-      const own = series.get(job.name) ?? new Map();
-      for (const one of answer.series ?? []) own.set(one.name, new Series(one, answer.cursor));
-      series.set(job.name, own);
-    });
-    draw();
+    await curves.load(of);
+    drawTables();
   }
 
-  const found = new Set();
-  await forEach(jobs, async (job) => {
-    const answer = await call('MetricsService/ListSeries', { job: job.name }, { signal: view.signal });
-    for (const one of answer.series ?? []) found.add(one.name);
-  });
-  names = inOrder(found);
-  if (shown.size === 0) names.slice(0, 4).forEach((name) => shown.add(name));
-  drawPicks();
+  const names = await curves.namesOf(jobs);
+  if (curves.shown.size === 0) names.slice(0, 4).forEach((name) => curves.shown.add(name));
+  fill(picks, curves.picks(names, () => {
+    note({ series: [...curves.shown].join(',') });
+    load(jobs).catch(() => {});
+  }));
   await load(jobs);
-  if (names.length === 0) grid.append(h('p', { class: 'quiet' }, `${plural(jobs.length, 'job')}, and no metrics yet.`));
+  if (names.length === 0) curves.grid.append(h('p', { class: 'quiet' }, `${plural(jobs.length, 'job')}, and no metrics yet.`));
   view.every(EVERY, async () => {
     const open = jobs.filter((job) => !hasEnded(job.state));
     if (open.length === 0) return;

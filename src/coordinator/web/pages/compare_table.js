@@ -53,21 +53,25 @@ const spread = (values, text) => {
   return { class: 'figure', content: h('span', { title: `${text(least)} to ${text(greatest)}` }, text(mean), n > 1 ? h('span', { class: 'quiet' }, ` ± ${text(deviation)}`) : '') };
 };
 
-// Runs that are equal but for their seeds are one row.
-export function results(jobs, differing, series) {
+// Runs that are equal but for their seeds, together: [{ words, jobs }].
+export function groupsOf(jobs, differing) {
   const axes = differing.filter((path) => !ASIDE.test(path));
   const groups = new Map();
   for (const job of jobs) {
     const key = JSON.stringify(axes.map((path) => job.settings.get(path) ?? null));
     groups.set(key, [...(groups.get(key) ?? []), job]);
   }
-  const newest = (job, name) => series.get(job.name)?.get(name)?.newest;
-  const rows = [...groups.values()].map((group) => [
-    { content: inWords(group[0], axes, 6) || group[0].display_name },
+  return [...groups.values()].map((group) => ({ words: inWords(group[0], axes, 6), jobs: group }));
+}
+
+// A row for each of them. `curves`: a RunCurves.
+export function results(jobs, differing, curves) {
+  const rows = groupsOf(jobs, differing).map(({ words, jobs: group }) => [
+    { content: words || group[0].display_name },
     { class: 'figure', content: String(group.length) },
     spread(group.map((job) => Number(job.evaluation?.best_accuracy ?? NaN)), percent),
     spread(group.map((job) => Number(job.evaluation?.accuracy ?? NaN)), percent),
-    spread(group.map((job) => Number(newest(job, 'train/loss') ?? NaN)), number),
+    spread(group.map((job) => Number(curves.newest(job, 'train/loss') ?? NaN)), number),
     { content: group.map((job, i) => [i ? ', ' : '', h('a', { href: `/${job.name}` }, shortName(job.name))]) },
   ]);
   return [h('h2', {}, 'Results'), table('Results: mean and standard deviation over seeds', ['Runs', { class: 'figure', content: 'Seeds' },

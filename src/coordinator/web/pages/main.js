@@ -15,6 +15,7 @@ const VIEWS = [
   [/^\/compare$/, 'Compare', async (view) => (await import('./compare.js')).showCompare(view)],
   [/^\/studies$/, 'Studies', async (view) => (await import('./studies.js')).showStudies(view)],
   [/^\/studies\/(\d+)$/, 'Studies', async (view, [, study]) => (await import('./study.js')).showStudy(view, `studies/${study}`)],
+  [/^\/studies\/(\d+)\/report$/, 'Studies', async (view, [, study]) => (await import('./study_report.js')).showReport(view, `studies/${study}`)],
   [/^\/hosts$/, 'Hosts', async (view) => (await import('./hosts.js')).showHosts(view)],
 ];
 const MENU = [['Jobs', '/jobs'], ['Compare', '/compare'], ['Studies', '/studies'], ['Hosts', '/hosts']];
@@ -72,7 +73,12 @@ async function move() {
   const [found, menu, show] = VIEWS.map(([pattern, ...rest]) => [pattern.exec(path), ...rest]).find(([match]) => match) ?? [];
   const mine = view = new View(main, server);
   drawTop(menu);
-  if (!found) { showError(main, { status: 404, message: `There is no view ${path}.` }); return; }
+  if (!found) {
+    mine.title('Not found');
+    fill(main, h('div', { class: 'panel bad' }, h('h1', {}, 'There is nothing at this address'), h('p', {}, h('code', {}, path), ' is no page of this dashboard.'),
+      h('p', {}, MENU.map(([name, to], i) => [i > 0 && ' \u00b7 ', h('a', { href: to }, name)]))));
+    return;
+  }
   const known = server ? Promise.resolve() : call('ClusterService/GetServer').then((answer) => {
     server = answer;
     mine.server = answer;

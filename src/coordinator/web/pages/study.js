@@ -5,6 +5,8 @@ import { clock, percent, shortName, statistics } from './format.js';
 import { axisLabels } from './job_tags.js';
 import { ask } from './job_actions.js';
 import { badge, progressBar } from './jobs.js';
+import { cellsOf, studyCurves } from './study_curves.js';
+import { reportFrame, reportTools } from './study_report.js';
 import { studyBadge, studyProgress } from './studies.js';
 
 const ENDED = new Set(['SUCCEEDED', 'FAILED', 'CANCELLED']);
@@ -30,17 +32,9 @@ function actions(view, study, changed) {
 const axesOf = (jobs) => [...new Set(jobs.flatMap((job) => Object.keys(axisLabels(job))))].sort();
 const figure = (content) => ({ class: 'figure', content });
 
-// Trials that differ in their seeds alone are one cell.
 function cells(study, jobs) {
-  const found = new Map();
-  for (const job of jobs) {
-    const labels = axisLabels(job);
-    const key = JSON.stringify(Object.entries(labels).sort());
-    if (!found.has(key)) found.set(key, { labels, jobs: [] });
-    found.get(key).jobs.push(job);
-  }
   const axes = axesOf(jobs);
-  const rows = [...found.values()].map((cell) => {
+  const rows = cellsOf(jobs).map((cell) => {
     const values = cell.jobs.map((job) => Number(job.evaluation?.accuracy ?? NaN)).filter(Number.isFinite);
     const { mean, spread, least, greatest } = statistics(values);
     const best = Math.max(...cell.jobs.map((job) => Number(job.evaluation?.best_accuracy ?? NaN)).filter(Number.isFinite));
@@ -66,7 +60,9 @@ function trialsTable(jobs) {
 
 export async function showStudy(view, name) {
   const head = h('div', { class: 'head' }), facts = h('div', {}), results = h('div', {}), trials = h('div', {}), file = h('div', {});
-  fill(view.main, head, facts, h('h2', {}, 'Results'), results, h('h2', {}, 'Trials'), trials, file);
+  const report = reportFrame(view, name), curves = studyCurves(view);
+  fill(view.main, head, facts, h('h2', {}, 'Results'), results, h('h2', {}, 'Curves'), curves.place,
+    h('div', { class: 'head part' }, h('h2', {}, 'Report'), reportTools(name)), report.place, h('h2', {}, 'Trials'), trials, file);
   async function load() {
     const [study, jobs] = await Promise.all([call('StudyService/GetStudy', { name }, { signal: view.signal }),
       all('JobService/ListJobs', { filter: `labels.study = ${name.slice(8)}`, page_size: 500 }, 'jobs', { signal: view.signal })]);
@@ -76,7 +72,9 @@ export async function showStudy(view, name) {
     fill(facts, study.reason && h('div', { class: `panel ${study.state === 'FAILED' ? 'bad' : 'wait'}` }, h('p', {}, study.reason)),
       best && h('p', {}, ENDED.has(study.state) ? 'Best: ' : 'Best so far: ', h('b', {}, percent(best.test_accuracy)), ` with ${best.description}.`),
       (study.notes ?? []).map((one) => h('p', { class: 'quiet' }, one)),
-      h('p', { class: 'quiet' }, `By ${study.submitter}, ${clock(study.create_time)}. Report with verdicts and plots: `, h('code', {}, `syncbn study fetch ${name.slice(8)} FOLDER`)));
+      h('p', { class: 'quiet' }, `By ${study.submitter}, ${clock(study.create_time)}. With figures, and to go on elsewhere: `, h('code', {}, `syncbn study fetch ${name.slice(8)} FOLDER`)));
+    report.changed(study);
+    curves.changed(jobs);
     fill(results, jobs.length > 0 ? cells(study, jobs) : h('p', { class: 'quiet' }, 'None yet.'));
     fill(trials, jobs.length > 0 && trialsTable(jobs));
     fill(file, h('details', {}, h('summary', {}, `Study file${study.study_file_name ? ` (${study.study_file_name})` : ''}`), h('pre', { class: 'file', tabindex: '0' }, study.study_file ?? '')),

@@ -1,0 +1,37 @@
+#include "study/study_report.h"
+
+#include <set>
+
+#include "study/outlook.h"
+#include "study/report.h"
+#include "study/report_head.h"
+#include "study/trials_csv.h"
+
+namespace syncbn::study {
+
+StudyReport MakeStudyReport(const Plan& plan, const std::map<std::string, TrialRecord>& results,
+                            const std::vector<RuleRecord>& rules, const std::string& written) {
+  const Outlook outlook(plan, results);
+  const Outlook* const outlooks[] = {&outlook};
+  std::vector<std::string> head = RanOn(outlooks);
+  head.push_back(written);
+  StudyReport report{.document = MakeReport(plan, outlook, head),
+                     .trials_csv = TrialsCsv(plan, outlook),
+                     .timings_csv = TimingsCsv(plan, outlook)};
+  std::set<std::string> by;
+  for (const TrialResult& one : outlook.trials()) {
+    if (one.record != nullptr) by.insert(one.record->by);
+  }
+  if (by.size() > 1) {
+    report.document.answer.push_back(
+        "Results of " + std::to_string(by.size()) +
+        " programs, back ends or instruction sets are mixed; `syncbn study run` counts those of "
+        "one alone.");
+  }
+  const std::string remark = RulesRemark(rules);
+  if (!remark.empty() && !plan.file().spec.claims().empty() && !plan.file().no_verdicts)
+    report.document.answer.push_back(remark);
+  return report;
+}
+
+}  // namespace syncbn::study

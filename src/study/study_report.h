@@ -1,0 +1,27 @@
+// The report of a study and its tables, as whoever asks for them gets them: on disk (`syncbn
+// study`) and in the dashboard.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "study/document/document.h"
+#include "study/plan.h"
+#include "study/result_log.h"
+#include "study/rule_log.h"
+
+namespace syncbn::study {
+
+struct StudyReport {
+  document::Document document;
+  // See trials_csv.h.
+  std::string trials_csv, timings_csv;
+};
+
+// Of the results that there are. `rules`: when they were written (rule_log.h); `written`: the last
+// line of the report's head, when and by what it was made.
+StudyReport MakeStudyReport(const Plan& plan, const std::map<std::string, TrialRecord>& results,
+                            const std::vector<RuleRecord>& rules, const std::string& written);
+
+}  // namespace syncbn::study
