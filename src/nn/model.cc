@@ -96,7 +96,9 @@ Tensor Model::Forward(Tensor images, StepContext& context) const {
 }
 
 Tensor Model::Backward(Tensor dlogits, StepContext& context) const {
-  return RunBackward(*body_, std::move(dlogits), context);
+  Tensor dx = RunBackward(*body_, std::move(dlogits), context);
+  context.RunDeferred();
+  return dx;
 }
 
 std::unique_ptr<Model> BuildModel(const v1::ModelSpec& spec, const v1::ClusterSpec& cluster,

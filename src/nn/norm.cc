@@ -76,6 +76,8 @@ Tensor Norm::Backward(Tensor dy, Tensor* dresidual, StepContext& context) const 
                   record.shapes[1][0], renorm};
   Tensor message;
   const comm::Reducer::Handle handle = StartInputTerms(sums, message, context);
+  // While the message is under way; before this norm's own gradients, which come after them.
+  context.RunDeferred();
   WriteParameterGradients(sums, context);
   const backend::InputTerms terms = FinishInputTerms(sums, handle, message, context);
   return BackwardThroughStatistics(

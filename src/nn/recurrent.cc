@@ -158,6 +158,8 @@ Tensor Recurrent::Backward(Tensor dy, StepContext& context) const {
     // That of the state before the first step is nobody's.
     if (step > 0) dstate = executor.LinearBackwardInput(At(dshares, step), weight);
   }
+  // Of the layers behind, where no norm of this one has waited.
+  context.RunDeferred();
   const Tensor before = states.Slice(0, {steps * samples, options_.hidden});
   executor.LinearBackwardWeights(
       before, AsMatrix(dshares), context.Gradient(options_.weight_hh),

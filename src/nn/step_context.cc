@@ -89,6 +89,7 @@ void StepContext::GradientDone(int parameter) {
 
 void StepContext::FinishGradients() {
   SYNCBN_CHECK(training()) << "gradients exist in training only";
+  SYNCBN_CHECK(deferred_.empty()) << "gradients are still to be computed";
   SYNCBN_CHECK(tape_.empty()) << tape_.size()
                               << " records are left on the tape: the backward pass did not run to "
                                  "its end";
@@ -102,6 +103,22 @@ void StepContext::FinishGradients() {
     ready_[index] = true;
     if (inputs_.on_gradient_ready) inputs_.on_gradient_ready(i);
   }
+}
+
+void StepContext::Defer(std::function<void()> work) {
+  deferred_.push_back(std::move(work));
+  if (deferred_.size() > kMostDeferred) RunOldest();
+}
+
+void StepContext::RunDeferred() {
+  while (!deferred_.empty()) RunOldest();
+}
+
+void StepContext::RunOldest() {
+  // Off the list first: what it holds is free when it is done.
+  const std::function<void()> work = std::move(deferred_.front());
+  deferred_.pop_front();
+  work();
 }
 
 void StepContext::Save(Record record) {

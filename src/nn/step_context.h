@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <span>
 #include <string_view>
@@ -49,6 +50,9 @@ struct StepInputs {
   // Whether Model::Backward computes d loss / d images; without it the first layer is spared that
   // work.
   bool input_gradient = true;
+  // Whether weights' gradients wait for a time when this replica waits for the others' sums
+  // (StepContext::Defer).
+  bool defer_weight_gradients = false;
   // Called when a parameter's gradient is complete (kTrain), in backward order.
   std::function<void(int parameter)> on_gradient_ready;
   // For replay; usually empty.
@@ -91,6 +95,18 @@ class StepContext {
   // Zeroes the gradients of parameters that no backward pass reached (a replica without samples may
   // have skipped layers) and reports them ready. Called once after the backward pass.
   void FinishGradients();
+
+  // -- Work for waits ---------------------------------------------------------------------------
+
+  bool defers() const { return inputs_.defer_weight_gradients; }
+  // Gradients that nothing else of the backward pass needs: done by the next RunDeferred, in the
+  // order in which they were given, so that gradients are complete in backward order all the same.
+  // What `work` holds is kept until then; of more than kMostDeferred the oldest is done at once.
+  static constexpr size_t kMostDeferred = 2;
+  void Defer(std::function<void()> work);
+  // To be called between the start of a reduction and the wait for it, and at the end of the
+  // backward pass.
+  void RunDeferred();
 
   // -- Tape -------------------------------------------------------------------------------------
 
@@ -158,6 +174,7 @@ class StepContext {
 
  private:
   void Enter(std::string_view phase, std::string_view layer);
+  void RunOldest();
 
   StepInputs inputs_;
   // What the replica does; empty between layers.
@@ -166,6 +183,7 @@ class StepContext {
   std::vector<bool> written_;
   std::vector<bool> ready_;
   std::vector<Record> tape_;
+  std::deque<std::function<void()>> deferred_;
   Tensor moments_;
   std::unordered_map<const void*, int> calls_;
 };

@@ -36,23 +36,43 @@ Tensor WeightedLayer::Forward(Tensor x, StepContext& context) const {
 
 Tensor WeightedLayer::Backward(Tensor dy, StepContext& context) const {
   StepContext::Record record = context.Restore(this);
+  const Shape x_shape = record.tensors[0].shape();
+  const Tensor weight =
+      parameters_.gain ? record.tensors[1] : context.Parameter(parameters_.weight);
+  const auto input_gradient = [&] {
+    if (first_ && !context.inputs().input_gradient) return Tensor();
+    return InputGradient(x_shape, dy, weight, context);
+  };
+  if (!context.defers()) {
+    ParameterGradients(record, dy, context);
+    record.tensors[0] = Tensor();  // the input's memory may serve for its gradient
+    return input_gradient();
+  }
+  Tensor dx = input_gradient();
+  context.Defer([this, record = std::move(record), dy, &context] {
+    InLayer(*this, "backward", context, [&] { ParameterGradients(record, dy, context); });
+  });
+  return dx;
+}
+
+void WeightedLayer::ParameterGradients(const StepContext::Record& record, const Tensor& dy,
+                                       StepContext& context) const {
   const Tensor& x = record.tensors[0];
-  const Shape x_shape = x.shape();
   const bool weight_trains = context.IsTrained(parameters_.weight) ||
                              (parameters_.gain && context.IsTrained(*parameters_.gain));
   const bool bias_trains = parameters_.bias && context.IsTrained(*parameters_.bias);
   const backend::GradientOut dbias =
       bias_trains ? context.Gradient(*parameters_.bias) : backend::GradientOut{};
-  const Tensor parameter = context.Parameter(parameters_.weight);
-  const Tensor weight = parameters_.gain ? record.tensors[1] : parameter;
   if (!weight_trains && !bias_trains) {
     // Nobody wants them.
   } else if (parameters_.gain) {
-    Tensor dweight = context.executor().New(weight.shape(), context.executor().types().gradients);
+    Tensor dweight =
+        context.executor().New(record.tensors[1].shape(), context.executor().types().gradients);
     WeightGradients(x, dy, {.tensor = dweight}, dbias, context);
     context.executor().WeightNormBackward(
-        parameter, AsVector(context.Parameter(*parameters_.gain)), record.tensors[2], dweight,
-        context.Gradient(parameters_.weight), AsVector(context.Gradient(*parameters_.gain)));
+        context.Parameter(parameters_.weight), AsVector(context.Parameter(*parameters_.gain)),
+        record.tensors[2], dweight, context.Gradient(parameters_.weight),
+        AsVector(context.Gradient(*parameters_.gain)));
   } else {
     WeightGradients(x, dy, context.Gradient(parameters_.weight), dbias, context);
   }
@@ -60,9 +80,6 @@ Tensor WeightedLayer::Backward(Tensor dy, StepContext& context) const {
   if (parameters_.bias) context.GradientDone(*parameters_.bias);
   if (parameters_.gain) context.GradientDone(*parameters_.gain);
   context.GradientDone(parameters_.weight);
-  record.tensors[0] = Tensor();  // the input's memory may serve for its gradient
-  if (first_ && !context.inputs().input_gradient) return Tensor();
-  return InputGradient(x_shape, dy, weight, context);
 }
 
 Shape Conv2d::OutputShape(const Shape& input) const {

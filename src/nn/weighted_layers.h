@@ -37,6 +37,10 @@ class WeightedLayer : public Layer {
                                StepContext& context) const = 0;
 
  private:
+  // `record` is what Forward has left.
+  void ParameterGradients(const StepContext::Record& record, const Tensor& dy,
+                          StepContext& context) const;
+
   const WeightParameters parameters_;
   const bool first_;
 };

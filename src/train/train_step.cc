@@ -145,6 +145,7 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
         .step = settings.step,
         .sample_ids = batch.sample_ids,
         .input_gradient = input_gradient,
+        .defer_weight_gradients = model.statistics_cross_replicas(),
         .on_gradient_ready =
             [&](int parameter) {
               const int index = counter.Complete(parameter);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,32 @@ TEST_F(StepContextTest, OutsideTrainingNothingIsKeptAndBackwardIsRefused) {
     EXPECT_TRUE(context.tape_empty());
     EXPECT_THAT(ErrorOf([&] { context.Restore(&owner); }), HasSubstr("training mode"));
   }
+}
+
+TEST_F(StepContextTest, DeferredWorkIsDoneInItsOrderAndAtMostTwoPartsWait) {
+  StepContext context(Inputs());
+  std::vector<int> done;
+  const std::shared_ptr<int> held = std::make_shared<int>();
+  for (int i = 0; i < 4; ++i) context.Defer([&done, i, held] { done.push_back(i); });
+  EXPECT_THAT(done, ElementsAre(0, 1)) << "two wait";
+  EXPECT_THAT(ErrorOf([&] { context.FinishGradients(); }), HasSubstr("still to be computed"));
+  EXPECT_EQ(held.use_count(), 3);
+  context.RunDeferred();
+  EXPECT_THAT(done, ElementsAre(0, 1, 2, 3));
+  EXPECT_EQ(held.use_count(), 1) << "what was kept for them is free";
+  context.RunDeferred();
+  EXPECT_EQ(done.size(), 4U);
+}
+
+TEST_F(StepContextTest, DeferredWorkMayDeferMore) {
+  StepContext context(Inputs());
+  std::vector<int> done;
+  context.Defer([&] {
+    done.push_back(0);
+    context.Defer([&] { done.push_back(1); });
+  });
+  context.RunDeferred();
+  EXPECT_THAT(done, ElementsAre(0, 1));
 }
 
 TEST_F(StepContextTest, TheFirstPartOfAGradientIsWrittenAndTheOthersAreAdded) {

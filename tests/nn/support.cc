@@ -224,6 +224,7 @@ PassResult RunPass(const Model& model, backend::Executor& executor, const PassSe
   Tensor garbage(Shape{model.parameters().flat_elements()}, executor.types().gradients);
   std::memset(garbage.Bytes().data(), 0xff, garbage.bytes());
   const Tensor gradients = executor.Clone(garbage);
+  PassResult result;
   StepContext context(
       {.executor = &executor,
        .parameter_layout = &model.parameters(),
@@ -238,8 +239,13 @@ PassResult RunPass(const Model& model, backend::Executor& executor, const PassSe
        .epoch = settings.epoch,
        .step = settings.step,
        .sample_ids = part.ids,
-       .input_gradient = settings.input_gradient});
-  PassResult result;
+       .input_gradient = settings.input_gradient,
+       .defer_weight_gradients = settings.defer && model.statistics_cross_replicas(),
+       .on_gradient_ready = [&](int parameter) {
+         const comm::Reducer* reducer = settings.link.reducer;
+         result.ready.push_back(
+             {parameter, reducer == nullptr ? 0 : reducer->counters().messages});
+       }});
   result.logits = model.Forward(ForExecutor(executor, part.images), context).OnHost();
   if (settings.mode == Mode::kTrain && settings.backward) {
     result.dimages = model.Backward(ForExecutor(executor, part.dlogits), context).OnHost();

@@ -80,6 +80,15 @@ struct PassSettings {
   // Whether backward runs too, in kTrain.
   bool backward = true;
   bool input_gradient = true;
+  // Whether weights' gradients are deferred where statistics cross replicas, as a training step has
+  // them.
+  bool defer = true;
+};
+
+// A parameter whose gradient was complete, and how many messages this process had sent by then.
+struct ReadyGradient {
+  int parameter = 0;
+  int64_t messages = 0;
 };
 
 struct PassResult {
@@ -88,6 +97,7 @@ struct PassResult {
   Tensor gradients;  // flat
   Tensor moments;
   int64_t statistics_messages = 0;
+  std::vector<ReadyGradient> ready;  // in the order in which they were complete
 };
 
 // Forward, and in kTrain backward. Checks that the tape is empty at the end.

@@ -71,6 +71,43 @@ TEST(SyncBatchNorm, EqualsBatchNormOverAllReplicas) {
   }
 }
 
+// The gradient of a convolution is computed while the sums of the norm before it are under way, and
+// nothing but the time at which it is computed is another.
+TEST(SyncBatchNorm, WeightsGradientsWaitForTheTimeOfAMessage) {
+  const auto model = MakeModel(
+      "norm {} layers {conv {out: 3 padding: 1}} layers {norm {}} layers {relu {}}"
+      "layers {conv {out: 4 padding: 1}} layers {norm {}} layers {relu {}}"
+      "layers {global_average_pool {}} layers {linear {out: 3}}",
+      kImages, MakeCluster(2, {4, 4}));
+  PassSettings settings = SettingsOf(*model);
+  const std::vector<Part> parts = UnequalParts(kImages, {4, 4});
+  Cluster deferring(2, 2), at_once(2, 2);
+  const std::vector<PassResult> late = deferring.Run(*model, settings, parts);
+  settings.defer = false;
+  const std::vector<PassResult> early = at_once.Run(*model, settings, parts);
+  const std::vector<std::string> names = ParameterNames(*model);
+  for (size_t replica = 0; replica < 2; ++replica) {
+    EXPECT_EQ(MaxDifference(late[replica].gradients, early[replica].gradients), 0);
+    EXPECT_EQ(MaxDifference(late[replica].dimages, early[replica].dimages), 0);
+    ASSERT_EQ(late[replica].ready.size(), names.size());
+    ASSERT_EQ(early[replica].ready.size(), names.size());
+    for (size_t i = 0; i < names.size(); ++i) {
+      const ReadyGradient a = late[replica].ready[i], b = early[replica].ready[i];
+      // In backward order either way.
+      EXPECT_EQ(a.parameter, static_cast<int>(names.size() - 1 - i));
+      EXPECT_EQ(a.parameter, b.parameter);
+      const std::string& name = names[static_cast<size_t>(a.parameter)];
+      // Those of a norm are complete after its message has gone in any case; before the first
+      // convolution there is no norm whose message it could wait for.
+      if (name == "3.weight" || name.starts_with("7.")) {
+        EXPECT_GT(a.messages, b.messages) << name;
+      } else {
+        EXPECT_EQ(a.messages, b.messages) << name;
+      }
+    }
+  }
+}
+
 TEST(SyncBatchNorm, GradientsAcrossReplicasMatchDifferences) {
   const auto model = MakeModel(ConvNet(""), kImages, FourReplicas());
   const PassSettings settings = SettingsOf(*model);
