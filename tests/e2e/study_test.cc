@@ -1,11 +1,13 @@
 // Studies as their users run them: planned, run, killed, gone on with, reported.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "base/file.h"
@@ -381,6 +383,39 @@ seeds: 1
   EXPECT_NE(result.status, 0);
   EXPECT_THAT(result.err, HasSubstr("nowhere"));
   EXPECT_THAT(result.err, HasSubstr("(rate "));
+}
+
+// A trial alone has the cores of the machine: two replicas with statistics of their own compute at
+// once, and the memory of two is in use.
+TEST_F(StudyTest, ATrialThatRunsAloneHasAllCores) {
+  if (AvailableCores() < 2) GTEST_SKIP() << "needs two cores";
+  WriteFileAtomically(file_, R"(name: alone
+run:
+  data: {dataset: shapes, shapes: {train_samples: 128, test_samples: 16}}
+  model: {architecture: vgg_small, norm: {kind: batch, batch: replica}}
+  cluster: {replicas: 2, batch_per_replica: 32}
+at_once: 1
+axes:
+  - {name: rate, path: train.learning_rate.base, values: [0.01]}
+seeds: 1
+claims:
+  - {text: Little memory, measure: tensor_bytes, arm: {rate: 0.01}, supported: {below: 1}}
+)");
+  const auto bytes = [&](const std::string& out, const std::vector<std::string>& before) {
+    ProcessOptions options = RunInto(out);
+    options.argv.insert(options.argv.begin(), before.begin(), before.end());
+    const ProcessResult run = RunProcess(options);
+    EXPECT_EQ(run.status, 0) << run.err << run.out;
+    return nlohmann::json::parse(Read(out + "/results.jsonl"))["timings"]["tensor_bytes"]
+        .get<double>();
+  };
+  cpu_set_t cores;
+  ASSERT_EQ(sched_getaffinity(0, sizeof cores, &cores), 0);
+  int first = 0;
+  while (!CPU_ISSET(first, &cores)) ++first;
+  const double on_all = bytes("all", {});
+  const double on_one = bytes("one", {"taskset", "-c", std::to_string(first)});
+  EXPECT_GT(on_all, 1.3 * on_one);
 }
 
 // Trials on 1 and on 2 processes end in the same bits, and one page shows both studies.

@@ -125,7 +125,7 @@ void PrintEstimate(const study::Plan& plan, const StudyArguments& arguments) {
   constexpr double kForward = 1.0 / 3;
   const study::StudyFile& file = plan.file();
   const bool tunes = !file.tuning_grid.empty();
-  LocalTrialRunner runner(arguments.backend);
+  LocalTrialRunner runner(arguments.backend, ".", AtOnce(arguments, file.spec));
   double seconds = 0;
   bool probes = false;
   const std::vector<size_t> chosen = Calibrated(plan.cells().size());

@@ -38,7 +38,7 @@ int RunStudy(const StudyArguments& arguments) {
   PrepareStudyFolder(folder, plan.file());
   study::ResultLog log(folder / study::kResultsFile);
   RemoveLeftTrials(folder);
-  LocalTrialRunner runner(arguments.backend, folder);
+  LocalTrialRunner runner(arguments.backend, folder, at_once);
   if (const size_t others = log.KeepOnly(runner.by()); others > 0) {
     const std::string count = Plural(static_cast<long long>(others), "result");
     Say(stdout, "%s\n",

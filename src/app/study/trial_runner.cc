@@ -49,11 +49,13 @@ v1::RunSpec FewSteps(const v1::RunSpec& run) {
 
 }  // namespace
 
-LocalTrialRunner::LocalTrialRunner(const std::string& backend, std::filesystem::path scratch)
+LocalTrialRunner::LocalTrialRunner(const std::string& backend, std::filesystem::path scratch,
+                                   int at_once)
     : backend_(MakeBackend(backend)),
       by_("syncbn " + ProgramVersion() + ", " + std::string(backend_->name()) + ": " +
           backend_->Description()),
-      scratch_(std::move(scratch)) {}
+      scratch_(std::move(scratch)),
+      concurrency_(std::max(1, AvailableCores() / std::max(1, at_once))) {}
 
 std::optional<study::TrialRecord> LocalTrialRunner::Run(const study::TrialResult& /*trial*/,
                                                         const v1::RunSpec& run, int processes,
@@ -76,7 +78,8 @@ std::optional<study::TrialRecord> LocalTrialRunner::RunHere(const v1::RunSpec& r
   try {
     const train::PreparedRun prepared(run, datasets_);
     record.classes = prepared.data().train().classes();
-    train::RunEnvironment environment{.backend = backend_.get(), .datasets = &datasets_};
+    train::RunEnvironment environment{
+        .backend = backend_.get(), .datasets = &datasets_, .concurrency = concurrency_};
     environment.training.metrics = &sink;
     environment.training.stop = stop;
     const train::Summary summary = train::RunTraining(prepared, std::move(environment)).summary;
@@ -111,7 +114,8 @@ LocalTrialRunner::Images LocalTrialRunner::ImagesOf(const v1::RunSpec& run) {
 
 train::Summary LocalTrialRunner::RunBriefly(const v1::RunSpec& run) {
   const train::PreparedRun prepared(run, datasets_);
-  train::RunEnvironment environment{.backend = backend_.get(), .datasets = &datasets_};
+  train::RunEnvironment environment{
+      .backend = backend_.get(), .datasets = &datasets_, .concurrency = concurrency_};
   environment.training.evaluate = false;
   return train::RunTraining(prepared, std::move(environment)).summary;
 }

@@ -15,8 +15,10 @@ namespace syncbn::app {
 
 class LocalTrialRunner final : public study::TrialRunner {
  public:
-  // `scratch`: an existing folder, for trials of several processes.
-  explicit LocalTrialRunner(const std::string& backend, std::filesystem::path scratch = ".");
+  // `scratch`: an existing folder, for trials of several processes. `at_once`: trials that go on
+  // side by side, which share the cores of this machine.
+  explicit LocalTrialRunner(const std::string& backend, std::filesystem::path scratch = ".",
+                            int at_once = 1);
 
   // What of this program and machine the bits of a result depend on.
   const std::string& by() const { return by_; }
@@ -43,6 +45,8 @@ class LocalTrialRunner final : public study::TrialRunner {
   const std::unique_ptr<backend::Backend> backend_;
   const std::string by_;
   const std::filesystem::path scratch_;
+  // Replicas of a trial that compute at once.
+  const int concurrency_;
   data::DatasetCache datasets_;
 };
 
