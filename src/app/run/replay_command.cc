@@ -257,7 +257,7 @@ void AddReplayCommand(CommandLine& line) {
       ->type_name("DIR");
   command
       ->add_option("--weights", arguments->weights,
-                   "where the file of model.init.from lies by now, for a step before the first "
+                   "where the file of model.init.from lies now, for a step before any\n"
                    "checkpoint")
       ->type_name("FILE")
       ->check(NotEmpty());

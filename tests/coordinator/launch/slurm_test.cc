@@ -79,12 +79,14 @@ class SlurmTest : public ::testing::Test {
     markers_.push_back(attempt.request.marker);
     return attempt;
   }
-  // A new launcher each time, as after a restart of the coordinator.
+  // A new launcher each time, as after a restart of the coordinator; but one for a whole wait, as it counts how long it
+  // has waited for a record itself.
   Observation WaitFor(const Attempt& attempt, Observation::Kind kind) {
+    SlurmLauncher launcher = Launcher();
     const auto end = std::chrono::steady_clock::now() + seconds(90);
     Observation seen;
     while (std::chrono::steady_clock::now() < end) {
-      seen = Launcher().Observe(attempt.request.attempt);
+      seen = launcher.Observe(attempt.request.attempt);
       if (seen.kind == kind) return seen;
       if (seen.kind == Observation::Kind::kEnded) break;
       std::this_thread::sleep_for(milliseconds(100));
