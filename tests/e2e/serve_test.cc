@@ -344,7 +344,7 @@ TEST_F(ServeTest, AFolderOfAnotherJobIsRefusedOrTheJobFailsAndTouchesNothing) {
   };
   const std::filesystem::path folder = data() / "output" / "shared";
   const std::string first = Submit(spec).name();
-  EXPECT_EQ(refusal(), "output_folder " + folder.string() + " is that of jobs/1: choose another one");
+  EXPECT_EQ(refusal(), "output_folder " + folder.string() + " belongs to jobs/1: choose another one");
   Pace(0);
   ASSERT_EQ(WaitForEnd(first).state(), v1::Job::SUCCEEDED);
   const std::string before = ReadFile(folder / "summary.json");

@@ -177,8 +177,14 @@ int Replay(const Arguments& arguments) {
       observer.OnWarning("the bits may be others than the run's: " + other);
     }
     environment.resume_from = std::move(stored);
+    if (!arguments.weights.empty()) {
+      observer.OnWarning("--weights is not used: there is a checkpoint before step " +
+                         std::to_string(arguments.step));
+    }
   } else if (const std::string& from = file.spec.model().init().from(); !from.empty()) {
     environment.weights = ReadInitialWeights(arguments, from, store);
+  } else if (!arguments.weights.empty()) {
+    observer.OnWarning("--weights is not used: the run began with weights of its own");
   }
   train::TrainerOptions& options = environment.training;
   options.observer = &observer;

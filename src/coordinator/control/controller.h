@@ -247,6 +247,8 @@ class Controller {
   struct Stray {
     bool known = false;  // to the store
     bool told = false;   // by order
+    // A try is in the pool: no other is put behind it.
+    bool under_way = false;
     MonotonicTime next_try{};
   };
   void FindStrays();

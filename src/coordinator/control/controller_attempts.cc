@@ -118,6 +118,12 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
         options_.log(AttemptName(id.job, id.attempt) + ": " + observation.trouble);
       open.waiting = observation.trouble;
       open.in_queue = false;
+      if (observation.record_awaited && open.record.status.state == JobState::kStarting) {
+        // The record says why it did not start; the limit of the start would only say that it did
+        // not.
+        open.waiting = observation.detail;
+        open.WaitsInQueue(Now(), observation.begin, options_.job_policy.start_limit);
+      }
       if (observation.begin && open.record.status.attempt_live)
         open.BeganAt(Now(), *observation.begin);
       open.unseen.clear();

@@ -25,16 +25,20 @@ void Controller::EndStrays(MonotonicTime now) {
   {
     std::lock_guard lock(mutex_);
     for (auto& [name, stray] : strays_) {
-      // One after another with whatever else is done for its job.
-      if (now < stray.next_try || !pool_->IsIdle(name.first)) continue;
+      if (now < stray.next_try || stray.under_way) continue;
       stray.next_try = now + options_.stray_every;
+      stray.under_way = true;
       due.push_back({{name.first, name.second}, stray.known});
     }
   }
   for (const auto& [id, known] : due) {
+    // One after another with whatever else is done for its job, which may be at its next attempt.
     pool_->Post(id.job, [this, id = id, known = known] {
       Guarded("ending " + AttemptName(id.job, id.attempt) + ", of which no job hears any more",
               [&] { EndStray(id, known); });
+      std::lock_guard lock(mutex_);
+      const auto found = strays_.find({id.job, id.attempt});
+      if (found != strays_.end()) found->second.under_way = false;
     });
   }
 }
@@ -44,15 +48,22 @@ void Controller::EndStray(AttemptId id, bool known) {
   // Of whatever store one is that this store does not know: only its folder knows what its
   // processes carry.
   const AttemptRef attempt = known ? RefOf(id) : AttemptRef{.id = id, .folder = FolderOf(id)};
-  bool told = known;
+  bool told = known, first = false;
   {
     std::lock_guard lock(mutex_);
     Stray& stray = strays_[{id.job, id.attempt}];
     told = told || stray.told;
+    first = !stray.told;
     stray.told = true;
   }
   std::error_code unreadable;
   const bool gone = !std::filesystem::exists(attempt.folder, unreadable) && !unreadable;
+  // The order may never have been written, and without one whoever looks starts what was not taken.
+  if (known && first && !gone) {
+    Guarded("telling " + name + " to end", [&] {
+      options_.launcher->Stop(attempt, StopLevel::kTerminate, "the attempt was given up");
+    });
+  }
   // With its job everything that could be known of it was deleted.
   const bool ended = gone || (told ? options_.launcher->Force(attempt) : Observe(attempt)).kind ==
                                  Observation::Kind::kEnded;

@@ -55,7 +55,7 @@ void Controller::CheckOutputAmongOpen(const v1::Job& spec) const {
   if (spec.output_folder().empty()) return;
   auto refuse = [&](int64_t id) {
     throw ApiError(ErrorCode::kAlreadyExists, "OUTPUT_FOLDER_TAKEN",
-                   "output_folder " + spec.output_folder() + " is that of " + JobName(id) +
+                   "output_folder " + spec.output_folder() + " belongs to " + JobName(id) +
                        ": choose another one",
                    {{"path", spec.output_folder()}});
   };

@@ -71,6 +71,9 @@ struct Observation {
   std::optional<WallTime> begin = {};
   // Of one that is alive as far as is known: why it may not be, with the host's name.
   std::string trouble = {};
+  // Of one that its folder has alive: the batch system has ended it, and what it wrote of its end
+  // is waited for. Nothing of it registers any more.
+  bool record_awaited = false;
 };
 
 // How long a launcher may have to wait for others.

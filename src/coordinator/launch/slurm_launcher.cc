@@ -270,6 +270,8 @@ Observation SlurmLauncher::Look(const AttemptRef& attempt) {
     return {.kind = Observation::Kind::kUnknown, .detail = error.message()};
   }
   if (exit) return ObserveEnding(folder, *exit, job);
+  // What was said of its end before was not so.
+  if (job && job->phase != SlurmPhase::kEnded) Forget(folder);
   if (job && job->phase == SlurmPhase::kWaiting) {
     return {.kind = Observation::Kind::kWaiting,
             .detail = "Slurm: " + job->state + " (" + job->reason + ")"};
@@ -287,7 +289,8 @@ Observation SlurmLauncher::Look(const AttemptRef& attempt) {
       Since(folder, "record") < options_.record_time) {
     return {.kind = Observation::Kind::kAlive,
             .detail = "has ended in Slurm; its exit record is waited for",
-            .written = folder.Written()};
+            .written = folder.Written(),
+            .record_awaited = true};
   }
   // Slurm has ended what was left of it.
   v1::ExitRecord record;
@@ -299,7 +302,8 @@ Observation SlurmLauncher::Look(const AttemptRef& attempt) {
   if (job) record.set_batch_state(job->state);
   record.set_message((job ? EndOf(*job) : "Slurm does not know the job") +
                      (damage.empty() ? "" : "; " + damage));
-  *record.mutable_end_time() = ToProto(Clock::System().Now());
+  // The wait for a record is not the attempt's time.
+  *record.mutable_end_time() = ToProto(Clock::System().Now() - Since(folder, "record"));
   return Close(folder, std::move(record));
 }
 
@@ -309,6 +313,11 @@ std::chrono::milliseconds SlurmLauncher::Since(const AttemptFolder& folder,
   std::lock_guard lock(mutex_);
   const auto [since, first] = since_[folder.path()].emplace(what, now);
   return std::chrono::duration_cast<std::chrono::milliseconds>(now - since->second);
+}
+
+void SlurmLauncher::Forget(const AttemptFolder& folder) {
+  std::lock_guard lock(mutex_);
+  since_.erase(folder.path());
 }
 
 bool SlurmLauncher::MayClear(const AttemptFolder& folder) {

@@ -73,6 +73,7 @@ class SlurmLauncher : public Launcher {
   // How long ago `what` was first asked about for this attempt. By this machine's clock: the time
   // in a record is another host's.
   std::chrono::milliseconds Since(const AttemptFolder& folder, const std::string& what);
+  void Forget(const AttemptFolder& folder);
   // Slurm still has time to clear up.
   bool MayClear(const AttemptFolder& folder);
   // Writes the record, unless there is one: the one that is there counts.

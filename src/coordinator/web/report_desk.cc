@@ -7,6 +7,7 @@
 #include "client/fetched_study.h"
 #include "coordinator/api_error.h"
 #include "coordinator/service/status.h"
+#include "coordinator/store/study_table.h"
 #include "study/document/html.h"
 #include "study/document/markdown.h"
 #include "study/plan.h"
@@ -40,7 +41,8 @@ std::string StudyOf(const std::string& body) {
     throw ApiError(ErrorCode::kInvalidArgument, "MESSAGE_INVALID",
                    "the body is not {\"name\": \"studies/3\"}");
   }
-  return name->get<std::string>();
+  // One report for every way of writing the number.
+  return StudyName(ParseStudyName(name->get<std::string>()));
 }
 
 HttpAnswer RefusalOf(const std::exception_ptr& thrown) {

@@ -1,4 +1,5 @@
 """The programs that tests/bench/compare times: syncbn, and its peers, which stay alive between their turns."""
+import contextlib
 import json
 import os
 import signal
@@ -140,7 +141,8 @@ class Peer:
 
     def close(self):
         for process in self.processes:
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # of one that has ended
+                process.stdin.close()
         for process in self.processes:
             try:
                 process.wait(20)

@@ -61,9 +61,11 @@ class FakeLauncher : public Launcher {
       return {.kind = Observation::Kind::kWaiting, .detail = "PENDING", .begin = begin};
     if (!kept.exit) {
       return {.kind = Observation::Kind::kAlive,
+              .detail = awaited ? "its exit record is waited for" : "",
               .written = written,
               .begin = begin,
-              .trouble = lost ? "the node n1 does not answer" : ""};
+              .trouble = lost ? "the node n1 does not answer" : "",
+              .record_awaited = awaited};
     }
     return {.kind = Observation::Kind::kEnded, .exit = kept.exit};
   }
@@ -147,6 +149,7 @@ class FakeLauncher : public Launcher {
   std::atomic<bool> silent = false;       // nobody can say what has become of it
   std::atomic<bool> waiting = false;      // a batch system has what lives in its queue
   std::atomic<bool> lost = false;         // its node does not answer
+  std::atomic<bool> awaited = false;  // a batch system has ended it, and its record is not seen yet
   std::atomic<int64_t> began = 0;  // when the first of it ran, by the calendar; 0: nobody says
   std::atomic<int64_t> written = 1;       // by what lives
   std::optional<RankActivity> activity;

@@ -308,7 +308,7 @@ TEST_F(ControllerTest, OfTwoSubmissionsOfOneFolderAtTheSameMomentOneIsTaken) {
   writer.join();
   EXPECT_EQ(std::ranges::count(errors, ""), 1);
   EXPECT_EQ(std::ranges::count(errors,
-                               "ALREADY_EXISTS: output_folder /shared/run is that of jobs/1: "
+                               "ALREADY_EXISTS: output_folder /shared/run belongs to jobs/1: "
                                "choose another one"),
             3);
 }

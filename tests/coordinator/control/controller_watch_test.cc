@@ -181,6 +181,54 @@ TEST_F(WatchTest, AQueueThatCannotBeAskedAfterARestartEndsNoStartAndItsTimeIsNot
   EXPECT_EQ(View(job).used_time().seconds(), 20 * 60);
 }
 
+// The limit of a start would only say that nobody registered, and start the job again.
+TEST_F(WatchTest, TheRecordOfAnEndIsWaitedForLongerThanAStartMayTake) {
+  options.places = false;
+  const int64_t job = Submit();
+  WaitForAttempt(job, 1);
+  launcher.awaited = true;
+  for (int i = 0; i < 4; ++i) {
+    LetItLook();
+    clock.Advance(seconds(110));
+  }
+  LetItLook();
+  EXPECT_EQ(StateOf(job), JobState::kStarting);
+  EXPECT_EQ(View(job).pending().message(), "its exit record is waited for");
+  EXPECT_EQ(View(job).used_time().seconds(), 0);
+  v1::ExitRecord refused;
+  refused.set_cause(v1::ExitRecord::NOT_STARTED);
+  refused.set_message("syncbn: no such file");
+  *refused.mutable_end_time() = ToProto(clock.Now());
+  launcher.End({job, 1}, refused);
+  WaitForState(job, JobState::kFailed);
+  EXPECT_THAT(View(job).failure().message(), HasSubstr("syncbn: no such file"));
+}
+
+TEST_F(WatchTest, AnAttemptThatWasGivenUpIsEndedWhileItsJobIsAtTheNext) {
+  launcher.obedient = false;
+  launcher.unreachable = true;
+  const int64_t job = Submit();
+  WaitForAttempt(job, 1);
+  LetItLook();
+  clock.Advance(seconds(121));
+  WaitForState(job, JobState::kRecovering);
+  WaitUntil("it is told", [&] { return !launcher.Get({job, 1}).stops.empty(); });
+  clock.Advance(minutes(4));
+  WaitUntil("force is tried", [&] { return launcher.Get({job, 1}).forced == 1; });
+  clock.Advance(seconds(31));
+  WaitUntil("it is given up", [&] { return !Get(job).status.attempt_live; });
+  clock.Advance(seconds(11));
+  WaitForAttempt(job, 2);
+  Register({job, 2});
+  EXPECT_EQ(StateOf(job), JobState::kRunning);
+  launcher.unreachable = false;
+  clock.Advance(seconds(31));
+  WaitUntil("it is ended", [&] { return !launcher.IsAlive({job, 1}); });
+  EXPECT_TRUE(launcher.IsAlive({job, 2}));
+  launcher.End({job, 2}, FakeLauncher::Ended(0));
+  WaitForState(job, JobState::kSucceeded);
+}
+
 TEST_F(WatchTest, WhatNeverLeftTheQueueHasUsedNothing) {
   options.places = false;
   launcher.waiting = true;

@@ -363,7 +363,8 @@ Observation KubernetesLauncher::ObserveUnexplained(const AttemptFolder& folder,
   if (!over && damage.empty() && waited < options_.record_time) {
     return {.kind = Observation::Kind::kAlive,
             .detail = "has ended in Kubernetes; its exit record is waited for",
-            .written = folder.Written()};
+            .written = folder.Written(),
+            .record_awaited = true};
   }
   const bool lost_folder = !std::filesystem::exists(folder.path() / "attempt.json");
   std::filesystem::create_directories(folder.path());
@@ -381,6 +382,8 @@ Observation KubernetesLauncher::ObserveUnexplained(const AttemptFolder& folder,
                 : v1::ExitRecord::NOT_STARTED,
       state ? "Kubernetes: " + (state->words.empty() ? "the MPIJob is being deleted" : state->words)
             : "the MPIJob " + name + " is not in Kubernetes any more: somebody has deleted it");
+  // The wait for a record is not the attempt's time.
+  *record.mutable_end_time() = ToProto(Clock::System().Now() - waited);
   if (!damage.empty()) AddWords(record, damage);
   if (state && state->suspended) {
     record.set_batch_state("Suspended");

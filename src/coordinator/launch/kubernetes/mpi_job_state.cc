@@ -179,8 +179,10 @@ std::string WhyLost(const json& pod, WallTime now) {
   const auto until = TimeIn(At(pod, "metadata"), "deletionTimestamp");
   if (until && now - *until > kLate)
     return NameOf(pod) + " was to be gone at " + Text(At(pod, "metadata"), "deletionTimestamp");
-  if (phase == "Running" && Text(ConditionOf(pod, "Ready"), "status") == "False" &&
-      Holds(pod, "ContainersReady")) {
+  // One whose readiness gates are not met is heard all the same.
+  const json& ready = ConditionOf(pod, "Ready");
+  if (phase == "Running" && Text(ready, "status") == "False" && Holds(pod, "ContainersReady") &&
+      Text(ready, "reason") != "ReadinessGatesNotReady") {
     return NameOf(pod) + " was ready when it was last heard and is not called so any more";
   }
   return "";
