@@ -214,7 +214,7 @@ def submits_watches_and_cancels(page, server, pictures):
 def averages_over_seeds(page, server):
     """Two runs that differ in their seed are one curve, the mean and the range of what the server has of both."""
     chart = "document.querySelector('[data-series=\"train/loss\"]')"
-    page.wait(f"{chart}?.querySelector('canvas')", "the curve of train/loss")
+    page.wait(f"!!{chart}?.querySelector('canvas')", "the curve of train/loss")
     last = {}
     for job in ("jobs/2", "jobs/3"):
         series = server.call("MetricsService/QueryMetrics", {"job": job, "names": ["train/loss"], "max_buckets": 300})["series"][0]
