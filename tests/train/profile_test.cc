@@ -79,25 +79,27 @@ TEST(Profile, HasEveryLayerOfEveryReplicaInEveryStep) {
   }
   // ReLU and the sum of the residual block are fused into the norms before them; what the block
   // computes itself is the sum of two gradients. The block's last norm waits for its statistics
-  // while the shortcut is computed.
+  // while the shortcut is computed. A weight's gradient is computed within the norm before it,
+  // whose sums are under way: that of the last layer within the block's last norm, those of the
+  // shortcut and of the body's second convolution within the body's first norm.
   const Pass expected = {{{"", "forward"}, 1},
                          {{"", "loss"}, 1},
                          {{"", "gradients"}, 1},
                          {{"0", "forward"}, 1},
-                         {{"0", "backward"}, 1},
+                         {{"0", "backward"}, 2},
                          {{"1", "forward"}, 1},
-                         {{"1", "backward"}, 1},
+                         {{"1", "backward"}, 2},
                          {{"3", "backward"}, 1},
                          {{"3.body.0", "forward"}, 1},
-                         {{"3.body.0", "backward"}, 1},
+                         {{"3.body.0", "backward"}, 2},
                          {{"3.body.1", "forward"}, 1},
-                         {{"3.body.1", "backward"}, 1},
+                         {{"3.body.1", "backward"}, 3},
                          {{"3.body.3", "forward"}, 1},
-                         {{"3.body.3", "backward"}, 1},
+                         {{"3.body.3", "backward"}, 2},
                          {{"3.body.4", "forward"}, 2},
-                         {{"3.body.4", "backward"}, 1},
+                         {{"3.body.4", "backward"}, 2},
                          {{"3.shortcut.0", "forward"}, 1},
-                         {{"3.shortcut.0", "backward"}, 1},
+                         {{"3.shortcut.0", "backward"}, 2},
                          {{"3.shortcut.1", "forward"}, 1},
                          {{"3.shortcut.1", "backward"}, 1},
                          {{"5", "forward"}, 1},
@@ -105,7 +107,7 @@ TEST(Profile, HasEveryLayerOfEveryReplicaInEveryStep) {
                          {{"6", "forward"}, 1},
                          {{"6", "backward"}, 1},
                          {{"7", "forward"}, 1},
-                         {{"7", "backward"}, 1}};
+                         {{"7", "backward"}, 2}};
   EXPECT_EQ(passes.size(), static_cast<size_t>(kReplicas * kSteps));
   for (const auto& [key, pass] : passes) {
     ASSERT_EQ(pass, expected) << "replica " << key.first << ", step " << key.second;
