@@ -1,5 +1,6 @@
 // How the controller watches attempts: by which clock, in silence, and after it was stopped itself.
 #include "coordinator/control/newest_revisions.h"
+#include "coordinator/launch/attempt_folder.h"
 #include "tests/coordinator/control/controller_fixture.h"
 
 namespace syncbn::coordinator {
@@ -209,6 +210,8 @@ TEST_F(WatchTest, AnAttemptThatWasGivenUpIsEndedWhileItsJobIsAtTheNext) {
   launcher.unreachable = true;
   const int64_t job = Submit();
   WaitForAttempt(job, 1);
+  // One whose folder is gone was deleted with its job.
+  AttemptFolder(store.folder() / AttemptName(job, 1)).Create({});
   LetItLook();
   clock.Advance(seconds(121));
   WaitForState(job, JobState::kRecovering);
