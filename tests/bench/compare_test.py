@@ -95,6 +95,18 @@ class Compare(unittest.TestCase):
         self.assertEqual(ended.returncode, 0, ended.stderr)
         self.assertIn("left out: pytorch has ended: no threads today", ended.stdout)
 
+    def test_a_peer_that_does_not_answer_is_left_out(self):
+        script = self.changed_tree("torch.set_num_threads(1)", "__import__('time').sleep(1000)")
+        path = os.path.join(os.path.dirname(script), "peers", "programs.py")
+        with open(path) as file:
+            text = file.read()
+        self.assertIn("PATIENCE_SECONDS = 900", text)
+        with open(path, "w") as file:
+            file.write(text.replace("PATIENCE_SECONDS = 900", "PATIENCE_SECONDS = 3"))
+        ended = compare("--peers", "pytorch", "--settings", "one", script=script)
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertIn("left out: pytorch has not answered for 3 s", ended.stdout)
+
     def test_wrong_words_are_named(self):
         ended = compare("--peers", "torch")
         self.assertEqual(ended.returncode, 2)
