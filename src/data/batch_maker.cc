@@ -1,7 +1,7 @@
 #include "data/batch_maker.h"
 
 #include <algorithm>
-#include <cstring>
+#include <array>
 #include <utility>
 
 #include "base/check.h"
@@ -96,21 +96,70 @@ Batch BatchMaker::Make(std::span<const uint64_t> sample_ids, int64_t epoch) cons
 
 Batch BatchMaker::Make(std::span<const uint64_t> sample_ids, int64_t epoch,
                        const Allocator& allocate) const {
+  return Filled(Begin(sample_ids, epoch, allocate));
+}
+
+Batch BatchMaker::MakeFor(backend::Stream& stream, std::span<const uint64_t> sample_ids,
+                          int64_t epoch) const {
+  return Filled(BeginFor(stream, sample_ids, epoch, AllocateAligned));
+}
+
+Batch BatchMaker::Filled(BatchDraft draft) const {
+  Fill(draft, 0, draft.size());
+  return Finish(std::move(draft));
+}
+
+BatchDraft BatchMaker::Begin(std::span<const uint64_t> sample_ids, int64_t epoch,
+                             const Allocator& allocate) const {
   const ImageShape& image = dataset_.image_shape();
   const auto n = static_cast<int64_t>(sample_ids.size());
   const std::shared_ptr<void> memory = allocate(BatchBytes(n));
-  Batch batch;
+  BatchDraft draft{.epoch = epoch};
+  Batch& batch = draft.batch;
   batch.images = Tensor({n, image.height, image.width, image.channels}, DType::kFloat32, memory);
   batch.labels = Tensor({n}, DType::kInt32, memory, WholeLines(batch.images.bytes()));
   batch.sample_ids.assign(sample_ids.begin(), sample_ids.end());
-  float* out = batch.images.Data<float>();
-  int32_t* label = batch.labels.Data<int32_t>();
+  return draft;
+}
+
+BatchDraft BatchMaker::BeginFor(backend::Stream& stream, std::span<const uint64_t> sample_ids,
+                                int64_t epoch, const Allocator& allocate) const {
+  if (&stream.device() == &Device::Host()) return Begin(sample_ids, epoch, allocate);
+  const auto n = static_cast<int64_t>(sample_ids.size());
+  BatchDraft draft{.epoch = epoch, .stream = &stream};
+  draft.block = stream.NewOnHost({RawBytes(n)}, DType::kUint8);
+  draft.batch = RawIn(draft.block, n);
+  draft.batch.sample_ids.assign(sample_ids.begin(), sample_ids.end());
+  std::ranges::copy(writer_.values(), draft.batch.raw.values.Data<float>());
+  return draft;
+}
+
+void BatchMaker::Fill(const BatchDraft& draft, int64_t begin, int64_t end) const {
+  const int64_t elements = dataset_.image_shape().elements();
+  Tensor labels = draft.batch.labels, images = draft.batch.images;
+  backend::RawImages raw = draft.batch.raw;
   std::vector<uint8_t> made;
-  for (uint64_t sample : sample_ids) {
-    *label++ = dataset_.Label(static_cast<int64_t>(sample));
-    writer_.Write(ChangeOf(sample, epoch), PixelsOf(sample, epoch, made).data(), out);
-    out += image.elements();
+  for (int64_t i = begin; i < end; ++i) {
+    const uint64_t sample = draft.batch.sample_ids[static_cast<size_t>(i)];
+    labels.Data<int32_t>()[i] = dataset_.Label(static_cast<int64_t>(sample));
+    const backend::ImageChange change = ChangeOf(sample, draft.epoch);
+    const std::span<const uint8_t> pixels = PixelsOf(sample, draft.epoch, made);
+    if (draft.stream == nullptr) {
+      writer_.Write(change, pixels.data(), images.Data<float>() + i * elements);
+      continue;
+    }
+    std::ranges::copy(pixels, raw.pixels.Data<uint8_t>() + i * elements);
+    const std::array<int64_t, 3> drawn = {change.dy, change.dx, int64_t{change.flip}};
+    std::ranges::transform(drawn, raw.changes.Data<int32_t>() + 3 * i,
+                           [](int64_t number) { return static_cast<int32_t>(number); });
   }
+}
+
+Batch BatchMaker::Finish(BatchDraft draft) const {
+  if (draft.stream == nullptr) return std::move(draft.batch);
+  Batch batch = RawIn(draft.stream->Upload(draft.block), draft.size());
+  batch.sample_ids = std::move(draft.batch.sample_ids);
+  batch.ready = draft.stream->Record();
   return batch;
 }
 
@@ -136,33 +185,6 @@ int64_t BatchMaker::RawBytes(int64_t samples) const {
   return WholeLines(image.channels * 256 * int64_t{sizeof(float)}) +
          WholeLines(samples * 3 * int64_t{sizeof(int32_t)}) +
          WholeLines(samples * int64_t{sizeof(int32_t)}) + WholeLines(samples * image.elements());
-}
-
-Batch BatchMaker::MakeFor(backend::Stream& stream, std::span<const uint64_t> sample_ids,
-                          int64_t epoch) const {
-  if (&stream.device() == &Device::Host()) return Make(sample_ids, epoch);
-  const auto n = static_cast<int64_t>(sample_ids.size());
-  const auto elements = static_cast<size_t>(dataset_.image_shape().elements());
-  Tensor block = stream.NewOnHost({RawBytes(n)}, DType::kUint8);
-  Batch here = RawIn(block, n);
-  std::ranges::copy(writer_.values(), here.raw.values.Data<float>());
-  uint8_t* pixels = here.raw.pixels.Data<uint8_t>();
-  int32_t* drawn = here.raw.changes.Data<int32_t>();
-  int32_t* label = here.labels.Data<int32_t>();
-  std::vector<uint8_t> made;
-  for (uint64_t sample : sample_ids) {
-    *label++ = dataset_.Label(static_cast<int64_t>(sample));
-    std::memcpy(pixels, PixelsOf(sample, epoch, made).data(), elements);
-    pixels += elements;
-    const backend::ImageChange change = ChangeOf(sample, epoch);
-    for (const int64_t number : {change.dy, change.dx, int64_t{change.flip}}) {
-      *drawn++ = static_cast<int32_t>(number);
-    }
-  }
-  Batch batch = RawIn(stream.Upload(block), n);
-  batch.sample_ids.assign(sample_ids.begin(), sample_ids.end());
-  batch.ready = stream.Record();
-  return batch;
 }
 
 }  // namespace syncbn::data

@@ -20,6 +20,17 @@ class RunSpec;
 
 namespace syncbn::data {
 
+// A batch in the making: its memory, which BatchMaker::Fill writes. Moved, never copied.
+struct BatchDraft {
+  int64_t epoch = 0;
+  // Whose device makes the images itself; null: they are made on the host.
+  backend::Stream* stream = nullptr;
+  Tensor block;  // on the host, all that goes to the device
+  Batch batch;   // its parts, on the host
+
+  int64_t size() const { return batch.size(); }
+};
+
 // Refers to a Dataset that must outlive it. Immutable: any number of threads may call it.
 class BatchMaker {
  public:
@@ -53,10 +64,21 @@ class BatchMaker {
   // in one piece. The host waits for nothing.
   Batch MakeFor(backend::Stream& stream, std::span<const uint64_t> sample_ids, int64_t epoch) const;
 
+  // The same in three steps, of which the second may be taken by any number of threads at once,
+  // each for other samples [begin, end) of the batch. The last gives the batch to the stream, if it
+  // has one.
+  BatchDraft Begin(std::span<const uint64_t> sample_ids, int64_t epoch,
+                   const Allocator& allocate) const;
+  BatchDraft BeginFor(backend::Stream& stream, std::span<const uint64_t> sample_ids, int64_t epoch,
+                      const Allocator& allocate) const;
+  void Fill(const BatchDraft& draft, int64_t begin, int64_t end) const;
+  Batch Finish(BatchDraft draft) const;
+
   // Bytes that `allocate` is asked for, for a batch of `samples`.
   size_t BatchBytes(int64_t samples) const;
 
  private:
+  Batch Filled(BatchDraft draft) const;
   backend::ImageChange ChangeOf(uint64_t sample, int64_t epoch) const;
   // The bytes of which the change makes the image: the data set's own, or made in `made`.
   std::span<const uint8_t> PixelsOf(uint64_t sample, int64_t epoch,

@@ -1,4 +1,6 @@
-// Batches for the replicas of this process, prepared ahead by background threads.
+// Batches for the replicas of this process, prepared ahead by background threads. Where images come
+// out of files all threads decode for the same batch, a sample at a time, so that none is idle
+// because fewer batches are prepared than there are threads.
 //
 // Every replica sees its own endless sequence of batches, one for each step, epoch after epoch,
 // from the position given at the start. What a batch holds depends on (seed, epoch, step, replica)
@@ -13,6 +15,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "data/batch_maker.h"
 #include "data/batch_plan.h"
@@ -48,6 +51,11 @@ class Loader {
   };
 
   Loader(const BatchMaker& maker, Sampler sampler, BatchPlan plan, const Options& options);
+  // One pass over the samples of `order` in the steps of `plan`, all of them changed as
+  // `options.epoch` asks; `options.step` is 0. For each replica Next is called at most as often as
+  // there are steps.
+  Loader(const BatchMaker& maker, std::vector<uint64_t> order, BatchPlan plan,
+         const Options& options);
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;

@@ -41,7 +41,10 @@ std::vector<EvaluationResult> EvaluateCheckpoint(const PreparedRun& run,
                              .epoch = std::max<int64_t>(0, step - 1) / plan.steps_per_epoch(),
                              .step = step};
   Evaluator evaluator(engine, run.train(), run.test(),
-                      {.batch_per_replica = batches, .precise_samples = options.precise_samples});
+                      {.batch_per_replica = batches,
+                       .precise_samples = options.precise_samples,
+                       .prefetch = spec.data().prefetch(),
+                       .threads = options.concurrency});
   std::vector<EvaluationResult> results;
   for (const v1::EvaluationMode mode : options.modes) {
     results.push_back(evaluator.Evaluate(mode, evaluated));

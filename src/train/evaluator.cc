@@ -5,6 +5,7 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "base/unknown_value.h"
@@ -75,11 +76,30 @@ Tensor Evaluator::PreciseStatistics(const ModelState& state, int64_t samples) {
                                       state.running_statistics, moments);
 }
 
+std::unique_ptr<data::Loader> Evaluator::LoaderFor(const data::BatchMaker& maker,
+                                                   const data::BatchPlan& plan,
+                                                   std::span<const uint64_t> order, int64_t epoch) {
+  if (maker.dataset().in_memory() || options_.prefetch == 0) return nullptr;
+  const backend::Backend& backend = engine_.backend();
+  if (copies_ == nullptr && &backend.device() != &Device::Host()) {
+    copies_ = backend.MakeCopyStream();
+  }
+  return std::make_unique<data::Loader>(
+      maker, std::vector<uint64_t>(order.begin(), order.end()), plan,
+      data::Loader::Options{.first_replica = engine_.first_replica(),
+                            .replicas = engine_.local_replicas(),
+                            .prefetch = options_.prefetch,
+                            .threads = options_.threads,
+                            .epoch = epoch,
+                            .copies = copies_.get()});
+}
+
 void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& plan,
                           std::span<const uint64_t> order, nn::Mode mode, const ModelState& state,
                           Tensor* sums, Tensor* moments) {
   const nn::Model& model = engine_.model();
   const comm::Group all{0, engine_.reducer().replicas()};
+  const std::unique_ptr<data::Loader> loader = LoaderFor(maker, plan, order, state.epoch);
   // The main executor has made the state, and what receives the moments.
   const backend::Event before = engine_.executors().main().Record();
   engine_.Run([&](int replica) {
@@ -100,6 +120,7 @@ void Evaluator::RunPasses(const data::BatchMaker& maker, const data::BatchPlan& 
         const data::PositionRange slice = plan.Slice(step, replica);
         data::Batch batch = [&] {
           const Engine::Waiting waiting(engine_, replica, state.step, Activity::kData);
+          if (loader != nullptr) return std::move(loader->Next(replica).batch);
           return maker.MakeFor(
               executor,
               order.subspan(static_cast<size_t>(slice.begin), static_cast<size_t>(slice.size())),

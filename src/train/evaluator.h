@@ -7,10 +7,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "data/batch_maker.h"
 #include "data/batch_plan.h"
+#include "data/loader.h"
 #include "nn/step_context.h"
 #include "syncbn/v1/run.pb.h"
 #include "train/engine.h"
@@ -42,6 +45,9 @@ class Evaluator {
     std::vector<int64_t> batch_per_replica;
     // Training samples of PreciseBN.
     int64_t precise_samples = 2048;
+    // Images of files are decoded as in training: so many batches ahead, by so many threads. Others
+    // are made by the replicas themselves.
+    int prefetch = 0, threads = 1;
   };
 
   // `test` makes the batches of the split, `train` those of the training split (as trained on, with
@@ -62,6 +68,10 @@ class Evaluator {
  private:
   // All of so many samples, in steps of training.
   data::BatchPlan PlanOf(int64_t samples) const;
+  // What decodes for a pass; null: the replicas make their batches.
+  std::unique_ptr<data::Loader> LoaderFor(const data::BatchMaker& maker,
+                                          const data::BatchPlan& plan,
+                                          std::span<const uint64_t> order, int64_t epoch);
   // Runs forward passes of `plan` over `maker`'s samples `order`; losses against labels are summed if
   // `sums` is given, on the host, moments merged if `moments` is, on the device. Waits for both.
   void RunPasses(const data::BatchMaker& maker, const data::BatchPlan& plan,
@@ -72,6 +82,7 @@ class Evaluator {
   const data::BatchMaker& train_;
   const data::BatchMaker& test_;
   const Options options_;
+  std::unique_ptr<backend::Stream> copies_;  // to a device, once there has been a loader
 };
 
 }  // namespace syncbn::train

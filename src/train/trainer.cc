@@ -49,7 +49,9 @@ Trainer::Trainer(const v1::RunSpec& spec, Engine& engine, const data::BatchMaker
       layouts_{&engine.model().parameters(), &engine.model().running_statistics(), &optimizer_},
       evaluator_(engine, train, test,
                  {.batch_per_replica = data::BatchPerReplica(spec.cluster()),
-                  .precise_samples = spec.train().evaluate().precise_samples()}),
+                  .precise_samples = spec.train().evaluate().precise_samples(),
+                  .prefetch = spec.data().prefetch(),
+                  .threads = options_.loader_threads}),
       step_(engine, BucketBytes(spec.cluster())),
       probes_(spec, engine, options_.probes),
       end_(std::min(end_step(), options_.stop_at.value_or(end_step()))) {

@@ -5,11 +5,15 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
 #include <thread>
 
+#include "backend/out_of_device_memory.h"
 #include "base/check.h"
 #include "data/buffer_pool.h"
+#include "data/pixel_source.h"
 #include "syncbn/v1/run.pb.h"
 #include "tests/data/data_files.h"
 
@@ -214,6 +218,118 @@ TEST_F(LoaderTest, MemoryOfABatchIsUsedAgain) {
   EXPECT_EQ(second.batch.images.Data<float>(), first);
   const LoadedBatch third = loader.Next(2);
   EXPECT_NE(third.batch.images.Data<float>(), first) << "the second is still held";
+}
+
+// Images that are made while others are: a sample waits until so many are in the making.
+class SlowImages : public PixelSource {
+ public:
+  explicit SlowImages(int together) : together_(together) {}
+
+  void Write(int64_t index, const ChooseCrop&, uint8_t* out) const override {
+    std::unique_lock lock(mutex_);
+    most_ = std::max(most_, ++inside_);
+    arrived_.notify_all();
+    const auto all = [&] { return late_ || most_ >= together_; };
+    late_ = !arrived_.wait_for(lock, std::chrono::seconds(20), all);
+    --inside_;
+    std::fill_n(out, 3, static_cast<uint8_t>(index));
+  }
+  Digest ContentDigest() const override { return {}; }
+  std::vector<std::string> Damaged() const override { return {}; }
+  int most() const {
+    std::lock_guard lock(mutex_);
+    return most_;
+  }
+
+ private:
+  const int together_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable arrived_;
+  mutable int inside_ = 0, most_ = 0;
+  mutable bool late_ = false;  // they are not waited for again
+};
+
+TEST(LoaderOfFiles, AllThreadsDecodeForTheOneBatchThatIsPrepared) {
+  constexpr int64_t kImages = 40;
+  const auto images = std::make_shared<SlowImages>(4);
+  const Dataset dataset({.name = "slow",
+                         .split = Split::kTrain,
+                         .image = {1, 1, 3},
+                         .classes = 1,
+                         .images = {},
+                         .labels = std::vector<int32_t>(kImages),
+                         .source = images});
+  const BatchMaker maker(dataset, {});
+  Loader loader(maker, Sampler({.samples = kImages, .shuffle = false}),
+                BatchPlan(kImages, {kImages}, v1::LAST_BATCH_KEEP), {.prefetch = 1, .threads = 4});
+  const LoadedBatch loaded = loader.Next(0);
+  EXPECT_EQ(images->most(), 4);
+  for (int64_t i = 0; i < kImages; ++i) {
+    EXPECT_EQ(loaded.batch.images.Data<float>()[3 * i], static_cast<float>(i / 255.0));
+  }
+}
+
+// Of which one does not fit a device.
+class TooLargeImages : public PixelSource {
+ public:
+  void Write(int64_t index, const ChooseCrop&, uint8_t* out) const override {
+    if (index == 5) throw backend::OutOfDeviceMemory("no room", 77);
+    std::fill_n(out, 3, uint8_t{0});
+  }
+  Digest ContentDigest() const override { return {}; }
+  std::vector<std::string> Damaged() const override { return {}; }
+};
+
+TEST(LoaderOfFiles, ALackOfMemoryReachesEveryReplicaAsWhatItIs) {
+  const Dataset dataset({.name = "large",
+                         .split = Split::kTrain,
+                         .image = {1, 1, 3},
+                         .classes = 1,
+                         .images = {},
+                         .labels = std::vector<int32_t>(8),
+                         .source = std::make_shared<TooLargeImages>()});
+  const BatchMaker maker(dataset, {});
+  for (const int prefetch : {0, 2}) {
+    Loader loader(maker, Sampler({.samples = 8, .shuffle = false}),
+                  BatchPlan(8, {4, 4}, v1::LAST_BATCH_KEEP),
+                  {.replicas = 2, .prefetch = prefetch, .threads = 3});
+    for (const int replica : {1, 0, 0}) {
+      if (replica == 0 && prefetch == 0) continue;
+      try {
+        while (true) loader.Next(replica);
+      } catch (const backend::OutOfDeviceMemory& error) {
+        EXPECT_EQ(error.available(), 77U);
+        EXPECT_THAT(error.what(),
+                    ContainsRegex("^no room\n  in loading the batch of epoch [01], step 0, "
+                                  "replica 1$"));
+      }
+    }
+  }
+}
+
+TEST_F(LoaderTest, APassGivesTheSamplesOfItsOrderOnceAndNoMore) {
+  const std::vector<uint64_t> order = {7, 52, 0, 7, 31, 12, 3, 3, 40, 41, 42, 1, 5};
+  const BatchPlan plan(static_cast<int64_t>(order.size()), kBatches, v1::LAST_BATCH_KEEP);
+  for (const int prefetch : {0, 1, 4}) {
+    Loader loader(maker_, order, plan,
+                  {.replicas = 4, .prefetch = prefetch, .threads = 2, .epoch = 3});
+    for (int64_t step = 0; step < plan.steps_per_epoch(); ++step) {
+      for (int replica = 0; replica < 4; ++replica) {
+        const PositionRange slice = plan.Slice(step, replica);
+        const Batch expected =
+            maker_.Make(std::span(order).subspan(static_cast<size_t>(slice.begin),
+                                                 static_cast<size_t>(slice.size())),
+                        3);
+        const LoadedBatch loaded = loader.Next(replica);
+        EXPECT_EQ(loaded.epoch, 3);
+        EXPECT_EQ(loaded.step, step);
+        EXPECT_EQ(loaded.batch.sample_ids, expected.sample_ids);
+        EXPECT_TRUE(
+            std::ranges::equal(loaded.batch.images.Span<float>(), expected.images.Span<float>()));
+      }
+    }
+    EXPECT_THROW(loader.Next(0), Error);
+  }
 }
 
 TEST(BufferPool, BlocksComeBackWhenTheirLastOwnerLetsGo) {

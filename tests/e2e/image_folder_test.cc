@@ -79,6 +79,11 @@ TEST_F(OwnImages, GiveEqualBitsOnAnyNumberOfProcessesAndThreads) {
   const auto digest = Json("one/summary.json").at("digest");
   EXPECT_EQ(Json("four/summary.json").at("digest"), digest);
   EXPECT_EQ(Json("none/summary.json").at("digest"), digest);
+  // Evaluated by the loader's threads or by the replicas.
+  for (const char* other : {"four", "none"}) {
+    EXPECT_EQ(Json(std::string(other) + "/summary.json").at("test"),
+              Json("one/summary.json").at("test"));
+  }
   Ok({"train", "own.yaml", "--out", "plain", "--quiet", "--set",
       "data.augment.color_jitter.hue=0"});
   EXPECT_NE(Json("plain/summary.json").at("digest"), digest);
