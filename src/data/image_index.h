@@ -76,6 +76,8 @@ struct IndexOptions {
   Say say = {};
   // A process that scans shows so often that it lives, and is waited for so long without that.
   std::chrono::milliseconds beat{5000}, patience{120000};
+  // Who waits for one says so that often.
+  std::chrono::milliseconds remind{60000};
 };
 
 // The same through the index file: FOLDER/../.NAME.syncbn-index, or, where that cannot be written,

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 using SteadyClock = std::chrono::steady_clock;
 
 // Before it is said that somebody else is waited for.
-constexpr std::chrono::seconds kUnsaid{1};
+constexpr std::chrono::milliseconds kUnsaid{1000};
 constexpr std::chrono::milliseconds kLook{50};
 
 bool IsAt(int descriptor, const fs::path& file) {
@@ -51,8 +51,9 @@ IndexLock::IndexLock(const std::vector<fs::path>& files, const fs::path& folder,
 IndexLock::~IndexLock() {
   if (descriptor_.get() < 0) return;
   beat_ = {};
-  // While it is locked: whoever waits sees that the file which it then gets is not there.
-  ::unlink(file_.c_str());
+  // While it is locked: whoever waits sees that the file which it then gets is not there. Another
+  // may lie in its place where somebody did not want to wait any longer.
+  if (IsAt(descriptor_.get(), file_)) ::unlink(file_.c_str());
 }
 
 IndexLock::Attempt IndexLock::TryAt(const fs::path& file) {
@@ -65,7 +66,7 @@ IndexLock::Attempt IndexLock::TryAt(const fs::path& file) {
   while (::flock(open.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return Attempt::kElsewhere;  // a file system without locks
-    if (!WaitFor(open)) return Attempt::kWithout;
+    if (!WaitFor(open, file)) return Attempt::kWithout;
     return Attempt::kAgain;
   }
   if (!IsAt(open.get(), file)) return Attempt::kAgain;
@@ -74,14 +75,14 @@ IndexLock::Attempt IndexLock::TryAt(const fs::path& file) {
 }
 
 // Until it may be free; false: nobody lives who has it.
-bool IndexLock::WaitFor(const Descriptor& descriptor) {
+bool IndexLock::WaitFor(const Descriptor& descriptor, const fs::path& file) {
   waited_ = true;
   const auto say = [&](const std::string& line) {
     if (options_.say) options_.say(line);
   };
   const SteadyClock::time_point begin = SteadyClock::now();
   SteadyClock::time_point sign = begin;
-  bool said = false;
+  std::chrono::milliseconds next = kUnsaid;
   for (timespec last{};;) {
     struct stat info;
     if (::fstat(descriptor.get(), &info) != 0) return true;
@@ -96,10 +97,16 @@ bool IndexLock::WaitFor(const Descriptor& descriptor) {
           " shows no sign of life: they are looked at here");
       return false;
     }
-    if (!said && now - begin > kUnsaid) {
-      said = true;
-      say("waiting for another process, which looks at the images of " + folder_.string());
+    if (now - begin > next) {
+      const bool first = next == kUnsaid;
+      next += options_.remind;
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now - begin).count();
+      say((first ? "waiting" : "waiting for " + std::to_string(seconds) + " s now") +
+          " for another process, which looks at the images of " + folder_.string() +
+          (first ? "" : "; remove " + file.string() + " to wait no longer and look at them here"));
     }
+    // Removed so that it is not waited for, or by who had it.
+    if (!IsAt(descriptor.get(), file)) return true;
     if (::flock(descriptor.get(), LOCK_EX | LOCK_NB) == 0) {
       // It is let go with the descriptor, and asked for anew.
       return true;

@@ -2,7 +2,9 @@
 // beside the index (INDEX.lock), locked by flock(2), and gone when it is done.
 //
 // Whoever holds it shows that it lives by the file's time, so that neither a process that stands
-// nor a stranger who has locked the file is waited for for ever.
+// nor a stranger who has locked the file is waited for for ever. One that goes on showing that it
+// lives may well have millions of files to look at: how long that has been waited for is said again
+// and again, and that removing the lock file ends it.
 #pragma once
 
 #include <filesystem>
@@ -30,7 +32,7 @@ class IndexLock {
  private:
   enum class Attempt { kLocked, kElsewhere, kAgain, kWithout };
   Attempt TryAt(const std::filesystem::path& file);
-  bool WaitFor(const Descriptor& descriptor);
+  bool WaitFor(const Descriptor& descriptor, const std::filesystem::path& file);
   void Beat(const std::stop_token& stop) const;
 
   const std::filesystem::path& folder_;

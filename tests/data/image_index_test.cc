@@ -29,7 +29,9 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 std::vector<std::string> NamesOf(const ImageIndex& index) {
   std::vector<std::string> names;
@@ -189,6 +191,29 @@ TEST_F(ImageIndexTest, AStrangersLocksAreNotWaitedForForEver) {
   options_.patience = std::chrono::milliseconds(300);
   EXPECT_THAT(IndexOf(train(), options_).images, SizeIs(2));
   EXPECT_THAT(said_, ElementsAre(HasSubstr("shows no sign of life")));
+}
+
+// Shows signs of life for ever. Whoever removes its lock is not waited for by it, either.
+TEST_F(ImageIndexTest, AStrangerWhoLivesIsToldOfAgainAndAgainUntilItsLockIsRemoved) {
+  Settle();
+  options_.patience = std::chrono::minutes(10);
+  options_.beat = std::chrono::milliseconds(50);
+  options_.remind = std::chrono::milliseconds(400);
+  const std::vector<fs::path> files = IndexFiles(fs::canonical(train()));
+  const fs::path lock = files[0].string() + ".lock";
+  std::optional<IndexLock> stranger(std::in_place, files, train(), options_);
+  std::jthread impatient([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2400));
+    fs::remove(lock);
+  });
+  EXPECT_THAT(IndexOf(train(), options_).images, SizeIs(2));
+  ASSERT_GE(said_.size(), 3U);
+  EXPECT_THAT(said_[0], AllOf(StartsWith("waiting for another process"), Not(HasSubstr("remove"))));
+  EXPECT_THAT(said_[2], AllOf(HasSubstr("waiting for "), HasSubstr(" s now for another process"),
+                              HasSubstr("remove " + lock.string() + " to wait no longer")));
+  std::ofstream(lock) << "somebody else's by now";
+  stranger.reset();
+  EXPECT_TRUE(fs::exists(lock));
 }
 
 // As it is held by one that lives.
