@@ -1,19 +1,18 @@
 #include "base/file.h"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
 #include "base/descriptor.h"
 #include "base/error.h"
+#include "base/regular_file.h"
 #include "base/storage_error.h"
+#include "base/temporary_file.h"
 
 namespace syncbn {
 namespace {
@@ -54,24 +53,8 @@ Container ReadWhole(const std::filesystem::path& path) {
   return content;
 }
 
-// A new file beside `path`, whose name nobody can know before: another user who may write to the
-// folder has put neither a file nor a link in its place.
-Descriptor CreateBeside(const std::filesystem::path& path, std::filesystem::path& name) {
-  while (true) {
-    uint64_t number = 0;
-    if (::getrandom(&number, sizeof(number), 0) != ssize_t{sizeof(number)}) {
-      ThrowErrno("get random bytes to write", path);
-    }
-    std::array<char, 17> digits{};
-    std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(number));
-    name = path;
-    name += std::string(".tmp.") + digits.data();
-    Descriptor file(
-        ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
-    if (file.get() >= 0) return file;
-    if (errno != EEXIST) ThrowErrno("create", name);
-  }
-}
+// From here on what a killed writer leaves is worth a look through the folder.
+constexpr size_t kLarge = size_t{1} << 20;
 
 bool WriteAll(int fd, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
@@ -110,23 +93,24 @@ void WriteFileAtomically(const std::filesystem::path& path,
   struct stat there = {};
   if (::lstat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode) &&
       !S_ISDIR(there.st_mode)) {
-    throw Error(ErrorCode::kInvalidArgument,
-                path.string() + " is a device, a pipe or a socket: give the name of a file");
+    throw UnfitFile(path, WhyNoFile(there.st_mode));
   }
-  std::filesystem::path temporary;
-  Descriptor file = CreateBeside(path, temporary);
+  TemporaryFile temporary = CreateTemporaryBeside(path);
+  size_t bytes = 0;
+  for (std::span<const std::byte> piece : pieces) bytes += piece.size();
+  if (bytes >= kLarge) RemoveAbandonedBeside(path, temporary);
   auto fail = [&](const char* operation) {
     const int error = errno;
-    ::unlink(temporary.c_str());
+    ::unlink(temporary.path.c_str());
     errno = error;
     ThrowErrno(operation, path);
   };
   for (std::span<const std::byte> piece : pieces) {
-    if (!WriteAll(file.get(), piece)) fail("write");
+    if (!WriteAll(temporary.descriptor.get(), piece)) fail("write");
   }
-  if (::fsync(file.get()) != 0) fail("sync");
-  if (!file.Close()) fail("close");
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail("rename to");
+  if (::fsync(temporary.descriptor.get()) != 0) fail("sync");
+  if (!temporary.descriptor.Close()) fail("close");
+  if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail("rename to");
   const std::filesystem::path folder = path.parent_path();
   SyncFolder(folder.empty() ? "." : folder);
 }

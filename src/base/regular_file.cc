@@ -14,17 +14,16 @@ namespace {
 
 void CheckIsRegular(const std::filesystem::path& path, const struct stat& status) {
   if (S_ISREG(status.st_mode)) return;
-  throw UnfitFile(path, "is " + std::string(FileKindName(status.st_mode)) + ", not a file");
+  throw UnfitFile(path, WhyNoFile(status.st_mode));
 }
 
 }  // namespace
 
-std::string_view FileKindName(mode_t mode) {
-  if (S_ISREG(mode)) return "a file";
-  if (S_ISDIR(mode)) return "a folder";
-  if (S_ISFIFO(mode)) return "a pipe";
-  if (S_ISSOCK(mode)) return "a socket";
-  return "a device";
+std::string WhyNoFile(mode_t mode) {
+  if (S_ISDIR(mode)) return "is a folder, not a file";
+  if (S_ISFIFO(mode)) return "is a pipe, not a file";
+  if (S_ISSOCK(mode)) return "is a socket, not a file";
+  return "is a device, not a file";
 }
 
 RegularFile OpenRegularFile(const std::filesystem::path& path) {

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/descriptor.h"
@@ -40,7 +39,8 @@ RegularFile OpenRegularFile(const std::filesystem::path& path);
 // The whole content; UnfitFile where that is more than `most` bytes, without reading them.
 std::vector<std::byte> ReadRegularFile(const std::filesystem::path& path, int64_t most);
 
-// "a pipe", "a socket", "a device", "a folder"; "a file" of a regular one.
-std::string_view FileKindName(mode_t mode);
+// What is said of anything that is not a regular file: "is a pipe, not a file"; a socket, a device
+// or a folder.
+std::string WhyNoFile(mode_t mode);
 
 }  // namespace syncbn

@@ -219,7 +219,7 @@ class Looks {
     image.bytes = info.st_size;
     image.modified = Nanoseconds(info.st_mtim);
     if (!S_ISREG(info.st_mode)) {
-      damage_[number] = "is " + std::string(FileKindName(info.st_mode)) + ", not a file";
+      damage_[number] = WhyNoFile(info.st_mode);
       return;
     }
     const auto old = by_name_.find(name);
