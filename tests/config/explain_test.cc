@@ -18,6 +18,7 @@
 namespace syncbn::config {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 std::string Refusal(const std::string& path) {
@@ -93,6 +94,8 @@ TEST(Explain, AMappingListsItsKeys) {
 
 TEST(Explain, WhatDoesNotChangeTheResultSaysSo) {
   EXPECT_THAT(Explain("output.digests"), HasSubstr("changes result    no"));
+  EXPECT_THAT(Explain("output.event_files"),
+              AllOf(HasSubstr("changes result    no"), HasSubstr("default           true")));
   EXPECT_THAT(Explain("train.checkpoint.keep"), HasSubstr("changes result    no"));
   EXPECT_THAT(Explain("train.epochs"),
               HasSubstr("where `learning_rate.schedule` is\n                  constant or step"));

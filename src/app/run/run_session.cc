@@ -341,7 +341,7 @@ void Session::OpenOutput(const train::RunPlan& plan) {
                 .every_steps = run_.spec().output().every_steps(),
                 .on_warning = [this](const std::string& warning) { observer_.OnWarning(warning); }},
                // Nobody looks into the folder of a trial, which goes with its result.
-               !request_.trial);
+               !request_.trial && run_.spec().output().event_files());
     WriteFileAtomically(out_ / interchange::kModelInputFile, interchange::InputOf(run_).ToJson());
     WriteFileAtomically(out_ / "run.yaml", file_.EffectiveYaml());
   }
