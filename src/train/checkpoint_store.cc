@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -20,10 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kManifestFile = "manifest.json";
 constexpr const char* kModelFile = "model.safetensors";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
-constexpr std::string_view kStepPrefix = "step-";
 constexpr std::string_view kAttemptPrefix = "attempt-";
 // The one claim of older versions, which held the number.
 constexpr const char* kAttemptFile1 = "attempt";
@@ -97,26 +94,21 @@ std::string Line(const std::string& text) {
 }  // namespace
 
 CheckpointStore::CheckpointStore(CheckpointStoreOptions options)
-    : options_(std::move(options)), folder_(options_.out / "checkpoints") {}
+    : options_(std::move(options)), folder_(options_.out / kCheckpointsFolder) {}
 
 CheckpointStore::~CheckpointStore() {
   if (claim_ >= 0) ::close(claim_);
 }
 
 fs::path CheckpointStore::FolderOf(int64_t step) const {
-  char name[32];
-  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
-  return folder_ / name;
+  return folder_ / CheckpointName(step);
 }
 
 std::vector<int64_t> CheckpointStore::Steps() const {
   std::vector<int64_t> steps;
   std::error_code error;
   for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (!name.starts_with(kStepPrefix)) continue;
-    const auto step = ParseNumber<int64_t>(std::string_view(name).substr(kStepPrefix.size()));
-    if (step && *step >= 0 && FolderOf(*step) == it->path()) steps.push_back(*step);
+    if (const auto step = StepOfCheckpoint(it->path().filename().string())) steps.push_back(*step);
   }
   if (error && error != std::errc::no_such_file_or_directory) {
     errno = error.value();

@@ -140,6 +140,59 @@ TEST(JobPage, SaysWhatAStallWaitedForAndWhereWhoWasMissingWasSeenLast) {
                         "conv1\n"));
 }
 
+v1::Checkpoint& AddCheckpoint(v1::ListCheckpointsResponse& response, int64_t step) {
+  v1::Checkpoint& checkpoint = *response.add_checkpoints();
+  checkpoint.set_step(step);
+  checkpoint.set_size_bytes(5 << 20);
+  checkpoint.set_attempt(1);
+  return checkpoint;
+}
+
+TEST(JobPage, HasAllCheckpointsAndSaysFromWhichOneItGoesOn) {
+  FakeCoordinator fake;
+  AddJob(fake, 9, v1::Job::FAILED, 10).mutable_progress()->set_checkpoint_step(1200);
+  v1::ListCheckpointsResponse& there = fake.jobs.checkpoints["jobs/9"];
+  v1::Checkpoint& damaged = AddCheckpoint(there, 1200);
+  damaged.set_damage("manifest.json is missing\x1b[31m");
+  damaged.set_size_bytes(10);
+  v1::Checkpoint& newest = AddCheckpoint(there, 800);
+  newest.set_resumes(true);
+  newest.set_until_next(true);
+  newest.set_epoch(2);
+  *newest.mutable_create_time() = SecondsAgo(180);
+  AddCheckpoint(there, 400).set_test_accuracy(0.75);
+  there.set_left_out(2);
+  const ProcessResult result = RunCommand(fake, {"job", "9"});
+  EXPECT_THAT(result.out, HasSubstr("\nCHECKPOINTS\n"
+                                    " STEP  EPOCH  ACCURACY     SIZE    WRITTEN  ATTEMPT  NOTE\n"
+                                    "1,200                      10 B                      of no "
+                                    "use: manifest.json is missing [31m\n"
+                                    "  800      2            5.0 MiB  3 min ago        1  an "
+                                    "attempt goes on from here; goes when the "
+                                    "next is written\n"
+                                    "  400      0   75.00 %  5.0 MiB                   1\n"
+                                    "and 2 of lower steps\n"));
+  EXPECT_THAT(result.out, testing::Not(HasSubstr("checkpoints   ")));
+  EXPECT_THAT(RunCommand(fake, {"job", "9", "--json"}).out,
+              HasSubstr("\"checkpoints\":[{\"step\":1200,\"size_bytes\":10"));
+}
+
+TEST(JobPage, IsThereAlthoughNobodyKnowsItsCheckpoints) {
+  FakeCoordinator fake;
+  AddJob(fake, 9, v1::Job::RUNNING, 10).mutable_progress()->set_checkpoint_step(1200);
+  EXPECT_THAT(RunCommand(fake, {"job", "9"}).out,
+              HasSubstr("checkpoints   none is left in the output folder\n"));
+  fake.jobs.no_checkpoints =
+      ApiStatus(grpc::StatusCode::UNAVAILABLE, "FILE_SYSTEM_SLOW", "/nfs/out did not answer");
+  const ProcessResult result = RunCommand(fake, {"job", "9"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out,
+              HasSubstr("checkpoints   the newest at step 1,200; they cannot be listed: "
+                        "/nfs/out did not answer\n"));
+  EXPECT_THAT(RunCommand(fake, {"job", "9", "--json"}).out,
+              testing::Not(HasSubstr("\"checkpoints\"")));
+}
+
 TEST(Jobs, OfASweepAreToldApartAndTheBestOneStandsFirst) {
   FakeCoordinator fake;
   const std::vector<double> best = {0.75, 0.9125, 0.5};

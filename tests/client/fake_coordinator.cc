@@ -125,6 +125,14 @@ grpc::Status FakeJobs::ListAttempts(grpc::ServerContext*, const v1::ListAttempts
   return grpc::Status::OK;
 }
 
+grpc::Status FakeJobs::ListCheckpoints(grpc::ServerContext*,
+                                       const v1::ListCheckpointsRequest* request,
+                                       v1::ListCheckpointsResponse* response) {
+  std::lock_guard lock(mutex);
+  *response = checkpoints[request->parent()];
+  return no_checkpoints;
+}
+
 grpc::Status FakeJobs::ListTransitions(grpc::ServerContext*, const v1::ListTransitionsRequest* request,
                                        v1::ListTransitionsResponse* response) {
   std::lock_guard lock(mutex);

@@ -33,6 +33,9 @@ class FakeJobs : public v1::JobService::Service {
   std::map<std::string, v1::Job> jobs;
   std::map<std::string, std::vector<v1::Attempt>> attempts;
   std::map<std::string, std::vector<v1::Transition>> transitions;
+  std::map<std::string, v1::ListCheckpointsResponse> checkpoints;
+  // What ListCheckpoints ends with.
+  grpc::Status no_checkpoints;
   // Answers to WatchJobs from the first on; a cursor is the number of responses already had.
   std::vector<v1::WatchJobsResponse> watch;
   // The watch breaks off after this many responses of one stream; 0: never.
@@ -57,6 +60,8 @@ class FakeJobs : public v1::JobService::Service {
                             v1::ListAttemptsResponse*) override;
   grpc::Status ListTransitions(grpc::ServerContext*, const v1::ListTransitionsRequest*,
                                v1::ListTransitionsResponse*) override;
+  grpc::Status ListCheckpoints(grpc::ServerContext*, const v1::ListCheckpointsRequest*,
+                               v1::ListCheckpointsResponse*) override;
   grpc::Status WatchJobs(grpc::ServerContext*, const v1::WatchJobsRequest*,
                          grpc::ServerWriter<v1::WatchJobsResponse>*) override;
 

@@ -407,6 +407,38 @@ def marks_what_is_not_finite(page, server):
     page.wait(f"{chart}?.querySelector('.readout').textContent.includes('not finite, the first at step')", "steps that are not finite")
 
 
+def lists_checkpoints(page, server, pictures):
+    job = server.submit("keeps", 1, 48, overrides=["train.checkpoint={every_epochs: 1, keep: 4}", "train.evaluate={every_epochs: 2}"])
+    server.wait_for(job, ["SUCCEEDED"])
+    page.open(server.url + "/" + job, 1280)
+    click(page, ".facts a", "all")
+    page.wait("document.querySelectorAll('.checkpoints tbody tr').length >= 4", "the checkpoints that are kept")
+    expect(page.evaluate("location.pathname") == f"/{job}/checkpoints", "the checkpoints have no address")
+    first = page.evaluate("document.querySelector('.checkpoints tbody tr').innerText")
+    expect(first.split()[0] == "48" and "KiB" in first, f"the newest checkpoint is {first}")
+    expect("goes on from here" not in page.evaluate("document.body.innerText"), "a job that has succeeded goes on")
+    quiet(page, "checkpoints")
+    # One that is damaged, by somebody who would be more than text.
+    folder = server.call("JobService/GetJob", {"name": job})["output_folder"]
+    with open(os.path.join(folder, "checkpoints", "step-00000048", "manifest.json"), "w") as manifest:
+        manifest.write(json.dumps({"format": HOSTILE[1]}))
+    page.open(server.url + f"/{job}/checkpoints", 1280)
+    page.wait("document.querySelector('.checkpoints')?.innerText.includes('Of no use: manifest.json is damaged')", "the damage")
+    look(page, "checkpoints", pictures)
+    quiet(page, "damaged checkpoints")
+    # Of one that has been ended.
+    job = server.submit("goes-on", 1, ENDLESS, overrides=["train.checkpoint={every_epochs: 1, keep: 4}"])
+    page.open(server.url + f"/{job}/checkpoints", 1280)
+    page.wait("document.querySelectorAll('.checkpoints tbody tr').length >= 4", "checkpoints that come while it runs")
+    server.call("JobService/CancelJob", {"name": job})
+    server.wait_for(job, ["CANCELLED"])
+    page.wait("document.querySelector('.badge')?.textContent === 'Cancelled'", "its end")
+    page.wait("document.querySelector('.checkpoints tbody tr')?.innerText.includes('goes on from here')", "the one that a retry goes on from")
+    expect(page.evaluate("document.body.innerText.split('goes on from here').length") == 2, "a retry goes on from several")
+    look(page, "checkpoints-cancelled", pictures)
+    quiet(page, "checkpoints of a job that was cancelled")
+
+
 def shows_hostile_text_as_text(page, server):
     # Names and labels have letters, digits and few signs; what else is anybody's text is in the job.
     text = RUN % ("hostile", 3, 4) + "".join(f"# {one}\n" for one in HOSTILE if one.isprintable())
@@ -504,6 +536,7 @@ def main():
             compares_those_that_are_there(page, server)
             prints_every_curve(page, server)
             marks_what_is_not_finite(page, server)
+            lists_checkpoints(page, server, pictures)
             shows_hostile_text_as_text(page, server)
             asks_for_tokens(page, server, pictures)
     except (Failed, TimeoutError, RuntimeError) as failed:

@@ -38,6 +38,16 @@ JobPage PageOf(client::Connection& connection, const std::string& name) {
                             response.transitions().end());
     transitions.set_page_token(response.next_page_token());
   } while (!transitions.page_token().empty());
+  v1::ListCheckpointsRequest checkpoints;
+  checkpoints.set_parent(name);
+  try {
+    page.checkpoints = connection.Call(&v1::JobService::Stub::ListCheckpoints, checkpoints);
+  } catch (const client::Unreachable&) {
+    throw;
+  } catch (const Error& error) {
+    // A file system that does not answer, say: all else is known without it.
+    page.checkpoints_unknown = error.message();
+  }
   return page;
 }
 
@@ -48,7 +58,11 @@ std::string JsonOf(const JobPage& page) {
     return text + "]";
   };
   return "{\"job\":" + JsonLine(page.job) + ",\"attempts\":" + list(page.attempts) +
-         ",\"transitions\":" + list(page.transitions) + "}";
+         ",\"transitions\":" + list(page.transitions) +
+         (page.checkpoints_unknown.empty()
+              ? ",\"checkpoints\":" + list(page.checkpoints.checkpoints())
+              : "") +
+         "}";
 }
 
 int ShowJob(client::Connection& connection, const ClientOptions& options, const Arguments& arguments) {

@@ -186,6 +186,37 @@ void AddAttempts(Page& page, const std::vector<v1::Attempt>& attempts, const Ter
   page.text += ranks.Render(terminal);
 }
 
+void AddCheckpoints(Page& page, const JobPage& job, const Terminal& terminal, WallTime now) {
+  if (job.checkpoints.checkpoints().empty()) return;
+  page.Head("CHECKPOINTS");
+  Table table({{.header = "STEP", .right = true},
+               {.header = "EPOCH", .right = true, .goes = 3},
+               {.header = "ACCURACY", .right = true},
+               {.header = "SIZE", .right = true, .goes = 2},
+               {.header = "WRITTEN", .right = true, .goes = 1},
+               {.header = "ATTEMPT", .right = true, .goes = 4},
+               {.header = "NOTE", .wraps = true}});
+  for (const v1::Checkpoint& one : job.checkpoints.checkpoints()) {
+    const bool whole = one.damage().empty();
+    std::string note = whole ? "" : "of no use: " + one.damage();
+    if (one.resumes() && job.job.state() != v1::Job::SUCCEEDED)
+      note = "an attempt goes on from here";
+    if (one.until_next())
+      note += std::string(note.empty() ? "" : "; ") + "goes when the next is written";
+    table.Add({{Thousands(one.step())},
+               {whole ? Thousands(one.epoch()) : ""},
+               {one.has_test_accuracy() ? AccuracyText(one.test_accuracy()) : ""},
+               {Bytes(one.size_bytes())},
+               {one.has_create_time() ? Ago(one.create_time(), now) : ""},
+               {whole ? std::to_string(one.attempt()) : ""},
+               {note, whole ? Tone::kPlain : Tone::kBad}});
+  }
+  page.text += table.Render(terminal);
+  if (job.checkpoints.left_out() > 0) {
+    page.text += "and " + Thousands(job.checkpoints.left_out()) + " of lower steps\n";
+  }
+}
+
 }  // namespace
 
 std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now) {
@@ -229,8 +260,15 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
   }
   out.Row("progress", ProgressLine(job.progress(), now));
   out.Row("accuracy", EvaluationLine(job.evaluation()));
-  if (job.progress().has_checkpoint_step()) {
-    out.Row("checkpoint", "at step " + Thousands(job.progress().checkpoint_step()));
+  if (!page.checkpoints_unknown.empty()) {
+    out.Row("checkpoints",
+            (job.progress().has_checkpoint_step()
+                 ? "the newest at step " + Thousands(job.progress().checkpoint_step()) +
+                       "; they cannot be listed: "
+                 : "they cannot be listed: ") +
+                page.checkpoints_unknown);
+  } else if (job.progress().has_checkpoint_step() && page.checkpoints.checkpoints().empty()) {
+    out.Row("checkpoints", "none is left in the output folder");
   }
   if (job.progress().lost_points() > 0) {
     out.Row("lost", Thousands(job.progress().lost_points()) +
@@ -251,6 +289,7 @@ std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now)
   if (job.has_failure() && job.failure().class_() != v1::Failure::CLASS_UNSPECIFIED) {
     AddFailure(out, job.failure(), terminal);
   }
+  AddCheckpoints(out, page, terminal, now);
   AddAttempts(out, page.attempts, terminal, now);
   if (!page.transitions.empty()) {
     out.Head("HISTORY");

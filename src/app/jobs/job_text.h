@@ -53,6 +53,9 @@ struct JobPage {
   v1::Job job;
   std::vector<v1::Attempt> attempts;
   std::vector<v1::Transition> transitions;
+  v1::ListCheckpointsResponse checkpoints;
+  // Why those are not known; empty: they are.
+  std::string checkpoints_unknown;
 };
 std::string JobText(const JobPage& page, const Terminal& terminal, WallTime now);
 

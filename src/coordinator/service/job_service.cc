@@ -1,5 +1,7 @@
 #include "coordinator/service/job_service.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -8,12 +10,14 @@
 #include "coordinator/api_error.h"
 #include "coordinator/job/job_filter.h"
 #include "coordinator/service/request_info.h"
+#include "train/manifest/listing.h"
 
 namespace syncbn::coordinator {
 namespace {
 
 constexpr size_t kMostReason = 1024;
 constexpr int kDefaultPage = 50, kLargestPage = 1000;
+constexpr size_t kMostCheckpoints = 200;
 constexpr char kAttempts = 'a', kHistory = 't';
 
 int PageSize(int asked) {
@@ -40,6 +44,26 @@ int64_t ParsePageToken(char kind, const std::string& token, const std::string& l
     return number;
   throw ApiError(ErrorCode::kInvalidArgument, "PAGE_TOKEN_INVALID",
                  "page_token '" + token.substr(0, 80) + "' is not one that " + list + " gave");
+}
+
+// Numbers and times of a manifest may be anybody's: of what no message may hold the field stays as
+// it is.
+v1::Checkpoint ToProto(const train::ListedCheckpoint& listed) {
+  constexpr int64_t kMostCount = int64_t{1} << 53;
+  v1::Checkpoint checkpoint;
+  checkpoint.set_step(std::min(listed.step, kMostCount));
+  checkpoint.set_size_bytes(std::clamp<int64_t>(listed.bytes, 0, kMostCount));
+  checkpoint.set_damage(listed.damage);
+  if (!listed.manifest) return checkpoint;
+  const train::Manifest& manifest = *listed.manifest;
+  checkpoint.set_epoch(std::clamp<int64_t>(manifest.counters.epoch, 0, kMostCount));
+  google::protobuf::Timestamp written;
+  if (google::protobuf::util::TimeUtil::FromString(manifest.created, &written))
+    *checkpoint.mutable_create_time() = written;
+  checkpoint.set_attempt(std::max(0, manifest.attempt));
+  if (manifest.test_accuracy) checkpoint.set_test_accuracy(*manifest.test_accuracy);
+  checkpoint.set_until_next(manifest.until_next);
+  return checkpoint;
 }
 
 }  // namespace
@@ -241,6 +265,30 @@ grpc::Status JobService::ListTransitions(grpc::ServerContext* context,
     if (shown == size || shown < static_cast<int>(history.size()))
       response->set_next_page_token(
           PageToken(kHistory, response->transitions(shown - 1).sequence()));
+  });
+}
+
+grpc::Status JobService::ListCheckpoints(grpc::ServerContext* context,
+                                         const v1::ListCheckpointsRequest* request,
+                                         v1::ListCheckpointsResponse* response) {
+  return options_.gate->Run(*context, "JobService/ListCheckpoints", request, [&](Call&) {
+    const int64_t id = ParseJobName(request->parent(), "parent");
+    const std::string folder = options_.store->Read(
+        [&](Tables& tables) { return tables.jobs.Get(id).spec.output_folder(); });
+    if (folder.empty()) return;
+    const train::CheckpointListing listing = options_.controller->file_system().Run(
+        "the output folder " + folder, [folder, policy = options_.submission] {
+          // Below the root still: a job may have made its own folder a link meanwhile.
+          return train::ListCheckpoints(CheckOutputFolder(folder, policy), kMostCheckpoints);
+        });
+    bool newest = true;
+    for (const train::ListedCheckpoint& listed : listing.checkpoints) {
+      v1::Checkpoint& checkpoint = *response->add_checkpoints();
+      checkpoint = ToProto(listed);
+      checkpoint.set_resumes(newest && listed.manifest);
+      newest = newest && !listed.manifest;
+    }
+    response->set_left_out(listing.left_out);
   });
 }
 

@@ -47,6 +47,9 @@ class JobService final
   grpc::Status ListTransitions(grpc::ServerContext* context,
                                const v1::ListTransitionsRequest* request,
                                v1::ListTransitionsResponse* response) override;
+  grpc::Status ListCheckpoints(grpc::ServerContext* context,
+                               const v1::ListCheckpointsRequest* request,
+                               v1::ListCheckpointsResponse* response) override;
 
  private:
   // What the four verbs on a job have in common; `action` says what its caller may not do ("cancel

@@ -19,6 +19,7 @@ constexpr std::array kRules = {
     MethodRule{"JobService/WatchJobs", Access::kViewer, false, true},
     MethodRule{"JobService/ListAttempts", Access::kViewer},
     MethodRule{"JobService/ListTransitions", Access::kViewer},
+    MethodRule{"JobService/ListCheckpoints", Access::kViewer},
 
     MethodRule{"StudyService/CreateStudy", Access::kSubmitter, true},
     MethodRule{"StudyService/GetStudy", Access::kViewer},

@@ -87,7 +87,7 @@ TEST_F(AccessTest, ARequestThatIsNoMessageIsAnErrorWithAReasonAndKept) {
                 StartsWith("UNAUTHENTICATED"));
     ++tried;
   }
-  EXPECT_EQ(tried, 21);
+  EXPECT_EQ(tried, 22);
   bool kept = false;
   for (const AuditRecord& entry : Audit()) {
     kept |= entry.actor == "root" && entry.method == "JobService/CancelJob" &&

@@ -24,6 +24,12 @@ export function number(value, digits = 4) {
 export const whole = (value) => Number(value ?? 0).toLocaleString('en-US').replaceAll(',', '\u202f');
 export const percent = (value) => (Number.isFinite(Number(value)) ? `${(Number(value) * 100).toFixed(1)} %` : '–');
 
+export function bytes(value) {
+  let amount = Number(value ?? 0), unit = 0;
+  for (; amount >= 1024 && unit < 4; ++unit) amount /= 1024;
+  return `${unit === 0 ? amount : amount.toFixed(1)} ${['B', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`;
+}
+
 export function duration(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return '–';
   const s = Math.round(seconds);

@@ -1,5 +1,5 @@
 // One job: how it is, what may be done with it, and below that one of its sides: curves, log, run file,
-// history.
+// checkpoints, history.
 import { h, fill } from './dom.js';
 import { call } from './api.js';
 import { jobAddress } from './address.js';
@@ -10,12 +10,13 @@ import { overview } from './job_overview.js';
 import { actions } from './job_actions.js';
 import { showCurves } from './job_curves.js';
 
-const TABS = [['curves', 'Curves'], ['log', 'Log'], ['run-file', 'Run file'], ['history', 'History']];
+const TABS = [['curves', 'Curves'], ['log', 'Log'], ['run-file', 'Run file'], ['checkpoints', 'Checkpoints'], ['history', 'History']];
 
 const SIDES = {
   curves: async () => showCurves,
   log: async () => (await import('./job_log.js')).showLog,
   'run-file': async () => (await import('./job_run_file.js')).showRunFile,
+  checkpoints: async () => (await import('./job_checkpoints.js')).showCheckpoints,
   history: async () => (await import('./job_history.js')).showHistory,
 };
 

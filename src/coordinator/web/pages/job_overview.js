@@ -1,5 +1,6 @@
 // What is known of a job at a glance.
 import { h } from './dom.js';
+import { jobAddress } from './address.js';
 import { clock, duration, hasEnded, number, percent, plural, secondsOf, spent, whole } from './format.js';
 
 const fact = (word, ...value) => value.flat().filter((v) => v !== '' && v !== null && v !== undefined && v !== false).length === 0 ? null
@@ -48,7 +49,7 @@ export function overview(job) {
     fact('Test accuracy', evaluation.accuracy !== undefined ? percent(evaluation.accuracy) : '',
       evaluation.best_accuracy !== undefined ? h('span', { class: 'quiet' }, ` · best ${percent(evaluation.best_accuracy)}`) : ''),
     fact('Checkpoint', progress.checkpoint_step !== undefined ? `step ${whole(progress.checkpoint_step)}` : '',
-      progress.checkpoint_step !== undefined && job.output_folder ? h('span', { class: 'quiet' }, ` · older ones: checkpoints/ in the output`) : ''),
+      progress.checkpoint_step !== undefined && h('span', { class: 'quiet' }, ' · ', h('a', { href: jobAddress(job.name, 'checkpoints') }, 'all'))),
     fact('Resources', resources(job)),
     fact('Attempt', job.attempt ? String(job.attempt) : '', job.retries ? h('span', { class: 'quiet' }, ` · ${job.retries} restarts`) : ''),
     fact('By', job.submitter, h('span', { class: 'quiet' }, ` · ${clock(job.create_time)}`)),
