@@ -106,6 +106,7 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
       if (found == open_.end() || found->second.record.status.state != JobState::kStarting) return;
       found->second.waiting = observation.detail;
       found->second.in_queue = true;
+      found->second.record_awaited = false;
       found->second.WaitsInQueue(Now(), observation.begin, options_.job_policy.start_limit);
       break;
     }
@@ -118,6 +119,7 @@ void Controller::HandleObservation(AttemptId id, const Observation& observation)
         options_.log(AttemptName(id.job, id.attempt) + ": " + observation.trouble);
       open.waiting = observation.trouble;
       open.in_queue = false;
+      open.record_awaited = observation.record_awaited;
       if (observation.record_awaited && open.record.status.state == JobState::kStarting) {
         // The record says why it did not start; the limit of the start would only say that it did
         // not.

@@ -40,6 +40,7 @@ void Controller::OpenJob::ForgetAttempt() {
   start_failure.reset();
   waiting.clear();
   in_queue = false;
+  record_awaited = false;
   unheard.clear();
   unseen.clear();
   written = 0;
@@ -130,8 +131,10 @@ void Controller::ApplyDueEvents(Moment now, MonotonicTime monotonic) {
     std::lock_guard lock(mutex_);
     for (auto& [id, open] : open_) {
       const JobStatus& status = open.record.status;
-      if (const auto timer =
-              DueTimer(status, PolicyOf(open.record, options_.job_policy), now.durable)) {
+      JobPolicy policy = PolicyOf(open.record, options_.job_policy);
+      // It ended within its limit, or it would have been ended for that: the record says how.
+      if (open.record_awaited) policy.time_limit.reset();
+      if (const auto timer = DueTimer(status, policy, now.durable)) {
         Event event{.kind = *timer};
         if (status.state == JobState::kStarting && *timer == EventKind::kStateTimer) {
           if (GetsMoreTimeToStart(open, now.durable, monotonic)) continue;
@@ -143,7 +146,7 @@ void Controller::ApplyDueEvents(Moment now, MonotonicTime monotonic) {
         due.push_back({id, std::move(event), "timer", status.state == JobState::kPaused});
         continue;
       }
-      if (status.state != JobState::kRunning) continue;
+      if (status.state != JobState::kRunning || open.record_awaited) continue;
       const RankMonitor::Assessment assessment = open.monitor->Assess(monotonic);
       if (assessment.nobody_heard && !open.looking &&
           monotonic - open.last_look >= open.monitor->policy().stall_after / 20) {

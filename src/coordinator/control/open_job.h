@@ -19,6 +19,7 @@ struct Controller::OpenJob {
   bool progress_changed = false;
   std::string waiting;  // what a batch system says while it has it in its queue
   bool in_queue = false;  // it did when it was last heard
+  bool record_awaited = false;  // it has ended: no time of its own passes
   std::string unheard;  // STARTING for longer than it should take, and why it goes on
   std::string unseen;   // why it could not be observed the last time, as logged
   int64_t written = 0;  // what it had left on disk when it was observed last

@@ -71,8 +71,9 @@ struct Observation {
   std::optional<WallTime> begin = {};
   // Of one that is alive as far as is known: why it may not be, with the host's name.
   std::string trouble = {};
-  // Of one that its folder has alive: the batch system has ended it, and what it wrote of its end
-  // is waited for. Nothing of it registers any more.
+  // Of one that its folder has alive: it has ended, and what it wrote of its end, or what the batch
+  // system knows of that, is waited for. Nothing of it registers any more, and the wait is not its
+  // time.
   bool record_awaited = false;
 };
 

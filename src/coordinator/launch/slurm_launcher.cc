@@ -249,7 +249,9 @@ Observation SlurmLauncher::Close(const AttemptFolder& folder, v1::ExitRecord rec
   if (folder.WriteExit(record))
     return {.kind = Observation::Kind::kEnded, .exit = std::move(record)};
   // Not to be read yet, perhaps.
-  return {.kind = Observation::Kind::kAlive, .detail = "has written its exit record"};
+  return {.kind = Observation::Kind::kAlive,
+          .detail = "has written its exit record",
+          .record_awaited = true};
 }
 
 Observation SlurmLauncher::Look(const AttemptRef& attempt) {
@@ -328,7 +330,9 @@ Observation SlurmLauncher::ObserveEnding(const AttemptFolder& folder, v1::ExitRe
                                          const std::optional<SlurmJob>& job) {
   if (job && job->phase != SlurmPhase::kEnded) {
     if (MayClear(folder)) {
-      return {.kind = Observation::Kind::kAlive, .detail = "Slurm clears up on " + job->nodes};
+      return {.kind = Observation::Kind::kAlive,
+              .detail = "Slurm clears up on " + job->nodes,
+              .record_awaited = true};
     }
     exit.add_unverified_hosts(job->nodes);
   }

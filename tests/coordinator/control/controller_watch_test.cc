@@ -205,6 +205,47 @@ TEST_F(WatchTest, TheRecordOfAnEndIsWaitedForLongerThanAStartMayTake) {
   EXPECT_THAT(View(job).failure().message(), HasSubstr("syncbn: no such file"));
 }
 
+TEST_F(WatchTest, TheWaitForTheRecordOfAnEndIsNoTimeOfTheJobs) {
+  options.places = false;
+  const int64_t job = SubmitRunning(WithLimit(minutes(10)));
+  clock.Advance(minutes(9));
+  LetItLook();
+  launcher.awaited = true;
+  LetItLook();
+  const WallTime end = clock.Now();
+  // Longer than the limit leaves, and than ranks may be silent.
+  for (int i = 0; i < 4; ++i) {
+    clock.Advance(minutes(5));
+    LetItLook();
+    EXPECT_EQ(StateOf(job), JobState::kRunning);
+  }
+  // Nobody can be asked: it has ended all the same.
+  launcher.silent = true;
+  clock.Advance(minutes(5));
+  LetItLook();
+  EXPECT_EQ(StateOf(job), JobState::kRunning);
+  launcher.silent = false;
+  v1::ExitRecord record = FakeLauncher::Ended(1, "ValueError: of the program's own");
+  *record.mutable_end_time() = ToProto(end);
+  launcher.End({job, 1}, record);
+  WaitForState(job, JobState::kFailed);
+  EXPECT_EQ(View(job).failure().class_(), v1::Failure::USER) << View(job).failure().message();
+  EXPECT_EQ(View(job).used_time().seconds(), 9 * 60);
+}
+
+TEST_F(WatchTest, AnEndThatWasNoneAfterAllIsHeldToTheTimeLimitAgain) {
+  options.places = false;
+  const int64_t job = SubmitRunning(WithLimit(minutes(10)));
+  launcher.awaited = true;
+  LetItLook();
+  clock.Advance(minutes(11));
+  LetItLook();
+  EXPECT_EQ(StateOf(job), JobState::kRunning);
+  launcher.awaited = false;
+  WaitForState(job, JobState::kFailed);
+  EXPECT_EQ(View(job).failure().class_(), v1::Failure::TIMEOUT);
+}
+
 TEST_F(WatchTest, AnAttemptThatWasGivenUpIsEndedWhileItsJobIsAtTheNext) {
   launcher.obedient = false;
   launcher.unreachable = true;

@@ -172,7 +172,9 @@ Observation KubernetesLauncher::Close(const AttemptFolder& folder, const std::st
     *record.mutable_start_time() = ToProto(*began);
   if (folder.WriteExit(record)) return Ended(folder, name, std::move(record));
   // Not to be read yet, perhaps.
-  return {.kind = Observation::Kind::kAlive, .detail = "has written its exit record"};
+  return {.kind = Observation::Kind::kAlive,
+          .detail = "has written its exit record",
+          .record_awaited = true};
 }
 
 milliseconds KubernetesLauncher::Since(const std::string& name, const std::string& what) {
@@ -340,7 +342,9 @@ Observation KubernetesLauncher::ObserveEnding(const AttemptFolder& folder, const
   // What became of its pods is known a moment after the launcher's has ended.
   const bool settled = end || gone || state->phase == KubePhase::kEnded;
   if (!settled && Since(name, "record") < options_.settle_time)
-    return {.kind = Observation::Kind::kAlive, .detail = "Kubernetes clears up"};
+    return {.kind = Observation::Kind::kAlive,
+            .detail = "Kubernetes clears up",
+            .record_awaited = true};
   if (end) {
     exit.set_batch_state(end->reason);
     AddWords(exit, end->words);
