@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "base/error.h"
 #include "study/tuning.h"
 
 namespace syncbn::study {
 
-Outlook::Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& results)
-    : plan_(&plan) {
+Outlook::Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& results,
+                 std::stop_token stop)
+    : plan_(&plan), stop_(std::move(stop)) {
   for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
     begins_.push_back(trials_.size());
     const auto add = [&](const Trial& trial) {
@@ -41,6 +44,8 @@ bool Outlook::complete() const {
 }
 
 double Outlook::MeasureOf(const std::string& measure, const TrialResult& trial) const {
+  if (stop_.stop_requested())
+    throw Error(ErrorCode::kCancelled, "nobody wants the figures of the study any more");
   if (measure == "tuned") return trial.trial.tuned.value_or(std::nan(""));
   return study::MeasureOf(measure, *trial.record, plan_->file().spec, thresholds_);
 }

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,9 +38,11 @@ struct Tuned {
 // order they came.
 class Outlook {
  public:
-  // Both must outlive it.
-  Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& results);
-  Outlook(const Plan& plan, std::map<std::string, TrialRecord>&& results) = delete;
+  // Both must outlive it. `stop`: whoever looks long at it ends early, see MeasureOf.
+  Outlook(const Plan& plan, const std::map<std::string, TrialRecord>& results,
+          std::stop_token stop = {});
+  Outlook(const Plan& plan, std::map<std::string, TrialRecord>&& results,
+          std::stop_token stop = {}) = delete;
 
   const std::vector<TrialResult>& trials() const { return trials_; }
   std::span<const TrialResult> OfCell(size_t cell) const;
@@ -48,13 +51,15 @@ class Outlook {
   // Of all targets.
   const Thresholds& thresholds() const { return thresholds_; }
   bool complete() const;
-  // See study::MeasureOf; also of "tuned". Precondition: it has a record.
+  // See study::MeasureOf; also of "tuned". Precondition: it has a record. Throws CANCELLED once it
+  // has been asked to stop: claims, tables and plots are all made of such figures.
   double MeasureOf(const std::string& measure, const TrialResult& trial) const;
 
  private:
   void FindThresholds();
 
   const Plan* plan_;
+  const std::stop_token stop_;
   std::vector<TrialResult> trials_;
   // By cell: where its trials begin; and their end.
   std::vector<size_t> begins_;

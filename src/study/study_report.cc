@@ -1,6 +1,7 @@
 #include "study/study_report.h"
 
 #include <set>
+#include <utility>
 
 #include "study/outlook.h"
 #include "study/report.h"
@@ -10,8 +11,9 @@
 namespace syncbn::study {
 
 StudyReport MakeStudyReport(const Plan& plan, const std::map<std::string, TrialRecord>& results,
-                            const std::vector<RuleRecord>& rules, const std::string& written) {
-  const Outlook outlook(plan, results);
+                            const std::vector<RuleRecord>& rules, const std::string& written,
+                            std::stop_token stop) {
+  const Outlook outlook(plan, results, std::move(stop));
   const Outlook* const outlooks[] = {&outlook};
   std::vector<std::string> head = RanOn(outlooks);
   head.push_back(written);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,10 @@ struct StudyReport {
 };
 
 // Of the results that there are. `rules`: when they were written (rule_log.h); `written`: the last
-// line of the report's head, when and by what it was made.
+// line of the report's head, when and by what it was made. Throws CANCELLED soon after it has been
+// asked to stop.
 StudyReport MakeStudyReport(const Plan& plan, const std::map<std::string, TrialRecord>& results,
-                            const std::vector<RuleRecord>& rules, const std::string& written);
+                            const std::vector<RuleRecord>& rules, const std::string& written,
+                            std::stop_token stop = {});
 
 }  // namespace syncbn::study

@@ -25,12 +25,12 @@ std::vector<Difference> Between(const std::vector<std::string>& a,
 }
 
 TEST(ResultDifferences, AreNoneForWhatDoesNotChangeTheResult) {
-  EXPECT_THAT(Between({}, {"name=other", "data.path=/elsewhere", "output.digests=true", "output.event_files=false",
-                           "train.checkpoint.keep=9", "train.max_steps=5", "data.prefetch=7",
-                           "train.evaluate={every_epochs: 3, with: [precise]}",
-                           "cluster.bucket_mib=1", "cluster.stall_timeout=9",
-                           "probes.moments=10"}),
-              IsEmpty());
+  EXPECT_THAT(
+      Between({}, {"name=other", "data.path=/elsewhere", "output.digests=true",
+                   "output.event_files=false", "train.checkpoint.keep=9", "train.max_steps=5",
+                   "data.prefetch=7", "train.evaluate={every_epochs: 3, with: [precise]}",
+                   "cluster.bucket_mib=1", "cluster.stall_timeout=9", "probes.moments=10"}),
+      IsEmpty());
 }
 
 TEST(ResultDifferences, NameTheKeyAndBothValues) {

@@ -64,17 +64,18 @@ TEST_F(OutputTest, AClosedStandardOutputDoesNotEndUpInTheRunsFiles) {
 
 TEST_F(OutputTest, TheFileForTensorBoardCanBeLeftOutAndChangesNothing) {
   const auto train = [&](const char* out, std::vector<std::string> more) {
-    std::vector<std::string> command = {SyncbnProgram(), "train", run_file_.string(), "--out",
-                                        (folder_.path() / out).string(), "--quiet", "--set",
-                                        "train.max_steps=3", "--set", "output.digests=true"};
+    std::vector<std::string> command = {
+        SyncbnProgram(), "train", run_file_.string(),  "--out", (folder_.path() / out).string(),
+        "--quiet",       "--set", "train.max_steps=3", "--set", "output.digests=true"};
     command.insert(command.end(), more.begin(), more.end());
     const ProcessResult result = RunProcess({.argv = command});
     EXPECT_EQ(result.status, 0) << result.err;
   };
   const auto events = [&](const char* out) {
-    return std::ranges::count_if(fs::directory_iterator(folder_.path() / out), [](const auto& entry) {
-      return entry.path().filename().string().starts_with("events.out.tfevents.");
-    });
+    return std::ranges::count_if(
+        fs::directory_iterator(folder_.path() / out), [](const auto& entry) {
+          return entry.path().filename().string().starts_with("events.out.tfevents.");
+        });
   };
   const auto last = [&](const char* out) {
     return train::ReadMetrics(folder_.path() / out / "metrics.jsonl").back().digest;

@@ -35,13 +35,17 @@ class Dashboard {
     bool allow_local = false;
     // Of the program, for reports.
     std::string version = {};
+    // A study that has more has no report here.
+    size_t most_result_bytes = size_t{64} << 20;
   };
 
   explicit Dashboard(const Options& options)
       : options_(options),
         gateway_(options.channel),
         reports_(std::make_unique<ReportDesk>(
-            ReportDesk::Options{.channel = options.channel, .version = options.version})) {}
+            ReportDesk::Options{.channel = options.channel,
+                                .version = options.version,
+                                .most_result_bytes = options.most_result_bytes})) {}
 
   // An HttpHandler (http_server.h).
   void Answer(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const;

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <nlohmann/json.hpp>
+#include <utility>
 
-#include "client/fetched_study.h"
 #include "coordinator/api_error.h"
 #include "coordinator/service/status.h"
 #include "coordinator/store/study_table.h"
@@ -23,6 +24,10 @@ constexpr std::chrono::seconds kDeadline{30};
 struct Refused {
   grpc::Status status;
 };
+
+Refused Ends() {
+  return {{grpc::StatusCode::UNAVAILABLE, "the coordinator ends"}};
+}
 
 // One call that is under way.
 struct LookCall {
@@ -73,6 +78,7 @@ ReportDesk::~ReportDesk() {
   {
     std::lock_guard lock(mutex_);
     ending_ = true;
+    stop_.request_stop();
     orders_.clear();
     if (under_way_ != nullptr) under_way_->TryCancel();
   }
@@ -106,7 +112,7 @@ void ReportDesk::Look(const HttpRequest& request, const std::string& study,
           if (!status.ok() && !other) throw Refused{status};
           const bool whole = call->response.end() && call->response.data().empty();
           if (report == nullptr || other) return Wait(request, study, reply);
-          if (whole) return Send(report, false, *reply);
+          if (whole || report->for_good) return Send(report, false, *reply);
           const auto rest = options_.rest * report->took;
           if (options_.shelf.clock->Monotonic() < report->made + rest)
             return Send(report, true, *reply);
@@ -138,6 +144,7 @@ void ReportDesk::Wait(const HttpRequest& request, const std::string& study,
 
 void ReportDesk::Send(const std::shared_ptr<const MadeReport>& report, bool newer,
                       HttpReply& reply) {
+  if (report->failure) return reply.Send(*report->failure);
   const std::string address = shelf_.NewAddress(report);
   const nlohmann::json json = {{"page", address + "/report.html"},
                                {"markdown", address + "/report.md"},
@@ -176,38 +183,53 @@ void ReportDesk::Serve(const Order& order) {
 std::shared_ptr<const MadeReport> ReportDesk::Make(const Order& order) {
   const Clock& clock = *options_.shelf.clock;
   const MonotonicTime begin = clock.Monotonic();
-  const client::FetchedStudy fetched = client::FetchStudy(
-      {.get =
-           [&](const v1::GetStudyRequest& request) {
-             return Call(&v1::StudyService::Stub::GetStudy, request, order.request);
-           },
-       .read_results =
-           [&](const v1::ReadStudyResultsRequest& request) {
-             return Call(&v1::StudyService::Stub::ReadStudyResults, request, order.request);
-           }},
-      order.study, options_.most_result_bytes);
-  // Another who asked before has had it made.
-  const std::shared_ptr<const MadeReport> known = shelf_.Find(order.study);
-  const auto bytes = static_cast<int64_t>(fetched.results.size());
-  if (known != nullptr && known->result_bytes == bytes) return known;
-  const study::Plan plan(fetched.File());
-  // The rules are those of the study as it was submitted, before anything ran.
-  const study::StudyReport report =
-      study::MakeStudyReport(plan, study::ParseResults(fetched.results, order.study), {},
-                             study::WrittenLine(clock.Now(), options_.version));
-  auto made = std::make_shared<MadeReport>(
-      MadeReport{.study = order.study,
-                 .result_bytes = bytes,
-                 .html = study::document::Html(report.document),
-                 .markdown = study::document::Markdown(report.document),
-                 .trials_csv = report.trials_csv,
-                 .timings_csv = report.timings_csv,
-                 .made = {},
-                 .took = {}});
+  auto made = std::make_shared<MadeReport>(MadeReport{.study = order.study});
+  try {
+    const client::FetchedStudy fetched = client::FetchStudy(
+        {.get =
+             [&](const v1::GetStudyRequest& request) {
+               return Call(&v1::StudyService::Stub::GetStudy, request, order.request);
+             },
+         .read_results =
+             [&](const v1::ReadStudyResultsRequest& request) {
+               return Call(&v1::StudyService::Stub::ReadStudyResults, request, order.request);
+             }},
+        order.study, options_.most_result_bytes);
+    // Another who asked before has had it made.
+    const std::shared_ptr<const MadeReport> known = shelf_.Find(order.study);
+    made->result_bytes = static_cast<int64_t>(fetched.results.size());
+    if (known != nullptr && known->result_bytes == made->result_bytes) return known;
+    Fill(*made, fetched);
+  } catch (const Error& error) {
+    // They are too many, and become no fewer. (A call that fails is Refused.)
+    if (error.code() != ErrorCode::kResourceExhausted) throw;
+    made->result_bytes = static_cast<int64_t>(options_.most_result_bytes);
+    made->for_good = true;
+    made->failure = RefusalOf(std::current_exception());
+  }
   made->made = clock.Monotonic();
   made->took = made->made - begin;
   shelf_.Put(made);
   return made;
+}
+
+void ReportDesk::Fill(MadeReport& report, const client::FetchedStudy& fetched) {
+  try {
+    const study::Plan plan(fetched.File());
+    // The rules are those of the study as it was submitted, before anything ran.
+    study::StudyReport made = study::MakeStudyReport(
+        plan, study::ParseResults(fetched.results, report.study), {},
+        study::WrittenLine(options_.shelf.clock->Now(), options_.version), stop_.get_token());
+    report.html = study::document::Html(made.document);
+    report.markdown = study::document::Markdown(made.document);
+    report.trials_csv = std::move(made.trials_csv);
+    report.timings_csv = std::move(made.timings_csv);
+  } catch (const std::bad_alloc&) {
+    throw;  // there may be more of it the next time
+  } catch (const std::exception&) {
+    if (stop_.stop_requested()) throw Ends();
+    report.failure = RefusalOf(std::current_exception());
+  }
 }
 
 template <typename Request, typename Response>
@@ -218,7 +240,7 @@ Response ReportDesk::Call(grpc::Status (v1::StudyService::Stub::*method)(grpc::C
   Prepare(context, caller);
   {
     std::lock_guard lock(mutex_);
-    if (ending_) throw Refused{{grpc::StatusCode::UNAVAILABLE, "the coordinator ends"}};
+    if (ending_) throw Ends();
     under_way_ = &context;
   }
   Response response;

@@ -9,7 +9,8 @@
 // him). A report is of the results so far; it is made anew where there are more. One thread makes
 // reports, one after the other, beside all that answers: so many wait for it, others are told to
 // come again; and a report that took long is made anew the more seldom ("newer": there are more
-// results than it has).
+// results than it has). What cannot be made is kept likewise: it is tried again when there are more
+// results, not whenever an open page asks.
 //
 // Thread-safe.
 #pragma once
@@ -21,10 +22,12 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "client/fetched_study.h"
 #include "coordinator/service/http_message.h"
 #include "coordinator/service/http_reply.h"
 #include "coordinator/web/gateway_call.h"
@@ -43,6 +46,7 @@ class ReportDesk {
     std::string version;
     // Studies whose reports are to be made.
     size_t most_waiting = 8;
+    // A study that has more has no report here.
     size_t most_result_bytes = size_t{64} << 20;
     // A report stands for so many times as long as it took to make, whatever comes in.
     int rest = 10;
@@ -50,7 +54,7 @@ class ReportDesk {
   };
 
   explicit ReportDesk(Options options);
-  // Ends what waits, and waits for what is being made.
+  // Ends what waits and what is being made.
   ~ReportDesk();
   ReportDesk(const ReportDesk&) = delete;
   ReportDesk& operator=(const ReportDesk&) = delete;
@@ -78,6 +82,8 @@ class ReportDesk {
   void Loop();
   void Serve(const Order& order);
   std::shared_ptr<const MadeReport> Make(const Order& order);
+  // Texts and tables, or why there are none.
+  void Fill(MadeReport& report, const client::FetchedStudy& fetched);
   template <typename Request, typename Response>
   Response Call(grpc::Status (v1::StudyService::Stub::*method)(grpc::ClientContext*, const Request&,
                                                                Response*),
@@ -90,6 +96,7 @@ class ReportDesk {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool ending_ = false;
+  std::stop_source stop_;
   std::deque<Order> orders_;
   grpc::ClientContext* under_way_ = nullptr;
   std::thread thread_;  // last: it uses the others

@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <set>
 
 #include "coordinator/control/secret.h"
 #include "study/document/html.h"
@@ -53,7 +54,8 @@ HttpAnswer FileOf(const MadeReport& report, std::string_view name) {
 }  // namespace
 
 size_t MadeReport::size() const {
-  return html.size() + markdown.size() + trials_csv.size() + timings_csv.size();
+  return html.size() + markdown.size() + trials_csv.size() + timings_csv.size() +
+         (failure ? failure->body.size() : 0);
 }
 
 std::shared_ptr<const MadeReport> ReportShelf::Find(const std::string& study) {
@@ -71,27 +73,49 @@ void ReportShelf::Put(std::shared_ptr<const MadeReport> report) {
   std::erase(order_, study);
   order_.push_back(study);
   reports_[study] = std::move(report);
-  const auto bytes = [this] {
-    size_t sum = 0;
-    for (const auto& [name, one] : reports_) sum += one->size();
-    return sum;
-  };
-  while (order_.size() > 1 &&
-         (order_.size() > options_.most_reports || bytes() > options_.most_bytes)) {
+  Trim();
+}
+
+size_t ReportShelf::Bytes() const {
+  std::set<const MadeReport*> all;
+  for (const auto& [study, report] : reports_) all.insert(report.get());
+  for (const Address& address : addresses_) all.insert(address.report.get());
+  size_t bytes = 0;
+  for (const MadeReport* report : all) bytes += report->size();
+  return bytes;
+}
+
+void ReportShelf::Trim() {
+  const auto drop_oldest = [this] {
     reports_.erase(order_.front());
     order_.pop_front();
+  };
+  while (order_.size() > options_.most_reports) drop_oldest();
+  const MonotonicTime now = options_.clock->Monotonic();
+  std::erase_if(addresses_, [&](const Address& one) { return one.end <= now; });
+  while (Bytes() > options_.most_bytes) {
+    // What a newer one has taken the place of goes first.
+    const auto replaced = std::ranges::find_if(addresses_, [this](const Address& one) {
+      const auto newest = reports_.find(one.report->study);
+      return newest == reports_.end() || newest->second != one.report;
+    });
+    if (replaced != addresses_.end() && &*replaced != &addresses_.back()) {
+      addresses_.erase(replaced);
+    } else if (order_.size() > 1) {
+      drop_oldest();
+    } else {
+      return;
+    }
   }
 }
 
 std::string ReportShelf::NewAddress(std::shared_ptr<const MadeReport> report) {
-  const MonotonicTime now = options_.clock->Monotonic();
   std::lock_guard lock(mutex_);
-  while (!addresses_.empty() &&
-         (addresses_.front().end <= now || addresses_.size() >= options_.most_addresses)) {
-    addresses_.pop_front();
-  }
-  addresses_.push_back(
-      {.key = NewSecret(), .report = std::move(report), .end = now + options_.address_lasts});
+  addresses_.push_back({.key = NewSecret(),
+                        .report = std::move(report),
+                        .end = options_.clock->Monotonic() + options_.address_lasts});
+  if (addresses_.size() > options_.most_addresses) addresses_.pop_front();
+  Trim();
   return std::string(kPrefix) + addresses_.back().key;
 }
 

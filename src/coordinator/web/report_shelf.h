@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
@@ -22,6 +23,9 @@ struct MadeReport {
   std::string study;         // "studies/3"
   int64_t result_bytes = 0;  // of the results that it is made of
   std::string html, markdown, trials_csv, timings_csv;
+  // Why there is none of these results, nor with more of them where that is for good.
+  std::optional<HttpAnswer> failure = {};
+  bool for_good = false;
   MonotonicTime made;
   MonotonicTime::duration took{0};
 
@@ -33,6 +37,8 @@ class ReportShelf {
   static constexpr std::string_view kPrefix = "/reports/";
   struct Options {
     size_t most_reports = 16;
+    // Of all that are there, those included which addresses alone stand for; but for the newest
+    // report and that of the newest address.
     size_t most_bytes = size_t{64} << 20;
     size_t most_addresses = 256;
     std::chrono::seconds address_lasts{60};
@@ -58,6 +64,10 @@ class ReportShelf {
     std::shared_ptr<const MadeReport> report;
     MonotonicTime end;
   };
+
+  // What follows is called with the lock.
+  size_t Bytes() const;
+  void Trim();
 
   const Options options_;
   std::mutex mutex_;

@@ -59,6 +59,22 @@ class StudyReportTest : public StudyServiceTest {
     EXPECT_EQ(result->status, 200) << result->body;
     return result->body;
   }
+  // How often reports were begun: whoever only asks for one calls another method.
+  int Begun() const {
+    const std::string text = metrics.Text();
+    int begun = 0;
+    std::smatch match;
+    const std::regex calls(R"(\n\w+\{[^}]*GetStudy"[^}]*\} (\d+))");
+    for (auto from = text.begin(); std::regex_search(from, text.end(), match, calls);
+         from = match[0].second)
+      begun += match[0].str().find("seconds") == std::string::npos ? std::stoi(match[1]) : 0;
+    return begun;
+  }
+  void AddLine(const std::string& name, const std::string& trial, const std::string& line) {
+    store.Write([&](Tables& tables) {
+      tables.studies.AddResult(ParseStudyName(name), {.trial = trial, .line = line});
+    });
+  }
   // As `syncbn study fetch` makes it.
   study::StudyReport ReportOf(const std::string& name) {
     const study::Plan plan(study::testing::Parse(GetStudy(name).study_file()));
@@ -168,6 +184,54 @@ TEST_F(StudyReportTest, ManyWhoAskAtOnceHaveTheSameOneAndOthersAreServedMeanwhil
   EXPECT_EQ(good, 12);
 }
 
+TEST_F(StudyReportTest,
+       WhatCannotBeMadeIsTriedAgainWhenThereAreOtherResultsNotWheneverSomebodyAsks) {
+  const std::string name = Create(SmallRequest());
+  WaitForStudy(name, v1::Study::SUCCEEDED);
+  const std::string body = R"({"name": "studies/1"})";
+  AddLine(name, "x", "{damaged\n");
+  const int before = Begun();
+  ASSERT_GT(before, 0);
+  const std::string failure = AskFor(body);
+  EXPECT_THAT(failure, AllOf(StartsWith("500 "), HasSubstr("DATA_LOSS"), HasSubstr("studies/1")));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(AskFor(body), failure);
+  EXPECT_EQ(Begun() - before, 1);
+  AddLine(name, "y", "{damaged, too\n");
+  WaitUntil("it is tried again", [&] { return AskFor(body) == failure && Begun() - before == 2; });
+  EXPECT_EQ(AskFor(body), failure);
+  EXPECT_EQ(Begun() - before, 2);
+}
+
+TEST_F(StudyReportTest, ResultsThatAreTooManyAreReadOnce) {
+  const std::string name = Create(SmallRequest());
+  WaitForStudy(name, v1::Study::SUCCEEDED);
+  dashboard = std::make_unique<Dashboard>(Dashboard::Options{
+      .channel = server->InProcessChannel(), .allow_local = true, .most_result_bytes = 100});
+  const std::string body = R"({"name": "studies/1"})";
+  const int before = Begun();
+  const std::string failure = AskFor(body);
+  EXPECT_THAT(failure, HasSubstr("too many for a report here: syncbn study fetch studies/1"));
+  AddLine(name, "x", "{}\n");
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(AskFor(body), failure);
+  EXPECT_EQ(Begun() - before, 1);
+}
+
+TEST_F(StudyReportTest, IsGivenUpWhenNobodyIsThereToHaveIt) {
+  const std::string name = Create(SmallRequest());
+  WaitForStudy(name, v1::Study::SUCCEEDED);
+  const study::Plan plan(study::testing::Parse(GetStudy(name).study_file()));
+  const auto results = ParseResults(ResultsOf(name));
+  std::stop_source stop;
+  EXPECT_NO_THROW(study::MakeStudyReport(plan, results, {}, "", stop.get_token()));
+  stop.request_stop();
+  try {
+    study::MakeStudyReport(plan, results, {}, "", stop.get_token());
+    FAIL() << "it was made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kCancelled);
+  }
+}
+
 TEST(ReportShelf, KeepsFewAndForgetsAddressesAfterAMinute) {
   ManualClock clock;
   ReportShelf shelf({.most_reports = 2, .most_bytes = 100, .most_addresses = 3, .clock = &clock});
@@ -187,6 +251,7 @@ TEST(ReportShelf, KeepsFewAndForgetsAddressesAfterAMinute) {
   EXPECT_EQ(shelf.Find("studies/3"), nullptr) << "together they are too large";
   EXPECT_NE(shelf.Find("studies/4"), nullptr);
 
+  put("studies/4", 50);
   const std::string address = shelf.NewAddress(first) + "/report.html";
   EXPECT_EQ(shelf.Answer(address).body, "xxxxxxxxxx") << "also when another has taken its place";
   clock.Advance(std::chrono::seconds(59));
@@ -198,6 +263,33 @@ TEST(ReportShelf, KeepsFewAndForgetsAddressesAfterAMinute) {
   EXPECT_EQ(shelf.Answer(addresses[0]).status, 404);
   for (int i = 1; i < 4; ++i)
     EXPECT_EQ(shelf.Answer(addresses[static_cast<size_t>(i)]).status, 200);
+}
+
+TEST(ReportShelf, AddressesDoNotKeepMoreThanThereMayBe) {
+  ManualClock clock;
+  ReportShelf shelf({.most_reports = 4, .most_bytes = 100, .most_addresses = 256, .clock = &clock});
+  std::vector<std::string> addresses;
+  std::vector<std::weak_ptr<const MadeReport>> versions;
+  // A study that goes on, and somebody who looks at every version of its report.
+  for (int i = 0; i < 20; ++i) {
+    auto report = std::make_shared<MadeReport>(
+        MadeReport{.study = "studies/1", .html = std::string(30, 'x')});
+    shelf.Put(report);
+    versions.push_back(report);
+    addresses.push_back(shelf.NewAddress(std::move(report)) + "/report.html");
+  }
+  const auto alive =
+      std::ranges::count_if(versions, [](const auto& one) { return !one.expired(); });
+  EXPECT_EQ(alive, 3) << "of 30 bytes each";
+  for (size_t i = 0; i < addresses.size(); ++i)
+    EXPECT_EQ(shelf.Answer(addresses[i]).status, i < 17 ? 404 : 200) << i;
+  EXPECT_NE(shelf.Find("studies/1"), nullptr);
+  // Of what nobody looks at any more nothing is kept but the newest.
+  clock.Advance(std::chrono::seconds(61));
+  auto other = std::make_shared<MadeReport>(MadeReport{.study = "studies/2"});
+  shelf.Put(other);
+  EXPECT_TRUE(versions[18].expired());
+  EXPECT_FALSE(versions[19].expired());
 }
 
 }  // namespace

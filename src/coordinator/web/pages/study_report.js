@@ -58,7 +58,7 @@ export function reportFrame(view, name, alone) {
       made = answer.newer ? '' : version;
     } catch (error) {
       if (view.signal.aborted) return;
-      if (!shown) fill(notice, error.status === 429 ? 'Other reports are being made; this one follows.' : `There is no report: ${error.message}`);
+      if (!shown) fill(notice, error.reason === 'RATE_LIMITED' ? 'Other reports are being made; this one follows.' : `There is no report: ${error.message}`);
     } finally { asking = false; }
   }
 
