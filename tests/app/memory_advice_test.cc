@@ -39,8 +39,10 @@ TEST(MemoryAdvice, SaysWhereNoBatchFits) {
 }
 
 TEST(MemoryAdvice, SaysWhereSomethingElseTakesTheMemory) {
-  EXPECT_THAT(MemoryAdviceOf(Need(), {8}, true, 1000 * kMiB),
-              HasSubstr("that would fit, so something else takes it"));
+  EXPECT_THAT(
+      MemoryAdviceOf(Need(), {8}, true, 1000 * kMiB),
+      HasSubstr("that would fit, so something else takes it, such as batches that are prepared "
+                "ahead (data.prefetch)"));
 }
 
 }  // namespace

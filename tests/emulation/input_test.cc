@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "backend/cuda/cuda_backend.h"
 #include "data/loader.h"
 #include "tests/data/data_files.h"
+#include "tests/data/image_files.h"
 #include "tests/emulation/runtime.h"
 #include "tests/support/in_process_run.h"
 #include "tests/support/small_run.h"
@@ -256,6 +259,49 @@ TEST(EmulatedInputOfRuns, GoOnInTheMiddleOfAnEpochInTheSameBits) {
   ASSERT_EQ(rest.records.size(), 2U);
   EXPECT_EQ(rest.records.front().step, 5);
   EXPECT_EQ(rest.summary.digest, whole.summary.digest);
+}
+
+// Images of files are decoded by the loader's threads to evaluate, too, a sample each.
+TEST(EmulatedInputOfRuns, ImagesOfFilesGiveTheSameFiguresWhoeverDecodesThem) {
+  TempFolder folder;
+  for (int i = 0; i < 42; ++i) {
+    const std::filesystem::path split = folder.path() / (i % 3 == 0 ? "val" : "train"),
+                                name = std::to_string(i) + ".png";
+    std::filesystem::create_directories(split / std::to_string(i % 2));
+    data::WritePng(split / std::to_string(i % 2) / name, data::Ramp(20 + i, 40 - i % 7, 3, 5 * i));
+  }
+  v1::RunSpec spec = RunSpecFromYaml(
+      "data:\n"
+      "  dataset: image_folder\n"
+      "  path: " +
+      folder.path().string() +
+      "\n"
+      "  image_size: 16\n"
+      "  augment: {random_resized_crop: [0.3, 1], horizontal_flip: true}\n"
+      "model:\n"
+      "  norm: {batch: global}\n"
+      "  layers: [{conv: {out: 4, kernel: 3}}, norm, relu, global_average_pool, {linear: 2}]\n"
+      "cluster: {replicas: 4, batch_per_replica: 2}\n"
+      "train: {epochs: 2, evaluate: {with: [running, precise, batch], precise_samples: 13}}\n");
+  emulation::SetDelays({.share = 1, .microseconds = 300});
+  std::vector<train::Summary> summaries;
+  for (const int prefetch : {0, 1, 3}) {
+    spec.mutable_data()->set_prefetch(prefetch);
+    summaries.push_back(
+        RunInProcess(
+            spec, {.concurrency = 3,
+                   .adjust = [](int, train::TrainerOptions& options) { options.evaluate = true; }})
+            .summary);
+  }
+  emulation::SetDelays({});
+  ASSERT_EQ(summaries[0].test.size(), 3U);
+  for (const train::Summary& summary : summaries) {
+    EXPECT_EQ(summary.digest, summaries[0].digest);
+    for (const auto& [statistics, figures] : summary.test) {
+      EXPECT_EQ(figures.loss, summaries[0].test.at(statistics).loss) << statistics;
+      EXPECT_EQ(figures.accuracy, summaries[0].test.at(statistics).accuracy) << statistics;
+    }
+  }
 }
 
 }  // namespace

@@ -130,6 +130,26 @@ TEST(EmulatedProgram, OutOfMemorySaysWhatAReplicaNeedsAndWhichBatchFits) {
   EXPECT_EQ(train(batch * 3 / 2 + 1).status, 4) << "far more would have fitted than " << batch;
 }
 
+// In a thread of the loader, before any step.
+TEST(EmulatedProgram, OutOfMemoryForABatchThatIsPreparedAheadSaysTheSame) {
+  TempFolder folder;
+  const auto run = folder.path() / "run.yaml";
+  WriteFileAtomically(run,
+                      "data: {dataset: shapes, shapes: {train_samples: 1024, test_samples: 1}}\n"
+                      "model: {architecture: mlp, hidden: [4]}\n"
+                      "cluster: {replicas: 2, batch_per_replica: 512}\n"
+                      "train: {max_steps: 1}\n");
+  ProcessOptions options{.argv = {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--quiet",
+                                  "--out", (folder.path() / "out").string()}};
+  options.environment["SYNCBN_EMULATED_MIB"] = "1";
+  const ProcessResult result = RunProcess(options);
+  EXPECT_EQ(result.status, 4);
+  EXPECT_THAT(result.err, HasSubstr(" more wanted by a copy stream that holds "));
+  EXPECT_THAT(result.err, HasSubstr("A replica with a batch of 512 needs about "));
+  EXPECT_THAT(result.err, HasSubstr(" would fit (estimated by steps of "));
+  EXPECT_THAT(result.err, HasSubstr("\n  in loading the batch of epoch 0, step 0, replica "));
+}
+
 class EmulatedNccl : public ::testing::Test {
  protected:
   // Three ranks, the second of which NCCL fails at its 40th launch.

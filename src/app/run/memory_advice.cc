@@ -65,7 +65,9 @@ std::string MemoryAdviceOf(const forecast::MemoryNeed& need, const std::vector<i
   const double room = usable - need.process - need.replica * static_cast<double>(batches.size());
   const double fitting = need.sample > 0 ? room / need.sample : 0;  // samples at a time
   if (needed <= usable) {
-    text += "that would fit, so something else takes it, such as other programs on the device";
+    text +=
+        "that would fit, so something else takes it, such as batches that are prepared ahead "
+        "(data.prefetch) or other programs on the device";
   } else if (fitting < static_cast<double>(batches.size())) {
     text +=
         "not even one sample a replica fits. Have fewer replicas on this device, or a smaller "
