@@ -80,7 +80,7 @@ std::string ReadManifestText(int folder) {
       ::openat(folder, kManifestFile, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   struct stat status {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) throw refused();
-  if (!S_ISREG(status.st_mode)) throw damaged("is " + std::string(FileKindName(status.st_mode)));
+  if (!S_ISREG(status.st_mode)) throw damaged(WhyNoFile(status.st_mode));
   if (status.st_size > kMostManifestBytes) {
     throw damaged("has " + std::to_string(status.st_size) + " bytes, more than a manifest has");
   }

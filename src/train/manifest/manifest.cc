@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/untrusted_json.h"
 #include "train/json_numbers.h"
 
 namespace syncbn::train {
@@ -16,10 +17,9 @@ constexpr const char* kFormat = "syncbn checkpoint 2";
 // Had all tensors in one file.
 constexpr const char* kFormat1 = "syncbn checkpoint 1";
 constexpr const char* kTensorsFile1 = "tensors.safetensors";
-// Somebody else may have written it: what is nested is handled by calls within calls, and keys are
-// found by comparing with all of their object's. A manifest has three levels and some dozens of
-// keys.
-constexpr int kDeepest = 8, kMostKeys = 10'000;
+// Somebody else may have written it, and keys are found by comparing with all of their object's. A
+// manifest has some dozens.
+constexpr int kMostKeys = 10'000;
 constexpr std::string_view kStepPrefix = "step-";
 
 [[noreturn]] void Damaged(const std::string& source, const std::string& what) {
@@ -85,8 +85,8 @@ std::string Manifest::ToJson() const {
 Manifest Manifest::FromJson(const std::string& text, const std::string& source) {
   try {
     int keys = 0;
-    Json json = Json::parse(text, [&](int depth, Json::parse_event_t event, Json&) {
-      if (depth > kDeepest) Damaged(source, "it is nested too deep");
+    CheckJsonNesting(text);
+    Json json = Json::parse(text, [&](int, Json::parse_event_t event, Json&) {
       if (event == Json::parse_event_t::key && ++keys > kMostKeys)
         Damaged(source, "it has more than " + std::to_string(kMostKeys) + " keys");
       return true;
@@ -129,6 +129,8 @@ Manifest Manifest::FromJson(const std::string& text, const std::string& source) 
     }
     manifest.run_file = json.at("run_file");
     return manifest;
+  } catch (const JsonFault& fault) {
+    Damaged(source, fault.message());
   } catch (const nlohmann::json::parse_error& error) {
     Damaged(source, "it is not JSON (at byte " + std::to_string(error.byte) + ")");
   } catch (const nlohmann::json::exception&) {

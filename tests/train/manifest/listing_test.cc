@@ -112,7 +112,7 @@ TEST_F(ListingTest, FollowsNoLinkAndWaitsForNoPipe) {
   EXPECT_EQ(Damage(), "manifest.json is a link");
   fs::remove(manifest);
   ASSERT_EQ(::mkfifo(manifest.c_str(), 0666), 0);
-  EXPECT_EQ(Damage(), "manifest.json is a pipe");
+  EXPECT_EQ(Damage(), "manifest.json is a pipe, not a file");
   fs::rename(step, folder_.path() / "step");
   fs::create_directory_symlink(folder_.path() / "step", step);
   EXPECT_EQ(Damage(), "it is no folder, or a link");
@@ -134,7 +134,9 @@ TEST_F(ListingTest, IsNotTakenInByManifestsThatAreMadeToCostMuch) {
   std::string deep = R"({"format":"syncbn checkpoint 2","manifest_digest":"","a":)";
   deep += std::string(900'000, '[') + std::string(900'000, ']') + "}";
   Write(manifest, deep);
-  EXPECT_EQ(Damage(), "manifest.json is damaged: it is nested too deep");
+  EXPECT_EQ(Damage(),
+            "manifest.json is damaged: it is nested too deeply: more than 100 levels of objects and "
+            "lists (at byte 157)");
   std::string wide = R"({"format":"syncbn checkpoint 2")";
   for (int i = 0; i < 150'000; ++i) wide += ",\"" + std::to_string(i) + "\":0";
   Write(manifest, wide + "}");
