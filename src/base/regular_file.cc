@@ -17,6 +17,28 @@ void CheckIsRegular(const std::filesystem::path& path, const struct stat& status
   throw UnfitFile(path, WhyNoFile(status.st_mode));
 }
 
+// `Bytes` is a container of bytes.
+template <typename Bytes>
+Bytes ReadWhole(const std::filesystem::path& path, int64_t most) {
+  const RegularFile file = OpenRegularFile(path);
+  if (file.bytes > most) {
+    throw UnfitFile(
+        path, "has " + std::to_string(file.bytes) + " bytes, more than " + std::to_string(most));
+  }
+  Bytes content(static_cast<size_t>(file.bytes), typename Bytes::value_type{});
+  size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t count =
+        ::read(file.descriptor.get(), content.data() + done, content.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) ThrowErrno("read", path);
+    if (count == 0) break;  // cut meanwhile
+    done += static_cast<size_t>(count);
+  }
+  content.resize(done);
+  return content;
+}
+
 }  // namespace
 
 std::string WhyNoFile(mode_t mode) {
@@ -43,23 +65,11 @@ RegularFile OpenRegularFile(const std::filesystem::path& path) {
 }
 
 std::vector<std::byte> ReadRegularFile(const std::filesystem::path& path, int64_t most) {
-  const RegularFile file = OpenRegularFile(path);
-  if (file.bytes > most) {
-    throw UnfitFile(
-        path, "has " + std::to_string(file.bytes) + " bytes, more than " + std::to_string(most));
-  }
-  std::vector<std::byte> content(static_cast<size_t>(file.bytes));
-  size_t done = 0;
-  while (done < content.size()) {
-    const ssize_t count =
-        ::read(file.descriptor.get(), content.data() + done, content.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) ThrowErrno("read", path);
-    if (count == 0) break;  // cut meanwhile
-    done += static_cast<size_t>(count);
-  }
-  content.resize(done);
-  return content;
+  return ReadWhole<std::vector<std::byte>>(path, most);
+}
+
+std::string ReadRegularTextFile(const std::filesystem::path& path, int64_t most) {
+  return ReadWhole<std::string>(path, most);
 }
 
 }  // namespace syncbn

@@ -38,6 +38,8 @@ RegularFile OpenRegularFile(const std::filesystem::path& path);
 
 // The whole content; UnfitFile where that is more than `most` bytes, without reading them.
 std::vector<std::byte> ReadRegularFile(const std::filesystem::path& path, int64_t most);
+// The same as text.
+std::string ReadRegularTextFile(const std::filesystem::path& path, int64_t most);
 
 // What is said of anything that is not a regular file: "is a pipe, not a file"; a socket, a device
 // or a folder.

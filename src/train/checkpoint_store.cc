@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/host.h"
+#include "base/regular_file.h"
 #include "train/safetensors.h"
 
 namespace syncbn::train {
@@ -50,9 +51,12 @@ bool IsDamage(const Error& error) {
   return error.code() == ErrorCode::kDataLoss || error.code() == ErrorCode::kNotFound;
 }
 
+// Far more than any has: the run file is in it, and little else.
+constexpr int64_t kMostManifestBytes = int64_t{64} << 20;
+
 Manifest ReadManifest(const fs::path& folder) {
   const fs::path path = folder / kManifestFile;
-  return Manifest::FromJson(ReadFile(path), path.string());
+  return Manifest::FromJson(ReadRegularTextFile(path, kMostManifestBytes), path.string());
 }
 
 std::optional<Manifest> TryReadManifest(const fs::path& folder) {

@@ -126,18 +126,34 @@ class Fit {
                           "F32, F64 or BF16, found " + Described(given));
     } else {
       values_[place] = NumbersOf(given);
-      CheckNumbers(name, values_[place], counts || name.ends_with(".running_var"));
+      CheckNumbers(name, values_[place], tensor.dtype(), counts || name.ends_with(".running_var"));
+      if (counts) CheckCount(name, values_[place]);
     }
   }
 
-  void CheckNumbers(const std::string& name, const std::vector<double>& numbers, bool from_zero) {
+  // `to`: the type that they become.
+  void CheckNumbers(const std::string& name, const std::vector<double>& numbers, DType to,
+                    bool from_zero) {
+    const auto fits = [&](double number) {
+      return to == DType::kFloat64 || std::isfinite(static_cast<float>(number));
+    };
     const auto wrong = std::ranges::find_if(numbers, [&](double number) {
-      return !std::isfinite(number) || (from_zero && number < 0);
+      return !std::isfinite(number) || !fits(number) || (from_zero && number < 0);
     });
     if (wrong == numbers.end()) return;
     problems_.push_back(name + ": its element " + std::to_string(wrong - numbers.begin()) + " is " +
                         FormatDouble(*wrong) +
-                        (std::isfinite(*wrong) ? ", less than 0" : ": not a finite number"));
+                        (!std::isfinite(*wrong) ? ": not a finite number"
+                         : !fits(*wrong)        ? ", more than float32 holds"
+                                                : ", less than 0"));
+  }
+
+  // It is counted on from here, and written as a whole number again.
+  void CheckCount(const std::string& name, const std::vector<double>& numbers) {
+    constexpr double kMost = 1e15;
+    if (std::ranges::none_of(numbers, [](double number) { return number > kMost; })) return;
+    problems_.push_back(name + ": more batches than anybody has counted (" + FormatDouble(kMost) +
+                        ")");
   }
 
   // Of layers that have none here since the batch norm behind them would take it off.
@@ -157,7 +173,7 @@ class Fit {
         continue;
       }
       const std::vector<double> numbers = NumbersOf(bias);
-      CheckNumbers(name, numbers, false);
+      CheckNumbers(name, numbers, DType::kFloat32, false);
       // A norm without running statistics takes it off whatever it is.
       const std::optional<size_t> mean = PlaceOf(norm.name + ".running_mean");
       const auto values = mean ? values_.find(*mean) : values_.end();

@@ -1,7 +1,5 @@
 #include "train/safetensors.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -16,7 +14,9 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/regular_file.h"
 #include "base/text.h"
+#include "base/untrusted_json.h"
 
 namespace syncbn::train {
 namespace {
@@ -45,16 +45,12 @@ struct Entry {
 // Reads a file from front to back and knows its name for messages.
 class Source {
  public:
-  explicit Source(const std::filesystem::path& path)
-      : path_(path), file_(std::fopen(path.c_str(), "rbe"), &std::fclose) {
+  explicit Source(const std::filesystem::path& path) : path_(path), file_(nullptr, &std::fclose) {
+    RegularFile file = OpenRegularFile(path);
+    file_.reset(::fdopen(file.descriptor.get(), "rb"));
     if (!file_) ThrowErrno("open", path_);
-    struct stat status{};
-    if (::fstat(::fileno(file_.get()), &status) != 0) ThrowErrno("stat", path_);
-    if (S_ISDIR(status.st_mode)) {
-      errno = EISDIR;
-      ThrowErrno("read", path_);
-    }
-    size_ = static_cast<uint64_t>(status.st_size);
+    file.descriptor.Release();
+    size_ = static_cast<uint64_t>(file.bytes);
   }
 
   std::string name() const { return path_.string(); }
@@ -99,7 +95,10 @@ nlohmann::json ParseHeader(const std::string& text, const Source& source) {
   };
   nlohmann::json header;
   try {
+    CheckJsonNesting(text);
     header = nlohmann::json::parse(text, watch);
+  } catch (const JsonFault& fault) {
+    source.Damaged("its header: " + fault.message());
   } catch (const nlohmann::json::parse_error& error) {
     source.Damaged("its header is not JSON (at byte " + std::to_string(error.byte) +
                    " of the header)");

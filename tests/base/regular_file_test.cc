@@ -35,6 +35,7 @@ TEST(RegularFile, IsReadWholeByLinksToo) {
     const std::vector<std::byte> content = ReadRegularFile(path, 7);
     EXPECT_EQ(std::string(reinterpret_cast<const char*>(content.data()), content.size()),
               "content");
+    EXPECT_EQ(ReadRegularTextFile(path, 7), "content");
   }
 }
 

@@ -233,6 +233,36 @@ TEST_F(FineTune, WhatIsNoFileIsNamedAndNotWaitedFor) {
                     HasSubstr("folder is a folder"), HasSubstr("large.png has 1073741825 bytes"),
                     HasSubstr("missing.png: No such file")));
   EXPECT_THAT(said.out, HasSubstr("\na.png,1,"));
+
+  // Nor are those of a run, or weights.
+  const ProcessResult weights =
+      Syncbn({"train", "run.yaml", "--out", "other", "--set", "model.init.from=pipe"});
+  EXPECT_EQ(weights.status, 2);
+  EXPECT_THAT(weights.err,
+              AllOf(HasSubstr("pipe is a pipe, not a file"), HasSubstr("in model.init.from")));
+  for (const char* name : {"run.yaml", "input.json", "checkpoints/step-00000001/manifest.json"}) {
+    fs::rename(folder_.path() / "run" / name, folder_.path() / "aside");
+    fs::create_symlink("/dev/zero", folder_.path() / "run" / name);
+    const ProcessResult refused = Syncbn({"predict", "run", "a.png"});
+    EXPECT_EQ(refused.status, 2) << name;
+    EXPECT_THAT(refused.err, HasSubstr(std::string(name) + " is a device, not a file"));
+    fs::rename(folder_.path() / "aside", folder_.path() / "run" / name);
+  }
+}
+
+TEST_F(FineTune, ExportWritesNoModelThatContradictsItsCheckpoint) {
+  Write("run.yaml",
+        kData + std::string("model: {architecture: cnn_small}\ntrain: {max_steps: 1}\n"));
+  Ok({"train", "run.yaml", "--out", "run", "--quiet"});
+  auto input = nlohmann::json::parse(ReadFile(folder_.path() / "run/input.json"));
+  input["classes"] = {"a", "b"};
+  Write("run/input.json", input.dump());
+  for (const char* format : {"onnx", "torch", "safetensors"}) {
+    const ProcessResult said = Syncbn({"export", "run", "--format", format, "--out", "model"});
+    EXPECT_NE(said.status, 0) << format;
+    EXPECT_THAT(said.err, HasSubstr("step-00000001")) << format;
+    EXPECT_FALSE(fs::exists(folder_.path() / "model")) << format;
+  }
 }
 
 TEST_F(FineTune, EvaluateSaysWhatTheRunHasSaidAndExportRefusesWhatOnnxHasNot) {

@@ -77,7 +77,7 @@ class ArgumentsTest(unittest.TestCase):
                 "processes": ["2", 2 ** 40, 0, 1.5, True], "threads": [0, None], "memory_mib": [-1, 2 ** 70],
                 "priority": ["high", -2 ** 40], "max_retries": [-1, "3"], "processes_per_host": [-1],
                 "time_limit": ["2x", "", "1h30", "5 h", nan, math.inf, 0, -1, 1e300, [], datetime.timedelta(0)],
-                "name": ["\ud800", 5], "hosts": ["node1", [1]], "host_tags": [None], "labels": [["a"], {"a": "\ud800"}, {1: 2}],
+                "name": ["\ud800", 5], "hosts": ["node1", [1]], "host_tags": [None], "labels": [["a"], {"a": "\ud800"}, {1: 2}, {"a": None}],
                 "environment": [{"A": 1}], "output_folder": [None], "request_id": [7], "overrides": [["a=1"]]}.items():
             wrong += [(argument, submit(**{argument: value})) for value in values]
         for value in ("", FOLDER, 5, None, b"run.yaml", os.path.join(FOLDER, "none"), latin, "a\0b", "\ud800\n"):
@@ -106,6 +106,15 @@ class ArgumentsTest(unittest.TestCase):
                     self.assertIsInstance(error, syncbn.Error)
                     self.assertEqual(error.code, "INVALID_ARGUMENT")
                     self.assertTrue(str(error).startswith(error.argument + ": ") and "; expected " + error.expected in str(error))
+
+    def test_a_closed_client_says_that_it_is(self):
+        client = syncbn.Client("127.0.0.1:1", tries=1)
+        job = syncbn.Job(client._connection, None)
+        client.close()
+        with mock.patch.object(syncbn.Job, "name", "jobs/1"):
+            for call in (client.jobs, client.studies, lambda: client.job(1), job.cancel, lambda: job.wait(1)):
+                with self.assertRaisesRegex(syncbn.WrongState, "this client was closed"):
+                    call()
 
     def test_time_limits_are_those_of_the_command_line(self):
         from syncbn import arguments

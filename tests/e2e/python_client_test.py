@@ -187,6 +187,10 @@ class JobsTest(unittest.TestCase):
         self.assertEqual([event.value for event in again[:-1]], losses)
         self.assertEqual(again[-1].to_state, "SUCCEEDED")
         self.assertEqual([type(event) for event in job.follow(metrics=False)], [syncbn.StateChange])
+        with self.assertRaisesRegex(syncbn.NotFound, "no series that fits 'nope'; there are .*train/loss"):
+            job.follow(metrics="nope")
+        with self.assertRaisesRegex(syncbn.NotFound, "has no metrics of rank 9"):
+            job.metrics(rank=9)
 
         self.assertEqual(job.run_file(), RUN_FILE)
         self.assertIn("run.yaml:3", job.run_file(effective=True))

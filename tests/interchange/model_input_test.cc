@@ -27,13 +27,21 @@ TEST(ModelInput, DamageIsNamed) {
   const std::string right =
       R"({"height": 2, "width": 2, "channels": 1, "mean": [0.5], "std": [1], "classes": ["0"]})";
   EXPECT_EQ(ModelInput::FromJson(right, "x").classes.size(), 1u);
-  const std::pair<std::string, std::string> changes[] = {{"[0.5]", "[0.5, 0.5]"},
-                                                         {"\"height\": 2", "\"height\": 0"},
-                                                         {"[\"0\"]", "[]"},
-                                                         {"[1]", "[]"},
-                                                         {"\"std\"", "\"standard\""},
-                                                         {"[0.5]", "\"0.5\""},
-                                                         {"}", ""}};
+  const std::pair<std::string, std::string> changes[] = {
+      {"[0.5]", "[0.5, 0.5]"},
+      {"\"height\": 2", "\"height\": 0"},
+      {"[\"0\"]", "[]"},
+      {"[1]", "[]"},
+      {"\"std\"", "\"standard\""},
+      {"[0.5]", "\"0.5\""},
+      {"\"height\": 2", "\"height\": 2.5"},
+      {"\"height\": 2", "\"height\": 5000"},
+      {"\"width\": 2", "\"width\": 18446744073709551615"},
+      {"\"classes\"", "\"middle_of\": 5000, \"classes\""},
+      {"\"classes\"", "\"middle_of\": 3.5, \"classes\""},
+      {"\"std\": [1]", "\"std\": [-1]"},
+      {"[0.5]", "[1e999]"},
+      {"}", ""}};
   for (const auto& [from, to] : changes) {
     std::string wrong = right;
     wrong.replace(wrong.find(from), from.size(), to);

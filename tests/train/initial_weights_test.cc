@@ -126,6 +126,15 @@ TEST(InitialWeights, RefusalsNameShapesAndTheNearestName) {
                     HasSubstr("features.1.running_var: its element 2 is -1"),
                     HasSubstr("features.0.weight: expected F32, F64 or BF16, found")));
 
+  std::vector<NamedTensor> wide = right;
+  Tensor doubles(Find(wide, "classifier.bias").tensor.shape(), DType::kFloat64);
+  std::ranges::fill(doubles.Span<double>(), 1e300);
+  Find(wide, "classifier.bias").tensor = doubles;
+  Find(wide, "features.1.num_batches_tracked").tensor.Span<int64_t>()[0] = 9'000'000'000'000'000'000;
+  EXPECT_THAT(Refusal(*model, wide),
+              AllOf(HasSubstr("classifier.bias: its element 0 is 1e+300, more than float32 holds"),
+                    HasSubstr("features.1.num_batches_tracked: more batches than")));
+
   const std::string empty = Refusal(*model, {});
   EXPECT_THAT(empty, HasSubstr(" more\n"));
   EXPECT_LT(std::ranges::count(empty, '\n'), 16);

@@ -116,7 +116,7 @@ TEST(MetricRecord, RefusesNamesThatNoSeriesCanHaveOrAnotherHas) {
 }
 
 TEST(MetricRecord, ReadsOnlyFiguresThatCouldHaveBeenWritten) {
-  for (const std::string& figures :
+  for (const std::string figures :
        {R"(7)", R"([1,2])", R"("x")", R"(null)", R"({"a b":1})", R"({"":1})", R"({"loss":1})",
         R"({"precise/loss":1})", R"({"x":[1]})"}) {
     try {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstring>
 #include <limits>
@@ -104,7 +105,10 @@ TEST_F(SafetensorsTest, AMissingFileIsNotFound) {
   EXPECT_EQ(ErrorOf([&] { ReadSafetensors(path_); }),
             "NOT_FOUND: cannot open " + path_.string() + ": No such file or directory");
   EXPECT_EQ(ErrorOf([&] { ReadSafetensors(folder_.path()); }),
-            "INVALID_ARGUMENT: cannot read " + folder_.path().string() + ": Is a directory");
+            "INVALID_ARGUMENT: " + folder_.path().string() + " is a folder, not a file");
+  ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_EQ(ErrorOf([&] { ReadSafetensors(path_); }),
+            "INVALID_ARGUMENT: " + path_.string() + " is a pipe, not a file");
 }
 
 TEST_F(SafetensorsTest, TwoTensorsOfOneNameAreNotWritten) {
@@ -129,6 +133,22 @@ TEST_F(SafetensorsTest, DamageOfTheHeaderIsNamed) {
   EXPECT_EQ(DamageOf(FileOf("[]")), "its header is not a JSON object");
   EXPECT_EQ(DamageOf(FileOf(R"({"__metadata__":{"a":1}})")), "__metadata__ is not a map of texts");
   EXPECT_EQ(DamageOf(FileOf(R"({"__metadata__":"a"})")), "__metadata__ is not a map of texts");
+}
+
+TEST_F(SafetensorsTest, AHeaderOfMillionsOfListsInEachOtherIsDamage) {
+  constexpr size_t kDeep = 1'000'000;
+  const std::string deep = std::string(kDeep, '[') + std::string(kDeep, ']');
+  for (const std::string entry : {R"({"dtype":DEEP,"shape":[1],"data_offsets":[0,1]})",
+                                  R"({"dtype":"U8","shape":DEEP,"data_offsets":[0,1]})",
+                                  R"({"dtype":"U8","shape":[1],"data_offsets":DEEP})", "DEEP"}) {
+    std::string text = R"({"w":)" + entry + "}";
+    text.replace(text.find("DEEP"), 4, deep);
+    EXPECT_THAT(DamageOf(FileOf(text, "x")),
+                testing::StartsWith("its header: it is nested too deeply"));
+  }
+  EXPECT_EQ(
+      DamageOf(FileOf(R"({"w":{"dtype":[[["F32"]]],"shape":[1],"data_offsets":[0,1]}})", "x")),
+      "tensor 'w': unknown element type [[[\"F32\"]]] (F32, F64, I32, I64, U8 or BF16)");
 }
 
 TEST_F(SafetensorsTest, DuplicateNamesAreRefused) {

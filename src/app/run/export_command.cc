@@ -15,6 +15,8 @@
 #include "interchange/onnx_file.h"
 #include "interchange/state_dict.h"
 #include "interchange/torch_file.h"
+#include "train/checkpoint.h"
+#include "train/optimizer.h"
 #include "train/safetensors.h"
 
 namespace syncbn::app {
@@ -33,6 +35,18 @@ const char* FileNameOf(const std::string& format) {
   return format == "torch" ? "model.pt" : "model.safetensors";
 }
 
+// Throws DATA_LOSS or INVALID_ARGUMENT where the checkpoint is not one of this model: input.json
+// says how large that is, and may be another run's.
+void CheckFits(const v1::RunSpec& spec, const nn::Model& model, const interchange::Weights& weights,
+               const train::StoredCheckpoint& checkpoint) {
+  const nn::ParameterLayout& layout = model.parameters();
+  const Tensor first = layout.size() == 0 ? Tensor() : weights.Find(layout[0].name);
+  const train::Optimizer optimizer(spec.train().optimizer(), layout);
+  train::RestoreState({&layout, &model.running_statistics(), &optimizer},
+                      first.defined() ? first.dtype() : DType::kFloat32, checkpoint.manifest,
+                      checkpoint.tensors, checkpoint.folder.string());
+}
+
 void Export(const Arguments& arguments) {
   const TrainedRun run = OpenTrainedRun(
       arguments.run, arguments.step < 0 ? std::nullopt : std::optional(arguments.step));
@@ -46,6 +60,7 @@ void Export(const Arguments& arguments) {
                                        .classes = static_cast<int64_t>(input.classes.size())},
                                       /*fuse=*/false);
   const interchange::Weights weights(run.checkpoint.tensors);
+  CheckFits(spec, *model, weights, run.checkpoint);
   const std::string step = std::to_string(run.checkpoint.manifest.counters.step);
   const std::map<std::string, std::string> metadata = {
       {"syncbn.run", spec.name()},

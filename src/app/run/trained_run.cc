@@ -6,12 +6,19 @@
 #include "app/run/load_dataset.h"
 #include "app/terminal.h"
 #include "base/error.h"
-#include "base/file.h"
+#include "base/regular_file.h"
 #include "base/text.h"
 
 namespace syncbn::app {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+// A folder may come from anywhere. Far more than any has: input.json has the names of all classes.
+constexpr int64_t kMostBytes = int64_t{64} << 20;
+
+}  // namespace
 
 config::RunFile StoredRunFileOf(const fs::path& out) {
   const fs::path path = out / "run.yaml";
@@ -20,7 +27,7 @@ config::RunFile StoredRunFileOf(const fs::path& out) {
         ErrorCode::kNotFound,
         path.string() + " does not exist: give the output folder of a run (--out of syncbn train)");
   }
-  return config::ParseStoredRunFile(ReadFile(path), path.string());
+  return config::ParseStoredRunFile(ReadRegularTextFile(path, kMostBytes), path.string());
 }
 
 TrainedRun OpenTrainedRun(const fs::path& out, std::optional<int64_t> step) {
@@ -52,7 +59,9 @@ TrainedRun OpenTrainedRun(const fs::path& out, std::optional<int64_t> step) {
 
 interchange::ModelInput InputOfRun(const TrainedRun& run) {
   const fs::path path = run.out / interchange::kModelInputFile;
-  if (fs::exists(path)) return interchange::ModelInput::FromJson(ReadFile(path), path.string());
+  if (fs::exists(path)) {
+    return interchange::ModelInput::FromJson(ReadRegularTextFile(path, kMostBytes), path.string());
+  }
   data::DatasetCache datasets{LoadDataset};
   return interchange::InputOf(train::PreparedRun(run.file.spec, datasets));
 }

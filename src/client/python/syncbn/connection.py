@@ -12,7 +12,7 @@ import grpc
 
 from syncbn import arguments
 from syncbn.arguments import PathLike
-from syncbn.errors import InvalidArgument, error_of, is_lost_connection
+from syncbn.errors import InvalidArgument, WrongState, error_of, is_lost_connection
 from syncbn.v1 import job_pb2_grpc, log_pb2_grpc, metrics_pb2_grpc, study_service_pb2_grpc
 
 R = TypeVar("R")
@@ -42,6 +42,7 @@ class Connection:
         self.address, self.token = address, token
         self.deadline, self.tries = arguments.seconds("deadline", deadline, low=0.001), arguments.whole("tries", tries, 1)
         self.ca, self.cert, self.key = ca, cert, key
+        self._closed = False
         self.channel: Any = self._open()
         self.jobs = self._stub(job_pb2_grpc.JobServiceStub)
         self.logs = self._stub(log_pb2_grpc.LogServiceStub)
@@ -79,6 +80,9 @@ class Connection:
                 return found[:limit]
 
     def metadata(self) -> List[Tuple[str, str]]:
+        """What goes with every request."""
+        if self._closed:
+            raise WrongState("this client was closed", code="FAILED_PRECONDITION", hint="make another one with Client()")
         # As the size of metadata above: the server then leaves nothing out.
         return [("syncbn-max-details", "1000000")] + (
             [("authorization", "Bearer " + self.token)] if self.token else [])
@@ -102,6 +106,7 @@ class Connection:
         return error_of(error, address=self.address, tls=self.ca is not None, deadline=self.deadline)
 
     def close(self) -> None:
+        self._closed = True
         self.channel.close()
 
     def _stub(self, stub: Any) -> Any:

@@ -172,6 +172,8 @@ class Job:
         change to its end. `metrics` are names of series ("train/loss"; a name that ends in * stands for all that begin
         so), True for all, False for none."""
         names = None if metrics is False else [] if metrics is True else name_list(metrics)
+        if names and _state_of(self._current()) in ENDED:
+            check_fit(names, series_of(self._connection, self.name), f"{self.name} has", True)
         return following.follow(self._connection, self.name, self._watch(), names, log)
 
     def metrics(self, names: Names = None, *, rank: Optional[int] = None, attempt: Optional[int] = None,
@@ -185,7 +187,11 @@ class Job:
         job = self._current()
         there = series_of(self._connection, self.name)
         check_fit(names, there, f"{self.name} has", _state_of(job) in ENDED)
-        return self._frame(there, names, rank=rank, attempt=attempt, points=points)
+        frame = self._frame(there, names, rank=rank, attempt=attempt, points=points)
+        if rank is not None and there and frame.empty and _state_of(job) in ENDED:
+            raise NotFound(f"{self.name} has no metrics of rank {rank}", code="NOT_FOUND", reason="SERIES_NOT_FOUND",
+                           hint="ranks count from 0; rank 0 reports what is of the whole job")
+        return frame
 
     def log(self, *, attempt: Optional[int] = None, rank: Optional[int] = None) -> str:
         """What the processes of an attempt, by default the last, have printed by now, each line led by its rank

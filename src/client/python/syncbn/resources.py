@@ -32,8 +32,11 @@ def resources_of(*, processes: Optional[int] = None, threads: int, memory_mib: i
 
 
 def texts_of(labels: Optional[Mapping[str, object]]) -> Mapping[str, str]:
-    return {key: arguments.text(f"labels[{key!r}]", str(value))
-            for key, value in arguments.mapping("labels", labels).items()}
+    def text(key: str, value: object) -> str:
+        if value is None:
+            raise InvalidArgument(f"labels[{key!r}]", "None", "a text or a number")
+        return arguments.text(f"labels[{key!r}]", str(value))
+    return {key: text(key, value) for key, value in arguments.mapping("labels", labels).items()}
 
 
 def resource_name(name: Union[int, str], collection: str) -> str:
