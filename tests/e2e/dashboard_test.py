@@ -317,6 +317,9 @@ def shows_the_report(page, server, pictures):
     page.open(server.url + "/studies/1/report", 1280)
     page.wait(f"{frame} && Number({frame}.getAttribute('height')) > 400", "the report by its address")
     quiet(page, "the report alone")
+    # On a phone it lies below the window, where nothing is drawn.
+    page.open(server.url + "/studies/1", 390, touch=True)
+    page.wait(f"{frame} && Number({frame}.getAttribute('height')) > 400", "a report outside of the window with the room that it takes")
     page.open(server.url + "/studies/1", 1280)
     page.wait(f"{frame} && Number({frame}.getAttribute('height')) > 400", "the report of the study's page")
 

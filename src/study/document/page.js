@@ -112,7 +112,10 @@
   }
   // In the frame of another page, which cannot look inside: how much room all of it takes.
   if (window.parent !== window) {
-    new ResizeObserver(() => window.parent.postMessage({ height: document.body.offsetHeight }, '*')).observe(document.body);
+    const tell = () => window.parent.postMessage({ height: document.body.offsetHeight }, '*');
+    // At once, too: a browser draws, and observes, no frame of another origin that is outside of the window.
+    tell();
+    new ResizeObserver(tell).observe(document.body);
   }
   document.addEventListener('keydown', (event) => { if (event.key === 'Escape') hide(); });
   document.addEventListener('pointerdown', (event) => { if (!event.target.closest('svg.chart')) hide(); });
