@@ -414,8 +414,7 @@ def lists_checkpoints(page, server, pictures):
     job = server.submit("keeps", 1, 48, overrides=["train.checkpoint={every_epochs: 1, keep: 4}", "train.evaluate={every_epochs: 2}"])
     server.wait_for(job, ["SUCCEEDED"])
     page.open(server.url + "/" + job, 1280)
-    page.wait("document.querySelector('figure.chart canvas') !== null", "its curves")
-    time.sleep(1)
+    # Before its curves are there: calls that are cut off are no errors of the console.
     click(page, ".facts a", "all")
     page.wait("document.querySelectorAll('.checkpoints tbody tr').length >= 4", "the checkpoints that are kept")
     expect(page.evaluate("location.pathname") == f"/{job}/checkpoints", "the checkpoints have no address")

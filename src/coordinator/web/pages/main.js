@@ -43,6 +43,9 @@ class View {
   get isAdmin() { return this.server?.caller_role === 'admin'; }
 }
 
+// A view that is left cuts off what it has asked for: nobody waits for that, and it is no fault.
+addEventListener('unhandledrejection', (event) => { if (event.reason?.name === 'AbortError') event.preventDefault(); });
+
 let server = null, view = null;
 
 function drawTop(chosen) {
