@@ -189,6 +189,7 @@ def submits_watches_and_cancels(page, server, pictures):
     page.key("ArrowRight")
     expect("step" in page.evaluate(f"{chart}.querySelector('.readout').textContent"), "the keys show no value")
     look(page, "job", pictures)
+    keeps_scales_in_the_address(page, server)
     click(page, ".tabs a", "Log")
     page.wait("document.querySelectorAll('.log .line').length > 3", "lines of the log")
     expect(page.evaluate("location.pathname") == "/jobs/1/log", "the log has no address")
@@ -204,11 +205,109 @@ def submits_watches_and_cancels(page, server, pictures):
     page.open(server.url + "/jobs/1/log?rank=0", 1280)
     page.wait("document.querySelectorAll('.log .line').length > 1", "the log of a rank")
     quiet(page, "the pages of a job")
+    # Each answer says what comes of it.
     click(page, "button", "Cancel")
-    click(page, "dialog button", "Cancel")
+    click(page, "dialog button", "Keep running")
+    page.wait("document.querySelector('dialog') === null", "the end of the question")
+    expect(server.call("JobService/GetJob", {"name": "jobs/1"})["state"] == "RUNNING", "it is cancelled all the same")
+    click(page, "button", "Cancel")
+    click(page, "dialog button", "Cancel the job")
     page.wait("document.querySelector('.badge')?.textContent === 'Cancelled'", "the end of the job")
     expect(server.call("JobService/GetJob", {"name": "jobs/1"})["state"] == "CANCELLED", "it is not cancelled")
     quiet(page, "cancelling")
+
+
+def keeps_scales_in_the_address(page, server):
+    """A chart's logarithmic scale, and of no other chart, is there for whoever is sent the address."""
+    pressed = """[...document.querySelectorAll('figure.chart')].filter((e) => e.querySelector('.tools [aria-label="log scale"]').getAttribute('aria-pressed') === 'true')
+      .map((e) => e.dataset.series)"""
+    for series in ("train/loss", "train/accuracy"):
+        click(page, f"[data-series='{series}'] .tools button", "log")
+    click(page, "[data-series='train/accuracy'] .tools button", "log")
+    address = page.evaluate("location.pathname + location.search")
+    expect(address == "/jobs/1?logscale=train%2Floss", f"the address is {address}")
+    page.open(server.url + address, 1280)
+    page.wait("document.querySelector('[data-series=\"train/loss\"] canvas') !== null", "the curve from its address")
+    expect(page.evaluate(pressed) == ["train/loss"], f"of logarithmic scale are {page.evaluate(pressed)}")
+    click(page, "[data-series='train/loss'] .tools button", "log")
+    expect(page.evaluate("location.search") == "", "the usual view is in the address")
+
+
+def drops_nothing_that_is_typed(page, server):
+    jobs = "JobService/ListJobs"
+    before = len(server.call(jobs, {"page_size": 500}).get("jobs", []))
+    page.open(server.url + "/jobs/new", 1280)
+    fill(page, "#file", RUN % ("labelled", 1, 10))
+    for labels, fault in (("a=b=c, x", 'expected KEY=VALUE, found "x"'), ("=b", 'expected KEY=VALUE, found "=b"'),
+                          ("a=1, a=2", '"a" is given twice'), ("a=b=c", "label 'b=c': keys and values have 1 to 63 letters"),
+                          ("a=", "label '': keys and values have 1 to 63 letters")):
+        for button in ("Check", "Submit"):
+            fill(page, "#labels", labels)
+            click(page, "button", button)
+            page.wait(f"document.querySelector('#labels-fault').textContent.startsWith({json.dumps(fault)})", f"{fault} beside '{labels}'")
+            expect(page.evaluate("document.activeElement.id") == "labels", "the field that is wrong has not the focus")
+    page.events.clear()  # a browser tells of every answer that refuses
+    fill(page, "#labels", "team=vision, purpose = sweep")
+    page.evaluate("(() => { document.querySelector('#processes').value = ''; })()")
+    for button in ("Check", "Submit"):
+        click(page, "button", button)
+        time.sleep(0.5)
+        expect(page.evaluate("document.querySelector('.faults').textContent") == "", "a number that is none is taken")
+    expect(page.evaluate("document.querySelector('#labels-fault').textContent") == "", "a fault that is no more is there")
+    expect(page.evaluate("location.pathname") == "/jobs/new" and len(server.call(jobs, {"page_size": 500}).get("jobs", [])) == before,
+           "a job is submitted that was not meant so")
+    fill(page, "#processes", "1")
+    click(page, "button", "Submit")
+    page.wait("/^.jobs.[0-9]+$/.test(location.pathname)", "the page of the job")
+    made = server.call("JobService/GetJob", {"name": page.evaluate("location.pathname.slice(1)")})
+    expect(made["labels"] == {"team": "vision", "purpose": "sweep"}, f"its labels are {made['labels']}")
+    # What a job has that the page has no field for goes on to one that is made from it.
+    first = server.submit("heavy", 1, 10, labels={"team": "vision"}, resources={"priority": 3, "memory_mib_per_process": "64", "time_limit": "600s", "max_retries": 1})
+    page.open(server.url + "/jobs/new?from=" + first.split("/")[1], 1280)
+    page.wait("document.querySelector('#labels').value === 'team=vision'", "the labels of the other job")
+    click(page, "button", "Submit")
+    page.wait("/^.jobs.[0-9]+$/.test(location.pathname)", "the page of the job")
+    again, first = (server.call("JobService/GetJob", {"name": name}) for name in (page.evaluate("location.pathname.slice(1)"), first))
+    expect(again["name"] != first["name"] and all(again[key] == first[key] for key in ("labels", "resources", "run_file")),
+           f"made from {first} was {again}")
+    for job in (made, again, first):
+        server.wait_for(job["name"], ["SUCCEEDED"])
+
+
+def fits_a_telephone(page, server):
+    """The longest words that are allowed: a page is never wider than its window."""
+    name, word, path = "n" * 128, "w" * 63, os.path.join(server.folder, "p" * 240, "mnist-")
+    labels = {word: word, "k" * 63: word}
+    run = "name: %s\nseed: 1\ndata: {dataset: mnist, path: %s}\nmodel: {architecture: cnn_small}\n" \
+          "cluster: {replicas: 2, batch_per_replica: 16}\ntrain: {epochs: 1, learning_rate: {base: 0.05}}\n"
+    failed = [server.call("JobService/CreateJob", {"job": {"run_file": run % (name, path + end), "labels": labels}})["name"] for end in "ab"]
+    for job in failed:
+        server.wait_for(job, ["FAILED"])
+    running = server.submit(name, 1, ENDLESS, labels=labels, overrides=["train.learning_rate.base=0.02"], resources={"threads_per_process": 2})
+    server.wait_for(running, ["RUNNING"])
+    waiting = server.submit(name, 2, ENDLESS, labels=labels)
+    study = server.call("StudyService/CreateStudy", {"study": {
+        "study_file": STUDY.replace("norm-batch", name), "study_file_name": word + ".yaml", "run_file": RUN % (name, 1, 20), "run_file_name": word + ".yaml"}})["name"]
+    host = server.call("ClusterService/ListHosts", {})["hosts"][0]["name"]
+    server.call("ClusterService/DrainHost", {"name": host, "reason": word * 3})
+    number = [job.split("/")[1] for job in (*failed, running)]
+    for address, there in (("/jobs", f"tr[data-job='{failed[1]}']"), (f"/{failed[0]}", ".panel.bad"), (f"/{running}", "figure.chart canvas"),
+                           (f"/{waiting}", ".panel.wait"), (f"/{failed[0]}/run-file", ".run-file tr"), (f"/{running}/run-file", ".run-file tr"),
+                           (f"/{running}/history", "tbody tr"), (f"/{running}/checkpoints", ".side *"), (f"/{running}/log", ".log .line"),
+                           ("/compare?jobs=" + ",".join(number[:2]), "tbody th code"), ("/compare?jobs=" + ",".join(number), "figure.chart canvas"),
+                           ("/studies", "tbody tr"), (f"/{study}", "tbody tr"), (f"/{study}/report", ".report"), ("/hosts", "tbody tr + tr, .facts"),
+                           ("/jobs/new?from=" + number[0], "#file"), ("/jobs?filter=" + word, ".foot"), ("/" + name, ".panel.bad")):
+        page.open(server.url + address, 390, touch=True)
+        page.wait(f"document.querySelector({json.dumps(there)}) !== null", f"{there} of {address}")
+        time.sleep(0.5)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        out = page.evaluate("""[...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > 391 && !e.closest('pre, .tabs, iframe'))
+          .map((e) => `${e.tagName}.${e.className} ${e.textContent.slice(0, 40)}`).slice(0, 4)""")
+        expect(wide <= 390 and not out, f"{address} is {wide} wide in a window of 390, by {out}")
+    server.call("ClusterService/RestoreHost", {"name": host})
+    server.call("StudyService/CancelStudy", {"name": study})
+    for job in (running, waiting):
+        server.call("JobService/CancelJob", {"name": job})
 
 
 def averages_over_seeds(page, server):
@@ -541,6 +640,8 @@ def main():
             prints_every_curve(page, server)
             marks_what_is_not_finite(page, server)
             lists_checkpoints(page, server, pictures)
+            drops_nothing_that_is_typed(page, server)
+            fits_a_telephone(page, server)
             shows_hostile_text_as_text(page, server)
             asks_for_tokens(page, server, pictures)
     except (Failed, TimeoutError, RuntimeError) as failed:

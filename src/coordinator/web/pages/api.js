@@ -10,6 +10,7 @@ export class CallError extends Error {
     this.code = body.code ?? '';
     this.reason = body.reason ?? '';
     this.errors = body.errors ?? [];
+    this.field = body.metadata?.field ?? '';  // the one that is wrong, of FIELD_INVALID
   }
 }
 

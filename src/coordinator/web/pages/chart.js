@@ -30,11 +30,12 @@ export const AXES = {
   clock: { title: 'time', of: (series, i) => series.time[i], text: (x) => clock(new Date(x).toISOString()) },
 };
 
-// What curves are drawn over and how smooth, chosen beside them and kept in the address; `changed` hears
-// of it.
+// What curves are drawn over, how smooth, and which charts have a logarithmic scale, chosen beside them and kept in
+// the address; `changed` hears of the first two.
 export function chooser(changed) {
   const { query } = current();
-  const chosen = { axis: query.get('x') in AXES ? query.get('x') : 'step', smooth: Math.min(Math.max(Number(query.get('smooth')) || 0, 0), 0.99) };
+  const chosen = { axis: query.get('x') in AXES ? query.get('x') : 'step', smooth: Math.min(Math.max(Number(query.get('smooth')) || 0, 0), 0.99),
+    log: new Set((query.get('logscale') ?? '').split(',').filter(Boolean)) };
   const axis = h('select', { 'aria-label': 'Over', onchange: () => { chosen.axis = axis.value; note({ x: axis.value === 'step' ? '' : axis.value }); changed(); } },
     [['step', 'over steps'], ['epoch', 'over epochs'], ['time', 'over time']].map(([value, word]) => h('option', { value, selected: value === chosen.axis }, word)));
   const smooth = h('input', { type: 'range', min: '0', max: '0.99', step: '0.01', value: chosen.smooth, 'aria-label': 'Smoothing',
@@ -57,16 +58,15 @@ function smoothed(values, weight) {
 export class Chart {
   constructor(title, options = {}) {
     // As a chooser has it: shared with other charts.
-    this.chosen = options.chosen ?? { axis: 'step', smooth: 0 };
+    this.chosen = options.chosen ?? { axis: 'step', smooth: 0, log: new Set() };
     this.title = title;
     this.lines = [];
-    this.log = false;
     this.wrong = new Set();  // where a line is not finite
     this.plot = h('div', { class: 'plot', tabindex: '0', role: 'img' });
     this.legend = h('div', { class: 'legend' });
     this.readout = h('output', { class: 'readout', title: 'Steps count from 0' });
     this.reset = h('button', { type: 'button', class: 'small', hidden: true, onclick: () => this.dygraph?.resetZoom() }, 'Whole');
-    this.scale = h('button', { type: 'button', class: 'small', 'aria-pressed': 'false', title: 'Logarithmic scale', 'aria-label': 'log scale', onclick: () => this.setLog(!this.log) }, 'log');
+    this.scale = h('button', { type: 'button', class: 'small', 'aria-pressed': String(this.log), title: 'Logarithmic scale', 'aria-label': 'log scale', onclick: () => this.setLog(!this.log) }, 'log');
     this.element = h('figure', { class: 'chart' },
       h('figcaption', {}, h('span', { class: 'title' }, title), this.readout, h('span', { class: 'tools' }, this.reset, this.scale)),
       this.legend, this.plot);
@@ -190,8 +190,12 @@ export class Chart {
       } }, line.label);
   }
 
+  get log() { return this.chosen.log.has(this.title); }
+
   setLog(on) {
-    this.log = on;
+    const { log } = this.chosen;
+    if (on) log.add(this.title); else log.delete(this.title);
+    note({ logscale: [...log].sort().join(',') });
     this.scale.setAttribute('aria-pressed', String(on));
     this.draw();
   }

@@ -13,16 +13,19 @@ const VERBS = [
   ['Delete', 'DeleteJob', ['SUCCEEDED', 'FAILED', 'CANCELLED'], 'is forgotten with its metrics, logs and history; what it wrote in its output folder stays.'],
 ];
 
-// Resolves to whether the answer is yes.
-export function ask(title, text, word) {
+// Resolves to whether the answer is `yes`. Both answers say what comes of them: "Cancel" alone could be either.
+export function ask(title, text, { yes, no }) {
   return new Promise((resolve) => {
     const dialog = h('dialog', { 'aria-labelledby': 'question' }, h('form', { method: 'dialog' }, h('h2', { id: 'question' }, title), h('p', {}, text),
-      h('div', { class: 'actions' }, h('button', { value: 'no' }, 'No'), h('button', { value: 'yes', class: 'danger' }, word))));
+      h('div', { class: 'actions' }, h('button', { value: 'no' }, no), h('button', { value: 'yes', class: 'danger' }, yes))));
     dialog.addEventListener('close', () => { dialog.remove(); resolve(dialog.returnValue === 'yes'); });
     document.body.append(dialog);
     dialog.showModal();
   });
 }
+
+// What the answers are called, of a `word` for a job or a study.
+export const answers = (word, what, state) => ({ yes: `${word} the ${what}`, no: state === 'RUNNING' ? 'Keep running' : `Keep the ${what}` });
 
 export function actions(view, job, changed) {
   const error = h('span', { class: 'error', role: 'alert' });
@@ -30,7 +33,7 @@ export function actions(view, job, changed) {
   const buttons = !may ? [] : VERBS.filter(([, , states]) => states.includes(job.state)).map(([word, method, , question]) =>
     h('button', { type: 'button', 'data-key': word, class: question ? 'danger' : null, onclick: async (event) => {
       const button = event.currentTarget;
-      if (question && !await ask(`${word} ${shortName(job.name)}?`, `${job.display_name || 'The job'} ${question}`, word)) return;
+      if (question && !await ask(`${word} ${shortName(job.name)}?`, `${job.display_name || 'The job'} ${question}`, answers(word, 'job', job.state))) return;
       button.disabled = true;
       error.textContent = '';
       try {

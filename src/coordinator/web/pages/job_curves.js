@@ -58,7 +58,8 @@ export async function showCurves(view, name, body, state) {
 
   const seen = new IntersectionObserver((entries) => {
     const names = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target.dataset.series).filter((series) => !wanted.has(series));
-    if (names.length > 0) load(names);
+    // What fails is asked for again when it comes near again; a view that is left ends what it asks for.
+    if (names.length > 0) load(names).catch(() => {});
   }, { rootMargin: '300px' });
   view.onEnd(() => { seen.disconnect(); charts.forEach((chart) => chart.destroy()); endWatch(); });
 
@@ -126,7 +127,7 @@ export async function showCurves(view, name, body, state) {
       end: (status) => {
         if (status.reason !== 'CURSOR_TOO_OLD') return;
         watched = cursor = '';
-        load([...wanted]);
+        load([...wanted]).catch(() => {});
       },
     } });
   }

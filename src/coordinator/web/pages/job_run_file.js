@@ -1,5 +1,6 @@
 // The run file: in effect, with the origin of every value, and as its user wrote it.
 import { h, fill } from './dom.js';
+import { current, note } from './address.js';
 
 // "key: value   # origin", as the effective run file has it.
 export function parseLine(line) {
@@ -15,7 +16,8 @@ function kindOf(origin) {
 export async function showRunFile(view, name, body, state, first) {
   const job = await first;
   const rows = (job.effective_run_file ?? '').replace(/\n$/, '').split('\n').map(parseLine);
-  const onlyOwn = h('input', { type: 'checkbox', onchange: draw });
+  const onlyOwn = h('input', { type: 'checkbox', checked: current().query.get('defaults') === 'no',
+    onchange: () => { note({ defaults: onlyOwn.checked ? 'no' : '' }); draw(); } });
   const effective = h('div', { class: 'scroll', tabindex: '0' });
   function draw() {
     const shown = rows.filter(({ origin }) => !(onlyOwn.checked && kindOf(origin) === 'default'));

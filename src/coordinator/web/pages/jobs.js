@@ -14,7 +14,8 @@ const CHOICES = [['All', ''], ['Open', 'state = open'], ['Running', 'state = RUN
 export function filterOf(text) {
   const words = text.trim();
   if (words === '' || /[=<>:]/.test(words)) return words;
-  return `name : "${words.replace(/["\\]/g, '')}"`;
+  const quote = words.includes('"') ? "'" : '"';  // the one that it does not hold, as the command line does
+  return `name : ${quote}${words}${quote}`;
 }
 
 export function badge(job) {

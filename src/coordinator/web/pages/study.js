@@ -3,7 +3,7 @@ import { h, fill, table } from './dom.js';
 import { all, call, change } from './api.js';
 import { clock, percent, shortName, statistics } from './format.js';
 import { axisLabels } from './job_tags.js';
-import { ask } from './job_actions.js';
+import { answers, ask } from './job_actions.js';
 import { badge, progressBar } from './jobs.js';
 import { cellsOf, studyCurves } from './study_curves.js';
 import { reportFrame, reportTools } from './study_report.js';
@@ -21,7 +21,7 @@ function actions(view, study, changed) {
   const open = !view.server || !view.may(study.submitter) ? [] : VERBS.filter(([word, , states]) => states.includes(study.state) && (word !== 'Retry' || failed || study.state === 'FAILED'));
   return h('span', { class: 'actions' }, error, h('a', { class: 'button', href: compareTrials(study) }, 'Compare trials'), open.map(([word, method, , question]) =>
     h('button', { type: 'button', class: question ? 'danger' : null, 'data-key': word, onclick: async () => {
-      if (question && !await ask(`${word} ${study.display_name}?`, `The study ${question}`, word)) return;
+      if (question && !await ask(`${word} ${study.display_name}?`, `The study ${question}`, answers(word, 'study', study.state))) return;
       try {
         await change(`StudyService/${method}`, { name: study.name });
         changed();
