@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/untrusted_json.h"
 #include "config/difference.h"
 #include "train/run_backend.h"
 
@@ -134,7 +135,7 @@ MachineProfile ReadProfile(const std::filesystem::path& path) {
   MachineProfile profile;
   std::string wrong;
   try {
-    const Json json = Json::parse(text);
+    const Json json = ParseUntrustedJson<Json>(text);
     profile = {.host = json.at("host"),
                .processor = json.at("processor"),
                .date = json.at("date"),
@@ -159,6 +160,8 @@ MachineProfile ReadProfile(const std::filesystem::path& path) {
       }
     }
     if (profile.batches.empty()) wrong = "it has no batches";
+  } catch (const JsonFault& fault) {
+    wrong = fault.message();
   } catch (const Json::exception& error) {
     wrong = error.what();
   }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/untrusted_json.h"
 #include "data/class_names.h"
 
 namespace syncbn::interchange {
@@ -46,7 +47,7 @@ ModelInput ModelInput::FromJson(const std::string& text, const std::string& sour
   };
   ModelInput input;
   try {
-    const Json json = Json::parse(text);
+    const Json json = ParseUntrustedJson<Json>(text);
     input = {.image = {.height = WholeNumber(json.at("height")),
                        .width = WholeNumber(json.at("width")),
                        .channels = WholeNumber(json.at("channels"))},
@@ -55,8 +56,8 @@ ModelInput ModelInput::FromJson(const std::string& text, const std::string& sour
                              .std = json.at("std").get<std::vector<double>>()},
              // Runs of versions that knew no images of other sizes have none.
              .middle_of = json.contains("middle_of") ? WholeNumber(json["middle_of"]) : 0};
-  } catch (const nlohmann::json::parse_error& error) {
-    damaged("it is not JSON (at byte " + std::to_string(error.byte) + ")");
+  } catch (const JsonFault& fault) {
+    damaged(fault.message());
   } catch (const nlohmann::json::exception&) {
     damaged("an entry is missing or of the wrong type");
   }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/untrusted_json.h"
 
 namespace syncbn::study {
 namespace {
@@ -140,7 +141,7 @@ std::string ToJsonLine(const std::string& id, const TrialRecord& record) {
 
 std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line) {
   try {
-    const Json json = Json::parse(line);
+    const Json json = ParseUntrustedJson<Json>(line);
     TrialRecord record{.end = EndOf(json.at("end").get<std::string>()),
                        .reason = json.value("reason", ""),
                        .steps = json.at("steps").get<int64_t>(),
@@ -173,6 +174,8 @@ std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line) {
     }
     CheckNumbers(record);
     return {json.at("id").get<std::string>(), std::move(record)};
+  } catch (const JsonFault& fault) {
+    throw Error(ErrorCode::kDataLoss, "is not the result of a trial: " + fault.message());
   } catch (const Json::exception& error) {
     throw Error(ErrorCode::kDataLoss, std::string("is not the result of a trial: ") + error.what());
   }

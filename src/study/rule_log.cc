@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "base/untrusted_json.h"
 
 namespace syncbn::study {
 namespace {
@@ -34,11 +35,11 @@ std::vector<RuleRecord> ReadRules(const std::filesystem::path& path) {
   std::istringstream text(ReadFile(path));
   for (std::string line; std::getline(text, line);) {
     try {
-      const Json json = Json::parse(line);
+      const Json json = ParseUntrustedJson<Json>(line);
       records.push_back({.date = json.at("date").get<std::string>(),
                          .results = json.at("results").get<int64_t>(),
                          .rules = json.at("rules").get<std::string>()});
-    } catch (const Json::exception& error) {
+    } catch (const std::exception& error) {  // JsonFault, or an entry that is missing
       throw Error(ErrorCode::kDataLoss, path.string() + ": line " +
                                             std::to_string(records.size() + 1) +
                                             " is damaged: " + error.what());

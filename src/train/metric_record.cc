@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/metric_name.h"
 #include "base/printable.h"
+#include "base/untrusted_json.h"
 #include "train/json_numbers.h"
 
 namespace syncbn::train {
@@ -87,7 +88,7 @@ std::string MetricRecord::ToJson() const {
 
 MetricRecord MetricRecord::FromJson(std::string_view line) {
   try {
-    const Json json = Json::parse(line);
+    const Json json = ParseUntrustedJson<Json>(line);
     MetricRecord record;
     record.step = json.at("step");
     record.epoch = json.at("epoch");
@@ -117,9 +118,8 @@ MetricRecord MetricRecord::FromJson(std::string_view line) {
       record.AddFigures(figures);
     }
     return record;
-  } catch (const nlohmann::json::parse_error& error) {
-    throw Error(ErrorCode::kDataLoss,
-                "not a line of metrics: not JSON (at byte " + std::to_string(error.byte) + ")");
+  } catch (const JsonFault& fault) {
+    throw Error(ErrorCode::kDataLoss, "not a line of metrics: " + fault.message());
   } catch (const nlohmann::json::exception&) {
     throw Error(ErrorCode::kDataLoss,
                 "not a line of metrics: an entry is missing or of the wrong type");

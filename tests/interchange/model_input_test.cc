@@ -41,6 +41,7 @@ TEST(ModelInput, DamageIsNamed) {
       {"\"classes\"", "\"middle_of\": 3.5, \"classes\""},
       {"\"std\": [1]", "\"std\": [-1]"},
       {"[0.5]", "[1e999]"},
+      {"[0.5]", std::string(100'000, '[')},
       {"}", ""}};
   for (const auto& [from, to] : changes) {
     std::string wrong = right;

@@ -155,7 +155,8 @@ TEST(MetricRecord, WhatIsNotARecordIsDamage) {
   auto damage = [](std::string_view line) {
     return ErrorOf([&] { MetricRecord::FromJson(line); });
   };
-  EXPECT_EQ(damage(R"({"step":1,)"), "DATA_LOSS: not a line of metrics: not JSON (at byte 11)");
+  EXPECT_EQ(damage(R"({"step":1,)"),
+            "DATA_LOSS: not a line of metrics: it is not JSON (at byte 11)");
   EXPECT_EQ(damage(R"({"step":"1","epoch":0,"split":"train"})"),
             "DATA_LOSS: not a line of metrics: an entry is missing or of the wrong type");
   EXPECT_EQ(damage(R"({"step":1,"epoch":0})"),
@@ -164,6 +165,9 @@ TEST(MetricRecord, WhatIsNotARecordIsDamage) {
             "DATA_LOSS: not a line of metrics: an entry is missing or of the wrong type");
   EXPECT_EQ(damage(R"({"step":1,"epoch":0,"split":"train","digest":"12"})"),
             "DATA_LOSS: not a line of metrics: '12' is not a digest (32 hexadecimal digits)");
+  EXPECT_EQ(damage("{\"step\":" + std::string(100'000, '[')),
+            "DATA_LOSS: not a line of metrics: it is nested too deeply: more than 100 levels of "
+            "objects and lists (at byte 108)");
   EXPECT_EQ(damage("7"),
             "DATA_LOSS: not a line of metrics: an entry is missing or of the wrong type");
 }
@@ -365,9 +369,9 @@ TEST_F(MetricsTest, APathThatCannotBeOpenedIsNamed) {
 
 TEST_F(MetricsTest, ReadMetricsNamesTheLine) {
   WritePlainly(path_, Train(0).ToJson() + "\nnothing\n");
-  EXPECT_EQ(
-      ErrorOf([&] { ReadMetrics(path_); }),
-      "DATA_LOSS: " + path_.string() + ", line 2: not a line of metrics: not JSON (at byte 2)");
+  EXPECT_EQ(ErrorOf([&] { ReadMetrics(path_); }),
+            "DATA_LOSS: " + path_.string() +
+                ", line 2: not a line of metrics: it is not JSON (at byte 2)");
 }
 
 TEST(MemorySink, KeepsWhatItIsGiven) {

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/printable.h"
 #include "base/text.h"
+#include "base/untrusted_json.h"
 #include "coordinator/launch/process.h"
 
 namespace syncbn::app {
@@ -144,7 +145,7 @@ class HostsCheck {
                  std::abs(report.clock_seconds), report.clock_seconds > 0 ? "ahead of" : "behind"));
     }
     const CommandResult info = On(name, {cluster_.program, "info", "--json"});
-    report.info = nlohmann::json::parse(info.output, nullptr, /*allow_exceptions=*/false);
+    report.info = UntrustedJsonOrNull(info.output);
     if (info.exit_code != 0 || !report.info.is_object()) {
       report.info = nullptr;
       report.faults.push_back(

@@ -6,6 +6,7 @@
 #include "app/run/gpu_program.h"
 #include "app/run/subprocess.h"
 #include "base/environment.h"
+#include "base/untrusted_json.h"
 #include "comm/nccl/nccl.h"
 
 namespace syncbn::app {
@@ -22,7 +23,7 @@ Json AskProgram(const std::string& program) {
   std::string problem = LoadObstacle(program);
   if (problem.empty()) {
     const Captured said = RunCaptured({program, "info", "--json"}, OwnEnvironment(), false);
-    const Json all = Json::parse(said.text, nullptr, /*allow_exceptions=*/false);
+    const Json all = UntrustedJsonOrNull<Json>(said.text);
     if (said.code == 0 && all.is_object() && all.contains("cuda")) return all["cuda"];
     problem = said.why.empty() ? "it ends with exit code " + std::to_string(said.code) : said.why;
   }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "base/untrusted_json.h"
 
 namespace syncbn::app {
 namespace {
@@ -83,7 +84,7 @@ void LeaveSummary(const fs::path& path, train::Summary& summary) {
 
 bool IsFinishedSummary(const fs::path& path, int64_t steps) {
   if (!fs::exists(path)) return false;
-  const auto json = nlohmann::json::parse(ReadFile(path), nullptr, /*allow_exceptions=*/false);
+  const auto json = UntrustedJsonOrNull(ReadFile(path));
   return json.is_object() && json.value("steps", nlohmann::json()) == steps &&
          json.value("status", nlohmann::json()) == train::RunEndName(RunEnd::kFinished);
 }

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/host.h"
 #include "base/text.h"
+#include "base/untrusted_json.h"
 #include "coordinator/service/address.h"
 
 namespace syncbn::app {
@@ -25,7 +26,7 @@ std::optional<std::string> FormerAddress(const fs::path& file, const std::string
   std::error_code none;
   if (!fs::exists(file, none)) return std::nullopt;
   try {
-    const auto json = nlohmann::json::parse(ReadFile(file), nullptr, false);
+    const auto json = UntrustedJsonOrNull(ReadFile(file));
     if (!json.is_object() || !json.contains("grpc") || !json["grpc"].is_string())
       throw Error(ErrorCode::kDataLoss, "it names no address");
     const std::string former = json["grpc"];

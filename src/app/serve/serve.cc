@@ -382,6 +382,7 @@ std::unique_ptr<HttpServer> Coordinator::ListenForHttp() {
                   [](const std::string& address) { return !address.starts_with("unix:"); });
   dashboard_ = std::make_unique<Dashboard>(Dashboard::Options{
       .channel = server_->InProcessChannel(),
+      .authenticator = &authenticator_,
       .tls = api.tls.has_value(),
       .why_closed = in_the_open
                         ? "there is no dashboard at " + options_.http +

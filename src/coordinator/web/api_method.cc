@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/untrusted_json.h"
 #include "coordinator/api_error.h"
 #include "coordinator/service/method_table.h"
 #include "rpc/status.h"
@@ -49,13 +50,18 @@ ApiMethod::ApiMethod(std::string_view name, bool stream) {
 }
 
 grpc::ByteBuffer ApiMethod::Request(const std::string& json) const {
+  const auto refuse = [this](const std::string& why) {
+    throw ApiError(ErrorCode::kInvalidArgument, "MESSAGE_INVALID",
+                   "the body is no " + method_->input_type()->name() + " in JSON: " + why);
+  };
+  try {
+    CheckJsonNesting(json);
+  } catch (const JsonFault& fault) {
+    refuse(fault.message());
+  }
   const std::unique_ptr<Message> request = New(method_->input_type());
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, request.get());
-  if (!parsed.ok()) {
-    throw ApiError(ErrorCode::kInvalidArgument, "MESSAGE_INVALID",
-                   "the body is no " + method_->input_type()->name() +
-                       " in JSON: " + std::string(parsed.message()).substr(0, 300));
-  }
+  if (!parsed.ok()) refuse(std::string(parsed.message()).substr(0, 300));
   const grpc::Slice slice(request->SerializeAsString());
   return grpc::ByteBuffer(&slice, 1);
 }

@@ -76,7 +76,9 @@ void Dashboard::Answer(const HttpRequest& request, const std::shared_ptr<HttpRep
   }
   try {
     CheckCall(request);
-    if (request.path == ReportDesk::kPath) {
+    if (!IsKnown(request)) {
+      gateway_.TurnAway(request, reply);
+    } else if (request.path == ReportDesk::kPath) {
       reports_->Answer(request, reply);
     } else if (request.path.starts_with(Gateway::kPrefix)) {
       gateway_.Answer(request, reply);
@@ -127,6 +129,18 @@ void Dashboard::CheckCall(const HttpRequest& request) const {
                          request.Header("forwarded") != nullptr || request.Header("via") != nullptr;
   if (!options_.allow_local || !request.loopback || passed_on || !IsOwnName(*host))
     Refuse("UNAUTHENTICATED", "this server asks for a token, and none has come");
+}
+
+bool Dashboard::IsKnown(const HttpRequest& request) const {
+  const std::string* authorization = request.Header("authorization");
+  try {
+    options_.authenticator->Identify(
+        authorization == nullptr ? std::nullopt : std::optional(*authorization), request.peer);
+    return true;
+  } catch (const ApiError& error) {
+    if (error.reason() != "UNAUTHENTICATED") throw;
+    return false;
+  }
 }
 
 }  // namespace syncbn::coordinator

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 
+#include "coordinator/service/authenticator.h"
 #include "coordinator/service/http_reply.h"
 #include "coordinator/web/asset_server.h"
 #include "coordinator/web/gateway.h"
@@ -27,6 +28,8 @@ class Dashboard {
   struct Options {
     // To the server of this process.
     std::shared_ptr<grpc::Channel> channel;
+    // Outlives the dashboard.
+    Authenticator* authenticator = nullptr;
     // Pages come by TLS only.
     bool tls = false;
     // Why there is no dashboard; empty: there is one.
@@ -55,6 +58,8 @@ class Dashboard {
   HttpAnswer AnswerPage(const HttpRequest& request) const;
   // Throws what refuses a call before anybody looks into it.
   void CheckCall(const HttpRequest& request) const;
+  // Whether the server knows the caller.
+  bool IsKnown(const HttpRequest& request) const;
 
   Options options_;
   AssetServer assets_;

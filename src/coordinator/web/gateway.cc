@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "base/untrusted_json.h"
 #include "coordinator/api_error.h"
 #include "coordinator/service/inside_key.h"
 #include "coordinator/service/status.h"
@@ -20,6 +21,9 @@ namespace {
 
 // For one call; what clients of gRPC say themselves.
 constexpr std::chrono::seconds kDeadline{30};
+constexpr const char* kEmpty = "{}";
+// Changes nothing, and of an empty message says what is missing.
+constexpr const char* kHarmless = "JobService/GetJob";
 
 // One call that is under way; deletes itself at its end.
 struct UnaryCall {
@@ -44,9 +48,14 @@ bool IsId(const std::string& id) {
 }
 
 std::vector<EventStream::Part> PartsOf(const std::string& body) {
-  const nlohmann::json json = nlohmann::json::parse(body, nullptr, false);
+  nlohmann::json json;
+  try {
+    json = ParseUntrustedJson(body);
+  } catch (const JsonFault& fault) {
+    FailMessage("the body cannot be taken: " + fault.message());
+  }
   const auto list = json.is_object() ? json.find("streams") : json.end();
-  if (json.is_discarded() || list == json.end() || !list->is_array() || list->empty() ||
+  if (list == json.end() || !list->is_array() || list->empty() ||
       list->size() > Gateway::kMostStreams) {
     FailMessage("the body is not {\"streams\": [...]} with 1 to " +
                 std::to_string(Gateway::kMostStreams) + " of them");
@@ -60,7 +69,7 @@ std::vector<EventStream::Part> PartsOf(const std::string& body) {
       FailMessage("each stream has a method, and an id of its own: small letters, digits, - _");
     const ApiMethod method(one["method"].get<std::string>(), true);
     grpc::ByteBuffer request =
-        method.Request(one.contains("request") ? one["request"].dump() : "{}");
+        method.Request(one.contains("request") ? one["request"].dump() : kEmpty);
     parts.push_back({.id = one["id"], .method = method, .request = std::move(request)});
   }
   return parts;
@@ -97,17 +106,30 @@ void Gateway::Answer(const HttpRequest& request, const std::shared_ptr<HttpReply
     if (request.path == std::string(kPrefix) + "stream") {
       Stream(request, reply);
     } else {
-      Call(request, reply);
+      Call(request.path.substr(kPrefix.size()), request.body.empty() ? kEmpty : request.body,
+           request, reply);
     }
   } catch (...) {
     reply->Send(StatusAnswer(ToStatus(std::current_exception())));
   }
 }
 
-void Gateway::Call(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const {
-  auto call = std::make_shared<UnaryCall>(
-      ApiMethod(std::string_view(request.path).substr(kPrefix.size()), false), calls_.Begin());
-  call->request = call->method.Request(request.body.empty() ? "{}" : request.body);
+void Gateway::TurnAway(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const {
+  // What streams, and a report, is no method that one message calls; what is none is said of any
+  // caller, as the schema is no secret.
+  const std::string name = request.path.substr(std::min(request.path.size(), kPrefix.size()));
+  const bool is_method = name.find('/') != std::string::npos;
+  try {
+    Call(is_method ? name : kHarmless, kEmpty, request, reply);
+  } catch (...) {
+    reply->Send(StatusAnswer(ToStatus(std::current_exception())));
+  }
+}
+
+void Gateway::Call(const std::string& method, const std::string& json, const HttpRequest& request,
+                   const std::shared_ptr<HttpReply>& reply) const {
+  auto call = std::make_shared<UnaryCall>(ApiMethod(method, false), calls_.Begin());
+  call->request = call->method.Request(json);
   SetCaller(call->context, request);
   call->context.set_deadline(std::chrono::system_clock::now() + kDeadline);
   call->reply = reply;

@@ -38,9 +38,14 @@ class Gateway {
 
   // Answers what is below kPrefix. Who the caller is follows from the header `authorization`.
   void Answer(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const;
+  // For a caller whom the server does not know: nothing of the body is looked at. The method is
+  // called with an empty message, so that the server refuses, counts and records it as all calls.
+  void TurnAway(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const;
 
  private:
-  void Call(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const;
+  // Of the method with this name. Throws what refuses it here.
+  void Call(const std::string& method, const std::string& json, const HttpRequest& request,
+            const std::shared_ptr<HttpReply>& reply) const;
   void Stream(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) const;
 
   std::shared_ptr<grpc::Channel> channel_;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/untrusted_json.h"
 #include "coordinator/api_error.h"
 #include "coordinator/service/status.h"
 #include "coordinator/store/study_table.h"
@@ -40,9 +41,9 @@ struct LookCall {
 };
 
 std::string StudyOf(const std::string& body) {
-  const nlohmann::json json = nlohmann::json::parse(body, nullptr, false);
+  const nlohmann::json json = UntrustedJsonOrNull(body);
   const auto name = json.is_object() ? json.find("name") : json.end();
-  if (json.is_discarded() || name == json.end() || !name->is_string() || json.size() != 1) {
+  if (name == json.end() || !name->is_string() || json.size() != 1) {
     throw ApiError(ErrorCode::kInvalidArgument, "MESSAGE_INVALID",
                    "the body is not {\"name\": \"studies/3\"}");
   }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/untrusted_json.h"
 #include "config/run_file.h"
 #include "study/trial/curve_sink.h"
 #include "train/metrics.h"
@@ -21,7 +22,7 @@ TrialEnd EndOf(const std::string& status) {
 }
 
 void TakeSummary(const std::filesystem::path& path, TrialRecord& record) {
-  const Json summary = Json::parse(ReadFile(path));
+  const Json summary = ParseUntrustedJson<Json>(ReadFile(path));
   record.end = EndOf(summary.at("status").get<std::string>());
   if (summary.at("reason").is_string()) record.reason = summary["reason"].get<std::string>();
   if (summary.at("digest").is_string()) record.digest = summary["digest"].get<std::string>();
@@ -87,6 +88,8 @@ TrialRecord ReadTrialFolder(const std::filesystem::path& out, const v1::RunSpec&
   sink.Finish();
   try {
     TakeSummary(out / "summary.json", record);
+  } catch (const JsonFault& fault) {
+    throw Error(ErrorCode::kInternal, "the summary of a trial: " + fault.message());
   } catch (const Json::exception& error) {
     throw Error(ErrorCode::kInternal, std::string("the summary of a trial: ") + error.what());
   }

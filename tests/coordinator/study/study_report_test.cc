@@ -24,8 +24,11 @@ using ::testing::StartsWith;
 class StudyReportTest : public StudyServiceTest {
  protected:
   StudyReportTest() {
-    dashboard = std::make_unique<Dashboard>(Dashboard::Options{
-        .channel = server->InProcessChannel(), .allow_local = true, .version = "7.8"});
+    dashboard =
+        std::make_unique<Dashboard>(Dashboard::Options{.channel = server->InProcessChannel(),
+                                                       .authenticator = &authenticator,
+                                                       .allow_local = true,
+                                                       .version = "7.8"});
     http = std::make_unique<HttpServer>(HttpServer::Options{
         .address = "127.0.0.1:0",
         .why_not_ready = [] { return ""; },
@@ -205,8 +208,10 @@ TEST_F(StudyReportTest,
 TEST_F(StudyReportTest, ResultsThatAreTooManyAreReadOnce) {
   const std::string name = Create(SmallRequest());
   WaitForStudy(name, v1::Study::SUCCEEDED);
-  dashboard = std::make_unique<Dashboard>(Dashboard::Options{
-      .channel = server->InProcessChannel(), .allow_local = true, .most_result_bytes = 100});
+  dashboard = std::make_unique<Dashboard>(Dashboard::Options{.channel = server->InProcessChannel(),
+                                                             .authenticator = &authenticator,
+                                                             .allow_local = true,
+                                                             .most_result_bytes = 100});
   const std::string body = R"({"name": "studies/1"})";
   const int before = Begun();
   const std::string failure = AskFor(body);

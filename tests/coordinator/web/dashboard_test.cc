@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <httplib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 
 #include "base/file.h"
 #include "coordinator/service/http_server.h"
+#include "coordinator/service/method_table.h"
 #include "tests/coordinator/service/server_fixture.h"
 #include "tests/support/process.h"
 
@@ -27,6 +29,7 @@ class DashboardTest : public ServerTest {
   void StartAll(Dashboard::Options options = {.allow_local = true}) {
     if (server.server == nullptr) Start();
     options.channel = server.server->InProcessChannel();
+    options.authenticator = &server.authenticator;
     http.reset();
     dashboard = std::make_unique<Dashboard>(options);
     http = std::make_unique<HttpServer>(HttpServer::Options{
@@ -115,6 +118,56 @@ TEST_F(DashboardTest, WhoSpeaksToTheApiFromOutsideCannotSayWhereItComesFrom) {
   v1::Job job;
   EXPECT_THAT(Say(jobs->GetJob(&context, request, &job)), StartsWith("UNAUTHENTICATED"));
   EXPECT_THAT(Audit().front().peer, StartsWith("ipv4:127.0.0.1:"));
+}
+
+// Copied or written, a value of this depth would end the whole coordinator.
+TEST_F(DashboardTest, NoBodyIsTakenThatNestsTooDeeply) {
+  StartAll();
+  const std::string root = server.authenticator.Create("root", Role::kAdmin, std::nullopt);
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  const std::string stream =
+      R"({"streams": [{"id": "a", "method": "MetricsService/WatchMetrics", "request": )";
+  for (const std::string& request : {deep, std::string(100'000, '['), "{\"x\": " + deep + "}"}) {
+    EXPECT_THAT(
+        Call("stream", stream + request + "}]}", Bearer(root)),
+        AllOf(StartsWith("400 "), HasSubstr("nested too deeply"), HasSubstr("MESSAGE_INVALID")));
+  }
+  int methods = 0;
+  for (const MethodRule& rule : MethodRules()) {
+    // Of services that this test has not got it knows no messages.
+    if (rule.stream ||
+        (!rule.method.starts_with("JobService/") && !rule.method.starts_with("AdminService/")))
+      continue;
+    ++methods;
+    for (const std::string& body : {deep, "{\"name\": " + deep + "}"}) {
+      EXPECT_THAT(Call(std::string(rule.method), body, Bearer(root)),
+                  AllOf(StartsWith("400 "), HasSubstr("nested too deeply")))
+          << rule.method;
+    }
+  }
+  EXPECT_GT(methods, 12);
+  EXPECT_THAT(Call("report", deep, Bearer(root)), StartsWith("400 "));
+  AddJob(server.store);
+  EXPECT_THAT(Call("JobService/GetJob", R"({"name": "jobs/1"})", Bearer(root)), StartsWith("200 "));
+}
+
+// Nothing that a stranger sends is looked at, and that they have come is in the records.
+TEST_F(DashboardTest, TheTokenIsAskedForBeforeTheBody) {
+  StartAll();
+  server.authenticator.Create("root", Role::kAdmin, std::nullopt);
+  const std::string deep(100'000, '[');
+  for (const std::string& body : {deep, std::string("no JSON"), std::string("{}")}) {
+    for (const char* path : {"stream", "report", "JobService/GetJob", "JobService/CancelJob"}) {
+      EXPECT_THAT(Call(path, body, Bearer("wrong")),
+                  AllOf(StartsWith("401 "), HasSubstr("this token is not known here")))
+          << path;
+      EXPECT_THAT(Call(path, body), AllOf(StartsWith("401 "), HasSubstr("none has come"))) << path;
+    }
+  }
+  const std::vector<AuditRecord> audit = Audit();
+  EXPECT_EQ(audit.size(), 24u);
+  EXPECT_EQ(std::ranges::count(audit, "JobService/CancelJob", &AuditRecord::method), 6);
+  EXPECT_THAT(audit.front().peer, StartsWith("ipv4:127.0.0.1:"));
 }
 
 // Where there are no tokens whoever can reach the port is an admin: so nobody may make a browser

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/untrusted_json.h"
 
 namespace syncbn::coordinator {
 namespace {
@@ -114,8 +115,7 @@ void ValidateAccess(const KubeAccess& access) {
 }
 
 nlohmann::json KubeAnswer::Parse(const std::string& text) {
-  nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
-  return value.is_discarded() ? nlohmann::json() : value;
+  return UntrustedJsonOrNull(text);
 }
 
 std::string UrlEncode(const std::string& text) {
