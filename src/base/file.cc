@@ -10,6 +10,7 @@
 
 #include "base/descriptor.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "base/regular_file.h"
 #include "base/storage_error.h"
 #include "base/temporary_file.h"
@@ -70,8 +71,8 @@ bool WriteAll(int fd, std::span<const std::byte> bytes) {
 
 void ThrowErrno(std::string_view operation, const std::filesystem::path& path) {
   const int error = errno;
-  const std::string message =
-      "cannot " + std::string(operation) + " " + path.string() + ": " + std::strerror(error);
+  const std::string message = "cannot " + std::string(operation) + " " + OneLine(path.string()) +
+                              ": " + std::strerror(error);
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) throw StorageError(message);
   throw Error(CodeOfErrno(error), message);
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/printable.h"
 
 namespace syncbn {
 namespace {
@@ -40,6 +41,9 @@ Bytes ReadWhole(const std::filesystem::path& path, int64_t most) {
 }
 
 }  // namespace
+
+UnfitFile::UnfitFile(const std::filesystem::path& path, const std::string& why)
+    : Error(ErrorCode::kInvalidArgument, OneLine(path.string()) + " " + why), why_(why) {}
 
 std::string WhyNoFile(mode_t mode) {
   if (S_ISDIR(mode)) return "is a folder, not a file";

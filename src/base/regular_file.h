@@ -18,8 +18,7 @@ namespace syncbn {
 // INVALID_ARGUMENT "PATH WHY": "is a pipe, not a file", "has 5 bytes, more than 4".
 class UnfitFile : public Error {
  public:
-  UnfitFile(const std::filesystem::path& path, const std::string& why)
-      : Error(ErrorCode::kInvalidArgument, path.string() + " " + why), why_(why) {}
+  UnfitFile(const std::filesystem::path& path, const std::string& why);
 
   const std::string& why() const { return why_; }
 

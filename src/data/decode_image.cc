@@ -7,6 +7,7 @@
 #include <new>
 #include <string_view>
 
+#include "base/printable.h"
 #include "base/regular_file.h"
 
 namespace syncbn::data {
@@ -117,15 +118,17 @@ DecodedImage DecodeImageFile(const std::filesystem::path& path, const ChooseRegi
   std::vector<std::byte> bytes;
   try {
     bytes = ReadRegularFile(path, kMostFileBytes);
-    return DecodeImage(bytes, choose);
+    DecodedImage image = DecodeImage(bytes, choose);
+    image.file_bytes = static_cast<int64_t>(bytes.size());
+    return image;
   } catch (const UnfitFile& unfit) {
     DecodedImage none;
     none.damage = {.code = unfit.code(), .what = unfit.why()};
     return none;
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::kResourceExhausted, "there is no memory to decode " + path.string() +
-                                                   ", of " + std::to_string(bytes.size()) +
-                                                   " bytes");
+    throw Error(ErrorCode::kResourceExhausted, "there is no memory to decode " +
+                                                   OneLine(path.string()) + ", of " +
+                                                   std::to_string(bytes.size()) + " bytes");
   }
 }
 

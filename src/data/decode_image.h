@@ -54,6 +54,8 @@ struct ImageDamage {
 };
 
 struct DecodedImage {
+  // Of the file that was decoded; -1 where there was none to read.
+  int64_t file_bytes = -1;
   // Of the whole image; 0 where that could not be told, and there are no pixels then.
   int64_t height = 0, width = 0;
   // Of the file's pixels, or of its smaller version's, at least those of the region.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/printable.h"
 #include "base/text.h"
 #include "data/gzip.h"
 
@@ -96,7 +97,7 @@ Dataset::Content ReadSplit(const Source& source, const IdxExpectation& expectati
   }
   if (images.extents[0] != labels.extents[0]) {
     source.FailDamaged(files.images, Plural(images.extents[0], "image") + ", but " +
-                                         files.labels.string() + " has " +
+                                         OneLine(files.labels.string()) + " has " +
                                          Plural(labels.extents[0], "label"));
   }
   if (images.elements.empty()) source.FailDamaged(files.images, "holds no images");

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "data/decode_image.h"
 
 namespace syncbn::data {
@@ -48,7 +49,8 @@ int64_t Scaled(int64_t side, int64_t height, int64_t width, int64_t shorter) {
 }
 
 void ThrowDamage(const DecodedImage& image, const std::filesystem::path& path) {
-  if (image.damage) throw Error(image.damage->code, path.string() + " " + image.damage->what);
+  if (image.damage)
+    throw Error(image.damage->code, OneLine(path.string()) + " " + image.damage->what);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "data/decode_image.h"
 #include "data/image_file.h"
+#include "data/image_folder_text.h"
 #include "data/image_index.h"
 #include "data/pixel_source.h"
 #include "data/source.h"
@@ -24,8 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kName = "image_folder";
-// Of the damaged files of a folder, and of the lines about them.
-constexpr size_t kMostNamed = 20;
 
 struct Splits {
   fs::path train, test;
@@ -75,43 +74,6 @@ Splits FindSplits(const v1::DataSpec& spec) {
   source.Fail(ErrorCode::kNotFound, source.folder,
               "has none of the folders val, valid, validation and test beside " +
                   spec.train_folder() + ": name one in data.test_folder");
-}
-
-// "cat/1.jpg is damaged: ...", of the first.
-std::vector<std::string> NamesOf(const ImageIndex& index, const fs::path& folder) {
-  std::vector<std::string> lines;
-  for (const IndexedDamage& damage : index.damaged) {
-    if (lines.size() == kMostNamed) break;
-    const std::string path = (folder / index.Name(index.images[damage.image])).string();
-    lines.push_back(OneLine(path + " " + damage.what));
-  }
-  return lines;
-}
-
-// "3 of 1,000 files in FOLDER are damaged or no images", and their names.
-std::string DamageText(const ImageIndex& index, const fs::path& folder) {
-  const size_t count = index.damaged.size();
-  std::string text = std::to_string(count) + " of " +
-                     Plural(static_cast<int64_t>(index.images.size()), "file") + " in " +
-                     folder.string() + (count == 1 ? " is" : " are") + " damaged or no image" +
-                     (count == 1 ? "" : "s") + ":";
-  const std::vector<std::string> lines = NamesOf(index, folder);
-  for (const std::string& line : lines) text += "\n  " + line;
-  if (lines.size() < count) text += "\n  and " + std::to_string(count - lines.size()) + " more";
-  return text;
-}
-
-// What was not taken in, or not again, on the way through links.
-std::string RepeatedText(const ImageIndex& index, const fs::path& folder) {
-  std::string text = Plural(index.repeated_folders, "folder") + " in " + folder.string() +
-                     (index.repeated_folders == 1 ? " is" : " are") +
-                     " not taken in a second time:";
-  for (const std::string& line : index.repeated) text += "\n  " + OneLine(line);
-  const auto named = static_cast<int64_t>(index.repeated.size());
-  if (named < index.repeated_folders) {
-    text += "\n  and " + std::to_string(index.repeated_folders - named) + " more";
-  }
-  return text;
 }
 
 // One split, in the order of its samples.
@@ -188,7 +150,7 @@ std::vector<int32_t> FolderImages::Choose(const std::vector<std::string>& classe
 }
 
 void FolderImages::TakeDamage(const fs::path& path, ErrorCode code, const std::string& what) const {
-  const std::string text = path.string() + " " + what;
+  const std::string text = OneLine(path.string() + " " + what);
   if (!leave_out_) {
     throw Error(code,
                 text +
@@ -196,16 +158,24 @@ void FolderImages::TakeDamage(const fs::path& path, ErrorCode code, const std::s
                     "on what can be decoded");
   }
   std::lock_guard lock(mutex_);
-  damaged_.insert(OneLine(text));
+  damaged_.insert(text);
 }
 
 void FolderImages::Write(int64_t index, const ChooseCrop& crop, uint8_t* out) const {
-  const fs::path path = folder_ / index_.Name(*samples_[static_cast<size_t>(index)].image);
+  const IndexedImage& known = *samples_[static_cast<size_t>(index)].image;
+  const fs::path path = folder_ / index_.Name(known);
   const DecodedImage image =
       DecodeImageFile(path, [&](int64_t height, int64_t width) -> WantedRegion {
         if (crop) return {.region = crop(height, width), .height = side_, .width = side_};
         return middle_.Wanted(height, width);
       });
+  // Whatever damaged_files says: other data are not trained on.
+  if (image.file_bytes >= 0 && image.file_bytes != known.bytes) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                Shown(path) + " was changed since the images were looked at: it has " +
+                    Plural(image.file_bytes, "byte") + ", and had " + std::to_string(known.bytes) +
+                    "; put it back to go on, or begin a new run");
+  }
   if (image.damage) TakeDamage(path, image.damage->code, image.damage->what);
   if (image.pixels.empty()) {
     std::fill_n(out, 3 * side_ * side_, uint8_t{128});
@@ -232,47 +202,6 @@ Digest FolderImages::ContentDigest() const {
   return digester.Finish();
 }
 
-// The classes of the training split: a model has an output for each.
-void CheckTrainedClasses(const FolderImages& train) {
-  const ImageIndex& index = train.index();
-  if (index.classes.empty()) {
-    throw Error(ErrorCode::kInvalidArgument,
-                train.folder().string() + " has no folders; expected one for each class");
-  }
-  std::vector<bool> has_images(index.classes.size());
-  std::vector<bool> damaged(index.images.size());
-  for (const IndexedDamage& damage : index.damaged) damaged[damage.image] = true;
-  for (size_t i = 0; i < index.images.size(); ++i) {
-    if (!damaged[i]) has_images[static_cast<size_t>(index.images[i].label)] = true;
-  }
-  std::vector<std::string> empty;
-  for (size_t label = 0; label < has_images.size(); ++label) {
-    const std::string& name = index.classes[label];
-    if (!IsUtf8(name)) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  Printable((train.folder() / name).string()) +
-                      " has a name that is not UTF-8, as names of classes must be: rename it");
-    }
-    if (!has_images[label] && empty.size() < kMostNamed) empty.push_back(name);
-  }
-  if (empty.empty()) return;
-  throw Error(ErrorCode::kInvalidArgument,
-              train.folder().string() + " has classes without an image (JPEG, PNG or WebP): " +
-                  Join(empty, ", ") + "; remove these folders, or put images into them");
-}
-
-void CheckTestedClasses(const FolderImages& test, const std::vector<std::string>& classes) {
-  std::vector<std::string> unknown;
-  for (const std::string& name : test.index().classes) {
-    if (std::ranges::binary_search(classes, name)) continue;
-    if (unknown.size() < kMostNamed) unknown.push_back(Printable(name));
-  }
-  if (unknown.empty()) return;
-  throw Error(ErrorCode::kInvalidArgument,
-              test.folder().string() + " has classes that are not trained on: " +
-                  Join(unknown, ", ") + "; give them images to train on, or remove them");
-}
-
 std::unique_ptr<const Dataset> DatasetOf(std::shared_ptr<FolderImages> images, Split split,
                                          const v1::DataSpec& spec,
                                          const std::vector<std::string>& classes) {
@@ -287,18 +216,21 @@ std::unique_ptr<const Dataset> DatasetOf(std::shared_ptr<FolderImages> images, S
                            .middle_of = spec.resize_size()};
   if (content.labels.empty()) {
     throw Error(ErrorCode::kInvalidArgument,
-                images->folder().string() + " has no images (JPEG, PNG or WebP)");
+                Shown(images->folder()) + " has no images (JPEG, PNG or WebP)");
   }
   const ImageIndex& index = images->index();
+  const fs::path& folder = images->folder();
+  std::string odd = split == Split::kTrain ? OnlyClassText(index, folder)
+                                           : MissingClassesText(index, folder, classes);
+  if (!odd.empty()) content.notes.push_back(std::move(odd));
   if (!index.damaged.empty()) {
-    content.notes.push_back(DamageText(index, images->folder()) + "\nThey are left out.");
+    content.notes.push_back(DamageText(index, folder) + "\nThey are left out.");
   }
   if (index.other_files > 0) {
-    content.notes.push_back(images->folder().string() + " has " +
-                            Plural(index.other_files, "file") +
+    content.notes.push_back(Shown(folder) + " has " + Plural(index.other_files, "file") +
                             " of other kinds, which are not looked at");
   }
-  if (index.repeated_folders > 0) content.notes.push_back(RepeatedText(index, images->folder()));
+  if (index.repeated_folders > 0) content.notes.push_back(RepeatedText(index, folder));
   content.source = std::move(images);
   return std::make_unique<const Dataset>(std::move(content));
 }
@@ -327,9 +259,9 @@ DatasetPair OpenImageFolder(const v1::DataSpec& spec, const Say& say) {
                   text + "mend or remove them, or set data.damaged_files to leave_out");
     }
   }
-  CheckTrainedClasses(*train);
+  CheckTrainedClasses(train->index(), train->folder());
   const std::vector<std::string> classes = train->index().classes;
-  CheckTestedClasses(*test, classes);
+  CheckTestedClasses(test->index(), test->folder(), classes);
   return {.train = DatasetOf(train, Split::kTrain, spec, classes),
           .test = DatasetOf(test, Split::kTest, spec, classes)};
 }

@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -14,20 +16,13 @@
 #include "base/home.h"
 #include "base/printable.h"
 #include "base/regular_file.h"
+#include "data/image_stat.h"
 #include "data/index_lock.h"
 
 namespace syncbn::data {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Folders that changed so shortly before the scan may have changed again within the same tick of
-// their file system's clock.
-constexpr int64_t kTick = 2'000'000'000;
-
-int64_t Nanoseconds(const timespec& time) {
-  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 int64_t ModifiedOf(const fs::path& path) {
   struct stat info;
@@ -42,7 +37,9 @@ std::optional<ImageIndex> ReadIndex(const fs::path& file, std::vector<std::strin
   try {
     const std::vector<std::byte> bytes = ReadRegularFile(file, kMostBytes);
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    if (text.starts_with("syncbn images 1\n")) return std::nullopt;  // of an older version
+    for (const char* older : {"syncbn images 1\n", "syncbn images 2\n"}) {
+      if (text.starts_with(older)) return std::nullopt;
+    }
     return FromBytes(text);
   } catch (const UnfitFile& error) {
     wrong.push_back(error.message());
@@ -54,58 +51,79 @@ std::optional<ImageIndex> ReadIndex(const fs::path& file, std::vector<std::strin
 }
 
 struct Found {
-  std::optional<ImageIndex> index;  // a current one, else the newest there is
+  std::vector<ImageIndex> indexes;  // the newest first
   std::vector<std::string> wrong;
+
+  int64_t newest() const { return indexes.empty() ? 0 : indexes.front().begun; }
 };
 
-Found FindIndex(const fs::path& folder, const std::vector<fs::path>& files) {
+Found FindIndexes(const std::vector<fs::path>& files) {
   Found found;
   for (const fs::path& file : files) {
-    std::optional<ImageIndex> index = ReadIndex(file, found.wrong);
-    if (!index) continue;
-    if (IsCurrent(*index, folder)) return {.index = std::move(index), .wrong = {}};
-    if (!found.index || found.index->begun < index->begun) found.index = std::move(index);
+    if (auto index = ReadIndex(file, found.wrong)) found.indexes.push_back(std::move(*index));
   }
+  std::ranges::sort(found.indexes, std::ranges::greater(), &ImageIndex::begun);
   return found;
 }
 
-void KeepIndex(const ImageIndex& index, const std::vector<fs::path>& files) {
+// The first that is wanted, moved out.
+template <typename IsWanted>
+std::optional<ImageIndex> Take(Found& found, const IsWanted& is_wanted) {
+  const auto place = std::ranges::find_if(found.indexes, is_wanted);
+  if (place == found.indexes.end()) return std::nullopt;
+  return std::move(*place);
+}
+
+// Whether there is a place for it.
+bool KeepIndex(const ImageIndex& index, const std::vector<fs::path>& files) {
   const std::string bytes = ToBytes(index);
   for (const fs::path& file : files) {
     try {
       std::error_code ignored;
       if (file != files.front()) fs::create_directories(file.parent_path(), ignored);
-      return WriteFileAtomically(file, bytes);
+      WriteFileAtomically(file, bytes);
+      return true;
     } catch (const Error&) {
       // The next place; without any the next start scans again.
     }
   }
+  return false;
 }
 
-bool IsUnchanged(const ImageIndex& index, const fs::path& folder) {
+bool FoldersAreAsSeen(const ImageIndex& index, const fs::path& folder) {
   return !index.folders.empty() &&
          std::ranges::all_of(index.folders, [&](const IndexedFolder& known) {
-           return ModifiedOf(known.path.empty() ? folder : folder / known.path) == known.modified;
+           const fs::path path = known.path.empty() ? folder : folder / known.path;
+           return known.modified + kTick <= index.begun && ModifiedOf(path) == known.modified;
          });
 }
 
-// Files that are mended in their places change no folder.
-bool IsDamagedAsBefore(const ImageIndex& index, const fs::path& folder) {
-  return std::ranges::all_of(index.damaged, [&](const IndexedDamage& damage) {
-    const IndexedImage& image = index.images[damage.image];
-    struct stat info;
-    if (::stat((folder / index.Name(image)).c_str(), &info) != 0) return image.modified == 0;
-    return int64_t{info.st_size} == image.bytes && Nanoseconds(info.st_mtim) == image.modified;
+// A file that is written again in its place changes no folder.
+bool FilesAreAsSeen(const ImageIndex& index, const fs::path& folder) {
+  if (!std::ranges::all_of(
+          index.images, [&](const IndexedImage& image) { return IsSettled(image, index.begun); })) {
+    return false;
+  }
+  std::atomic<bool> same{true};
+  LookInParts(index.images.size(), [&]() -> LookAtPart {
+    return [&, files = std::make_shared<FolderStat>(folder)](size_t begin, size_t end) {
+      for (size_t i = begin; i < end && same; ++i) {
+        const IndexedImage& image = index.images[i];
+        // A link that led nowhere has no times.
+        struct stat info;
+        if (files->Get(index.Name(image), info) ? !IsAsSeen(image, info) : image.changed != 0) {
+          same = false;
+        }
+      }
+    };
   });
+  return same;
 }
 
 }  // namespace
 
 bool IsCurrent(const ImageIndex& index, const fs::path& folder) {
-  return IsUnchanged(index, folder) && IsDamagedAsBefore(index, folder) &&
-         std::ranges::all_of(index.folders, [&](const IndexedFolder& known) {
-           return known.modified + kTick <= index.begun;
-         });
+  return FoldersAreAsSeen(index, folder) && FilesAreAsSeen(index, folder);
 }
 
 std::vector<fs::path> IndexFiles(const fs::path& folder) {
@@ -126,24 +144,35 @@ ImageIndex IndexOf(const fs::path& given, const IndexOptions& options) {
   std::error_code failed;
   const fs::path canonical = fs::canonical(given, failed), folder = failed ? given : canonical;
   const std::vector<fs::path> files = IndexFiles(folder);
-  Found found = FindIndex(folder, files);
-  if (found.index && IsCurrent(*found.index, folder)) return std::move(*found.index);
-  const int64_t before = found.index ? found.index->begun : 0;
+  // Before the lock, by all processes at once.
+  Found found = FindIndexes(files);
   const IndexLock lock(files, folder, options);
-  found = FindIndex(folder, files);
-  if (found.index) {
-    // What somebody found who looked while this process waited is new enough, though a folder may
+  if (lock.told()) {
+    // What somebody found who looked while this process waited is new enough, though a file may
     // have changed too shortly before for the next start.
-    const bool just_made = lock.waited() && found.index->begun != before;
-    if (IsCurrent(*found.index, folder) || (just_made && IsUnchanged(*found.index, folder))) {
-      return std::move(*found.index);
-    }
+    const auto is_told = [&](const ImageIndex& index) { return index.begun == *lock.told(); };
+    if (auto index = Take(found, is_told)) return std::move(*index);
+    found = FindIndexes(files);
+    if (auto index = Take(found, is_told)) return std::move(*index);
+  }
+  const auto is_current = [&](const ImageIndex& index) { return IsCurrent(index, folder); };
+  std::optional<ImageIndex> current = Take(found, is_current);
+  if (!current) {
+    // Somebody may have looked before the lock was had.
+    const int64_t newest = found.newest();
+    found = FindIndexes(files);
+    if (found.newest() != newest) current = Take(found, is_current);
+  }
+  if (current) {
+    lock.Tell(current->begun);
+    return std::move(*current);
   }
   for (const std::string& wrong : found.wrong) {
     if (options.say) options.say(OneLine(wrong) + ": the images are looked at anew");
   }
-  ImageIndex fresh = ScanImageFolder(folder, found.index.value_or(ImageIndex()));
-  KeepIndex(fresh, files);
+  const ImageIndex none;
+  ImageIndex fresh = ScanImageFolder(folder, found.indexes.empty() ? none : found.indexes.front());
+  if (KeepIndex(fresh, files)) lock.Tell(fresh.begun);
   return fresh;
 }
 

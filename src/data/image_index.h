@@ -1,9 +1,8 @@
 // What lies in a folder of images that has a folder for each class, found once and kept in a file.
 //
-// A start over a million files looks at the times of the folders, not at the files: while no folder
-// has changed (a file was added, removed or renamed), and no file that was damaged, what the index
-// says holds. Another file that was written again under its old name is seen only when something
-// else in its folder changes; to have all looked at again, remove the index.
+// A start over a million files opens none of them: while no folder has changed (a file was added,
+// removed or renamed), and each file has the size and the times that it had (image_stat.h), what
+// the index says holds. The others are looked at again.
 #pragma once
 
 #include <chrono>
@@ -22,7 +21,8 @@ struct IndexedImage {
   uint32_t name_bytes = 0;
   int32_t label = 0;  // in ImageIndex::classes
   int64_t bytes = 0;
-  int64_t modified = 0;      // nanoseconds since 1970
+  int64_t modified = 0;      // nanoseconds since 1970: its content
+  int64_t changed = 0;       // and anything about it (st_ctim)
   uint64_t fingerprint = 0;  // see ScannedFile
 
   bool operator==(const IndexedImage&) const = default;
@@ -68,8 +68,8 @@ struct ImageIndex {
 // as it is named. A folder is taken in once in a class, and that of another class not by a link in
 // a class's folder, so that there is an end, and that of the same order as the files.
 //
-// What `known` says of files that have not changed is taken over, the others are scanned by several
-// threads. Throws as base/file.h does where a folder or a file cannot be read.
+// What `known` says of files that have not changed is taken over, the others are scanned (by
+// several threads). Throws as base/file.h does where a folder or a file cannot be read.
 ImageIndex ScanImageFolder(const std::filesystem::path& folder, const ImageIndex& known = {});
 
 struct IndexOptions {
@@ -83,7 +83,8 @@ struct IndexOptions {
 // The same through the index file: FOLDER/../.NAME.syncbn-index, or, where that cannot be written,
 // one in the user's cache ($XDG_CACHE_HOME/syncbn, ~/.cache/syncbn); written whole or not at all.
 // One that is damaged, or that names what cannot lie in the folder, is made anew. Where several
-// processes ask at once, one scans, and the others take what it found (index_lock.h).
+// processes ask at once, one looks at the files, scans those that have changed, and the others take
+// what it found (index_lock.h).
 ImageIndex IndexOf(const std::filesystem::path& folder, const IndexOptions& options = {});
 
 // -- Parts of IndexOf -----------------------------------------------------------------------------
@@ -91,7 +92,8 @@ ImageIndex IndexOf(const std::filesystem::path& folder, const IndexOptions& opti
 std::string ToBytes(const ImageIndex& index);
 // The inverse. Throws DATA_LOSS, also where a path is not below the folder of its class.
 ImageIndex FromBytes(std::string_view bytes);
-// Whether no folder has changed since, nor a file that is damaged.
+// Whether no folder has changed since, nor a file: also none within the same tick of its file
+// system's clock. Looks at all of them, in several threads.
 bool IsCurrent(const ImageIndex& index, const std::filesystem::path& folder);
 // Where it may lie, the best place first.
 std::vector<std::filesystem::path> IndexFiles(const std::filesystem::path& folder);

@@ -14,9 +14,9 @@ namespace syncbn::data {
 namespace {
 
 // The number is that of the rules by which files are damaged, too.
-constexpr std::string_view kMagic = "syncbn images 2\n";
+constexpr std::string_view kMagic = "syncbn images 3\n";
 
-static_assert(sizeof(IndexedImage) == 40 && std::is_trivially_copyable_v<IndexedImage>);
+static_assert(sizeof(IndexedImage) == 48 && std::is_trivially_copyable_v<IndexedImage>);
 
 void Add(std::string& bytes, uint64_t number) {
   bytes.append(reinterpret_cast<const char*>(&number), sizeof(number));

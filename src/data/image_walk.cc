@@ -4,15 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cctype>
 #include <cerrno>
 #include <chrono>
-#include <exception>
 #include <map>
 #include <memory>
-#include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 
@@ -20,6 +16,7 @@
 #include "base/regular_file.h"
 #include "data/image_index.h"
 #include "data/image_scan.h"
+#include "data/image_stat.h"
 
 namespace syncbn::data {
 namespace {
@@ -34,10 +31,6 @@ bool IsNamedAsImage(std::string_view name) {
   constexpr std::array<std::string_view, 6> kEndings = {"jpg",  "jpeg", "jpe",
                                                         "jfif", "png",  "webp"};
   return std::ranges::find(kEndings, ending) != kEndings.end();
-}
-
-int64_t Nanoseconds(const timespec& time) {
-  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 struct Entries {
@@ -163,7 +156,9 @@ class Looks {
   Looks(const fs::path& root, const ImageIndex& known, ImageIndex& index)
       : root_(root), index_(index), damage_(index.images.size()) {
     by_name_.reserve(known.images.size());
-    for (const IndexedImage& image : known.images) by_name_.emplace(known.Name(image), &image);
+    for (const IndexedImage& image : known.images) {
+      if (IsSettled(image, known.begun)) by_name_.emplace(known.Name(image), &image);
+    }
     // What was damaged is looked at again.
     for (const IndexedDamage& damage : known.damaged) {
       by_name_.erase(known.Name(known.images[damage.image]));
@@ -171,43 +166,24 @@ class Looks {
   }
 
   void Run() {
-    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-    // More than cores: a look waits for the disk, too.
-    const size_t threads = std::clamp<size_t>(index_.images.size() / 256, 1, 2 * cores);
-    {
-      std::vector<std::jthread> others;
-      for (size_t i = 1; i < threads; ++i) others.emplace_back([this] { Work(); });
-      Work();
-    }
-    if (failure_) std::rethrow_exception(failure_);
+    LookInParts(index_.images.size(), [this]() -> LookAtPart {
+      return [this, stat = std::make_shared<FolderStat>(root_)](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) Look(i, *stat);
+      };
+    });
     for (size_t i = 0; i < damage_.size(); ++i) {
       if (!damage_[i].empty()) index_.damaged.push_back({.image = i, .what = damage_[i]});
     }
   }
 
  private:
-  void Work() {
-    constexpr size_t kAtOnce = 64;
-    const size_t count = index_.images.size();
-    try {
-      for (size_t begin = next_.fetch_add(kAtOnce); begin < count;
-           begin = next_.fetch_add(kAtOnce)) {
-        for (size_t i = begin; i < std::min(count, begin + kAtOnce); ++i) Look(i);
-      }
-    } catch (...) {
-      next_ = count;  // the others end
-      std::lock_guard lock(mutex_);
-      if (!failure_) failure_ = std::current_exception();
-    }
-  }
-
-  void Look(size_t number) {
+  void Look(size_t number, FolderStat& stat) {
     IndexedImage& image = index_.images[number];
     const std::string_view name = index_.Name(image);
-    const fs::path path = root_ / name;
     struct stat info;
-    if (::stat(path.c_str(), &info) != 0) {
+    if (!stat.Get(name, info)) {
       const int reason = errno;
+      const fs::path path = root_ / name;
       std::error_code ignored;
       const bool leads_nowhere = (reason == ENOENT || reason == ENOTDIR || reason == ELOOP) &&
                                  fs::is_symlink(path, ignored);
@@ -216,19 +192,17 @@ class Looks {
       damage_[number] = "is a link that leads nowhere";
       return;
     }
-    image.bytes = info.st_size;
-    image.modified = Nanoseconds(info.st_mtim);
+    SetSeen(image, info);
     if (!S_ISREG(info.st_mode)) {
       damage_[number] = WhyNoFile(info.st_mode);
       return;
     }
     const auto old = by_name_.find(name);
-    if (old != by_name_.end() && old->second->bytes == image.bytes &&
-        old->second->modified == image.modified) {
+    if (old != by_name_.end() && IsAsSeen(*old->second, info)) {
       image.fingerprint = old->second->fingerprint;
       return;
     }
-    ScannedFile scanned = ScanImageFile(path, image.bytes);
+    ScannedFile scanned = ScanImageFile(root_ / name, image.bytes);
     image.fingerprint = scanned.fingerprint;
     damage_[number] = std::move(scanned.damage);
   }
@@ -237,9 +211,6 @@ class Looks {
   ImageIndex& index_;
   std::unordered_map<std::string_view, const IndexedImage*> by_name_;
   std::vector<std::string> damage_;
-  std::atomic<size_t> next_{0};
-  std::mutex mutex_;
-  std::exception_ptr failure_;  // the first
 };
 
 }  // namespace

@@ -7,9 +7,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <condition_variable>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <utility>
+
+#include "base/printable.h"
 
 namespace syncbn::data {
 namespace {
@@ -25,6 +30,19 @@ bool IsAt(int descriptor, const fs::path& file) {
   struct stat open, there;
   return ::fstat(descriptor, &open) == 0 && ::lstat(file.c_str(), &there) == 0 &&
          open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+}
+
+constexpr size_t kMostWord = 24;
+
+// "1796041200000000000\n"
+std::optional<int64_t> WordIn(int descriptor) {
+  char word[kMostWord];
+  const ssize_t size = ::pread(descriptor, word, sizeof(word), 0);
+  if (size < 2 || word[size - 1] != '\n') return std::nullopt;
+  int64_t begun = 0;
+  const auto [end, failed] = std::from_chars(word, word + size - 1, begun);
+  if (failed != std::errc() || end != word + size - 1) return std::nullopt;
+  return begun;
 }
 
 }  // namespace
@@ -56,6 +74,13 @@ IndexLock::~IndexLock() {
   if (IsAt(descriptor_.get(), file_)) ::unlink(file_.c_str());
 }
 
+void IndexLock::Tell(int64_t begun) const {
+  if (descriptor_.get() < 0) return;
+  const std::string word = std::to_string(begun) + "\n";
+  // Where that fails the others look themselves.
+  if (::pwrite(descriptor_.get(), word.data(), word.size(), 0) < 0) return;
+}
+
 IndexLock::Attempt IndexLock::TryAt(const fs::path& file) {
   Descriptor open(
       ::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666));
@@ -67,16 +92,20 @@ IndexLock::Attempt IndexLock::TryAt(const fs::path& file) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return Attempt::kElsewhere;  // a file system without locks
     if (!WaitFor(open, file)) return Attempt::kWithout;
-    return Attempt::kAgain;
+    told_ = WordIn(open.get());
+    return told_ ? Attempt::kWithout : Attempt::kAgain;
   }
   if (!IsAt(open.get(), file)) return Attempt::kAgain;
+  // Left by one that was killed, or no lock of ours: not written to.
+  if (::fstat(open.get(), &info) != 0 || info.st_size != 0 || info.st_nlink != 1) {
+    return ::unlink(file.c_str()) == 0 ? Attempt::kAgain : Attempt::kElsewhere;
+  }
   descriptor_ = std::move(open);
   return Attempt::kLocked;
 }
 
 // Until it may be free; false: nobody lives who has it.
 bool IndexLock::WaitFor(const Descriptor& descriptor, const fs::path& file) {
-  waited_ = true;
   const auto say = [&](const std::string& line) {
     if (options_.say) options_.say(line);
   };
@@ -93,7 +122,7 @@ bool IndexLock::WaitFor(const Descriptor& descriptor, const fs::path& file) {
       sign = now;
     }
     if (now - sign > options_.patience) {
-      say("who looks at the images of " + folder_.string() +
+      say("who looks at the images of " + OneLine(folder_.string()) +
           " shows no sign of life: they are looked at here");
       return false;
     }
@@ -102,8 +131,10 @@ bool IndexLock::WaitFor(const Descriptor& descriptor, const fs::path& file) {
       next += options_.remind;
       const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now - begin).count();
       say((first ? "waiting" : "waiting for " + std::to_string(seconds) + " s now") +
-          " for another process, which looks at the images of " + folder_.string() +
-          (first ? "" : "; remove " + file.string() + " to wait no longer and look at them here"));
+          " for another process, which looks at the images of " + OneLine(folder_.string()) +
+          (first ? ""
+                 : "; remove " + OneLine(file.string()) +
+                       " to wait no longer and look at them here"));
     }
     // Removed so that it is not waited for, or by who had it.
     if (!IsAt(descriptor.get(), file)) return true;

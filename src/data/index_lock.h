@@ -5,9 +5,14 @@
 // nor a stranger who has locked the file is waited for for ever. One that goes on showing that it
 // lives may well have millions of files to look at: how long that has been waited for is said again
 // and again, and that removing the lock file ends it.
+//
+// What it has found it tells by a line in the lock file, which those who wait have open: they need
+// not look at the files, too.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -19,15 +24,17 @@ namespace syncbn::data {
 class IndexLock {
  public:
   // Beside the first of `files` where that is possible; where it is nowhere, without a lock. Waits
-  // while somebody else has it, and says so.
+  // while somebody else has it, and says so; without a lock, too, where that one told something.
   IndexLock(const std::vector<std::filesystem::path>& files, const std::filesystem::path& folder,
             const IndexOptions& options);
   ~IndexLock();
   IndexLock(const IndexLock&) = delete;
   IndexLock& operator=(const IndexLock&) = delete;
 
-  // Whether somebody else had it meanwhile.
-  bool waited() const { return waited_; }
+  // ImageIndex::begun of the index that holds, by who had it meanwhile.
+  std::optional<int64_t> told() const { return told_; }
+  // Tells those who wait.
+  void Tell(int64_t begun) const;
 
  private:
   enum class Attempt { kLocked, kElsewhere, kAgain, kWithout };
@@ -37,7 +44,7 @@ class IndexLock {
 
   const std::filesystem::path& folder_;
   const IndexOptions& options_;
-  bool waited_ = false;
+  std::optional<int64_t> told_;
   Descriptor descriptor_;
   std::filesystem::path file_;
   std::jthread beat_;

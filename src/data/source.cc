@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "base/printable.h"
 #include "base/text.h"
 
 namespace syncbn::data {
@@ -33,7 +34,7 @@ fs::path SubfolderWith(const fs::path& folder, std::span<const std::string> name
 }  // namespace
 
 void Source::Fail(ErrorCode code, const fs::path& file, std::string_view what) const {
-  std::string message = file.string() + ": " + std::string(what);
+  std::string message = OneLine(file.string()) + ": " + std::string(what);
   if (!advice.empty()) message += "; " + advice;
   throw Error(code, std::move(message));
 }
@@ -68,7 +69,7 @@ fs::path Source::Find(std::span<const std::string> names) const {
   if (names.size() > 1) what += ", nor " + JoinAlternatives(names.subspan(1));
   const fs::path subfolder = SubfolderWith(folder, names);
   if (!subfolder.empty())
-    what += "; but " + subfolder.string() + " has one: data.path may be meant to be that";
+    what += "; but " + OneLine(subfolder.string()) + " has one: data.path may be meant to be that";
   Fail(ErrorCode::kNotFound, folder / names.front(), what);
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/home.h"
+#include "base/regular_file.h"
 #include "base/storage_error.h"
 #include "tests/support/temp_folder.h"
 
@@ -52,6 +53,21 @@ TEST(WriteFileAtomically, ADiskThatIsFullLeavesTheOldContentAndNothingElse) {
   EXPECT_TRUE(told_apart) << "from other wants";
   EXPECT_EQ(ReadFile(path), "old");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(ThrowErrno, ShowsANameOnOneLine) {
+  const std::string name = "no\n\033[31msuch";
+  const auto message = [](const auto& open) -> std::string {
+    try {
+      open();
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "";
+  };
+  EXPECT_EQ(message([&] { ReadFile(name); }),
+            "cannot open no  [31msuch: No such file or directory");
+  EXPECT_EQ(message([&] { throw UnfitFile(name, "is a pipe"); }), "no  [31msuch is a pipe");
 }
 
 TEST(ThrowErrno, TellsAFullDiskFromOtherWants) {

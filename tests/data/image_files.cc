@@ -4,6 +4,7 @@
 #include <png.h>
 #include <webp/encode.h>
 
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 
@@ -81,6 +82,15 @@ void WriteWebp(const std::filesystem::path& path, const Image& image) {
   std::ofstream(path, std::ios::binary)
       .write(reinterpret_cast<const char*>(bytes), static_cast<std::streamsize>(size));
   WebPFree(bytes);
+}
+
+void SettleFolder(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  const auto before = fs::file_time_type::clock::now() - std::chrono::seconds(60);
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() || entry.is_directory()) fs::last_write_time(entry, before);
+  }
+  fs::last_write_time(folder, before);
 }
 
 Image Ramp(int64_t height, int64_t width, int64_t channels, int shift) {

@@ -24,6 +24,9 @@ void WriteProgressiveJpeg(const std::filesystem::path& path, const Image& image)
 // sample, set to `value`.
 std::string WithFrame(std::string jpeg, size_t offset, int value);
 
+// As if nothing in the folder had been written for a minute.
+void SettleFolder(const std::filesystem::path& folder);
+
 // Smooth, so that a JPEG is near it; `shift` makes another one.
 Image Ramp(int64_t height, int64_t width, int64_t channels, int shift = 0);
 

@@ -322,6 +322,109 @@ TEST_F(ImageFolderTest, TheDigestIsThatOfNamesLabelsAndContents) {
   EXPECT_NE(TrainDigest(), changed) << "another size";
 }
 
+// rsync --inplace, cp over: of that no folder tells.
+TEST_F(ImageFolderTest, FilesThatAreWrittenAgainInTheirPlacesAreOtherData) {
+  SettleFolder(root());
+  const Digest before = TrainDigest();
+  ASSERT_EQ(TrainDigest(), before);
+  const auto times = [&] {
+    return std::pair(fs::last_write_time(root() / "train/cat"),
+                     fs::last_write_time(root() / "train/dog"));
+  };
+  const auto settled = times();
+  for (int i = 0; i < 6; ++i) {
+    Add("train/cat/" + std::to_string(i) + ".jpg", 70 + i);
+    Add("train/dog/" + std::to_string(i) + ".png", 90 + i);
+  }
+  ASSERT_EQ(times(), settled);
+  EXPECT_NE(TrainDigest(), before);
+}
+
+TEST_F(ImageFolderTest, FilesThatAreCutOffInTheirPlacesAreNamedBeforeTraining) {
+  SettleFolder(root());
+  OpenImageFolder(spec_);
+  for (const auto& entry : fs::recursive_directory_iterator(root() / "train")) {
+    if (entry.is_regular_file()) fs::resize_file(entry, 0);
+  }
+  EXPECT_THAT(Refusal(ErrorCode::kDataLoss),
+              AllOf(HasSubstr("12 of 12 files in " + (root() / "train").string() +
+                              " are damaged or no images:\n"),
+                    HasSubstr("dog/5.png is damaged: it is empty")));
+}
+
+TEST_F(ImageFolderTest, AFileThatChangesWhileItIsTrainedOnIsNamed) {
+  // Whatever is said of damaged ones.
+  spec_.set_damaged_files(v1::DAMAGED_FILES_LEAVE_OUT);
+  const DatasetPair pair = OpenImageFolder(spec_);
+  const fs::path dog = root() / "train/dog/3.png";
+  const std::string was = std::to_string(fs::file_size(dog));
+  fs::resize_file(dog, 0);
+  std::vector<uint8_t> pixels(16 * 16 * 3);
+  try {
+    for (int64_t i = 0; i < pair.train->size(); ++i) pair.train->Write(i, {}, pixels);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(error.message(),
+                HasSubstr("dog/3.png was changed since the images were looked at: it has 0 bytes, "
+                          "and had " +
+                          was + ";"));
+  }
+  EXPECT_THAT(pair.train->Damaged(), IsEmpty());
+}
+
+// Of the scan, of loading, of what cannot be read, of classes.
+TEST_F(ImageFolderTest, NamesAreShownOnOneLine) {
+  const auto all = [&](const Dataset& dataset) -> std::string {
+    std::vector<uint8_t> pixels(16 * 16 * 3);
+    try {
+      for (int64_t i = 0; i < dataset.size(); ++i) dataset.Write(i, {}, pixels);
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "";
+  };
+  const fs::path odd = root() / "train/new\nline/4\033x.png";
+  Add("train/new\nline/4\033x.png", 30);
+  std::string png = ReadFile(odd);
+  png[png.size() / 2] = static_cast<char>(png[png.size() / 2] ^ 0x55);
+  Write("train/new\nline/4\033x.png", png);
+  const DatasetPair pair = OpenImageFolder(spec_);
+  EXPECT_THAT(all(*pair.train), AllOf(HasSubstr("train/new line/4 x.png is damaged: "),
+                                      HasSubstr("data.damaged_files"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(pair.test->notes(), ElementsAre(HasSubstr("trained on: new line;")));
+  fs::resize_file(odd, 1);
+  EXPECT_THAT(all(*pair.train), HasSubstr("train/new line/4 x.png was changed"));
+  fs::remove(odd);
+  EXPECT_THAT(all(*pair.train), HasSubstr("cannot open " + root().string() +
+                                          "/train/new line/4 x.png: No such file"));
+  EXPECT_THAT(Refusal(ErrorCode::kInvalidArgument),
+              HasSubstr("without an image (JPEG, PNG or WebP): new line;"));
+}
+
+TEST_F(ImageFolderTest, OneClassAndClassesThatAreNotEvaluatedAreWarnedOf) {
+  fs::remove_all(root() / "val/cat");
+  fs::create_directories(root() / "val/cat");
+  const DatasetPair pair = OpenImageFolder(spec_);
+  EXPECT_THAT(pair.train->notes(), IsEmpty());
+  EXPECT_THAT(pair.test->notes(),
+              ElementsAre((root() / "val").string() +
+                          " has no images of 1 of the 2 classes that are trained on: cat; an "
+                          "evaluation says nothing of it"));
+  fs::remove_all(root() / "val/cat");
+  Add("train/ape/0.png", 1);
+  EXPECT_THAT(OpenImageFolder(spec_).test->notes(),
+              ElementsAre(HasSubstr("2 of the 3 classes that are trained on: ape, cat; an "
+                                    "evaluation says nothing of them")));
+  fs::remove_all(root() / "train/ape");
+  fs::remove_all(root() / "train/cat");
+  const DatasetPair one = OpenImageFolder(spec_);
+  EXPECT_THAT(one.train->notes(),
+              ElementsAre((root() / "train").string() +
+                          " has one class only, dog: there is nothing to tell it from"));
+  EXPECT_THAT(one.test->notes(), IsEmpty());
+}
+
 TEST_F(ImageFolderTest, EvaluatesTheMiddleOfTheResizedImage) {
   const DatasetPair pair = OpenImageFolder(spec_);
   std::vector<uint8_t> pixels(16 * 16 * 3);

@@ -57,13 +57,7 @@ class ImageIndexTest : public ::testing::Test {
     fs::create_directories((train() / name).parent_path());
     WritePng(train() / name, Ramp(8, 8, 3, shift));
   }
-  // As if nothing had been written for a minute.
-  void Settle() const {
-    for (const auto& entry : fs::recursive_directory_iterator(train())) {
-      if (entry.is_directory()) Touch(entry.path(), std::chrono::seconds(60));
-    }
-    Touch(train(), std::chrono::seconds(60));
-  }
+  void Settle() const { SettleFolder(train()); }
 
   const TempFolder folder_;
   std::vector<std::string> said_;
@@ -227,10 +221,12 @@ TEST_F(ImageIndexTest, WhoLooksIsWaitedForAndHasAllThatIsNeeded) {
   ImageIndex got;
   std::jthread waiting([&] { got = IndexOf(train(), options_); });
   std::this_thread::sleep_for(std::chrono::seconds(6));
-  // With a file that is damaged, and a folder that has only just changed.
+  // With a file that is damaged, and a folder that has only just changed: told, it is not looked
+  // at.
   Touch(train() / "cat", std::chrono::seconds(0));
   const ImageIndex found = ScanImageFolder(train());
   WriteFileAtomically(files[0], ToBytes(found));
+  other->Tell(found.begun);
   other.reset();
   waiting.join();
   EXPECT_EQ(got, found) << "another look has another time";
@@ -305,7 +301,20 @@ TEST_F(ImageIndexTest, LiesInTheCacheWhereTheDataCannotBeWrittenBeside) {
 TEST_F(ImageIndexTest, OnlyNewAndChangedFilesAreLookedAtAgain) {
   Settle();
   const ImageIndex first = ScanImageFolder(train());
-  // Other bytes of the same size under an old time: known, and not read again.
+  // What is known is not read: else it would have its own fingerprint.
+  ImageIndex known = first;
+  for (IndexedImage& image : known.images) image.fingerprint = 7;
+  Add("dog/2.png");
+  const ImageIndex second = ScanImageFolder(train(), known);
+  EXPECT_THAT(NamesOf(second), ElementsAre("cat/1.png", "dog/1.png", "dog/2.png"));
+  EXPECT_EQ(second.images[0].fingerprint, 7U);
+  EXPECT_EQ(second.images[1].fingerprint, 7U);
+  EXPECT_NE(second.images[2].fingerprint, 7U);
+  EXPECT_THAT(second.damaged, IsEmpty());
+  // Unless it may have been written again within the tick of its first look.
+  known.begun = known.images[0].modified + 1'999'999'999;
+  EXPECT_EQ(ScanImageFolder(train(), known).images[0].fingerprint, first.images[0].fingerprint);
+  // Other bytes of the same size under the old time are read: they cannot have the old change.
   const fs::path cat = train() / "cat/1.png";
   const auto time = fs::last_write_time(cat);
   std::string bytes = ReadFile(cat);
@@ -313,13 +322,6 @@ TEST_F(ImageIndexTest, OnlyNewAndChangedFilesAreLookedAtAgain) {
   std::fill(bytes.begin() + 40, bytes.end(), 'x');
   std::ofstream(cat, std::ios::binary) << bytes;
   fs::last_write_time(cat, time);
-  Add("dog/2.png");
-  const ImageIndex second = ScanImageFolder(train(), first);
-  EXPECT_THAT(NamesOf(second), ElementsAre("cat/1.png", "dog/1.png", "dog/2.png"));
-  EXPECT_EQ(second.images[0].fingerprint, first.images[0].fingerprint);
-  EXPECT_THAT(second.damaged, IsEmpty());
-  // With another time it is read.
-  Touch(cat, std::chrono::seconds(5));
   const ImageIndex third = ScanImageFolder(train(), second);
   EXPECT_NE(third.images[0].fingerprint, first.images[0].fingerprint);
   ASSERT_THAT(third.damaged, SizeIs(1));
@@ -339,6 +341,73 @@ TEST_F(ImageIndexTest, AFileThatIsMendedInItsPlaceIsFoundWhole) {
   std::ofstream(cat, std::ios::binary) << whole;
   ASSERT_EQ(fs::last_write_time(train() / "cat"), folder) << "no folder tells of it";
   EXPECT_THAT(IndexOf(train()).damaged, IsEmpty());
+}
+
+// rsync --inplace, cp over: of that no folder tells.
+TEST_F(ImageIndexTest, FilesThatAreWrittenAgainInTheirPlacesAreFound) {
+  for (int i = 0; i < 1000; ++i) Add("cat/deep/" + std::to_string(i) + ".png", 5);
+  Settle();
+  const ImageIndex first = IndexOf(train());
+  ASSERT_EQ(IndexOf(train()), first);
+  const fs::path last = train() / "cat/deep/999.png";
+  const auto folder = fs::last_write_time(last.parent_path());
+  const std::string before = ReadFile(last);
+  const auto fingerprint = [&](const ImageIndex& index) {
+    return std::ranges::find_if(
+               index.images,
+               [&](const IndexedImage& image) { return index.Name(image) == "cat/deep/999.png"; })
+        ->fingerprint;
+  };
+  Add("cat/deep/999.png", 90);
+  ASSERT_NE(ReadFile(last), before);
+  ASSERT_EQ(fs::last_write_time(last.parent_path()), folder);
+  EXPECT_FALSE(IsCurrent(first, train()));
+  const ImageIndex second = IndexOf(train());
+  EXPECT_NE(fingerprint(second), fingerprint(first));
+  // Cut off: it is damaged from then on.
+  std::ofstream(last, std::ios::trunc).close();
+  const ImageIndex third = IndexOf(train());
+  ASSERT_THAT(third.damaged, SizeIs(1));
+  EXPECT_THAT(third.damaged[0].what, HasSubstr("it is empty"));
+  Settle();
+  EXPECT_THAT(IndexOf(train()).damaged, SizeIs(1));
+  // And gone, though what it lies in looks the same.
+  const ImageIndex fourth = ScanImageFolder(train());
+  ASSERT_TRUE(IsCurrent(fourth, train()));
+  const auto time = fs::last_write_time(last.parent_path());
+  fs::remove(last);
+  fs::last_write_time(last.parent_path(), time);
+  EXPECT_FALSE(IsCurrent(fourth, train()));
+}
+
+TEST_F(ImageIndexTest, AFileThatWasWrittenJustBeforeItWasLookedAtIsLookedAtAgain) {
+  Settle();
+  ASSERT_TRUE(IsCurrent(ScanImageFolder(train()), train()));
+  Touch(train() / "cat/1.png", std::chrono::seconds(0));
+  const ImageIndex index = ScanImageFolder(train());
+  EXPECT_FALSE(IsCurrent(index, train())) << "it may have been written again within the same tick";
+  // A time of the future is as good as another: that of the file's last change tells more.
+  Touch(train() / "cat/1.png", std::chrono::seconds(-3600));
+  ImageIndex later = ScanImageFolder(train());
+  later.begun += 3'000'000'000;
+  EXPECT_TRUE(IsCurrent(later, train()));
+}
+
+// By one that was killed before it could remove it, or by anybody.
+TEST_F(ImageIndexTest, WhatALockSaysThatNobodyHoldsIsNotBelieved) {
+  Settle();
+  const ImageIndex first = IndexOf(train());
+  Add("cat/2.png");
+  const fs::path lock = folder_.path() / ".train.syncbn-index.lock";
+  std::ofstream(lock) << first.begun << "\n";
+  EXPECT_THAT(IndexOf(train()).images, SizeIs(3));
+  EXPECT_FALSE(fs::exists(lock));
+  // Nor is a file written to that is another one by another name.
+  std::ofstream(folder_.path() / "precious").close();
+  fs::create_hard_link(folder_.path() / "precious", lock);
+  IndexOf(train());
+  EXPECT_EQ(ReadFile(folder_.path() / "precious"), "");
+  EXPECT_FALSE(fs::exists(lock));
 }
 
 TEST_F(ImageIndexTest, SeveralWhoAskAtOnceGetTheSame) {

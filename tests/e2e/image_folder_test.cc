@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -137,6 +138,42 @@ TEST_F(OwnImages, ThatAreDamagedAreNamedAndCountedAndNoCrash) {
   EXPECT_THAT(strict.err,
               AllOf(HasSubstr("kind-b/middle.png is damaged: "),
                     HasSubstr("loading the batch of epoch"), Not(HasSubstr("terminate"))));
+}
+
+// In their places, so that no folder tells of it.
+TEST_F(OwnImages, ThatAreWrittenAgainAreNotGoneOnWith) {
+  const fs::path photos = folder_.path() / "photos";
+  const auto again = [&](const std::function<void(const fs::path&)>& write) {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::recursive_directory_iterator(photos / "train")) {
+      if (entry.is_regular_file()) files.push_back(entry.path());
+    }
+    for (const fs::path& file : files) write(file);
+  };
+  data::SettleFolder(photos);
+  Ok({"train", "own.yaml", "--out", "run", "--set", "train.max_steps=2"});
+  again([&](const fs::path& file) { Add(fs::relative(file, photos).string(), 99, 30, 30); });
+  const ProcessResult resumed =
+      Syncbn({"train", "own.yaml", "--out", "run", "--resume", "--set", "train.max_steps=4"});
+  EXPECT_NE(resumed.status, 0) << resumed.out;
+  EXPECT_THAT(resumed.err,
+              AllOf(HasSubstr("was trained on other data"), HasSubstr("were its files replaced?")));
+  again([](const fs::path& file) { fs::resize_file(file, 0); });
+  const ProcessResult empty = Syncbn({"train", "own.yaml", "--out", "empty"});
+  EXPECT_EQ(empty.status, 7) << empty.err;
+  EXPECT_THAT(empty.err,
+              AllOf(HasSubstr("21 of 21 files in "), HasSubstr("kind-a/0.jpg is damaged"),
+                    HasSubstr("kind-c/5.webp is damaged: it is empty"), HasSubstr("and 1 more")));
+}
+
+TEST_F(OwnImages, WhoseClassesAreOddAreWarnedOf) {
+  fs::remove_all(folder_.path() / "photos/val/kind-b");
+  const ProcessResult trained =
+      Syncbn({"train", "own.yaml", "--out", "run", "--set", "train.max_steps=1"});
+  EXPECT_EQ(trained.status, 0) << trained.err;
+  EXPECT_THAT(trained.err, HasSubstr("syncbn: warning: "));
+  EXPECT_THAT(trained.err, HasSubstr("has no images of 1 of the 3 classes that are trained on: "
+                                     "kind-b;"));
 }
 
 }  // namespace
