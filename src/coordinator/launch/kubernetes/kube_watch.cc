@@ -189,15 +189,15 @@ bool KubeWatch::Watch() {
                  " sends what is no event: " + line.substr(0, 200);
           return false;
         }
-        if (event.value("type", "") == "ERROR") {
-          const nlohmann::json& status = event["object"];
-          forgotten = status.value("code", 0) == kGone;
-          if (!forgotten)
-            said = "the watch of " + options_.request.resource +
-                   " ended: " + status.value("message", "");
-          return false;
-        }
         try {
+          if (event.value("type", "") == "ERROR") {
+            const nlohmann::json& status = event.at("object");
+            forgotten = status.value("code", 0) == kGone;
+            if (!forgotten)
+              said = "the watch of " + options_.request.resource +
+                     " ended: " + status.value("message", "");
+            return false;
+          }
           Take(event);
         } catch (const nlohmann::json::exception& error) {
           said = "the watch of " + options_.request.resource +
