@@ -59,7 +59,7 @@ class Outlook {
   void FindThresholds();
 
   const Plan* plan_;
-  const std::stop_token stop_;
+  std::stop_token stop_;
   std::vector<TrialResult> trials_;
   // By cell: where its trials begin; and their end.
   std::vector<size_t> begins_;
