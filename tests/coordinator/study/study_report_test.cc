@@ -157,6 +157,7 @@ TEST_F(StudyReportTest, OnlyWhoMayReadTheStudyHasItAndItsAddressCannotBeGuessed)
   const std::string root = authenticator.Create("root", Role::kAdmin, std::nullopt);
   const std::string viewer = authenticator.Create("vera", Role::kViewer, std::nullopt);
   EXPECT_THAT(AskFor(body), StartsWith("401 "));
+  EXPECT_THAT(AskFor(std::string(100'000, '[')), StartsWith("401 ")) << "before it is parsed";
   EXPECT_THAT(AskFor(body, {{"Authorization", "Bearer wrong"}}), StartsWith("401 "));
   EXPECT_THAT(AskFor(body, {{"Authorization", "Bearer " + viewer}}), StartsWith("200 "));
   EXPECT_THAT(AskFor(R"({"name": "studies/9"})", {{"Authorization", "Bearer " + viewer}}),
