@@ -51,9 +51,6 @@ bool IsDamage(const Error& error) {
   return error.code() == ErrorCode::kDataLoss || error.code() == ErrorCode::kNotFound;
 }
 
-// Far more than any has: the run file is in it, and little else.
-constexpr int64_t kMostManifestBytes = int64_t{64} << 20;
-
 Manifest ReadManifest(const fs::path& folder) {
   const fs::path path = folder / kManifestFile;
   return Manifest::FromJson(ReadRegularTextFile(path, kMostManifestBytes), path.string());

@@ -24,8 +24,6 @@ namespace fs = std::filesystem;
 
 // Of the folder of all; 10,000 can be kept. And of that of one, which has three files.
 constexpr int64_t kMostEntries = 100'000, kMostFiles = 1000;
-// A manifest has the run file in it, and little more.
-constexpr int64_t kMostManifestBytes = int64_t{2} << 20;
 constexpr size_t kMostDamage = 300;
 
 // -1, with errno, where it is no folder or a link.

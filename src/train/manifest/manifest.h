@@ -16,6 +16,8 @@ namespace syncbn::train {
 // OUT/checkpoints/step-00001234/manifest.json
 inline constexpr const char* kCheckpointsFolder = "checkpoints";
 inline constexpr const char* kManifestFile = "manifest.json";
+// Far more than any has: the run file is in it, and little else. No reader takes more.
+inline constexpr int64_t kMostManifestBytes = int64_t{16} << 20;
 // "step-00001234", and back; nothing for another name.
 std::string CheckpointName(int64_t step);
 std::optional<int64_t> StepOfCheckpoint(std::string_view name);
