@@ -25,6 +25,10 @@ struct TimeShares {
     for (size_t i = 0; i < spent.size(); ++i) spent[i] += more.spent[i];
     return *this;
   }
+  TimeShares& operator-=(const TimeShares& less) {
+    for (size_t i = 0; i < spent.size(); ++i) spent[i] -= less.spent[i];
+    return *this;
+  }
   double Milliseconds(Share share) const {
     return std::chrono::duration<double, std::milli>((*this)[share]).count();
   }

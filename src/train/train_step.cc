@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -12,6 +13,11 @@ namespace syncbn::train {
 namespace {
 
 enum SumIndex { kLoss, kCorrect, kSamples, kCheckpoint, kStop, kSums };
+// The last of the sums are what was asked for, and not 0 where it was. So that the device itself
+// finds the step that was launched behind not to be acceptable, before the host knows, they are
+// among what must be finite there, and are not where something was asked for.
+constexpr int64_t kRequests = kSums - kCheckpoint;
+constexpr double kAskedFor = std::numeric_limits<double>::infinity();
 
 // The logits of one replica in their place among those of all, which are zero: their sum over the
 // replicas is all of them.
@@ -49,11 +55,11 @@ TrainStep::TrainStep(Engine& engine, double bucket_bytes)
       all_{0, engine.reducer().replicas()},
       gradients_(engine.executors().main().NewZeros({engine.model().parameters().flat_elements()},
                                                     engine.backend().types().gradients)),
-      moments_(engine.executors().main().NewZeros(
-          {engine.model().running_statistics().moments_elements()}, DType::kFloat64)),
+      finite_(engine.executors().main().NewZeros(
+          {engine.model().running_statistics().moments_elements() + kRequests}, DType::kFloat64)),
+      moments_(finite_.Slice(0, {engine.model().running_statistics().moments_elements()})),
       figures_(engine.executors().main().NewZeros({kSums + backend::verdict::kElements},
-                                                  DType::kFloat64)),
-      figures_on_host_(engine.executors().main().NewOnHost(figures_.shape(), figures_.dtype())) {}
+                                                  DType::kFloat64)) {}
 
 Tensor TrainStep::verdict() const {
   return figures_.Slice(kSums, {backend::verdict::kElements});
@@ -67,6 +73,11 @@ void TrainStep::Run(const StepSettings& settings, const BatchSource& batches,
                 : main.New({settings.logit_rows.back(), engine_.model().input().classes},
                            main.types().parameters);
   replica_squares_ = settings.replica_squares ? main.New({all_.size()}, DType::kFloat64) : Tensor();
+  ahead_ = settings.ahead;
+  if (ahead_) {
+    Tensor asked = finite_.Slice(moments_.elements(), {kRequests});
+    main.Copy(figures_.Slice(kCheckpoint, {kRequests}), asked);
+  }
   // Replicas write to what the main executor has read of the last step.
   const backend::Event before = main.Record();
   engine_.Run([&](int replica) { RunReplica(replica, settings, batches, observers, before); });
@@ -78,17 +89,25 @@ void TrainStep::Judge(double clip_norm) {
   backend::Executor& main = engine_.executors().main();
   squares_ = SquaredNorms(main, engine_.model().parameters(), gradients_);
   Tensor result = verdict();
-  main.JudgeStep({.squares = squares_, .loss = figures_.Slice(kLoss, {1}), .moments = moments_},
+  main.JudgeStep({.squares = squares_,
+                  .loss = figures_.Slice(kLoss, {1}),
+                  .moments = ahead_ ? finite_ : moments_},
                  clip_norm, result);
 }
 
-StepFigures TrainStep::Figures() const {
+FiguresOnTheWay TrainStep::SendFigures() const {
   backend::Executor& main = engine_.executors().main();
-  Tensor target = figures_on_host_;
-  main.Copy(figures_, target);
-  main.Record().WaitOnHost();
+  FiguresOnTheWay figures{.values = main.NewOnHost(figures_.shape(), figures_.dtype()),
+                          .there = {}};
+  main.Copy(figures_, figures.values);
+  figures.there = main.Record();
+  return figures;
+}
+
+StepFigures TrainStep::Take(const FiguresOnTheWay& figures) const {
+  figures.there.WaitOnHost();
   engine_.reducer().Confirm();
-  const std::span<const double> values = figures_on_host_.Span<double>();
+  const std::span<const double> values = figures.values.Span<double>();
   const std::span<const double> verdict = values.subspan(kSums);
   return {.loss = values[kLoss],
           .correct = values[kCorrect],
@@ -184,8 +203,8 @@ void TrainStep::RunReplica(int replica, const StepSettings& settings, const Batc
     executor.AddSum(loss.losses, total);
     executor.AddSum(loss.correct, correct);
     fill(kSamples, static_cast<double>(batch.sample_ids.size()));
-    if (receives && settings.wants_checkpoint) fill(kCheckpoint, 1);
-    if (receives && settings.wants_stop) fill(kStop, 1);
+    if (receives && settings.wants_checkpoint) fill(kCheckpoint, kAskedFor);
+    if (receives && settings.wants_stop) fill(kStop, kAskedFor);
     if (!settings.logit_rows.empty()) {
       handles.push_back(link.Start(
           {.operation = comm::Operation::kSum,

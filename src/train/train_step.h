@@ -39,6 +39,10 @@ struct StepSettings {
   // Asked of this process (by signals); every process learns the sum.
   bool wants_checkpoint = false;
   bool wants_stop = false;
+  // The figures of the step before, of this TrainStep, are not known yet. If that was asked for
+  // something, it is to be answered in the state that it has left: then this step is not accepted,
+  // whatever it comes to.
+  bool ahead = false;
   nn::ParameterSet parameters;
   Tensor running_statistics;  // flat F64
   // Where the rows of each replica begin in the logits of the step, and their number: R + 1
@@ -69,6 +73,12 @@ struct StepFigures {
   double gradient_scale = 1;
 };
 
+// Figures on their way to the host.
+struct FiguresOnTheWay {
+  Tensor values;         // on the host,
+  backend::Event there;  // behind this
+};
+
 class TrainStep {
  public:
   TrainStep(Engine& engine, double bucket_bytes);
@@ -86,8 +96,12 @@ class TrainStep {
   // Whether the step is accepted (loss, gradients and moments are finite), and how its gradients are
   // clipped: decided on the device.
   void Judge(double clip_norm);
-  // What the host needs to know of it; waits for that.
-  StepFigures Figures() const;
+  // What the host needs to know of it. Asks the device for it, and does not wait: further steps may
+  // be launched before it is taken.
+  FiguresOnTheWay SendFigures() const;
+  // Waits for it, and for the certainty that all processes have reduced the same.
+  StepFigures Take(const FiguresOnTheWay& figures) const;
+  StepFigures Figures() const { return Take(SendFigures()); }
 
   const Tensor& gradients() const { return gradients_; }  // flat, of the mean loss
   // flat F64, as nn::RunningStatisticsLayout lays them out
@@ -110,9 +124,12 @@ class TrainStep {
   const std::vector<GradientBucket> buckets_;
   const comm::Group all_;
   Tensor gradients_;
-  Tensor moments_;
-  // F64: the sums of the step, then the verdict on it; and their place on the host.
-  Tensor figures_, figures_on_host_;
+  // F64: the moments, and behind them what was asked for in the step before; `moments_` is the
+  // former.
+  Tensor finite_, moments_;
+  bool ahead_ = false;  // the last step
+  // F64: the sums of the step, then the verdict on it.
+  Tensor figures_;
   Tensor squares_;
   Tensor replica_squares_;
   Tensor logits_;

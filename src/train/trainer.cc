@@ -91,9 +91,19 @@ void Trainer::Restore(const TrainingState& state, const Manifest& manifest) {
   probes_.Restore(progress_.probes);
 }
 
+bool Trainer::CheckpointIsDue(int64_t steps) const {
+  const v1::CheckpointSpec& checkpoint = spec_.train().checkpoint();
+  return steps == end_ || CompletedEpochs(checkpoint.every_epochs(), steps) ||
+         (checkpoint.every_steps() > 0 && steps % checkpoint.every_steps() == 0);
+}
+
+bool Trainer::EvaluationIsDue(int64_t steps) const {
+  if (!options_.evaluate || steps == 0) return false;
+  return steps == end_ || CompletedEpochs(spec_.train().evaluate().every_epochs(), steps);
+}
+
 bool Trainer::EvaluationIsPending() const {
-  if (!options_.evaluate || progress_.evaluated || progress_.counters.step == 0) return false;
-  return IsLast() || CompletedEpochs(spec_.train().evaluate().every_epochs());
+  return !progress_.evaluated && EvaluationIsDue(progress_.counters.step);
 }
 
 Summary Trainer::Run() {
@@ -109,30 +119,12 @@ Summary Trainer::Run() {
   const Counters& counters = progress_.counters;
   if (options_.observer != nullptr) options_.observer->OnStart(Plan());
   FinishRestoredStep();
-  if (!ended_ && counters.step < end_) {
-    loader_ = std::make_unique<data::Loader>(
-        train_, sampler_, plan_,
-        data::Loader::Options{.first_replica = engine_.first_replica(),
-                              .replicas = engine_.local_replicas(),
-                              .prefetch = spec_.data().prefetch(),
-                              .threads = options_.loader_threads,
-                              .epoch = counters.step / plan_.steps_per_epoch(),
-                              .step = counters.step % plan_.steps_per_epoch(),
-                              .copies = FedTo()});
-  }
+  if (!ended_ && counters.step < end_) MakeLoader(counters.step);
   while (!ended_ && counters.step < end_) {
-    ControlRequests requests =
-        options_.control_requests ? options_.control_requests() : ControlRequests();
-    requests.stop |= options_.stop.stop_requested();
-    const comm::ReducerCounters before = engine_.reducer().counters();
-    RunOneStep(requests);
-    const comm::ReducerCounters after = engine_.reducer().counters();
-    ++traffic_.steps;
-    traffic_.reductions += after.reductions - before.reductions;
-    traffic_.messages += after.messages - before.messages;
-    traffic_.bytes += after.bytes - before.bytes;
+    RunOneStep();
     FinishStep();
   }
+  SYNCBN_CHECK(launched_.empty()) << "steps behind the end of the run";
   loader_.reset();
   Begin(Activity::kFinish);
   if (options_.metrics != nullptr && !IsReplay()) {
@@ -188,143 +180,7 @@ ModelState Trainer::CurrentModel() const {
           .step = progress_.counters.step};
 }
 
-void Trainer::RunOneStep(const ControlRequests& requests) {
-  Begin(Activity::kTrain);
-  const int64_t step = progress_.counters.step;
-  const int64_t epoch = step / plan_.steps_per_epoch();
-  const int64_t step_in_epoch = step % plan_.steps_per_epoch();
-  const int64_t global_batch = plan_.Step(step_in_epoch).size();
-  const double rate = learning_rate_.At(step);
-  TrainingState before;
-  std::vector<int64_t> logit_rows;
-  const bool writes_dump = Dumps(step) && !options_.out.empty();
-  if (writes_dump) {
-    backend::Executor& executor = engine_.executors().main();
-    before = {.parameters = executor.Clone(parameters_.values()),
-              .running_statistics = running_statistics_,  // replaced, never written to
-              .optimizer = optimizer_state_.Clone(executor)};
-  }
-  if (Dumps(step)) {
-    const int64_t first = plan_.Step(step_in_epoch).begin;
-    for (int replica = 0; replica < plan_.replicas(); ++replica) {
-      logit_rows.push_back(plan_.Slice(step_in_epoch, replica).begin - first);
-    }
-    logit_rows.push_back(global_batch);
-  }
-  const bool probed = !IsReplay() && probes_.AreDue(step, step + 1 == end_);
-  const StepSettings settings{.step = step,
-                              .epoch = epoch,
-                              .seed = spec_.seed(),
-                              .global_batch = global_batch,
-                              .label_smoothing = spec_.train().label_smoothing(),
-                              .wants_checkpoint = requests.checkpoint,
-                              .wants_stop = requests.stop,
-                              .parameters = parameters_,
-                              .running_statistics = running_statistics_,
-                              .logit_rows = std::move(logit_rows),
-                              .replica_squares = probed};
-  const auto start = std::chrono::steady_clock::now();
-
-  Recorder* const recorder = engine_.recorder();
-  if (recorder != nullptr) recorder->BeginStep(step);
-  engine_.clock().Restart();
-  step_.Run(
-      settings,
-      [&](int replica) {
-        data::LoadedBatch loaded = loader_->Next(replica);
-        SYNCBN_CHECK(loaded.epoch == epoch && loaded.step == step_in_epoch)
-            << "the loader is at epoch " << loaded.epoch << " step " << loaded.step;
-        return Fed(step, replica, std::move(loaded.batch));
-      },
-      [&](int replica) {
-        return options_.observe ? options_.observe(step, replica) : nn::TensorObserver();
-      });
-  step_.Judge(spec_.train().clip_norm());
-  NamedFigures probe_figures;
-  // What probes take is no part of the step's time.
-  TimeShares shares;
-  std::chrono::duration<double> probing{0};
-  if (probed) {
-    shares = engine_.clock().Read();
-    const Recorder::Pause pause(recorder);
-    const auto begin = std::chrono::steady_clock::now();
-    probe_figures = LookAtStep(settings, rate);
-    probing = std::chrono::steady_clock::now() - begin;
-    engine_.clock().Restart();
-  }
-  {
-    const Recorder::Part part(recorder, "update");
-    Commit(rate);
-  }
-  shares += engine_.clock().Read();
-  if (recorder != nullptr) recorder->EndStep(shares);
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start - probing).count();
-
-  if (step_in_epoch == 0) progress_.epoch = {};
-  progress_.CountStep(!figures_.accepted);
-  progress_.counters.epoch = progress_.counters.step / plan_.steps_per_epoch();
-  progress_.counters.samples += global_batch;
-  progress_.epoch.Add(figures_.loss, figures_.correct, figures_.samples, figures_.accepted);
-  attempt_samples_ += global_batch;
-  step_seconds_ += seconds;
-  const MetricRecord::Milliseconds milliseconds{
-      .compute = shares.Milliseconds(Share::kCompute),
-      .statistics = shares.Milliseconds(Share::kStatistics),
-      .gradients = shares.Milliseconds(Share::kGradients),
-      .data = shares.Milliseconds(Share::kData)};
-  spent_.compute += milliseconds.compute;
-  spent_.statistics += milliseconds.statistics;
-  spent_.gradients += milliseconds.gradients;
-  spent_.data += milliseconds.data;
-
-  if (writes_dump) Dump(rate, std::move(before));
-  if (options_.metrics == nullptr && options_.observer == nullptr) return;
-  Begin(Activity::kRecord);
-  MetricRecord record{.step = step,
-                      .epoch = epoch,
-                      .split = "train",
-                      .samples = global_batch,
-                      .loss = figures_.loss / figures_.samples,
-                      .accuracy = figures_.correct / figures_.samples,
-                      .learning_rate = rate,
-                      .gradient_norm = figures_.gradient_norm,
-                      .skipped = !figures_.accepted,
-                      .images_per_second = static_cast<double>(global_batch) / seconds,
-                      .milliseconds = milliseconds,
-                      .other_bits = !progress_.environment_changes.empty()};
-  if (spec_.output().digests()) record.digest = StateDigest();
-  record.AddFigures(probe_figures);
-  AddFigures(record);
-  const bool is_due = progress_.counters.step % spec_.output().every_steps() == 0;
-  if (options_.metrics != nullptr && (is_due || !probe_figures.empty())) {
-    options_.metrics->Write(record);
-  }
-  if (options_.observer != nullptr) options_.observer->OnStep(record, progress_.epoch);
-}
-
-void Trainer::Commit(double learning_rate) {
-  backend::Executor& executor = engine_.executors().main();
-  const Tensor verdict = step_.verdict();
-  parameters_.Write([&](Tensor& values) {
-    optimizer_.Update(executor,
-                      {.learning_rate = learning_rate,
-                       .gradients = step_.gradients(),
-                       .squares = step_.squares(),
-                       .verdict = verdict},
-                      values, optimizer_state_);
-  });
-  running_statistics_ = nn::UpdatedRunningStatistics(executor, *layouts_.running_statistics,
-                                                     engine_.model().running_rule(),
-                                                     running_statistics_, step_.moments(), verdict);
-  // On a device what was given to it is done now.
-  if (!step_.gradients().on_host()) SetActivity(Activity::kDevice);
-  figures_ = step_.Figures();
-  if (!step_.gradients().on_host()) SetActivity(Activity::kTrain);
-}
-
 void Trainer::FinishStep() {
-  const int64_t step = progress_.counters.step;
   if (!IsReplay()) {
     if (const auto too_many =
             TooManySkipped(spec_.train().max_skipped(), end_step(), progress_.skipped_in_a_row,
@@ -332,11 +188,8 @@ void Trainer::FinishStep() {
       return Diverge(*too_many);
     }
   }
-  const v1::CheckpointSpec& checkpoint = spec_.train().checkpoint();
   const bool stops = figures_.stop_wanted && !IsLast();
-  const bool kept = IsLast() || figures_.checkpoint_wanted ||
-                    CompletedEpochs(checkpoint.every_epochs()) ||
-                    (checkpoint.every_steps() > 0 && step % checkpoint.every_steps() == 0);
+  const bool kept = figures_.checkpoint_wanted || CheckpointIsDue(progress_.counters.step);
   // What cannot be trained on is no checkpoint: it would push out those that can. Every process
   // looks, not only the one that writes, so that all end.
   if ((kept || stops || EvaluationIsPending()) && !IsReplay() && !CheckState()) return;
@@ -427,12 +280,14 @@ bool Trainer::Dumps(int64_t step) const {
   return step >= options_.dump_from && step < options_.dump_from + options_.dump_steps;
 }
 
-bool Trainer::CompletedEpochs(double every) const {
-  if (every <= 0 || progress_.counters.step == 0) return false;
+bool Trainer::CompletedEpochs(double every, int64_t steps) const {
+  if (every <= 0 || steps == 0) return false;
   const double interval = every * static_cast<double>(plan_.steps_per_epoch());
   // The step that ends an interval is the first at or past its end.
-  auto intervals = [&](int64_t steps) { return std::floor(static_cast<double>(steps) / interval + 1e-9); };
-  return intervals(progress_.counters.step) > intervals(progress_.counters.step - 1);
+  const auto intervals = [&](int64_t count) {
+    return std::floor(static_cast<double>(count) / interval + 1e-9);
+  };
+  return intervals(steps) > intervals(steps - 1);
 }
 
 void Trainer::SetActivity(Activity activity) const {

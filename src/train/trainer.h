@@ -1,9 +1,16 @@
-// Runs a training run from a state to its end: steps, their acceptance, evaluation, checkpoints, metrics.
+// Runs a training run from a state to its end: steps, their acceptance, evaluation, checkpoints,
+// metrics.
 //
-// Every process runs a Trainer over its own replicas and holds the same state; the process of replica 0
-// (the root) also writes. Driven by one thread.
+// Every process runs a Trainer over its own replicas and holds the same state; the process of
+// replica 0 (the root) also writes. Driven by one thread.
+//
+// A device that is not the host is given a step before the host knows what the one before has come
+// to, so that it does not stand still meanwhile; what comes of a run is what it would be without
+// (trainer_steps.cc).
 #pragma once
 
+#include <chrono>
+#include <deque>
 #include <memory>
 #include <optional>
 
@@ -60,7 +67,39 @@ class Trainer {
   void Take(const TrainingState& state);
   RunPlan Plan() const;
   ModelState CurrentModel() const;
-  void RunOneStep(const ControlRequests& requests);
+
+  // -- In trainer_steps.cc --
+
+  // A step that the device was given, and whose figures were not taken.
+  struct LaunchedStep {
+    int64_t step = 0, epoch = 0, step_in_epoch = 0, samples = 0;
+    double learning_rate = 0;
+    ControlRequests requests;
+    NamedFigures probes;
+    // Where it is to be dumped.
+    std::optional<TrainingState> before;
+    FiguresOnTheWay figures;
+    Traffic traffic;
+  };
+  // Launches the next step, and where it can the one behind it; takes the figures of the
+  // first and records it.
+  void RunOneStep();
+  void Launch();
+  ControlRequests TakeRequests();
+  // Whether `step` may be launched behind one whose figures are not known. The same in every
+  // process.
+  bool GoesAhead(int64_t step) const;
+  // Whether somebody is shown the step while it is there.
+  bool IsShown(int64_t step) const;
+  // The figures of the oldest step that was launched.
+  StepFigures TakeFigures();
+  // Takes back what was launched behind the oldest, which the device has not accepted.
+  void TakeBack();
+  // Counts the step and records it.
+  void Record(LaunchedStep launched, double seconds);
+  void MakeLoader(int64_t step);
+  // So far of the time since the clock was last asked.
+  void CountTime();
   // A batch of the step as it is fed.
   data::Batch Fed(int64_t step, int replica, data::Batch batch) const;
   // Where batches are made for; null where that is the host: it has no other memory, or somebody
@@ -68,11 +107,14 @@ class Trainer {
   backend::Stream* FedTo() const { return options_.on_batch ? nullptr : copies_.get(); }
   // Shows a step that was judged to the probes that are due, if it is accepted. Collective.
   NamedFigures LookAtStep(const StepSettings& settings, double learning_rate);
-  // Updates the state if the step is accepted: decided and done on the device, then told to the host.
+  // Updates the state if the step is accepted: decided and done on the device.
   void Commit(double learning_rate);
   // What follows a step, or was left to be done after it by a stop.
   void FinishStep();
   void FinishRestoredStep();
+  // Whether a checkpoint is due when so many steps are done, or an evaluation.
+  bool CheckpointIsDue(int64_t steps) const;
+  bool EvaluationIsDue(int64_t steps) const;
   // Whether an evaluation is due after the last step and was not made: a stop came between.
   bool EvaluationIsPending() const;
   void EvaluateIfDue();
@@ -84,13 +126,13 @@ class Trainer {
   void SaveCheckpoint(bool needed);
   // `what` is not on disk: that is how the run ends.
   void Lose(const std::string& what);
-  void Dump(double learning_rate, TrainingState before);
+  void Dump(const LaunchedStep& step);
   // Whether the step is dumped: by the root, for which every process gives its logits.
   bool Dumps(int64_t step) const;
   bool IsLast() const { return progress_.counters.step == end_; }
   bool IsReplay() const { return options_.stop_at.has_value(); }
-  // Whether `every` epochs were completed by the step that was just done.
-  bool CompletedEpochs(double every) const;
+  // Whether `every` epochs were completed by the last of so many steps.
+  bool CompletedEpochs(double every, int64_t steps) const;
   void AddFigures(MetricRecord& record) const;
   void Warn(const std::string& warning) const;
   // Says what the process does: to whoever misses it; and to on_phase.
@@ -113,13 +155,20 @@ class Trainer {
   // To the device, beside what executors do; null on the host.
   std::unique_ptr<backend::Stream> copies_;
   std::unique_ptr<data::Loader> loader_;
+  // In their order, two at most.
+  std::deque<LaunchedStep> launched_;
+  // Of steps that were taken back: they hold for those that are launched in their place.
+  std::deque<ControlRequests> requests_;
 
   nn::ParameterSet parameters_;
   Tensor running_statistics_;
   OptimizerState optimizer_state_;
   RunProgress progress_;
-  // Of the last step.
+  // Of the last step that was taken.
   StepFigures figures_;
+  // Of the one that is to be taken next: since the host began to launch for it, but for probes.
+  TimeShares shares_;
+  std::chrono::duration<double> probing_{0};
   // Step after which this run ends, by its run file or a replay.
   const int64_t end_;
   // Of the newest checkpoint.

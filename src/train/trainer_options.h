@@ -41,10 +41,10 @@ struct TrainerOptions {
   bool evaluate = true;
   // Threads that prepare batches. Changes no result.
   int loader_threads = 1;
-  // Looked at before each step, in every process. A request in one of them ends the run in all, after
-  // that step and with a checkpoint.
+  // Looked at before each step is launched, in every process. A request in one of them ends the run
+  // in all, after that step and with a checkpoint.
   std::stop_token stop;
-  // Asked before each step, in every process, for what can only be polled (signals). May be empty.
+  // Asked then, once a step, for what can only be polled (signals). May be empty.
   std::function<ControlRequests()> control_requests;
   // Told, in every process, before the first step. May be empty.
   std::function<void(const RunPlan& plan)> on_start;
@@ -56,7 +56,8 @@ struct TrainerOptions {
   // Beside those of the run file. The same in every process, each of which has its own.
   std::vector<Probe*> probes;
   // Observers of a replica's pass, and a look at its batch before it is used, on the host and with
-  // images (data::Batch); the batch of a step that a probe runs again is made and looked at anew.
+  // images (data::Batch); the batch of a step that is run again, by a probe or because it was taken
+  // back (trainer_steps.cc), is made and looked at anew.
   // May be empty.
   std::function<nn::TensorObserver(int64_t step, int replica)> observe;
   std::function<void(int64_t step, int replica, data::Batch& batch)> on_batch;

@@ -53,12 +53,10 @@ void Trainer::Lose(const std::string& what) {
   reason_ = what;
 }
 
-void Trainer::Dump(double learning_rate, TrainingState before) {
+void Trainer::Dump(const LaunchedStep& launched) {
   Begin(Activity::kDump);
-  const int64_t step = progress_.counters.step - 1;
-  const int64_t epoch = step / plan_.steps_per_epoch();
-  const int64_t step_in_epoch = step % plan_.steps_per_epoch();
-  const data::PositionRange range = plan_.Step(step_in_epoch);
+  const int64_t step = launched.step, epoch = launched.epoch;
+  const data::PositionRange range = plan_.Step(launched.step_in_epoch);
   const std::vector<uint64_t> order = sampler_.Order(epoch);
   // Batches are keyed: made again they are what every replica was fed.
   const data::Batch batch = train_.Make(
@@ -66,7 +64,7 @@ void Trainer::Dump(double learning_rate, TrainingState before) {
       epoch);
   StepDump dump{.step = step,
                 .epoch = epoch,
-                .learning_rate = learning_rate,
+                .learning_rate = launched.learning_rate,
                 .loss = figures_.loss / figures_.samples,
                 .gradient_scale = figures_.gradient_scale,
                 .accepted = figures_.accepted,
@@ -76,7 +74,7 @@ void Trainer::Dump(double learning_rate, TrainingState before) {
                 .sample_ids = Tensor({range.size()}, DType::kInt64),
                 .logits = step_.logits(),
                 .gradients = step_.gradients(),
-                .before = std::move(before),
+                .before = *launched.before,
                 .after = state()};
   for (const nn::DropoutSite& site : engine_.model().dropouts()) {
     dump.dropouts.push_back(
@@ -91,7 +89,7 @@ void Trainer::Dump(double learning_rate, TrainingState before) {
   }
   std::ranges::copy(batch.sample_ids, dump.sample_ids.Data<int64_t>());
   for (int replica = 0; replica < plan_.replicas(); ++replica) {
-    const data::PositionRange slice = plan_.Slice(step_in_epoch, replica);
+    const data::PositionRange slice = plan_.Slice(launched.step_in_epoch, replica);
     std::fill_n(dump.replica.Data<int32_t>() + (slice.begin - range.begin), slice.size(), replica);
   }
   try {

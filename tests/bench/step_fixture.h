@@ -24,6 +24,7 @@ struct StepSetup {
   bool native = false;        // sums by the library's all-reduce, else by the tree
 };
 
+// On a back end of the host: a device would be given the next step before it is asked for.
 class StepFixture : private train::RunObserver {
  public:
   // `communicator`: null for one process. Collective; back end and communicator must outlive the

@@ -1,9 +1,14 @@
 // What a step of training asks of the host, on the emulated device.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "backend/cuda/cuda_backend.h"
+#include "comm/progress_board.h"
 #include "tests/emulation/runtime.h"
 #include "tests/support/in_process_run.h"
 
@@ -36,6 +41,46 @@ TEST(EmulatedSteps, TheHostWaitsForTheDeviceOnceAStepForItsFigures) {
   EXPECT_EQ(many - few, 5);
 }
 
+// While the device does nothing the host launches a step, and only then waits for the figures of
+// the one before.
+TEST(EmulatedSteps, AStepIsLaunchedWholeBehindOneThatTheDeviceHasNotDone) {
+  constexpr int64_t kHeld = 3;
+  const auto backend = backend::cuda::MakeBackend();
+  train::RunEnvironment environment{.backend = backend.get()};
+  environment.training.evaluate = false;
+  std::atomic<comm::ProgressBoard*> board = nullptr;
+  environment.on_board = [&](comm::ProgressBoard* now) { board = now; };
+  int64_t launches = 0, operations = 0, a_step = 0, given = 0;
+  std::string seen;
+  std::jthread look;
+  environment.training.control_requests = [&] {
+    if (launches++ == kHeld) {
+      a_step = emulation::OperationsGiven() - operations;
+      emulation::HoldDevice(0);
+      look = std::jthread([&, before = emulation::OperationsGiven()] {
+        // Where the launch itself waited, this would not come, and the test not end well.
+        for (int i = 0; i < 6000; ++i) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(5));
+          const comm::ProcessStatus status = board.load()->ReadProcess(0);
+          if (status.activity == Activity::kDevice) {
+            seen = status.Describe();
+            break;
+          }
+        }
+        given = emulation::OperationsGiven() - before;
+        emulation::HoldDevice(-1);
+      });
+    }
+    operations = emulation::OperationsGiven();
+    return train::ControlRequests();
+  };
+  train::RunTraining(SpecOf(6), std::move(environment));
+  look.join();
+  EXPECT_EQ(seen, "device, after 2 steps") << "those of step 2 are waited for";
+  EXPECT_GT(a_step, 100);
+  EXPECT_GT(given, a_step * 3 / 4) << "all of step 3 is launched";
+}
+
 class PinnedAtSteps : public train::RunObserver {
  public:
   void OnStep(const train::MetricRecord&, const train::EpochSums&) override {
@@ -60,8 +105,8 @@ TEST(EmulatedSteps, HostMemoryIsPinnedOnceAndUsedAgain) {
   train::RunTraining(SpecOf(kSteps), std::move(environment));
   ASSERT_EQ(pinned.allocations().size(), kSteps);
   EXPECT_GT(pinned.allocations().front(), 0) << "nothing is counted";
-  // A step copies a batch of each replica, and figures: three and more. Where a stream is later than
-  // ever before, one more may be under way.
+  // A step copies a batch of each replica, and figures: three and more, of two steps at once. Where
+  // a stream is later than ever before, one more may be under way.
   const int64_t later = pinned.allocations().back() - pinned.allocations()[kEpoch];
   EXPECT_LE(later, 3) << "in " << kSteps - kEpoch << " steps";
   EXPECT_LE(pinned.bytes().back() - pinned.bytes()[kEpoch], 3 * (64 << 10));

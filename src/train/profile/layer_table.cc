@@ -146,7 +146,8 @@ LayerTable MakeLayerTable(const Profile& profile, const std::set<std::string>& n
   const double passes = steps * std::max(1, table.replicas);
   for (LayerRow& row : table.rows) {
     row.norm = norms.contains(row.layer);
-    row.forward /= row.layer == "update" ? steps * table.processes : passes;
+    const bool of_process = row.layer == "update" || row.layer == "figures";
+    row.forward /= of_process ? steps * table.processes : passes;
     row.backward /= passes;
     row.wait /= passes;
     row.skew /= steps;

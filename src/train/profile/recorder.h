@@ -25,7 +25,8 @@ namespace syncbn::train {
 struct Span {
   enum class Kind {
     kStep,       // a step of the process; `name` is empty
-    kPart,       // what the process does itself in a step: "update"
+    kPart,       // what the process does itself: "update", and "figures" where a device is waited
+                 // for, those of the step before (train/trainer_steps.cc)
     kLayer,      // a replica computes `name` in `phase`: "forward", "backward", or another
     kWait,       // a replica waits for `name`: a reduction, "data", "turn"
     kReduction,  // from the start of a replica's part in the reduction `name` until it has the
