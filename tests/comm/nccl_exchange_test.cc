@@ -411,5 +411,22 @@ TEST_F(NcclExchangeTest, AProcessThatCannotJoinIsToldToAll) {
               Each(HasSubstr("rank 1 computes on none: --backend cuda, or --exchange mpi")));
 }
 
+// NCCL does not tell those who wait for it.
+TEST_F(NcclExchangeTest, AFailureToJoinIsToldToThoseWhoWaitAtOnce) {
+  emulation::BreakNccl({.rank = 1, .launch = -1, .error = true});
+  const auto began = std::chrono::steady_clock::now();
+  const auto errors = InEachProcess(3, [](Communicator& control) {
+    const auto merges = backend::cuda::MakeBackend(control.rank())->MakeMergeStream();
+    MakeNcclExchange(control, *merges, 60s);
+    return std::string();
+  });
+  ASSERT_EQ(errors.size(), 3u);
+  EXPECT_THAT(errors, Each(HasSubstr("rank 1 of 3 joins the others (ncclCommInitRankConfig): "
+                                     "unhandled system error")));
+  EXPECT_THAT(errors[0], HasSubstr("rank 1 could not use NCCL: "));
+  EXPECT_THAT(errors[2], HasSubstr("rank 1 could not use NCCL: "));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 20s);
+}
+
 }  // namespace
 }  // namespace syncbn::comm

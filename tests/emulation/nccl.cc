@@ -286,6 +286,8 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank,
                                     ncclConfig_t* config) {
   if (rank < 0 || rank >= ranks) return Fail(ncclInvalidArgument, "no such rank");
+  const NcclBreak planned = PlannedBreak();
+  if (planned.rank == rank && planned.launch < 0) return Fail(ncclSystemError, "no socket");
   auto made = std::make_unique<ncclComm>();
   Communicator& state = *made->state;
   state.blocking = config->blocking != 0;

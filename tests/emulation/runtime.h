@@ -25,7 +25,7 @@ std::string FirstFault();
 // Forgets it, for tests that plant mistakes. No stream may exist.
 void ForgetFault();
 // What this rank of any communicator launches as its n-th (from 0) and later never ends; where
-// `error`, NCCL knows of an error then. Programs:
+// `error`, NCCL knows of an error then. -1: it cannot join. Programs:
 // SYNCBN_EMULATION_BREAK_NCCL=RANK:LAUNCH:hang|error.
 struct NcclBreak {
   int rank = -1;

@@ -19,7 +19,8 @@ constexpr std::chrono::microseconds kPause{50};
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(const Call& make, std::string what,
-                                   std::chrono::nanoseconds timeout)
+                                   std::chrono::nanoseconds timeout,
+                                   const std::function<void()>& listen)
     : timeout_(timeout) {
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
@@ -28,7 +29,7 @@ NcclCommunicator::NcclCommunicator(const Call& make, std::string what,
     const ncclResult_t result = make(&comm_, &config);
     if (result != ncclInProgress) Check(result, what);
     SYNCBN_CHECK(comm_ != nullptr) << what;
-    if (!Settle(lock, what, timeout_)) {
+    if (!Settle(lock, what, timeout_, listen)) {
       throw Error(
           ErrorCode::kDeadlineExceeded,
           "NCCL: " + what + ": the other processes have not come within " +
@@ -68,7 +69,8 @@ void NcclCommunicator::Check(ncclResult_t result, const std::string& what) const
 }
 
 bool NcclCommunicator::Settle(std::unique_lock<std::mutex>& lock, const std::string& what,
-                              std::chrono::nanoseconds timeout) {
+                              std::chrono::nanoseconds timeout,
+                              const std::function<void()>& meanwhile) {
   const auto limit = steady_clock::now() + timeout;
   for (int polls = 0; !aborted_; ++polls) {
     ncclResult_t state = ncclSuccess;
@@ -79,6 +81,7 @@ bool NcclCommunicator::Settle(std::unique_lock<std::mutex>& lock, const std::str
     }
     if (steady_clock::now() > limit) return false;
     lock.unlock();
+    if (meanwhile) meanwhile();
     if (polls < kPollsWithoutSleep) {
       std::this_thread::yield();
     } else {

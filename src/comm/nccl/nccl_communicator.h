@@ -19,10 +19,11 @@ class NcclCommunicator {
  public:
   using Call = std::function<ncclResult_t(ncclComm_t* made, ncclConfig_t* config)>;
 
-  // What make() makes, which is there at once and joins the others in progress. Throws UNAVAILABLE
-  // with what NCCL says, DEADLINE_EXCEEDED where that takes longer than the timeout. Errors name
-  // `what`.
-  NcclCommunicator(const Call& make, std::string what, std::chrono::nanoseconds timeout);
+  // What make() makes, which is there at once and joins the others in progress; meanwhile it calls
+  // listen() again and again, and gives up where that throws. Throws UNAVAILABLE with what NCCL
+  // says, DEADLINE_EXCEEDED where that takes longer than the timeout. Errors name `what`.
+  NcclCommunicator(const Call& make, std::string what, std::chrono::nanoseconds timeout,
+                   const std::function<void()>& listen);
   // In good order (collective) within the timeout, else by Abort.
   ~NcclCommunicator();
 
@@ -42,9 +43,9 @@ class NcclCommunicator {
  private:
   explicit NcclCommunicator(std::chrono::nanoseconds timeout) : timeout_(timeout) {}
   // Under `lock`, which is given up meanwhile: until nothing is in progress, or Abort. False: it
-  // takes too long.
+  // takes too long. Calls meanwhile(), where there is one, without the lock.
   bool Settle(std::unique_lock<std::mutex>& lock, const std::string& what,
-              std::chrono::nanoseconds timeout);
+              std::chrono::nanoseconds timeout, const std::function<void()>& meanwhile = {});
   void Check(ncclResult_t result, const std::string& what) const;
 
   const std::chrono::nanoseconds timeout_;

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/host.h"
 #include "base/unknown_value.h"
+#include "comm/nccl/join_words.h"
 #include "comm/nccl/nccl.h"
 #include "comm/nccl/nccl_communicator.h"
 #include "comm/shared_failure.h"
@@ -412,6 +413,7 @@ std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::Merge
   // Before any waits in NCCL for one that does not come.
   ShareFailure(control, failure, "use NCCL");
   id = control.Broadcast(0, id);
+  JoinWords words(control);
   try {
     // It would override `blocking` of the configuration, and nobody could end a launch.
     ::unsetenv("NCCL_COMM_BLOCKING");
@@ -422,9 +424,10 @@ std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::Merge
         [&](ncclComm_t* made, ncclConfig_t* config) {
           return ncclCommInitRankConfig(made, control.size(), shared, control.rank(), config);
         },
-        JoinError(control), timeout);
+        JoinError(control), timeout, [&] { words.Listen(); });
   } catch (...) {
     failure = std::current_exception();
+    words.Tell(failure);
   }
   ShareFailure(control, failure, "use NCCL");
   return std::make_unique<NcclExchange>(std::move(comm), control, *gpu);
