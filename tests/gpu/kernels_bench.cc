@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/images.h"
 #include "base/error.h"
 #include "tests/backend/support.h"
 
@@ -50,6 +51,29 @@ Tensor Draw(Executor& executor, Shape shape, DType type, const std::string& name
   return flat.Reshape(shape);
 }
 
+// Images as of CIFAR-10 that are cropped and flipped, of about so many values.
+RawImages DrawImages(Executor& executor, int64_t values) {
+  constexpr int64_t kSide = 32, kChannels = 3, kShapes = 61;
+  const int64_t images = std::max<int64_t>(1, values / (kSide * kSide * kChannels));
+  Tensor pixels({images, kSide, kSide, kChannels}, DType::kUint8);
+  uint32_t drawn = 1;
+  for (uint8_t& byte : pixels.Span<uint8_t>()) {
+    drawn = drawn * 1664525 + 1013904223;
+    byte = static_cast<uint8_t>(drawn >> 24);
+  }
+  Tensor changes({images, 3}, DType::kInt32);
+  for (int64_t i = 0; i < images; ++i) {
+    int32_t* const change = changes.Data<int32_t>() + 3 * i;
+    change[0] = static_cast<int32_t>(i % kShapes % 9) - 4;
+    change[1] = static_cast<int32_t>(i % kShapes / 7) - 4;
+    change[2] = static_cast<int32_t>(i % 2);
+  }
+  const Tensor of_bytes = As(RandomNormal({kChannels, 256}, "values"), DType::kFloat32);
+  return {.pixels = executor.ToDevice(pixels, DType::kUint8),
+          .changes = executor.ToDevice(changes, DType::kInt32),
+          .values = OnDevice(executor, of_bytes)};
+}
+
 // What a kernel works on.
 struct Inputs {
   Inputs(Executor& executor, int64_t rows, int64_t channels);
@@ -60,6 +84,7 @@ struct Inputs {
   Tensor x, dy, residual, y;  // activations, [rows, channels]; y is after residual and ReLU
   Tensor parameters, gradients, mean, square;  // flat, as many elements as x
   Tensor verdict, updates;
+  RawImages raw;
 };
 
 Inputs::Inputs(Executor& executor, int64_t rows, int64_t channels)
@@ -88,6 +113,7 @@ Inputs::Inputs(Executor& executor, int64_t rows, int64_t channels)
   square = executor.NewZeros(flat, weights);
   verdict = OnDevice(executor, FromValues({verdict::kElements}, {1, 1, 1}));
   updates = executor.NewZeros({1}, wide);
+  raw = DrawImages(executor, rows * channels);
 }
 
 struct Kernel {
@@ -95,11 +121,14 @@ struct Kernel {
   // How often it reads or writes as many activations, or as many parameters, as x has elements.
   double activations = 0, parameters = 0;
   std::function<std::vector<Tensor>(Executor&, Inputs&)> run;
+  // It makes images: an activation for each byte that it reads.
+  bool images = false;
 
-  double Bytes(const Executor& executor, int64_t elements) const {
-    return static_cast<double>(elements) *
-           (activations * static_cast<double>(SizeOf(executor.types().activations)) +
-            parameters * static_cast<double>(SizeOf(executor.types().parameters)));
+  double Bytes(const Executor& executor, const Inputs& in) const {
+    const auto elements = static_cast<double>((images ? in.raw.pixels : in.x).shape().elements());
+    return elements * ((images ? 1 : 0) +
+                       activations * static_cast<double>(SizeOf(executor.types().activations)) +
+                       parameters * static_cast<double>(SizeOf(executor.types().parameters)));
   }
 };
 
@@ -179,6 +208,11 @@ std::vector<Kernel> Kernels() {
        [](Executor& executor, Inputs& in) {
          return Updated(executor, in, {.rule = UpdateSpec::Rule::kAdamW}, {in.mean, in.square});
        }},
+      {"images", 1, 0,
+       [](Executor& executor, Inputs& in) {
+         return std::vector<Tensor>{executor.MakeImages(in.raw)};
+       },
+       true},
   };
 }
 
@@ -240,12 +274,15 @@ class Bench {
     const double copied = 2.0 * static_cast<double>(sets[0].x.bytes());
     for (const Kernel& kernel : kernels) {
       if (kernel.parameters > 0 && precision_ != "float32") continue;  // they are float32 always
+      // They have channels of their own.
+      if (kernel.images && channels != options_.channels.front()) continue;
       std::vector<std::vector<Tensor>> results(sets.size());
       const auto once = [&](int i) {
         const auto at = static_cast<size_t>(i) % sets.size();
         results[at] = kernel.run(*executor_, sets[at]);
       };
-      const double bytes = kernel.Bytes(*executor_, count * channels);
+      const double bytes = kernel.Bytes(*executor_, sets[0]);
+      const int64_t named = kernel.images ? sets[0].raw.pixels.shape()[3] : channels;
       // The first of each makes what is made once.
       SecondsOf(*executor_, 2 * options_.sets, once);
       const int repeats = Repeats(SecondsOf(*executor_, options_.sets, once));
@@ -261,7 +298,7 @@ class Bench {
       rows.push_back({{"kernel", kernel.name},
                       {"precision", precision_},
                       {"kib", kib},
-                      {"channels", channels},
+                      {"channels", named},
                       {"gigabytes_per_second", rates[middle] / 1e9},
                       {"copy_gigabytes_per_second", copy_rates[middle] / 1e9},
                       {"of_copy", ratios[middle]},
@@ -269,7 +306,7 @@ class Bench {
                       {"high", ratios.back()}});
       std::printf("%-28s %-8s %8lld KiB %5lld channels %8.1f GB/s, of a copy %.3f (%.3f to %.3f)\n",
                   kernel.name.c_str(), precision_.c_str(), static_cast<long long>(kib),
-                  static_cast<long long>(channels), rates[middle] / 1e9, ratios[middle],
+                  static_cast<long long>(named), rates[middle] / 1e9, ratios[middle],
                   ratios.front(), ratios.back());
       std::fflush(stdout);
     }
