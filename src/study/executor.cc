@@ -9,6 +9,7 @@
 #include <set>
 #include <system_error>
 #include <thread>
+#include <tuple>
 
 #include "base/error.h"
 
@@ -23,8 +24,6 @@ class Execution {
 
   bool Run() {
     Look();
-    std::ranges::stable_partition(
-        waiting_, [&](const TrialResult& one) { return options_.first.contains(one.id); });
     std::stop_callback stopped(options_.stop, [this] { Stop(); });
     {
       std::vector<std::jthread> threads;
@@ -87,7 +86,15 @@ class Execution {
       if (one.trial.tuning) ++tuning_[one.trial.cell];
       if (given_.insert(one.id).second) waiting_.push_back(one);
     }
+    std::ranges::stable_sort(waiting_, {}, [&](const TrialResult& one) { return TurnOf(one); });
     done_ = outlook.complete();
+  }
+
+  // Begun elsewhere, tuning, seed, cell; the smallest has its turn first.
+  std::tuple<bool, bool, uint64_t, size_t> TurnOf(const TrialResult& one) const {
+    const bool begun = options_.first.contains(one.id);
+    if (one.trial.tuning) return {!begun, false, 0, 0};
+    return {!begun, true, one.trial.seed, one.trial.cell};
   }
 
   // The trials of this digest have ended. More are known only when the last that tunes a cell has:

@@ -4,11 +4,13 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <csignal>
 #include <mutex>
 #include <set>
+#include <span>
 #include <thread>
 
 #include "base/error.h"
@@ -100,6 +102,26 @@ TEST(Executor, WhatHasBegunElsewhereComesFirst) {
   EXPECT_EQ(runner.order()[0], plan.IdOf(trials[4]));
   EXPECT_EQ(runner.order()[1], plan.IdOf(trials[7]));
   EXPECT_EQ(runner.order()[2], plan.IdOf(trials[0])) << "the others in their order";
+}
+
+// A machine that is slow for a while is so for all that are compared.
+TEST(Executor, TrialsGoSeedBySeedBehindThoseThatTune) {
+  for (const std::string& more : {std::string(), kTune}) {
+    TempFolder folder;
+    const Plan plan(testing::Parse(testing::SmallStudy(more)));
+    FakeRunner runner;
+    ResultLog log(folder.path() / "r");
+    ASSERT_TRUE(Execute(plan, log, runner, {.at_once = 1}));
+    std::vector<std::string> tuning, others;
+    for (const uint64_t seed : plan.file().seeds) {
+      for (const TrialResult& one : Outlook(plan, log.results()).trials()) {
+        if (!one.trial.tuning && one.trial.seed == seed) others.push_back(one.id);
+      }
+    }
+    ASSERT_EQ(others.size(), 9u);
+    EXPECT_EQ(runner.order().size(), more.empty() ? 9u : 18u);
+    EXPECT_TRUE(std::ranges::equal(others, std::span(runner.order()).last(9))) << more;
+  }
 }
 
 TEST(Executor, ProcessesOfTrialsCountAndATrialOfMoreThanAllowedGoesOnAlone) {
