@@ -5,23 +5,31 @@ compute on the same cores, `chrt -r 5` before it keeps them out while it lasts.
 
   sudo tests/bench/forecast/forecast_bench.py BUILD steps [--seconds 8]     step times, in ratios
   sudo tests/bench/forecast/forecast_bench.py BUILD target                  order of settings by time to target
+  ... --short                                                               a few seconds of it: does it work?
 
-`steps`: for each model and network a run of two processes, one on each host, and `syncbn forecast` from a profile
+Each process has one core of its own, as the forecast has it. Everything is measured `--rounds` times, each time by
+processes that are started anew, and the median counts: a round that was disturbed moves nothing.
+
+`steps`: for each network and model a run of two processes, one on each host, and `syncbn forecast` from a profile
 measured right before. What is given to the forecast is latency and bandwidth as MPI has them on the link
 (reduction_bench), both ways at once: Open MPI over TCP gets about half of what TCP does. Ratio: predicted / measured,
-of the mean over the quickest quarter of the steps; beside it that of the median.
+of the mean over the quickest quarter of the steps, without the first three; beside it that of the median.
 
-`target`: one run with probes.noise_scale gives the law; every setting (SGD batch, processes, network) is really
-trained to the target. Spearman's rank correlation of predicted and measured times, with its interval (Bonett and
-Wright 2000, as src/study/statistics/rank_correlation.h).
+`target`: runs with probes.noise_scale give the law, one a round; every setting (SGD batch, processes, network) is
+really trained to the target, with one seed a round. Spearman's rank correlation of predicted and measured times, with
+its interval (Bonett and Wright 2000, as src/study/statistics/rank_correlation.h).
 """
 import argparse, json, math, os, pathlib, shutil, signal, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-ID = str(os.getpid() % 10000)
-HOSTS = [f"sfa{ID}", f"sfb{ID}"]
+# With the process that made them in their names.
+PREFIX = "syncbn-forecast-"
+HOSTS = [f"{PREFIX}{which}-{os.getpid()}" for which in "ab"]
 ADDRESSES = ["10.213.7.1", "10.213.7.2"]
 PORT = "7791"
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+CORES = sorted(os.sched_getaffinity(0))[:2]
+WARM_UP = 3  # steps
 
 SHAPES = "data: {dataset: shapes, shapes: {train_samples: 4096, test_samples: 512}}\n"
 MODELS = {
@@ -42,16 +50,47 @@ NETWORKS = [(100, 10000), (100, 1000), (1000, 10000), (1000, 1000)]  # microseco
 
 
 def sh(*words, **more):
-    return subprocess.run(words, check=True, text=True, capture_output=True, **more).stdout
+    return subprocess.run(words, check=True, text=True, capture_output=True, timeout=900, **more).stdout
+
+
+def alone(*words):
+    return sh("taskset", "-c", str(CORES[0]), *map(str, words))
+
+
+def remove(host):
+    pids = subprocess.run(["ip", "netns", "pids", host], text=True, capture_output=True).stdout
+    for process in pids.split():
+        try:
+            os.kill(int(process), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    subprocess.run(["ip", "netns", "del", host], capture_output=True)
+
+
+def remove_abandoned():
+    """The hosts of those that were killed before they could do it."""
+    for line in sh("ip", "netns", "list").splitlines():
+        host = line.split()[0]
+        if host.startswith(PREFIX) and not os.path.exists(f"/proc/{host.rsplit('-', 1)[1]}"):
+            remove(host)
 
 
 class Hosts:
     """Two namespaces and the link between them, for a `with`."""
 
-    def __init__(self, build, folder, delay_us, rate_mbit):
+    def __init__(self, build, folder, delay_us, rate_mbit, rounds):
         self.build, self.folder, self.delay_us, self.rate_mbit = build, folder, delay_us, rate_mbit
+        self.rounds, self.link = rounds, None
 
     def __enter__(self):
+        try:
+            self.set_up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def set_up(self):
         for host in HOSTS:
             sh("ip", "netns", "add", host)
             sh("ip", "-n", host, "link", "set", "lo", "up")
@@ -65,30 +104,42 @@ class Hosts:
         us, mbit = sh("ip", "netns", "exec", HOSTS[0], self.build / "shaped_link", "measure", ADDRESSES[1], PORT).split()
         answer.wait()
         self.tcp = f"TCP {float(us):.0f} us, {float(mbit) / 1000:.2f} Gbit/s"
+        lists = sh(*self.mpirun("grep", "Cpus_allowed_list", "/proc/self/status")).split()
+        assert sorted(lists[1::2]) == sorted(map(str, CORES)), f"processes are not on a core each: {lists}"
         self.calibrate()
-        return self
 
     def calibrate(self):
         """Latency and bandwidth as MPI has them: a small and a large sum of two processes, nothing between."""
-        bench = subprocess.Popen(self.mpirun(self.build / "reduction_bench", "5"), stdout=subprocess.PIPE, text=True)
+        seen = [self.calibrate_once() for _ in range(self.rounds)]
+        self.us = statistics.median(us for us, _ in seen)
+        # Two rounds, each announced first; every process sends as many bytes as the sum has.
+        self.mbit = statistics.median(8 * size / (took - 6 * us) for us, (size, took) in seen)
+
+    def calibrate_once(self):
+        bench = subprocess.Popen(self.mpirun(self.build / "reduction_bench", "3"), stdout=subprocess.PIPE, text=True)
+        us, large = [], None
         for line in bench.stdout:
             one = json.loads(line) if line.startswith("{") else {"case": ""}
             if one["case"] == "small sum" and one["bytes"] < 1000:
-                self.us = one["direct_us"][0]
+                us.append(one["direct_us"][0])
             if one["case"] == "large sum" and one["bytes"] >= 1 << 22:
-                # Two rounds, each announced first; every process sends as many bytes as the sum has.
-                self.mbit = 8 * one["bytes"] / (one["tree_us"][0] - 6 * self.us)
+                large = (one["bytes"], one["tree_us"][0])
                 break
         bench.terminate()  # what else it would time is not wanted
         bench.communicate()
+        assert us and large, "reduction_bench has not come to the sums that are needed"
+        return statistics.median(us), large
 
     def __exit__(self, *_):
-        self.link.terminate()
-        self.link.wait()
+        # Whoever ends this now waits for the hosts to go.
+        before = {one: signal.signal(one, signal.SIG_IGN) for one in ENDING}
+        if self.link is not None:
+            self.link.terminate()
+            self.link.wait()
         for host in HOSTS:
-            for process in sh("ip", "netns", "pids", host).split():
-                os.kill(int(process), signal.SIGKILL)
-            subprocess.run(["ip", "netns", "del", host], check=False)
+            remove(host)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
     def network(self):
         return ["--latency", f"{self.us:.2f}us", "--bandwidth", f"{self.mbit:.1f}Mbit"]
@@ -101,6 +152,7 @@ class Hosts:
         words = ["mpirun", "-np", "2", "--host", ",".join(f"{host}:1" for host in HOSTS),
                  "--mca", "plm_rsh_agent", str(agent), "--mca", "btl", "tcp,self",
                  "--mca", "btl_tcp_if_include", "10.213.7.0/24", "--mca", "oob_tcp_if_include", "10.213.7.0/24",
+                 "sh", "-c", f'exec taskset -c $((OMPI_COMM_WORLD_RANK ? {CORES[1]} : {CORES[0]})) "$@"', "sh",
                  *map(str, program)]
         line = f". {ROOT}/launch/mpi-environment; hostname {HOSTS[0]}; exec \"$@\""
         return ["ip", "netns", "exec", HOSTS[0], "unshare", "--uts", "sh", "-c", line, "sh", *words]
@@ -116,7 +168,7 @@ def records(out, split):
 
 
 def step_seconds(out):
-    return sorted(line["samples"] / line["images_per_second"] for line in records(out, "train")[3:])
+    return sorted(line["samples"] / line["images_per_second"] for line in records(out, "train")[WARM_UP:])
 
 
 def quickest(seconds):
@@ -124,7 +176,7 @@ def quickest(seconds):
 
 
 def forecast(build, run, words):
-    lines = sh(str(build / "syncbn"), "forecast", str(run), "--json", *words).splitlines()
+    lines = alone(build / "syncbn", "forecast", run, "--json", *words).splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -133,40 +185,53 @@ def head():
     print(f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d %H:%M')}")
 
 
-def steps(build, folder, seconds):
+def one_step(hosts, run, seconds):
+    """Once: what is forecast of the run, and what it takes."""
+    cluster = [line for line in forecast(hosts.build, run, ["--processes", "2", *hosts.network()])
+               if line["kind"] == "cluster"][0]
+    out = hosts.folder / "out"
+    count = max(12, min(200, int(seconds / cluster["seconds"])))
+    hosts.train(run, out, ["--no-evaluation", "--set", f"train.max_steps={count}"])
+    real = step_seconds(out)
+    spent = {part: statistics.mean(line["ms"][part] for line in records(out, "train")[WARM_UP:])
+             for part in ("statistics", "gradients")}
+    return {"predicted": 1e3 * cluster["seconds"], "measured": 1e3 * quickest(real),
+            "median": 1e3 * statistics.median(real), "ratio": cluster["seconds"] / quickest(real),
+            "ratio of medians": cluster["seconds"] / statistics.median(real),
+            **{f"predicted {part}": 1e3 * cluster[part] for part in spent}, **spent}
+
+
+def steps(build, folder, rounds, seconds, short):
     head()
     ratios = []
-    for name, text in MODELS.items():
-        run = folder / "run.yaml"
-        run.write_text(text)
-        for delay_us, rate_mbit in NETWORKS:
-            with Hosts(build, folder, delay_us, rate_mbit) as hosts:
-                cluster = [line for line in forecast(build, run, ["--processes", "2", *hosts.network()])
-                           if line["kind"] == "cluster"][0]
-                count = max(12, min(200, int(seconds / cluster["seconds"])))
-                hosts.train(run, folder / "out", ["--no-evaluation", "--set", f"train.max_steps={count}"])
-            real = step_seconds(folder / "out")
-            ratio, of_median = cluster["seconds"] / quickest(real), cluster["seconds"] / statistics.median(real)
-            ratios.append(ratio)
-            spent = [statistics.mean(line["ms"][part] for line in records(folder / "out", "train")[3:])
-                     for part in ("compute", "statistics", "gradients")]
-            print(f"{name}; {delay_us / 1000} ms, {rate_mbit / 1000:g} Gbit/s ({hosts.tcp}; MPI {hosts.us:.0f} us, "
-                  f"{hosts.mbit / 1000:.2f}): predicted {1e3 * cluster['seconds']:.1f} ms, measured "
-                  f"{1e3 * quickest(real):.1f} (median {1e3 * statistics.median(real):.1f}): {ratio:.2f} ({of_median:.2f}); "
-                  f"SyncBN {1e3 * cluster['statistics']:.1f} / {spent[1]:.1f}, gradients "
-                  f"{1e3 * cluster['gradients']:.1f} / {spent[2]:.1f}", flush=True)
+    for delay_us, rate_mbit in NETWORKS[:1] if short else NETWORKS:
+        with Hosts(build, folder, delay_us, rate_mbit, rounds) as hosts:
+            print(f"{delay_us / 1000} ms, {rate_mbit / 1000:g} Gbit/s: {hosts.tcp}; MPI {hosts.us:.0f} us, "
+                  f"{hosts.mbit / 1000:.2f} Gbit/s", flush=True)
+            for name, text in list(MODELS.items())[:1 if short else None]:
+                run = folder / "run.yaml"
+                run.write_text(text)
+                seen = [one_step(hosts, run, seconds) for _ in range(rounds)]
+                at = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
+                ratios.append(at["ratio"])
+                print(f"  {name}: predicted {at['predicted']:.1f} ms, measured {at['measured']:.1f} (median "
+                      f"{at['median']:.1f}): {at['ratio']:.2f} ({at['ratio of medians']:.2f}), rounds "
+                      f"{' '.join(f'{ratio:.2f}' for ratio in sorted(one['ratio'] for one in seen))}; SyncBN "
+                      f"{at['predicted statistics']:.1f} / {at['statistics']:.1f}, gradients "
+                      f"{at['predicted gradients']:.1f} / {at['gradients']:.1f}", flush=True)
     inside = sum(0.75 <= ratio <= 1.25 for ratio in ratios)
     print(f"{inside} of {len(ratios)} within 25 %; from {min(ratios):.2f} to {max(ratios):.2f}")
 
 
-def target_run(batch, replicas=2):
+def target_run(batch, seed, samples, replicas=2):
     # The rate grows with the root of the batch.
     rate = 0.05 * math.sqrt(batch / 32)
-    return f"""data: {{dataset: shapes, shapes: {{train_samples: 4096, test_samples: 512}}}}
+    return f"""seed: {seed}
+data: {{dataset: shapes, shapes: {{train_samples: 4096, test_samples: 512}}}}
 model: {{architecture: lenet, norm: {{kind: batch, batch: replica}}}}
 cluster: {{replicas: {replicas}, batch_per_replica: {batch // replicas}}}
 train:
-  max_steps: {min(1200, 40000 // batch)}
+  max_steps: {min(1200, samples // batch)}
   epochs: 40
   learning_rate: {rate:.4f}
   evaluate: {{every_epochs: 0.125}}
@@ -187,48 +252,79 @@ def spearman(x, y):
     return rho, math.tanh(math.atanh(inner) - width), 1.0 if rho == 1 else math.tanh(math.atanh(inner) + width)
 
 
-def target(build, folder, accuracy):
-    head()
-    probed, out = folder / "probed.yaml", folder / "probed"
-    probed.write_text(target_run(64) + "probes: {noise_scale: 20}\n")
-    sh(str(build / "syncbn"), "train", str(probed), "--out", str(out), "--overwrite", "--quiet", "--no-checkpoints")
-    batches = [32, 64, 128, 256, 512]
-    measured, predicted = [], []
-    # Steps to the target do not depend on the processes: every batch is trained once to count them. A process has
-    # one core, as the forecast has it.
+def count_steps(build, folder, batches, seeds, samples, accuracy):
+    """By batch: the run file, steps to the target (median of the seeds; inf: not reached) and seconds of a step.
+
+    Steps do not depend on the processes: every batch is trained on one to count them.
+    """
     counted = {}
     for batch in batches:
-        run = folder / f"batch{batch}.yaml"
-        run.write_text(target_run(batch))
-        one = folder / f"out{batch}"
-        sh("taskset", "-c", "0", str(build / "syncbn"), "train", str(run), "--out", str(one), "--overwrite", "--quiet", "--no-checkpoints")
-        reached = [line["step"] + 1 for line in records(one, "test") if line["accuracy"] >= accuracy]
-        counted[batch] = (reached[0] if reached else None, quickest(step_seconds(one)))
-    def add(batch, processes, network, cells, real):
-        if counted[batch][0] is None:
-            print(f"batch {batch}: {accuracy} was not reached; left out")
+        reached, seconds = [], []
+        run, out = folder / f"batch{batch}.yaml", folder / "counted"
+        for seed in seeds:
+            run.write_text(target_run(batch, seed, samples))
+            alone(build / "syncbn", "train", run, "--out", out, "--overwrite", "--quiet", "--no-checkpoints")
+            there = [line["step"] + 1 for line in records(out, "test") if line["accuracy"] >= accuracy]
+            reached.append(there[0] if there else math.inf)
+            seconds.append(quickest(step_seconds(out)))
+        counted[batch] = (run, statistics.median(reached), statistics.median(seconds))
+        print(f"SGD batch {batch}: {accuracy} after {' '.join(map(str, reached))} steps", flush=True)
+    return counted
+
+
+def target(build, folder, rounds, accuracy, short):
+    head()
+    batches = [32, 128, 512] if short else [32, 64, 128, 256, 512]
+    samples, seeds = 8000 if short else 40000, range(1, rounds + 1)
+    counted = count_steps(build, folder, batches, seeds, samples, accuracy)
+    probed, laws, profiles = folder / "probed.yaml", [], []
+    for seed in seeds:
+        laws.append(folder / f"probed{seed}")
+        profiles.append(folder / f"profile{seed}.json")
+        probed.write_text(target_run(64, seed, samples) + "probes: {noise_scale: 20}\n")
+        alone(build / "syncbn", "train", probed, "--out", laws[-1], "--overwrite", "--quiet", "--no-checkpoints")
+
+    def forecasts(words, of_law):
+        """By batch: medians of predicted steps and seconds over the laws, each with a profile of its own."""
+        cells = []
+        for law, profile in zip(laws, profiles):
+            use = "--profile" if profile.exists() else "--save-profile"
+            lines = forecast(build, probed, [*words, use, str(profile), "--from", str(law), "--accuracy", str(accuracy),
+                                             "--sgd-batches", "32..512"])
+            of_law([line for line in lines if line["kind"] == "law"][0])
+            cells.append({line["sgd_batch"]: line for line in lines if line["kind"] == "target"})
+        return {batch: (statistics.median(each[batch]["steps"] for each in cells),
+                        statistics.median(each[batch]["seconds"]["estimate"] for each in cells)) for batch in batches}
+
+    measured, predicted = [], []
+
+    def add(batch, setting, forecast_of_batch, step):
+        steps_there = counted[batch][1]
+        if math.isinf(steps_there):
+            print(f"SGD batch {batch}: {accuracy} was not reached; left out")
             return
-        cell = [c for c in cells if c["sgd_batch"] == batch][0]
-        predicted.append(cell["seconds"]["estimate"])
-        measured.append(counted[batch][0] * real)
-        print(f"SGD batch {batch} on {processes} ({network}): predicted {cell['steps']:.0f} steps, "
-              f"{predicted[-1]:.2f} s; measured {counted[batch][0]} steps, {measured[-1]:.2f} s", flush=True)
-    profile = str(folder / "profile.json")
-    words = ["--from", str(out), "--accuracy", str(accuracy), "--sgd-batches", "32..512"]
-    alone = forecast(build, probed, ["--processes", "1", "--latency", "1us", "--bandwidth", "1Gbit",
-                                     "--save-profile", profile, *words])
-    print("noise scale", [c for c in alone if c["kind"] == "law"][0])
+        predicted.append(forecast_of_batch[1])
+        measured.append(steps_there * step)
+        print(f"SGD batch {batch} on {setting}: predicted {forecast_of_batch[0]:.0f} steps, {predicted[-1]:.2f} s; "
+              f"measured {steps_there} steps, {measured[-1]:.2f} s", flush=True)
+
+    on_one = forecasts(["--processes", "1", "--latency", "1us", "--bandwidth", "1Gbit"],
+                       lambda law: print("noise scale", law, flush=True))
     for batch in batches:
-        add(batch, 1, "alone", [c for c in alone if c["kind"] == "target"], counted[batch][1])
-    for delay_us, rate_mbit in [(100, 10000), (1000, 1000)]:
-        with Hosts(build, folder, delay_us, rate_mbit) as hosts:
-            both = [c for c in forecast(build, probed, ["--processes", "2", "--profile", profile, *hosts.network(), *words])
-                    if c["kind"] == "target"]
+        add(batch, "1 process", on_one[batch], counted[batch][2])
+    for delay_us, rate_mbit in [(100, 10000), (1000, 1000)][:1 if short else None]:
+        with Hosts(build, folder, delay_us, rate_mbit, rounds) as hosts:
+            both = forecasts(["--processes", "2", *hosts.network()], lambda law: None)
             for batch in batches:
-                hosts.train(folder / f"batch{batch}.yaml", folder / "both",
-                            ["--no-evaluation", "--set", f"train.max_steps={max(16, 1500 // batch)}"])
-                add(batch, 2, f"{delay_us / 1000} ms, {rate_mbit / 1000:g} Gbit/s", both,
-                    quickest(step_seconds(folder / "both")))
+                seconds = []
+                for _ in range(rounds):
+                    hosts.train(counted[batch][0], folder / "both",
+                                ["--no-evaluation", "--set", f"train.max_steps={max(16, 1500 // batch)}"])
+                    seconds.append(quickest(step_seconds(folder / "both")))
+                add(batch, f"2 processes, {delay_us / 1000} ms, {rate_mbit / 1000:g} Gbit/s", both[batch],
+                    statistics.median(seconds))
+    if len(measured) < 4:
+        sys.exit(f"{len(measured)} settings reached {accuracy}: too few for a rank correlation")
     rho, low, high = spearman(predicted, measured)
     print(f"rank correlation of {len(measured)} settings: {rho:.2f} (95 %: {low:.2f} to {high:.2f})")
 
@@ -239,16 +335,23 @@ def main():
     parser.add_argument("what", choices=["steps", "target"])
     parser.add_argument("--seconds", type=float, default=8, help="of each real run")
     parser.add_argument("--accuracy", type=float, default=0.35, help="the target")
+    parser.add_argument("--rounds", type=int, default=3, help="of each measurement; their median counts")
+    parser.add_argument("--short", action="store_true", help="one round of one model or three batches on one network")
     arguments = parser.parse_args()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="syncbn-forecast-"))
+    if len(CORES) < 2:
+        sys.exit("two cores are needed, one for each process")
+    build, rounds = arguments.build.resolve(), 1 if arguments.short else arguments.rounds
     # So that the hosts are taken down.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    for one in ENDING:
+        signal.signal(one, lambda *_: sys.exit("ended"))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="syncbn-forecast-"))
     try:
+        remove_abandoned()
         if arguments.what == "steps":
-            steps(arguments.build.resolve(), folder, arguments.seconds)
+            steps(build, folder, rounds, 1 if arguments.short else arguments.seconds, arguments.short)
         else:
-            target(arguments.build.resolve(), folder, arguments.accuracy)
-    except subprocess.CalledProcessError as error:
+            target(build, folder, rounds, arguments.accuracy, arguments.short)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         sys.exit(f"{error}\n{error.stdout}\n{error.stderr}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
