@@ -116,7 +116,10 @@ class Hosts:
         self.mbit = statistics.median(8 * size / (took - 6 * us) for us, (size, took) in seen)
 
     def calibrate_once(self):
-        bench = subprocess.Popen(self.mpirun(self.build / "reduction_bench", "3"), stdout=subprocess.PIPE, text=True)
+        said = self.folder / "reduction_bench.err"  # Open MPI complains of its end
+        with said.open("w") as errors:
+            bench = subprocess.Popen(self.mpirun(self.build / "reduction_bench", "3"), stdout=subprocess.PIPE,
+                                     stderr=errors, text=True)
         us, large = [], None
         for line in bench.stdout:
             one = json.loads(line) if line.startswith("{") else {"case": ""}
@@ -127,7 +130,7 @@ class Hosts:
                 break
         bench.terminate()  # what else it would time is not wanted
         bench.communicate()
-        assert us and large, "reduction_bench has not come to the sums that are needed"
+        assert us and large, f"reduction_bench has not come to the sums that are needed: {said.read_text()}"
         return statistics.median(us), large
 
     def __exit__(self, *_):
