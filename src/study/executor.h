@@ -1,8 +1,9 @@
 // Runs the trials of a study that have no result yet, several at a time.
 //
-// Those that tune come first, since others follow from them. The others go seed by seed and not cell by cell: what is
-// compared is compared within a seed, so that a machine that is slow for half a minute is so for all cells of a seed,
-// and not for all seeds of a cell, whose mean would move. A study that is stopped has something of every cell, too.
+// Those that tune come first, since others follow from them. The others go seed by seed and not
+// cell by cell: what is compared is compared within a seed, so that a machine that is slow for half
+// a minute is so for all cells of a seed, and not for all seeds of a cell, whose mean would move. A
+// study that is stopped has something of every cell, too.
 #pragma once
 
 #include <functional>

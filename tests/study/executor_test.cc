@@ -112,9 +112,10 @@ TEST(Executor, TrialsGoSeedBySeedBehindThoseThatTune) {
     FakeRunner runner;
     ResultLog log(folder.path() / "r");
     ASSERT_TRUE(Execute(plan, log, runner, {.at_once = 1}));
-    std::vector<std::string> tuning, others;
+    const Outlook outlook(plan, log.results());
+    std::vector<std::string> others;
     for (const uint64_t seed : plan.file().seeds) {
-      for (const TrialResult& one : Outlook(plan, log.results()).trials()) {
+      for (const TrialResult& one : outlook.trials()) {
         if (!one.trial.tuning && one.trial.seed == seed) others.push_back(one.id);
       }
     }
