@@ -144,6 +144,7 @@ void EndAborts() {
     while (comm->state->ended < comm->state->launched) {
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
+    comm->state->pending = nullptr;  // what was not given to its stream holds the communicator
     delete comm;
   }
 }
