@@ -6,6 +6,7 @@ Usage: compare_test.py SYNCBN
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,11 +70,18 @@ class Compare(unittest.TestCase):
 
     @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, "needs two cores")
     def test_two_processes_share_statistics_or_do_not(self):
-        ended = compare("--peers", "pytorch", "--settings", "synchronized,local", "--rounds", "1")
+        ended = compare("--peers", "pytorch,pytorch threads", "--settings", "synchronized,local", "--rounds", "1")
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
-        self.assertIn("resnet20, 2 processes, synchronized, batch 2 x 4", ended.stdout)
-        self.assertIn("resnet20, 2 processes, local, batch 2 x 4", ended.stdout)
-        self.assertEqual(ended.stdout.count("\npytorch "), 2, ended.stdout)
+        first, second = ended.stdout.split("resnet20, 2 processes, local, batch 2 x 4")
+        self.assertIn("resnet20, 2 processes, synchronized, batch 2 x 4", first)
+        self.assertEqual(re.findall(r"^pytorch threads|^pytorch", first, re.MULTILINE), ["pytorch", "pytorch threads"])
+        # One process has no statistics of each half.
+        self.assertEqual(re.findall(r"^pytorch threads|^pytorch", second, re.MULTILINE), ["pytorch"])
+
+    def test_a_net_that_a_run_file_writes_down(self):
+        ended = compare("--peers", "pytorch,jax", "--models", "resnet9", "--settings", "one", "--rounds", "1")
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        self.assertRegex(ended.stdout, r"resnet9, one process, batch 4; 1 rounds of 2 steps\nPROGRAM[^\0]*\npytorch ")
 
     @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, "needs two cores")
     def test_a_peer_with_statistics_of_its_own_is_not_compared(self):

@@ -62,7 +62,24 @@ class Vgg11(Net):
         return self.head("classifier", x)
 
 
-NETS = {"resnet20": ResNet20, "vgg11": Vgg11}
+class ResNet9(Net):
+    @nn.compact
+    def __call__(self, x):
+        def conv(number, x, width, before="", pool=False):
+            x = self.conv(f"{before}{number}", x, width)
+            if pool:
+                x = nn.max_pool(x, (2, 2), (2, 2))
+            return nn.relu(self.norm(f"{before}{number + 1 + pool}", x))
+
+        def block(name, x, width):
+            return x + conv(3, conv(0, x, width, f"{name}.body."), width, f"{name}.body.")
+
+        x = block("block1", conv(3, conv(0, x, 32), 64, pool=True), 64)
+        x = block("block3", conv(12, conv(8, x, 128, pool=True), 256, pool=True), 256)
+        return self.head("18", x)
+
+
+NETS = {"resnet20": ResNet20, "vgg11": Vgg11, "resnet9": ResNet9}
 
 
 def variables(weights):

@@ -2,12 +2,19 @@
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+
+# Nets that syncbn builds by name, and those that a run file writes down.
+ARCHITECTURES = ("resnet20", "vgg11")
+WRITTEN_DOWN = {"resnet9": "configs/resnet9-cifar10.yaml"}
+MODELS = (*ARCHITECTURES, *WRITTEN_DOWN)
 
 
 # At ten times this rate what two float32 programs round differently is a thousand times as large after two steps, and
@@ -34,10 +41,21 @@ class Setting:
         return (f"{self.model}, {self.replicas} processes, {'synchronized' if self.synchronized else 'local'}, "
                 f"batch {self.replicas} x {self.batch}")
 
+    def model_text(self):
+        """What a run file says of the model."""
+        batch = "global" if self.synchronized else "replica"
+        if self.model in ARCHITECTURES:
+            return f"model: {{architecture: {self.model}, norm: {{batch: {batch}}}}}\n"
+        with open(os.path.join(ROOT, WRITTEN_DOWN[self.model])) as file:
+            text = re.search(r"^model:\n(?:^ .*\n)+", file.read(), re.MULTILINE).group()
+        there = "batch: global}"
+        if text.count(there) != 1:
+            raise Failed(f"{WRITTEN_DOWN[self.model]} does not say '{there}' once")
+        return text.replace(there, f"batch: {batch}}}")
+
     def run_file(self, steps):
         return f"""data: {{dataset: shapes, shapes: {{train_samples: {self.batch * self.replicas * steps}, test_samples: 1}}}}
-model: {{architecture: {self.model}, norm: {{batch: {'global' if self.synchronized else 'replica'}}}}}
-cluster: {{replicas: {self.replicas}, batch_per_replica: {self.batch}}}
+{self.model_text()}cluster: {{replicas: {self.replicas}, batch_per_replica: {self.batch}}}
 train:
   epochs: 1
   optimizer: {{momentum: 0.9, nesterov: true, weight_decay: 5.0e-4}}
@@ -168,10 +186,17 @@ class Peer:
 PEERS = {
     "pytorch": ("torch_peer.py", [], False, 1e-3),
     "pytorch compiled": ("torch_peer.py", ["--compile"], False, 1e-3),
+    "pytorch threads": ("torch_peer.py", ["--threads"], True, 1e-3),
+    "pytorch threads compiled": ("torch_peer.py", ["--threads", "--compile"], True, 1e-3),
     "pytorch bf16": ("torch_peer.py", ["--bf16"], False, 5e-2),
     "pytorch bf16 compiled": ("torch_peer.py", ["--bf16", "--compile"], False, 5e-2),
     "jax": ("jax_peer.py", [], True, 1e-3),
 }
+
+
+def can_do(name, setting):
+    """A process whose threads share one batch is nothing of its own for one replica, and has no statistics of each."""
+    return "threads" not in name or (setting.replicas > 1 and setting.synchronized)
 
 
 def start_peer(name, python, setting, cores, folder):

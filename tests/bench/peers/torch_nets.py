@@ -1,5 +1,7 @@
-"""ResNet-20 (He et al. 2015, section 4.2, projections as shortcuts) and VGG11-BN for images of 32 x 32 in PyTorch, with the
-names of syncbn's parameters, so that load_state_dict(strict=True) takes its weights."""
+"""ResNet-20 (He et al. 2015, section 4.2, projections as shortcuts), VGG11-BN and the net of configs/resnet9-cifar10.yaml for
+images of 32 x 32 in PyTorch, with the names of syncbn's parameters, so that load_state_dict(strict=True) takes its weights."""
+import collections
+
 import torch
 from torch import nn
 
@@ -60,7 +62,40 @@ class Vgg11(nn.Module):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
-NETS = {"resnet20": ResNet20, "vgg11": Vgg11}
+class _Sum(nn.Module):
+    """x + body(x)."""
+
+    def __init__(self, *body):
+        super().__init__()
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+class ResNet9(nn.Sequential):
+    def __init__(self, norm):
+        def conv(inputs, outputs, *pool):
+            return [nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), *pool, norm(outputs), nn.ReLU(inplace=True)]
+
+        def block(width):
+            return [_Sum(*conv(width, width), *conv(width, width))]
+
+        half = nn.MaxPool2d(2)
+        layers = [*conv(3, 32), *conv(32, 64, half), *block(64), *conv(64, 128, half), *conv(128, 256, half), *block(256),
+                  nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10)]
+        # The file numbers its layers, gives the sums names, and takes no layer to flatten a mean.
+        names, number = [], 0
+        for layer in layers:
+            if isinstance(layer, _Sum):
+                names.append("block1" if "block1" not in names else "block3")
+            else:
+                names.append("flatten" if isinstance(layer, nn.Flatten) else str(number))
+            number += not isinstance(layer, nn.Flatten)
+        super().__init__(collections.OrderedDict(zip(names, layers)))
+
+
+NETS = {"resnet20": ResNet20, "vgg11": Vgg11, "resnet9": ResNet9}
 
 
 class _SumOverProcesses(torch.autograd.Function):

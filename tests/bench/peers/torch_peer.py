@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Training steps in PyTorch on one core a process, for tests/bench/compare (worker.py has the protocol): channels last, SGD
 with Nesterov's momentum on a batch that is there already. Several processes are DistributedDataParallel over gloo; the
-environment says which one this is (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT)."""
+environment says which one this is (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT). With --threads one process has the batches of
+all replicas in one, and a thread for each (REPLICAS)."""
 import argparse
 import contextlib
 import os
@@ -28,7 +29,7 @@ class Trainer:
         self.optimizer = torch.optim.SGD(model.parameters(), lr=1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def load(self, batch):
-        mine = batch.replica == self.rank
+        mine = slice(None) if self.processes == 1 else batch.replica == self.rank
         self.images = torch.tensor(batch.images[mine]).contiguous(memory_format=torch.channels_last)
         self.labels = torch.tensor(batch.labels[mine])
         for group in self.optimizer.param_groups:
@@ -50,10 +51,10 @@ class Trainer:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=torch_nets.NETS, required=True)
-    for name in ("--synchronized", "--compile", "--bf16"):
+    for name in ("--synchronized", "--compile", "--bf16", "--threads"):
         parser.add_argument(name, action="store_true")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ["REPLICAS"]) if options.threads else 1)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         torch.distributed.init_process_group("gloo")
     worker.serve(lambda weights: Trainer(options, weights))
