@@ -161,9 +161,10 @@ class Execution {
     }
   }
 
-  // In their order: one of many processes is not overtaken for ever. Under mutex_.
+  // In their order: one of many processes is not overtaken for ever. What has ended is looked at
+  // before, since others that follow from it may have their turn first. Under mutex_.
   bool NextFits() const {
-    if (waiting_.empty()) return false;
+    if (waiting_.empty() || !ended_.empty()) return false;
     return busy_ == 0 || busy_ + plan_.ProcessesOf(waiting_.front().trial) <= options_.at_once;
   }
 
