@@ -66,25 +66,34 @@ void ForType(DType type, const With& with) {
   with(float());
 }
 
+// Factors as they are multiplied.
+struct Rounding {
+  bool tf32 = false;
+
+  float Of(float value) const { return tf32 ? emulation::RoundToTf32(value) : value; }
+  float Of(BFloat16 value) const { return static_cast<float>(value); }
+};
+
+// What it gives the stream may be done when it is gone.
 class PlainLibraries final : public Libraries {
  public:
-  PlainLibraries(StreamCore& stream, bool tf32) : stream_(stream), tf32_(tf32) {}
+  PlainLibraries(StreamCore& stream, bool tf32) : stream_(stream), rounding_{tf32} {}
 
   void ConvolutionForward(const Conv2dSpec& spec, const Shape& x_shape, Factor x, Factor filter,
                           Result y) override {
-    Convolve(x, filter, y, spec.OutputShape(x_shape), [=](const auto& add) {
+    Convolve(x, filter, y, spec.OutputShape(x_shape), [spec, x_shape](const auto& add) {
       ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { add(a, b, c); });
     });
   }
   void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, Factor dy,
                                 Factor filter, Result dx) override {
-    Convolve(dy, filter, dx, x_shape, [=](const auto& add) {
+    Convolve(dy, filter, dx, x_shape, [spec, x_shape](const auto& add) {
       ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { add(c, b, a); });
     });
   }
   void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, Factor x, Factor dy,
                                  Result dfilter) override {
-    Convolve(x, dy, dfilter, spec.WeightShape(), [=](const auto& add) {
+    Convolve(x, dy, dfilter, spec.WeightShape(), [spec, x_shape](const auto& add) {
       ForEachProduct(spec, x_shape, [&](int64_t a, int64_t b, int64_t c) { add(a, c, b); });
     });
   }
@@ -96,45 +105,46 @@ class PlainLibraries final : public Libraries {
         if constexpr (std::is_same_v<T, float>) {
           // float32 in double, so that what tests compare with has the rounding of one; else as
           // GPUs.
-          if (!tf32_) return Give([=, this] { Multiply<T, decltype(result), double>(p); });
+          if (!rounding_.tf32) {
+            return Give(
+                [=, rounding = rounding_] { Multiply<T, decltype(result), double>(p, rounding); });
+          }
         }
-        Give([=, this] { Multiply<T, decltype(result), float>(p); });
+        Give([=, rounding = rounding_] { Multiply<T, decltype(result), float>(p, rounding); });
       });
     });
   }
 
  private:
-  // A factor as it is multiplied.
-  float Of(float value) const { return tf32_ ? emulation::RoundToTf32(value) : value; }
-  float Of(BFloat16 value) const { return static_cast<float>(value); }
-
   // results[k] = the sum of a[i] b[j] over all (i, j, k) of `products`.
   template <typename Products>
   void Convolve(Factor a, Factor b, Result results, const Shape& shape, const Products& products) {
     SYNCBN_CHECK(a.type == b.type && b.type == results.type) << "types of a convolution";
     ForType(a.type, [&](auto element) {
       using T = decltype(element);
-      Give([=, this] {
+      Give([=, rounding = rounding_] {
         const T *const left = static_cast<const T*>(a.elements), *const right =
                                                                      static_cast<const T*>(
                                                                          b.elements);
         Sums<float, T> sums(static_cast<T*>(results.elements), shape.elements());
-        products([&](int64_t i, int64_t j, int64_t k) { sums.Add(k, Of(left[i]), Of(right[j])); });
+        products([&](int64_t i, int64_t j, int64_t k) {
+          sums.Add(k, rounding.Of(left[i]), rounding.Of(right[j]));
+        });
       });
     });
   }
 
   template <typename T, typename R, typename Sum>
-  void Multiply(const MatrixProduct& p) const {
+  static void Multiply(const MatrixProduct& p, Rounding rounding) {
     const T *const left = static_cast<const T*>(p.a.elements), *const right = static_cast<const T*>(
                                                                    p.b.elements);
     Sums<Sum, R> sums(static_cast<R*>(p.c.elements), p.rows * p.columns);
     for (int64_t r = 0; r < p.rows; ++r) {
       for (int64_t k = 0; k < p.depth; ++k) {
-        const float a = Of(left[p.transpose_a ? k * p.rows + r : r * p.depth + k]);
+        const float a = rounding.Of(left[p.transpose_a ? k * p.rows + r : r * p.depth + k]);
         for (int64_t c = 0; c < p.columns; ++c) {
           sums.Add(r * p.columns + c, a,
-                   Of(right[p.transpose_b ? c * p.depth + k : k * p.columns + c]));
+                   rounding.Of(right[p.transpose_b ? c * p.depth + k : k * p.columns + c]));
         }
       }
     }
@@ -148,7 +158,7 @@ class PlainLibraries final : public Libraries {
   }
 
   StreamCore& stream_;
-  const bool tf32_;
+  const Rounding rounding_;
 };
 
 }  // namespace
