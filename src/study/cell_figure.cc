@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "study/paired.h"
 #include "study/statistics/interval.h"
 
 namespace syncbn::study {
@@ -53,9 +54,13 @@ CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,
       ++figure.failed;
       continue;
     }
-    const double value = outlook.MeasureOf(measure, one);
-    if (std::isinf(value)) ++figure.not_reached;
-    if (std::isfinite(value)) figure.samples[one.trial.seed] = value;
+    const Sample sample = SampleOf(outlook, measure, one);
+    if (sample.beyond != Beyond::kNo) {
+      ++figure.not_reached;
+      figure.ends[one.trial.seed] = sample.value;
+    } else if (std::isfinite(sample.value)) {
+      figure.samples[one.trial.seed] = sample.value;
+    }
   }
   return figure;
 }

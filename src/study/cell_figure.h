@@ -14,6 +14,8 @@ namespace syncbn::study {
 struct CellFigure {
   // Of those that are numbers, by seed.
   std::map<uint64_t, double> samples;
+  // Of those that did not reach a target: where they ended, in the measure's unit, by seed.
+  std::map<uint64_t, double> ends = {};
   int not_reached = 0, failed = 0, diverged = 0;
   std::vector<std::string> ids;
 

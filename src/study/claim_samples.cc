@@ -65,21 +65,11 @@ class Sampling {
  private:
   Sample ValueOf(const TrialResult& trial) {
     samples_.diverged += trial.record->end == TrialEnd::kDiverged ? 1 : 0;
-    const double value = outlook_.MeasureOf(claim_.measure(), trial);
-    if (std::isnan(value)) {
+    const Sample sample = SampleOf(outlook_, claim_.measure(), trial);
+    if (std::isnan(sample.value)) {
       Missing("a trial of it has no figure of " + claim_.measure() + ": " + trial.id);
     }
-    if (!std::isinf(value)) return {.value = value, .beyond = Beyond::kNo};
-    // Of a target that was not reached it is known only that it comes later than the run's end.
-    return {.value = LengthOf(*trial.record), .beyond = Beyond::kAtLeast};
-  }
-
-  // In the measure's unit: steps, samples or seconds.
-  double LengthOf(const TrialRecord& record) const {
-    if (claim_.measure().starts_with("samples_to")) return static_cast<double>(record.samples);
-    if (!claim_.measure().starts_with("seconds_to")) return static_cast<double>(record.steps);
-    const auto seconds = record.timings.find("seconds");
-    return seconds == record.timings.end() ? 0 : seconds->second;
+    return sample;
   }
 
   void Add(uint64_t seed, const std::vector<int>& open, const Sample& sample) {

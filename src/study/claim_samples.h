@@ -7,20 +7,12 @@
 #include <vector>
 
 #include "study/outlook.h"
+#include "study/paired.h"
 #include "study/plan.h"
 
 namespace syncbn::study {
 
 using Where = google::protobuf::RepeatedPtrField<v1::SettingSpec>;
-
-// Of a target that was not reached, and of a largest value at the end of its axis, only a bound is
-// known.
-enum class Beyond { kNo, kAtLeast, kAtMost };
-
-struct Sample {
-  double value = 0;
-  Beyond beyond = Beyond::kNo;
-};
 
 struct ArmSamples {
   // Axes that the arm and `along` leave open, in their order; and by seed and the levels of those.

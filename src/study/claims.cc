@@ -145,20 +145,7 @@ class Judging {
       judgement_.verdict = Decide(equivalence);
       return;
     }
-    judgement_.interval = ratio ? PairedRatio(a, b) : PairedDifference(a, b);
-    constexpr double kOpen = std::numeric_limits<double>::infinity();
-    if (open_above || open_below) {
-      // No mean is known. The smallest and the largest of n seeds bound the median, each with a
-      // probability of 1 - 2^-n (five seeds: 97 %), also where more than that is not known of one.
-      double low = kOpen, high = -kOpen;
-      for (size_t i = 0; i < a.size(); ++i) {
-        const double one = ratio ? a[i] / b[i] : a[i] - b[i];
-        low = std::min(low, one);
-        high = std::max(high, one);
-      }
-      judgement_.interval.low = open_below ? -kOpen : low;
-      judgement_.interval.high = open_above ? kOpen : high;
-    }
+    judgement_.interval = PairedInterval(a, b, ratio, {.below = open_below, .above = open_above});
     judgement_.verdict = DecideByBounds(judgement_.interval, claim_);
   }
 

@@ -6,12 +6,13 @@
 
 #include "base/text.h"
 #include "study/cell_figure.h"
-#include "study/statistics/interval.h"
+#include "study/paired.h"
 
 namespace syncbn::study {
 namespace {
 
-// The cell whose mean of the measure is best; nothing where none has a sample.
+// The cell whose mean of the measure is best, of those in which it is known of each seed: one that
+// some seed did not reach is never shown to be better (ToldApart). Nothing where there is none.
 std::optional<size_t> BestCell(const Plan& plan, const Outlook& outlook,
                                const std::string& measure) {
   std::optional<size_t> best;
@@ -37,43 +38,75 @@ std::string TunedText(const Plan& plan, const Outlook& outlook, size_t cell) {
   return ", " + plan.file().spec.tune().path() + " " + FormatDouble(*outlook.tuned()[cell].value);
 }
 
-// How many of the other cells the seeds do not tell apart from this one: the best of many is best
-// by chance, too. The interval of the difference, seed by seed, holds 0, or there is none.
-std::string NotToldApart(const Plan& plan, const Outlook& outlook, size_t best,
-                         const std::string& measure) {
-  const std::map<uint64_t, double> reference = FigureOf(plan, outlook, best, measure).samples;
-  int64_t others = 0, alike = 0;
+// What the seeds say of the others beside the best: the best of many is best by chance, too.
+struct Others {
+  int64_t cells = 0, alike = 0;  // of which something is known; that are not told apart
+  int64_t cut_off = 0;           // of `alike`: not all of their seeds reached it before their end
+  // Of the only other cell, where some of its seeds did not reach it: "3 of 5 seeds of batch 2".
+  std::string missed;
+};
+
+enum class Relation { kUnknown, kToldApart, kAlike };
+
+// As claims are judged: by the interval of the difference, seed by seed, which is open where a seed
+// did not reach it.
+Relation RelationOf(const CellFigure& best, const CellFigure& other) {
+  if (other.samples.empty() && other.ends.empty()) return Relation::kUnknown;
+  // It has no later end at which it might still have got there.
+  if (static_cast<size_t>(other.diverged) == other.ids.size()) return Relation::kToldApart;
+  std::vector<double> a, b;
+  for (const auto& [seed, value] : best.samples) {
+    const auto reached = other.samples.find(seed), ended = other.ends.find(seed);
+    if (reached == other.samples.end() && ended == other.ends.end()) continue;
+    a.push_back(value);
+    b.push_back(reached != other.samples.end() ? reached->second : ended->second);
+  }
+  if (a.size() < 2) return Relation::kAlike;
+  const Interval interval = PairedInterval(a, b, /*ratio=*/false, {.below = !other.ends.empty()});
+  return interval.low <= 0 && interval.high >= 0 ? Relation::kAlike : Relation::kToldApart;
+}
+
+Others OthersThan(const Plan& plan, const Outlook& outlook, size_t best,
+                  const std::string& measure) {
+  const CellFigure reference = FigureOf(plan, outlook, best, measure);
+  Others others;
   for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
     if (cell == best) continue;
-    ++others;
     const CellFigure figure = FigureOf(plan, outlook, cell, measure);
-    if (figure.samples.empty() && figure.not_reached == 0) {  // nothing is known of it
-      --others;
-      continue;
+    const Relation relation = RelationOf(reference, figure);
+    if (relation == Relation::kUnknown) continue;
+    ++others.cells;
+    const bool alike = relation == Relation::kAlike;
+    others.alike += alike ? 1 : 0;
+    others.cut_off += alike && figure.not_reached > 0 ? 1 : 0;
+    if (figure.not_reached > 0) {
+      others.missed = std::to_string(figure.not_reached) + " of " +
+                      Plural(static_cast<long long>(figure.ids.size()), "seed") + " of " +
+                      NameOf(plan, cell);
     }
-    if (figure.not_reached > 0) continue;  // what was never reached is not as good
-    std::vector<double> differences;
-    for (const auto& [seed, value] : figure.samples) {
-      if (const auto found = reference.find(seed); found != reference.end()) {
-        differences.push_back(found->second - value);
-      }
-    }
-    if (differences.size() < 2) {
-      ++alike;
-      continue;
-    }
-    const Interval interval = StudentsInterval(differences);
-    alike += interval.low <= 0 && interval.high >= 0 ? 1 : 0;
   }
-  if (others == 0) return "";
-  if (others == 1) {
-    return std::string("; the seeds ") + (alike == 0 ? "tell" : "do not tell") +
-           " it apart from the other cell";
+  return others;
+}
+
+std::string OthersText(const Others& others) {
+  if (others.cells == 0) return "";
+  if (others.cells == 1) {
+    std::string text = std::string("; the seeds ") + (others.alike == 0 ? "tell" : "do not tell") +
+                       " it apart from the other cell";
+    if (others.missed.empty()) return text;
+    return text + ": " + others.missed + " did not reach it before their end" +
+           (others.alike == 0 ? "" : ", so which comes first is not known");
   }
-  if (alike == 0) return "; the seeds tell it apart from each of the others";
-  return "; the seeds do not tell it apart from " +
-         (alike == others ? "any" : std::to_string(alike)) + " of the other " +
-         Plural(others, "cell");
+  if (others.alike == 0) return "; the seeds tell it apart from each of the others";
+  std::string text = "; the seeds do not tell it apart from " +
+                     (others.alike == others.cells ? "any" : std::to_string(others.alike)) +
+                     " of the other " + Plural(others.cells, "cell");
+  if (others.cut_off > 0) {
+    text +=
+        ": of " + std::to_string(others.cut_off) +
+        " of these not all seeds reached it before their end, so which comes first is not known";
+  }
+  return text;
 }
 
 }  // namespace
@@ -81,26 +114,29 @@ std::string NotToldApart(const Plan& plan, const Outlook& outlook, size_t best,
 std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
                                 const std::vector<Judgement>& judgements) {
   std::vector<std::string> answer;
-  const auto best = [&](const std::string& measure, const std::string& words) {
+  const auto best = [&](const std::string& measure, const std::string& words, const char* joint) {
     const std::optional<size_t> cell = BestCell(plan, outlook, measure);
     if (!cell) return;
-    answer.push_back(words + NameOf(plan, *cell) + TunedText(plan, outlook, *cell) + ": " +
-                     FigureOf(plan, outlook, *cell, measure).Text(measure) +
-                     NotToldApart(plan, outlook, *cell, measure) + ".");
+    const Others others = OthersThan(plan, outlook, *cell, measure);
+    // What was cut off may have come first.
+    const std::string of = others.cut_off > 0 ? " of the cells that reach it with each seed" : "";
+    answer.push_back(words + of + joint + NameOf(plan, *cell) + TunedText(plan, outlook, *cell) +
+                     ": " + FigureOf(plan, outlook, *cell, measure).Text(measure) +
+                     OthersText(others) + ".");
   };
   if (plan.file().spec.targets_size() > 0) {
     const std::string& target = plan.file().spec.targets(0).name();
     if (BestCell(plan, outlook, "steps_to " + target)) {
       if (plan.file().spec.at_once() == 1) {  // times are of one at a time
-        best("seconds_to " + target, "Reaches " + target + " soonest: ");
+        best("seconds_to " + target, "Reaches " + target + " soonest", ": ");
       } else {
-        best("steps_to " + target, "Reaches " + target + " in the fewest steps: ");
+        best("steps_to " + target, "Reaches " + target + " in the fewest steps", ": ");
       }
     } else {
       answer.push_back("No cell reaches " + target + " with each of its seeds.");
     }
   }
-  best("test_accuracy", "The best test accuracy at the end has ");
+  best("test_accuracy", "The best test accuracy at the end has", " ");
   const auto diverged = std::ranges::count_if(outlook.trials(), [](const TrialResult& one) {
     return !one.trial.tuning && one.record != nullptr && one.record->end == TrialEnd::kDiverged;
   });
