@@ -98,13 +98,13 @@ class Compare(unittest.TestCase):
         self.assertRegex(ended.stderr, "pytorch computes something else: a loss of .* in step [12]")
 
     def test_a_peer_that_does_not_run_is_left_out(self):
-        script = self.changed_tree("torch.set_num_threads(1)", "raise SystemExit('no threads today')")
+        script = self.changed_tree("torch.set_num_threads(", "raise SystemExit('no threads today')\n    torch.set_num_threads(")
         ended = compare("--peers", "pytorch", "--settings", "one", script=script)
         self.assertEqual(ended.returncode, 0, ended.stderr)
         self.assertIn("left out: pytorch has ended: no threads today", ended.stdout)
 
     def test_a_peer_that_does_not_answer_is_left_out(self):
-        script = self.changed_tree("torch.set_num_threads(1)", "__import__('time').sleep(1000)")
+        script = self.changed_tree("torch.set_num_threads(", "__import__('time').sleep(1000)\n    torch.set_num_threads(")
         path = os.path.join(os.path.dirname(script), "peers", "programs.py")
         with open(path) as file:
             text = file.read()
