@@ -115,8 +115,8 @@ class Coordinator:
             time.sleep(0.1)
 
 
-def click(page, selector, text=None):
-    """Where a person would: at the middle of what is shown."""
+def click(page, selector, text=None, while_down=None):
+    """Where a person would: at the middle of what is shown. `while_down` is called with the button of the mouse held."""
     script = """(() => {
       const found = [...document.querySelectorAll(%s)].find((e) => %s === null || e.textContent.trim() === %s);
       if (!found || found.disabled) return null;
@@ -127,6 +127,8 @@ def click(page, selector, text=None):
     x, y = page.wait(script, f"{selector} {text or ''}", 60)
     for kind in ("mousePressed", "mouseReleased"):
         page.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        if while_down is not None and kind == "mousePressed":
+            while_down()
 
 
 def fill(page, selector, text):
@@ -205,8 +207,10 @@ def submits_watches_and_cancels(page, server, pictures):
     page.open(server.url + "/jobs/1/log?rank=0", 1280)
     page.wait("document.querySelectorAll('.log .line').length > 1", "the log of a rank")
     quiet(page, "the pages of a job")
-    # Each answer says what comes of it.
-    click(page, "button", "Cancel")
+    # Each answer says what comes of it. The job goes on while the mouse is down, and the page with it.
+    shown = "document.querySelector('.head').textContent"
+    before = page.evaluate(shown)
+    click(page, "button", "Cancel", while_down=lambda: page.wait(f"{shown} !== {json.dumps(before)}", "progress"))
     click(page, "dialog button", "Keep running")
     page.wait("document.querySelector('dialog') === null", "the end of the question")
     expect(server.call("JobService/GetJob", {"name": "jobs/1"})["state"] == "RUNNING", "it is cancelled all the same")

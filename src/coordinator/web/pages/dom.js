@@ -65,27 +65,53 @@ function nameOf(element) {
   return name ? `${element.tagName.toLowerCase()}[${name}="${CSS.escape(element.getAttribute(name))}"]` : null;
 }
 
-// Puts `children` into the element, in the place of all that was there, unless it is the same.
-export function fill(element, ...children) {
-  const fresh = document.createDocumentFragment();
-  append(fresh, children);
-  const same = element.childNodes.length === fresh.childNodes.length &&
-    [...fresh.childNodes].every((node, i) => node.isEqualNode(element.childNodes[i]));
-  // What holds the focus is put in the place of what held it.
+// What holds the focus is put in the place of what held it.
+function keepFocus(element, change) {
   const held = element.contains(document.activeElement) ? nameOf(document.activeElement) : null;
-  if (!same) element.replaceChildren(fresh);
-  if (held && !element.contains(document.activeElement)) {
-    element.querySelector(held)?.focus();
-  }
+  change();
+  if (held && !element.contains(document.activeElement)) element.querySelector(held)?.focus();
   return element;
 }
 
-// Gives an element the children of a fresh one: those that are the same stay, with their focus and state.
-export function update(element, fresh) {
-  [...fresh.childNodes].forEach((child, i) => {
-    if (!element.childNodes[i].isEqualNode(child)) element.childNodes[i].replaceWith(child);
+function fragmentOf(children) {
+  const fragment = document.createDocumentFragment();
+  append(fragment, children);
+  return fragment;
+}
+
+// Puts `children` into the element, in the place of all that was there, unless it is the same.
+export function fill(element, ...children) {
+  const fresh = fragmentOf(children);
+  const same = element.childNodes.length === fresh.childNodes.length &&
+    [...fresh.childNodes].every((node, i) => node.isEqualNode(element.childNodes[i]));
+  return keepFocus(element, () => { if (!same) element.replaceChildren(fresh); });
+}
+
+// Whether one may stay for the other, with other children. What does something when it is used is not taken for
+// another thing; whether details are open is the reader's choice.
+function alike(one, other) {
+  if (one.nodeType !== Node.ELEMENT_NODE || one.nodeName !== other.nodeName || one.matches('button, input, select, textarea')) return false;
+  const attributes = (element) => [...element.attributes].filter(({ name }) => name !== 'open');
+  return attributes(one).length === attributes(other).length && attributes(one).every(({ name, value }) => other.getAttribute(name) === value);
+}
+
+function merge(element, fresh) {
+  const there = [...element.childNodes], wanted = [...fresh.childNodes];
+  wanted.forEach((child, i) => {
+    const old = there[i];
+    if (!old) element.append(child);
+    else if (old.isEqualNode(child)) return;
+    else if (alike(old, child)) merge(old, child);
+    else old.replaceWith(child);
   });
-  return element;
+  for (const old of there.slice(wanted.length)) old.remove();
+}
+
+// The same for what changes while it is looked at and used: only what is another thing than before is replaced. A
+// click whose button is replaced while the mouse is down on it is lost. Listeners of what stays are those of before:
+// whatever they depend on must be among the attributes.
+export function update(element, ...children) {
+  return keepFocus(element, () => merge(element, fragmentOf(children)));
 }
 
 // A table: rows of cells, each text, node, or { class, content }. In a narrow window its rows are cards, whose cells

@@ -1,5 +1,5 @@
 // Hosts, what they hold, the queue, and the coordinator itself.
-import { h, fill, table } from './dom.js';
+import { h, fill, table, update } from './dom.js';
 import { all, call, change } from './api.js';
 import { clock, shortName, whole } from './format.js';
 
@@ -21,7 +21,7 @@ export async function showHosts(view) {
   async function load() {
     const [hosts, waiting, server] = await Promise.all([all('ClusterService/ListHosts', {}, 'hosts', { signal: view.signal }),
       call('ClusterService/GetQueue', {}, { signal: view.signal }), call('ClusterService/GetServer', {}, { signal: view.signal })]);
-    fill(body, hosts.length === 0 ? h('p', { class: 'quiet' }, 'The batch system chooses hosts.') : table('Hosts', ['Host', 'State', 'Slots', 'Memory', 'Jobs', 'Tags', ''], hosts.map((host) => {
+    update(body, hosts.length === 0 ? h('p', { class: 'quiet' }, 'The batch system chooses hosts.') : table('Hosts', ['Host', 'State', 'Slots', 'Memory', 'Jobs', 'Tags', ''], hosts.map((host) => {
       const [word, kind] = KINDS[host.state] ?? [host.state, 'off'];
       return [host.name.replace('hosts/', ''), h('span', {}, h('span', { class: `badge ${kind}` }, word), host.reason ? h('span', { class: 'why' }, ` ${host.reason}`) : '', host.excluded_until ? ` until ${clock(host.excluded_until)}` : ''),
         slots(host), Number(host.memory_mib) ? `${whole(host.used_memory_mib)} / ${whole(host.memory_mib)} MiB` : '',
@@ -29,11 +29,11 @@ export async function showHosts(view) {
         !view.isAdmin ? '' : host.state === 'READY' ? act('Drain', 'DrainHost', host) : act('Restore', 'RestoreHost', host)];
     })));
     const entries = waiting.entries ?? [];
-    fill(queue, entries.length === 0 ? h('p', { class: 'quiet' }, `Nothing waits; ${waiting.free_slots ?? 0} of ${waiting.slots ?? 0} slots are free.`)
+    update(queue, entries.length === 0 ? h('p', { class: 'quiet' }, `Nothing waits; ${waiting.free_slots ?? 0} of ${waiting.slots ?? 0} slots are free.`)
       : table('Queue', [{ class: 'figure', content: 'Place' }, 'Job', { class: 'figure', content: 'Priority' }, 'Waits because it', 'Since'], entries.map((entry, i) => [
         { class: 'figure', content: String(entry.pending?.position ?? i + 1) }, h('a', { href: `/${entry.job}` }, `${shortName(entry.job)} ${entry.display_name ?? ''}`),
         { class: 'figure', content: String(entry.priority ?? 0) }, entry.pending?.message ?? '', clock(entry.queue_time)])));
-    fill(own, h('dl', { class: 'facts' }, [['Version', server.version], ['Launcher', server.launcher], ['Since', clock(server.start_time)], ['Jobs', whole(server.jobs)],
+    update(own, h('dl', { class: 'facts' }, [['Version', server.version], ['Launcher', server.launcher], ['Since', clock(server.start_time)], ['Jobs', whole(server.jobs)],
       ['Metric points', whole(server.metric_points)], ['Store', `${(Number(server.store_bytes ?? 0) / 2 ** 20).toFixed(1)} MiB`]].map(([word, value]) => h('div', {}, h('dt', {}, word), h('dd', {}, value)))));
   }
   await load();

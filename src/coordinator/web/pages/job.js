@@ -1,6 +1,6 @@
 // One job: how it is, what may be done with it, and below that one of its sides: curves, log, run file,
 // checkpoints, history.
-import { h, fill } from './dom.js';
+import { h, fill, update } from './dom.js';
 import { call } from './api.js';
 import { jobAddress } from './address.js';
 import { follow } from './live.js';
@@ -37,9 +37,9 @@ export async function showJob(view, name, tab) {
     }
     const now = state.job;
     view.title(`${shortName(name)} ${now.display_name ?? ''}`);
-    fill(head, h('h1', {}, h('span', { class: 'quiet' }, `${shortName(name)} `), now.display_name || 'without a name', ' ', badge(now)),
+    update(head, h('h1', {}, h('span', { class: 'quiet' }, `${shortName(name)} `), now.display_name || 'without a name', ' ', badge(now)),
       progressBar(now), actions(view, now, (changed) => draw(changed)));
-    fill(facts, overview(now));
+    update(facts, overview(now));
     for (const listener of listeners) listener(now);
   }
 

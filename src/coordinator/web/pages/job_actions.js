@@ -45,5 +45,5 @@ export function actions(view, job, changed) {
       }
       button.disabled = false;
     } }, word));
-  return h('span', { class: 'actions' }, error, h('a', { class: 'button', href: compareAddress([job.name]) }, 'Compare'), buttons);
+  return h('span', { class: 'actions', 'data-state': job.state }, error, h('a', { class: 'button', href: compareAddress([job.name]) }, 'Compare'), buttons);
 }

@@ -1,5 +1,5 @@
 // The checkpoints that lie in a job's output folder now, and the one that it goes on from.
-import { h, fill, table } from './dom.js';
+import { h, fill, table, update } from './dom.js';
 import { call } from './api.js';
 import { bytes, clock, percent, plural, whole } from './format.js';
 
@@ -24,7 +24,7 @@ export async function showCheckpoints(view, name, body, state) {
   const draw = () => {
     const job = state.job, { checkpoints = [], left_out: others } = shown ?? {};
     fill(folder, job?.output_folder && checkpoints.length > 0 && ['In ', h('code', {}, `${job.output_folder}/checkpoints`)]);
-    fill(list, checkpoints.length === 0 ? h('p', { class: 'quiet' }, 'None in the output folder.')
+    update(list, checkpoints.length === 0 ? h('p', { class: 'quiet' }, 'None in the output folder.')
       : table('Checkpoints', ['Step', figure('Epoch'), figure('Test accuracy'), figure('Size'), 'Written', figure('Attempt'), ''],
         checkpoints.map((one) => row(one, job)), { class: 'checkpoints' }),
       Number(others) > 0 && h('p', { class: 'quiet' }, `And ${plural(Number(others), 'other')} of lower steps.`));

@@ -1,5 +1,5 @@
 // Everything that happened to a job, and its attempts with their ranks.
-import { h, fill, table } from './dom.js';
+import { h, fill, table, update } from './dom.js';
 import { all } from './api.js';
 import { STATES, clock, duration, timeOf } from './format.js';
 
@@ -22,9 +22,9 @@ export async function showHistory(view, name, body, state) {
   async function load() {
     const [transitions, tries] = await Promise.all([all('JobService/ListTransitions', { parent: name }, 'transitions', { signal: view.signal }),
       all('JobService/ListAttempts', { parent: name }, 'attempts', { signal: view.signal })]);
-    fill(events, table('History', ['Time', 'Who', 'What', 'State', 'Why'], transitions.reverse().map((one) =>
+    update(events, table('History', ['Time', 'Who', 'What', 'State', 'Why'], transitions.reverse().map((one) =>
       [clock(one.time), one.actor, one.event, one.from_state === one.to_state ? word(one.to_state) : `${word(one.from_state)} → ${word(one.to_state)}`, one.reason ?? ''])));
-    fill(attempts, tries.length ? tries.reverse().map(attemptPanel) : h('p', { class: 'quiet' }, 'None yet.'));
+    update(attempts, tries.length ? tries.reverse().map(attemptPanel) : h('p', { class: 'quiet' }, 'None yet.'));
   }
   let last = '';
   state.onChange((job) => {

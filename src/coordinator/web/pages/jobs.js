@@ -92,7 +92,7 @@ export async function showJobs(view) {
     let after = rows.firstElementChild;
     for (const job of inOrder()) {
       const element = there.get(job.name);
-      if (element) after = update(element, row(job)).nextElementSibling;
+      if (element) after = update(element, ...row(job).childNodes).nextElementSibling;
       else rows.insertBefore(row(job), after);
     }
     count.textContent = jobs.size === 0 ? (shown ? 'No job matches.' : 'No job yet.') : `${plural(jobs.size, 'job')}${next ? ', and more' : ''}`;
@@ -107,7 +107,7 @@ export async function showJobs(view) {
       return;
     }
     jobs.set(job.name, job);
-    if (place) update(place, row(job));
+    if (place) update(place, ...row(job).childNodes);
   }
 
   async function load(goOn) {

@@ -1,5 +1,5 @@
 // All studies, and how far they are.
-import { h, fill, table } from './dom.js';
+import { h, fill, table, update } from './dom.js';
 import { call } from './api.js';
 import { clock, percent, shortName, whole } from './format.js';
 
@@ -24,7 +24,7 @@ export async function showStudies(view) {
     studies = goOn ? [...studies, ...(page.studies ?? [])] : page.studies ?? [];
     next = page.next_page_token ?? '';
     more.hidden = !next;
-    fill(body, studies.length === 0 ? h('p', { class: 'quiet' }, 'No study yet. ', h('code', {}, 'syncbn study submit FILE'), ' begins one.')
+    update(body, studies.length === 0 ? h('p', { class: 'quiet' }, 'No study yet. ', h('code', {}, 'syncbn study submit FILE'), ' begins one.')
       : table('Studies', ['Study', 'State', 'Trials', { class: 'figure', content: 'Best accuracy' }, 'By', 'Created'], studies.map((study) => [
         h('a', { href: `/${study.name}` }, h('span', { class: 'quiet' }, `${shortName(study.name)} `), study.display_name || 'without a name'),
         studyBadge(study), studyProgress(study), { class: 'figure', content: study.progress?.best ? percent(study.progress.best.test_accuracy) : '' },

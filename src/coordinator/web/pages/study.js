@@ -1,5 +1,5 @@
 // One study: how far it is, and what its trials came to, over their seeds.
-import { h, fill, table } from './dom.js';
+import { h, fill, table, update } from './dom.js';
 import { all, call, change } from './api.js';
 import { clock, percent, shortName, statistics } from './format.js';
 import { axisLabels } from './job_tags.js';
@@ -19,7 +19,7 @@ function actions(view, study, changed) {
   const error = h('span', { class: 'error', role: 'alert' });
   const failed = Number(study.progress?.failed ?? 0) > 0;
   const open = !view.server || !view.may(study.submitter) ? [] : VERBS.filter(([word, , states]) => states.includes(study.state) && (word !== 'Retry' || failed || study.state === 'FAILED'));
-  return h('span', { class: 'actions' }, error, h('a', { class: 'button', href: compareTrials(study) }, 'Compare trials'), open.map(([word, method, , question]) =>
+  return h('span', { class: 'actions', 'data-state': study.state }, error, h('a', { class: 'button', href: compareTrials(study) }, 'Compare trials'), open.map(([word, method, , question]) =>
     h('button', { type: 'button', class: question ? 'danger' : null, 'data-key': word, onclick: async () => {
       if (question && !await ask(`${word} ${study.display_name}?`, `The study ${question}`, answers(word, 'study', study.state))) return;
       try {
@@ -67,17 +67,17 @@ export async function showStudy(view, name) {
     const [study, jobs] = await Promise.all([call('StudyService/GetStudy', { name }, { signal: view.signal }),
       all('JobService/ListJobs', { filter: `labels.study = ${name.slice(8)}`, page_size: 500 }, 'jobs', { signal: view.signal })]);
     view.title(`${shortName(name)} ${study.display_name}`);
-    fill(head, h('h1', {}, h('span', { class: 'quiet' }, `${shortName(name)} `), study.display_name || 'without a name', ' ', studyBadge(study)), studyProgress(study), actions(view, study, load));
+    update(head, h('h1', {}, h('span', { class: 'quiet' }, `${shortName(name)} `), study.display_name || 'without a name', ' ', studyBadge(study)), studyProgress(study), actions(view, study, load));
     const best = study.progress?.best;
-    fill(facts, study.reason && h('div', { class: `panel ${study.state === 'FAILED' ? 'bad' : 'wait'}` }, h('p', {}, study.reason)),
+    update(facts, study.reason && h('div', { class: `panel ${study.state === 'FAILED' ? 'bad' : 'wait'}` }, h('p', {}, study.reason)),
       best && h('p', {}, ENDED.has(study.state) ? 'Best: ' : 'Best so far: ', h('b', {}, percent(best.test_accuracy)), ` with ${best.description}.`),
       (study.notes ?? []).map((one) => h('p', { class: 'quiet' }, one)),
       h('p', { class: 'quiet' }, `By ${study.submitter}, ${clock(study.create_time)}. With figures, and to go on elsewhere: `, h('code', {}, `syncbn study fetch ${name.slice(8)} FOLDER`)));
     report.changed(study);
     curves.changed(jobs);
-    fill(results, jobs.length > 0 ? cells(study, jobs) : h('p', { class: 'quiet' }, 'None yet.'));
-    fill(trials, jobs.length > 0 && trialsTable(jobs));
-    fill(file, h('details', {}, h('summary', {}, `Study file${study.study_file_name ? ` (${study.study_file_name})` : ''}`), h('pre', { class: 'file', tabindex: '0' }, study.study_file ?? '')),
+    update(results, jobs.length > 0 ? cells(study, jobs) : h('p', { class: 'quiet' }, 'None yet.'));
+    update(trials, jobs.length > 0 && trialsTable(jobs));
+    update(file, h('details', {}, h('summary', {}, `Study file${study.study_file_name ? ` (${study.study_file_name})` : ''}`), h('pre', { class: 'file', tabindex: '0' }, study.study_file ?? '')),
       study.run_file && h('details', {}, h('summary', {}, `Run file${study.run_file_name ? ` (${study.run_file_name})` : ''}`), h('pre', { class: 'file', tabindex: '0' }, study.run_file)));
   }
   await load();
