@@ -137,7 +137,9 @@ Statistics HostExecutor::FinishMoments(const Tensor& moments, std::span<const in
     const double* m2 = block + 1 + channels;
     std::copy_n(block + 1, channels, mean);
     for (int64_t c = 0; c < channels; ++c) {
-      inv_std[c] = 1 / std::sqrt((n > 0 ? m2[c] / n : 0) + epsilon);
+      // The channels of a group are alike (MergeChannels), and a root and a division take long.
+      inv_std[c] = c > 0 && m2[c] == m2[c - 1] ? inv_std[c - 1]
+                                               : 1 / std::sqrt((n > 0 ? m2[c] / n : 0) + epsilon);
     }
     for (int64_t k = 1; k < times; ++k) {
       std::copy_n(mean, channels, mean + k * channels);
@@ -212,21 +214,27 @@ InputTerms HostExecutor::GroupInputTerms(const Tensor& sum_dy, const Tensor& sum
   const int64_t size = channels / groups;
   InputTerms terms{.mean_dy = New(sum_dy.shape(), DType::kFloat64),
                    .mean_dy_xhat = New(sum_dy.shape(), DType::kFloat64)};
-  const Scales scale(gamma);
+  const Scales of_channel(gamma);
+  std::vector<double> scale(static_cast<size_t>(channels));
+  for (int64_t c = 0; c < channels; ++c) scale[static_cast<size_t>(c)] = of_channel[c];
   const double* count = counts.Data<double>();
-  const auto means = [&](const Tensor& sums, Tensor& result) {
-    const double* term = sums.Data<double>();
-    double* out = result.Data<double>();
-    for (int64_t s = 0; s < segments; ++s) {
-      for (int64_t begin = 0; begin < channels; begin += size, term += size, out += size) {
-        double sum = 0;
-        for (int64_t j = 0; j < size; ++j) sum += scale[begin + j] * term[j];
-        std::fill_n(out, size, sum / count[s]);
+  const double* dy = sum_dy.Data<double>();
+  const double* dy_xhat = sum_dy_xhat.Data<double>();
+  double* mean_dy = terms.mean_dy.Data<double>();
+  double* mean_dy_xhat = terms.mean_dy_xhat.Data<double>();
+  for (int64_t s = 0; s < segments; ++s) {
+    for (const double* factor = scale.data(); factor < scale.data() + channels; factor += size) {
+      // Both at once: each sum waits for its last addition.
+      double sum = 0, sum_xhat = 0;
+      for (int64_t j = 0; j < size; ++j) {
+        sum += factor[j] * dy[j];
+        sum_xhat += factor[j] * dy_xhat[j];
       }
+      std::fill_n(mean_dy, size, sum / count[s]);
+      std::fill_n(mean_dy_xhat, size, sum_xhat / count[s]);
+      dy += size, dy_xhat += size, mean_dy += size, mean_dy_xhat += size;
     }
-  };
-  means(sum_dy, terms.mean_dy);
-  means(sum_dy_xhat, terms.mean_dy_xhat);
+  }
   return terms;
 }
 
