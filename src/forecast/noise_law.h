@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "study/statistics/interval.h"
@@ -31,9 +32,14 @@ struct UncertainLaw {
   std::vector<NoiseLaw> draws;
   // Steps are in the unit of S_min: how many that are is not known.
   bool relative = false;
+  // Why there are no draws although there are seeds for them; for people.
+  std::string no_draws = {};
 };
 
 inline constexpr int kDraws = 2000;
+
+// Of the noise scales of draws, one or more: 95 %, and the median.
+study::Interval ScaleInterval(std::span<const NoiseLaw> draws);
 
 // Steps that were counted to the target at a batch.
 struct CountedSteps {
@@ -54,8 +60,10 @@ struct CountedTrial {
 
 // The law with the smallest sum of squared relative deviations of the trials' steps, S_min and
 // B_noise not below 0; draws are fits to resamples of the seeds, where there are three or more.
-// Throws FAILED_PRECONDITION where the trials have fewer than two batches, or fall so that S_min is
-// 0: the largest batch still pays in full.
+// Where more than 2.5 % of the resamples fall so that S_min is 0, the scale has no upper end, and
+// there are no draws; nor where the estimate is not inside of 95 % of them. Throws
+// FAILED_PRECONDITION where the trials have fewer than two batches, or fall so that S_min is 0: the
+// largest batch still pays in full.
 UncertainLaw FitLaw(std::span<const CountedTrial> trials);
 
 }  // namespace syncbn::forecast

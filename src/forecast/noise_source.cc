@@ -47,17 +47,45 @@ study::Interval IntervalOf(const std::vector<double>& series) {
   return {.low = alone, .estimate = alone, .high = alone};
 }
 
-study::Interval ScaleInterval(const UncertainLaw& law) {
-  const double estimate = law.estimate.noise_scale;
-  study::Interval interval{.low = estimate, .estimate = estimate, .high = estimate};
-  if (law.draws.empty()) return interval;
-  std::vector<double> scales;
-  for (const NoiseLaw& draw : law.draws) scales.push_back(draw.noise_scale);
-  std::ranges::sort(scales);
-  const auto last = static_cast<double>(scales.size() - 1);
-  interval.low = std::min(estimate, scales[static_cast<size_t>(0.025 * last)]);
-  interval.high = std::max(estimate, scales[static_cast<size_t>(0.975 * last)]);
-  return interval;
+// The trials of a study at an SGD batch.
+struct BatchTrials {
+  std::set<size_t> cells;
+  std::vector<CountedTrial> reached;
+  std::vector<int64_t> ends;  // steps of those that ended without
+  int diverged = 0;
+
+  bool complete() const { return !reached.empty() && ends.empty() && diverged == 0; }
+  // "64 (4 of 5 trials did not reach it in 48 to 96 steps, 1 diverged)"
+  std::string MissedText(double batch) const {
+    const auto [least, most] = std::ranges::minmax_element(ends);
+    std::vector<std::string> parts;
+    const size_t all = reached.size() + ends.size() + static_cast<size_t>(diverged);
+    if (!ends.empty()) {
+      parts.push_back(std::to_string(ends.size()) + " of " +
+                      Plural(static_cast<long long>(all), "trial") + " did not reach it in " +
+                      (*least < *most ? std::to_string(*least) + " to " : "") +
+                      std::to_string(*most) + " steps");
+    }
+    if (diverged > 0) {
+      parts.push_back(std::to_string(diverged) +
+                      (ends.empty() ? " of " + Plural(static_cast<long long>(all), "trial") : "") +
+                      " diverged");
+    }
+    return Rounded(batch) + " (" + Join(parts, ", ") + ")";
+  }
+};
+
+// Where the law has fewer steps than trials ran that did not reach the target; nothing: nowhere.
+std::string ContradictionOf(const NoiseLaw& law, const std::map<double, BatchTrials>& batches) {
+  std::vector<std::string> parts;
+  for (const auto& [batch, trials] : batches) {
+    if (trials.ends.empty()) continue;
+    const double steps = law.Steps(batch);
+    if (steps >= static_cast<double>(std::ranges::max(trials.ends))) continue;
+    parts.push_back(std::to_string(std::llround(steps)) + " steps at an SGD batch of " +
+                    trials.MissedText(batch));
+  }
+  return parts.empty() ? "" : "the law contradicts the study: it has " + Join(parts, ", ");
 }
 
 }  // namespace
@@ -138,35 +166,67 @@ NoiseSource FromStudy(const fs::path& folder, const std::string& target) {
   const std::map<std::string, study::TrialRecord> results =
       study::ReadResults(folder / study::kResultsFile);
   const study::Outlook outlook(plan, results);
-  std::vector<CountedTrial> trials;
-  std::map<double, std::set<size_t>> cells;
-  int missed = 0;
+  std::map<double, BatchTrials> batches;
+  int failed = 0;
   for (const study::TrialResult& one : outlook.trials()) {
     if (one.trial.tuning || one.record == nullptr) continue;
     const auto batch = static_cast<double>(data::SgdBatch(plan.RunOf(one.trial).cluster()));
-    cells[batch].insert(one.trial.cell);
+    BatchTrials& trials = batches[batch];
+    trials.cells.insert(one.trial.cell);
     const double steps = outlook.MeasureOf("steps_to " + name, one);
-    if (!std::isfinite(steps)) {
-      ++missed;
-      continue;
+    if (std::isfinite(steps)) {
+      trials.reached.push_back({.batch = batch, .seed = one.trial.seed, .steps = steps});
+    } else if (!std::isinf(steps)) {
+      ++failed;
+    } else if (one.record->end == study::TrialEnd::kDiverged) {
+      ++trials.diverged;
+    } else {
+      trials.ends.push_back(one.record->steps);
     }
-    trials.push_back({.batch = batch, .seed = one.trial.seed, .steps = steps});
   }
-  for (const auto& [batch, of_batch] : cells) {
-    if (of_batch.size() == 1) continue;
-    throw Error(
-        ErrorCode::kFailedPrecondition,
-        folder.string() + " has " + std::to_string(of_batch.size()) + " cells of an SGD batch of " +
-            Rounded(batch) +
-            ": the law is of one setting at each batch; use a study whose axis is the batch "
-            "alone");
+  // The mean of those that reached it would be that of the lucky ones.
+  std::vector<CountedTrial> counted;
+  std::vector<std::string> used, unused;
+  NoiseSource source;
+  for (const auto& [batch, trials] : batches) {
+    if (trials.cells.size() > 1) {
+      throw Error(
+          ErrorCode::kFailedPrecondition,
+          folder.string() + " has " + std::to_string(trials.cells.size()) +
+              " cells of an SGD batch of " + Rounded(batch) +
+              ": the law is of one setting at each batch; use a study whose axis is the batch "
+              "alone");
+    }
+    if (trials.complete()) {
+      counted.insert(counted.end(), trials.reached.begin(), trials.reached.end());
+      used.push_back(Rounded(batch));
+      source.largest_batch = static_cast<int64_t>(batch);
+    } else if (!trials.ends.empty() || trials.diverged > 0) {
+      unused.push_back(trials.MissedText(batch));
+    }
   }
-  NoiseSource source{.law = FitLaw(trials)};
-  source.noise_scale = ScaleInterval(source.law);
+  const std::string not_used =
+      unused.empty() ? "" : "; not used, as not all trials reached it: " + Join(unused, ", ");
+  if (used.size() < 2 && !unused.empty()) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                folder.string() + ": all trials reached " + name + " at " +
+                    (used.empty() ? "no SGD batch" : "one SGD batch (" + used.front() + ")") +
+                    ", and the law of the noise scale needs two or more" + not_used +
+                    "; give those more steps (`steps` or train.epochs of the study), or take a "
+                    "target that they reach");
+  }
+  source.law = FitLaw(counted);
+  const double estimate = source.law.estimate.noise_scale;
+  source.noise_scale = {.low = estimate, .estimate = estimate, .high = estimate};
+  if (!source.law.draws.empty()) {
+    source.noise_scale = ScaleInterval(source.law.draws);
+    source.noise_scale.estimate = estimate;
+  }
+  source.contradiction = ContradictionOf(source.law.estimate, batches);
   source.description = "study " + folder.string() + ": steps to " + name + " in " +
-                       Plural(static_cast<long long>(trials.size()), "trial") + " at " +
-                       std::to_string(cells.size()) + " SGD batches";
-  if (missed > 0) source.description += "; " + Plural(missed, "trial") + " did not reach it";
+                       Plural(static_cast<long long>(counted.size()), "trial") +
+                       " at SGD batches of " + Join(used, ", ") + not_used;
+  if (failed > 0) source.description += "; " + Plural(failed, "trial") + " failed";
   return source;
 }
 

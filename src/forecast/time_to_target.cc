@@ -12,11 +12,14 @@ double TimeOf(const NoiseLaw& law, const Setting& setting) {
   return law.Steps(static_cast<double>(setting.sgd_batch)) * setting.step_seconds;
 }
 
-size_t Quickest(const NoiseLaw& law, const std::vector<Setting>& settings) {
-  const auto key = [&](const Setting& setting) {
+// One of `advised`: indices of settings.
+size_t Quickest(const NoiseLaw& law, const std::vector<Setting>& settings,
+                const std::vector<size_t>& advised) {
+  const auto key = [&](size_t at) {
+    const Setting& setting = settings[at];
     return std::tuple(TimeOf(law, setting), setting.processes, setting.sgd_batch);
   };
-  return static_cast<size_t>(std::ranges::min_element(settings, {}, key) - settings.begin());
+  return *std::ranges::min_element(advised, {}, key);
 }
 
 // Of sorted values, by linear interpolation.
@@ -29,9 +32,16 @@ double Quantile(const std::vector<double>& values, double share) {
 
 }  // namespace
 
-TargetTimes PredictTimes(const UncertainLaw& law, const std::vector<Setting>& settings) {
+TargetTimes PredictTimes(const UncertainLaw& law, const std::vector<Setting>& settings,
+                         std::optional<int64_t> most_advised) {
   SYNCBN_CHECK(!settings.empty());
-  TargetTimes times{.best = Quickest(law.estimate, settings)};
+  std::vector<size_t> advised, all;
+  for (size_t i = 0; i < settings.size(); ++i) {
+    all.push_back(i);
+    if (!most_advised || settings[i].sgd_batch <= *most_advised) advised.push_back(i);
+  }
+  if (advised.empty()) advised = all;
+  TargetTimes times{.best = Quickest(law.estimate, settings, advised)};
   for (const Setting& setting : settings) {
     TargetTime& one = times.settings.emplace_back(TargetTime{.setting = setting});
     one.steps = law.estimate.Steps(static_cast<double>(setting.sgd_batch));
@@ -47,7 +57,7 @@ TargetTimes PredictTimes(const UncertainLaw& law, const std::vector<Setting>& se
   }
   if (law.draws.empty()) times.settings[times.best].best_share = 1;
   for (const NoiseLaw& draw : law.draws) {
-    times.settings[Quickest(draw, settings)].best_share +=
+    times.settings[Quickest(draw, settings, advised)].best_share +=
         1 / static_cast<double>(law.draws.size());
   }
   return times;

@@ -25,7 +25,8 @@ struct TargetTime {
   // Seconds; in the unit of S_min where that is not known. The interval, 95 %, is of the law alone:
   // it has no width where nothing is known of that.
   study::Interval time;
-  // Of the draws of the law in how many no setting is quicker; 0 or 1 without draws.
+  // Of the draws of the law in how many no setting that may be advised is quicker; 0 or 1 without
+  // draws.
   double best_share = 0;
 };
 
@@ -36,7 +37,9 @@ struct TargetTimes {
   size_t best = 0;
 };
 
-// Precondition: at least one setting.
-TargetTimes PredictTimes(const UncertainLaw& law, const std::vector<Setting>& settings);
+// Precondition: at least one setting. The quickest is one of those with an SGD batch of at most
+// `most_advised`, where there are such.
+TargetTimes PredictTimes(const UncertainLaw& law, const std::vector<Setting>& settings,
+                         std::optional<int64_t> most_advised = std::nullopt);
 
 }  // namespace syncbn::forecast

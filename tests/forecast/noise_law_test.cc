@@ -54,6 +54,20 @@ TEST(NoiseLaw, CannotBeToldFromOneBatchOrWhereStepsFallWithItInFull) {
   EXPECT_THROW(FitLaw(full), Error);
 }
 
+TEST(NoiseLaw, HasNoIntervalWhereResamplesHaveNoUpperEnd) {
+  // With the first two seeds steps fall as fast as the batch grows, with the third they do not.
+  std::vector<CountedTrial> trials;
+  for (const uint64_t seed : {1, 2, 3}) {
+    trials.push_back({64, seed, 1000});
+    trials.push_back({128, seed, seed == 3 ? 800.0 : 498.0});
+  }
+  const UncertainLaw law = FitLaw(trials);
+  EXPECT_GT(law.estimate.noise_scale, 0);
+  EXPECT_TRUE(law.draws.empty()) << "those without the largest scales are no interval";
+  EXPECT_NE(law.no_draws.find("steps fall as fast as the SGD batch grows"), std::string::npos)
+      << law.no_draws;
+}
+
 TEST(NoiseLaw, OfAnIntervalGoesThroughTheStepsThatWereCounted) {
   const UncertainLaw law = LawOf({200, 400, 800}, CountedSteps{.batch = 400, .steps = 1000});
   EXPECT_FALSE(law.relative);

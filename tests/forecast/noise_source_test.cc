@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "config/run_file.h"
+#include "forecast/time_to_target.h"
 #include "study/plan.h"
 #include "study/result_log.h"
 #include "study/study_folder.h"
@@ -118,9 +120,13 @@ class StudyFolder {
     WriteFileAtomically(path() / study::kResultsFile, "");
   }
   const std::filesystem::path& path() const { return folder_.path(); }
-  // Every trial reaches the target after the law's steps, times 1 + seed / 100; those of `missed`
-  // never.
-  void Fill(const NoiseLaw& law, int64_t missed = 0) {
+  // Every trial reaches the target after the law's steps, times 1 + seed / 100, but for those with
+  // that `misses`, which end after `end` steps.
+  void Fill(
+      const NoiseLaw& law,
+      const std::function<bool(int64_t batch, uint64_t seed)>& misses =
+          [](int64_t, uint64_t) { return false; },
+      int64_t end = 100) {
     const study::Plan plan(study::LoadStoredStudy(path()));
     std::string lines;
     for (const study::Trial& trial : plan.FirstTrials()) {
@@ -128,9 +134,10 @@ class StudyFolder {
       const int64_t batch = run.cluster().replicas() * run.cluster().batch_per_replica(0);
       const double steps =
           law.Steps(static_cast<double>(batch)) * (1 + 0.01 * static_cast<double>(trial.seed));
-      study::TrialRecord record{.steps = 100000, .classes = 10};
+      const bool missed = misses(batch, trial.seed);
+      study::TrialRecord record{.steps = missed ? end : 100000, .classes = 10};
       record.test.push_back(
-          {.steps = std::llround(steps), .accuracy = batch == missed ? 0.1 : 0.9});
+          {.steps = missed ? end : std::llround(steps), .accuracy = missed ? 0.1 : 0.9});
       lines += study::ToJsonLine(plan.IdOf(trial), record);
     }
     WriteFileAtomically(path() / study::kResultsFile, lines);
@@ -146,16 +153,63 @@ constexpr const char* kTarget =
 
 TEST(NoiseSource, OfAStudyIsTheLawOfItsStepsToTheTarget) {
   StudyFolder study(kBatches, kTarget);
-  study.Fill({.steps_min = 10000, .noise_scale = 64}, /*missed=*/16);
+  study.Fill({.steps_min = 10000, .noise_scale = 64},
+             [](int64_t batch, uint64_t) { return batch == 16; });
   const NoiseSource source = FromFolder(study.path(), std::nullopt, "");
   EXPECT_NEAR(source.law.estimate.noise_scale, 64, 0.1);
   EXPECT_NEAR(source.law.estimate.steps_min, 10200, 10);
   EXPECT_FALSE(source.law.draws.empty());
   EXPECT_LE(source.noise_scale.low, source.noise_scale.estimate);
   EXPECT_THAT(source.description,
-              HasSubstr("steps to half in 9 trials at 4 SGD batches; 3 trials did not reach it"));
+              HasSubstr("steps to half in 9 trials at SGD batches of 32, 64, 128; not used, as not "
+                        "all trials reached it: 16 (3 of 3 trials did not reach it in 100 steps)"));
+  EXPECT_EQ(source.largest_batch, 128);
+  EXPECT_EQ(source.contradiction, "") << "100 steps are fewer than the law has";
   EXPECT_THROW(FromFolder(study.path(), 0.5, ""), Error);
   EXPECT_THROW(FromFolder(study.path(), std::nullopt, "third"), Error);
+}
+
+TEST(NoiseSource, ABatchThatSomeTrialsDidNotReachIsNotThatOfTheLuckyOnes) {
+  StudyFolder study(kBatches, kTarget);
+  study.Fill({.steps_min = 10000, .noise_scale = 64},
+             [](int64_t batch, uint64_t seed) { return batch == 128 && seed > 1; });
+  const NoiseSource source = FromStudy(study.path(), "");
+  EXPECT_THAT(
+      source.description,
+      HasSubstr("9 trials at SGD batches of 16, 32, 64; not used, as not all trials reached "
+                "it: 128 (2 of 3 trials did not reach it in 100 steps)"));
+  EXPECT_EQ(source.largest_batch, 64);
+}
+
+TEST(NoiseSource, ALawThatHasFewerStepsThanTrialsRanInVainContradictsTheStudy) {
+  StudyFolder study(kBatches, kTarget);
+  study.Fill(
+      {.steps_min = 10000, .noise_scale = 64}, [](int64_t batch, uint64_t) { return batch >= 64; },
+      40000);
+  const NoiseSource source = FromStudy(study.path(), "");
+  EXPECT_EQ(source.largest_batch, 32);
+  EXPECT_THAT(
+      source.contradiction,
+      HasSubstr("steps at an SGD batch of 64 (3 of 3 trials did not reach it in 40000 steps)"));
+  EXPECT_EQ(source.most_advised(), 32);
+  const TargetTimes times =
+      PredictTimes(source.law, {{16, 1, 1}, {32, 1, 1}, {64, 1, 1}}, source.most_advised());
+  EXPECT_EQ(times.settings[times.best].setting.sgd_batch, 32);
+  EXPECT_EQ(PredictTimes(source.law, {{16, 1, 1}, {32, 1, 1}, {64, 1, 1}}).best, 2u);
+}
+
+TEST(NoiseSource, AStudyOfOneBatchThatAllReachedIsRefusedAndSaysWhyOfTheOthers) {
+  StudyFolder study(kBatches, kTarget);
+  study.Fill({.steps_min = 10000, .noise_scale = 64},
+             [](int64_t batch, uint64_t seed) { return batch > 32 || (batch == 32 && seed == 1); });
+  try {
+    FromStudy(study.path(), "");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(error.message(), HasSubstr("reached half at one SGD batch (16)"));
+    EXPECT_THAT(error.message(), HasSubstr("32 (1 of 3 trials did not reach it in 100 steps), 64"));
+  }
 }
 
 TEST(NoiseSource, AStudyThatCannotTellIsRefused) {

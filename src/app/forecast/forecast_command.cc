@@ -200,7 +200,7 @@ void Forecast(const Arguments& arguments) {
                   "none of the SGD batches can be shared out to the replicas of these processes "
                   "evenly; give others with --sgd-batches");
     }
-    times = forecast::PredictTimes(source->law, settings);
+    times = forecast::PredictTimes(source->law, settings, source->most_advised());
   }
   if (arguments.json) {
     Say(stdout, "%s", ForecastJson(profile, rows, source, times).c_str());

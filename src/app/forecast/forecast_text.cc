@@ -53,6 +53,10 @@ std::string FreeSizeText(const forecast::FreeNormBatch& free) {
   return samples;
 }
 
+bool IsExtrapolated(const forecast::NoiseSource& source, int64_t sgd_batch) {
+  return source.largest_batch > 0 && sgd_batch > source.largest_batch;
+}
+
 }  // namespace
 
 std::string MeasuredText(const forecast::MachineProfile& profile, const std::string& from) {
@@ -208,8 +212,11 @@ std::string TargetText(const forecast::NoiseSource& source, const forecast::Targ
     columns.push_back({.header = "on " + std::to_string(count), .right = true});
   }
   Table table(columns);
+  bool marked = false;
   for (const auto& [batch, row] : by_batch) {
-    std::vector<Cell> cells = {{std::to_string(batch)}};
+    const bool extrapolated = IsExtrapolated(source, batch);
+    marked |= extrapolated;
+    std::vector<Cell> cells = {{std::to_string(batch) + (extrapolated ? "*" : "")}};
     if (!relative) cells.push_back({Format("%.0f", row.begin()->second->steps)});
     for (const int count : processes) {
       const auto found = row.find(count);
@@ -232,7 +239,17 @@ std::string TargetText(const forecast::NoiseSource& source, const forecast::Targ
                      (known ? Format(" (%.4g to %.4g)", scale.low, scale.high) : "");
   if (!relative) text += Format(", S_min = %.4g", source.law.estimate.steps_min);
   text += ", from " + source.description;
-  text = config::WrapText(text, kForecastWidth, 0) + "\n\n" + table.Render(terminal) + "\n";
+  text = config::WrapText(text, kForecastWidth, 0) + "\n\n" + table.Render(terminal);
+  if (marked) {
+    text += "* extrapolated: beyond " + std::to_string(source.largest_batch) +
+            ", the largest SGD batch that the law rests on\n";
+  }
+  text += "\n";
+  if (!source.contradiction.empty()) {
+    const std::string warning = "Caution: " + source.contradiction + ". No SGD batch beyond " +
+                                std::to_string(source.largest_batch) + " is advised.";
+    text += config::WrapText(warning, kForecastWidth, 0) + "\n";
+  }
   std::string quickest = "Quickest: an SGD batch of " + Plural(best.setting.sgd_batch, "sample") +
                          " on " + Plural(best.setting.processes, "process");
   if (!relative) {
@@ -242,9 +259,15 @@ std::string TargetText(const forecast::NoiseSource& source, const forecast::Targ
       quickest += " (95 %: " + TimeText(best.time.low) + " to " + TimeText(best.time.high) + ")";
     }
   }
+  if (IsExtrapolated(source, best.setting.sgd_batch)) {
+    quickest += std::string(", which is extrapolated") +
+                (source.contradiction.empty() ? "" : " by a law that contradicts the study");
+  }
   if (source.law.draws.empty()) {
-    return text + config::WrapText(quickest, kForecastWidth, 0) +
-           ".\nHow certain that is is not known: the noise scale has no interval.\n";
+    const std::string& why = source.law.no_draws;
+    quickest += ". How certain that is is not known: the noise scale has no interval" +
+                (why.empty() ? "" : ", as " + why) + ".";
+    return text + config::WrapText(quickest, kForecastWidth, 0) + "\n";
   }
   std::vector<const forecast::TargetTime*> likely;
   for (const forecast::TargetTime& one : times.settings) {
@@ -315,6 +338,8 @@ std::string ForecastJson(const forecast::MachineProfile& profile,
               {"from", source->description},
               {"noise_scale", interval(source->noise_scale)}};
   if (!source->law.relative) law["steps_min"] = source->law.estimate.steps_min;
+  if (source->largest_batch > 0) law["largest_sgd_batch"] = source->largest_batch;
+  if (!source->contradiction.empty()) law["contradiction"] = source->contradiction;
   text += law.dump() + "\n";
   for (size_t i = 0; i < times.settings.size(); ++i) {
     const forecast::TargetTime& one = times.settings[i];
@@ -325,6 +350,7 @@ std::string ForecastJson(const forecast::MachineProfile& profile,
     // Without a unit of its steps, of S_min steps.
     if (!source->law.relative) json["steps"] = one.steps;
     json[source->law.relative ? "relative_seconds" : "seconds"] = interval(one.time);
+    json["extrapolated"] = IsExtrapolated(*source, one.setting.sgd_batch);
     json["best"] = i == times.best;
     json["best_share"] = one.best_share;
     text += json.dump() + "\n";
