@@ -8,6 +8,7 @@
 
 #include "study/outlook.h"
 #include "study/plan.h"
+#include "study/statistics/interval.h"
 
 namespace syncbn::study {
 
@@ -18,10 +19,19 @@ struct CellFigure {
   std::map<uint64_t, double> ends = {};
   int not_reached = 0, failed = 0, diverged = 0;
   std::vector<std::string> ids;
+  // The smallest and the largest that the measure can be.
+  PossibleRange possible = {};
 
   std::vector<double> Values() const;
+  // Of two samples or more: the mean's, as far as it is possible.
+  Interval MeanOf() const;
   // "97.12 % [96.90, 97.30]"; "not reached by 2 of 5"; "-" where there is none.
   std::string Text(const std::string& measure) const;
+  // As Text; of fewer seeds than a verdict should have without the interval: "97.12 % of 2 seeds".
+  std::string HeadText(const std::string& measure) const;
+
+ private:
+  std::string Text(const std::string& measure, bool with_interval) const;
 };
 CellFigure FigureOf(const Plan& plan, const Outlook& outlook, size_t cell,
                     const std::string& measure);

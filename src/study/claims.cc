@@ -236,9 +236,9 @@ class Judging {
   }
 
   void Note(size_t seeds, const std::string& each) {
-    constexpr size_t kFewest = 5;  // seeds that a verdict should have
     std::string text = Plural(static_cast<long long>(seeds), "seed");
-    if (seeds < kFewest) text += ", fewer than a verdict should have (5)";
+    if (seeds < kFewestSeeds)
+      text += ", fewer than a verdict should have (" + std::to_string(kFewestSeeds) + ")";
     if (!each.empty()) text += ", " + each;
     if (diverged_ > 0) text += "; " + Plural(diverged_, "trial") + " diverged";
     const bool values = claim_.has_along() && claim_.along().take() != v1::TAKE_BEST;

@@ -259,8 +259,22 @@ bool IsTime(const std::string& measure) {
   return Contains(TimeMeasures(), measure) || measure.starts_with("seconds_to ");
 }
 
+PossibleRange PossibleRangeOf(const std::string& measure) {
+  if (IsFigure(measure) || measure == "gap" || measure.ends_with("running_gap") ||
+      measure == "tuned") {
+    return {};
+  }
+  const bool share = IsAccuracy(measure) || measure == "diverged" || measure == "statistics_share";
+  // Losses, counts, sizes and times.
+  return {.low = 0, .high = share ? 1 : std::numeric_limits<double>::infinity()};
+}
+
+bool IsAccuracy(const std::string& measure) {
+  return Contains(ResultMeasures(), measure) && measure.find("accuracy") != std::string::npos;
+}
+
 bool MoreIsBetter(const std::string& measure) {
-  return measure.find("accuracy") != std::string::npos || measure == "samples_per_second";
+  return IsAccuracy(measure) || measure == "samples_per_second";
 }
 
 }  // namespace syncbn::study

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -96,6 +97,14 @@ const std::vector<std::string>& SizeMeasures();
 bool IsTime(const std::string& measure);
 // The probe's name, where the measure is one of its figures: "landscape".
 std::optional<std::string> ProbeOf(const std::string& measure);
+// The smallest and the largest that a measure can be, whatever the run: no interval goes beyond.
+struct PossibleRange {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+};
+PossibleRange PossibleRangeOf(const std::string& measure);
+// A share of samples; steps to a target of that name are none.
+bool IsAccuracy(const std::string& measure);
 // Whether more of it is better.
 bool MoreIsBetter(const std::string& measure);
 

@@ -6,7 +6,6 @@
 
 #include "base/text.h"
 #include "study/measures.h"
-#include "study/statistics/interval.h"
 
 namespace syncbn::study {
 namespace {
@@ -44,7 +43,7 @@ std::vector<PlottedMeasure> Plotted(const v1::StudySpec& study) {
   for (const std::string& measure : AskedMeasures(study)) {
     const bool known =
         std::ranges::any_of(all, [&](const PlottedMeasure& one) { return one.name == measure; });
-    const bool accuracy = measure.find("accuracy") != std::string::npos;
+    const bool accuracy = IsAccuracy(measure);
     if (known) continue;
     all.push_back({measure, measure, Plain(measure, accuracy ? "%" : ""), accuracy ? 100.0 : 1.0});
   }
@@ -77,7 +76,7 @@ document::Point PointOf(const CellFigure& figure, double x, double factor) {
   }
   const std::vector<double> values = figure.Values();
   if (values.size() >= 2) {
-    const Interval interval = MeanInterval(values);
+    const Interval interval = figure.MeanOf();
     point.y = interval.estimate * factor;
     point.interval = document::Interval{interval.low * factor, interval.high * factor};
   } else if (!values.empty()) {

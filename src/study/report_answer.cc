@@ -121,7 +121,7 @@ std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
     // What was cut off may have come first.
     const std::string of = others.cut_off > 0 ? " of the cells that reach it with each seed" : "";
     answer.push_back(words + of + joint + NameOf(plan, *cell) + TunedText(plan, outlook, *cell) +
-                     ": " + FigureOf(plan, outlook, *cell, measure).Text(measure) +
+                     ": " + FigureOf(plan, outlook, *cell, measure).HeadText(measure) +
                      OthersText(others) + ".");
   };
   if (plan.file().spec.targets_size() > 0) {

@@ -167,7 +167,7 @@ class Charts {
     document::LineChart plot{
         .x = Plain(tune.path()), .y = Plain(tune.measure()), .series = {}, .references = {}};
     plot.x.scale = document::AxisScale::kLog10;
-    const double factor = tune.measure().ends_with("accuracy") ? 100 : 1;
+    const double factor = IsAccuracy(tune.measure()) ? 100 : 1;
     if (factor != 1) plot.y.unit = "%";
     std::vector<document::Series> all;
     for (size_t cell = 0; cell < outlook_.tuned().size(); ++cell) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <vector>
 
+#include "study/cell_figure.h"
 #include "tests/study/support.h"
 
 namespace syncbn::study {
@@ -105,6 +106,24 @@ TEST(AnswerOfAReport, TellsCellsThatAllReachApartByTheirDifferences) {
               EndsWith("; the seeds tell it apart from the other cell."));
   EXPECT_THAT(Study({63, 62, 65, 60, 63}, {83, 52, 85, 50, 84}).First(),
               EndsWith("; the seeds do not tell it apart from the other cell."));
+}
+
+TEST(AnswerOfAReport, ShowsNoIntervalOfFewerSeedsThanAVerdictShouldHave) {
+  EXPECT_THAT(Study({8, 24}, {83, 82}).First(),
+              StartsWith("Reaches half in the fewest steps: batch 2: 16 of 2 seeds; "));
+}
+
+TEST(FigureOfACell, HasNoIntervalBeyondWhatItsMeasureCanBe) {
+  const auto figure = [](const std::string& measure, double low, double high) {
+    CellFigure cell{.samples = {{1, low}, {2, high}}, .possible = PossibleRangeOf(measure)};
+    return cell.Text(measure);
+  };
+  EXPECT_EQ(figure("steps_to half", 8, 24), "16 [0, 117.6]");
+  EXPECT_EQ(figure("test_accuracy", 0.1, 0.2), "15.00 % [0.00, 78.53]");
+  EXPECT_EQ(figure("test_accuracy", 0.9, 0.8), "85.00 % [21.47, 100.00]");
+  EXPECT_EQ(figure("gap", -1, 1), "0 [-12.71, 12.71]") << "a gap can be anything";
+  // A target may have a name of this kind: its steps are no share.
+  EXPECT_EQ(figure("steps_to test_accuracy", 20, 24), "22 [0, 47.41]");
 }
 
 }  // namespace

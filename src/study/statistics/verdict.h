@@ -1,6 +1,7 @@
 // What a study says of a claim: by a rule that was written down before it ran, from an interval.
 #pragma once
 
+#include <cstddef>
 #include <limits>
 #include <string_view>
 
@@ -8,6 +9,9 @@
 #include "study/statistics/interval.h"
 
 namespace syncbn::study {
+
+// Seeds that a verdict should have.
+inline constexpr size_t kFewestSeeds = 5;
 
 enum class Verdict {
   kSupported,
