@@ -89,6 +89,10 @@ class Judging {
     } catch (const Error& error) {  // too few samples, or none that can be compared so
       judgement_.why = error.message();
     }
+    if (judgement_.of_few_seeds() && HasNoWidth(judgement_.interval)) {
+      judgement_.verdict = Verdict::kInconclusive;
+      judgement_.samples += "; they are all alike, which of so few is no proof";
+    }
     if (claim_.control() != v1::OUTCOME_UNSPECIFIED) {
       const Verdict must =
           claim_.control() == v1::OUTCOME_SUPPORTED ? Verdict::kSupported : Verdict::kRefuted;
@@ -237,7 +241,10 @@ class Judging {
 
   void Note(size_t seeds, const std::string& each) {
     std::string text = Plural(static_cast<long long>(seeds), "seed");
-    if (seeds < kFewestSeeds)
+    // What a run sends and holds is the same with every seed.
+    const bool exact = std::ranges::find(SizeMeasures(), claim_.measure()) != SizeMeasures().end();
+    if (!exact) judgement_.seeds = seeds;
+    if (!exact && seeds < kFewestSeeds)
       text += ", fewer than a verdict should have (" + std::to_string(kFewestSeeds) + ")";
     if (!each.empty()) text += ", " + each;
     if (diverged_ > 0) text += "; " + Plural(diverged_, "trial") + " diverged";
@@ -304,6 +311,13 @@ std::string FigureText(const v1::ClaimSpec& claim) {
             " minus " + WhereText(claim.less().against());
   }
   return text;
+}
+
+std::string FewSeedsText(std::span<const Judgement> judgements) {
+  const auto few = std::ranges::count_if(judgements, &Judgement::of_few_seeds);
+  if (few == 0) return "";
+  return std::to_string(few) + " of these verdicts " + (few == 1 ? "rests" : "rest") +
+         " on fewer seeds than a verdict should have (" + std::to_string(kFewestSeeds) + ").";
 }
 
 std::vector<Judgement> Judge(const Plan& plan, const Outlook& outlook) {

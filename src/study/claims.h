@@ -1,6 +1,7 @@
 // What a study says of its claims, by the rules that stood in its file before it ran.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct Judgement {
   std::string why;
   // "supported where ... ; refuted where ..."
   std::string rule;
+  // Behind the interval; 0: the figure is exact, whatever the seeds.
+  size_t seeds = 0;
   // "test_accuracy: batch 32 minus batch 2"
   std::string figure;
   Interval interval;
@@ -28,10 +31,17 @@ struct Judgement {
   std::string samples;
   // False for a negative control that came out otherwise than it must.
   bool as_it_must = true;
+
+  // Its verdict rests on fewer seeds than one should have.
+  bool of_few_seeds() const { return verdict && seeds > 0 && seeds < kFewestSeeds; }
 };
 
-// In the order of the study file.
+// In the order of the study file. Fewer than kFewestSeeds seeds without any spread are
+// inconclusive, but for figures that are exact.
 std::vector<Judgement> Judge(const Plan& plan, const Outlook& outlook);
+
+// "2 of these verdicts rest on fewer seeds than a verdict should have (5)."; empty: none does.
+std::string FewSeedsText(std::span<const Judgement> judgements);
 
 // "supported where the whole interval is above 0.01, ..."
 std::string RuleText(const v1::ClaimSpec& claim);

@@ -17,7 +17,10 @@ std::string FigureText(const Judgement& judgement) {
 }
 
 std::string OutcomeText(const Judgement& judgement) {
-  const std::string word = document::OutcomeWord(OutcomeOf(judgement));
+  std::string word = document::OutcomeWord(OutcomeOf(judgement));
+  if (judgement.of_few_seeds()) {
+    word += ", of " + Plural(static_cast<long long>(judgement.seeds), "seed");
+  }
   if (judgement.claim->control() == v1::OUTCOME_UNSPECIFIED) return word;
   return word + (judgement.as_it_must ? " (control, as it must)" : " (control, and must not be)");
 }
@@ -91,6 +94,7 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
     sections.push_back(std::move(section));
   }
   page.answer = {CountText(all, false), CountText(all, true)};
+  if (const std::string few = FewSeedsText(all); !few.empty()) page.answer.push_back(few);
   if (!table.rows.empty()) {
     page.sections.push_back({.heading = "All claims", .blocks = {std::move(table)}});
   }

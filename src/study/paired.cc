@@ -40,4 +40,10 @@ Interval PairedInterval(std::span<const double> a, std::span<const double> b, bo
   return interval;
 }
 
+bool HasNoWidth(const Interval& interval) {
+  const double width = interval.high - interval.low;
+  return std::isfinite(width) &&
+         width <= 1e-9 * std::max(std::abs(interval.low), std::abs(interval.high));
+}
+
 }  // namespace syncbn::study

@@ -36,4 +36,7 @@ struct OpenSides {
 Interval PairedInterval(std::span<const double> a, std::span<const double> b, bool ratio,
                         const OpenSides& open);
 
+// To rounding. Of seeds: they say nothing of what a further one would give, and few are soon alike.
+bool HasNoWidth(const Interval& interval);
+
 }  // namespace syncbn::study

@@ -44,6 +44,7 @@ struct Others {
   int64_t cut_off = 0;           // of `alike`: not all of their seeds reached it before their end
   // Of the only other cell, where some of its seeds did not reach it: "3 of 5 seeds of batch 2".
   std::string missed;
+  size_t seeds = 0;  // of the best
 };
 
 enum class Relation { kUnknown, kToldApart, kAlike };
@@ -63,13 +64,15 @@ Relation RelationOf(const CellFigure& best, const CellFigure& other) {
   }
   if (a.size() < 2) return Relation::kAlike;
   const Interval interval = PairedInterval(a, b, /*ratio=*/false, {.below = !other.ends.empty()});
-  return interval.low <= 0 && interval.high >= 0 ? Relation::kAlike : Relation::kToldApart;
+  const bool no_proof = a.size() < kFewestSeeds && HasNoWidth(interval);
+  return no_proof || (interval.low <= 0 && interval.high >= 0) ? Relation::kAlike
+                                                               : Relation::kToldApart;
 }
 
 Others OthersThan(const Plan& plan, const Outlook& outlook, size_t best,
                   const std::string& measure) {
   const CellFigure reference = FigureOf(plan, outlook, best, measure);
-  Others others;
+  Others others{.seeds = reference.samples.size()};
   for (size_t cell = 0; cell < plan.cells().size(); ++cell) {
     if (cell == best) continue;
     const CellFigure figure = FigureOf(plan, outlook, cell, measure);
@@ -90,15 +93,19 @@ Others OthersThan(const Plan& plan, const Outlook& outlook, size_t best,
 
 std::string OthersText(const Others& others) {
   if (others.cells == 0) return "";
+  const std::string few =
+      others.seeds < kFewestSeeds && others.alike < others.cells
+          ? ", fewer than a verdict should have (" + std::to_string(kFewestSeeds) + "),"
+          : "";
   if (others.cells == 1) {
-    std::string text = std::string("; the seeds ") + (others.alike == 0 ? "tell" : "do not tell") +
+    std::string text = "; the seeds" + few + (others.alike == 0 ? " tell" : " do not tell") +
                        " it apart from the other cell";
     if (others.missed.empty()) return text;
     return text + ": " + others.missed + " did not reach it before their end" +
            (others.alike == 0 ? "" : ", so which comes first is not known");
   }
-  if (others.alike == 0) return "; the seeds tell it apart from each of the others";
-  std::string text = "; the seeds do not tell it apart from " +
+  if (others.alike == 0) return "; the seeds" + few + " tell it apart from each of the others";
+  std::string text = "; the seeds" + few + " do not tell it apart from " +
                      (others.alike == others.cells ? "any" : std::to_string(others.alike)) +
                      " of the other " + Plural(others.cells, "cell");
   if (others.cut_off > 0) {
@@ -167,6 +174,7 @@ std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
     if (std::ranges::any_of(judgements, [](const auto& one) { return !one.as_it_must; })) {
       sentence += " A negative control has not come out as it must: nothing here is proved.";
     }
+    if (const std::string few = FewSeedsText(judgements); !few.empty()) sentence += " " + few;
     answer.push_back(std::move(sentence));
   }
   return answer;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 
+#include "study/overview.h"
 #include "study/report.h"
 #include "study/trials_csv.h"
 #include "tests/study/support.h"
@@ -13,9 +14,11 @@ namespace syncbn::study {
 namespace {
 
 // Accuracy 0.5 + seed / 100 at the level's index times `step` more.
-Judgement JudgeOne(const std::string& claim, double step, bool diverge_last = false) {
-  const Plan plan(testing::Parse(testing::SmallStudy(
-      "targets:\n  - {name: half, metric: test_accuracy, at_least: 0.5}\nclaims:\n" + claim)));
+Judgement JudgeOne(const std::string& claim, double step, bool diverge_last = false,
+                   size_t seeds = 3) {
+  const std::string study = testing::SmallStudy(
+      "targets:\n  - {name: half, metric: test_accuracy, at_least: 0.5}\nclaims:\n" + claim);
+  const Plan plan(testing::Parse(testing::OfSeeds(study, seeds)));
   const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
     if (diverge_last && trial.cell == 2) {
       return TrialRecord{
@@ -115,8 +118,8 @@ TEST(Claims, SettingsThatAreLeftOpenAreNoFurtherEvidence) {
 TEST(Claims, AnAxisOfNumbersIsFollowedByRankAndBySlope) {
   const char* rank =
       "  - {text: grows, compare: rank_correlation, over: batch, supported: {above: 0.5}}\n";
-  EXPECT_EQ(JudgeOne(rank, 0.1).verdict, Verdict::kSupported);
-  EXPECT_EQ(JudgeOne(rank, -0.1).verdict, Verdict::kRefuted);
+  EXPECT_EQ(JudgeOne(rank, 0.1, false, 5).verdict, Verdict::kSupported);
+  EXPECT_EQ(JudgeOne(rank, -0.1, false, 5).verdict, Verdict::kRefuted);
   const char* slope =
       "  - {text: slope, compare: log_slope, over: batch, supported: {above: 0.05, below: 0.5}, "
       "refuted: {below: 0}}\n";
@@ -124,17 +127,70 @@ TEST(Claims, AnAxisOfNumbersIsFollowedByRankAndBySlope) {
   EXPECT_EQ(JudgeOne(slope, -0.1).verdict, Verdict::kRefuted);
 }
 
+TEST(Claims, FewSeedsThatAreAllAlikeAreNoProof) {
+  const char* rank =
+      "  - {text: grows, compare: rank_correlation, over: batch, supported: {above: 0.5}}\n";
+  const Judgement few = JudgeOne(rank, 0.1);
+  EXPECT_EQ(few.interval.low, few.interval.high);
+  EXPECT_EQ(few.verdict, Verdict::kInconclusive);
+  EXPECT_EQ(few.seeds, 3u);
+  EXPECT_TRUE(few.of_few_seeds());
+  EXPECT_TRUE(few.samples.ends_with("; they are all alike, which of so few is no proof"))
+      << few.samples;
+  EXPECT_FALSE(JudgeOne(rank, 0.1, false, 5).of_few_seeds());
+  // Of equivalence, too.
+  const Plan plan(
+      testing::Parse(testing::SmallStudy("claims:\n  - {text: same, arm: {batch: 8}, against: "
+                                         "{batch: 2}, equivalent_within: 0.1}\n")));
+  const auto results =
+      testing::ResultsOf(plan, [](const Trial&) { return testing::Finished(0.2, 0.3); });
+  EXPECT_EQ(Judge(plan, Outlook(plan, results)).at(0).verdict, Verdict::kInconclusive);
+}
+
+TEST(Claims, FiguresThatAreTheSameWithEverySeedNeedNotManyOfThem) {
+  const Plan plan(testing::Parse(testing::SmallStudy(
+      "claims:\n  - {text: more, measure: parameters, arm: {batch: 8}, against: {batch: 2}, "
+      "supported: {below: 1}}\n")));
+  const auto results = testing::ResultsOf(plan, [](const Trial&) {
+    TrialRecord record = testing::Finished(0.2, 0.3);
+    record.sizes = {{"parameters", 100}};
+    return record;
+  });
+  const Judgement judgement = Judge(plan, Outlook(plan, results)).at(0);
+  EXPECT_EQ(judgement.verdict, Verdict::kSupported);
+  EXPECT_FALSE(judgement.of_few_seeds());
+  EXPECT_EQ(judgement.samples, "3 seeds");
+}
+
+TEST(Claims, ReportAndOverviewSayWhichVerdictsAreOfFewSeeds) {
+  const Plan plan(testing::Parse(testing::SmallStudy(std::string("claims:\n") + kMore)));
+  const auto results = testing::ResultsOf(plan, [](const Trial& trial) {
+    return testing::Finished(0.2, 0.3 + 0.1 * static_cast<double>(trial.cell) +
+                                      0.001 * static_cast<double>(trial.seed * trial.cell));
+  });
+  const Outlook outlook(plan, results);
+  const std::string said =
+      "1 of these verdicts rests on fewer seeds than a verdict should have (5).";
+  EXPECT_EQ(MakeReport(plan, outlook, {}).answer.back(), "Of 1 claim: 1 supported. " + said);
+  const document::Document page = MakeOverview({{&plan, &outlook, ""}}, "one", {});
+  EXPECT_EQ(page.answer.back(), said);
+  const auto& table = std::get<document::Table>(page.sections.at(0).blocks.at(0));
+  EXPECT_EQ(table.rows.at(0).cells.at(2), "supported, of 3 seeds");
+}
+
 // Axis rate 0.1, 1, 10 and case A, B; accuracy by `accuracy(case, rate, seed)`.
 Judgement JudgeRates(const std::string& claim,
                      const std::function<double(int which, double rate, uint64_t seed)>& accuracy) {
-  const Plan plan(testing::Parse(
-      testing::SmallStudy(R"(  - {name: rate, path: train.learning_rate.base, values: [0.1, 0.5, 1, 10]}
+  const Plan plan(testing::Parse(testing::OfSeeds(
+      testing::SmallStudy(
+          R"(  - {name: rate, path: train.learning_rate.base, values: [0.1, 0.5, 1, 10]}
   - {name: case, cases: [{name: A}, {name: B, set: {model.hidden: [5]}}]}
 skip:
   - {where: {batch: 2}}
   - {where: {batch: 4}}
 claims:
-)" + claim)));
+)" + claim),
+      5)));
   const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
     const Cell& cell = plan.cells()[trial.cell];
     return testing::Finished(0.1,
@@ -165,7 +221,7 @@ TEST(Claims, TheLargestValueAtWhichSomethingHoldsIsFoundForEachSeed) {
   EXPECT_NEAR(open.interval.low, 100, 1e-9);
   EXPECT_EQ(open.verdict, Verdict::kSupported);
   EXPECT_TRUE(
-      open.samples.ends_with("3 figures lie beyond the axis: the interval is open on that side"))
+      open.samples.ends_with("5 figures lie beyond the axis: the interval is open on that side"))
       << open.samples;
   // Neither trains at any rate: nothing is known.
   const Judgement none = JudgeRates(claim, [](int, double, uint64_t) { return 0.1; });
@@ -225,12 +281,15 @@ TEST(Claims, ASlopeIsTakenOverTheValuesOfARange) {
 }
 
 TEST(Claims, CasesThatAreNamedByNumbersAreAnAxisOfNumbers) {
-  const Plan plan(testing::Parse(testing::SmallStudy(
-      "  - {name: width, cases: [{name: \"4\", set: {model.hidden: [4]}}, {name: \"8\", set: "
-      "{model.hidden: [8]}}, {name: \"16\", set: {model.hidden: [16]}}]}\n"
-      "skip:\n  - {where: {batch: 2}}\n  - {where: {batch: 4}}\n"
-      "claims:\n  - {text: slope, compare: log_slope, over: width, arm: {batch: 8}, supported: {above: "
-      "-1.1, below: -0.9}, refuted: {above: -0.5}}\n")));
+  const Plan plan(testing::Parse(testing::OfSeeds(
+      testing::SmallStudy(
+          "  - {name: width, cases: [{name: \"4\", set: {model.hidden: [4]}}, {name: \"8\", set: "
+          "{model.hidden: [8]}}, {name: \"16\", set: {model.hidden: [16]}}]}\n"
+          "skip:\n  - {where: {batch: 2}}\n  - {where: {batch: 4}}\n"
+          "claims:\n  - {text: slope, compare: log_slope, over: width, arm: {batch: 8}, supported: "
+          "{above: "
+          "-1.1, below: -0.9}, refuted: {above: -0.5}}\n"),
+      5)));
   const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
     return testing::Finished(0.1, 0.8 / *plan.LevelOf(plan.cells()[trial.cell], 1).number);
   });

@@ -45,9 +45,7 @@ class Study {
   std::string Text() const {
     std::string text =
         testing::SmallStudy(steps_[2].empty() ? "skip:\n  - {where: {batch: 8}}\n" : "") + kTarget;
-    const std::string seeds = "seeds: 3";
-    return text.replace(text.find(seeds), seeds.size(),
-                        "seeds: " + std::to_string(steps_[0].size()));
+    return testing::OfSeeds(text, steps_[0].size());
   }
   std::map<std::string, TrialRecord> Results() const {
     const auto& seeds = plan_.file().seeds;
@@ -111,6 +109,14 @@ TEST(AnswerOfAReport, TellsCellsThatAllReachApartByTheirDifferences) {
 TEST(AnswerOfAReport, ShowsNoIntervalOfFewerSeedsThanAVerdictShouldHave) {
   EXPECT_THAT(Study({8, 24}, {83, 82}).First(),
               StartsWith("Reaches half in the fewest steps: batch 2: 16 of 2 seeds; "));
+}
+
+TEST(AnswerOfAReport, SaysThatFewSeedsTellApartAndThatThoseWhichAreAllAlikeDoNot) {
+  EXPECT_THAT(Study({8, 24}, {83, 98}).First(),
+              EndsWith("; the seeds, fewer than a verdict should have (5), tell it apart from the "
+                       "other cell."));
+  EXPECT_THAT(Study({8, 24}, {16, 32}).First(),
+              EndsWith("; the seeds do not tell it apart from the other cell."));
 }
 
 TEST(FigureOfACell, HasNoIntervalBeyondWhatItsMeasureCanBe) {

@@ -26,6 +26,12 @@ axes:
 )" + more;
 }
 
+// The same with as many seeds.
+inline std::string OfSeeds(std::string study, size_t seeds) {
+  const std::string three = "seeds: 3";
+  return study.replace(study.find(three), three.size(), "seeds: " + std::to_string(seeds));
+}
+
 inline StudyFile Parse(const std::string& text) {
   return ParseStudyFile(text, "study.yaml", std::filesystem::temp_directory_path());
 }
