@@ -360,6 +360,35 @@ TEST_F(StudyTest, AfterCtrlCItEndsWhenTheRanksOfItsTrialsHave) {
   EXPECT_THAT(ProcessesNaming(folder_.path()), testing::IsEmpty());
 }
 
+TEST_F(StudyTest, ARankThatIsKilledIsWhatItsTrialsReasonTells) {
+  WriteFileAtomically(file_, kTwoProcesses);
+  Process process(RunInto("out"));
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  // A rank that has trained a step: before, mpirun says less.
+  const auto trains = [&] {
+    try {
+      for (const auto& entry : fs::recursive_directory_iterator(folder_.path())) {
+        if (entry.path().filename() == "metrics.jsonl" && entry.file_size() > 0) return true;
+      }
+    } catch (const fs::filesystem_error&) {  // something has gone meanwhile
+    }
+    return false;
+  };
+  pid_t rank = 0;
+  while (rank == 0 && std::chrono::steady_clock::now() < end) {
+    ::usleep(20'000);
+    if (!trains()) continue;
+    for (const pid_t one : ProcessesNaming(folder_.path(), process.pid())) {
+      if (ReadFile("/proc/" + std::to_string(one) + "/comm") == "syncbn\n") rank = one;
+    }
+  }
+  ASSERT_NE(rank, 0);
+  ::kill(rank, SIGKILL);
+  EXPECT_EQ(process.Wait().status, 0);
+  EXPECT_THAT(Read("out/results.jsonl"), HasSubstr("of 2 processes: "));
+  EXPECT_THAT(Read("out/results.jsonl"), HasSubstr("exited on signal 9"));
+}
+
 TEST_F(StudyTest, TheFolderOfAnotherStudyIsRefused) {
   ASSERT_EQ(RunProcess(RunInto("out")).status, 0);
   std::string other = kStudy;

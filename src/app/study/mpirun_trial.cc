@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include "app/exit_code.h"
 #include "app/run/subprocess.h"
@@ -39,12 +42,27 @@ class TemporaryFolder {
   fs::path path_;
 };
 
-// The last line that says something.
-std::string LastLine(const std::string& text) {
-  const size_t end = text.find_last_not_of("\n ");
-  if (end == std::string::npos) return "it printed nothing";
-  const size_t begin = text.rfind('\n', end);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - begin);
+// What stands at the end: a line, or what mpirun says in a frame of dashes.
+std::string LastWords(const std::string& text) {
+  const auto is_frame = [](const std::string& line) {
+    return line.find_first_not_of('-') == std::string::npos;
+  };
+  std::string words;
+  bool framed = false;
+  std::vector<std::string> lines;
+  std::istringstream all(text);
+  for (std::string line; std::getline(all, line);) lines.push_back(line);
+  for (; !lines.empty(); lines.pop_back()) {
+    const std::string& line = lines.back();
+    if (line.empty() || is_frame(line)) {
+      if (!words.empty()) break;
+      framed |= !line.empty();
+      continue;
+    }
+    words = words.empty() ? line : line + " " + words;
+    if (!framed) break;
+  }
+  return words.empty() ? "it printed nothing" : words;
 }
 
 }  // namespace
@@ -66,7 +84,7 @@ std::optional<study::TrialRecord> RunUnderMpirun(const v1::RunSpec& run, int pro
   study::TrialRecord record;
   record.end = study::TrialEnd::kFailed;
   record.reason = "exit code " + std::to_string(code) + " of " + Plural(processes, "process") +
-                  ": " + LastLine(ReadFile(log));
+                  ": " + LastWords(ReadFile(log));
   return record;
 }
 
