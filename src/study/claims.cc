@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -93,6 +94,7 @@ class Judging {
       judgement_.verdict = Verdict::kInconclusive;
       judgement_.samples += "; they are all alike, which of so few is no proof";
     }
+    judgement_.by_nothing = !by_nothing_.empty();
     if (claim_.control() != v1::OUTCOME_UNSPECIFIED) {
       const Verdict must =
           claim_.control() == v1::OUTCOME_SUPPORTED ? Verdict::kSupported : Verdict::kRefuted;
@@ -103,11 +105,26 @@ class Judging {
 
  private:
   ArmSamples Of(const Where& where) {
+    LookAtTuning(where);
     ArmSamples samples = SamplesOf(plan_, outlook_, claim_, where);
     diverged_ += samples.diverged;
     at_least_ += samples.at_least;
     at_most_ += samples.at_most;
     return samples;
+  }
+
+  void LookAtTuning(const Where& where) {
+    for (size_t cell = 0; cell < outlook_.tuned().size(); ++cell) {
+      if (outlook_.tuned()[cell].by_nothing.empty()) continue;
+      if (Matches(plan_, plan_.cells()[cell], where)) by_nothing_.insert(cell);
+    }
+  }
+
+  // The cells that nothing was known of when they were given what is tuned.
+  std::string TuningText() const {
+    if (by_nothing_.empty()) return "";
+    return "; the tuning had nothing to choose from in " +
+           Plural(static_cast<long long>(by_nothing_.size()), "cell");
   }
 
   void Compare() {
@@ -220,6 +237,8 @@ class Judging {
   }
 
   void CompareBits() {
+    LookAtTuning(claim_.arm());
+    LookAtTuning(claim_.against());
     const auto arm = TrialsOf(plan_, outlook_, claim_.arm());
     const auto against = TrialsOf(plan_, outlook_, claim_.against());
     int64_t pairs = 0, different = 0;
@@ -235,7 +254,8 @@ class Judging {
     judgement_.level = 0;
     const auto count = static_cast<double>(different);
     judgement_.interval = {.low = count, .estimate = count, .high = count};
-    judgement_.samples = Plural(pairs, "pair") + (first.empty() ? "" : "; the first: " + first);
+    judgement_.samples =
+        Plural(pairs, "pair") + (first.empty() ? "" : "; the first: " + first) + TuningText();
     judgement_.verdict = different == 0 ? Verdict::kSupported : Verdict::kRefuted;
   }
 
@@ -256,7 +276,7 @@ class Judging {
                                    " beyond the axis: the interval is open on that side"
                              : Plural(beyond, "trial") + " did not reach it" + after);
     }
-    judgement_.samples = std::move(text);
+    judgement_.samples = std::move(text) + TuningText();
   }
 
   const Plan& plan_;
@@ -264,6 +284,7 @@ class Judging {
   const v1::ClaimSpec& claim_;
   Judgement judgement_;
   int diverged_ = 0, at_least_ = 0, at_most_ = 0;
+  std::set<size_t> by_nothing_;
 };
 
 }  // namespace

@@ -29,6 +29,8 @@ struct Judgement {
   // What to know of the samples: "5 seeds; 2 trials did not reach it: the interval is open on that
   // side".
   std::string samples;
+  // Cells that it rests on have been tuned by nothing, see Tuned; `samples` says so as well.
+  bool by_nothing = false;
   // False for a negative control that came out otherwise than it must.
   bool as_it_must = true;
 

@@ -31,6 +31,9 @@ struct Tuned {
   std::vector<double> given_up;
   // The best is the first or the last of all that may be tried.
   bool on_edge = false;
+  // Where no trial had anything to choose a value by: why, and what was taken. What the cell's
+  // trials come to is then that of a rate that nothing speaks for.
+  std::string by_nothing;
 };
 
 // All trials that are known by what has ended, in the order of the cells: those that tune, by

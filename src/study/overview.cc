@@ -86,8 +86,11 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
     for (const Judgement& one : judgements) {
       table.rows.push_back(
           {.cells = {spec.name(), one.claim->text(), OutcomeText(one), FigureText(one)},
-           .state = one.as_it_must ? document::RowState::kPlain : document::RowState::kFlagged,
-           .note = one.as_it_must ? "" : "a negative control that came out otherwise"});
+           .state = one.as_it_must && !one.by_nothing ? document::RowState::kPlain
+                                                      : document::RowState::kFlagged,
+           .note = !one.as_it_must  ? "a negative control that came out otherwise"
+                   : one.by_nothing ? "the tuning had nothing to choose from"
+                                    : ""});
       section.blocks.emplace_back(VerdictOf(one, ScaleOf(*part.plan)));
       all.push_back(one);
     }

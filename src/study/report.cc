@@ -50,15 +50,21 @@ document::Table CellTable(const Plan& plan, const Outlook& outlook) {
         row.state = document::RowState::kFlagged;
         row.note = "the best is at the edge of what was tried";
       }
+      if (tuned != nullptr && !tuned->by_nothing.empty()) {
+        row.state = document::RowState::kFlagged;
+        row.note = "nothing to choose from: " + tuned->by_nothing;
+      }
     }
+    std::string diverged;
     for (const std::string& measure : measures) {
       const CellFigure figure = FigureOf(plan, outlook, cell, measure);
       row.cells.push_back(figure.Text(measure));
       if (figure.diverged > 0) {
         row.state = document::RowState::kDiverged;
-        row.note = Plural(figure.diverged, "trial") + " diverged";
+        diverged = Plural(figure.diverged, "trial") + " diverged";
       }
     }
+    if (!diverged.empty()) row.note = diverged + (row.note.empty() ? "" : "; " + row.note);
     table.rows.push_back(std::move(row));
   }
   return table;

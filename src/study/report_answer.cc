@@ -159,6 +159,16 @@ std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
                      " failed, for the reasons below: `syncbn study run` with " +
                      "--retry-failed runs " + (failed == 1 ? "it" : "them") + " again.");
   }
+  std::vector<size_t> by_nothing;
+  for (size_t cell = 0; cell < outlook.tuned().size(); ++cell) {
+    if (!outlook.tuned()[cell].by_nothing.empty()) by_nothing.push_back(cell);
+  }
+  if (!by_nothing.empty()) {
+    const size_t first = by_nothing.front();
+    answer.push_back("The tuning had nothing to choose from in " +
+                     Plural(static_cast<long long>(by_nothing.size()), "cell") + ": in that of " +
+                     NameOf(plan, first) + " " + outlook.tuned()[first].by_nothing + ".");
+  }
   std::vector<std::string> parts;
   for (const char* name : {"supported", "refuted", "inconclusive"}) {
     const auto count = std::ranges::count_if(judgements, [&](const Judgement& one) {

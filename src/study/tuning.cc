@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <vector>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace syncbn::study {
 namespace {
@@ -12,6 +14,8 @@ namespace {
 // What a trial that tunes came to.
 struct Attempt {
   double value = 0;
+  // From the middle of the given grid, in half steps of it.
+  int distance = 0;
   const TrialRecord* record = nullptr;
   double measure = 0;
 };
@@ -25,6 +29,30 @@ bool Better(const Attempt& a, const Attempt& b, bool more) {
   if (std::isnan(a.measure)) return false;
   if (std::isnan(b.measure)) return true;
   return more ? a.measure > b.measure : a.measure < b.measure;
+}
+
+// Whether any can be chosen by what it came to: it finished, and its measure is a number (a target
+// that it did not reach has none).
+bool AnyTells(const std::vector<Attempt>& attempts) {
+  return std::ranges::any_of(attempts, [](const Attempt& one) {
+    return one.record->end == TrialEnd::kFinished && std::isfinite(one.measure);
+  });
+}
+
+// Why none can.
+std::string SilenceText(const std::vector<Attempt>& attempts, const std::string& measure) {
+  const auto ended = [&](TrialEnd end) {
+    return std::ranges::count_if(attempts,
+                                 [&](const Attempt& one) { return one.record->end == end; });
+  };
+  if (ended(TrialEnd::kFinished) == 0) {
+    return ended(TrialEnd::kFailed) == 0     ? "all trials diverged"
+           : ended(TrialEnd::kDiverged) == 0 ? "all trials failed"
+                                             : "all trials failed or diverged";
+  }
+  const size_t to = measure.find("_to ");
+  return to == std::string::npos ? "no trial has the measure " + measure
+                                 : "no trial reached " + measure.substr(to + 4);
 }
 
 class Tuning {
@@ -54,9 +82,10 @@ class Tuning {
     std::vector<Attempt> attempts;
     for (const double value : left) Try(value, rung, attempts);
     if (!AllEnded(attempts)) return false;
-    // Of equals the smallest goes on.
-    std::ranges::stable_sort(
-        attempts, [&](const Attempt& a, const Attempt& b) { return Better(a, b, more_); });
+    // By nothing none is given up.
+    if (!AnyTells(attempts)) return true;
+    std::ranges::stable_sort(attempts,
+                             [&](const Attempt& a, const Attempt& b) { return Before(a, b); });
     const auto share =
         static_cast<size_t>(std::ceil(spec_.halving().keep() * static_cast<double>(left.size())));
     const size_t kept = std::min(left.size(), std::max<size_t>(2, share));
@@ -69,7 +98,15 @@ class Tuning {
     return true;
   }
 
-  // The best of the whole runs; where it is at an end of all that was tried, the next beyond.
+  // Whether `a` is to be chosen before `b`.
+  bool Before(const Attempt& a, const Attempt& b) const {
+    if (Better(a, b, more_)) return true;
+    if (Better(b, a, more_)) return false;
+    return a.distance != b.distance ? a.distance < b.distance : a.value < b.value;
+  }
+
+  // The best of the whole runs; where it alone is so, at an end of all that was tried, the next
+  // beyond.
   void Search() {
     int up = 0, down = 0;
     while (true) {
@@ -77,12 +114,15 @@ class Tuning {
       tuned_.tried.clear();
       for (const Attempt& one : whole_) tuned_.tried.emplace_back(one.value, one.measure);
       if (!AllEnded(whole_)) return;
-      // Of equals the smallest.
       const Attempt* best = &whole_.front();
       for (const Attempt& one : whole_) {
-        if (Better(one, *best, more_)) best = &one;
+        if (Before(one, *best)) best = &one;
       }
-      const bool first = best->value <= grid_.front(), last = best->value >= grid_.back();
+      // One that others equal is no optimum.
+      const bool alone = std::ranges::all_of(
+          whole_, [&](const Attempt& one) { return &one == best || Better(*best, one, more_); });
+      const bool first = alone && best->value <= grid_.front();
+      const bool last = alone && best->value >= grid_.back();
       if ((first && down < spec_.widen()) || (last && up < spec_.widen())) {
         const bool upward = last && up < spec_.widen();
         int& widened = upward ? up : down;
@@ -91,6 +131,11 @@ class Tuning {
       }
       tuned_.value = best->value;
       tuned_.on_edge = first || last;
+      if (!AnyTells(whole_)) {
+        tuned_.by_nothing = SilenceText(whole_, spec_.measure()) + "; " +
+                            FormatDouble(best->value) +
+                            " was taken, nearest to the middle of the grid";
+      }
       return;
     }
   }
@@ -100,19 +145,27 @@ class Tuning {
     const double next = NextOnGrid(grid_, upward);
     if (next == (upward ? grid_.back() : grid_.front())) return false;
     try {
-      Try(next, std::nullopt, whole_);
+      Try(next, std::nullopt, whole_, upward ? static_cast<int>(grid_.size()) : -1);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInvalidArgument) throw;
       return false;
     }
     grid_.insert(upward ? grid_.end() : grid_.begin(), next);
+    if (!upward) ++below_;
     return true;
   }
 
-  void Try(double value, std::optional<int> rung, std::vector<Attempt>& attempts) {
+  // `at`: where the grid as it is has, or would have, the value; it is looked for if not given.
+  void Try(double value, std::optional<int> rung, std::vector<Attempt>& attempts,
+           std::optional<int> at = std::nullopt) {
+    if (!at) at = static_cast<int>(std::ranges::find(grid_, value) - grid_.begin());
+    const int last = static_cast<int>(plan_.file().tuning_grid.size()) - 1;
     const TrialRecord* record =
         add_({.cell = cell_, .seed = spec_.seed(), .tuned = value, .tuning = true, .rung = rung});
-    attempts.push_back({.value = value, .record = record, .measure = std::nan("")});
+    attempts.push_back({.value = value,
+                        .distance = std::abs(2 * (*at - below_) - last),
+                        .record = record,
+                        .measure = std::nan("")});
     if (record == nullptr) return;
     const v1::StudySpec& study = plan_.file().spec;
     attempts.back().measure = MeasureOf(spec_.measure(), *record, study, StatedThresholds(study));
@@ -129,6 +182,8 @@ class Tuning {
   const bool more_;
   // With what it was widened by.
   std::vector<double> grid_;
+  // Of these, those below the given grid.
+  int below_ = 0;
   std::vector<Attempt> whole_;
   Tuned tuned_;
 };

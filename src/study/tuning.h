@@ -1,4 +1,7 @@
-// The value that a cell is given of what is tuned: found by a grid, with one seed.
+// The value that a cell is given of what is tuned: found by a grid, with one seed. Of values that
+// are equally good it is the one nearest to the middle of the given grid in its steps, and of two
+// that are as near the smaller: an end of the grid is the optimum, beyond which the grid is
+// widened, only where it is better than all others.
 #pragma once
 
 #include <functional>

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cmath>
 #include <csignal>
+#include <map>
 #include <mutex>
 #include <set>
 #include <span>
@@ -15,6 +16,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "study/claims.h"
+#include "study/document/markdown.h"
+#include "study/report.h"
 #include "study/trials_csv.h"
 #include "tests/study/support.h"
 #include "tests/support/temp_folder.h"
@@ -366,14 +370,83 @@ TEST(Tuning, WhatFinishedIsBetterThanWhatDivergedWhateverItsMeasure) {
   EXPECT_EQ(outlook.tuned()[0].value, 0.1);
 }
 
-TEST(Tuning, OfEqualsTheSmallestIsTheBest) {
+// With the trials of 0.001, 0.01 ... 10 at these accuracies.
+Tuned TunedBy(const std::map<double, double>& accuracies, const std::string& more = "") {
   const Plan plan(testing::Parse(
-      testing::SmallStudy("tune: {log: {from: 0.01, to: 1, points: 3}, widen: 0}\n")));
-  const auto results = testing::ResultsOf(plan, [](const Trial& trial) {
-    return trial.tuned == 0.01 ? testing::Finished(0.1, 0.1) : testing::Finished(0.2, 0.2);
+      testing::SmallStudy("tune: {log: {from: 0.001, to: 10, points: 5}" + more + "}\n")));
+  const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
+    const auto found = accuracies.find(*trial.tuned);
+    const double accuracy = found == accuracies.end() ? 0.1 : found->second;
+    return testing::Finished(accuracy, accuracy);
   });
   const Outlook outlook(plan, results);
-  EXPECT_EQ(outlook.tuned()[0].value, 0.1);
+  EXPECT_TRUE(outlook.complete());
+  return outlook.tuned()[0];
+}
+
+TEST(Tuning, OfEqualsTheNearestToTheMiddleIsTakenAndNothingIsWidened) {
+  const auto expect = [](const std::map<double, double>& accuracies, double value,
+                         const std::string& more = "") {
+    const Tuned tuned = TunedBy(accuracies, more);
+    EXPECT_EQ(tuned.value, value);
+    EXPECT_EQ(tuned.tried.size(), more.empty() ? 5u : 3u);
+    EXPECT_FALSE(tuned.on_edge);
+    EXPECT_EQ(tuned.by_nothing, "");
+  };
+  expect({}, 0.1);
+  expect({{0.001, 0.5}, {0.01, 0.5}}, 0.01);
+  expect({{0.1, 0.05}}, 0.01);  // 0.01 and 1 are as near
+  expect({{0.001, 0.5}, {10, 0.5}}, 0.001);
+  expect({}, 0.1, ", halving: {rungs: 0.5}");
+}
+
+TEST(Tuning, AWidenedValueThatIsAsGoodAsTheEndEndsTheSearch) {
+  const Tuned tuned = TunedBy({{0.001, 0.5}, {0.0001, 0.5}});
+  EXPECT_EQ(tuned.value, 0.001);
+  EXPECT_EQ(tuned.tried.size(), 6u);
+  EXPECT_FALSE(tuned.on_edge);
+}
+
+TEST(Tuning, WhereNothingCanBeChosenFromTheMiddleIsTakenAndTheVerdictSaysSo) {
+  const std::string study = testing::SmallStudy(
+      "targets: [{name: far, at_least: 0.99}]\n"
+      "claims: [{text: c, arm: {batch: 2}, against: {batch: 4}, supported: {above: 0}}]\n"
+      "tune: {log: {from: 0.01, to: 1, points: 3}, measure: steps_to far, halving: {rungs: "
+      "0.5}}\n");
+  const Plan plan(testing::Parse(study));
+  const auto expect = [&](TrialEnd of_tuning, const std::string& why) {
+    const auto results = testing::ResultsOf(plan, [&](const Trial& trial) {
+      // The cell of batch 8 reaches it.
+      TrialRecord record =
+          trial.cell == 2 ? testing::Finished(0.1, 1) : testing::Finished(0.1, 0.5);
+      if (trial.tuning && trial.cell < 2) record.end = of_tuning;
+      return record;
+    });
+    const Outlook outlook(plan, results);
+    EXPECT_EQ(outlook.tuned()[0].value, 0.1);
+    EXPECT_EQ(outlook.tuned()[0].tried.size(), 3u) << "none was given up by nothing";
+    EXPECT_FALSE(outlook.tuned()[0].on_edge);
+    EXPECT_EQ(outlook.tuned()[0].by_nothing,
+              why + "; 0.1 was taken, nearest to the middle of the grid");
+    EXPECT_EQ(outlook.tuned()[2].by_nothing, "");
+    const std::vector<Judgement> judgements = Judge(plan, outlook);
+    ASSERT_TRUE(judgements[0].verdict);
+    EXPECT_TRUE(judgements[0].by_nothing);
+    EXPECT_TRUE(
+        judgements[0].samples.ends_with("; the tuning had nothing to choose from in 2 cells"))
+        << judgements[0].samples;
+    const document::Document report = MakeReport(plan, outlook, {});
+    EXPECT_EQ(std::ranges::count(report.answer,
+                                 "The tuning had nothing to choose from in 2 cells: in that of "
+                                 "batch 2 " +
+                                     outlook.tuned()[0].by_nothing + "."),
+              1);
+    const std::string page = document::Markdown(report);
+    EXPECT_NE(page.find("nothing to choose from: " + why), std::string::npos) << page;
+  };
+  expect(TrialEnd::kFinished, "no trial reached far");
+  expect(TrialEnd::kFailed, "all trials failed");
+  expect(TrialEnd::kDiverged, "all trials diverged");
 }
 
 TEST(Tuning, WideningEndsAsAnEdgeWhereNoRunMayHaveTheValue) {
