@@ -47,6 +47,7 @@ Plan::Plan(StudyFile file) : file_(std::move(file)) {
                 file_.source->name() + ": skip: leaves no combination of the axes");
   }
   CheckRuns();
+  CheckTuning();
   if (!file_.no_verdicts) CheckArms();
 }
 

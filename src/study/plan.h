@@ -3,6 +3,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -67,8 +68,11 @@ class Plan {
   // emptied or made different.
   void CheckRuns();
   void CheckArms() const;
-  // That the trials of the claim will have what it measures.
-  void CheckMeasured(const v1::ClaimSpec& claim, const std::string& path,
+  // The same for what is tuned by a measure that its trials do not have.
+  void CheckTuning() const;
+  // That the trials of these cells will have the measure; it stands at `place`.
+  void CheckMeasured(const std::string& measure, const std::string& place,
+                     const std::function<bool(const Cell& cell)>& within,
                      config::Diagnostics& diagnostics) const;
   std::string NameOf(size_t cell) const;
   void ThrowIfAny(config::Diagnostics& diagnostics) const;

@@ -124,7 +124,11 @@ void Plan::CheckArms() const {
                       "`skip` leaves other combinations here than in `arm`: they cannot be paired",
                       "Name more axes in all, or skip the same in all.");
     }
-    CheckMeasured(claim, path, diagnostics);
+    const auto within = [&](const Cell& cell) {
+      return Matches(*this, cell, claim.arm()) ||
+             (!claim.against().empty() && Matches(*this, cell, claim.against()));
+    };
+    CheckMeasured(claim.measure(), path + ".measure", within, diagnostics);
     if (claim.against().empty() || OpenLevels(*this, claim.against()) == arm) continue;
     diagnostics.Add(file_.PlaceOf(path + ".against"), path + ".against",
                     "`skip` leaves other combinations here than in `arm`: they cannot be paired",
@@ -133,16 +137,22 @@ void Plan::CheckArms() const {
   ThrowIfAny(diagnostics);
 }
 
-void Plan::CheckMeasured(const v1::ClaimSpec& claim, const std::string& path,
+void Plan::CheckTuning() const {
+  if (file_.tuning_grid.empty()) return;
+  config::Diagnostics diagnostics;
+  const auto all = [](const Cell&) { return true; };
+  CheckMeasured(file_.spec.tune().measure(), "tune.measure", all, diagnostics);
+  ThrowIfAny(diagnostics);
+}
+
+void Plan::CheckMeasured(const std::string& measure, const std::string& place,
+                         const std::function<bool(const Cell& cell)>& within,
                          config::Diagnostics& diagnostics) const {
-  const std::string& measure = claim.measure();
   const std::optional<std::string> probe = ProbeOf(measure);
   const std::vector<v1::EvaluationMode> modes = EvaluationsFor(measure);
   if (!probe && modes.empty()) return;
-  const std::string place = path + ".measure";
   for (size_t i = 0; i < cells_.size(); ++i) {
-    const bool against = !claim.against().empty() && Matches(*this, cells_[i], claim.against());
-    if (!Matches(*this, cells_[i], claim.arm()) && !against) continue;
+    if (!within(cells_[i])) continue;
     Trial trial = TrialsOf(i, std::nullopt).front();
     if (!file_.tuning_grid.empty()) trial.tuned = file_.tuning_grid.front();
     const v1::RunSpec run = RunOf(trial);

@@ -76,6 +76,12 @@ std::vector<Wrong> WrongFiles() {
       {"tuned by a time",
        kRun + "at_once: 1\ntune: {measure: seconds, log: {from: 0.1, to: 1, points: 2}}\n",
        "study.yaml:7:17: tune.measure: a time is never the same twice"},
+      {"tuned by a figure without its probe",
+       kRun + "tune: {measure: figure foo, log: {from: 0.1, to: 1, points: 2}}\n",
+       "study.yaml:6:17: tune.measure: the trials of the study have no probe `foo`"},
+      {"tuned by statistics that are not evaluated",
+       kRun + "tune: {measure: test_accuracy_precise, log: {from: 0.1, to: 1, points: 2}}\n",
+       "study.yaml:6:17: tune.measure: the trials of the study are not evaluated so"},
       {"times side by side",
        kRun + kAxes + claim +
            "{text: t, measure: step_ms, arm: {batch: 2}, supported: {above: 1}}\n",
