@@ -184,7 +184,10 @@ class Charts {
              .interval = std::nullopt,
              .evidence = {.seeds = 1,
                           .runs = {trial->id},
-                          .note = finished ? "" : TrialEndName(trial->record->end)}});
+                          .note = finished ? "" : TrialEndName(trial->record->end)},
+             .lost = !finished             ? TrialEndName(trial->record->end)
+                     : std::isinf(measure) ? "not reached"
+                                           : "no value"});
       }
       if (!series.points.empty()) all.push_back(std::move(series));
     }

@@ -443,6 +443,11 @@ TEST(Tuning, WhereNothingCanBeChosenFromTheMiddleIsTakenAndTheVerdictSaysSo) {
               1);
     const std::string page = document::Markdown(report);
     EXPECT_NE(page.find("nothing to choose from: " + why), std::string::npos) << page;
+    const std::string sweep = page.substr(page.find("## Tuning"), page.find("## Learning") - page.find("## Tuning"));
+    const std::string end =
+        of_tuning == TrialEnd::kFinished ? "not reached" : TrialEndName(of_tuning);
+    EXPECT_NE(sweep.find(end), std::string::npos) << sweep;
+    EXPECT_EQ(sweep.find("diverged") != std::string::npos, end == "diverged") << sweep;
   };
   expect(TrialEnd::kFinished, "no trial reached far");
   expect(TrialEnd::kFailed, "all trials failed");
