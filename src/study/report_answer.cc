@@ -166,8 +166,8 @@ std::vector<std::string> Answer(const Plan& plan, const Outlook& outlook,
   if (!by_nothing.empty()) {
     const size_t first = by_nothing.front();
     answer.push_back("The tuning had nothing to choose from in " +
-                     Plural(static_cast<long long>(by_nothing.size()), "cell") + ": in that of " +
-                     NameOf(plan, first) + " " + outlook.tuned()[first].by_nothing + ".");
+                     Plural(static_cast<long long>(by_nothing.size()), "cell") + "; the first, " +
+                     NameOf(plan, first) + ": " + outlook.tuned()[first].by_nothing + ".");
   }
   std::vector<std::string> parts;
   for (const char* name : {"supported", "refuted", "inconclusive"}) {

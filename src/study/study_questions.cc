@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -180,6 +181,7 @@ class Questions : private StudyCheck {
     }
     CheckBounds(claim.supported(), claim.has_supported(), path + ".supported");
     CheckBounds(claim.refuted(), claim.has_refuted(), path + ".refuted");
+    CheckReach(claim, path);
     if (claim.has_supported() && !claim.has_refuted() && claim.supported().has_above() &&
         claim.supported().has_below()) {
       Fail(path, "what lies on the other side of two bounds is not one thing",
@@ -191,6 +193,46 @@ class Questions : private StudyCheck {
     }
     if (claim.has_refuted() && claim.has_equivalent_within()) {
       Fail(path + ".refuted", "has no effect beside `equivalent_within`");
+    }
+  }
+
+  static bool IsAccuracy(const std::string& measure) {
+    return measure.find("accuracy") != std::string::npos && !measure.starts_with("figure ") &&
+           measure.find("_to ") == std::string::npos;
+  }
+
+  // A bound that no figure can pass decides before anything has run.
+  void CheckReach(const v1::ClaimSpec& claim, const std::string& path) {
+    const auto each = [&](const auto& check) {
+      for (const auto& [bounds, name] :
+           {std::pair(&claim.supported(), ".supported"), std::pair(&claim.refuted(), ".refuted")}) {
+        if (bounds->has_above()) check(bounds->above(), path + name + ".above");
+        if (bounds->has_below()) check(bounds->below(), path + name + ".below");
+      }
+    };
+    if (claim.compare() == v1::COMPARISON_RANK_CORRELATION) {
+      return each([&](double bound, const std::string& place) {
+        if (std::abs(bound) <= 1) return;
+        Fail(place, "no rank correlation is beyond -1 and 1, found " + FormatDouble(bound));
+      });
+    }
+    const bool difference =
+        claim.compare() != v1::COMPARISON_RATIO && claim.compare() != v1::COMPARISON_LOG_SLOPE;
+    const bool value = claim.has_along() && (claim.along().take() == v1::TAKE_LARGEST_VALUE ||
+                                             claim.along().take() == v1::TAKE_SMALLEST_VALUE);
+    if (!difference || value || !IsAccuracy(claim.measure())) return;
+    // What is taken off may be as large as its share.
+    const double most = 1 + (claim.has_less() ? std::abs(claim.less().share()) : 0);
+    const auto check = [&](double bound, const std::string& place) {
+      if (std::abs(bound) < most) return;
+      Fail(place,
+           "expected a number between " + FormatDouble(-most) + " and " + FormatDouble(most) +
+               " for accuracies and their differences, found " + FormatDouble(bound),
+           "2 points are 0.02.");
+    };
+    each(check);
+    if (claim.has_equivalent_within()) {
+      check(claim.equivalent_within(), path + ".equivalent_within");
     }
   }
 

@@ -437,13 +437,14 @@ TEST(Tuning, WhereNothingCanBeChosenFromTheMiddleIsTakenAndTheVerdictSaysSo) {
         << judgements[0].samples;
     const document::Document report = MakeReport(plan, outlook, {});
     EXPECT_EQ(std::ranges::count(report.answer,
-                                 "The tuning had nothing to choose from in 2 cells: in that of "
-                                 "batch 2 " +
+                                 "The tuning had nothing to choose from in 2 cells; the first, "
+                                 "batch 2: " +
                                      outlook.tuned()[0].by_nothing + "."),
               1);
     const std::string page = document::Markdown(report);
     EXPECT_NE(page.find("nothing to choose from: " + why), std::string::npos) << page;
-    const std::string sweep = page.substr(page.find("## Tuning"), page.find("## Learning") - page.find("## Tuning"));
+    const std::string sweep =
+        page.substr(page.find("## Tuning"), page.find("## Learning") - page.find("## Tuning"));
     const std::string end =
         of_tuning == TrialEnd::kFinished ? "not reached" : TrialEndName(of_tuning);
     EXPECT_NE(sweep.find(end), std::string::npos) << sweep;

@@ -34,7 +34,7 @@ TEST(RuleLog, RulesThatWereChangedAfterResultsAreSaidAlsoWhenChangedBack) {
   TempFolder folder;
   const auto path = folder.path() / "rules.jsonl";
   NoteRules(path, WithBound("0.1"), 0, "2026-11-29T10:00:00Z");
-  NoteRules(path, WithBound("-1"), 9, "2026-11-30T10:00:00Z");
+  NoteRules(path, WithBound("-0.5"), 9, "2026-11-30T10:00:00Z");
   EXPECT_EQ(
       RulesRemark(ReadRules(path)),
       "The rules were changed after 9 trials had ended (2026-11-30): the verdicts are not of rules "

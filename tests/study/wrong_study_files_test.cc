@@ -86,6 +86,22 @@ std::vector<Wrong> WrongFiles() {
        kRun + kAxes + claim +
            "{text: t, measure: step_ms, arm: {batch: 2}, supported: {above: 1}}\n",
        "study.yaml:9:24: claims.0.measure: times of trials that go on side by side are not theirs"},
+      {"points of accuracy that are no shares",
+       kRun + kAxes + claim +
+           "{text: t, arm: {batch: 2}, against: {batch: 4}, supported: {above: 2}}\n",
+       "study.yaml:9:72: claims.0.supported.above: expected a number between -1 and 1 for "
+       "accuracies and their differences, found 2"},
+      {"equal within all that there is",
+       kRun + kAxes + claim +
+           "{text: t, arm: {batch: 2}, against: {batch: 4}, equivalent_within: 5}\n",
+       "study.yaml:9:72: claims.0.equivalent_within: expected a number between -1 and 1 for "
+       "accuracies and their differences, found 5"},
+      {"a rank correlation beyond 1",
+       kRun + "axes:\n  - {path: model.norm.batch, values: [2, 4, 8]}\n" + claim +
+           "{text: t, measure: test_loss, compare: rank_correlation, over: batch, refuted: "
+           "{below: -1.5}, supported: {above: 0}}\n",
+       "study.yaml:9:92: claims.0.refuted.below: no rank correlation is beyond -1 and 1, found "
+       "-1.5"},
       {"a form twice", kRun + "forms: [{name: quick, seeds: 1}, {name: quick}]\n",
        "study.yaml:6:34: forms.1: there is a form `quick` already"},
       {"a form without a name", kRun + "forms: [{seeds: 1}]\n",
