@@ -432,8 +432,8 @@ TEST(Tuning, WhereNothingCanBeChosenFromTheMiddleIsTakenAndTheVerdictSaysSo) {
     const std::vector<Judgement> judgements = Judge(plan, outlook);
     ASSERT_TRUE(judgements[0].verdict);
     EXPECT_TRUE(judgements[0].by_nothing);
-    EXPECT_TRUE(
-        judgements[0].samples.ends_with("; the tuning had nothing to choose from in 2 cells"))
+    EXPECT_NE(judgements[0].samples.find("; the tuning had nothing to choose from in 2 cells"),
+              std::string::npos)
         << judgements[0].samples;
     const document::Document report = MakeReport(plan, outlook, {});
     EXPECT_EQ(std::ranges::count(report.answer,
