@@ -196,11 +196,6 @@ class Questions : private StudyCheck {
     }
   }
 
-  static bool IsAccuracy(const std::string& measure) {
-    return measure.find("accuracy") != std::string::npos && !measure.starts_with("figure ") &&
-           measure.find("_to ") == std::string::npos;
-  }
-
   // A bound that no figure can pass decides before anything has run.
   void CheckReach(const v1::ClaimSpec& claim, const std::string& path) {
     const auto each = [&](const auto& check) {
