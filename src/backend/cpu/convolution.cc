@@ -58,6 +58,12 @@ void Convolutions::SetWeightsVersion(WeightsVersion version) {
   operations_.ForEach([](Operation& operation) { operation.packings.clear(); });
 }
 
+std::optional<WinogradTile> Convolutions::Tile(ConvolutionPass pass, const Conv2dSpec& spec,
+                                               const Shape& x) const {
+  if (forms_ == ConvolutionForms::kDirect) return std::nullopt;
+  return ChooseWinograd(pass, spec, x, isa_);
+}
+
 Convolutions::Operation& Convolutions::Get(Direction direction, const Conv2dSpec& spec,
                                            const Shape& x) {
   const Key key{static_cast<int64_t>(direction),
@@ -198,6 +204,9 @@ dnnl::memory Convolutions::Packed(const Conv2dSpec& spec, Operation& operation,
 
 void Convolutions::Forward(const Conv2dSpec& spec, const Tensor& x, const Tensor& weight,
                            const Tensor& bias, Tensor& y) {
+  if (const auto tile = Tile(ConvolutionPass::kForward, spec, x.shape())) {
+    return winograd_.Forward(*tile, spec, version_, x, weight, bias, y);
+  }
   DnnlSession::Begin();
   const auto direction = bias.defined() ? Direction::kForwardBias : Direction::kForward;
   Operation& operation = Get(direction, spec, x.shape());
@@ -216,6 +225,9 @@ void Convolutions::Forward(const Conv2dSpec& spec, const Tensor& x, const Tensor
 
 void Convolutions::BackwardInput(const Conv2dSpec& spec, const Tensor& dy, const Tensor& weight,
                                  Tensor& dx) {
+  if (const auto tile = Tile(ConvolutionPass::kBackwardInput, spec, dx.shape())) {
+    return winograd_.BackwardInput(*tile, spec, version_, dy, weight, dx);
+  }
   DnnlSession::Begin();
   Operation& operation = Get(Direction::kBackwardInput, spec, dx.shape());
   WithDnnlErrors([&] { return Describe(spec, dx.shape()); },
@@ -231,6 +243,9 @@ void Convolutions::BackwardInput(const Conv2dSpec& spec, const Tensor& dy, const
 
 void Convolutions::BackwardWeights(const Conv2dSpec& spec, const Tensor& x, const Tensor& dy,
                                    Tensor& dweight, bool accumulate) {
+  if (const auto tile = Tile(ConvolutionPass::kBackwardWeights, spec, x.shape())) {
+    return winograd_.BackwardWeights(*tile, spec, x, dy, dweight, accumulate);
+  }
   DnnlSession::Begin();
   Operation& operation = Get(Direction::kBackwardWeights, spec, x.shape());
   WithDnnlErrors(

@@ -1,5 +1,6 @@
 // Convolutions by oneDNN: activations N H W C as they are, weights packed from PyTorch's layout
-// into whatever the primitive prefers.
+// into whatever the primitive prefers. Those that ChooseWinograd names, where kAuto is asked for,
+// by Winograd's minimal filtering.
 //
 // Belongs to one executor and is confined to its thread. Primitives are kept for each spec and
 // input shape; results never depend on what is kept.
@@ -8,19 +9,29 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
+#include "backend/convolution_forms.h"
+#include "backend/cpu/convolution_choice.h"
 #include "backend/cpu/dnnl_session.h"
 #include "backend/cpu/lru_cache.h"
 #include "backend/cpu/packed_weights.h"
+#include "backend/cpu/winograd.h"
 #include "backend/specs.h"
 
 namespace syncbn::backend::cpu {
 
 class Convolutions {
  public:
-  // Both must outlive this.
-  Convolutions(DnnlSession& session, PackedWeights& packed) : session_(session), packed_(packed) {}
+  // All must outlive this.
+  Convolutions(ConvolutionForms forms, const KernelTable& kernels, DnnlSession& session,
+               PackedWeights& packed)
+      : forms_(forms),
+        isa_(kernels.isa),
+        session_(session),
+        packed_(packed),
+        winograd_(kernels, session, packed) {}
 
   void SetWeightsVersion(WeightsVersion version);
 
@@ -51,6 +62,9 @@ class Convolutions {
   };
   using Key = std::array<int64_t, 14>;
 
+  // None for the direct form. x: the shape of the input.
+  std::optional<WinogradTile> Tile(ConvolutionPass pass, const Conv2dSpec& spec,
+                                   const Shape& x) const;
   Operation& Get(Direction direction, const Conv2dSpec& spec, const Shape& x);
   Operation Make(Direction direction, const Conv2dSpec& spec, const Shape& x) const;
   void MakeReorderings(const Conv2dSpec& spec, bool gradient, Operation& operation) const;
@@ -58,8 +72,11 @@ class Convolutions {
   dnnl::memory Packed(const Conv2dSpec& spec, Operation& operation, const Tensor& weight);
   void Reorder(Reordering& reordering, const dnnl::memory& from, const dnnl::memory& to);
 
+  ConvolutionForms forms_;
+  Isa isa_;
   DnnlSession& session_;
   PackedWeights& packed_;
+  WinogradConvolutions winograd_;
   WeightsVersion version_;
   // Layers x directions x batch sizes (full, last, evaluation) of a deep network.
   LruCache<Key, Operation> operations_{512};

@@ -13,9 +13,10 @@ std::unique_ptr<Backend> MakeCpuBackend(Allocate allocate) {
 
 namespace cpu {
 
-CpuBackend::CpuBackend(Isa isa, Allocate allocate)
+CpuBackend::CpuBackend(Isa isa, Allocate allocate, ConvolutionForms convolutions)
     : isa_(isa),
       allocate_(allocate),
+      convolutions_(convolutions),
       engine_(dnnl::engine::kind::cpu, 0),
       packed_(std::make_shared<PackedWeights>()) {
   if (!IsaAvailable(isa)) {
@@ -29,7 +30,7 @@ std::string CpuBackend::Description() const {
 }
 
 std::unique_ptr<Executor> CpuBackend::MakeExecutor() const {
-  return std::make_unique<CpuExecutor>(Kernels(isa_), engine_, packed_, allocate_);
+  return std::make_unique<CpuExecutor>(Kernels(isa_), engine_, packed_, allocate_, convolutions_);
 }
 
 std::unique_ptr<MergeStream> CpuBackend::MakeMergeStream() const {

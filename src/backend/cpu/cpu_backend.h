@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "backend/backend.h"
+#include "backend/convolution_forms.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/packed_weights.h"
 
@@ -14,7 +15,8 @@ class CpuBackend final : public Backend {
  public:
   // Throws UNIMPLEMENTED when this machine does not have `isa` (of the row kernels; oneDNN chooses
   // its own).
-  explicit CpuBackend(Isa isa, Allocate allocate = AllocateAligned);
+  explicit CpuBackend(Isa isa, Allocate allocate = AllocateAligned,
+                      ConvolutionForms convolutions = ConvolutionForms::kDirect);
 
   std::string_view name() const override { return "cpu"; }
   const Device& device() const override { return Device::Host(); }
@@ -28,6 +30,7 @@ class CpuBackend final : public Backend {
  private:
   Isa isa_;
   Allocate allocate_;
+  ConvolutionForms convolutions_;
   dnnl::engine engine_;
   std::shared_ptr<PackedWeights> packed_;
 };

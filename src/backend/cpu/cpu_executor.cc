@@ -14,12 +14,13 @@ void ZeroGradient(const GradientOut& gradient) {
 }
 
 CpuExecutor::CpuExecutor(const KernelTable& kernels, dnnl::engine engine,
-                         std::shared_ptr<PackedWeights> packed, Allocate allocate)
+                         std::shared_ptr<PackedWeights> packed, Allocate allocate,
+                         ConvolutionForms convolutions)
     : kernels_(kernels),
       pool_(MemoryPool::Make(allocate)),
       packed_(std::move(packed)),
       session_(std::move(engine)),
-      convolutions_(session_, *packed_),
+      convolutions_(convolutions, kernels, session_, *packed_),
       products_(session_),
       average_pools_(session_) {}
 

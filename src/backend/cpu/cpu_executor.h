@@ -22,7 +22,8 @@ namespace syncbn::backend::cpu {
 class CpuExecutor final : public host::HostExecutor {
  public:
   CpuExecutor(const KernelTable& kernels, dnnl::engine engine,
-              std::shared_ptr<PackedWeights> packed, Allocate allocate);
+              std::shared_ptr<PackedWeights> packed, Allocate allocate,
+              ConvolutionForms convolutions);
   ~CpuExecutor() override;
 
   ElementTypes types() const override { return {}; }

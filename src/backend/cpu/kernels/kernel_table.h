@@ -14,9 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace syncbn::backend::cpu {
+#include "backend/cpu/kernels/winograd.h"
 
-enum class Isa { kAvx2, kAvx512 };
+namespace syncbn::backend::cpu {
 
 // `segments` matrices of rows x channels, one behind the other.
 struct Segments {
@@ -157,6 +157,28 @@ struct KernelTable {
   void (*max_pool)(const MaxPoolArgs& args, const float* x, float* y, uint8_t* positions);
   void (*max_pool_backward)(const MaxPoolArgs& args, const float* dy, const uint8_t* positions,
                             float* dx);
+
+  // Convolutions in Winograd's domain (winograd.h). Of `count` tiles from `begin` on: those of the
+  // inputs x to v, B' d B; those of the gradient of the outputs to d, A y A'; and from m to the
+  // outputs y, A' m A + bias, where bias may be null.
+  void (*winograd_input)(const WinogradTiles& tiles, int64_t begin, int64_t count, int64_t channels,
+                         const float* x, const WinogradMatrices& v);
+  void (*winograd_gradient)(const WinogradTiles& tiles, int64_t begin, int64_t count,
+                            int64_t channels, const float* dy, const WinogradMatrices& d);
+  void (*winograd_output)(const WinogradTiles& tiles, int64_t begin, int64_t count,
+                          int64_t channels, const WinogradMatrices& m, const float* bias, float* y);
+  // G g G' of weights [out, in, 3, 3], computed in double, as winograd_multiply wants them: of each
+  // position panels of columns one behind the other, each depth x WinogradPanel(isa), filled up
+  // with 0. The depth is that of the inputs; `backward`, of a convolution of dy that gives dx, the
+  // outputs.
+  void (*winograd_weights)(const WinogradTile& tile, int64_t out_channels, int64_t in_channels,
+                           bool backward, const float* weight, float* packed);
+  // dweight [out, in, 3, 3] = or += G' s G of sums [in, out], computed in double.
+  void (*winograd_weights_gradient)(const WinogradTile& tile, int64_t out_channels,
+                                    int64_t in_channels, const WinogradMatrices& sums,
+                                    float* dweight, bool accumulate);
+  void (*winograd_multiply)(const WinogradProduct& product);
+  void (*winograd_multiply_outer)(const WinogradOuterProduct& product);
 
   // In double, in blocks of the array's own order.
   double (*dot)(const float* x, const float* y, int64_t count);

@@ -46,6 +46,20 @@ void Product(const ProductArgs& args);
 void MaxPool(const MaxPoolArgs& args, const float* x, float* y, uint8_t* positions);
 void MaxPoolBackward(const MaxPoolArgs& args, const float* dy, const uint8_t* positions, float* dx);
 
+inline constexpr int64_t kWinogradPanel = 2 * kLanes;
+void WinogradInput(const WinogradTiles& tiles, int64_t begin, int64_t count, int64_t channels,
+                   const float* x, const WinogradMatrices& v);
+void WinogradGradient(const WinogradTiles& tiles, int64_t begin, int64_t count, int64_t channels,
+                      const float* dy, const WinogradMatrices& d);
+void WinogradOutput(const WinogradTiles& tiles, int64_t begin, int64_t count, int64_t channels,
+                    const WinogradMatrices& m, const float* bias, float* y);
+void WinogradWeights(const WinogradTile& tile, int64_t out_channels, int64_t in_channels,
+                     bool backward, const float* weight, float* packed);
+void WinogradWeightsGradient(const WinogradTile& tile, int64_t out_channels, int64_t in_channels,
+                             const WinogradMatrices& sums, float* dweight, bool accumulate);
+void WinogradMultiply(const WinogradProduct& product);
+void WinogradMultiplyOuter(const WinogradOuterProduct& product);
+
 double Dot(const float* x, const float* y, int64_t count);
 void Sgd(const SgdArgs& args, const float* gradient, float* velocity, float* weight, int64_t count);
 void AdamW(const AdamWArgs& args, const float* gradient, float* mean, float* square, float* weight,

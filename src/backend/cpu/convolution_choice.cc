@@ -1,0 +1,69 @@
+#include "backend/cpu/convolution_choice.h"
+
+#include <cstdint>
+
+#include "backend/cpu/winograd.h"
+
+namespace syncbn::backend::cpu {
+namespace {
+
+struct Candidate {
+  WinogradTile tile;
+  // What the transforms cost beside the products: multiplications for each position and channel of
+  // inputs and outputs. Fitted to build/bin/convolution_bench (tests/README.md says when and
+  // where).
+  int64_t transforms;
+};
+
+constexpr Candidate kCandidates[] = {{{4, 4}, 16}, {{4, 2}, 10}, {{2, 2}, 8}};
+// What has to be gained at least, in percent: what is not in the count (weights, caches) varies.
+constexpr int64_t kGain = 10;
+
+// Whether the result is near enough to the exact one, for any inputs
+// (tests/backend/winograd_test.cc): beside what the transforms lose the direct form loses with
+// every product that it adds.
+bool Accurate(ConvolutionPass pass, const WinogradTile& tile, const Conv2dSpec& spec,
+              const Shape& y) {
+  switch (pass) {
+    case ConvolutionPass::kForward:
+      return tile.across < 4 || spec.in_channels >= 32;
+    // oneDNN adds in groups here, and is near to the exact result however many channels there are.
+    case ConvolutionPass::kBackwardInput:
+      return tile.across < 4;
+    case ConvolutionPass::kBackwardWeights: {
+      const int64_t pixels = y[0] * y[1] * y[2];
+      return pixels >= (tile.across == 4 ? 1024 : tile.down == 4 ? 512 : 128);
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<WinogradTile> ChooseWinograd(ConvolutionPass pass, const Conv2dSpec& spec,
+                                           const Shape& x, Isa isa) {
+  // Not measured with AVX-512, where oneDNN's direct form has vectors twice as wide.
+  if (isa != Isa::kAvx2 || !WinogradConvolutions::Fits(spec)) return std::nullopt;
+  const int64_t in = spec.in_channels, out = spec.out_channels;
+  // Fewer are a small part of a vector or of a block of rows.
+  if (in < 16 || out < 16) return std::nullopt;
+  const Shape y = spec.OutputShape(x);
+  const bool of_inputs = pass == ConvolutionPass::kBackwardInput;
+  const int64_t height = of_inputs ? x[1] : y[1], width = of_inputs ? x[2] : y[2];
+  int64_t least = y[1] * y[2] * 9 * in * out * 100 / (100 + kGain);
+  std::optional<WinogradTile> best;
+  for (const Candidate& candidate : kCandidates) {
+    const WinogradTile& tile = candidate.tile;
+    if (height < tile.down || width < tile.across || !Accurate(pass, tile, spec, y)) continue;
+    const int64_t tiles =
+        ((height + tile.down - 1) / tile.down) * ((width + tile.across - 1) / tile.across);
+    const int64_t cost = tiles * tile.Positions() * (in * out + candidate.transforms * (in + out));
+    if (cost < least) {
+      least = cost;
+      best = tile;
+    }
+  }
+  return best;
+}
+
+}  // namespace syncbn::backend::cpu
