@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "backend/convolution_forms.h"
 #include "backend/executor.h"
 #include "backend/merge_stream.h"
 #include "backend/precision.h"
@@ -28,6 +29,11 @@ class Backend {
   // This back end, on the same device, computing in another precision than kFloat32, which they all
   // have. Throws UNIMPLEMENTED where it has no other.
   virtual std::unique_ptr<Backend> WithPrecision(Precision precision) const;
+  // This back end with convolutions of other forms than kDirect; null where there is nothing to
+  // choose: the reference has no other, and cuDNN makes a choice of its own.
+  virtual std::unique_ptr<Backend> WithConvolutions(ConvolutionForms /*forms*/) const {
+    return nullptr;
+  }
 };
 
 // Where back ends of the host take the memory of tensors from: at least so many bytes, aligned to 64.

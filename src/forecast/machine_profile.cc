@@ -92,6 +92,10 @@ std::vector<std::string> ModelLines(const v1::RunSpec& run, const nn::InputSpec&
   if (precision != backend::Precision::kFloat32) {
     lines.push_back("precision: " + std::string(PrecisionName(precision)));
   }
+  // Without it, as in profiles from before there was a choice: direct.
+  if (train::ConvolutionsOf(run) == backend::ConvolutionForms::kAuto) {
+    lines.push_back("convolution: auto");
+  }
   lines.push_back("images: " + std::to_string(input.height) + " x " + std::to_string(input.width) +
                   " x " + std::to_string(input.channels));
   return lines;

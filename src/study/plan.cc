@@ -151,6 +151,7 @@ const std::string& Plan::IdOf(const Trial& trial) const {
   run.clear_output();
   run.mutable_train()->clear_checkpoint();
   // Trials keep the ids that they had when there was no choice.
+  if (run.convolution() == v1::CONVOLUTION_DIRECT) run.clear_convolution();
   if (run.precision() == v1::PRECISION_FLOAT32) run.clear_precision();
   std::string text = config::CanonicalText(run, config::CanonicalScope::kAll);
   // The result is the same by the last bit; its times are not.

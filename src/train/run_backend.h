@@ -1,4 +1,4 @@
-// The back end of a run, in the precision of its run file.
+// The back end of a run, in the precision and with the convolutions of its run file.
 #pragma once
 
 #include <memory>
@@ -9,6 +9,7 @@
 namespace syncbn::train {
 
 backend::Precision PrecisionOf(const v1::RunSpec& spec);
+backend::ConvolutionForms ConvolutionsOf(const v1::RunSpec& spec);
 
 class RunBackend {
  public:

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <string>
 
 #include "base/error.h"
 #include "config/run_file.h"
@@ -15,7 +16,10 @@ namespace {
 v1::RunSpec SpecOf(const StepSetup& setup) {
   const std::string samples = std::to_string(setup.batch_per_replica * setup.replicas);
   return config::ParseRunFile(
-             "data: {dataset: shapes, shapes: {train_samples: " + samples +
+             "convolution: " + std::string(setup.direct ? "direct" : "auto") +
+                 "\n"
+                 "data: {dataset: shapes, shapes: {train_samples: " +
+                 samples +
                  ", test_samples: 1}}\n"
                  "model: {architecture: " +
                  setup.architecture +

@@ -21,6 +21,7 @@ struct StepSetup {
   int replicas = 1;
   int64_t batch_per_replica = 64;
   bool synchronized = false;  // statistics over all replicas, else over each one's batch
+  bool direct = false;        // convolutions by their definition, else as runs have them by default
   bool native = false;        // sums by the library's all-reduce, else by the tree
 };
 

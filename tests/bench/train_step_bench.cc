@@ -1,5 +1,6 @@
-// A training step on one core against the convolutions in it: ResNet-20 and VGG11-BN, batch 64. Each
-// iteration times both, one after the other; the ratio's spread is over iterations. Run on one core:
+// A training step on one core against the convolutions in it, and against a step whose convolutions
+// are all direct: ResNet-20 and VGG11-BN, batch 64. Each iteration times all three, one after the
+// other; the ratios' spreads are over iterations. Run on one core:
 //   taskset -c 0 build/bin/train_step_bench
 #include <benchmark/benchmark.h>
 
@@ -77,15 +78,21 @@ void BM_StepOverConvolutions(benchmark::State& state, const std::string& archite
                              const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
   const auto backend = backend::MakeCpuBackend();
   StepFixture fixture({.architecture = architecture, .batch_per_replica = kBatch}, *backend);
+  StepFixture direct({.architecture = architecture, .batch_per_replica = kBatch, .direct = true},
+                     *backend);
   std::vector<Convolution> convolutions = Convolutions(fixture.model(), sizes, strides);
-  const auto executor = backend->MakeExecutor();
+  const auto executor = backend->WithConvolutions(backend::ConvolutionForms::kAuto)->MakeExecutor();
   // Warm up, and check that the step learns before it is timed.
   fixture.Step();
   const double before = fixture.loss();
   for (int i = 0; i < 4; ++i) fixture.Step();
+  for (int i = 0; i < 5; ++i) direct.Step();
+  if (!(std::abs(direct.loss() - fixture.loss()) < 1e-3 * before)) {
+    state.SkipWithError("the forms of convolutions differ in the loss");
+  }
   if (!(fixture.loss() < before) || !std::isfinite(before)) state.SkipWithError("the step does not learn");
   TimeConvolutions(*executor, convolutions);
-  std::vector<double> ratios, steps, convs;
+  std::vector<double> ratios, gains, steps, convs;
   for (auto _ : state) {
     convs.push_back(TimeConvolutions(*executor, convolutions));
     const auto start = std::chrono::steady_clock::now();
@@ -93,11 +100,18 @@ void BM_StepOverConvolutions(benchmark::State& state, const std::string& archite
     steps.push_back(Seconds(start));
     ratios.push_back(steps.back() / convs.back());
     state.SetIterationTime(steps.back());
+    const auto start_of_direct = std::chrono::steady_clock::now();
+    direct.Step();
+    gains.push_back(Seconds(start_of_direct) / steps.back());
   }
   const Spread ratio = SpreadOf(ratios);
   state.counters["ratio"] = ratio.median;
   state.counters["ratio_min"] = ratio.min;
   state.counters["ratio_max"] = ratio.max;
+  const Spread gain = SpreadOf(gains);
+  state.counters["direct_over_auto"] = gain.median;
+  state.counters["direct_over_auto_min"] = gain.min;
+  state.counters["direct_over_auto_max"] = gain.max;
   state.counters["step_ms"] = 1000 * SpreadOf(steps).median;
   state.counters["convolutions_ms"] = 1000 * SpreadOf(convs).median;
 }

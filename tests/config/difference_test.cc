@@ -45,6 +45,11 @@ TEST(ResultDifferences, NameThePrecision) {
               ElementsAre(Difference{"precision", "bf16", "float32"}));
 }
 
+TEST(ResultDifferences, NameTheFormOfConvolutions) {
+  EXPECT_THAT(Between({"convolution=direct"}, {}),
+              ElementsAre(Difference{"convolution", "direct", "auto"}));
+}
+
 TEST(ResultDifferences, CoverListsAndKinds) {
   EXPECT_THAT(Between({"cluster={replicas: 2, batch_per_replica: 8}"},
                       {"cluster={replicas: 2, batch_per_replica: [8, 4]}"}),

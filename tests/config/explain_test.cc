@@ -84,6 +84,17 @@ TEST(Explain, PrecisionSaysWhatIsComputedWithAndByWhom) {
   EXPECT_THAT(Refusal("amp"), HasSubstr("did you mean `precision`?"));
 }
 
+TEST(Explain, ConvolutionSaysWhatDecidesAndWhoHasNoChoice) {
+  const std::string text = Explain("convolution");
+  EXPECT_THAT(text, HasSubstr("default           auto\n"));
+  EXPECT_THAT(text,
+              HasSubstr("changes result    yes: a run is resumed with the same value only\n"));
+  EXPECT_THAT(text, HasSubstr("cuda what cuDNN chooses by rule"));
+  EXPECT_THAT(text, HasSubstr("\n  auto    For each shape and pass what is fastest by a table"));
+  EXPECT_THAT(text, HasSubstr("\n  direct  The direct form for all."));
+  EXPECT_THAT(Refusal("winograd"), HasSubstr("did you mean `convolution`?"));
+}
+
 TEST(Explain, AMappingListsItsKeys) {
   const std::string text = Explain("model.norm");
   EXPECT_THAT(text, HasSubstr("short form        its `kind`\n"));

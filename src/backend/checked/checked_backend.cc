@@ -40,6 +40,11 @@ class CheckedBackend final : public Backend {
   std::unique_ptr<Backend> WithPrecision(Precision precision) const override {
     return std::make_unique<CheckedBackend>(inner_->WithPrecision(precision));
   }
+  std::unique_ptr<Backend> WithConvolutions(ConvolutionForms forms) const override {
+    std::unique_ptr<Backend> inner = inner_->WithConvolutions(forms);
+    if (inner == nullptr) return nullptr;
+    return std::make_unique<CheckedBackend>(std::move(inner));
+  }
 
  private:
   const std::unique_ptr<Backend> inner_;

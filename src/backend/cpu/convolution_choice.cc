@@ -15,7 +15,7 @@ struct Candidate {
   int64_t transforms;
 };
 
-constexpr Candidate kCandidates[] = {{{4, 4}, 16}, {{4, 2}, 10}, {{2, 2}, 8}};
+constexpr Candidate kCandidates[] = {{{4, 4}, 20}, {{4, 2}, 14}, {{2, 2}, 10}};
 // What has to be gained at least, in percent: what is not in the count (weights, caches) varies.
 constexpr int64_t kGain = 10;
 

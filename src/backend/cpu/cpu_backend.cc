@@ -37,5 +37,9 @@ std::unique_ptr<MergeStream> CpuBackend::MakeMergeStream() const {
   return MakeHostMergeStream(allocate_);
 }
 
+std::unique_ptr<Backend> CpuBackend::WithConvolutions(ConvolutionForms forms) const {
+  return std::make_unique<CpuBackend>(isa_, allocate_, forms);
+}
+
 }  // namespace cpu
 }  // namespace syncbn::backend

@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "backend/backend.h"
-#include "backend/convolution_forms.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/packed_weights.h"
 
@@ -24,6 +23,7 @@ class CpuBackend final : public Backend {
   std::string Description() const override;
   std::unique_ptr<Executor> MakeExecutor() const override;
   std::unique_ptr<MergeStream> MakeMergeStream() const override;
+  std::unique_ptr<Backend> WithConvolutions(ConvolutionForms forms) const override;
 
   const PackedWeights& packed_weights() const { return *packed_; }
 

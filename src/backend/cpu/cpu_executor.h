@@ -1,5 +1,5 @@
 // The executor of the CPU back end: float32, oneDNN for convolution, matrix products and average
-// pooling, own row kernels for the rest. One thread.
+// pooling, own kernels for the rest and for convolutions in Winograd's form. One thread.
 //
 // The results of an operation depend only on its arguments: kernels sum in an order fixed by the
 // shapes, and oneDNN runs with one thread, whatever the calling thread was set to.

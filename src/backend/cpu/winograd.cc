@@ -102,11 +102,14 @@ void WinogradConvolutions::WithPacked(const WinogradTile& tile, const Conv2dSpec
                                       Body body) {
   const int64_t positions = tile.Positions(), panel = WinogradPanel(kernels_.isa);
   const int64_t in = spec.in_channels, out = spec.out_channels;
-  // Of the positions, inputs and outputs, which lie in another order for each direction.
-  using Layout = dnnl::memory::format_tag;
+  // Positions x inputs x outputs, the last two in another order for each direction.
+  const int64_t columns = RoundedUp(backward ? in : out, panel), depth = backward ? out : in;
+  const int64_t position = WinogradPosition(panel, depth, columns);
+  using Dims = dnnl::memory::dims;
   const dnnl::memory::desc layout(
-      {positions, backward ? RoundedUp(in, panel) : in, backward ? out : RoundedUp(out, panel)},
-      dnnl::memory::data_type::f32, backward ? Layout::acb : Layout::abc);
+      backward ? Dims{positions, columns, depth} : Dims{positions, depth, columns},
+      dnnl::memory::data_type::f32,
+      backward ? Dims{position, 1, columns} : Dims{position, columns, 1});
   const auto pack = [&](const dnnl::memory& memory) {
     kernels_.winograd_weights(tile, out, in, backward, weight.Data<float>(),
                               static_cast<float*>(memory.get_data_handle()));

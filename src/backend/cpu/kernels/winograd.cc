@@ -336,31 +336,33 @@ void PackWeights(int64_t out_channels, int64_t in_channels, bool backward, const
   const int64_t down = backward ? in_channels * kTaps : kTaps;
   const int64_t across = backward ? kTaps : in_channels * kTaps;
   const int64_t panels = (columns + kWinogradPanel - 1) / kWinogradPanel;
-  const int64_t position = panels * depth * kWinogradPanel;
-  alignas(64) float taps[kTaps][kLanes] = {};
-  for (int64_t first = 0; first < panels * kWinogradPanel; first += kLanes) {
-    const int64_t rest = columns - first;
-    const int lanes = rest >= kLanes ? kLanes : rest > 0 ? static_cast<int>(rest) : 0;
-    for (int lane = lanes; lane < kLanes; ++lane) {
-      for (int tap = 0; tap < kTaps; ++tap) taps[tap][lane] = 0;
+  const int64_t position = WinogradPosition(kWinogradPanel, depth, columns);
+  alignas(64) float taps[kTaps][kWinogradPanel] = {};
+  for (int64_t panel = 0; panel < panels; ++panel, packed += depth * kWinogradPanel) {
+    const int64_t first = panel * kWinogradPanel, rest = columns - first;
+    const int count = rest < kWinogradPanel ? static_cast<int>(rest) : kWinogradPanel;
+    for (int tap = 0; tap < kTaps; ++tap) {
+      for (int i = count; i < kWinogradPanel; ++i) taps[tap][i] = 0;
     }
-    float* const panel =
-        packed + first / kWinogradPanel * depth * kWinogradPanel + first % kWinogradPanel;
     for (int64_t k = 0; k < depth; ++k) {
-      for (int lane = 0; lane < lanes; ++lane) {
-        const float* w = weight + k * down + (first + lane) * across;
+      for (int i = 0; i < count; ++i) {
+        const float* w = weight + k * down + (first + i) * across;
         // The gradient of the input is a convolution with the taps turned round.
-        for (int tap = 0; tap < kTaps; ++tap) taps[backward ? kTaps - 1 - tap : tap][lane] = w[tap];
+        for (int tap = 0; tap < kTaps; ++tap) taps[backward ? kTaps - 1 - tap : tap][i] = w[tap];
       }
-      Wide g[kTaps], u[kPositions];
-      for (int tap = 0; tap < kTaps; ++tap) {
-        const Vec value = Load(taps[tap], Full{});
-        g[tap] = {LowD(value), HighD(value)};
+      // Whole lines at a time: before the next vector came they would have left the cache.
+      for (int half = 0; half < kWinogradPanel; half += kLanes) {
+        Wide g[kTaps], u[kPositions];
+        for (int tap = 0; tap < kTaps; ++tap) {
+          const Vec value = Load(taps[tap] + half, Full{});
+          g[tap] = {LowD(value), HighD(value)};
+        }
+        TransformWideWindow<OfWeights<kDown>, OfWeights<kAcross>>(g, u);
+        float* p = packed + k * kWinogradPanel + half;
+        for (int i = 0; i < kPositions; ++i, p += position) {
+          Store(p, Narrow(u[i].low, u[i].high), Full{});
+        }
       }
-      TransformWideWindow<OfWeights<kDown>, OfWeights<kAcross>>(g, u);
-      float* p = panel + k * kWinogradPanel;
-      for (int i = 0; i < kPositions; ++i, p += position)
-        Store(p, Narrow(u[i].low, u[i].high), Full{});
     }
   }
 }

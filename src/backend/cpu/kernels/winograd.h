@@ -26,6 +26,12 @@ struct WinogradTile {
   bool operator==(const WinogradTile&) const = default;
 };
 
+// Elements from one position of packed weights to the next. A line more than there are weights: at
+// a power of two the positions would share few sets of the caches.
+constexpr int64_t WinogradPosition(int64_t panel, int64_t depth, int64_t columns) {
+  return (columns + panel - 1) / panel * panel * depth + 16;
+}
+
 // Of one image after the other, row by row; the last tiles of a row or column may reach over the
 // edge.
 struct WinogradTiles {

@@ -78,8 +78,9 @@ inline void Panel(int64_t rows, const float* a, int64_t a_row, int64_t a_depth, 
 
 void WinogradMultiply(const WinogradProduct& product) {
   const int64_t panels = (product.columns + kWinogradPanel - 1) / kWinogradPanel;
-  const float* b = product.b;
+  const int64_t of_b = WinogradPosition(kWinogradPanel, product.depth, product.columns);
   for (int64_t position = 0; position < product.positions; ++position) {
+    const float* b = product.b + position * of_b;
     const float* const a = product.a.at + position * product.a.position;
     float* const c = product.c.at + position * product.c.position;
     for (int64_t panel = 0; panel < panels; ++panel) {
