@@ -4,7 +4,10 @@
 
 #include <cstring>
 
+#include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/gpu_report.h"
+#include "base/error.h"
+#include "tests/emulation/runtime.h"
 
 namespace syncbn::backend::cuda {
 namespace {
@@ -21,7 +24,7 @@ TEST(Gpus, AreThoseOfTheDeviceWithWhatDrivesThem) {
   EXPECT_EQ(report.problem, "");
   EXPECT_THAT(report.versions,
               ElementsAre(Pair("CUDA runtime", "13.0"), Pair("CUDA of the driver", "13.0"),
-                          Pair("emulated libraries", "1.0")));
+                          Pair("cuDNN", "9.0.0"), Pair("cuBLAS", "13.0.0")));
 }
 
 TEST(Gpus, HaveTheNamesThatNvidiaSmiPrints) {
@@ -47,7 +50,32 @@ TEST(Gpus, ThatAreOlderThanTheKernelsAreNotUsed) {
             "NVIDIA T4 has compute capability 7.5, and this program is compiled for 8.0 and later");
   properties.major = 8;
   properties.minor = 0;
+  properties.memoryPoolsSupported = 1;
   EXPECT_EQ(GpuOf(0, properties).unfit, "");
+}
+
+TEST(Gpus, WithoutMemoryPoolsAreNotUsed) {
+  cudaDeviceProp properties{};
+  std::strcpy(properties.name, "GRID A100-4C");
+  properties.major = 8;
+  EXPECT_THAT(GpuOf(0, properties).unfit, HasSubstr("GRID A100-4C has no memory pools"));
+}
+
+TEST(Gpus, ThatNobodyMayUseOrAnotherProcessHasAreNamedWithWhatToDo) {
+  emulation::SetComputeMode(cudaComputeModeProhibited);
+  EXPECT_THAT(ReportGpus().problem, HasSubstr("cuda:0, Emulated: its compute mode is Prohibited "
+                                              "(`nvidia-smi -c DEFAULT` changes it)"));
+  emulation::SetComputeMode(cudaComputeModeExclusiveProcess);
+  EXPECT_EQ(ReportGpus().problem, "");
+  try {
+    MakeBackend(3);
+    ADD_FAILURE() << "a device that another process has";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kFailedPrecondition);
+    EXPECT_THAT(error.message(), HasSubstr("cuda:3: cudaSetDevice"));
+    EXPECT_THAT(error.message(), HasSubstr("another process may have the GPU for itself"));
+  }
+  emulation::SetComputeMode(cudaComputeModeDefault);
 }
 
 TEST(Gpus, WhyThereAreNoneIsSaidWithWhatToDo) {
@@ -57,6 +85,7 @@ TEST(Gpus, WhyThereAreNoneIsSaidWithWhatToDo) {
   EXPECT_EQ(WhyNoGpu(kInsufficientDriver, 12040, 13000),
             "NVIDIA's driver is too old: it supports CUDA 12.4, and this program needs 13.0: "
             "update the driver");
+  EXPECT_THAT(WhyNoGpu(cudaErrorSystemNotReady, 13000, 13000), HasSubstr("nvidia-fabricmanager"));
   EXPECT_THAT(WhyNoGpu(cudaErrorLaunchFailure, 13000, 13000), HasSubstr("cudaErrorLaunchFailure"));
 }
 

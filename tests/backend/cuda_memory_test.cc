@@ -220,6 +220,18 @@ TEST_F(CudaStreamTest, MemoryThatIsStillBeingGivenBackIsWaitedFor) {
   EXPECT_GT(emulation::HostSynchronizations(), before);
 }
 
+// CUDA says so of an event in the same way as it says errors.
+TEST_F(CudaStreamTest, WhatIsNotCompleteYetIsNoErrorOfTheNextOperation) {
+  Tensor x = a_->New({4}, DType::kFloat32);
+  emulation::HoldDevice(0);
+  a_->Zero(x);
+  const Event event = a_->Record();
+  EXPECT_FALSE(event.Complete());
+  EXPECT_NO_THROW(a_->Fill(x, 1));
+  emulation::HoldDevice(-1);
+  EXPECT_TRUE(SameBits(x.OnHost(), Constant(1, 4)));
+}
+
 TEST_F(CudaStreamTest, ATensorOfTheHostIsRefused) {
   Tensor x(Shape{4}, DType::kFloat32), y = a_->New({4}, DType::kFloat32);
   EXPECT_THROW(a_->Add(y, x), Error);

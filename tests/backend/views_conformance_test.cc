@@ -82,6 +82,45 @@ TEST_P(ViewsConformance, Pooling) {
   }
 }
 
+// Weights lie anywhere among the other parameters, and libraries read them in wide accesses.
+TEST_P(ViewsConformance, Convolutions) {
+  Executor& e = tested();
+  const auto place = [&](const Tensor& x, DType type, bool inside) {
+    const Tensor there = e.ToDevice(x, type);
+    if (!inside) return there;
+    Tensor larger = e.New({x.elements() + 1}, type).Slice(1, x.shape());
+    e.Copy(there, larger);
+    return larger;
+  };
+  const Conv2dSpec specs[] = {
+      {.in_channels = 8, .out_channels = 6},
+      {.in_channels = 8, .out_channels = 6, .kernel_h = 3, .kernel_w = 3, .pad_h = 1},
+      {.in_channels = 1, .out_channels = 5, .kernel_h = 3, .kernel_w = 3},
+      {.in_channels = 6, .out_channels = 6, .kernel_h = 3, .kernel_w = 3, .groups = 6}};
+  for (const Conv2dSpec& spec : specs) {
+    SCOPED_TRACE(spec.in_channels);
+    const Shape shape{2, 5, 4, spec.in_channels};
+    const auto whole = [](const Shape& of, const char* name) {
+      return RandomIntegers(of, name, -1, 1);
+    };
+    const Tensor x = whole(shape, "x"), dy = whole(spec.OutputShape(shape), "dy");
+    const Tensor weight = whole(spec.WeightShape(), "weight");
+    const auto passes = [&](bool inside) {
+      const Tensor there = place(x, e.types().activations, inside);
+      const Tensor gradient = place(dy, e.types().activations, inside);
+      const Tensor filter = place(weight, e.types().parameters, inside);
+      Tensor dweight = place(weight, e.types().gradients, inside);
+      e.Conv2dBackwardWeights(spec, there, gradient, {dweight, false}, {});
+      return std::vector<Tensor>{e.Conv2dForward(spec, there, filter, {}),
+                                 e.Conv2dBackwardInput(spec, shape, gradient, filter), dweight};
+    };
+    const std::vector<Tensor> expected = passes(false), actual = passes(true);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_TRUE(Near(actual[i], expected[i], 0)) << "result " << i;
+    }
+  }
+}
+
 TEST_P(ViewsConformance, RecurrentLayers) {
   Executor& e = tested();
   for (const int64_t hidden : kChannels) {

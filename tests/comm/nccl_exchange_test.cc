@@ -389,6 +389,16 @@ TEST_F(NcclExchangeTest, IsForProcessesThatHaveAGpuEach) {
                               return WhyNotNccl(control, *merges);
                             }),
               Each(HasSubstr("rank 0 and rank 2 share a GPU, which NCCL refuses")));
+  // Parts of one GPU have names of their own, and NCCL goes by the place in the host.
+  emulation::SetPartsOfOneGpu(true);
+  EXPECT_THAT(InEachProcess(2,
+                            [](Communicator& control) {
+                              const auto merges =
+                                  backend::cuda::MakeBackend(control.rank())->MakeMergeStream();
+                              return WhyNotNccl(control, *merges);
+                            }),
+              Each(HasSubstr("rank 0 and rank 1 share a GPU, which NCCL refuses")));
+  emulation::SetPartsOfOneGpu(false);
   EXPECT_THAT(InEachProcess(2,
                             [](Communicator& control) {
                               const auto merges =
@@ -423,6 +433,7 @@ TEST_F(NcclExchangeTest, AFailureToJoinIsToldToThoseWhoWaitAtOnce) {
   ASSERT_EQ(errors.size(), 3u);
   EXPECT_THAT(errors, Each(HasSubstr("rank 1 of 3 joins the others (ncclCommInitRankConfig): "
                                      "unhandled system error")));
+  EXPECT_THAT(errors, Each(HasSubstr("; --exchange mpi does without NCCL")));
   EXPECT_THAT(errors[0], HasSubstr("rank 1 could not use NCCL: "));
   EXPECT_THAT(errors[2], HasSubstr("rank 1 could not use NCCL: "));
   EXPECT_LT(std::chrono::steady_clock::now() - began, 20s);

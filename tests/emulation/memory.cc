@@ -1,4 +1,5 @@
 // Memory, copies and the device of the emulated runtime.
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -57,8 +58,7 @@ class DeviceMemory {
 #ifdef __SANITIZE_ADDRESS__
     ASAN_UNPOISON_MEMORY_REGION(block, bytes);
 #endif
-    const std::byte freed{kFreedByte};
-    if (block[0] == freed && std::memcmp(block, block + 1, bytes - 1) == 0) return;
+    if (IsFilled(block, bytes)) return;
     SetFault("a block of " + std::to_string(bytes) +
              " bytes was written before the stream came to it on which it was asked for: another "
              "stream has not waited for its event");
@@ -113,6 +113,10 @@ class DeviceMemory {
   }
 
  private:
+  // With what poisoned memory holds.
+  static bool IsFilled(const std::byte* block, size_t bytes) {
+    return block[0] == std::byte{kFreedByte} && std::memcmp(block, block + 1, bytes - 1) == 0;
+  }
   static size_t Rounded(size_t bytes) {
     return (bytes + kGuard - 1) / kGuard * kGuard;
   }
@@ -125,11 +129,11 @@ class DeviceMemory {
 #ifdef __SANITIZE_ADDRESS__
     ASAN_UNPOISON_MEMORY_REGION(whole, Rounded(bytes) + 2 * kGuard);
 #endif
-    for (size_t i = 0; i < bytes; ++i) {
-      if (block[i] == std::byte{kFreedByte}) continue;
-      SetFault("memory was written after it was freed: byte " + std::to_string(i) + " of " +
-               std::to_string(bytes));
-      break;
+    if (!IsFilled(block, bytes)) {
+      const std::byte* const written = std::find_if(
+          block, block + bytes, [](std::byte one) { return one != std::byte{kFreedByte}; });
+      SetFault("memory was written after it was freed: byte " + std::to_string(written - block) +
+               " of " + std::to_string(bytes));
     }
     std::free(whole);
   }
@@ -167,6 +171,8 @@ int Devices() {
   return devices;
 }
 thread_local int current_device = 0;
+std::atomic<int> compute_mode{cudaComputeModeDefault};
+std::atomic<bool> parts_of_one{false};
 
 std::mutex pinned_mutex;
 std::map<const std::byte*, size_t> pinned;  // guarded by pinned_mutex
@@ -187,6 +193,12 @@ bool IsPinned(const void* memory) {
 }
 void SetDeviceBytes(size_t bytes) {
   device_bytes = bytes;
+}
+void SetPartsOfOneGpu(bool parts) {
+  parts_of_one = parts;
+}
+void SetComputeMode(int mode) {
+  compute_mode = mode;
 }
 bool IsInBlock(const void* memory, size_t bytes) {
   return Memory().Holds(memory, bytes);
@@ -217,10 +229,11 @@ cudaError_t cudaDriverGetVersion(int* version) {
 }
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = Devices();
-  return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
+  return *count > 0 ? cudaSuccess : Failed(cudaErrorNoDevice);
 }
 cudaError_t cudaSetDevice(int device) {
-  if (device < 0 || device >= Devices()) return cudaErrorInvalidDevice;
+  if (device < 0 || device >= Devices()) return Failed(cudaErrorInvalidDevice);
+  if (compute_mode != cudaComputeModeDefault) return Failed(cudaErrorDevicesUnavailable);
   current_device = device;
   return Sticky();
 }
@@ -235,12 +248,17 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   std::snprintf(properties->name, sizeof properties->name, "%s",
                 model == nullptr ? "Emulated" : model);
   properties->uuid.bytes[15] = static_cast<char>(device);
+  properties->pciBusID = parts_of_one ? 1 : device + 1;
+  properties->memoryPoolsSupported = 1;
   return Sticky();
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
       *value = 4;
+      break;
+    case cudaDevAttrComputeMode:
+      *value = compute_mode;
       break;
     case cudaDevAttrComputeCapabilityMajor:
       *value = 9;
@@ -289,7 +307,7 @@ cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
   if (Sticky() != cudaSuccess) return Sticky();
   void* const block = Memory().Allocate(bytes);
   *memory = block;
-  if (block == nullptr) return cudaErrorMemoryAllocation;
+  if (block == nullptr) return Failed(cudaErrorMemoryAllocation);
   stream->Give([block, bytes] { Memory().Arrive(block, bytes); });
   return cudaSuccess;
 }
@@ -299,7 +317,7 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
 }
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
   *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-  if (*memory == nullptr) return cudaErrorMemoryAllocation;
+  if (*memory == nullptr) return Failed(cudaErrorMemoryAllocation);
   ++pinned_allocations;
   pinned_bytes_allocated += static_cast<int64_t>(bytes);
   const std::lock_guard lock(pinned_mutex);

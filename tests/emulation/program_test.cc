@@ -89,7 +89,7 @@ TEST(EmulatedProgram, RanksOnGpusOfDifferentModelsAreRefusedAtTheStart) {
   EXPECT_THAT(result.err,
               HasSubstr("the processes of this run differ in what its results depend on"));
   EXPECT_THAT(result.err, HasSubstr("on Emulated, compute capability 9.0, 4 multiprocessors, "
-                                    "emulated libraries 1.0' on rank 0 on "));
+                                    "cuDNN 9.0.0, cuBLAS 13.0.0' on rank 0 on "));
   EXPECT_THAT(result.err, HasSubstr("on Emulated NVL, compute capability 9.0"));
   EXPECT_THAT(result.err, HasSubstr("GPUs of one kind"));
 }

@@ -37,6 +37,11 @@ void BreakNccl(NcclBreak planned);
 void HoldDevice(int device);
 // How much memory the devices have together; 4 GiB to begin with.
 void SetDeviceBytes(size_t bytes);
+// The compute mode of the devices. Where that is cudaComputeModeExclusiveProcess another process
+// has them.
+void SetComputeMode(int mode);
+// Whether the devices are parts of one GPU (MIG), and so in one place of the host.
+void SetPartsOfOneGpu(bool parts);
 // Blocks of device memory that are not free.
 int64_t BlocksInUse();
 // Calls of cudaHostAlloc so far, and the bytes that they were asked for.

@@ -30,6 +30,8 @@ class Occurrence {
 
 // The error that every call gives from now on: that of the first mistake.
 cudaError_t Sticky();
+// What cudaGetLastError is to say on this thread, and what a call returns.
+cudaError_t Failed(cudaError_t error);
 void SetFault(const std::string& what);
 
 void CountHostSynchronization();

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <set>
+#include <utility>
 
 #include "tests/emulation/launch.h"
 #include "tests/emulation/runtime.h"
@@ -53,6 +54,11 @@ void Occurrence::Wait() const {
   changed_.wait(lock, [this] { return complete_; });
 }
 
+thread_local cudaError_t last_error = cudaSuccess;
+cudaError_t Failed(cudaError_t error) {
+  last_error = error;
+  return error;
+}
 cudaError_t Sticky() {
   return has_fault ? cudaErrorLaunchFailure : cudaSuccess;
 }
@@ -220,6 +226,12 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice:
       return "cudaErrorInvalidDevice";
+    case cudaErrorDevicesUnavailable:
+      return "cudaErrorDevicesUnavailable";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorSystemNotReady:
+      return "cudaErrorSystemNotReady";
     case cudaErrorInvalidResourceHandle:
       return "cudaErrorInvalidResourceHandle";
     case cudaErrorNotReady:
@@ -235,7 +247,8 @@ const char* cudaGetErrorString(cudaError_t error) {
   return first_fault.c_str();
 }
 cudaError_t cudaGetLastError() {
-  return Sticky();
+  const cudaError_t last = std::exchange(last_error, cudaSuccess);
+  return Sticky() != cudaSuccess ? Sticky() : last;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
@@ -253,7 +266,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   if (Sticky() != cudaSuccess) return Sticky();
-  return stream->Record()->complete() ? cudaSuccess : cudaErrorNotReady;
+  return stream->Record()->complete() ? cudaSuccess : Failed(cudaErrorNotReady);
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   std::shared_ptr<Occurrence> point;
@@ -279,7 +292,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return Sticky();
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  if (event->device != stream->device()) return cudaErrorInvalidResourceHandle;
+  if (event->device != stream->device()) return Failed(cudaErrorInvalidResourceHandle);
   std::shared_ptr<Occurrence> point = stream->Record();
   const std::lock_guard lock(event->mutex);
   event->last = std::move(point);
@@ -288,7 +301,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::lock_guard lock(event->mutex);
   if (Sticky() != cudaSuccess) return Sticky();
-  return event->last == nullptr || event->last->complete() ? cudaSuccess : cudaErrorNotReady;
+  return event->last == nullptr || event->last->complete() ? cudaSuccess
+                                                           : Failed(cudaErrorNotReady);
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   CountHostSynchronization();

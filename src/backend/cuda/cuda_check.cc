@@ -21,6 +21,14 @@ std::string UuidText(const cudaUUID_t& uuid) {
   return text;
 }
 
+std::string PciText(const cudaDeviceProp& properties) {
+  char text[32];
+  std::snprintf(
+      text, sizeof text, "%08X:%02X:%02X.0", static_cast<unsigned>(properties.pciDomainID),
+      static_cast<unsigned>(properties.pciBusID), static_cast<unsigned>(properties.pciDeviceID));
+  return text;
+}
+
 void Check(cudaError_t error, int device, const char* what) {
   if (error == cudaSuccess) return;
   std::string text = DeviceName(device) + ": " + what + ": " + cudaGetErrorString(error) + " (" +
@@ -29,9 +37,15 @@ void Check(cudaError_t error, int device, const char* what) {
   if (error == cudaErrorMemoryAllocation) {
     throw Error(ErrorCode::kResourceExhausted, std::move(text));
   }
-  // From 700 on: what a kernel has done. Every later call says it, too.
-  if (error >= 700) {
+  // 700 to 719: what a kernel has done. Every later call says it, too.
+  if (error >= cudaErrorIllegalAddress && error <= cudaErrorLaunchFailure) {
     text += "; the kernel that failed may be an earlier one: CUDA_LAUNCH_BLOCKING=1 names it";
+  }
+  if (error == cudaErrorDevicesUnavailable) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                text +
+                    ": another process may have the GPU for itself: one rank for each, or "
+                    "`nvidia-smi -c DEFAULT` (its compute mode)");
   }
   throw Error(ErrorCode::kInternal, std::move(text));
 }

@@ -12,8 +12,9 @@ namespace syncbn::backend::cuda {
 // shown by any later call: the message says so.
 void Check(cudaError_t error, int device, const char* what);
 
-// "GPU-01234567-89ab-cdef-0123-456789abcdef"
+// As nvidia-smi shows them: "GPU-01234567-89ab-cdef-0123-456789abcdef", "00000000:1B:00.0".
 std::string UuidText(const cudaUUID_t& uuid);
+std::string PciText(const cudaDeviceProp& properties);
 // "cuda:0"
 std::string DeviceName(int device);
 

@@ -9,6 +9,16 @@
 
 namespace syncbn::backend::cuda {
 
+namespace {
+
+cudaDeviceProp Properties(int ordinal) {
+  cudaDeviceProp properties{};
+  Check(cudaGetDeviceProperties(&properties, ordinal), ordinal, "cudaGetDeviceProperties");
+  return properties;
+}
+
+}  // namespace
+
 CudaDevice::CudaDevice(int ordinal)
     : ordinal_(ordinal), name_(DeviceName(ordinal)), memory_(ordinal) {}
 
@@ -19,17 +29,17 @@ void CudaDevice::CopyToHost(const void* from, void* to, size_t bytes) const {
 }
 
 std::string CudaDevice::Description() const {
-  cudaDeviceProp properties{};
-  Check(cudaGetDeviceProperties(&properties, ordinal_), ordinal_, "cudaGetDeviceProperties");
+  const cudaDeviceProp properties = Properties(ordinal_);
   return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) +
          "." + std::to_string(properties.minor) + ", " +
          std::to_string(properties.multiProcessorCount) + " multiprocessors";
 }
 
 std::string CudaDevice::Uuid() const {
-  cudaDeviceProp properties{};
-  Check(cudaGetDeviceProperties(&properties, ordinal_), ordinal_, "cudaGetDeviceProperties");
-  return UuidText(properties.uuid);
+  return UuidText(Properties(ordinal_).uuid);
+}
+std::string CudaDevice::Pci() const {
+  return PciText(Properties(ordinal_));
 }
 
 const CudaDevice& DeviceAt(int ordinal) {

@@ -19,6 +19,8 @@ class CudaDevice final : public Device {
   DeviceMemory& memory() const { return memory_; }
   // As nvidia-smi shows it, "GPU-3b0c...": no two GPUs have the same, on whatever hosts.
   std::string Uuid() const;
+  // Where it is in its host, "00000000:1B:00.0". Parts of one GPU (MIG) are in the same place.
+  std::string Pci() const;
   // "Emulated, compute capability 9.0, 4 multiprocessors"
   std::string Description() const;
 

@@ -141,6 +141,8 @@ class CudaExecutor final : public CudaStream<Executor> {
   // once for each version of the parameters.
   Tensor Packed(const Conv2dSpec& spec, const Tensor& weight, DType type);
   Tensor Converted(const Tensor& weight, DType type);
+  // The same elements at a multiple of 16 bytes.
+  Tensor Aligned(const Tensor& x);
   // What the libraries are given.
   Factor FactorOf(const Tensor& x) { return {core().AnyAddress(x), x.dtype()}; }
   Result ResultOf(const Tensor& x) { return {core().AnyAddress(x), x.dtype()}; }

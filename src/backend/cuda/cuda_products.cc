@@ -1,4 +1,5 @@
 // Convolutions and linear layers, by libraries.
+#include <cstdint>
 #include <utility>
 
 #include "backend/cuda/cuda_executor.h"
@@ -16,6 +17,10 @@ int64_t InputsOfGroup(const Conv2dSpec& spec) {
   return spec.in_channels / spec.groups;
 }
 
+bool IsAligned16(const Tensor& x) {
+  return reinterpret_cast<uintptr_t>(x.DeviceAddress()) % 16 == 0;
+}
+
 void CheckWeight(const Conv2dSpec& spec, const Tensor& weight) {
   SYNCBN_CHECK_EQ(weight.shape(), spec.WeightShape()) << "weight of a convolution";
 }
@@ -28,8 +33,12 @@ void CudaExecutor::SetWeightsVersion(WeightsVersion version) {
 
 Tensor CudaExecutor::Packed(const Conv2dSpec& spec, const Tensor& weight, DType type) {
   CheckWeight(spec, weight);
-  // With a window of one element, or one input channel, both layouts are the same.
-  if (Window(spec) == 1 || InputsOfGroup(spec) == 1) return Converted(weight, type);
+  // With a window of one element, or one input channel, both layouts are the same. But parameters
+  // lie one behind the other (Aligned).
+  const bool same = Window(spec) == 1 || InputsOfGroup(spec) == 1;
+  if (same && (weight.dtype() != type || IsAligned16(weight))) {
+    return Converted(weight, type);
+  }
   Tensor filter = filters_.Find(weight, type);
   if (filter.defined()) return filter;
   filter = New(weight.shape(), type);
@@ -43,6 +52,11 @@ Tensor CudaExecutor::Packed(const Conv2dSpec& spec, const Tensor& weight, DType 
   });
   filters_.Keep(weight, filter);
   return filter;
+}
+
+// cuDNN's kernels read 16 bytes at a time, and its heuristics are not told of addresses.
+Tensor CudaExecutor::Aligned(const Tensor& x) {
+  return IsAligned16(x) ? x : Clone(x);
 }
 
 Tensor CudaExecutor::Converted(const Tensor& weight, DType type) {
@@ -87,7 +101,8 @@ Tensor CudaExecutor::Conv2dForward(const Conv2dSpec& spec, const Tensor& x, cons
   Tensor y = New(spec.OutputShape(x.shape()), x.dtype());
   const Tensor filter = Packed(spec, weight, x.dtype());
   if (y.elements() == 0) return y;
-  libraries_->ConvolutionForward(spec, x.shape(), FactorOf(x), FactorOf(filter), ResultOf(y));
+  const Tensor input = Aligned(x);
+  libraries_->ConvolutionForward(spec, x.shape(), FactorOf(input), FactorOf(filter), ResultOf(y));
   AddBias(y, bias);
   return y;
 }
@@ -98,7 +113,9 @@ Tensor CudaExecutor::Conv2dBackwardInput(const Conv2dSpec& spec, const Shape& x_
   Tensor dx = New(x_shape, dy.dtype());
   const Tensor filter = Packed(spec, weight, dy.dtype());
   if (dx.elements() == 0) return dx;
-  libraries_->ConvolutionBackwardInput(spec, x_shape, FactorOf(dy), FactorOf(filter), ResultOf(dx));
+  const Tensor gradient = Aligned(dy);
+  libraries_->ConvolutionBackwardInput(spec, x_shape, FactorOf(gradient), FactorOf(filter),
+                                       ResultOf(dx));
   return dx;
 }
 
@@ -113,7 +130,8 @@ void CudaExecutor::Conv2dBackwardWeights(const Conv2dSpec& spec, const Tensor& x
   }
   // In the type of its factors: cuDNN has no other.
   const Tensor gradient = New(dweight.tensor.shape(), x.dtype());
-  libraries_->ConvolutionBackwardFilter(spec, x.shape(), FactorOf(x), FactorOf(dy),
+  const Tensor input = Aligned(x), of_output = Aligned(dy);
+  libraries_->ConvolutionBackwardFilter(spec, x.shape(), FactorOf(input), FactorOf(of_output),
                                         ResultOf(gradient));
   float* const to = Out<float>(dweight.tensor);
   ForElements(gradient, [&](auto element) {

@@ -2,12 +2,15 @@
 //
 // Of cuDNN the convolution interface of version 7, which versions 8 and 9 keep: PyTorch used it
 // with channels-last float32 for years, and its heuristics list for every algorithm whether it is
-// deterministic and what workspace it wants, which is all that a choice by rule needs.
+// deterministic, which is what a choice by rule needs. (In the emulation:
+// tests/emulation/cudnn.cc.)
 #include <cublas_v2.h>
 #include <cudnn.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -33,9 +36,13 @@ cudaDataType BlasType(DType type) {
 
 void CheckDnn(cudnnStatus_t status, int device, const std::string& what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
-  throw Error(
-      status == CUDNN_STATUS_ALLOC_FAILED ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
-      DeviceName(device) + ": cuDNN: " + what + ": " + cudnnGetErrorString(status));
+  const bool memory = status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
+                      status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
+  throw Error(memory ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
+              DeviceName(device) + ": cuDNN: " + what + ": " + cudnnGetErrorString(status));
+}
+bool IsNotSupported(cudnnStatus_t status) {
+  return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
 }
 // `what()` is the text for a message.
 template <typename What>
@@ -47,6 +54,21 @@ void CheckBlas(cublasStatus_t status, int device, const What& what) {
 }
 void CheckBlas(cublasStatus_t status, int device, const char* what) {
   CheckBlas(status, device, [&] { return std::string(what); });
+}
+
+// How a direction's algorithms are found: list(most, count, found) gives those of cuDNN's
+// heuristics, size(algorithm, bytes) an algorithm's workspace; `always` are there for every
+// convolution and deterministic, as cuDNN's documentation has it, should the list have none.
+template <typename Performance, typename List, typename Size>
+struct Choice {
+  std::span<const decltype(Performance::algo)> always;
+  List list;
+  Size size;
+};
+template <typename Performance, typename List, typename Size>
+Choice<Performance, List, Size> MakeChoice(std::span<const decltype(Performance::algo)> always,
+                                           const List& list, const Size& size) {
+  return {always, list, size};
 }
 
 // Descriptors of one convolution of one shape.
@@ -78,8 +100,6 @@ class Plan {
                                           narrow(spec.stride_h), narrow(spec.stride_w), 1, 1,
                                           CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));  // sums
     Check(cudnnSetConvolutionGroupCount(convolution_, narrow(spec.groups)));
-    // What the heuristics are asked for. cuDNN's default is TF32 for float32, where the GPU has it.
-    Check(cudnnSetConvolutionMathType(convolution_, exact ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
   }
   ~Plan() {
     cudnnDestroyConvolutionDescriptor(convolution_);
@@ -90,16 +110,17 @@ class Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  // Runs run(algorithm) with the first algorithm of the heuristics' list that is deterministic,
-  // computes no coarser than was asked for, keeps to the limit, and that cuDNN then really has for
-  // this shape: the list is advice.
-  template <typename Performance, typename List, typename Run>
-  void With(std::vector<Performance>& algorithms, const List& list, const Run& run) {
-    if (algorithms.empty()) algorithms = Admissible<Performance>(list);
+  // Runs run(algorithm) with the first algorithm that is deterministic, computes no coarser than
+  // was asked for, keeps to the limit, and that cuDNN then really has for this shape: the list is
+  // advice.
+  template <typename Performance, typename List, typename Size, typename Run>
+  void With(std::vector<Performance>& algorithms, const Choice<Performance, List, Size>& choice,
+            const Run& run) {
+    if (algorithms.empty()) algorithms = Admissible(choice);
     while (!algorithms.empty()) {
       Check(cudnnSetConvolutionMathType(convolution_, algorithms.front().mathType));
       const cudnnStatus_t status = run(algorithms.front());
-      if (CUDNN_STATUS_CATEGORY(status) != CUDNN_STATUS_NOT_SUPPORTED) return Check(status);
+      if (!IsNotSupported(status)) return Check(status);
       algorithms.erase(algorithms.begin());
     }
     throw Error(ErrorCode::kUnimplemented,
@@ -117,27 +138,46 @@ class Plan {
   std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> backward_filter_;
 
  private:
-  template <typename Performance, typename List>
-  std::vector<Performance> Admissible(const List& list) const {
-    std::array<Performance, 16> found;
+  template <typename Performance, typename List, typename Size>
+  std::vector<Performance> Admissible(const Choice<Performance, List, Size>& choice) const {
+    // What the heuristics are asked for. cuDNN's default is TF32 for float32, where the GPU has it.
+    Check(
+        cudnnSetConvolutionMathType(convolution_, exact_ ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
+    std::vector<Performance> found(16);
     int count = 0;
-    Check(list(static_cast<int>(found.size()), &count, found.data()));
+    const cudnnStatus_t listed = choice.list(static_cast<int>(found.size()), &count, found.data());
+    if (!IsNotSupported(listed)) Check(listed);
+    found.resize(static_cast<size_t>(count));
+    for (const auto algorithm : choice.always) {
+      Performance one{};
+      one.algo = algorithm;
+      one.determinism = CUDNN_DETERMINISTIC;
+      one.mathType = CUDNN_DEFAULT_MATH;
+      found.push_back(one);
+    }
     std::vector<Performance> admissible;
-    for (int i = 0; i < count; ++i) {
-      const Performance& candidate = found[static_cast<size_t>(i)];
-      if (candidate.status == CUDNN_STATUS_SUCCESS &&
-          candidate.determinism == CUDNN_DETERMINISTIC && IsFineEnough(candidate.mathType) &&
-          candidate.memory <= kWorkspaceLimit) {
-        admissible.push_back(candidate);
+    for (Performance& candidate : found) {
+      // With conversion float32 may become half.
+      if (candidate.status != CUDNN_STATUS_SUCCESS ||
+          candidate.determinism != CUDNN_DETERMINISTIC ||
+          (!exact_ && candidate.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION)) {
+        continue;
       }
+      // The list is of CUDNN_TENSOR_OP_MATH and CUDNN_DEFAULT_MATH, whatever the descriptor says
+      // (cuDNN's documentation): what an algorithm computes with, and so what memory it needs, is
+      // decided by the descriptor when it runs.
+      if (exact_) candidate.mathType = CUDNN_FMA_MATH;
+      const auto is_same = [&](const Performance& one) {
+        return one.algo == candidate.algo && one.mathType == candidate.mathType;
+      };
+      if (std::ranges::any_of(admissible, is_same)) continue;
+      Check(cudnnSetConvolutionMathType(convolution_, candidate.mathType));
+      const cudnnStatus_t sized = choice.size(candidate.algo, &candidate.memory);
+      if (IsNotSupported(sized)) continue;
+      Check(sized);
+      if (candidate.memory <= kWorkspaceLimit) admissible.push_back(candidate);
     }
     return admissible;
-  }
-
-  // CUDNN_DEFAULT_MATH may be TF32; with conversion, float32 may become half.
-  bool IsFineEnough(cudnnMathType_t math) const {
-    return math == CUDNN_FMA_MATH ||
-           (!exact_ && (math == CUDNN_TENSOR_OP_MATH || math == CUDNN_DEFAULT_MATH));
   }
 
   const std::string name_;
@@ -158,12 +198,6 @@ class NvidiaLibraries final : public Libraries {
     constexpr auto kFloatSums = static_cast<cublasMath_t>(
         CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
     CheckBlas(cublasSetMathMode(blas_, kFloatSums), device_, "cublasSetMathMode");
-    // Of its own: with cuBLAS's, which several streams may share, results of a product may differ
-    // from call to call.
-    constexpr int64_t kBlasWorkspace = int64_t{32} << 20;
-    blas_workspace_ = stream_.New({kBlasWorkspace}, DType::kUint8);
-    CheckBlas(cublasSetWorkspace(blas_, stream_.AnyAddress(blas_workspace_), kBlasWorkspace),
-              device_, "cublasSetWorkspace");
   }
   ~NvidiaLibraries() override {
     cudaSetDevice(device_);
@@ -175,13 +209,20 @@ class NvidiaLibraries final : public Libraries {
                           Result y) override {
     using Algorithm = cudnnConvolutionFwdAlgoPerf_t;
     Plan& plan = PlanOf(spec, x_shape, x.type);
-    plan.With(
-        plan.forward_,
+    static constexpr cudnnConvolutionFwdAlgo_t kAlways[] = {
+        CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM};
+    const auto choice = MakeChoice<Algorithm>(
+        kAlways,
         [&](int most, int* count, Algorithm* found) {
           return cudnnGetConvolutionForwardAlgorithm_v7(
               dnn_, plan.x_, plan.filter_, plan.convolution_, plan.y_, most, count, found);
         },
-        [&](const Algorithm& algorithm) {
+        [&](cudnnConvolutionFwdAlgo_t algorithm, size_t* bytes) {
+          return cudnnGetConvolutionForwardWorkspaceSize(
+              dnn_, plan.x_, plan.filter_, plan.convolution_, plan.y_, algorithm, bytes);
+        });
+    plan.With(
+        plan.forward_, choice, [&](const Algorithm& algorithm) {
           const Tensor workspace = Workspace(algorithm.memory);
           return cudnnConvolutionForward(
               dnn_, &kOne, plan.x_, x.elements, plan.filter_, filter.elements, plan.convolution_,
@@ -192,13 +233,19 @@ class NvidiaLibraries final : public Libraries {
                                 Factor filter, Result dx) override {
     using Algorithm = cudnnConvolutionBwdDataAlgoPerf_t;
     Plan& plan = PlanOf(spec, x_shape, dy.type);
-    plan.With(
-        plan.backward_input_,
+    static constexpr cudnnConvolutionBwdDataAlgo_t kAlways[] = {CUDNN_CONVOLUTION_BWD_DATA_ALGO_1};
+    const auto choice = MakeChoice<Algorithm>(
+        kAlways,
         [&](int most, int* count, Algorithm* found) {
           return cudnnGetConvolutionBackwardDataAlgorithm_v7(
               dnn_, plan.filter_, plan.y_, plan.convolution_, plan.x_, most, count, found);
         },
-        [&](const Algorithm& algorithm) {
+        [&](cudnnConvolutionBwdDataAlgo_t algorithm, size_t* bytes) {
+          return cudnnGetConvolutionBackwardDataWorkspaceSize(
+              dnn_, plan.filter_, plan.y_, plan.convolution_, plan.x_, algorithm, bytes);
+        });
+    plan.With(
+        plan.backward_input_, choice, [&](const Algorithm& algorithm) {
           const Tensor workspace = Workspace(algorithm.memory);
           return cudnnConvolutionBackwardData(
               dnn_, &kOne, plan.filter_, filter.elements, plan.y_, dy.elements, plan.convolution_,
@@ -209,13 +256,20 @@ class NvidiaLibraries final : public Libraries {
                                  Result dfilter) override {
     using Algorithm = cudnnConvolutionBwdFilterAlgoPerf_t;
     Plan& plan = PlanOf(spec, x_shape, x.type);
-    plan.With(
-        plan.backward_filter_,
+    static constexpr cudnnConvolutionBwdFilterAlgo_t kAlways[] = {
+        CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1};
+    const auto choice = MakeChoice<Algorithm>(
+        kAlways,
         [&](int most, int* count, Algorithm* found) {
           return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
               dnn_, plan.x_, plan.y_, plan.convolution_, plan.filter_, most, count, found);
         },
-        [&](const Algorithm& algorithm) {
+        [&](cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* bytes) {
+          return cudnnGetConvolutionBackwardFilterWorkspaceSize(
+              dnn_, plan.x_, plan.y_, plan.convolution_, plan.filter_, algorithm, bytes);
+        });
+    plan.With(
+        plan.backward_filter_, choice, [&](const Algorithm& algorithm) {
           const Tensor workspace = Workspace(algorithm.memory);
           return cudnnConvolutionBackwardFilter(dnn_, &kOne, plan.x_, x.elements, plan.y_,
                                                 dy.elements, plan.convolution_, algorithm.algo,
@@ -228,6 +282,7 @@ class NvidiaLibraries final : public Libraries {
   // b^T a^T.
   void Multiply(const MatrixProduct& p) override {
     stream_.handle().MakeCurrent();
+    MakeBlasWorkspace();
     const cublasOperation_t of_b = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t of_a = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasComputeType_t arithmetic = p.a.type == DType::kBFloat16 ? CUBLAS_COMPUTE_32F
@@ -267,6 +322,15 @@ class NvidiaLibraries final : public Libraries {
     if (plan == nullptr)
       plan = std::make_unique<Plan>(spec, x, type, type == DType::kFloat32 && !tf32_, device_);
     return *plan;
+  }
+  // Of its own: with cuBLAS's, which several streams may share, results of a product may differ
+  // from call to call. For the first product.
+  void MakeBlasWorkspace() {
+    if (blas_workspace_.defined()) return;
+    constexpr int64_t kBytes = int64_t{32} << 20;
+    blas_workspace_ = stream_.New({kBytes}, DType::kUint8);
+    CheckBlas(cublasSetWorkspace(blas_, stream_.AnyAddress(blas_workspace_), kBytes), device_,
+              "cublasSetWorkspace");
   }
   Tensor Workspace(size_t bytes) {
     return bytes == 0 ? Tensor() : stream_.New({static_cast<int64_t>(bytes)}, DType::kUint8);

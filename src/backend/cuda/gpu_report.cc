@@ -1,7 +1,5 @@
 #include "backend/cuda/gpu_report.h"
 
-#include <cstdio>
-
 #include "backend/cuda/cuda_check.h"
 #include "backend/cuda/libraries.h"
 
@@ -18,14 +16,6 @@ std::string Capability(int major, int minor) {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
-std::string PciText(const cudaDeviceProp& properties) {
-  char text[32];
-  std::snprintf(
-      text, sizeof text, "%08X:%02X:%02X.0", static_cast<unsigned>(properties.pciDomainID),
-      static_cast<unsigned>(properties.pciBusID), static_cast<unsigned>(properties.pciDeviceID));
-  return text;
-}
-
 }  // namespace
 
 std::string WhyNoGpu(cudaError_t error, int driver, int runtime) {
@@ -36,6 +26,11 @@ std::string WhyNoGpu(cudaError_t error, int driver, int runtime) {
   if (driver == 0) {
     return "the driver's library, libcuda.so.1, cannot be loaded: install NVIDIA's driver; in a "
            "container, start it with the host's (--gpus all)";
+  }
+  if (error == cudaErrorSystemNotReady) {
+    return "the GPUs of this machine wait for NVIDIA's fabric manager: `systemctl start "
+           "nvidia-fabricmanager` (CUDA says: " +
+           std::string(cudaGetErrorName(error)) + ")";
   }
   if (driver / 1000 < runtime / 1000) {
     return "NVIDIA's driver is too old: it supports CUDA " + Dotted(driver) +
@@ -58,6 +53,8 @@ Gpu GpuOf(int ordinal, const cudaDeviceProp& properties) {
     gpu.unfit = gpu.name + " has compute capability " + Capability(gpu.major, gpu.minor) +
                 ", and this program is compiled for " + Capability(kOldest / 10, kOldest % 10) +
                 " and later";
+  } else if (properties.memoryPoolsSupported == 0) {
+    gpu.unfit = gpu.name + " has no memory pools (cudaMallocAsync), as some virtual GPUs do not";
   }
   return gpu;
 }
@@ -86,6 +83,14 @@ GpuReport ReportGpus() {
     if (failed != cudaSuccess) {
       cudaGetLastError();
       gpu.unfit = DeviceName(ordinal) + ": " + cudaGetErrorString(failed);
+    }
+    int mode = cudaComputeModeDefault;
+    if (cudaDeviceGetAttribute(&mode, cudaDevAttrComputeMode, ordinal) != cudaSuccess) {
+      cudaGetLastError();
+    }
+    if (gpu.unfit.empty() && mode == cudaComputeModeProhibited) {
+      gpu.unfit = DeviceName(ordinal) + ", " + gpu.name +
+                  ": its compute mode is Prohibited (`nvidia-smi -c DEFAULT` changes it)";
     }
     usable = usable || gpu.unfit.empty();
     if (!gpu.unfit.empty()) unfit += (unfit.empty() ? "" : "; ") + gpu.unfit;

@@ -1,8 +1,9 @@
-// What libraries compute for a stream: convolutions and matrix products. cuDNN and cuBLAS on a GPU
-// (cudnn_libraries.cc), plain loops on the emulated device.
+// What libraries compute for a stream: convolutions and matrix products, by cuDNN and cuBLAS
+// (cudnn_libraries.cc; on the emulated device they are doubles in plain loops).
 //
 // Activations are NHWC, filters OHWI (what cuDNN calls NHWC); all are float32 or BFloat16, dense,
-// on the stream's device, and of at least one sample. Products of BFloat16 are summed in float32.
+// on the stream's device, and of at least one sample; those of convolutions begin at multiples of
+// 16 bytes. Products of BFloat16 are summed in float32.
 // Results are written, not added to. The algorithm is a pure function of the shapes, the device's
 // model and the libraries' versions, and its result of the inputs: deterministic algorithms only,
 // by cuDNN's heuristics under a constant limit of workspace, never by timing.

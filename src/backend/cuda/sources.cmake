@@ -8,5 +8,5 @@ list(TRANSFORM SYNCBN_CUDA_KERNELS PREPEND ${CMAKE_CURRENT_LIST_DIR}/kernels/)
 set(SYNCBN_CUDA_SOURCES
   convolution_limits.cc cuda_backend.cc cuda_check.cc cuda_device.cc cuda_elementwise.cc cuda_executor.cc cuda_images.cc cuda_merge_stream.cc
   cuda_normalization.cc cuda_pooling.cc cuda_products.cc cuda_recurrent.cc cuda_statistics.cc cuda_stream.cc
-  cuda_training.cc cuda_weight_norm.cc cuda_whitening.cc device_memory.cc gpu_report.cc pinned_memory.cc stream_handle.cc)
+  cuda_training.cc cuda_weight_norm.cc cuda_whitening.cc cudnn_libraries.cc device_memory.cc gpu_report.cc pinned_memory.cc stream_handle.cc)
 list(TRANSFORM SYNCBN_CUDA_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

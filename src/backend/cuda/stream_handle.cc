@@ -58,7 +58,10 @@ class RecordedEvent final : public Event::State {
   bool Complete() const override {
     cudaSetDevice(device_);
     const cudaError_t error = cudaEventQuery(event_);
-    if (error == cudaErrorNotReady) return false;
+    if (error == cudaErrorNotReady) {
+      cudaGetLastError();  // so that it is not taken for the next kernel's
+      return false;
+    }
     Check(error, device_, "cudaEventQuery");
     return true;
   }

@@ -18,8 +18,9 @@ bool HasNccl();
 std::string NcclVersion();
 
 // Why the processes of `control` cannot use it for tensors of `merges`: one has none, or two share
-// a GPU, which NCCL refuses but from version 2.30 on where NCCL_MULTI_RANK_GPU_ENABLE=1 is set in
-// all of them. Empty: they can. Collective; the same in all of them.
+// a GPU or have parts of one (MIG), which NCCL refuses but from version 2.30 on where
+// NCCL_MULTI_RANK_GPU_ENABLE=1 is set in all of them. Empty: they can. Collective; the same in all
+// of them.
 std::string WhyNotNccl(Communicator& control, backend::MergeStream& merges);
 
 // An exchange among the processes of `control`, over which it is set up, for blocks of `merges`,

@@ -361,21 +361,23 @@ std::string NcclVersion() {
 
 std::string WhyNotNccl(Communicator& control, backend::MergeStream& merges) {
   CudaMergeStream* const gpu = GpuStream(merges);
-  const std::string mine =
-      gpu == nullptr ? "" : NcclVersion() + "|" + HostName() + "|" + gpu->core().device().Uuid();
-  const std::vector<std::string> all = control.AllGather(mine);
+  const std::vector<std::string> versions = control.AllGather(gpu == nullptr ? "" : NcclVersion());
+  // The GPU itself, whatever the host's name is in a container, and its place: NCCL goes by that,
+  // and also refuses two parts of one GPU (MIG).
+  const std::vector<std::string> gpus =
+      control.AllGather(gpu == nullptr ? "" : gpu->core().device().Uuid());
+  const std::vector<std::string> places =
+      control.AllGather(gpu == nullptr ? "" : HostName() + "|" + gpu->core().device().Pci());
   // Everybody's answer: the variable may be set on some hosts alone.
   const std::vector<std::string> told = control.AllGather(IsToldToShareGpus() ? "yes" : "no");
   const bool share = std::ranges::find(told, "no") == told.end();
   const auto rank = [](size_t i) { return "rank " + std::to_string(i); };
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (all[i].empty()) return rank(i) + " computes on no GPU";
-    if (all[i].substr(0, all[i].find('|')) != all[0].substr(0, all[0].find('|'))) {
-      return "rank 0 has " + all[0].substr(0, all[0].find('|')) + ", " + rank(i) + " " +
-             all[i].substr(0, all[i].find('|'));
-    }
+  for (size_t i = 0; i < versions.size(); ++i) {
+    if (versions[i].empty()) return rank(i) + " computes on no GPU";
+    if (versions[i] != versions[0])
+      return "rank 0 has " + versions[0] + ", " + rank(i) + " " + versions[i];
     for (size_t k = 0; k < i; ++k) {
-      if (share || all[i] != all[k]) continue;
+      if (share || (gpus[i] != gpus[k] && places[i] != places[k])) continue;
       return rank(k) + " and " + rank(i) + " share a GPU, which NCCL refuses" +
              (CanShareGpus() ? " unless NCCL_MULTI_RANK_GPU_ENABLE=1 is set for all ranks"
                              : " before its version 2.30");
@@ -425,6 +427,13 @@ std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::Merge
           return ncclCommInitRankConfig(made, control.size(), shared, control.rank(), config);
         },
         JoinError(control), timeout, [&] { words.Listen(); });
+  } catch (const Error& error) {
+    // Who was told of another's error has its advice, too.
+    failure = error.code() == ErrorCode::kAborted
+                  ? std::current_exception()
+                  : std::make_exception_ptr(Error(
+                        error.code(), error.message() + "; --exchange mpi does without NCCL"));
+    words.Tell(failure);
   } catch (...) {
     failure = std::current_exception();
     words.Tell(failure);

@@ -13,11 +13,14 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorDevicesUnavailable = 46,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
+  cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
+  cudaErrorSystemNotReady = 802,
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost = 0,
@@ -28,9 +31,15 @@ enum cudaMemcpyKind {
 };
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeMode = 20,
   cudaDevAttrComputeCapabilityMajor = 75,
   cudaDevAttrComputeCapabilityMinor = 76,
   cudaDevAttrMemoryPoolsSupported = 115,
+};
+enum cudaComputeMode {
+  cudaComputeModeDefault = 0,
+  cudaComputeModeProhibited = 2,
+  cudaComputeModeExclusiveProcess = 3,
 };
 enum cudaMemPoolAttr {
   cudaMemPoolAttrReleaseThreshold = 4,
@@ -57,6 +66,7 @@ struct cudaDeviceProp {
   int major, minor;
   int multiProcessorCount;
   int pciBusID, pciDeviceID, pciDomainID;
+  int memoryPoolsSupported;
 };
 
 inline constexpr unsigned cudaStreamNonBlocking = 1;
@@ -66,6 +76,7 @@ inline constexpr unsigned cudaHostAllocDefault = 0;
 
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
+// The last error of this thread's calls, cudaErrorNotReady included, and forgets it.
 cudaError_t cudaGetLastError();
 
 cudaError_t cudaRuntimeGetVersion(int* version);
