@@ -14,7 +14,7 @@ study::StudyFile FetchedStudy::File() const {
       [&](const std::string&) {
         return study::NamedText{.name = study.run_file_name(), .text = study.run_file()};
       },
-      overrides(), study.form());
+      overrides(), study.form(), study::StudyOrigin::kStored);
 }
 
 FetchedStudy FetchStudy(const StudyCalls& calls, const std::string& name, size_t max_bytes) {

@@ -72,10 +72,6 @@ std::string FormatDiagnostic(const Diagnostic& diagnostic) {
 
 void Diagnostics::Add(const Location& location, std::string path, std::string message,
                       std::string hint) {
-  if (full()) {
-    ++left_out_;
-    return;
-  }
   Diagnostic diagnostic{.source = location.source ? location.source->name() : "",
                         .line = location.line(),
                         .column = location.column(),
@@ -84,7 +80,15 @@ void Diagnostics::Add(const Location& location, std::string path, std::string me
                         .hint = std::move(hint),
                         .source_line = ""};
   if (location.source) diagnostic.source_line = location.source->Line(diagnostic.line);
-  all_.push_back(std::move(diagnostic));
+  Add(std::move(diagnostic));
+}
+
+void Diagnostics::Add(Diagnostic diagnostic) {
+  if (full()) {
+    ++left_out_;
+  } else {
+    all_.push_back(std::move(diagnostic));
+  }
 }
 
 void Diagnostics::Sort() {

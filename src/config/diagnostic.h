@@ -39,6 +39,8 @@ class Diagnostics {
   static constexpr size_t kMost = 100;
 
   void Add(const Location& location, std::string path, std::string message, std::string hint = "");
+  // One of another pass.
+  void Add(Diagnostic diagnostic);
 
   bool empty() const { return all_.empty(); }
   // More are only counted.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "config/diagnostic.h"
 #include "study/measures.h"
 #include "study/plan.h"
@@ -138,7 +139,7 @@ void Plan::CheckArms() const {
 }
 
 void Plan::CheckTuning() const {
-  if (file_.tuning_grid.empty()) return;
+  if (file_.tuning_grid.empty() || file_.origin == StudyOrigin::kStored) return;
   config::Diagnostics diagnostics;
   const auto all = [](const Cell&) { return true; };
   CheckMeasured(file_.spec.tune().measure(), "tune.measure", all, diagnostics);
@@ -156,6 +157,18 @@ void Plan::CheckMeasured(const std::string& measure, const std::string& place,
     Trial trial = TrialsOf(i, std::nullopt).front();
     if (!file_.tuning_grid.empty()) trial.tuned = file_.tuning_grid.front();
     const v1::RunSpec run = RunOf(trial);
+    if (probe && run.probes().GetDescriptor()->FindFieldByName(*probe) == nullptr) {
+      std::vector<std::string> names;
+      for (int field = 0; field < run.probes().GetDescriptor()->field_count(); ++field) {
+        names.push_back(run.probes().GetDescriptor()->field(field)->name());
+      }
+      const std::string_view near = NearestWord(*probe, names);
+      diagnostics.Add(file_.PlaceOf(place), place,
+                      "there is no probe `" + *probe + "`" +
+                          (near.empty() ? "" : "; did you mean `" + std::string(near) + "`?"),
+                      "Probes: " + Join(names, ", ") + ".");
+      return;
+    }
     if (probe && !HasProbe(run.probes(), *probe)) {
       diagnostics.Add(file_.PlaceOf(place), place,
                       "the trials of " + NameOf(i) + " have no probe `" + *probe + "`",

@@ -106,6 +106,12 @@ class Resolving {
       return Fail(*batch_, Plural(whole, "sample") + (whole == 1 ? " is" : " are") +
                                " not enough for " + Plural(replicas, "replica"));
     }
+    const std::optional<int64_t> all = TrainingSamples(run());
+    if (file_.origin == StudyOrigin::kNew && all && whole > *all) {
+      return Fail(*batch_, Plural(whole, "sample") + (whole == 1 ? " is" : " are") +
+                               " more than the " + std::to_string(*all) +
+                               " that there are to train on");
+    }
     Add("cluster.batch_per_replica=" + BatchesText(whole, replicas), *batch_);
     Check();
   }

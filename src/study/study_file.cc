@@ -242,9 +242,9 @@ class Reader : private SettingReader {
     }
   }
 
-  // The run file as it stands in the study, in block style: with all else made blank every place in
-  // it is one in the study. One in flow style (`{...}`) has no lines of its own; it stays the one
-  // line that decoding has made of it, and its places are lost.
+  // The run file as it stands in the study: with all else made blank every place in it is one in
+  // the study. Where the whole study is in flow style (`{...}`) it stays the one line that decoding
+  // has made of it, and its places are lost.
   void KeepPlacesOfRun() {
     const config::Source& source = *file_.source;
     config::Diagnostics known;
@@ -252,7 +252,8 @@ class Reader : private SettingReader {
     for (size_t i = 0; i < root.keys.size(); ++i) {
       if (root.keys[i].text != "run") continue;
       const size_t begin = root.items[i].location.position.value_or(0);
-      if (begin >= source.text().size() || source.text()[begin] == '{') return;
+      const size_t root_begin = root.location.position.value_or(0);
+      if (begin >= source.text().size() || source.text()[root_begin] == '{') return;
       size_t end = source.text().size();
       if (i + 1 < root.keys.size()) {
         end = source.LineStart(source.LineOf(root.keys[i + 1].location.position.value_or(end)));
@@ -310,18 +311,23 @@ const Axis* StudyFile::FindAxis(std::string_view name) const {
 
 StudyFile ParseStudyFile(std::string text, const std::string& name,
                          const std::filesystem::path& folder,
-                         std::span<const std::string> overrides, const std::string& form) {
+                         std::span<const std::string> overrides, const std::string& form,
+                         StudyOrigin origin) {
   const auto read_run = [&](const std::string& run) -> NamedText {
     const std::filesystem::path path = folder / run;
     std::string run_text = config::ReadRunFile(path);
     return {.name = path.lexically_normal().string(), .text = std::move(run_text)};
   };
-  return ParseStudyText(std::move(text), name, read_run, overrides, form);
+  return ParseStudyText(std::move(text), name, read_run, overrides, form, origin);
 }
 
-StudyFile ParseStudyText(std::string text, const std::string& name, const RunFileReader& read_run,
-                         std::span<const std::string> overrides, const std::string& form) {
+namespace {
+
+StudyFile ParseInForm(std::string text, const std::string& name, const RunFileReader& read_run,
+                      std::span<const std::string> overrides, const std::string& form,
+                      StudyOrigin origin) {
   StudyFile file;
+  file.origin = origin;
   file.source = std::make_shared<const config::Source>(name, text);
   config::Decoded decoded = config::DecodeYaml(std::move(text), name, file.spec, overrides);
   file.origins = std::move(decoded.origins);
@@ -331,27 +337,52 @@ StudyFile ParseStudyText(std::string text, const std::string& name, const RunFil
   throw StudyFileError(std::move(decoded.diagnostics), name);
 }
 
+// A form that is not chosen today is to be right tomorrow, too.
+void CheckOtherForms(const StudyFile& file, const RunFileReader& read_run) {
+  std::vector<std::string> forms = {""};
+  for (const v1::StudyFormSpec& form : file.spec.forms()) forms.push_back(form.name());
+  for (const std::string& form : forms) {
+    if (form == file.form) continue;
+    try {
+      ParseInForm(file.source->text(), file.source->name(), read_run, {}, form, file.origin);
+    } catch (const StudyFileError& error) {
+      config::Diagnostics told;
+      for (config::Diagnostic fault : error.diagnostics().all()) {
+        fault.hint += (fault.hint.empty() ? "" : "\n") +
+                      (form.empty() ? "Where no form is chosen." : "In the form `" + form + "`.");
+        told.Add(std::move(fault));
+      }
+      throw StudyFileError(std::move(told), error.name());
+    }
+  }
+}
+
+}  // namespace
+
+StudyFile ParseStudyText(std::string text, const std::string& name, const RunFileReader& read_run,
+                         std::span<const std::string> overrides, const std::string& form,
+                         StudyOrigin origin) {
+  StudyFile file = ParseInForm(std::move(text), name, read_run, overrides, form, origin);
+  // What is set for today may not fit the others.
+  if (origin == StudyOrigin::kNew && overrides.empty()) CheckOtherForms(file, read_run);
+  return file;
+}
+
 StudyFile LoadStudyFile(const std::filesystem::path& path, std::span<const std::string> overrides,
-                        const std::string& form) {
+                        const std::string& form, StudyOrigin origin) {
   return ParseStudyFile(ReadFileUpTo(path, 1 << 20, "a study file"), path.string(),
-                        path.parent_path(), overrides, form);
+                        path.parent_path(), overrides, form, origin);
+}
+
+double BeyondLogGrid(const v1::LogGridSpec& grid, int index) {
+  const double share = static_cast<double>(index) / (std::max(2, grid.points()) - 1);
+  return ThreeDigits(std::exp(std::log(grid.from()) * (1 - share) + std::log(grid.to()) * share));
 }
 
 std::vector<double> LogGrid(const v1::LogGridSpec& grid) {
   std::vector<double> values;
-  const int points = std::max(2, grid.points());
-  for (int i = 0; i < points; ++i) {
-    const double share = static_cast<double>(i) / (points - 1);
-    values.push_back(
-        ThreeDigits(std::exp(std::log(grid.from()) * (1 - share) + std::log(grid.to()) * share)));
-  }
+  for (int i = 0; i < std::max(2, grid.points()); ++i) values.push_back(BeyondLogGrid(grid, i));
   return values;
-}
-
-double NextOnGrid(const std::vector<double>& grid, bool up) {
-  const double step =
-      std::pow(grid.back() / grid.front(), 1.0 / static_cast<double>(grid.size() - 1));
-  return ThreeDigits(up ? grid.back() * step : grid.front() / step);
 }
 
 }  // namespace syncbn::study

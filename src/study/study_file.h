@@ -43,6 +43,11 @@ struct Axis {
   int Find(std::string_view label) const;
 };
 
+// A study that was accepted once is not judged by rules that came after it: from a store what can
+// be read is taken, with the questions that a new one may no longer ask (a bound that nothing can
+// pass).
+enum class StudyOrigin { kNew, kStored };
+
 struct StudyFile {
   v1::StudySpec spec;
   config::Origins origins;
@@ -62,6 +67,7 @@ struct StudyFile {
   std::string form;
   std::optional<int> form_index;
   bool no_verdicts = false;
+  StudyOrigin origin = StudyOrigin::kNew;
 
   // Null: there is none.
   const Axis* FindAxis(std::string_view name) const;
@@ -88,11 +94,13 @@ class StudyFileError : public Error {
 // and thrown as INVALID_ARGUMENT; those of its trials are found by MakePlan. `overrides` are as of
 // a run file, of the study's keys. `form`: see StudyFile::form; one that is not there is a fault.
 StudyFile LoadStudyFile(const std::filesystem::path& path,
-                        std::span<const std::string> overrides = {}, const std::string& form = "");
+                        std::span<const std::string> overrides = {}, const std::string& form = "",
+                        StudyOrigin origin = StudyOrigin::kNew);
 // The same for a text; `folder` is where the run file's path begins.
 StudyFile ParseStudyFile(std::string text, const std::string& name,
                          const std::filesystem::path& folder,
-                         std::span<const std::string> overrides = {}, const std::string& form = "");
+                         std::span<const std::string> overrides = {}, const std::string& form = "",
+                         StudyOrigin origin = StudyOrigin::kNew);
 // Name and text of the run file that a study names by `path`; what it throws is a fault of `run`.
 struct NamedText {
   std::string name, text;
@@ -100,12 +108,14 @@ struct NamedText {
 using RunFileReader = std::function<NamedText(const std::string& path)>;
 // The same without a look at any file but through `read_run`.
 StudyFile ParseStudyText(std::string text, const std::string& name, const RunFileReader& read_run,
-                         std::span<const std::string> overrides = {}, const std::string& form = "");
+                         std::span<const std::string> overrides = {}, const std::string& form = "",
+                         StudyOrigin origin = StudyOrigin::kNew);
 
 // `points` numbers from the first to the last of `grid`, evenly on a logarithmic scale, three
 // digits each.
 std::vector<double> LogGrid(const v1::LogGridSpec& grid);
-// The number that follows the last of a grid (the first, where `up` is false) in its own steps.
-double NextOnGrid(const std::vector<double>& grid, bool up);
+// Where the grid goes on beyond its ends: -1 is before the first, `points` behind the last. By the
+// ends as they are given, so that nothing adds up: from 1 down to 0.1 it goes on to 0.01.
+double BeyondLogGrid(const v1::LogGridSpec& grid, int index);
 
 }  // namespace syncbn::study

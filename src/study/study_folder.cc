@@ -34,7 +34,8 @@ StudyFile LoadStoredStudy(const std::filesystem::path& folder) {
   overrides.push_back(std::string("run=") + kRunFile);
   std::error_code error;  // a folder of an earlier program has none
   const bool form = std::filesystem::exists(folder / kFormFile, error);
-  return LoadStudyFile(folder / kStudyFile, overrides, form ? ReadFile(folder / kFormFile) : "");
+  return LoadStudyFile(folder / kStudyFile, overrides, form ? ReadFile(folder / kFormFile) : "",
+                       StudyOrigin::kStored);
 }
 
 }  // namespace syncbn::study

@@ -181,7 +181,7 @@ class Questions : private StudyCheck {
     }
     CheckBounds(claim.supported(), claim.has_supported(), path + ".supported");
     CheckBounds(claim.refuted(), claim.has_refuted(), path + ".refuted");
-    CheckReach(claim, path);
+    if (file_.origin == StudyOrigin::kNew) CheckReach(claim, path);
     if (claim.has_supported() && !claim.has_refuted() && claim.supported().has_above() &&
         claim.supported().has_below()) {
       Fail(path, "what lies on the other side of two bounds is not one thing",

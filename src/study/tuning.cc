@@ -142,10 +142,11 @@ class Tuning {
 
   // False where no run may have the next value (a momentum above 1): the grid ends before it.
   bool Widen(bool upward) {
-    const double next = NextOnGrid(grid_, upward);
+    const auto size = static_cast<int>(grid_.size());
+    const double next = BeyondLogGrid(spec_.log(), (upward ? size : -1) - below_);
     if (next == (upward ? grid_.back() : grid_.front())) return false;
     try {
-      Try(next, std::nullopt, whole_, upward ? static_cast<int>(grid_.size()) : -1);
+      Try(next, std::nullopt, whole_, upward ? size : -1);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kInvalidArgument) throw;
       return false;

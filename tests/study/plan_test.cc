@@ -183,8 +183,10 @@ TEST(Plan, ALogarithmicGridHasBothEndsAndGoesOnInItsOwnSteps) {
   grid.set_points(5);
   const std::vector<double> values = LogGrid(grid);
   EXPECT_EQ(values, (std::vector<double>{0.01, 0.0316, 0.1, 0.316, 1}));
-  EXPECT_EQ(NextOnGrid(values, true), 3.16);
-  EXPECT_EQ(NextOnGrid(values, false), 0.00316);
+  EXPECT_EQ(BeyondLogGrid(grid, 5), 3.16);
+  EXPECT_EQ(BeyondLogGrid(grid, 6), 10);
+  EXPECT_EQ(BeyondLogGrid(grid, -1), 0.00316);
+  EXPECT_EQ(BeyondLogGrid(grid, -2), 0.001) << "and not 0.000999";
 }
 
 }  // namespace

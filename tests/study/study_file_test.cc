@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "study/plan.h"
+#include "study/study_folder.h"
 #include "tests/study/support.h"
+#include "tests/support/temp_folder.h"
 
 namespace syncbn::study {
 namespace {
@@ -202,6 +205,22 @@ TEST(StudyFile, OverridesAreOfTheStudysKeys) {
   const StudyFile file =
       ParseStudyFile(kRun + kAxes, "study.yaml", ".", std::vector<std::string>{"seeds=3"});
   EXPECT_EQ(file.seeds.size(), 3u);
+}
+
+// An earlier program took them: their results are still to be had.
+TEST(StudyFile, InAFolderMayAskWhatANewOneMayNot) {
+  const TempFolder folder;
+  for (const auto& [asks, fault] : std::vector<std::pair<std::string, std::string>>{
+           {"claims: [{text: c, arm: {batch: 4}, against: {batch: 2}, supported: {above: -1}}]\n",
+            "expected a number between -1 and 1"},
+           {"tune: {measure: figure foo, log: {from: 0.1, to: 1, points: 2}}\n",
+            "there is no probe `foo`"}}) {
+    const std::string text = kRun + kAxes + asks;
+    EXPECT_NE(FaultOf(text).find(fault), std::string::npos) << FaultOf(text);
+    StoreStudy(folder.path(), testing::Parse(text, StudyOrigin::kStored), {});
+    WriteFileAtomically(folder.path() / kResultsFile, "");
+    EXPECT_EQ(Plan(LoadStoredStudy(folder.path())).cells().size(), 2u);
+  }
 }
 
 }  // namespace

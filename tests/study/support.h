@@ -32,8 +32,8 @@ inline std::string OfSeeds(std::string study, size_t seeds) {
   return study.replace(study.find(three), three.size(), "seeds: " + std::to_string(seeds));
 }
 
-inline StudyFile Parse(const std::string& text) {
-  return ParseStudyFile(text, "study.yaml", std::filesystem::temp_directory_path());
+inline StudyFile Parse(const std::string& text, StudyOrigin origin = StudyOrigin::kNew) {
+  return ParseStudyFile(text, "study.yaml", std::filesystem::temp_directory_path(), {}, "", origin);
 }
 
 // A study but for what it asks; and an axis of it, lines 6 and 7 of many.

@@ -28,7 +28,8 @@ std::vector<std::string> OverridesOf(const v1::Study& study) {
   return {study.overrides().begin(), study.overrides().end()};
 }
 
-study::StudyFile ReadStudy(const v1::Study& study, const StudyTexts& texts) {
+study::StudyFile ReadStudy(const v1::Study& study, const StudyTexts& texts,
+                           study::StudyOrigin origin) {
   const auto read_run = [&](const std::string& path) -> study::NamedText {
     if (texts.run.empty()) {
       throw Error(ErrorCode::kInvalidArgument,
@@ -37,7 +38,7 @@ study::StudyFile ReadStudy(const v1::Study& study, const StudyTexts& texts) {
     return {.name = NameOr(study.run_file_name(), "run file"), .text = texts.run};
   };
   return study::ParseStudyText(texts.study, NameOr(study.study_file_name(), "study file"), read_run,
-                               OverridesOf(study), study.form());
+                               OverridesOf(study), study.form(), origin);
 }
 
 // Before anything is made of them.
@@ -134,11 +135,10 @@ void CheckTimes(const study::StudyFile& file, v1::Study& spec) {
   }
 }
 
-}  // namespace
-
-std::unique_ptr<study::Plan> PlanOf(const v1::Study& study, const StudyTexts& texts) {
+std::unique_ptr<study::Plan> MakePlan(const v1::Study& study, const StudyTexts& texts,
+                                      study::StudyOrigin origin) {
   try {
-    study::StudyFile file = ReadStudy(study, texts);
+    study::StudyFile file = ReadStudy(study, texts, origin);
     CheckSize(file);
     return std::make_unique<study::Plan>(std::move(file));
   } catch (const study::StudyFileError& error) {
@@ -149,6 +149,12 @@ std::unique_ptr<study::Plan> PlanOf(const v1::Study& study, const StudyTexts& te
     if (error.code() != ErrorCode::kInvalidArgument) throw;
     throw ApiError(error.code(), kInvalid, error.message());
   }
+}
+
+}  // namespace
+
+std::unique_ptr<study::Plan> PlanOf(const v1::Study& study, const StudyTexts& texts) {
+  return MakePlan(study, texts, study::StudyOrigin::kStored);
 }
 
 v1::Job JobOfTrial(const v1::Study& study, int64_t id, const study::Plan& plan,
@@ -171,7 +177,8 @@ StudySubmission CheckStudy(const v1::Study& study, const std::string& submitter,
                            const SubmissionPolicy& policy, Controller& controller) {
   CheckFieldsOf(study, policy);
   StudySubmission submission{.texts = {.study = study.study_file(), .run = study.run_file()}};
-  const std::unique_ptr<study::Plan> plan = PlanOf(study, submission.texts);
+  const std::unique_ptr<study::Plan> plan =
+      MakePlan(study, submission.texts, study::StudyOrigin::kNew);
   v1::Study& spec = submission.spec;
   spec.set_display_name(plan->file().spec.name());
   spec.set_study_file_name(NameOr(study.study_file_name(), "study file"));

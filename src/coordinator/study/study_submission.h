@@ -18,7 +18,8 @@ inline constexpr int kMostAtOnce = 256;
 // Trials that are known beforehand, at most.
 inline constexpr int64_t kMostTrials = 10'000;
 
-// Throws STUDY_FILE_INVALID with all faults, and TOO_LARGE beyond kMostTrials.
+// Of a study that was taken. Throws STUDY_FILE_INVALID with all faults, and TOO_LARGE beyond
+// kMostTrials.
 std::unique_ptr<study::Plan> PlanOf(const v1::Study& study, const StudyTexts& texts);
 
 // The job of a trial, with nothing said of its output folder. `run` is that of the trial.

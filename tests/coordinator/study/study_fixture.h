@@ -160,7 +160,7 @@ class StudyServiceTest : public ControllerTest {
   }
   std::string CsvOf(const std::string& name) {
     const v1::Study found = GetStudy(name);
-    const study::Plan plan(study::testing::Parse(found.study_file()));
+    const study::Plan plan(study::testing::Parse(found.study_file(), study::StudyOrigin::kStored));
     const auto results = ParseResults(ResultsOf(name));
     return study::TrialsCsv(plan, study::Outlook(plan, results));
   }

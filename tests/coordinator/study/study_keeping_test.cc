@@ -100,6 +100,29 @@ TEST_F(StudyKeepingTest, ResultsThatAnEarlierProgramKeptBesideTheStoreAreTakenIn
   EXPECT_EQ(Jobs().size(), 9u);
 }
 
+// What an earlier program took, and this one would not.
+TEST_F(StudyKeepingTest, AStudyThatWasTakenIsNotJudgedByRulesThatCameLater) {
+  const auto claim = [](const std::string& bound) {
+    return "claims: [{text: c, arm: {batch: 4}, against: {batch: 2}, "
+           "supported: {above: " +
+           bound + "}}]\n";
+  };
+  leave = 0;
+  const std::string name = Create(SmallRequest(claim("0.5")));
+  WaitUntil("four run", [&] { return CountOf(JobState::kRunning) == 4; });
+  StopAll();
+  store.Write([&](Tables& tables) {
+    tables.database.Run("UPDATE study_files SET study_text = ? WHERE study = 1",
+                        study::testing::SmallStudy(claim("-1")));
+  });
+  StartAll();
+  v1::Study refused;
+  EXPECT_THAT(Say(Call(&Stub::CreateStudy, SmallRequest(claim("-1")), refused)),
+              HasSubstr("expected a number between -1 and 1"))
+      << "a new one";
+  FinishAsHere(name);
+}
+
 TEST_F(StudyKeepingTest, JobsOfAPausedStudyOutlastTheLimitOfPauses) {
   StartWith([](Controller::Options& now) { now.job_policy.pause_limit = std::chrono::hours(1); });
   const std::string name = CreateThatWaits();
