@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/untrusted_json.h"
@@ -113,6 +114,24 @@ void CheckNumbers(const TrialRecord& record) {
   }
 }
 
+// What ends a line: the digest of all before it, by which a changed figure is found.
+constexpr std::string_view kSum = R"(,"sum":")";
+constexpr size_t kSumDigits = 8;
+
+std::string SumOf(std::string_view line) {
+  return DigestOf(std::as_bytes(std::span(line))).Hex().substr(0, kSumDigits);
+}
+
+// Lines of an earlier program have none.
+void CheckSum(std::string_view line) {
+  const size_t length = kSum.size() + kSumDigits + 2;
+  if (line.size() < length || line.substr(line.size() - length, kSum.size()) != kSum) return;
+  const std::string_view before = line.substr(0, line.size() - length);
+  const std::string_view sum = line.substr(before.size() + kSum.size(), kSumDigits);
+  if (SumOf(before) == sum) return;
+  throw Error(ErrorCode::kDataLoss, "is damaged: its figures are not those that were written");
+}
+
 std::string TextOf(const std::filesystem::path& path) {
   return std::filesystem::exists(path) ? ReadFile(path) : std::string();
 }
@@ -136,12 +155,17 @@ std::string ToJsonLine(const std::string& id, const TrialRecord& record) {
   for (const auto& [name, course] : record.figures) json["figures"][name] = Of(course);
   for (const auto& [name, value] : record.sizes) json["sizes"][name] = Of(value);
   for (const auto& [name, value] : record.timings) json["timings"][name] = Of(value);
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  std::string line = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  line.pop_back();  // its brace
+  const std::string sum = SumOf(line);
+  return line + std::string(kSum) + sum + "\"}\n";
 }
 
 std::pair<std::string, TrialRecord> FromJsonLine(std::string_view line) {
   try {
+    while (line.ends_with('\n')) line.remove_suffix(1);
     const Json json = ParseUntrustedJson<Json>(line);
+    CheckSum(line);
     TrialRecord record{.end = EndOf(json.at("end").get<std::string>()),
                        .reason = json.value("reason", ""),
                        .steps = json.at("steps").get<int64_t>(),

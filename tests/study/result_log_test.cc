@@ -75,6 +75,22 @@ TEST(ResultLog, ADamagedLineIsNamedAndNothingIsLost) {
   EXPECT_EQ(ReadFile(path), before);
 }
 
+TEST(ResultLog, AFigureThatWasChangedIsNotBelieved) {
+  const std::string line = ToJsonLine("a", testing::Finished(0.25, 0.5));
+  std::string changed = line;
+  changed.replace(changed.find("0.25"), 4, "0.95");
+  try {
+    FromJsonLine(changed);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kDataLoss);
+    EXPECT_EQ(error.message(), "is damaged: its figures are not those that were written");
+  }
+  // One of an earlier program.
+  const std::string without = line.substr(0, line.find(",\"sum\"")) + "}";
+  EXPECT_EQ(FromJsonLine(without).second.test[0].accuracy, 0.25);
+}
+
 TEST(ResultLog, WhatAnotherProgramHasComputedIsNotCountedAndTheLaterLineWins) {
   TempFolder folder;
   const auto path = folder.path() / "results.jsonl";
