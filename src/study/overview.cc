@@ -69,6 +69,7 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
                         .rows = {}};
   std::vector<Judgement> all;
   std::vector<document::Section> sections;
+  std::vector<std::string> reservations;
   for (const OverviewPart& part : parts) {
     const v1::StudySpec& spec = part.plan->file().spec;
     if (part.plan->file().no_verdicts) {
@@ -81,6 +82,10 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
                               .blocks = {}};
     for (std::string& sentence : Answer(*part.plan, *part.outlook, judgements)) {
       section.blocks.emplace_back(std::move(sentence));
+    }
+    for (const std::string& one : part.reservations) {
+      section.blocks.emplace_back(one);
+      reservations.push_back(spec.name() + ": " + one);
     }
     section.blocks.push_back(ReportOf(part));
     for (const Judgement& one : judgements) {
@@ -98,6 +103,7 @@ document::Document MakeOverview(const std::vector<OverviewPart>& parts, const st
   }
   page.answer = {CountText(all, false), CountText(all, true)};
   if (const std::string few = FewSeedsText(all); !few.empty()) page.answer.push_back(few);
+  for (std::string& one : reservations) page.answer.push_back(std::move(one));
   if (!table.rows.empty()) {
     page.sections.push_back({.heading = "All claims", .blocks = {std::move(table)}});
   }

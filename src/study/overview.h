@@ -15,9 +15,12 @@ struct OverviewPart {
   const Outlook* outlook = nullptr;
   // Its own report, as the target of a document::Link; empty: it has none.
   std::string report;
+  // Of the study, as its own report has them (study_report.h).
+  std::vector<std::string> reservations = {};
 };
 
-// The count of the verdicts, a table of all claims, and for each study its answer and its verdicts.
+// The count of the verdicts, a table of all claims, and for each study its answer, what must be
+// known of it, and its verdicts.
 document::Document MakeOverview(const std::vector<OverviewPart>& parts, const std::string& title,
                                 const std::vector<std::string>& subtitle);
 

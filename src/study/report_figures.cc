@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -36,6 +37,21 @@ Name Split(const std::string& name) {
   return {.probe = name.substr(0, first),
           .layer = name.substr(first + 1, last - first - 1),
           .what = name.substr(last + 1)};
+}
+
+// A scale on which all can be told apart: what is above 0 and goes over decades is shown by its
+// logarithm.
+void ScaleByValues(document::LineChart& plot) {
+  constexpr double kMostOnALinearAxis = 100;
+  double least = std::numeric_limits<double>::infinity(), most = 0;
+  for (const document::Series& series : plot.series) {
+    for (const document::Point& point : series.points) {
+      if (!std::isfinite(point.y)) continue;
+      least = std::min(least, point.y);
+      most = std::max(most, point.y);
+    }
+  }
+  if (least > 0 && most > kMostOnALinearAxis * least) plot.y.scale = document::AxisScale::kLog10;
 }
 
 class ProbePlots {
@@ -110,6 +126,7 @@ class ProbePlots {
       if (!series.points.empty()) plot.series.push_back(std::move(series));
     }
     if (plot.series.empty()) return;
+    ScaleByValues(plot);
     section.blocks.push_back(document::Chart{
         .title = name + " over training", .caption = Caption(), .plot = std::move(plot)});
   }
@@ -140,6 +157,7 @@ class ProbePlots {
       if (!series.points.empty()) plot.series.push_back(std::move(series));
     }
     if (plot.series.empty()) return;
+    ScaleByValues(plot);
     section.blocks.push_back(
         document::Chart{.title = probe + ": " + what + " of each layer, at the end",
                         .caption = Caption(),

@@ -8,11 +8,17 @@
 #include <vector>
 
 #include "study/document/document.h"
+#include "study/outlook.h"
 #include "study/plan.h"
 #include "study/result_log.h"
 #include "study/rule_log.h"
 
 namespace syncbn::study {
+
+// What a reader must know before any verdict is believed, a sentence each: results of several
+// programs that are mixed, and rules that are younger than results. Usually nothing.
+std::vector<std::string> Reservations(const Plan& plan, const Outlook& outlook,
+                                      const std::vector<RuleRecord>& rules);
 
 struct StudyReport {
   document::Document document;

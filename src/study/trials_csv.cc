@@ -80,6 +80,10 @@ std::string TrialsCsv(const Plan& plan, const Outlook& outlook) {
 std::string TimingsCsv(const Plan& plan, const Outlook& outlook) {
   std::vector<std::string> names = MeasureNames(plan.file().spec);
   std::erase_if(names, [](const std::string& name) { return !IsTime(name) || name == "seconds"; });
+  for (const v1::TargetSpec& target : plan.file().spec.targets()) {
+    std::string name = "seconds_to " + target.name();
+    if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+  }
   std::string csv = TrialHeader(plan);
   for (const std::string& name : TimingNames()) csv += "," + name;
   for (const std::string& name : names) csv += "," + CsvText(name);

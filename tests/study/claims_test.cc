@@ -176,6 +176,15 @@ TEST(Claims, ReportAndOverviewSayWhichVerdictsAreOfFewSeeds) {
   EXPECT_EQ(page.answer.back(), said);
   const auto& table = std::get<document::Table>(page.sections.at(0).blocks.at(0));
   EXPECT_EQ(table.rows.at(0).cells.at(2), "supported, of 3 seeds");
+  // What the study's own report says first is not lost on the way.
+  const std::string changed = "The rules were changed.";
+  const document::Document warned = MakeOverview({{&plan, &outlook, "", {changed}}}, "one", {});
+  EXPECT_EQ(warned.answer.back(), "small: " + changed);
+  const auto& blocks = warned.sections.back().blocks;
+  EXPECT_TRUE(std::ranges::any_of(blocks, [&](const document::Block& block) {
+    const auto* text = std::get_if<std::string>(&block);
+    return text != nullptr && *text == changed;
+  }));
 }
 
 // Axis rate 0.1, 1, 10 and case A, B; accuracy by `accuracy(case, rate, seed)`.

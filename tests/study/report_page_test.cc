@@ -68,6 +68,7 @@ TrialRecord ResultOf(const Plan& plan, const Trial& trial) {
     record.train.push_back({epoch * 8, epoch * 256, 1.8 - accuracy, accuracy});
     record.figures["noise_scale.simple"].emplace_back(epoch * 8, 40 * at + seed);
     if (levels[1] > 0) record.figures["noise_scale.biased"].emplace_back(epoch * 8, 1);
+    record.figures["gradients.norm"].emplace_back(epoch * 8, std::pow(10, -at));
     for (size_t layer = 0; layer < kLayers.size(); ++layer) {
       record.figures["activations." + kLayers[layer] + ".mean"].emplace_back(
           epoch * 8, 0.1 * static_cast<double>(layer) + 0.01 * seed + 1 / batch);
@@ -117,8 +118,24 @@ TEST_F(ReportPages, OfAStudyOfEverythingHoldEveryKindOfPlot) {
           "What was tried, one seed each (part 1 of 2)",
           "What was tried, one seed each (part 2 of 2)",
           "Test accuracy over training (part 1 of 2)", "Test accuracy over training (part 2 of 2)",
-          "noise_scale.simple over training", "activations: mean of each layer, at the end",
-          "What the time of a step is made of"));
+          "noise_scale.simple over training", "gradients.norm over training",
+          "activations: mean of each layer, at the end", "What the time of a step is made of"));
+}
+
+TEST_F(ReportPages, ShowFiguresThatGoOverDecadesByTheirLogarithm) {
+  int seen = 0;
+  for (const document::Section& section : MakeReport(plan_, outlook_, {}).sections) {
+    for (const document::Block& block : section.blocks) {
+      const auto* chart = std::get_if<document::Chart>(&block);
+      if (chart == nullptr || section.heading != "Probes") continue;
+      const bool decades = chart->title == "gradients.norm over training";
+      EXPECT_EQ(std::get<document::LineChart>(chart->plot).y.scale,
+                decades ? document::AxisScale::kLog10 : document::AxisScale::kLinear)
+          << chart->title;
+      ++seen;
+    }
+  }
+  EXPECT_EQ(seen, 3);
 }
 
 TEST_F(ReportPages, SayOfWhichCellsTheNoiseScaleIsBiased) {

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "app/console.h"
@@ -114,9 +115,21 @@ void WriteStudyOverview(const std::vector<std::string>& folders, const fs::path&
   std::vector<std::unique_ptr<const Kept>> kept;
   std::vector<study::OverviewPart> parts;
   std::vector<const study::Outlook*> outlooks;
+  std::map<fs::path, std::string> given;
   for (const std::string& folder : folders) {
+    std::error_code error;
+    const fs::path path = fs::weakly_canonical(folder, error);
+    if (const auto [first, fresh] = given.emplace(error ? fs::path(folder) : path, folder);
+        !fresh) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  folder + " and " + first->second +
+                      " are the same folder: its claims would count twice; give it once");
+    }
     kept.push_back(std::make_unique<const Kept>(folder));
-    parts.push_back({&kept.back()->plan, &kept.back()->outlook, ReportFrom(out, folder)});
+    const Kept& study = *kept.back();
+    parts.push_back({&study.plan, &study.outlook, ReportFrom(out, folder),
+                     study::Reservations(study.plan, study.outlook,
+                                         study::ReadRules(fs::path(folder) / study::kRulesFile))});
     outlooks.push_back(&kept.back()->outlook);
   }
   std::vector<std::string> head = study::RanOn(outlooks);
