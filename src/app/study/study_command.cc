@@ -1,16 +1,21 @@
+#include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "app/commands.h"
+#include "app/console.h"
 #include "app/run/backend_program.h"
 #include "app/study/study_arguments.h"
 #include "app/study/study_clients.h"
 #include "app/study/study_output.h"
 #include "app/study/study_plan.h"
 #include "app/study/study_run.h"
+#include "app/terminal.h"
 #include "app/validators.h"
 #include "base/error.h"
 #include "base/host.h"
+#include "base/text.h"
 #include "study/plan.h"
 #include "study/result_log.h"
 #include "study/study_folder.h"
@@ -28,6 +33,20 @@ int AtOnce(const StudyArguments& arguments, const v1::StudySpec& spec) {
     }
   }
   return arguments.at_once;
+}
+
+study::Plan PlanOf(const StudyArguments& arguments) {
+  constexpr double kSilently = 10'000;
+  study::StudyFile file = study::LoadStudyFile(arguments.study, arguments.sets, arguments.form);
+  double runs = static_cast<double>(std::max<size_t>(1, file.tuning_grid.size()));
+  for (const study::Axis& axis : file.axes) runs *= static_cast<double>(axis.levels.size());
+  if (runs > kSilently) {
+    Say(stderr, "%s\n",
+        Sentences("note: the axes and the tuning make " + FormatDouble(runs) +
+                  " runs, and each is checked as a run file is: some hundreds a second")
+            .c_str());
+  }
+  return study::Plan(std::move(file));
 }
 
 namespace {
@@ -54,11 +73,7 @@ void AddStudyCommand(CommandLine& line) {
   Command plan = study.add_subcommand("plan", "Check a study; print its trials, rules and time");
   AddStudyFile(plan, *arguments);
   plan->add_flag("--no-estimate", arguments->no_estimate, "run nothing to estimate the time");
-  plan->callback([=] {
-    PrintStudyPlan(
-        study::Plan(study::LoadStudyFile(arguments->study, arguments->sets, arguments->form)),
-        *arguments);
-  });
+  plan->callback([=] { PrintStudyPlan(PlanOf(*arguments), *arguments); });
 
   Command run = study.add_subcommand("run", "Run its trials on this machine, and write the report");
   AddStudyFile(run, *arguments);

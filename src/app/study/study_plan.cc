@@ -127,7 +127,7 @@ void PrintEstimate(const study::Plan& plan, const StudyArguments& arguments) {
   const bool tunes = !file.tuning_grid.empty();
   LocalTrialRunner runner(arguments.backend, ".", AtOnce(arguments, file.spec));
   double seconds = 0;
-  bool probes = false;
+  bool probes = false, starts = false;
   const std::vector<size_t> chosen = Calibrated(plan.cells().size());
   for (const size_t cell : chosen) {
     study::Trial trial = plan.TrialsOf(cell, std::nullopt).front();
@@ -146,6 +146,10 @@ void PrintEstimate(const study::Plan& plan, const StudyArguments& arguments) {
       seconds += more;
       probes = true;
     }
+    if (const double start = runner.StartSeconds(run, plan.ProcessesOf(trial)); start > 0) {
+      seconds += start;
+      starts = true;
+    }
   }
   const size_t judged = plan.cells().size() * file.seeds.size();
   const double share = static_cast<double>(plan.FirstTrials().size() + (tunes ? judged : 0)) /
@@ -157,6 +161,7 @@ void PrintEstimate(const study::Plan& plan, const StudyArguments& arguments) {
       Plural(at_once, "trial") + " at once" +
       (at_once > cores ? " on " + Plural(cores, "core") : "") + " (by a few steps of " +
       Count(chosen.size(), "cell") + (probes ? " and a figure of each probe" : "") +
+      (starts ? " and starts of mpirun" : "") +
       (file.spec.tune().halving().rungs_size() > 0 ? ", as if no value were given up" : "") + ")");
 }
 

@@ -29,7 +29,7 @@ constexpr const char* kStopHeard =
 }  // namespace
 
 int RunStudy(const StudyArguments& arguments) {
-  const study::Plan plan(study::LoadStudyFile(arguments.study, arguments.sets, arguments.form));
+  const study::Plan plan = PlanOf(arguments);
   const int at_once = AtOnce(arguments, plan.file().spec);
   if (const std::string missing = MissingForTrials(plan); !missing.empty()) {
     throw Error(ErrorCode::kNotFound, missing);

@@ -4,6 +4,7 @@
 #include <google/protobuf/message.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "app/run/backend_program.h"
@@ -147,6 +148,17 @@ double LocalTrialRunner::ProbeSeconds(const v1::RunSpec& run, int64_t steps) {
     seconds += std::max(0.0, RunBriefly(one).seconds - *without) * static_cast<double>(figures);
   }
   return seconds;
+}
+
+double LocalTrialRunner::StartSeconds(const v1::RunSpec& run, int processes) {
+  if (processes == 1) return 0;
+  const auto begin = std::chrono::steady_clock::now();
+  const std::optional<study::TrialRecord> record =
+      RunUnderMpirun(FewSteps(run), processes, std::string(backend_->name()),
+                     std::filesystem::temp_directory_path(), {});
+  const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
+  if (!record || !record->timings.contains("seconds")) return 0;
+  return std::max(0.0, all.count() - record->timings.at("seconds"));
 }
 
 }  // namespace syncbn::app

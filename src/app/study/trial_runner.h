@@ -37,6 +37,11 @@ class LocalTrialRunner final : public study::TrialRunner {
   // Seconds that the figures of its probes take in so many steps, by one figure of each.
   double ProbeSeconds(const v1::RunSpec& run, int64_t steps);
 
+  // Seconds that a trial of several processes takes beside its training, by one of a few steps: the
+  // start of mpirun and of its ranks, the data that each loads, and the end of all. 0 where such a
+  // trial does not come to an end, and of one process.
+  double StartSeconds(const v1::RunSpec& run, int processes);
+
  private:
   std::optional<study::TrialRecord> RunHere(const v1::RunSpec& run, std::stop_token stop);
   // A run of few steps that is not evaluated.
