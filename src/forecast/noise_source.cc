@@ -116,18 +116,31 @@ NoiseSource FromRun(const fs::path& folder, std::optional<double> accuracy) {
   std::vector<double> scales;
   std::optional<CountedSteps> counted;
   bool biased = false;
+  int64_t useless = 0;
   for (const train::MetricRecord& record : records) {
     if (record.split == "train") {
       biased |= record.figures.contains("noise_scale.biased");
       const auto found = record.figures.find("noise_scale");
       if (found != record.figures.end() && std::isfinite(found->second) && found->second > 0) {
         scales.push_back(found->second);
+      } else if (found != record.figures.end()) {
+        ++useless;
       }
     } else if (wanted && record.evaluation == evaluation &&
                record.accuracy.value_or(0) >= *wanted) {
       counted = CountedSteps{.batch = batch, .steps = static_cast<double>(record.step + 1)};
       break;
     }
+  }
+  if (scales.empty() && useless > 0) {
+    throw Error(ErrorCode::kFailedPrecondition,
+                folder.string() + ": of its " + Plural(useless, "figure") + " of the noise scale" +
+                    (counted ? " before its target" : "") + " none is a number above 0" +
+                    (biased ? ": replicas that share statistics are not independent, so that they "
+                              "are biased; train it with a normalization batch of a replica's "
+                              "samples (model.norm.batch)"
+                            : ": the gradients are too noisy for it; give probes.noise_scale more "
+                              "steps, or replicas larger batches"));
   }
   if (scales.empty()) {
     throw Error(ErrorCode::kFailedPrecondition,

@@ -102,6 +102,23 @@ TEST(NoiseSource, ARunWithoutTheProbeSaysHowToHaveIt) {
   }
 }
 
+TEST(NoiseSource, ARunWhoseFiguresAreNoScaleSaysWhy) {
+  const auto fault_of = [](bool biased) -> std::string {
+    RunFolder run;
+    run.Noise(9, -100, biased);
+    run.Noise(19, 0, biased);
+    try {
+      FromRun(run.path(), std::nullopt);
+      return "none";
+    } catch (const Error& error) {
+      return error.message();
+    }
+  };
+  EXPECT_THAT(fault_of(true), HasSubstr("of its 2 figures of the noise scale none is a number "
+                                        "above 0: replicas that share statistics"));
+  EXPECT_THAT(fault_of(false), HasSubstr("too noisy"));
+}
+
 TEST(NoiseSource, AFolderOfSomethingElseIsRefused) {
   const TempFolder folder;
   EXPECT_THROW(FromFolder(folder.path(), std::nullopt, ""), Error);
