@@ -108,7 +108,8 @@ TEST(EmulatedProgram, OutOfMemorySaysWhatAReplicaNeedsAndWhichBatchFits) {
                                     "--no-evaluation", "--overwrite", "--out",
                                     (folder.path() / "out").string(), "--set",
                                     "cluster.batch_per_replica=" + std::to_string(batch)}};
-    options.environment["SYNCBN_EMULATED_MIB"] = "12";
+    // 64 of them for the products of the two replicas.
+    options.environment["SYNCBN_EMULATED_MIB"] = "76";
     return RunProcess(options);
   };
   const ProcessResult result = train(24);
@@ -117,7 +118,7 @@ TEST(EmulatedProgram, OutOfMemorySaysWhatAReplicaNeedsAndWhichBatchFits) {
   EXPECT_THAT(result.err, HasSubstr("A replica with a batch of 24 needs about "));
   EXPECT_THAT(result.err, HasSubstr(" whatever its batch, and "));
   EXPECT_THAT(result.err, HasSubstr("this process computes 2 replicas at a time"));
-  EXPECT_THAT(result.err, HasSubstr("It can have 12.0 MiB: "));
+  EXPECT_THAT(result.err, HasSubstr("It can have 76.0 MiB: "));
   EXPECT_THAT(result.err, HasSubstr("(estimated by steps of 3 and 6 samples)"));
   const std::string key = "cluster.batch_per_replica: ";
   const size_t at = result.err.find(key);
@@ -136,7 +137,7 @@ TEST(EmulatedProgram, OutOfMemoryForABatchThatIsPreparedAheadSaysTheSame) {
   const auto run = folder.path() / "run.yaml";
   WriteFileAtomically(run,
                       "data: {dataset: shapes, shapes: {train_samples: 1024, test_samples: 1}}\n"
-                      "model: {architecture: mlp, hidden: [4]}\n"
+                      "model: {layers: [{conv: {out: 10, kernel: 3}}, global_average_pool]}\n"
                       "cluster: {replicas: 2, batch_per_replica: 512}\n"
                       "train: {max_steps: 1}\n");
   ProcessOptions options{.argv = {SYNCBN_EMULATED_PROGRAM, "train", run.string(), "--quiet",

@@ -224,6 +224,16 @@ TEST_F(RuntimeTest, AKernelThatMovesMoreThanItSaysFails) {
   cudaFreeAsync(b, streams_[0]);
 }
 
+TEST_F(RuntimeTest, AKernelOfFewElementsThatMovesMoreThanItSaysFails) {
+  float *a = Allocate(64), *b = Allocate(64);
+  Launch(streams_[0], {.name = "set", .blocks = 1, .bytes = 256}, SetKernel{a, 0, 64});
+  Launch(streams_[0], {.name = "copy", .blocks = 1, .bytes = 256}, CopyKernel{a, b, 64});
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorLaunchFailure);
+  EXPECT_THAT(FirstFault(), HasSubstr("kernel copy moved 512 bytes (256 loaded), and says 256"));
+  cudaFreeAsync(a, streams_[0]);
+  cudaFreeAsync(b, streams_[0]);
+}
+
 // y = x for rows of `channels`, as if four channels were one access. What is left over of a row is
 // forgotten (kDone = 0), right (1), or taken for four more (2).
 template <int kDone>

@@ -133,7 +133,7 @@ void LaunchGrid(cudaStream_t stream, const Grid& grid, std::function<void()> ker
     try {
       const Traffic traffic = RunGrid(grid, kernel, stream->NextSeed());
       const int64_t moved = traffic.loaded + traffic.stored;
-      const int64_t slack = grid.bytes / 10 + 4096;
+      const int64_t slack = grid.bytes / 10 + 64;
       if (moved > grid.bytes + slack || moved < grid.bytes - slack) {
         SetFault("kernel " + std::string(grid.name) + " moved " + std::to_string(moved) +
                  " bytes (" + std::to_string(traffic.loaded) + " loaded), and says " +

@@ -16,7 +16,7 @@
 // Rules, which the emulation checks:
 // - Memory of the device is touched through Load, LoadVector, Store, StoreVector and, where the same few values are
 //   read by many threads and so come from a cache, LoadCached. The first four are counted, and what was counted
-//   must be within a tenth (and 4 KiB) of `bytes`: each input once, each output once.
+//   must be within a tenth (and 64 bytes) of `bytes`: each input once, each output once.
 // - A thread reads shared memory that another has written, or writes what another has read, only behind a barrier.
 // - All threads of a block that are not over reach the same barrier; all of a warp the same shuffle; none is over
 //   before a barrier of the others.
