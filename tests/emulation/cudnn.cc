@@ -99,10 +99,18 @@ struct Known {
   bool (*has_no_size)(const Problem&);
   bool (*does_not_run)(const Problem&);
 };
-constexpr bool No(const Problem&) { return false; }
-constexpr bool Yes(const Problem&) { return true; }
-bool IsGrouped(const Problem& of) { return of.convolution.groups > 1; }
-bool HasOddChannels(const Problem& of) { return of.x.c % 2 != 0; }
+constexpr bool No(const Problem&) {
+  return false;
+}
+constexpr bool Yes(const Problem&) {
+  return true;
+}
+bool IsGrouped(const Problem& of) {
+  return of.convolution.groups > 1;
+}
+bool HasOddChannels(const Problem& of) {
+  return of.x.c % 2 != 0;
+}
 
 constexpr size_t kHuge = size_t{2} << 30;
 constexpr Known<cudnnConvolutionFwdAlgo_t> kForward[] = {
@@ -163,9 +171,9 @@ cudnnStatus_t Size(const Problem& problem, std::span<const Known<Algorithm>> kno
 template <typename Algorithm, typename Give>
 cudnnStatus_t Convolve(cudnnHandle_t handle, const Problem& problem,
                        std::span<const Known<Algorithm>> known, Algorithm algorithm,
-                       const void* alpha, const void* beta, void* workspace,
-                       size_t workspace_bytes, const void* a, const void* b, void* results,
-                       int64_t elements, const Give& give) {
+                       const void* alpha, const void* beta, void* workspace, size_t workspace_bytes,
+                       const void* a, const void* b, void* results, int64_t elements,
+                       const Give& give) {
   size_t bytes = 0;
   if (const cudnnStatus_t status = Size(problem, known, algorithm, &bytes);
       status != CUDNN_STATUS_SUCCESS) {
@@ -211,7 +219,9 @@ cudnnStatus_t Convolve(cudnnHandle_t handle, const Problem& problem,
 
 using namespace syncbn::emulation;  // NOLINT: what follows has the names of another library
 
-size_t cudnnGetVersion() { return 90000; }
+size_t cudnnGetVersion() {
+  return 90000;
+}
 const char* cudnnGetErrorString(cudnnStatus_t status) {
   switch (status) {
     case CUDNN_STATUS_SUCCESS:
@@ -287,9 +297,9 @@ cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t des
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDescriptor_t descriptor, int pad_h,
-                                              int pad_w, int stride_h, int stride_w,
-                                              int dilation_h, int dilation_w,
-                                              cudnnConvolutionMode_t mode, cudnnDataType_t sums) {
+                                              int pad_w, int stride_h, int stride_w, int dilation_h,
+                                              int dilation_w, cudnnConvolutionMode_t mode,
+                                              cudnnDataType_t sums) {
   if (std::min(pad_h, pad_w) < 0 || std::min({stride_h, stride_w, dilation_h, dilation_w}) <= 0) {
     return CUDNN_STATUS_BAD_PARAM;
   }
@@ -313,16 +323,20 @@ cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t descripto
   return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(
-    cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
-    cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t y, int most, int* count,
-    cudnnConvolutionFwdAlgoPerf_t* found) {
+cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x,
+                                                     cudnnFilterDescriptor_t w,
+                                                     cudnnConvolutionDescriptor_t convolution,
+                                                     cudnnTensorDescriptor_t y, int most,
+                                                     int* count,
+                                                     cudnnConvolutionFwdAlgoPerf_t* found) {
   return List<cudnnConvolutionFwdAlgo_t>({*x, *y, *w, *convolution}, kForward, most, count, found);
 }
-cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(
-    cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
-    cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t y,
-    cudnnConvolutionFwdAlgo_t algorithm, size_t* bytes) {
+cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t x,
+                                                      cudnnFilterDescriptor_t w,
+                                                      cudnnConvolutionDescriptor_t convolution,
+                                                      cudnnTensorDescriptor_t y,
+                                                      cudnnConvolutionFwdAlgo_t algorithm,
+                                                      size_t* bytes) {
   return Size<cudnnConvolutionFwdAlgo_t>({*x, *y, *w, *convolution}, kForward, algorithm, bytes);
 }
 cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha,
@@ -345,20 +359,21 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
   return List<cudnnConvolutionBwdDataAlgo_t>({*dx, *dy, *w, *convolution}, kBackwardData, most,
                                              count, found);
 }
-cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(
-    cudnnHandle_t, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy,
-    cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t dx,
-    cudnnConvolutionBwdDataAlgo_t algorithm, size_t* bytes) {
-  return Size<cudnnConvolutionBwdDataAlgo_t>({*dx, *dy, *w, *convolution}, kBackwardData,
-                                             algorithm, bytes);
+cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(cudnnHandle_t, cudnnFilterDescriptor_t w,
+                                                           cudnnTensorDescriptor_t dy,
+                                                           cudnnConvolutionDescriptor_t convolution,
+                                                           cudnnTensorDescriptor_t dx,
+                                                           cudnnConvolutionBwdDataAlgo_t algorithm,
+                                                           size_t* bytes) {
+  return Size<cudnnConvolutionBwdDataAlgo_t>({*dx, *dy, *w, *convolution}, kBackwardData, algorithm,
+                                             bytes);
 }
 cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alpha,
                                            cudnnFilterDescriptor_t w_descriptor, const void* w,
                                            cudnnTensorDescriptor_t dy_descriptor, const void* dy,
                                            cudnnConvolutionDescriptor_t convolution,
-                                           cudnnConvolutionBwdDataAlgo_t algorithm,
-                                           void* workspace, size_t workspace_bytes,
-                                           const void* beta,
+                                           cudnnConvolutionBwdDataAlgo_t algorithm, void* workspace,
+                                           size_t workspace_bytes, const void* beta,
                                            cudnnTensorDescriptor_t dx_descriptor, void* dx) {
   const Problem problem{*dx_descriptor, *dy_descriptor, *w_descriptor, *convolution};
   return Convolve<cudnnConvolutionBwdDataAlgo_t>(
@@ -382,14 +397,11 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(
   return Size<cudnnConvolutionBwdFilterAlgo_t>({*x, *dy, *dw, *convolution}, kBackwardFilter,
                                                algorithm, bytes);
 }
-cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* alpha,
-                                             cudnnTensorDescriptor_t x_descriptor, const void* x,
-                                             cudnnTensorDescriptor_t dy_descriptor, const void* dy,
-                                             cudnnConvolutionDescriptor_t convolution,
-                                             cudnnConvolutionBwdFilterAlgo_t algorithm,
-                                             void* workspace, size_t workspace_bytes,
-                                             const void* beta,
-                                             cudnnFilterDescriptor_t dw_descriptor, void* dw) {
+cudnnStatus_t cudnnConvolutionBackwardFilter(
+    cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t x_descriptor, const void* x,
+    cudnnTensorDescriptor_t dy_descriptor, const void* dy, cudnnConvolutionDescriptor_t convolution,
+    cudnnConvolutionBwdFilterAlgo_t algorithm, void* workspace, size_t workspace_bytes,
+    const void* beta, cudnnFilterDescriptor_t dw_descriptor, void* dw) {
   const Problem problem{*x_descriptor, *dy_descriptor, *dw_descriptor, *convolution};
   return Convolve<cudnnConvolutionBwdFilterAlgo_t>(
       handle, problem, kBackwardFilter, algorithm, alpha, beta, workspace, workspace_bytes, x, dy,
