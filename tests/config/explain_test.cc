@@ -99,7 +99,7 @@ TEST(Explain, AMappingListsItsKeys) {
   const std::string text = Explain("model.norm");
   EXPECT_THAT(text, HasSubstr("short form        its `kind`\n"));
   EXPECT_THAT(text, HasSubstr("\n  kind            Which normalization. [batch]\n"));
-  EXPECT_THAT(Explain(), HasSubstr("\n  train      How it is trained.\n"));
+  EXPECT_THAT(Explain(), HasSubstr("\n  train        How it is trained.\n"));
   EXPECT_THAT(Explain("data"), HasSubstr("\n  dataset        The data set. Must be given.\n"));
 }
 
