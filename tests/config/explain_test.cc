@@ -90,7 +90,7 @@ TEST(Explain, ConvolutionSaysWhatDecidesAndWhoHasNoChoice) {
   EXPECT_THAT(text,
               HasSubstr("changes result    yes: a run is resumed with the same value only\n"));
   EXPECT_THAT(text, HasSubstr("cuda what cuDNN chooses by rule"));
-  EXPECT_THAT(text, HasSubstr("\n  auto    For each shape and pass what is fastest by a table"));
+  EXPECT_THAT(text, HasSubstr("\n  auto    For each shape and pass the direct form or, for 3 x 3"));
   EXPECT_THAT(text, HasSubstr("\n  direct  The direct form for all."));
   EXPECT_THAT(Refusal("winograd"), HasSubstr("did you mean `convolution`?"));
 }

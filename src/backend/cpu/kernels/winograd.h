@@ -6,9 +6,8 @@
 // tile of 4 x 4 costs 36 multiplications in place of 144, one of 4 x 2 24 for 72, one of 2 x 2 16
 // for 36. The larger, the farther are the numbers in the domain from one another, and the result
 // from the exact one.
-//   Y = A' [(G g G') * (B' d B)] A        (Lavin and Gray, "Fast Algorithms for Convolutional
-//   Neural
-//                                          Networks", CVPR 2016)
+//   Y = A' [(G g G') * (B' d B)] A
+// (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
 // The gradient of the weights is the same bilinear form turned round: G' [(A y A') * (B' d B)] G.
 #pragma once
 
