@@ -221,9 +221,10 @@ TEST(WinogradChoice, IsForWhatItIsFasterFor) {
   const auto chosen = [](Conv2dSpec spec, Isa isa = Isa::kAvx2) {
     return ChooseWinograd(ConvolutionPass::kForward, spec, {64, 16, 16, spec.in_channels}, isa);
   };
-  EXPECT_EQ(chosen(Conv3x3(64, 64)), (WinogradTile{4, 4}));
-  EXPECT_EQ(chosen(Conv3x3(24, 24)), (WinogradTile{4, 2}));
-  EXPECT_EQ(chosen(Conv3x3(16, 16)), std::nullopt);
+  EXPECT_EQ(chosen(Conv3x3(128, 128)), (WinogradTile{4, 4}));
+  EXPECT_EQ(chosen(Conv3x3(64, 64)), (WinogradTile{4, 2}));
+  EXPECT_EQ(chosen(Conv3x3(16, 16)), (WinogradTile{4, 2}));
+  EXPECT_EQ(chosen(Conv3x3(15, 16)), std::nullopt);
   EXPECT_EQ(chosen(Conv3x3(3, 64)), std::nullopt);
   EXPECT_EQ(chosen(Conv3x3(64, 64), Isa::kAvx512), std::nullopt);
   Conv2dSpec spec = Conv3x3(64, 64);

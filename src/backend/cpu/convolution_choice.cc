@@ -11,11 +11,11 @@ struct Candidate {
   WinogradTile tile;
   // What the transforms cost beside the products: multiplications for each position and channel of
   // inputs and outputs. Fitted to build/bin/convolution_bench (tests/README.md says when and
-  // where).
-  int64_t transforms;
+  // where); of the gradient of the weights other transforms.
+  int64_t transforms, transforms_of_weights;
 };
 
-constexpr Candidate kCandidates[] = {{{4, 4}, 20}, {{4, 2}, 14}, {{2, 2}, 10}};
+constexpr Candidate kCandidates[] = {{{4, 4}, 25, 20}, {{4, 2}, 9, 14}, {{2, 2}, 6, 10}};
 // What has to be gained at least, in percent: what is not in the count (weights, caches) varies.
 constexpr int64_t kGain = 10;
 
@@ -57,7 +57,10 @@ std::optional<WinogradTile> ChooseWinograd(ConvolutionPass pass, const Conv2dSpe
     if (height < tile.down || width < tile.across || !Accurate(pass, tile, spec, y)) continue;
     const int64_t tiles =
         ((height + tile.down - 1) / tile.down) * ((width + tile.across - 1) / tile.across);
-    const int64_t cost = tiles * tile.Positions() * (in * out + candidate.transforms * (in + out));
+    const int64_t transforms = pass == ConvolutionPass::kBackwardWeights
+                                   ? candidate.transforms_of_weights
+                                   : candidate.transforms;
+    const int64_t cost = tiles * tile.Positions() * (in * out + transforms * (in + out));
     if (cost < least) {
       least = cost;
       best = tile;

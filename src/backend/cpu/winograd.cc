@@ -55,6 +55,10 @@ int64_t BlockOf(int64_t positions, int64_t elements, int64_t least) {
   return RoundedUp(std::clamp<int64_t>(room, least, 192), kRows);
 }
 
+// Tiles of a block whose products take the place of what they are made of: with few channels they
+// stay in the first cache.
+constexpr int64_t kInFirstCache = 12;
+
 // Products that are added up before their sum is added to others: few where the transforms have
 // taken most of the error that the rule allows.
 int64_t ChainOf(const WinogradTile& tile, int64_t depth) {
@@ -75,12 +79,17 @@ void WinogradConvolutions::Convolve(WinogradTiles tiles, int64_t images, int64_t
   const int64_t positions = tiles.tile.Positions(), panel = WinogradPanel(kernels_.isa);
   const int64_t a_row = RowOf(depth, panel), c_row = RowOf(columns, panel);
   const int64_t count = images * tiles.Down() * tiles.Across();
-  const int64_t block = std::min(count, BlockOf(positions, a_row + c_row, 48));
+  const int64_t chain = ChainOf(tiles.tile, depth);
+  // All of a row is read before its products are written.
+  const bool in_place = depth <= std::min(panel, chain) && columns <= panel;
+  const int64_t block =
+      std::min(count, in_place ? kInFirstCache : BlockOf(positions, a_row + c_row, 48));
   WinogradMatrices a = Matrices(nullptr, block, a_row), c = Matrices(nullptr, block, c_row);
-  Workspace workspace(session_, a_row + ElementsOf(a, positions) + ElementsOf(c, positions));
+  const int64_t products = in_place ? 0 : ElementsOf(c, positions);
+  Workspace workspace(session_, a_row + ElementsOf(a, positions) + products);
   tiles.zeros = workspace.Zeros(a_row);
   a.at = workspace.Take(ElementsOf(a, positions));
-  c.at = workspace.Take(ElementsOf(c, positions));
+  c.at = in_place ? a.at : workspace.Take(products);
   for (int64_t begin = 0; begin < count; begin += block) {
     const int64_t rows = std::min(block, count - begin);
     kernels_.winograd_input(tiles, begin, rows, depth, x, a);
@@ -88,7 +97,7 @@ void WinogradConvolutions::Convolve(WinogradTiles tiles, int64_t images, int64_t
                                 .rows = rows,
                                 .depth = depth,
                                 .columns = columns,
-                                .chain = ChainOf(tiles.tile, depth),
+                                .chain = chain,
                                 .a = a,
                                 .c = c,
                                 .b = packed});

@@ -1,5 +1,6 @@
-// Convolutions of 3 x 3, stride 1, by minimal filtering: the arrays that the kernels of winograd.cc
-// and winograd_product.cc pass to one another. Plain data only, like kernel_table.h.
+// Convolutions of 3 x 3, stride 1, by minimal filtering: the arrays that the kernels of
+// winograd_pixels.cc, winograd_product.cc and winograd_weights.cc pass to one another. Plain data
+// only, like kernel_table.h.
 //
 // A tile is m x n outputs and the (m + 2) x (n + 2) inputs that they come from. Both are taken to
 // Winograd's domain, where a convolution is a product for each of the (m + 2) (n + 2) positions: a
