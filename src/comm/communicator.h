@@ -65,7 +65,8 @@ class Communicator {
   virtual bool Progress(MessageHandler& handler, IfBusy if_busy) = 0;
   // Gives the core away for a moment: called after the `polls`-th fruitless Progress in a row.
   virtual void Idle(int polls) = 0;
-  // True while bodies handed to Send are still being read.
+  // True while bodies handed to Send are still being read: they need Progress of this process until
+  // then.
   virtual bool Sending() = 0;
 
   // -- Collective: every process calls the same of these in the same order ----------------------------

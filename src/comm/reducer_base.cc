@@ -268,7 +268,10 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
 
 backend::Event ReducerBase::Wait(const Handle& handle) {
   Op& op = *static_cast<Op*>(handle.reduction.get());
-  if (op.done.load(std::memory_order_acquire) && !failure_.failed()) return op.ready;
+  if (op.done.load(std::memory_order_acquire) && !failure_.failed()) {
+    LetDepart();
+    return op.ready;
+  }
   const Group group = op.group->plan.group;
   ProgressBoard& board = watchdog_.board();
   // op.signature is constant since Start.
@@ -282,6 +285,7 @@ backend::Event ReducerBase::Wait(const Handle& handle) {
                    std::to_string(handle.replica) + ", rank " +
                    std::to_string(communicator_->rank()));
   }
+  LetDepart();
   return op.ready;
 }
 

@@ -136,6 +136,10 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   bool MakeProgress() override { return Drive(Communicator::IfBusy::kWait); }
   void Idle(int polls) override { communicator_->Idle(polls); }
   bool Drive(Communicator::IfBusy if_busy);
+  // Drives on until what this process gives to others has left it, where it waits for nothing more
+  // itself: it is about to compute, perhaps for a whole step, and others would wait for the rest as
+  // long. Somebody who waits still drives anyway, so buckets in flight delay nothing.
+  void LetDepart();
   void HeartbeatLoop();
   void FinishWhatWasStarted();
   void Leave();
@@ -160,6 +164,8 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   std::optional<std::chrono::nanoseconds> waiting_since_;
   // Operations that wait for other processes.
   std::atomic<int> expecting_{0};
+  // One thread is enough to let depart.
+  std::mutex departure_mutex_;
 
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::unique_ptr<GroupState>> groups_;

@@ -78,6 +78,20 @@ void ReducerBase::Progress() {
   if (NeedsProgress()) Drive(Communicator::IfBusy::kReturn);
 }
 
+void ReducerBase::LetDepart() {
+  if (!others() || NeedsProgress() || !communicator_->Sending()) return;
+  const std::unique_lock alone(departure_mutex_, std::try_to_lock);
+  if (!alone.owns_lock()) return;
+  // A receiver that stands still is no reason to: from then on the heartbeats drive.
+  const auto limit = steady_clock::now() + std::min(options_.heartbeat, watchdog_.period());
+  for (int polls = 1; !NeedsProgress() && !failure_.failed() && communicator_->Sending() &&
+                      steady_clock::now() < limit;
+       ++polls) {
+    if (Drive(Communicator::IfBusy::kReturn)) polls = 0;
+    communicator_->Idle(polls);
+  }
+}
+
 // -- Living --------------------------------------------------------------------------------------------
 
 void ReducerBase::Report(int replica, int64_t step, std::string_view phase,
