@@ -8,7 +8,8 @@
 //   Continue   what the others gave has come: merge it, and launch the next round or complete (derived).
 //   Complete   the value is copied to all who want it, and who waits is woken and given the event of that.
 //   Wait       sleeps until then. Waiting threads drive the transport (progress_engine.h) and judge from
-//              time to time whether the wait has an end (reducer_failure.cc).
+//              time to time whether the wait has an end (reducer_failure.cc). The last drives on until
+//              what its process gives has left it.
 //
 // Launch happens on the thread that brought the last that it waited for, Continue on the one that drives or,
 // when nothing was missing, on that same thread.
