@@ -268,24 +268,24 @@ void ReducerBase::Complete(const std::shared_ptr<Op>& op, const Tensor& value) {
 
 backend::Event ReducerBase::Wait(const Handle& handle) {
   Op& op = *static_cast<Op*>(handle.reduction.get());
+  const Group group = op.group->plan.group;
   if (op.done.load(std::memory_order_acquire) && !failure_.failed()) {
     LetDepart();
-    return op.ready;
+  } else {
+    ProgressBoard& board = watchdog_.board();
+    // op.signature is constant since Start.
+    board.EnterWait(handle.replica, op.signature.Name(), group, op.sequence);
+    const auto check = [&] { CheckForStall(op); };
+    engine_.Wait(op.done, failure_.flag(), watchdog_.period(), std::ref(check));
+    LetDepart();
+    board.LeaveWait(handle.replica);
   }
-  const Group group = op.group->plan.group;
-  ProgressBoard& board = watchdog_.board();
-  // op.signature is constant since Start.
-  board.EnterWait(handle.replica, op.signature.Name(), group, op.sequence);
-  const auto check = [&] { CheckForStall(op); };
-  engine_.Wait(op.done, failure_.flag(), watchdog_.period(), std::ref(check));
-  board.LeaveWait(handle.replica);
   if (failure_.failed()) {
     failure_.Throw("waiting for " + op.signature.Describe() + ", reduction " +
                    std::to_string(op.sequence) + " of " + Describe(group) + ", replica " +
                    std::to_string(handle.replica) + ", rank " +
                    std::to_string(communicator_->rank()));
   }
-  LetDepart();
   return op.ready;
 }
 

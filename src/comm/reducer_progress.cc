@@ -79,16 +79,29 @@ void ReducerBase::Progress() {
 }
 
 void ReducerBase::LetDepart() {
-  if (!others() || NeedsProgress() || !communicator_->Sending()) return;
+  if (!others() || NeedsProgress() || failure_.failed()) return;
   const std::unique_lock alone(departure_mutex_, std::try_to_lock);
   if (!alone.owns_lock()) return;
-  // A receiver that stands still is no reason to: from then on the heartbeats drive.
-  const auto limit = steady_clock::now() + std::min(options_.heartbeat, watchdog_.period());
-  for (int polls = 1; !NeedsProgress() && !failure_.failed() && communicator_->Sending() &&
-                      steady_clock::now() < limit;
-       ++polls) {
-    if (Drive(Communicator::IfBusy::kReturn)) polls = 0;
-    communicator_->Idle(polls);
+  try {
+    if (!communicator_->Sending()) {
+      departure_is_held_up_ = false;
+      return;
+    }
+    // A receiver that stands still is no reason to, and is not waited for again: heartbeats drive.
+    if (departure_is_held_up_) return;
+    const auto limit = steady_clock::now() + std::min(options_.heartbeat, watchdog_.period());
+    int polls = 1;
+    while (communicator_->Sending() && !NeedsProgress() && !failure_.failed()) {
+      if (steady_clock::now() >= limit) {
+        departure_is_held_up_ = true;
+        return;
+      }
+      if (Drive(Communicator::IfBusy::kReturn)) polls = 0;
+      communicator_->Idle(++polls);
+    }
+  } catch (const Error& error) {
+    Fail({error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.message()});
+    SpreadFailure();
   }
 }
 

@@ -119,22 +119,25 @@ TEST_P(WinogradTest, IsTheConvolutionAndItsGradients) {
 
 // Evaluation takes other batches than training, and the last batch of an epoch is shorter.
 TEST_P(WinogradTest, AnImageHasTheSameBitsInEveryBatch) {
-  const Layer layer(Conv3x3(32, 32), {7, 10, 10, 32}, true);
-  const Tensor x = As(layer.x, DType::kFloat32), weight = As(layer.weight, DType::kFloat32);
-  for (const WinogradTile& tile : kTiles) {
-    Tensor all(x.shape(), DType::kFloat32);
-    winograd_.Forward(tile, layer.spec, {}, x, weight, {}, all);
-    for (int64_t n = 0; n < 7; ++n) {
-      const Shape one{1, 10, 10, 32};
-      Tensor image(one, DType::kFloat32), y(one, DType::kFloat32);
-      std::ranges::copy(x.Span<float>().subspan(static_cast<size_t>(n * one.elements()),
-                                                static_cast<size_t>(one.elements())),
-                        image.Span<float>().begin());
-      winograd_.Forward(tile, layer.spec, {}, image, weight, {}, y);
-      EXPECT_TRUE(std::ranges::equal(
-          y.Span<float>(), all.Span<float>().subspan(static_cast<size_t>(n * one.elements()),
-                                                     static_cast<size_t>(one.elements()))))
-          << "image " << n;
+  // With few channels products take the place of what they are made of.
+  for (const int64_t channels : {16, 32}) {
+    const Layer layer(Conv3x3(channels, channels), {7, 10, 10, channels}, true);
+    const Tensor x = As(layer.x, DType::kFloat32), weight = As(layer.weight, DType::kFloat32);
+    for (const WinogradTile& tile : kTiles) {
+      Tensor all(x.shape(), DType::kFloat32);
+      winograd_.Forward(tile, layer.spec, {}, x, weight, {}, all);
+      for (int64_t n = 0; n < 7; ++n) {
+        const Shape one{1, 10, 10, channels};
+        Tensor image(one, DType::kFloat32), y(one, DType::kFloat32);
+        std::ranges::copy(x.Span<float>().subspan(static_cast<size_t>(n * one.elements()),
+                                                  static_cast<size_t>(one.elements())),
+                          image.Span<float>().begin());
+        winograd_.Forward(tile, layer.spec, {}, image, weight, {}, y);
+        EXPECT_TRUE(std::ranges::equal(
+            y.Span<float>(), all.Span<float>().subspan(static_cast<size_t>(n * one.elements()),
+                                                       static_cast<size_t>(one.elements()))))
+            << "image " << n << " of " << channels << " channels";
+      }
     }
   }
 }
