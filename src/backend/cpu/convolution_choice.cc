@@ -15,7 +15,7 @@ struct Candidate {
   int64_t transforms, transforms_of_weights;
 };
 
-constexpr Candidate kCandidates[] = {{{4, 4}, 25, 20}, {{4, 2}, 9, 14}, {{2, 2}, 6, 10}};
+constexpr Candidate kCandidates[] = {{{4, 4}, 27, 20}, {{4, 2}, 9, 14}, {{2, 2}, 6, 10}};
 // What has to be gained at least, in percent: what is not in the count (weights, caches) varies.
 constexpr int64_t kGain = 10;
 
