@@ -1,25 +1,22 @@
 // What happens to a reduction, from Start to Wait. In this order, which is that of reducer_base.cc:
 //
-//   Start      matches the contributions of this process's replicas: the n-th of a group is
-//   operation n. Combine    the contributions of the process become its part (derived class), on
-//   the merge stream of
+//   Start      matches the contributions of this process's replicas: the n-th of a group is operation n.
+//   Combine    the contributions of the process become its part (derived class), on the merge stream of
 //              their device, behind the events that they carry.
-//   Launch     the part is given to the exchange, in the order that it needs (launch_order.h). A
-//   group
+//   Launch     the part is given to the exchange, in the order that it needs (launch_order.h). A group
 //              inside of one process is complete without.
-//   Continue   what the others gave has come: merge it, and launch the next round or complete
-//   (derived). Complete   the value is copied to all who want it, and who waits is woken and given
-//   the event of that. Wait       sleeps until then. Waiting threads drive the transport
-//   (progress_engine.h) and judge from
-//              time to time whether the wait has an end (reducer_failure.cc). The last drives on
-//              until what its process gives has left it.
+//   Continue   what the others gave has come: merge it, and launch the next round or complete (derived).
+//   Complete   the value is copied to all who want it, and who waits is woken and given the event of that.
+//   Wait       sleeps until then. Waiting threads drive the transport (progress_engine.h) and judge from
+//              time to time whether the wait has an end (reducer_failure.cc). The last drives on until
+//              what its process gives has left it.
 //
-// Launch happens on the thread that brought the last that it waited for, Continue on the one that
-// drives or, when nothing was missing, on that same thread.
+// Launch happens on the thread that brought the last that it waited for, Continue on the one that drives or,
+// when nothing was missing, on that same thread.
 //
-// Locks, outermost first: the transport's, then at most one of `mutex_` and an Op's, then the
-// exchange's. Nothing is sent while one of them is held. (departure_mutex_ is around all of them,
-// and nobody waits for it.)
+// Locks, outermost first: the transport's, then at most one of `mutex_` and an Op's, then the exchange's.
+// Nothing is sent while one of them is held. (departure_mutex_ is around all of them, and nobody waits
+// for it.)
 #pragma once
 
 #include <atomic>
@@ -143,8 +140,8 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   bool Drive(Communicator::IfBusy if_busy);
   // Drives on until what this process gives to others has left it, but for no longer than a
   // heartbeat: it is about to compute, perhaps for a whole step, and others would wait for the rest
-  // as long. Not where another reduction is on its way: that is waited for later, and what is given
-  // to a bucket would keep statistics from the layers that need them.
+  // as long. Not where another reduction is on its way: who waits for that drives then, and a layer
+  // that has its statistics is not to wait until a bucket of gradients has left.
   void LetDepart();
   void HeartbeatLoop();
   void FinishWhatWasStarted();

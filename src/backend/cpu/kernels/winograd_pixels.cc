@@ -118,7 +118,6 @@ inline void TransformWindow(const Window<kChannels, Down::kFrom, Across::kFrom>&
       for (int j = 0; j < Across::kTo; ++j, p += position) Store(p, v[j], Full{});
     }
   });
-  if constexpr (kChannels > 0 && kChannels % kWinogradPanel == 0) return;
   // The products take whole panels.
   for (int64_t channel = (channels + kLanes - 1) / kLanes * kLanes; channel % kWinogradPanel != 0;
        channel += kLanes) {
