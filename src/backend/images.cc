@@ -33,6 +33,15 @@ void WritePixels(const float* values, int64_t channels, bool flip, const uint8_t
 
 }  // namespace
 
+std::array<int32_t, ImageChange::kNumbers> ImageChange::Numbers() const {
+  const std::array<int64_t, kNumbers> numbers = {dy,      dx,         int64_t{flip}, 0,
+                                                 cut.top, cut.bottom, cut.left,      cut.right};
+  std::array<int32_t, kNumbers> narrow;
+  std::ranges::transform(numbers, narrow.begin(),
+                         [](int64_t number) { return static_cast<int32_t>(number); });
+  return narrow;
+}
+
 ImageWriter::ImageWriter(int64_t height, int64_t width, int64_t channels,
                          std::span<const float> values)
     : height_(height), width_(width), channels_(channels), values_(values.begin(), values.end()) {
@@ -50,6 +59,7 @@ void ImageWriter::Write(const ImageChange& change, const uint8_t* pixels, float*
   const int64_t first = std::clamp<int64_t>(-change.dx, 0, width_);
   const int64_t last = std::clamp<int64_t>(width_ - change.dx, first, width_);
   const bool whole_row = first == 0 && last == width_;
+  float* const image = out;
   for (int64_t y = 0; y < height_; ++y, out += row_elements) {
     const int64_t from_y = y + change.dy;
     const bool inside = from_y >= 0 && from_y < height_ && first < last;
@@ -58,6 +68,11 @@ void ImageWriter::Write(const ImageChange& change, const uint8_t* pixels, float*
     const uint8_t* from = pixels + from_y * row_elements + (first + change.dx) * channels_;
     const int64_t to = change.flip ? width_ - 1 - first : first;
     WritePixels(values_.data(), channels_, change.flip, from, last - first, out + to * channels_);
+  }
+  const ImageChange::Rectangle& cut = change.cut;
+  for (int64_t y = cut.top; y < cut.bottom; ++y) {
+    std::fill_n(image + y * row_elements + cut.left * channels_, (cut.right - cut.left) * channels_,
+                0.0F);
   }
 }
 

@@ -1,7 +1,8 @@
 // Images as data sets hold them, and what is done to them before they are trained on: cropped,
-// flipped, and each byte replaced by its value.
+// flipped, each byte replaced by its value, and a part cut out.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -12,19 +13,34 @@ namespace syncbn::backend {
 
 // What happens to one image: pixel (y, x) of the result is pixel (y + dy, x + dx) of the original,
 // zero outside it; then, if `flip`, left and right are exchanged (torchvision's RandomCrop with
-// padding, then RandomHorizontalFlip).
+// padding, then RandomHorizontalFlip). Then the values of the rectangle `cut` of the result are 0
+// (Cutout: DeVries and Taylor, arXiv:1708.04552).
 struct ImageChange {
+  // Rows [top, bottom) and columns [left, right), within the image; empty by default.
+  struct Rectangle {
+    int64_t top = 0, bottom = 0;
+    int64_t left = 0, right = 0;
+
+    bool operator==(const Rectangle&) const = default;
+  };
+
   int64_t dy = 0;
   int64_t dx = 0;
   bool flip = false;
+  Rectangle cut;
 
   bool operator==(const ImageChange&) const = default;
+
+  // As a device gets it: dy, dx, 1 to flip, 0; top, bottom, left and right of the cut. Two reads of
+  // 16 bytes each.
+  static constexpr int64_t kNumbers = 8;
+  std::array<int32_t, kNumbers> Numbers() const;
 };
 
 // Images that are still to be changed, on one device.
 struct RawImages {
   Tensor pixels;   // U8 [N, H, W, C]
-  Tensor changes;  // I32 [N, 3]: dy, dx, and 1 to flip, of each
+  Tensor changes;  // I32 [N, ImageChange::kNumbers]
   Tensor values;   // F32 [C, 256]: what a byte is in each channel, 0 outside of an image too
 };
 

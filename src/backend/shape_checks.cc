@@ -26,7 +26,8 @@ void CheckRawImages(const RawImages& raw) {
   const Shape& shape = raw.pixels.shape();
   SYNCBN_CHECK_EQ(shape.rank(), 4) << "pixels of images";
   SYNCBN_CHECK_EQ(raw.pixels.dtype(), DType::kUint8) << "pixels of images " << shape;
-  SYNCBN_CHECK_EQ(raw.changes.shape(), (Shape{shape[0], 3})) << "changes of images " << shape;
+  SYNCBN_CHECK_EQ(raw.changes.shape(), (Shape{shape[0], ImageChange::kNumbers}))
+      << "changes of images " << shape;
   SYNCBN_CHECK_EQ(raw.values.shape(), (Shape{shape[3], 256})) << "values of images " << shape;
 }
 

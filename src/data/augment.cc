@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
+#include <utility>
 
 #include "syncbn/v1/run.pb.h"
 
@@ -10,6 +12,7 @@ namespace syncbn::data {
 AugmentOptions AugmentOptions::From(const v1::AugmentSpec& spec) {
   AugmentOptions options{.crop_padding = spec.random_crop_padding(),
                          .horizontal_flip = spec.horizontal_flip(),
+                         .cutout = spec.cutout(),
                          .color_jitter = {.brightness = spec.color_jitter().brightness(),
                                           .contrast = spec.color_jitter().contrast(),
                                           .saturation = spec.color_jitter().saturation(),
@@ -28,7 +31,19 @@ RandomKey AugmentKey(uint64_t seed, int64_t epoch, uint64_t sample) {
   return RandomKey(seed).Fold("augment").Fold(static_cast<uint64_t>(epoch)).Fold(sample);
 }
 
-ImageChange DrawChange(const AugmentOptions& options, const RandomKey& key) {
+namespace {
+
+// Where a square of this side around a pixel drawn evenly from an image begins and ends in it.
+std::pair<int64_t, int64_t> DrawSide(RandomStream& stream, int64_t side, int64_t extent) {
+  const auto middle = static_cast<int64_t>(stream.Below(static_cast<uint64_t>(extent)));
+  const int64_t begin = middle - side / 2;
+  return {std::max<int64_t>(0, begin), std::min(extent, begin + side)};
+}
+
+}  // namespace
+
+ImageChange DrawChange(const AugmentOptions& options, const RandomKey& key, int64_t height,
+                       int64_t width) {
   ImageChange change;
   RandomStream stream(key);
   if (options.crop_padding > 0) {
@@ -37,6 +52,10 @@ ImageChange DrawChange(const AugmentOptions& options, const RandomKey& key) {
     change.dx = static_cast<int64_t>(stream.Below(places)) - options.crop_padding;
   }
   if (options.horizontal_flip) change.flip = stream.Below(2) == 1;
+  if (options.cutout > 0) {
+    std::tie(change.cut.top, change.cut.bottom) = DrawSide(stream, options.cutout, height);
+    std::tie(change.cut.left, change.cut.right) = DrawSide(stream, options.cutout, width);
+  }
   return change;
 }
 

@@ -25,6 +25,7 @@ struct ResizedCropOptions {
 struct AugmentOptions {
   int64_t crop_padding = 0;  // zeros on each side before a crop of the old size; 0: no crop
   bool horizontal_flip = false;
+  int64_t cutout = 0;  // side of the square of zeros; 0: none
   std::optional<ResizedCropOptions> resized_crop = std::nullopt;
   ColorJitterOptions color_jitter = {};
 
@@ -39,8 +40,11 @@ using backend::ImageChange;
 // Of which everything below is drawn: (seed, "augment", epoch, sample).
 RandomKey AugmentKey(uint64_t seed, int64_t epoch, uint64_t sample);
 
-// dy and dx uniform in [-crop_padding, crop_padding], flip with probability one half.
-ImageChange DrawChange(const AugmentOptions& options, const RandomKey& key);
+// Of an image of this size: dy and dx uniform in [-crop_padding, crop_padding], flip with
+// probability one half, and the middle of the square that is cut out uniform over the pixels, so
+// that a part of it may lie outside.
+ImageChange DrawChange(const AugmentOptions& options, const RandomKey& key, int64_t height,
+                       int64_t width);
 
 // The part of an image of this size: up to ten draws of an area, evenly in the range of shares, and
 // of a ratio, evenly in its logarithm, until one fits, at a place drawn evenly; else the largest

@@ -1,7 +1,6 @@
 #include "data/batch_maker.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "base/check.h"
@@ -60,7 +59,9 @@ BatchMaker::BatchMaker(const Dataset& dataset, Options options)
               ValueTable(dataset.image_shape().channels, options_.standardize)) {}
 
 backend::ImageChange BatchMaker::ChangeOf(uint64_t sample, int64_t epoch) const {
-  return DrawChange(options_.augment, AugmentKey(options_.seed, epoch, sample));
+  const ImageShape& image = dataset_.image_shape();
+  return DrawChange(options_.augment, AugmentKey(options_.seed, epoch, sample), image.height,
+                    image.width);
 }
 
 std::span<const uint8_t> BatchMaker::PixelsOf(uint64_t sample, int64_t epoch,
@@ -149,9 +150,8 @@ void BatchMaker::Fill(const BatchDraft& draft, int64_t begin, int64_t end) const
       continue;
     }
     std::ranges::copy(pixels, raw.pixels.Data<uint8_t>() + i * elements);
-    const std::array<int64_t, 3> drawn = {change.dy, change.dx, int64_t{change.flip}};
-    std::ranges::transform(drawn, raw.changes.Data<int32_t>() + 3 * i,
-                           [](int64_t number) { return static_cast<int32_t>(number); });
+    std::ranges::copy(change.Numbers(),
+                      raw.changes.Data<int32_t>() + backend::ImageChange::kNumbers * i);
   }
 }
 
@@ -174,7 +174,7 @@ Batch BatchMaker::RawIn(const Tensor& block, int64_t samples) const {
   };
   Batch batch;
   batch.raw.values = part({image.channels, 256}, DType::kFloat32);
-  batch.raw.changes = part({samples, 3}, DType::kInt32);
+  batch.raw.changes = part({samples, backend::ImageChange::kNumbers}, DType::kInt32);
   batch.labels = part({samples}, DType::kInt32);
   batch.raw.pixels = part({samples, image.height, image.width, image.channels}, DType::kUint8);
   return batch;
@@ -183,7 +183,7 @@ Batch BatchMaker::RawIn(const Tensor& block, int64_t samples) const {
 int64_t BatchMaker::RawBytes(int64_t samples) const {
   const ImageShape& image = dataset_.image_shape();
   return WholeLines(image.channels * 256 * int64_t{sizeof(float)}) +
-         WholeLines(samples * 3 * int64_t{sizeof(int32_t)}) +
+         WholeLines(samples * backend::ImageChange::kNumbers * int64_t{sizeof(int32_t)}) +
          WholeLines(samples * int64_t{sizeof(int32_t)}) + WholeLines(samples * image.elements());
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -85,7 +87,7 @@ TEST(BatchMaker, ASampleThatDoesNotExistIsAnError) {
   EXPECT_THROW(BatchMaker(dataset, {}).Make(std::vector<uint64_t>{2}, 0), Error);
 }
 
-// The change applied the obvious way: pad, crop, flip.
+// The change applied the obvious way: pad, crop, flip, cut out.
 std::vector<float> Changed(const Dataset& dataset, int64_t sample, const ImageChange& change) {
   std::vector<float> result;
   const auto image = dataset.Image(sample);
@@ -98,26 +100,32 @@ std::vector<float> Changed(const Dataset& dataset, int64_t sample, const ImageCh
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t at = (from_y * width + from_x) * channels + c;
         const double value = inside ? image[static_cast<size_t>(at)] / 255.0 : 0.0;
-        result.push_back(static_cast<float>((value - 0.5) / 0.25));
+        const bool cut = y >= change.cut.top && y < change.cut.bottom && x >= change.cut.left &&
+                         x < change.cut.right;
+        result.push_back(cut ? 0.0F : static_cast<float>((value - 0.5) / 0.25));
       }
     }
   }
   return result;
 }
 
-TEST(BatchMaker, PaddingIsBlackBeforeStandardization) {
+TEST(BatchMaker, PaddingIsBlackBeforeStandardizationAndACutZeroAfterIt) {
   for (int64_t channels : {1, 2, 3, 4}) {
     const Dataset dataset = PatternDataset(60, {3, 4, channels});
     const std::vector<double> mean(static_cast<size_t>(channels), 0.5);
     const std::vector<double> std(static_cast<size_t>(channels), 0.25);
-    for (int64_t padding : {0, 2, 7}) {  // 7: the crop may miss the image altogether
-      const AugmentOptions augment{.crop_padding = padding, .horizontal_flip = true};
+    for (const auto& [padding, cutout] : std::initializer_list<std::pair<int64_t, int64_t>>{
+             {0, 0}, {2, 0}, {7, 0}, {0, 1}, {2, 2}, {2, 9}}) {
+      // With a padding of 7 the crop may miss the image altogether.
+      const AugmentOptions augment{
+          .crop_padding = padding, .horizontal_flip = true, .cutout = cutout};
       const BatchMaker maker(dataset, {.augment = augment, .seed = 3, .standardize = {mean, std}});
       for (uint64_t sample = 0; sample < 60; ++sample) {
         const Batch batch = maker.Make(std::vector<uint64_t>{sample}, 4);
-        const ImageChange change = DrawChange(augment, AugmentKey(3, 4, sample));
+        const ImageChange change = DrawChange(augment, AugmentKey(3, 4, sample), 3, 4);
         ASSERT_EQ(Pixels(batch.images, 0), Changed(dataset, static_cast<int64_t>(sample), change))
-            << change.dy << " " << change.dx << " " << change.flip;
+            << change.dy << " " << change.dx << " " << change.flip << ", cut " << cutout << " at "
+            << change.cut.top << " " << change.cut.left;
       }
     }
   }
@@ -143,7 +151,8 @@ TEST(DrawChange, EveryCropAndFlipIsEquallyLikely) {
   std::map<std::tuple<int64_t, int64_t, bool>, int> counts;
   constexpr int kDraws = 18000;
   for (int sample = 0; sample < kDraws; ++sample) {
-    const ImageChange change = DrawChange(options, AugmentKey(8, 0, static_cast<uint64_t>(sample)));
+    const ImageChange change =
+        DrawChange(options, AugmentKey(8, 0, static_cast<uint64_t>(sample)), 32, 32);
     ++counts[{change.dy, change.dx, change.flip}];
   }
   ASSERT_EQ(counts.size(), 18u);
@@ -151,9 +160,43 @@ TEST(DrawChange, EveryCropAndFlipIsEquallyLikely) {
   for (const auto& [change, count] : counts) EXPECT_NEAR(count, kDraws / 18, 155);
 }
 
+TEST(DrawChange, ASquareLiesAroundEachPixelEquallyOftenAndEndsWithTheImage) {
+  constexpr int64_t kSide = 4, kHeight = 6, kWidth = 5;
+  // The pixel from the rectangle: its beginning where the square is whole, else what is left of it.
+  const auto middle = [](int64_t begin, int64_t end) {
+    return begin > 0 ? begin + kSide / 2 : end - kSide / 2;
+  };
+  std::map<std::pair<int64_t, int64_t>, int> counts;
+  constexpr int kDraws = 30000;
+  for (int sample = 0; sample < kDraws; ++sample) {
+    const ImageChange::Rectangle cut =
+        DrawChange({.cutout = kSide}, AugmentKey(8, 0, static_cast<uint64_t>(sample)), kHeight,
+                   kWidth)
+            .cut;
+    const int64_t y = middle(cut.top, cut.bottom), x = middle(cut.left, cut.right);
+    ASSERT_EQ(cut.top, std::max<int64_t>(0, y - kSide / 2));
+    ASSERT_EQ(cut.bottom, std::min(kHeight, y + kSide / 2));
+    ASSERT_EQ(cut.left, std::max<int64_t>(0, x - kSide / 2));
+    ASSERT_EQ(cut.right, std::min(kWidth, x + kSide / 2));
+    ++counts[{y, x}];
+  }
+  ASSERT_EQ(counts.size(), static_cast<size_t>(kHeight * kWidth));
+  for (const auto& [pixel, count] : counts) EXPECT_NEAR(count, kDraws / 30, 155);
+}
+
+TEST(DrawChange, ACutLeavesTheCropAndTheFlipAsTheyAre) {
+  for (uint64_t sample = 0; sample < 100; ++sample) {
+    const RandomKey key = AugmentKey(8, 0, sample);
+    ImageChange with =
+        DrawChange({.crop_padding = 4, .horizontal_flip = true, .cutout = 8}, key, 32, 32);
+    with.cut = {};
+    EXPECT_EQ(with, DrawChange({.crop_padding = 4, .horizontal_flip = true}, key, 32, 32));
+  }
+}
+
 TEST(DrawChange, NothingHappensWithoutOptions) {
   for (uint64_t sample = 0; sample < 100; ++sample) {
-    EXPECT_EQ(DrawChange({}, AugmentKey(8, 0, sample)), ImageChange{});
+    EXPECT_EQ(DrawChange({}, AugmentKey(8, 0, sample), 32, 32), ImageChange{});
   }
 }
 
@@ -162,15 +205,18 @@ TEST(BatchMakerOptions, ComeFromTheRunFile) {
   run.set_seed(17);
   run.mutable_data()->mutable_augment()->set_random_crop_padding(4);
   run.mutable_data()->mutable_augment()->set_horizontal_flip(true);
+  run.mutable_data()->mutable_augment()->set_cutout(8);
   const ChannelStatistics statistics{{0.1}, {0.2}};
   const auto training = BatchMaker::Options::ForTraining(run, statistics);
   EXPECT_EQ(training.seed, 17u);
   EXPECT_EQ(training.augment.crop_padding, 4);
   EXPECT_TRUE(training.augment.horizontal_flip);
+  EXPECT_EQ(training.augment.cutout, 8);
   EXPECT_EQ(training.standardize.mean, statistics.mean);
   const auto evaluation = BatchMaker::Options::ForEvaluation(run, statistics);
   EXPECT_EQ(evaluation.augment.crop_padding, 0);
   EXPECT_FALSE(evaluation.augment.horizontal_flip);
+  EXPECT_EQ(evaluation.augment.cutout, 0);
   EXPECT_EQ(evaluation.standardize.std, statistics.std);
 }
 

@@ -53,7 +53,7 @@ class EmulatedInput : public ::testing::Test {
  protected:
   explicit EmulatedInput(data::ImageShape image = {7, 5, 3})
       : dataset_(data::PatternDataset(kSamples, image)),
-        maker_(dataset_, {.augment = {.crop_padding = 2, .horizontal_flip = true},
+        maker_(dataset_, {.augment = {.crop_padding = 2, .horizontal_flip = true, .cutout = 3},
                           .seed = 11,
                           .standardize = dataset_.ComputeStatistics()}) {}
   ~EmulatedInput() override { emulation::SetDelays({}); }
@@ -118,10 +118,12 @@ TEST_F(EmulatedInput, EveryKindOfImageHasTheBitsThatTheHostMakes) {
     const data::Dataset dataset = data::PatternDataset(kSamples, image);
     for (const int64_t padding : {0, 4, 32}) {
       for (const bool flip : {false, true}) {
-        const data::BatchMaker maker(dataset,
-                                     {.augment = {.crop_padding = padding, .horizontal_flip = flip},
-                                      .seed = 5,
-                                      .standardize = dataset.ComputeStatistics()});
+        // Cut out of the flipped ones.
+        const data::BatchMaker maker(
+            dataset,
+            {.augment = {.crop_padding = padding, .horizontal_flip = flip, .cutout = flip ? 4 : 0},
+             .seed = 5,
+             .standardize = dataset.ComputeStatistics()});
         for (const int64_t epoch : {0, 1}) {
           data::Batch batch = maker.MakeFor(*executor_, ids, epoch);
           EXPECT_EQ(batch.sample_ids, ids);
@@ -156,7 +158,8 @@ TEST_F(EmulatedInput, PinnedMemoryIsUsedAgainOnceTheDeviceHasCopiedIt) {
     }
     executor_->Synchronize();
   }
-  // Of each replica the batches that are made ahead, the one that is read, and one that is being made.
+  // Of each replica the batches that are made ahead, the one that is read, and one that is being
+  // made.
   EXPECT_LE(emulation::PinnedAllocations() - before, 4 * (2 + 2));
 }
 
@@ -175,7 +178,7 @@ TEST_F(EmulatedInputOfCifar, ABatchIsCopiedInOnePieceOfAQuarterOfItsImagesBytes)
   const int64_t quarter = static_cast<int64_t>(images.images.bytes() / 4);
   EXPECT_GE(emulation::BytesUploaded() - before, quarter);
   // With labels, changes, and the values of the bytes.
-  EXPECT_LE(emulation::BytesUploaded() - before, quarter + 32 * 16 + 3 * 1024 + 256);
+  EXPECT_LE(emulation::BytesUploaded() - before, quarter + 32 * 36 + 3 * 1024 + 256);
 }
 
 // -- Mistakes that must show ------------------------------------------------------------------

@@ -51,7 +51,7 @@ Tensor Draw(Executor& executor, Shape shape, DType type, const std::string& name
   return flat.Reshape(shape);
 }
 
-// Images as of CIFAR-10 that are cropped and flipped, of about so many values.
+// Images as of CIFAR-10 that are cropped and flipped, with a part cut out, of about so many values.
 RawImages DrawImages(Executor& executor, int64_t values) {
   constexpr int64_t kSide = 32, kChannels = 3, kShapes = 61;
   const int64_t images = std::max<int64_t>(1, values / (kSide * kSide * kChannels));
@@ -61,12 +61,14 @@ RawImages DrawImages(Executor& executor, int64_t values) {
     drawn = drawn * 1664525 + 1013904223;
     byte = static_cast<uint8_t>(drawn >> 24);
   }
-  Tensor changes({images, 3}, DType::kInt32);
+  Tensor changes({images, ImageChange::kNumbers}, DType::kInt32);
   for (int64_t i = 0; i < images; ++i) {
-    int32_t* const change = changes.Data<int32_t>() + 3 * i;
-    change[0] = static_cast<int32_t>(i % kShapes % 9) - 4;
-    change[1] = static_cast<int32_t>(i % kShapes / 7) - 4;
-    change[2] = static_cast<int32_t>(i % 2);
+    const ImageChange change{
+        .dy = i % kShapes % 9 - 4,
+        .dx = i % kShapes / 7 - 4,
+        .flip = i % 2 == 1,
+        .cut = {.top = i % 23, .bottom = i % 23 + 8, .left = i % 19, .right = i % 19 + 8}};
+    std::ranges::copy(change.Numbers(), changes.Data<int32_t>() + ImageChange::kNumbers * i);
   }
   const Tensor of_bytes = As(RandomNormal({kChannels, 256}, "values"), DType::kFloat32);
   return {.pixels = executor.ToDevice(pixels, DType::kUint8),

@@ -84,7 +84,7 @@ add("no-running", norm={"running": "none"})
 add("momentum-of-one", norm={"running": {"momentum": 1}})
 add("residual", layers=RESIDUAL, cluster=UNEVEN, samples=19)
 add("everything", layers=EVERYTHING, cluster=UNEVEN, data={"augment": {
-    "random_crop_padding": 2, "horizontal_flip": True}})
+    "random_crop_padding": 2, "horizontal_flip": True, "cutout": 3}})
 add("mlp", architecture="mlp", hidden=[12, 9], norm={"batch": "replica"}, dropout=0.3,
     activation="tanh")
 add("mlp-after", architecture="mlp", hidden=[12], activation="sigmoid",

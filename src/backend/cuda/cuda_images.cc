@@ -7,6 +7,7 @@
 namespace syncbn::backend::cuda {
 
 Tensor CudaExecutor::MakeImages(const RawImages& raw) {
+  static_assert(sizeof(kernels::ImageChange) == ImageChange::kNumbers * sizeof(int32_t));
   CheckRawImages(raw);
   const Shape& shape = raw.pixels.shape();
   SYNCBN_CHECK_LE(shape.elements(), std::numeric_limits<int32_t>::max())
@@ -14,12 +15,13 @@ Tensor CudaExecutor::MakeImages(const RawImages& raw) {
   Tensor images = New(shape);
   ForElements(images, [&](auto element) {
     using T = decltype(element);
-    const kernels::RawImages from{.pixels = In<uint8_t>(raw.pixels),
-                                  .changes = In<int32_t>(raw.changes),
-                                  .values = In<float>(raw.values),
-                                  .height = static_cast<uint32_t>(shape[1]),
-                                  .width = static_cast<uint32_t>(shape[2]),
-                                  .channels = static_cast<uint32_t>(shape[3])};
+    const kernels::RawImages from{
+        .pixels = In<uint8_t>(raw.pixels),
+        .changes = reinterpret_cast<const kernels::ImageChange*>(In<int32_t>(raw.changes)),
+        .values = In<float>(raw.values),
+        .height = static_cast<uint32_t>(shape[1]),
+        .width = static_cast<uint32_t>(shape[2]),
+        .channels = static_cast<uint32_t>(shape[3])};
     T* const to = Out<T>(images);
     Run("images",
         [&](cudaStream_t stream) { kernels::MakeImages(stream, from, to, shape.elements()); });

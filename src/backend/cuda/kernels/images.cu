@@ -6,20 +6,16 @@
 namespace syncbn::backend::cuda::kernels {
 namespace {
 
-// What is done to one image.
-struct Change {
-  int32_t dy, dx, flip;
-};
-
 SYNCBN_DEVICE int32_t Clamped(int32_t at, uint32_t extent) {
   const int32_t last = static_cast<int32_t>(extent) - 1;
   return at < 0 ? 0 : at > last ? last : at;
 }
 
-// 16 bytes of images a thread, which may be of two images and more: divisions, in 32 bits, for the first of its
-// elements alone. Each element is written once, and for each a byte read: outside of the image that of its nearest
-// pixel, which is not used, so that no thread waits for a branch. Neighbouring threads read neighbouring bytes,
-// except across the edges of rows; changes and values come from a cache.
+// 16 bytes of images a thread, which may be of two images and more: divisions, in 32 bits, for the
+// first of its elements alone. Each element is written once, and for each a byte read: outside of
+// the image that of its nearest pixel, which is not used, so that no thread waits for a branch.
+// Neighbouring threads read neighbouring bytes, except across the edges of rows; changes and values
+// come from a cache.
 template <typename T>
 struct MakeImagesBody {
   RawImages raw;
@@ -30,8 +26,9 @@ struct MakeImagesBody {
     const auto first = static_cast<uint32_t>(i);
     const uint32_t pixel = first / raw.channels, row = pixel / raw.width;
     uint32_t n = row / raw.height;
-    uint32_t c = first - pixel * raw.channels, x = pixel - row * raw.width, y = row - n * raw.height;
-    Change change = ChangeOf(n);
+    uint32_t c = first - pixel * raw.channels, x = pixel - row * raw.width,
+             y = row - n * raw.height;
+    ImageChange change = LoadCached(raw.changes + n);
     Vector<float, N> values;
     SYNCBN_UNROLL
     for (int k = 0; k < N; ++k) {
@@ -42,24 +39,26 @@ struct MakeImagesBody {
       x = 0;
       if (++y < raw.height) continue;
       y = 0;
-      change = ChangeOf(++n);
+      change = LoadCached(raw.changes + ++n);
     }
     StoreFloats(images + i, values);
   }
 
-  SYNCBN_DEVICE Change ChangeOf(uint32_t n) const {
-    const int32_t* const of = raw.changes + int64_t{3} * n;
-    return {LoadCached(of), LoadCached(of + 1), LoadCached(of + 2)};
-  }
-  SYNCBN_DEVICE float Value(const Change& change, uint32_t n, uint32_t y, uint32_t x, uint32_t c) const {
+  SYNCBN_DEVICE float Value(const ImageChange& change, uint32_t n, uint32_t y, uint32_t x,
+                            uint32_t c) const {
     const int32_t from_y = static_cast<int32_t>(y) + change.dy;
-    const int32_t from_x = static_cast<int32_t>(change.flip != 0 ? raw.width - 1 - x : x) + change.dx;
+    const int32_t from_x =
+        static_cast<int32_t>(change.flip != 0 ? raw.width - 1 - x : x) + change.dx;
     const int32_t near_y = Clamped(from_y, raw.height), near_x = Clamped(from_x, raw.width);
     const uint32_t near_row = n * raw.height + static_cast<uint32_t>(near_y);
     const uint32_t at = (near_row * raw.width + static_cast<uint32_t>(near_x)) * raw.channels + c;
     const uint32_t byte = Load(raw.pixels + at);
     const bool inside = near_y == from_y && near_x == from_x;
-    return LoadCached(raw.values + (c * 256 + (inside ? byte : 0)));
+    const float value = LoadCached(raw.values + (c * 256 + (inside ? byte : 0)));
+    const bool cut =
+        static_cast<int32_t>(y) >= change.top && static_cast<int32_t>(y) < change.bottom &&
+        static_cast<int32_t>(x) >= change.left && static_cast<int32_t>(x) < change.right;
+    return cut ? 0.0F : value;
   }
 };
 

@@ -1,4 +1,5 @@
-// Images from the bytes of a data set: cropped, flipped, and each byte replaced by its value.
+// Images from the bytes of a data set: cropped, flipped, each byte replaced by its value, and a
+// part cut out.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -7,10 +8,16 @@
 
 namespace syncbn::backend::cuda::kernels {
 
+// What is done to one image: backend::ImageChange::Numbers.
+struct alignas(16) ImageChange {
+  int32_t dy, dx, flip, unused;
+  int32_t top, bottom, left, right;
+};
+
 // See backend::RawImages.
 struct RawImages {
   const uint8_t* pixels;
-  const int32_t* changes;
+  const ImageChange* changes;
   const float* values;
   uint32_t height, width, channels;
 };
