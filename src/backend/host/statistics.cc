@@ -48,7 +48,8 @@ void StoreColumnSums(const Tensor& terms, GradientOut& out) {
 // out (+)= the sum of `terms` over its first axis, [segments, C] -> [C].
 void StoreColumnSums(const Tensor& terms, GradientOut out) {
   if (!out.tensor.defined()) return;
-  SYNCBN_CHECK_EQ(terms.shape().channels(), out.tensor.elements()) << "gradient of a scale or shift";
+  SYNCBN_CHECK_EQ(terms.shape().channels(), out.tensor.elements())
+      << "gradient of a scale or shift";
   if (out.tensor.dtype() == DType::kFloat64) {
     StoreColumnSums<double>(terms, out);
   } else {
@@ -56,18 +57,30 @@ void StoreColumnSums(const Tensor& terms, GradientOut out) {
   }
 }
 
+// The sum of term(0) to term(n - 1), always in the same order: in lanes, so that an addition need
+// not wait for the one before it.
+template <typename Term>
+double SumInLanes(int64_t n, Term term) {
+  constexpr int64_t kLanes = 8;
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t k = 0; k < kLanes; ++k) lanes[k] += term(i + k);
+  }
+  for (int64_t k = 0; i + k < n; ++k) lanes[k] += term(i + k);
+  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+         ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
 // Replaces mean and m2 of the channels of a group by those of the whole group. The channels hold
 // equally many elements, so Chan's formula for all of them at once is a mean of means and a sum of
 // squares.
 void MergeGroup(int64_t size, double elements, double* mean, double* m2) {
-  double sum = 0;
-  for (int64_t c = 0; c < size; ++c) sum += mean[c];
-  const double center = sum / static_cast<double>(size);
-  double within = 0, between = 0;
-  for (int64_t c = 0; c < size; ++c) {
-    within += m2[c];
-    between += (mean[c] - center) * (mean[c] - center);
-  }
+  const double center =
+      SumInLanes(size, [&](int64_t c) { return mean[c]; }) / static_cast<double>(size);
+  const double within = SumInLanes(size, [&](int64_t c) { return m2[c]; });
+  const double between =
+      SumInLanes(size, [&](int64_t c) { return (mean[c] - center) * (mean[c] - center); });
   std::fill_n(mean, size, center);
   std::fill_n(m2, size, within + elements * between);
 }
@@ -224,12 +237,8 @@ InputTerms HostExecutor::GroupInputTerms(const Tensor& sum_dy, const Tensor& sum
   double* mean_dy_xhat = terms.mean_dy_xhat.Data<double>();
   for (int64_t s = 0; s < segments; ++s) {
     for (const double* factor = scale.data(); factor < scale.data() + channels; factor += size) {
-      // Both at once: each sum waits for its last addition.
-      double sum = 0, sum_xhat = 0;
-      for (int64_t j = 0; j < size; ++j) {
-        sum += factor[j] * dy[j];
-        sum_xhat += factor[j] * dy_xhat[j];
-      }
+      const double sum = SumInLanes(size, [&](int64_t j) { return factor[j] * dy[j]; });
+      const double sum_xhat = SumInLanes(size, [&](int64_t j) { return factor[j] * dy_xhat[j]; });
       std::fill_n(mean_dy, size, sum / count[s]);
       std::fill_n(mean_dy_xhat, size, sum_xhat / count[s]);
       dy += size, dy_xhat += size, mean_dy += size, mean_dy_xhat += size;

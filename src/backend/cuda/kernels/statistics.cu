@@ -47,19 +47,27 @@ void ForRowGroups(std::span<const int64_t> sizes, const Launch& launch) {
   }
 }
 
-// values(0) + ... + values(size - 1), one after the other from 0, in every lane of a warp: the order of the host.
+// The sums of values(0) to values(size - 1) in every lane of a warp, in the host's order (SumInLanes there): eight sums
+// of every eighth value, one after the other, then these two by two.
 template <int kSums, typename Values>
-SYNCBN_DEVICE void SumInOrder(int64_t size, const Values& values, double (&sums)[kSums]) {
+SYNCBN_DEVICE void SumInLanes(int64_t size, const Values& values, double (&sums)[kSums]) {
+  constexpr int kLanes = 8;
   SYNCBN_UNROLL
   for (int s = 0; s < kSums; ++s) sums[s] = 0;
   for (int64_t begin = 0; begin < size; begin += kWarp) {
     double mine[kSums] = {};
     if (begin + Lane() < size) values(begin + Lane(), mine);
-    const int there = size - begin < kWarp ? static_cast<int>(size - begin) : kWarp;
-    for (int lane = 0; lane < there; ++lane) {
+    for (int from = Lane() % kLanes; from < kWarp; from += kLanes) {
       SYNCBN_UNROLL
-      for (int s = 0; s < kSums; ++s) sums[s] += ShuffleFrom(mine[s], lane);
+      for (int s = 0; s < kSums; ++s) {
+        const double value = ShuffleFrom(mine[s], from);
+        if (begin + from < size) sums[s] += value;
+      }
     }
+  }
+  SYNCBN_UNROLL
+  for (int s = 0; s < kSums; ++s) {
+    for (int apart = 1; apart < kLanes; apart *= 2) sums[s] += ShuffleXor(sums[s], apart);
   }
 }
 
@@ -86,9 +94,9 @@ struct MergeChannelsKernel {
     double* const m2 = mean + channels;
     const double elements = LoadCached(static_cast<const double*>(block));
     double sum[1], squares[2];
-    SumInOrder(size, [&](int64_t c, double* value) { value[0] = Load(static_cast<const double*>(mean + c)); }, sum);
+    SumInLanes(size, [&](int64_t c, double* value) { value[0] = Load(static_cast<const double*>(mean + c)); }, sum);
     const double center = sum[0] / static_cast<double>(size);
-    SumInOrder(
+    SumInLanes(
         size,
         [&](int64_t c, double* values) {
           const double apart = LoadCached(static_cast<const double*>(mean + c)) - center;
@@ -241,7 +249,7 @@ struct GroupInputTermsKernel {
     const int64_t segment = warp / groups, size = args.channels / groups, first_channel = warp % groups * size;
     const int64_t first = segment * args.channels + first_channel;
     double sums[2];
-    SumInOrder(
+    SumInLanes(
         size,
         [&](int64_t c, double* values) {
           const double scale = ScaleOf(args.gamma, first_channel + c);
