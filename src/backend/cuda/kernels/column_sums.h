@@ -45,6 +45,8 @@ template <int kBatch, bool kVector, typename Body>
 struct ColumnSumsKernel {
   static constexpr bool kCooperative = true;
   static constexpr int kMostThreads = kColumnThreads;
+  // On a multiprocessor, by the registers: with one alone too few loads are under way.
+  static constexpr int kLeastBlocks = kVector ? 2 : 1;
   static constexpr int kSums = Body::kSums, kColumns = Body::kColumns;
   ColumnGrid grid;
   Body body;

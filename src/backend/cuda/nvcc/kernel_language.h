@@ -28,6 +28,8 @@
 //
 // A kernel that is always launched with few threads says so, and may use more registers:
 //   static constexpr int kMostThreads = 256;          // otherwise 1024
+// and one that is slow alone on a multiprocessor says that, and gets fewer:
+//   static constexpr int kLeastBlocks = 2;            // otherwise 1
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -106,7 +108,14 @@ SYNCBN_DEVICE Vector<T, N> LoadVector(const T* from) {
 template <int N, typename T>
 SYNCBN_DEVICE void StoreVector(T* to, const Vector<T, N>& value) {
   static_assert(sizeof(T) * N <= 16);
-  *reinterpret_cast<Vector<T, N>*>(to) = value;
+  // In so many words: an assignment nvcc makes a store for each element of, where it has computed them one by one.
+  if constexpr (sizeof(T) * N == 16) {
+    __stwb(reinterpret_cast<uint4*>(to), __builtin_bit_cast(uint4, value));
+  } else if constexpr (sizeof(T) * N == 8) {
+    __stwb(reinterpret_cast<uint2*>(to), __builtin_bit_cast(uint2, value));
+  } else {
+    *reinterpret_cast<Vector<T, N>*>(to) = value;
+  }
 }
 
 // -- Numbers
@@ -136,7 +145,16 @@ constexpr int MostThreads() {
 }
 
 template <typename Kernel>
-__global__ void __launch_bounds__(MostThreads<Kernel>(), 1) KernelEntry(const Kernel kernel) {
+constexpr int LeastBlocks() {
+  if constexpr (requires { Kernel::kLeastBlocks; }) {
+    return Kernel::kLeastBlocks;
+  } else {
+    return 1;
+  }
+}
+
+template <typename Kernel>
+__global__ void __launch_bounds__(MostThreads<Kernel>(), LeastBlocks<Kernel>()) KernelEntry(const Kernel kernel) {
   kernel();
 }
 
