@@ -3,7 +3,8 @@
 namespace syncbn::comm {
 
 void DeviceWords::Tell(const Outstanding::Entry& entry) {
-  const Word word{.place = entry.place, .come = entry.before.Complete()};
+  if (!entry.come) return;
+  const Word word{.place = entry.place, .come = *entry.come};
   {
     std::lock_guard lock(mutex_);
     Word& last = words_[communicator_.rank()];

@@ -20,7 +20,7 @@ class DeviceWords {
   explicit DeviceWords(Communicator& communicator) : communicator_(communicator) {}
 
   // Tells the other processes of its group what this device has not done for long. Once for each
-  // reduction, and when the device comes to it.
+  // reduction, and when the device comes to it; nothing as long as that is not known.
   void Tell(const Outstanding::Entry& entry);
   // A message of this kind, MessageKind::kDeviceWord.
   void Hear(int from, const MessageHead& head);

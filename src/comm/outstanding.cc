@@ -10,17 +10,43 @@ std::string Outstanding::Entry::Describe() const {
          comm::Describe(group->plan.group);
 }
 
-void Outstanding::Forget() {
-  while (!entries_.empty() && entries_.front().done && entries_.front().done->Complete()) {
+void Outstanding::LookAtAll() {
+  for (;;) {
+    std::optional<backend::Event> done;
+    backend::Event before;
+    {
+      std::lock_guard lock(mutex_);
+      if (entries_.empty()) return;
+      done = entries_.front().done;
+      before = entries_.front().before;
+    }
+    if (!done || !done->Complete()) {
+      const bool come = before.Complete();
+      std::lock_guard lock(mutex_);
+      entries_.front().come = come;
+      return;
+    }
+    std::lock_guard lock(mutex_);
     entries_.pop_front();
   }
 }
 
+void Outstanding::Look() {
+  std::lock_guard looking(looking_);
+  LookAtAll();
+}
+
 void Outstanding::Begin(Entry entry) {
-  std::lock_guard lock(mutex_);
-  // Now and then: to look costs a call of the library.
-  if (entries_.size() % 64 == 63) Forget();
-  entries_.push_back(std::move(entry));
+  bool many = false;
+  {
+    std::lock_guard lock(mutex_);
+    entries_.push_back(std::move(entry));
+    many = entries_.size() % 64 == 0;
+  }
+  if (!many) return;
+  // So that they do not become ever more between two looks of another thread.
+  std::unique_lock looking(looking_, std::try_to_lock);
+  if (looking) LookAtAll();
 }
 
 void Outstanding::Given(const GroupState* group, int64_t sequence, backend::Event done) {
@@ -33,7 +59,6 @@ void Outstanding::Given(const GroupState* group, int64_t sequence, backend::Even
 
 std::optional<Outstanding::Entry> Outstanding::Oldest(std::chrono::nanoseconds now) {
   std::lock_guard lock(mutex_);
-  Forget();
   if (entries_.empty()) return std::nullopt;
   Entry& oldest = entries_.front();
   if (!oldest.since) oldest.since = now;

@@ -28,6 +28,8 @@ class Outstanding {
     std::optional<backend::Event> done;
     // When it was first seen to be the oldest, in the watchdog's time.
     std::optional<std::chrono::nanoseconds> since;
+    // Whether the device has come to it; nothing as long as nobody has looked.
+    std::optional<bool> come;
 
     std::string Describe() const;
   };
@@ -36,13 +38,18 @@ class Outstanding {
   void Begin(Entry entry);
   // The device was given all of it.
   void Given(const GroupState* group, int64_t sequence, backend::Event done);
-  // The oldest that is not done, if any is not; since when it is that.
+  // Asks the device what is done and forgets that, and whether it has come to the oldest of the
+  // others. That is calls of a library which may not return as long as the device does not go on
+  // (a driver's lock that a thread holds while it waits for it): nothing else here waits for them.
+  void Look();
+  // The oldest that was not done when somebody looked last, if any was not; since when it is that.
   std::optional<Entry> Oldest(std::chrono::nanoseconds now);
 
  private:
-  // Under mutex_.
-  void Forget();
+  // Under looking_.
+  void LookAtAll();
 
+  std::mutex looking_;  // before mutex_; only who holds it takes entries out
   std::mutex mutex_;
   std::deque<Entry> entries_;
 };

@@ -125,8 +125,15 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   // Wakes who waits, and tells the other processes if it began here. Without locks.
   void SpreadFailure();
   void CheckForStall(Op& op);
-  // The same for what a device does; and for the health of the exchange.
-  void CheckDevice();
+  // The same for what a device does, by what was seen when somebody looked last.
+  void JudgeDevice();
+  // Looks at what it has done, and at the health of the exchange: calls of libraries, which may not
+  // return as long as it stands. So a thread of its own makes them, and the one that tells others
+  // that this process lives, and judges and ends waits, none.
+  void LookAtDevice();
+  // The replicas without whom it is not done: those that have not given it their part, or all of
+  // its group where each has.
+  std::vector<int> MissingOnDevice(const Outstanding::Entry& entry, bool* all_have_given);
   void FailIfHopeless(const WaitedFor& wait);
 
   // -- Progress ----------------------------------------------------------------------------------------
@@ -144,6 +151,7 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   // that has its statistics is not to wait until a bucket of gradients has left.
   void LetDepart();
   void HeartbeatLoop();
+  void DeviceLoop();
   void FinishWhatWasStarted();
   void Leave();
   bool others() const { return communicator_->size() > 1; }
@@ -183,6 +191,7 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   std::condition_variable heartbeat_stop_;
   bool stopping_ = false;
   std::thread heartbeat_;
+  std::thread device_;  // where the exchange moves in stream order
 };
 
 }  // namespace syncbn::comm

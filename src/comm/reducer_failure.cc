@@ -29,8 +29,8 @@ void ReducerBase::SpreadFailure() {
 
 void ReducerBase::Poison(int replica, std::string_view cause) {
   Fail({ErrorCode::kAborted, "replica " + std::to_string(replica) + " (rank " +
-                                 std::to_string(communicator_->rank()) + " on " +
-                                 watchdog_.host() + ") failed: " + std::string(cause)});
+                                 std::to_string(communicator_->rank()) + " on " + watchdog_.host() +
+                                 ") failed: " + std::string(cause)});
   SpreadFailure();
 }
 
@@ -53,7 +53,8 @@ void ReducerBase::CheckForStall(Op& op) {
     }
     return wait.missing.size() > before;
   };
-  // Who has finished has sent all that it had to send: it is at fault only if that should have come here.
+  // Who has finished has sent all that it had to send: it is at fault only if that should have come
+  // here.
   const auto has_done_its_part = [&](int p) {
     return watchdog_.finished(plan.participants[static_cast<size_t>(p)].rank);
   };
@@ -97,42 +98,62 @@ void ReducerBase::CheckForStall(Op& op) {
   FailIfHopeless(wait);
 }
 
-void ReducerBase::CheckDevice() {
+std::vector<int> ReducerBase::MissingOnDevice(const Outstanding::Entry& entry,
+                                              bool* all_have_given) {
+  std::vector<int> late, others;
+  for (const GroupPlan::Participant& participant : entry.group->plan.participants) {
+    for (int member = participant.members.begin; member < participant.members.end; ++member) {
+      const int replica = entry.group->plan.group.begin + member;
+      // Where all have given their part, this rank's GPU may be the one that does not answer.
+      others.push_back(replica);
+      if (participant.rank == communicator_->rank()) continue;
+      if (watchdog_.board().Read(replica).reductions <= entry.place) late.push_back(replica);
+    }
+  }
+  *all_have_given = late.empty();
+  return late.empty() ? others : late;
+}
+
+void ReducerBase::LookAtDevice() {
+  if (failure_.failed()) return;
+  try {
+    WithFrame(
+        [&] {
+          const std::optional<Outstanding::Entry> oldest = outstanding_.Oldest(watchdog_.Observe());
+          if (!oldest) return std::string("nothing was outstanding");
+          const Group local = map_.OfProcess(communicator_->rank());
+          bool all_have_given = false;
+          return oldest->Describe() + " was outstanding, " +
+                 watchdog_.Account(MissingOnDevice(*oldest, &all_have_given)) +
+                 "; here: " + watchdog_.board().Read(local.begin).Describe();
+        },
+        [&] {
+          exchange_->CheckHealth();
+          outstanding_.Look();
+        });
+  } catch (const Error& error) {
+    Fail({error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.what()});
+    SpreadFailure();
+  }
+}
+
+void ReducerBase::JudgeDevice() {
   if (failure_.failed()) return;
   try {
     const nanoseconds now = watchdog_.Observe();
     const std::optional<Outstanding::Entry> oldest = outstanding_.Oldest(now);
-    std::vector<int> late, others;
-    if (oldest) {
-      for (const GroupPlan::Participant& participant : oldest->group->plan.participants) {
-        for (int member = participant.members.begin; member < participant.members.end; ++member) {
-          const int replica = oldest->group->plan.group.begin + member;
-          // Where all have given their part, this rank's GPU may be the one that does not answer.
-          others.push_back(replica);
-          if (participant.rank == communicator_->rank()) continue;
-          if (watchdog_.board().Read(replica).reductions <= oldest->place) late.push_back(replica);
-        }
-      }
-    }
-    WithFrame(
-        [&] {
-          if (!oldest) return std::string("nothing was outstanding");
-          const Group local = map_.OfProcess(communicator_->rank());
-          return oldest->Describe() + " was outstanding, " +
-                 watchdog_.Account(late.empty() ? others : late) +
-                 "; here: " + watchdog_.board().Read(local.begin).Describe();
-        },
-        [&] { exchange_->CheckHealth(); });
     if (!oldest) return;
     if (now - *oldest->since >= options_.stall_timeout / 2) device_words_.Tell(*oldest);
+    bool all_have_given = false;
+    std::vector<int> missing = MissingOnDevice(*oldest, &all_have_given);
     WaitedFor wait{.what = oldest->Describe() + ", which the device was given",
                    .name = std::string(oldest->signature.Name()),
-                   .missing = late.empty() ? others : late,
+                   .missing = std::move(missing),
                    .since = *oldest->since,
-                   .on_devices = late.empty()};
+                   .on_devices = all_have_given};
     // Those that wait in it for the device of another are not to blame.
     const std::vector<int> standing = device_words_.StandingBefore(*oldest);
-    if (late.empty() && !standing.empty()) {
+    if (all_have_given && !standing.empty()) {
       std::string ranks;
       for (const int rank : standing) ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);
       wait.what += " (that of rank " + ranks + " has not come to it)";

@@ -114,7 +114,9 @@ void ReducerBase::Report(int replica, int64_t step, std::string_view phase,
 }
 
 void ReducerBase::Open() {
-  if (others()) heartbeat_ = std::thread([this] { HeartbeatLoop(); });
+  if (!others()) return;
+  heartbeat_ = std::thread([this] { HeartbeatLoop(); });
+  if (exchange_->in_stream_order()) device_ = std::thread([this] { DeviceLoop(); });
 }
 
 void ReducerBase::HeartbeatLoop() {
@@ -129,7 +131,18 @@ void ReducerBase::HeartbeatLoop() {
     }
     Drive(Communicator::IfBusy::kWait);
     watchdog_.Observe();
-    if (exchange_->in_stream_order()) CheckDevice();
+    if (exchange_->in_stream_order()) JudgeDevice();
+    lock.lock();
+    heartbeat_stop_.wait_for(lock, interval, [&] { return stopping_; });
+  }
+}
+
+void ReducerBase::DeviceLoop() {
+  const nanoseconds interval = std::min(options_.heartbeat, watchdog_.period());
+  std::unique_lock lock(heartbeat_mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    LookAtDevice();
     lock.lock();
     heartbeat_stop_.wait_for(lock, interval, [&] { return stopping_; });
   }
@@ -146,6 +159,7 @@ void ReducerBase::Shutdown() {
     }
     heartbeat_stop_.notify_all();
     heartbeat_.join();
+    if (device_.joinable()) device_.join();
     Leave();
   }
   // After a failure: an operation and its series hold each other.

@@ -30,7 +30,10 @@ using testing::TensorOf;
 
 class NcclExchangeTest : public ::testing::Test {
  protected:
-  ~NcclExchangeTest() override { emulation::BreakNccl({}); }
+  ~NcclExchangeTest() override {
+    emulation::BreakNccl({});
+    emulation::HoldQueries(false);
+  }
 
   ReducerOptions Options(int replicas, std::chrono::nanoseconds stall_timeout = 60s) const {
     return {.replicas = replicas,
@@ -243,6 +246,26 @@ TEST_F(NcclExchangeTest, WhoDoesNotComeIsNamedAndTheDeviceIsFreed) {
           HasSubstr("'second' (3 doubles, sum), reduction 1 of replicas 0..2, which the device "
                     "was given"),
           HasSubstr("replica 1 (rank 1"), HasSubstr("step 17, backward, layer1.0.bn1"))));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 20s);
+}
+
+TEST_F(NcclExchangeTest, WhoDoesNotComeIsNamedAlsoWhereTheDriverDoesNotAnswer) {
+  const auto began = std::chrono::steady_clock::now();
+  const auto errors = Run(Options(2, 1s), 2, [&](ReplicaLink link, backend::Stream& stream) {
+    Sum(link, stream, {0, 2}, "first");
+    if (link.replica == 1) {
+      link.reducer->Report(1, 17, "backward", "layer1.0.bn1");
+      while (!link.reducer->failed()) std::this_thread::sleep_for(1ms);
+      link.reducer->ThrowFailure();
+    }
+    // As where a thread waits for the device and holds the lock of the driver meanwhile.
+    emulation::HoldQueries(true);
+    Sum(link, stream, {0, 2}, "second");
+  });
+  ASSERT_EQ(errors.size(), 2u);
+  EXPECT_THAT(errors, Each(AllOf(HasSubstr("'second' (3 doubles, sum), reduction 1 of replicas "
+                                           "0..1, which the device was given"),
+                                 HasSubstr("replica 1 (rank 1"))));
   EXPECT_LT(std::chrono::steady_clock::now() - began, 20s);
 }
 

@@ -2,6 +2,7 @@
 
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -135,21 +136,23 @@ std::unique_ptr<NcclCommunicator> NcclCommunicator::Split(int color, int key,
 }
 
 void NcclCommunicator::CheckHealth() {
-  std::lock_guard lock(mutex_);
-  if (comm_ == nullptr || aborted_) return;
+  // Who launches, and may wait for the device in that, sees for himself.
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock || comm_ == nullptr || aborted_) return;
   ncclResult_t state = ncclSuccess;
   Check(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError");
   if (state != ncclInProgress) Check(state, "what was launched");
 }
 
 void NcclCommunicator::Abort(std::span<const std::shared_ptr<NcclCommunicator>> communicators) {
-  ncclGroupStart();
+  std::vector<std::jthread> threads;
   for (const std::shared_ptr<NcclCommunicator>& one : communicators) {
-    std::lock_guard lock(one->mutex_);
-    if (one->comm_ == nullptr || std::exchange(one->aborted_, true)) continue;
-    ncclCommAbort(one->comm_);
+    threads.emplace_back([one] {
+      std::lock_guard lock(one->mutex_);
+      if (one->comm_ == nullptr || std::exchange(one->aborted_, true)) return;
+      ncclCommAbort(one->comm_);
+    });
   }
-  ncclGroupEnd();
 }
 
 }  // namespace syncbn::comm

@@ -33,11 +33,12 @@ class NcclCommunicator {
   // Makes another of this one (ncclCommSplit); without a communicator for ranks of
   // NCCL_SPLIT_NOCOLOR. Collective.
   std::unique_ptr<NcclCommunicator> Split(int color, int key, const std::string& what);
-  // Throws UNAVAILABLE where something that was launched has failed.
+  // Throws UNAVAILABLE where something that was launched has failed. Waits for nobody's launch.
   void CheckHealth();
   // Ends what was launched on any of them and is not done. May be called several times. All at
-  // once: what one waits for on the device may be behind a kernel of another. Waits for the device,
-  // which may take as long as the other processes need to do the same.
+  // once, each on a thread of its own: what one waits for on the device, or a launch of it, may be
+  // behind a kernel of another. Waits for the device, which may take as long as the other processes
+  // need to do the same.
   static void Abort(std::span<const std::shared_ptr<NcclCommunicator>> communicators);
 
  private:

@@ -341,9 +341,27 @@ bool HasNccl() {
 
 namespace {
 
-bool CanShareGpus() {
+// As nccl.h writes versions; 0: it does not say.
+int Version() {
   int version = 0;
-  return ncclGetVersion(&version) == ncclSuccess && version >= 23000;
+  return ncclGetVersion(&version) == ncclSuccess ? version : 0;
+}
+std::string VersionText(int version) {
+  return std::to_string(version / 10000) + "." + std::to_string(version % 10000 / 100) + "." +
+         std::to_string(version % 100);
+}
+// From here on what we launch is given to the device by a thread of NCCL's own, so that a launch
+// that waits for others can be ended: before it, a process whose peer does not come hangs in the
+// call. The library that is loaded may be another than the one that was linked.
+constexpr int kOldest = 22304;
+std::string TooOld(int version) {
+  if (version >= kOldest) return "";
+  return "NCCL " + VersionText(version) + ", of which a launch that waits for others cannot be " +
+         "ended: it takes " + VersionText(kOldest) + " or later";
+}
+
+bool CanShareGpus() {
+  return Version() >= 23000;
 }
 bool IsToldToShareGpus() {
   const char* const told = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
@@ -353,10 +371,8 @@ bool IsToldToShareGpus() {
 }  // namespace
 
 std::string NcclVersion() {
-  int version = 0;
-  if (ncclGetVersion(&version) != ncclSuccess) return "NCCL";
-  return "NCCL " + std::to_string(version / 10000) + "." + std::to_string(version % 10000 / 100) +
-         "." + std::to_string(version % 100);
+  const int version = Version();
+  return version == 0 ? "NCCL" : "NCCL " + VersionText(version);
 }
 
 std::string WhyNotNccl(Communicator& control, backend::MergeStream& merges) {
@@ -366,8 +382,8 @@ std::string WhyNotNccl(Communicator& control, backend::MergeStream& merges) {
   // and also refuses two parts of one GPU (MIG).
   const std::vector<std::string> gpus =
       control.AllGather(gpu == nullptr ? "" : gpu->core().device().Uuid());
-  const std::vector<std::string> places =
-      control.AllGather(gpu == nullptr ? "" : HostName() + "|" + gpu->core().device().Pci());
+  const std::vector<std::string> places = control.AllGather(
+      gpu == nullptr ? "" : HostName() + "|" + BootId() + "|" + gpu->core().device().Pci());
   // Everybody's answer: the variable may be set on some hosts alone.
   const std::vector<std::string> told = control.AllGather(IsToldToShareGpus() ? "yes" : "no");
   const bool share = std::ranges::find(told, "no") == told.end();
@@ -383,7 +399,8 @@ std::string WhyNotNccl(Communicator& control, backend::MergeStream& merges) {
                              : " before its version 2.30");
     }
   }
-  return "";
+  const std::string old = TooOld(Version());
+  return old.empty() ? "" : "all have " + old;
 }
 
 std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::MergeStream& merges,
@@ -398,6 +415,10 @@ std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::Merge
       throw Error(ErrorCode::kInvalidArgument,
                   "NCCL moves tensors of GPUs, and rank " + std::to_string(control.rank()) +
                       " computes on none: --backend cuda, or --exchange mpi");
+    }
+    if (const std::string old = TooOld(Version()); !old.empty()) {
+      throw Error(ErrorCode::kUnimplemented,
+                  "rank " + std::to_string(control.rank()) + " has " + old + ", or --exchange mpi");
     }
     if (control.rank() == 0) {
       ncclUniqueId made{};
@@ -417,8 +438,9 @@ std::unique_ptr<Exchange> MakeNcclExchange(Communicator& control, backend::Merge
   id = control.Broadcast(0, id);
   JoinWords words(control);
   try {
-    // It would override `blocking` of the configuration, and nobody could end a launch.
-    ::unsetenv("NCCL_COMM_BLOCKING");
+    // Another value, also one of a file of NCCL's settings (/etc/nccl.conf), which does not replace
+    // what is set, would override `blocking` of the configuration, and nobody could end a launch.
+    ::setenv("NCCL_COMM_BLOCKING", "0", 1);
     ncclUniqueId shared{};
     std::ranges::copy(id, shared.internal);
     gpu->core().handle().MakeCurrent();
