@@ -23,8 +23,8 @@
 namespace syncbn::backend::cuda {
 namespace {
 
-// What an algorithm may want at most. Constant: a limit by what is free would let two replicas
-// choose differently.
+// What an algorithm may want at most that others can stand in for. Constant: a limit by what is
+// free would let two replicas choose differently.
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
 
 cudnnDataType_t DnnType(DType type) {
@@ -38,11 +38,24 @@ void CheckDnn(cudnnStatus_t status, int device, const std::string& what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   const bool memory = status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
                       status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
+  char last[512] = "";
+  cudnnGetLastErrorString(last, sizeof last);
   throw Error(memory ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
-              DeviceName(device) + ": cuDNN: " + what + ": " + cudnnGetErrorString(status));
+              DeviceName(device) + ": cuDNN: " + what + ": " + cudnnGetErrorString(status) +
+                  (*last == '\0' ? "" : " (" + std::string(last) + ")"));
 }
+// By this algorithm, whoever asks. What this installation lacks is an error: another one would
+// compute with another algorithm, and other bits.
 bool IsNotSupported(cudnnStatus_t status) {
-  return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
+  switch (status) {
+    case CUDNN_STATUS_NOT_SUPPORTED_INCOMPATIBLE_CUDA_DRIVER:
+    case CUDNN_STATUS_NOT_SUPPORTED_INCOMPATIBLE_CUDART:
+    case CUDNN_STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING:
+    case CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE:
+      return false;
+    default:
+      return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
+  }
 }
 // `what()` is the text for a message.
 template <typename What>
@@ -111,8 +124,8 @@ class Plan {
   Plan& operator=(const Plan&) = delete;
 
   // Runs run(algorithm) with the first algorithm that is deterministic, computes no coarser than
-  // was asked for, keeps to the limit, and that cuDNN then really has for this shape: the list is
-  // advice.
+  // was asked for, and that cuDNN then really has for this shape: the list is advice. Those that
+  // there always are come last and with whatever memory they want, which the shape alone says.
   template <typename Performance, typename List, typename Size, typename Run>
   void With(std::vector<Performance>& algorithms, const Choice<Performance, List, Size>& choice,
             const Run& run) {
@@ -124,8 +137,7 @@ class Plan {
       algorithms.erase(algorithms.begin());
     }
     throw Error(ErrorCode::kUnimplemented,
-                DeviceName(device_) + ": cuDNN has no deterministic algorithm within " +
-                    std::to_string(kWorkspaceLimit >> 20) + " MiB of workspace for " + name_);
+                DeviceName(device_) + ": cuDNN has no deterministic algorithm for " + name_);
   }
   void Check(cudnnStatus_t status) const { CheckDnn(status, device_, name_); }
 
@@ -148,6 +160,7 @@ class Plan {
     const cudnnStatus_t listed = choice.list(static_cast<int>(found.size()), &count, found.data());
     if (!IsNotSupported(listed)) Check(listed);
     found.resize(static_cast<size_t>(count));
+    const size_t listed_ones = found.size();
     for (const auto algorithm : choice.always) {
       Performance one{};
       one.algo = algorithm;
@@ -156,7 +169,8 @@ class Plan {
       found.push_back(one);
     }
     std::vector<Performance> admissible;
-    for (Performance& candidate : found) {
+    for (size_t i = 0; i < found.size(); ++i) {
+      Performance& candidate = found[i];
       // With conversion float32 may become half.
       if (candidate.status != CUDNN_STATUS_SUCCESS ||
           candidate.determinism != CUDNN_DETERMINISTIC ||
@@ -175,7 +189,7 @@ class Plan {
       const cudnnStatus_t sized = choice.size(candidate.algo, &candidate.memory);
       if (IsNotSupported(sized)) continue;
       Check(sized);
-      if (candidate.memory <= kWorkspaceLimit) admissible.push_back(candidate);
+      if (i >= listed_ones || candidate.memory <= kWorkspaceLimit) admissible.push_back(candidate);
     }
     return admissible;
   }
@@ -221,13 +235,12 @@ class NvidiaLibraries final : public Libraries {
           return cudnnGetConvolutionForwardWorkspaceSize(
               dnn_, plan.x_, plan.filter_, plan.convolution_, plan.y_, algorithm, bytes);
         });
-    plan.With(
-        plan.forward_, choice, [&](const Algorithm& algorithm) {
-          const Tensor workspace = Workspace(algorithm.memory);
-          return cudnnConvolutionForward(
-              dnn_, &kOne, plan.x_, x.elements, plan.filter_, filter.elements, plan.convolution_,
-              algorithm.algo, Address(workspace), algorithm.memory, &kZero, plan.y_, y.elements);
-        });
+    plan.With(plan.forward_, choice, [&](const Algorithm& algorithm) {
+      const Tensor workspace = Workspace(algorithm.memory);
+      return cudnnConvolutionForward(
+          dnn_, &kOne, plan.x_, x.elements, plan.filter_, filter.elements, plan.convolution_,
+          algorithm.algo, Address(workspace), algorithm.memory, &kZero, plan.y_, y.elements);
+    });
   }
   void ConvolutionBackwardInput(const Conv2dSpec& spec, const Shape& x_shape, Factor dy,
                                 Factor filter, Result dx) override {
@@ -244,13 +257,12 @@ class NvidiaLibraries final : public Libraries {
           return cudnnGetConvolutionBackwardDataWorkspaceSize(
               dnn_, plan.filter_, plan.y_, plan.convolution_, plan.x_, algorithm, bytes);
         });
-    plan.With(
-        plan.backward_input_, choice, [&](const Algorithm& algorithm) {
-          const Tensor workspace = Workspace(algorithm.memory);
-          return cudnnConvolutionBackwardData(
-              dnn_, &kOne, plan.filter_, filter.elements, plan.y_, dy.elements, plan.convolution_,
-              algorithm.algo, Address(workspace), algorithm.memory, &kZero, plan.x_, dx.elements);
-        });
+    plan.With(plan.backward_input_, choice, [&](const Algorithm& algorithm) {
+      const Tensor workspace = Workspace(algorithm.memory);
+      return cudnnConvolutionBackwardData(
+          dnn_, &kOne, plan.filter_, filter.elements, plan.y_, dy.elements, plan.convolution_,
+          algorithm.algo, Address(workspace), algorithm.memory, &kZero, plan.x_, dx.elements);
+    });
   }
   void ConvolutionBackwardFilter(const Conv2dSpec& spec, const Shape& x_shape, Factor x, Factor dy,
                                  Result dfilter) override {
@@ -268,14 +280,12 @@ class NvidiaLibraries final : public Libraries {
           return cudnnGetConvolutionBackwardFilterWorkspaceSize(
               dnn_, plan.x_, plan.y_, plan.convolution_, plan.filter_, algorithm, bytes);
         });
-    plan.With(
-        plan.backward_filter_, choice, [&](const Algorithm& algorithm) {
-          const Tensor workspace = Workspace(algorithm.memory);
-          return cudnnConvolutionBackwardFilter(dnn_, &kOne, plan.x_, x.elements, plan.y_,
-                                                dy.elements, plan.convolution_, algorithm.algo,
-                                                Address(workspace), algorithm.memory, &kZero,
-                                                plan.filter_, dfilter.elements);
-        });
+    plan.With(plan.backward_filter_, choice, [&](const Algorithm& algorithm) {
+      const Tensor workspace = Workspace(algorithm.memory);
+      return cudnnConvolutionBackwardFilter(
+          dnn_, &kOne, plan.x_, x.elements, plan.y_, dy.elements, plan.convolution_, algorithm.algo,
+          Address(workspace), algorithm.memory, &kZero, plan.filter_, dfilter.elements);
+    });
   }
 
   // cuBLAS has matrices column by column, in which a row-major matrix is its own transpose: c^T =
