@@ -162,17 +162,23 @@ TEST(WinogradAccuracy, IsAtWorstTwiceAsFarFromTheExactResultAsTheDirectForm) {
   const auto direct = CpuBackend(kIsa).MakeExecutor();
   const auto fast = CpuBackend(kIsa, AllocateAligned, ConvolutionForms::kAuto).MakeExecutor();
   struct Case {
-    int64_t images, height, width, in, out;
+    int64_t images, height, width, in, out, padding = 1;
   };
   int chosen[3] = {};
-  for (const Case& c : {Case{2, 32, 32, 16, 16}, Case{2, 8, 8, 16, 16}, Case{1, 4, 4, 16, 16},
-                        Case{4, 16, 16, 32, 32}, Case{2, 7, 7, 32, 32}, Case{4, 8, 8, 64, 64},
-                        Case{2, 5, 5, 24, 40}, Case{2, 9, 11, 37, 21}, Case{2, 8, 8, 128, 128},
-                        Case{2, 14, 14, 96, 48}, Case{2, 4, 4, 256, 256}, Case{1, 4, 4, 512, 512},
-                        Case{64, 2, 2, 64, 64}, Case{8, 8, 8, 64, 64}, Case{16, 8, 8, 64, 64},
-                        Case{64, 4, 4, 64, 64}, Case{32, 4, 4, 64, 64}, Case{5, 14, 14, 64, 32}}) {
+  for (const Case& c :
+       {Case{2, 32, 32, 16, 16}, Case{2, 8, 8, 16, 16}, Case{1, 4, 4, 16, 16},
+        Case{4, 16, 16, 32, 32}, Case{2, 7, 7, 32, 32}, Case{4, 8, 8, 64, 64},
+        Case{2, 5, 5, 24, 40}, Case{2, 9, 11, 37, 21}, Case{2, 8, 8, 128, 128},
+        Case{2, 14, 14, 96, 48}, Case{2, 4, 4, 256, 256}, Case{1, 4, 4, 512, 512},
+        Case{64, 2, 2, 64, 64}, Case{8, 8, 8, 64, 64}, Case{16, 8, 8, 64, 64},
+        Case{64, 4, 4, 64, 64}, Case{32, 4, 4, 64, 64}, Case{5, 14, 14, 64, 32},
+        // Tiles that would lie on padding for the greater part.
+        Case{51, 2, 5, 24, 24, 2}, Case{128, 2, 2, 16, 16, 2}, Case{32, 2, 8, 24, 24, 2},
+        Case{20, 2, 5, 64, 64, 2}, Case{50, 2, 2, 96, 96, 2}, Case{64, 4, 2, 16, 16},
+        Case{16, 6, 6, 32, 32, 2}, Case{16, 8, 8, 32, 32, 0}}) {
     for (const bool relu : {false, true}) {
-      const Layer layer(Conv3x3(c.in, c.out), {c.images, c.height, c.width, c.in}, relu);
+      const Layer layer(Conv3x3(c.in, c.out, c.padding, c.padding),
+                        {c.images, c.height, c.width, c.in}, relu);
       SCOPED_TRACE(Describe(layer) + (relu ? ", positive inputs" : ""));
       const Tensor x = As(layer.x, DType::kFloat32), weight = As(layer.weight, DType::kFloat32);
       const Tensor dy = As(layer.dy, DType::kFloat32);

@@ -14,7 +14,7 @@ enum class ConvolutionPass { kForward, kBackwardInput, kBackwardWeights };
 
 // The tile; none for the direct form. Forward and the gradient of the input do not look at the
 // number of images, so that an image has the same result in every batch. A tile is chosen only
-// where it keeps the rule of accuracy of winograd.h.
+// where it keeps the rule of accuracy of winograd.h for inputs that are not mostly zeros.
 std::optional<WinogradTile> ChooseWinograd(ConvolutionPass pass, const Conv2dSpec& spec,
                                            const Shape& x, Isa isa);
 

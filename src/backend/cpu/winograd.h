@@ -7,7 +7,10 @@
 // that the shapes fix.
 //
 // Accuracy, which tests/backend/winograd_test.cc holds: y, dx and dweight are no farther from the
-// same in double, in the root of the sum of squares, than twice as far as those of the direct form.
+// same in double, in the root of the sum of squares, than twice as far as those of the direct form,
+// where inputs are dense. Where most of them are zeros the direct form adds few products, and may
+// be exact, while the transforms lose as ever: by 2 to 3 times as much at one value in four, and 10
+// at one in twenty. An infinity or NaN of x spreads over its tile.
 #pragma once
 
 #include <cstdint>
