@@ -2,8 +2,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <memory>
+#include <string_view>
 
 #include "app/exit_code.h"
 #include "app/parse_error.h"
@@ -11,6 +14,29 @@
 #include "app/validators.h"
 
 namespace syncbn::app {
+namespace {
+
+// CLI11's help, without what it says to programs only: that a flag is `{false}`, and which options
+// it excludes where these are not shown.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_name(const CLI::Option* option, bool positional) const override {
+    std::string name = Formatter::make_option_name(option, positional);
+    constexpr std::string_view kOff = "{false}";
+    for (size_t at = 0; (at = name.find(kOff)) != std::string::npos;) name.erase(at, kOff.size());
+    return name;
+  }
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text = Formatter::make_option_opts(option);
+    const auto& excluded = option->get_excludes();
+    const bool shown = std::ranges::any_of(
+        excluded, [](const CLI::Option* other) { return !other->get_group().empty(); });
+    if (!excluded.empty() && !shown) text.erase(text.rfind(" " + get_label("Excludes")));
+    return text;
+  }
+};
+
+}  // namespace
 
 Option Option::type_name(const std::string& name) const {
   option_->type_name(name);
@@ -114,7 +140,8 @@ template Option Command::add_option(const std::string&, std::string&, const std:
 template Option Command::add_option(const std::string&, int&, const std::string&) const;
 template Option Command::add_option(const std::string&, int64_t&, const std::string&) const;
 template Option Command::add_option(const std::string&, double&, const std::string&) const;
-template Option Command::add_option(const std::string&, std::filesystem::path&, const std::string&) const;
+template Option Command::add_option(const std::string&, std::filesystem::path&,
+                                    const std::string&) const;
 template Option Command::add_option(const std::string&, std::optional<std::filesystem::path>&,
                                     const std::string&) const;
 template Option Command::add_option(const std::string&, std::vector<std::filesystem::path>&,
@@ -181,7 +208,9 @@ std::vector<Command> Command::subcommands() const {
 CommandLineParser::CommandLineParser(const std::string& name, const std::string& description,
                                      const std::string& version)
     : parser_(std::make_unique<CLI::App>(description, name)) {
-  parser_->get_formatter()->column_width(26);
+  const auto formatter = std::make_shared<HelpFormatter>();
+  formatter->column_width(26);
+  parser_->formatter(formatter);
   parser_->require_subcommand(1);
   parser_->set_version_flag("--version", version);
 }

@@ -22,11 +22,6 @@ std::vector<std::string> CommandsOf(const CLI::App& parser) {
   return names;
 }
 
-std::string DidYouMean(const std::string& word, const std::vector<std::string>& words) {
-  const std::string_view near = NearestWord(word, words);
-  return near.empty() ? "" : "; did you mean '" + std::string(near) + "'?";
-}
-
 // Where the command line leaves what there is.
 struct Place {
   const CLI::App* command;
@@ -96,14 +91,14 @@ std::string ExplainParseError(const CLI::App& parser, const std::vector<std::str
   if (!place.unknown.empty()) {
     return "there is no command '" + place.unknown + "'" +
            (place.command == &parser ? "" : " of '" + place.name + "'") +
-           DidYouMean(place.unknown, CommandsOf(*place.command));
+           DidYouMean(place.unknown, CommandsOf(*place.command), '\'');
   }
   const std::string message = error.what();
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     std::vector<std::string> known;
     const std::string option = UnknownOption(*place.command, words, known);
     if (!option.empty())
-      return "'" + place.name + "' has no option " + option + DidYouMean(option, known);
+      return "'" + place.name + "' has no option " + option + DidYouMean(option, known, '\'');
   }
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && place.command == &parser)
     return "say what to do: a command is missing";

@@ -33,9 +33,7 @@ bool FitsAny(std::span<const std::string> patterns, std::string_view name) {
 
 std::string FitsNone(std::string_view pattern, std::string_view what,
                      std::span<const std::string> names) {
-  const std::string_view near = NearestWord(pattern, names);
-  return "`" + std::string(pattern) + "` fits no " + std::string(what) +
-         (near.empty() ? "" : "; did you mean `" + std::string(near) + "`?");
+  return "`" + std::string(pattern) + "` fits no " + std::string(what) + DidYouMean(pattern, names);
 }
 
 }  // namespace syncbn

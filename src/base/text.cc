@@ -29,13 +29,19 @@ std::string_view NearestWord(std::string_view word, std::span<const std::string>
   int best_distance = 0;
   for (const std::string& candidate : candidates) {
     const int distance = EditDistance(word, candidate);
-    const int limit = std::max<int>(1, static_cast<int>(std::max(word.size(), candidate.size())) / 3);
+    const int limit =
+        std::max<int>(1, static_cast<int>(std::max(word.size(), candidate.size())) / 3);
     if (distance <= limit && (best.empty() || distance < best_distance)) {
       best = candidate;
       best_distance = distance;
     }
   }
   return best;
+}
+
+std::string DidYouMean(std::string_view word, std::span<const std::string> candidates, char quote) {
+  const std::string_view near = NearestWord(word, candidates);
+  return near.empty() ? "" : "; did you mean " + (quote + std::string(near)) + quote + "?";
 }
 
 std::string JoinAlternatives(std::span<const std::string> words) {

@@ -15,6 +15,11 @@ int EditDistance(std::string_view a, std::string_view b);
 // (distance over a third of the longer length, at least 1).
 std::string_view NearestWord(std::string_view word, std::span<const std::string> candidates);
 
+// "; did you mean `near`?" with the nearest of the candidates, in another quote where asked for;
+// empty where none is near.
+std::string DidYouMean(std::string_view word, std::span<const std::string> candidates,
+                       char quote = '`');
+
 // "a, b or c"
 std::string JoinAlternatives(std::span<const std::string> words);
 

@@ -80,10 +80,9 @@ void DecodeShorthand(const YamlNode& node, Message& message, const std::string& 
       return record(member);
     }
   }
-  const std::string_view near = NearestWord(node.text, words);
-  std::string text = "expected " + ExpectedMessage(type) + Found(node);
-  if (!near.empty()) text += "; did you mean `" + std::string(near) + "`?";
-  state.Fail(node.location, path, text, KeysHint(type));
+  state.Fail(node.location, path,
+             "expected " + ExpectedMessage(type) + Found(node) + DidYouMean(node.text, words),
+             KeysHint(type));
 }
 
 // The field that a list is given to where the message is expected; null: there is none.

@@ -162,10 +162,8 @@ void Plan::CheckMeasured(const std::string& measure, const std::string& place,
       for (int field = 0; field < run.probes().GetDescriptor()->field_count(); ++field) {
         names.push_back(run.probes().GetDescriptor()->field(field)->name());
       }
-      const std::string_view near = NearestWord(*probe, names);
       diagnostics.Add(file_.PlaceOf(place), place,
-                      "there is no probe `" + *probe + "`" +
-                          (near.empty() ? "" : "; did you mean `" + std::string(near) + "`?"),
+                      "there is no probe `" + *probe + "`" + DidYouMean(*probe, names),
                       "Probes: " + Join(names, ", ") + ".");
       return;
     }

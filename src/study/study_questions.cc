@@ -53,10 +53,8 @@ class Questions : private StudyCheck {
       const std::string below = path + "." + std::to_string(i);
       const Axis* axis = file_.FindAxis(where[i].path());
       if (axis == nullptr) {
-        const std::string_view near = NearestWord(where[i].path(), names);
         Fail(below,
-             "there is no axis `" + where[i].path() + "`" +
-                 (near.empty() ? "" : "; did you mean `" + std::string(near) + "`?"),
+             "there is no axis `" + where[i].path() + "`" + DidYouMean(where[i].path(), names),
              names.empty() ? "The study has no axes." : "Axes here: " + Join(names, ", ") + ".");
         continue;
       }
@@ -139,10 +137,7 @@ class Questions : private StudyCheck {
       return;
     }
     const std::vector<std::string> names = KnownMeasures(file_.spec);
-    const std::string_view near = NearestWord(measure, names);
-    Fail(path,
-         "there is no measure `" + measure + "`" +
-             (near.empty() ? "" : "; did you mean `" + std::string(near) + "`?"),
+    Fail(path, "there is no measure `" + measure + "`" + DidYouMean(measure, names),
          "Measures here: " + Join(names, ", ") + ".");
   }
 

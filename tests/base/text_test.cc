@@ -14,6 +14,13 @@ TEST(NearestWord, FindsTypingMistakesAndNothingFarther) {
   EXPECT_EQ(NearestWord("banana", words), "");
 }
 
+TEST(DidYouMean, AsksAfterTheNearestOrNotAtAll) {
+  const std::vector<std::string> words = {"momentum", "nesterov"};
+  EXPECT_EQ(DidYouMean("momentun", words), "; did you mean `momentum`?");
+  EXPECT_EQ(DidYouMean("momentun", words, '\''), "; did you mean 'momentum'?");
+  EXPECT_EQ(DidYouMean("banana", words), "");
+}
+
 TEST(FormatDouble, IsTheShortestThatReadsBack) {
   EXPECT_EQ(FormatDouble(0.1), "0.1");
   EXPECT_EQ(FormatDouble(1e-5), "1e-05");

@@ -37,6 +37,8 @@ TEST(Commands, HelpFits100ColumnsAndNamesEveryCommand) {
     const ProcessResult own = Syncbn({command, "--help"});
     EXPECT_EQ(own.status, 0) << command;
     EXPECT_LE(LongestLine(own.out), 100u) << own.out;
+    EXPECT_EQ(own.out.find("{false}"), std::string::npos) << own.out;
+    EXPECT_EQ(own.out.find("Excludes: \n"), std::string::npos) << "of nothing:\n" << own.out;
   }
   EXPECT_LE(LongestLine(help.out), 110u) << help.out;
 }

@@ -43,8 +43,7 @@ class FilterParser {
     if (at_ == text_.size()) return {};
     filter_.sql_.clear();
     for (int terms = 1;; ++terms) {
-      if (terms > kMostTerms)
-        Fail(at_, "more than " + std::to_string(kMostTerms) + " terms");
+      if (terms > kMostTerms) Fail(at_, "more than " + std::to_string(kMostTerms) + " terms");
       Term();
       SkipBlanks();
       if (at_ == text_.size()) return std::move(filter_);
@@ -56,10 +55,9 @@ class FilterParser {
 
  private:
   [[noreturn]] void Fail(size_t at, const std::string& what) const {
-    throw ApiError(
-        ErrorCode::kInvalidArgument, "FILTER_INVALID",
-        "filter, column " + std::to_string(at + 1) + ": " + what + ", in: " +
-            std::string(text_.substr(0, 200)) + (text_.size() > 200 ? "..." : ""));
+    throw ApiError(ErrorCode::kInvalidArgument, "FILTER_INVALID",
+                   "filter, column " + std::to_string(at + 1) + ": " + what + ", in: " +
+                       std::string(text_.substr(0, 200)) + (text_.size() > 200 ? "..." : ""));
   }
 
   void SkipBlanks() {
@@ -116,10 +114,9 @@ class FilterParser {
     if (field == "priority" || field == "attempt") return Number(field, Operator());
     if (field == "create_time" || field == "end_time") return TimeTerm(field, Operator());
     if (field.starts_with("labels.") && field.size() > 7) return Label(field.substr(7), Operator());
-    const std::string_view near = NearestWord(field, kFields);
+    const std::string meant = DidYouMean(field, kFields, '\'');
     Fail(start, "no field '" + field + "'" +
-                    (near.empty() ? "; there are " + JoinAlternatives(kFields)
-                                  : "; did you mean '" + std::string(near) + "'?"));
+                    (meant.empty() ? "; there are " + JoinAlternatives(kFields) : meant));
   }
 
   void AllowOnly(const std::string& op, std::initializer_list<const char*> allowed) {
@@ -160,10 +157,9 @@ class FilterParser {
 
   [[noreturn]] void FailUnknown(const std::string& kind, const std::string& value,
                                 const std::vector<std::string>& names) {
-    const std::string_view near = NearestWord(value, names);
+    const std::string meant = DidYouMean(value, names, '\'');
     Fail(value_at_, "no " + kind + " '" + value + "'" +
-                        (near.empty() ? "; there are " + JoinAlternatives(names)
-                                      : "; did you mean '" + std::string(near) + "'?"));
+                        (meant.empty() ? "; there are " + JoinAlternatives(names) : meant));
   }
 
   void Text(const std::string& column, const std::string& op) {

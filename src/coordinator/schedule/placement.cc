@@ -117,10 +117,9 @@ std::optional<std::string> WhyNeverFits(const SlotRequest& request,
   }
   for (const std::string& name : request.hosts) {
     if (Contains(names, name)) continue;
-    const std::string_view near = NearestWord(name, names);
+    const std::string meant = DidYouMean(name, names, '\'');
     return "there is no host '" + name + "'" +
-           (near.empty() ? "; there are " + JoinAlternatives(names)
-                         : "; did you mean '" + std::string(near) + "'?");
+           (meant.empty() ? "; there are " + JoinAlternatives(names) : meant);
   }
   for (const std::string& tag : request.tags) {
     if (!Contains(tags, tag)) return "no host has the tag '" + tag + "'";
