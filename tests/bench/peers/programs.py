@@ -48,10 +48,10 @@ class Setting:
             return f"model: {{architecture: {self.model}, norm: {{batch: {batch}}}}}\n"
         with open(os.path.join(ROOT, WRITTEN_DOWN[self.model])) as file:
             text = re.search(r"^model:\n(?:^ .*\n)+", file.read(), re.MULTILINE).group()
-        there = "batch: global}"
-        if text.count(there) != 1:
-            raise Failed(f"{WRITTEN_DOWN[self.model]} does not say '{there}' once")
-        return text.replace(there, f"batch: {batch}}}")
+        text, found = re.subn(r"(norm: \{.*\bbatch: )\w+", rf"\g<1>{batch}", text)
+        if found != 1:
+            raise Failed(f"{WRITTEN_DOWN[self.model]} does not say once which samples share statistics")
+        return text
 
     def run_file(self, steps):
         return f"""data: {{dataset: shapes, shapes: {{train_samples: {self.batch * self.replicas * steps}, test_samples: 1}}}}
