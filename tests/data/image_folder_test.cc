@@ -469,7 +469,7 @@ TEST_F(ImageFolderTest, TrainsOnTheSamplesOwnCropAndColours) {
   for (const ColorChange& change : DrawColorChanges(options.color_jitter, key)) {
     ChangeColor(change, 3, pixels);
   }
-  const bool flip = DrawChange(options, key).flip;
+  const bool flip = DrawChange(options, key, 16, 16).flip;
   const std::vector<float> made = bytes(first, 0);
   for (size_t y = 0; y < 16; ++y) {
     for (size_t x = 0; x < 16; ++x) {
