@@ -40,7 +40,7 @@ struct ImageChange {
 // Images that are still to be changed, on one device.
 struct RawImages {
   Tensor pixels;   // U8 [N, H, W, C]
-  Tensor changes;  // I32 [N, ImageChange::kNumbers]
+  Tensor changes;  // I32 [N, ImageChange::kNumbers], at a multiple of 16 bytes
   Tensor values;   // F32 [C, 256]: what a byte is in each channel, 0 outside of an image too
 };
 

@@ -65,4 +65,9 @@ std::optional<Outstanding::Entry> Outstanding::Oldest(std::chrono::nanoseconds n
   return oldest;
 }
 
+std::vector<Outstanding::Entry> Outstanding::All() {
+  std::lock_guard lock(mutex_);
+  return {entries_.begin(), entries_.end()};
+}
+
 }  // namespace syncbn::comm

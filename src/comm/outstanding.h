@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "backend/event.h"
 #include "comm/group_state.h"
@@ -44,6 +45,8 @@ class Outstanding {
   void Look();
   // The oldest that was not done when somebody looked last, if any was not; since when it is that.
   std::optional<Entry> Oldest(std::chrono::nanoseconds now);
+  // All that were not done then, the oldest first.
+  std::vector<Entry> All();
 
  private:
   // Under looking_.

@@ -170,6 +170,8 @@ class ReducerBase : public Reducer, private MessageHandler, private ProgressWork
   std::optional<RollCall> roll_call_;
   Outstanding outstanding_;
   DeviceWords device_words_;
+  // When a look at the device ended last, in nanoseconds of the watchdog's time.
+  std::atomic<int64_t> looked_at_{0};
   ProgressEngine engine_;
   // Of CheckWaits: since when somebody waits, in the watchdog's time.
   std::optional<std::chrono::nanoseconds> waiting_since_;

@@ -130,6 +130,7 @@ void ReducerBase::LookAtDevice() {
         [&] {
           exchange_->CheckHealth();
           outstanding_.Look();
+          looked_at_ = watchdog_.Observe().count();
         });
   } catch (const Error& error) {
     Fail({error.code(), "rank " + std::to_string(communicator_->rank()) + ": " + error.what()});
@@ -143,16 +144,32 @@ void ReducerBase::JudgeDevice() {
     const nanoseconds now = watchdog_.Observe();
     const std::optional<Outstanding::Entry> oldest = outstanding_.Oldest(now);
     if (!oldest) return;
-    if (now - *oldest->since >= options_.stall_timeout / 2) device_words_.Tell(*oldest);
+    Outstanding::Entry waited = *oldest;
     bool all_have_given = false;
-    std::vector<int> missing = MissingOnDevice(*oldest, &all_have_given);
-    WaitedFor wait{.what = oldest->Describe() + ", which the device was given",
-                   .name = std::string(oldest->signature.Name()),
+    std::vector<int> missing = MissingOnDevice(waited, &all_have_given);
+    const nanoseconds looked{looked_at_.load()};
+    const bool answers = now - looked < options_.stall_timeout / 2;
+    if (!answers && all_have_given) {
+      // What the device has done since then is not known. At the latest it waits in what others have
+      // not given their part to.
+      for (const Outstanding::Entry& later : outstanding_.All()) {
+        missing = MissingOnDevice(later, &all_have_given);
+        if (all_have_given) continue;
+        waited = later;
+        waited.since = looked;
+        break;
+      }
+      if (all_have_given) missing = MissingOnDevice(waited, &all_have_given);
+    }
+    if (answers && now - *waited.since >= options_.stall_timeout / 2) device_words_.Tell(waited);
+    WaitedFor wait{.what = waited.Describe() + ", which the device was given" +
+                           (answers ? "" : ", whose driver does not answer"),
+                   .name = std::string(waited.signature.Name()),
                    .missing = std::move(missing),
-                   .since = *oldest->since,
+                   .since = *waited.since,
                    .on_devices = all_have_given};
     // Those that wait in it for the device of another are not to blame.
-    const std::vector<int> standing = device_words_.StandingBefore(*oldest);
+    const std::vector<int> standing = device_words_.StandingBefore(waited);
     if (all_have_given && !standing.empty()) {
       std::string ranks;
       for (const int rank : standing) ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);

@@ -116,7 +116,9 @@ void ReducerBase::Report(int replica, int64_t step, std::string_view phase,
 void ReducerBase::Open() {
   if (!others()) return;
   heartbeat_ = std::thread([this] { HeartbeatLoop(); });
-  if (exchange_->in_stream_order()) device_ = std::thread([this] { DeviceLoop(); });
+  if (!exchange_->in_stream_order()) return;
+  looked_at_ = watchdog_.Observe().count();
+  device_ = std::thread([this] { DeviceLoop(); });
 }
 
 void ReducerBase::HeartbeatLoop() {

@@ -20,13 +20,28 @@ Tensor Integers(const Tensor& x) {
 
 // Images of one size, on the host: crops move them by at most `padding` pixels.
 RawImages Draw(const Shape& shape, int padding) {
-  const Tensor moved = RandomIntegers({shape[0], 3}, "changes", -padding, padding);
+  constexpr int64_t kNumbers = ImageChange::kNumbers;
   RawImages raw{.pixels = Integers<uint8_t>(RandomIntegers(shape, "pixels", 0, 255)),
-                .changes = Integers<int32_t>(moved),
+                .changes = Tensor({shape[0], kNumbers}, DType::kInt32),
                 .values = As(RandomNormal({shape[3], 256}, "values"), DType::kFloat32)};
+  const Tensor moved = RandomIntegers({shape[0], 2}, "moved", -padding, padding);
   const Tensor flips = RandomIntegers({shape[0]}, "flips", 0, 1);
+  const Tensor rows = RandomIntegers({shape[0], 2}, "rows", 0, static_cast<int>(shape[1]));
+  const Tensor columns = RandomIntegers({shape[0], 2}, "columns", 0, static_cast<int>(shape[2]));
+  const auto whole = [](const Tensor& tensor, int64_t i) {
+    return static_cast<int64_t>(tensor.Data<double>()[i]);
+  };
   for (int64_t n = 0; n < shape[0]; ++n) {
-    raw.changes.Data<int32_t>()[3 * n + 2] = static_cast<int32_t>(flips.Data<double>()[n]);
+    ImageChange change{
+        .dy = whole(moved, 2 * n), .dx = whole(moved, 2 * n + 1), .flip = whole(flips, n) == 1};
+    // Nothing is cut out of every third image, nor where an end comes before its beginning.
+    if (n % 3 != 0) {
+      change.cut = {.top = whole(rows, 2 * n),
+                    .bottom = whole(rows, 2 * n + 1),
+                    .left = whole(columns, 2 * n),
+                    .right = whole(columns, 2 * n + 1)};
+    }
+    std::ranges::copy(change.Numbers(), raw.changes.Data<int32_t>() + kNumbers * n);
   }
   return raw;
 }
@@ -38,16 +53,17 @@ Tensor Expected(const RawImages& raw) {
   Tensor images(shape, DType::kFloat64);
   double* out = images.Data<double>();
   for (int64_t n = 0; n < shape[0]; ++n) {
-    const int32_t* const change = raw.changes.Data<int32_t>() + 3 * n;
+    const int32_t* const change = raw.changes.Data<int32_t>() + ImageChange::kNumbers * n;
     const uint8_t* const image = raw.pixels.Data<uint8_t>() + n * height * width * channels;
     for (int64_t y = 0; y < height; ++y) {
       for (int64_t x = 0; x < width; ++x) {
         const int64_t from_y = y + change[0];
         const int64_t from_x = (change[2] != 0 ? width - 1 - x : x) + change[1];
         const bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
+        const bool cut = y >= change[4] && y < change[5] && x >= change[6] && x < change[7];
         for (int64_t c = 0; c < channels; ++c) {
           const int byte = inside ? image[(from_y * width + from_x) * channels + c] : 0;
-          *out++ = raw.values.Data<float>()[c * 256 + byte];
+          *out++ = cut ? 0 : raw.values.Data<float>()[c * 256 + byte];
         }
       }
     }
@@ -98,7 +114,7 @@ TEST_P(ImagesConformance, TheirPartsMayLieAnywhere) {
     SCOPED_TRACE(shape);
     const RawImages raw = Draw(shape, 2);
     EXPECT_TRUE(Equal(tested().MakeImages({.pixels = Inside(raw.pixels),
-                                           .changes = Inside(raw.changes),
+                                           .changes = OnDevice(tested(), raw.changes),
                                            .values = Inside(raw.values)}),
                       Expected(raw)));
   }

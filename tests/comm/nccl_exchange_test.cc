@@ -32,7 +32,7 @@ class NcclExchangeTest : public ::testing::Test {
  protected:
   ~NcclExchangeTest() override {
     emulation::BreakNccl({});
-    emulation::HoldQueries(false);
+    emulation::HoldQueries(-1);
   }
 
   ReducerOptions Options(int replicas, std::chrono::nanoseconds stall_timeout = 60s) const {
@@ -259,13 +259,15 @@ TEST_F(NcclExchangeTest, WhoDoesNotComeIsNamedAlsoWhereTheDriverDoesNotAnswer) {
       link.reducer->ThrowFailure();
     }
     // As where a thread waits for the device and holds the lock of the driver meanwhile.
-    emulation::HoldQueries(true);
+    emulation::HoldQueries(0);
     Sum(link, stream, {0, 2}, "second");
   });
   ASSERT_EQ(errors.size(), 2u);
   EXPECT_THAT(errors, Each(AllOf(HasSubstr("'second' (3 doubles, sum), reduction 1 of replicas "
-                                           "0..1, which the device was given"),
-                                 HasSubstr("replica 1 (rank 1"))));
+                                           "0..1, which the device was given, whose driver does "
+                                           "not answer"),
+                                 HasSubstr("replica 1 (rank 1"),
+                                 HasSubstr("step 17, backward, layer1.0.bn1"))));
   EXPECT_LT(std::chrono::steady_clock::now() - began, 20s);
 }
 

@@ -384,7 +384,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 // In a group all are told first, then waited for.
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
   comm->state->aborted = true;
-  syncbn::emulation::HoldQueries(false);
+  HoldQueries(-1);
   aborts.push_back(comm);
   if (depth == 0) EndAborts();
   return ncclSuccess;

@@ -35,10 +35,10 @@ struct NcclBreak {
 void BreakNccl(NcclBreak planned);
 // This device does nothing until another is named; -1: none.
 void HoldDevice(int device);
-// From now on cudaEventQuery does not return, as where another thread waits for the device and holds
-// the driver's lock; until `held` is false or a communicator of NCCL is aborted, which frees the
-// device and so the lock.
-void HoldQueries(bool held);
+// From now on cudaEventQuery does not return on this device, as where another thread waits for it and
+// holds the driver's lock; until another is named (-1: none) or a communicator of NCCL is aborted,
+// which frees the device and so the lock.
+void HoldQueries(int device);
 // How much memory the devices have together; 4 GiB to begin with.
 void SetDeviceBytes(size_t bytes);
 // The compute mode of the devices. Where that is cudaComputeModeExclusiveProcess another process

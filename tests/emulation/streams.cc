@@ -21,7 +21,7 @@ std::atomic<int64_t> host_synchronizations{0}, operations{0};
 std::atomic<double> delay_share{Delays{}.share};
 std::atomic<int> delay_microseconds{Delays{}.microseconds};
 std::atomic<int> held_device{-1};
-std::atomic<bool> queries_held{false};
+std::atomic<int> held_queries{-1};
 
 std::mutex streams_mutex;
 std::set<CUstream_st*> streams;  // also given up, until it is over; guarded by streams_mutex
@@ -86,9 +86,8 @@ void SetDelays(Delays delays) {
 void HoldDevice(int device) {
   held_device = device;
 }
-void HoldQueries(bool held) {
-  queries_held = held;
-  queries_held.notify_all();
+void HoldQueries(int device) {
+  held_queries = device;
 }
 int64_t HostSynchronizations() {
   return host_synchronizations;
@@ -304,7 +303,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return Sticky();
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  queries_held.wait(true);
+  while (held_queries == CurrentDevice()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   const std::lock_guard lock(event->mutex);
   if (Sticky() != cudaSuccess) return Sticky();
   return event->last == nullptr || event->last->complete() ? cudaSuccess

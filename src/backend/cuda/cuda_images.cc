@@ -10,6 +10,8 @@ Tensor CudaExecutor::MakeImages(const RawImages& raw) {
   static_assert(sizeof(kernels::ImageChange) == ImageChange::kNumbers * sizeof(int32_t));
   CheckRawImages(raw);
   const Shape& shape = raw.pixels.shape();
+  SYNCBN_CHECK_EQ(reinterpret_cast<uintptr_t>(In<int32_t>(raw.changes)) % 16, 0U)
+      << "alignment of the changes of images";
   SYNCBN_CHECK_LE(shape.elements(), std::numeric_limits<int32_t>::max())
       << "bytes of the images " << shape << " of one batch";
   Tensor images = New(shape);

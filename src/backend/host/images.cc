@@ -5,6 +5,18 @@
 #include "backend/shape_checks.h"
 
 namespace syncbn::backend::host {
+namespace {
+
+// From ImageChange::Numbers.
+ImageChange ChangeOf(const int32_t* numbers) {
+  return {
+      .dy = numbers[0],
+      .dx = numbers[1],
+      .flip = numbers[2] != 0,
+      .cut = {.top = numbers[4], .bottom = numbers[5], .left = numbers[6], .right = numbers[7]}};
+}
+
+}  // namespace
 
 Tensor HostExecutor::MakeImages(const RawImages& raw) {
   CheckRawImages(raw);
@@ -15,8 +27,8 @@ Tensor HostExecutor::MakeImages(const RawImages& raw) {
   const int32_t* change = raw.changes.Data<int32_t>();
   Tensor images = New(shape, DType::kFloat32);
   float* to = images.Data<float>();
-  for (int64_t n = 0; n < shape[0]; ++n, from += elements, to += elements, change += 3) {
-    writer.Write({.dy = change[0], .dx = change[1], .flip = change[2] != 0}, from, to);
+  for (int64_t n = 0; n < shape[0]; ++n, from += elements, to += elements) {
+    writer.Write(ChangeOf(change + n * ImageChange::kNumbers), from, to);
   }
   return Convert(images, types().activations);
 }
