@@ -53,16 +53,26 @@ class StudyFollower {
       last_ = study;
       return true;
     } catch (const client::Unreachable&) {
-      // One that was never there is not waited for.
       if (!last_) throw;
-      if (!away_) Note("the coordinator is away; the study goes on when it is back");
-      away_ = true;
+      NoteAway();
       return false;
     } catch (const coordinator::ApiError& error) {
-      if (!last_ || error.reason() != "STUDY_NOT_FOUND") throw;
+      if (!last_) throw;
+      // It answers as long as it starts or stops.
+      if (error.reason() == "NOT_SERVING") {
+        NoteAway();
+        return false;
+      }
+      if (error.reason() != "STUDY_NOT_FOUND") throw;
       deleted_ = true;
       return false;
     }
+  }
+
+  // One that was never there is not waited for.
+  void NoteAway() {
+    if (!away_) Note("the coordinator is away; the study goes on when it is back");
+    away_ = true;
   }
 
   void Note(const std::string& text) {
